@@ -1,0 +1,99 @@
+//! The one place that waits: every pause and every time-out of verk goes through a [`Clock`].
+
+use std::{
+    fmt,
+    future::Future,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures_util::future::{self, BoxFuture, Either};
+
+/// Tells the time and waits.
+///
+/// Production uses [`SystemClock`]; tests use the virtual clock of `verk-testing`, which moves only when
+/// it is told to.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The time of day.
+    fn now(&self) -> SystemTime;
+
+    /// The monotonic time.
+    fn instant(&self) -> Instant;
+
+    /// Completes at `deadline`, at once if it has passed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the wait and nothing else.
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()>;
+}
+
+impl dyn Clock {
+    /// Completes after `duration`.
+    pub fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(self.instant() + duration)
+    }
+
+    /// Runs `future` for at most `duration`; `None` when the time ran out.
+    ///
+    /// The future is dropped then, so it must be cancel safe.
+    pub async fn timeout<F: Future>(&self, duration: Duration, future: F) -> Option<F::Output> {
+        match future::select(std::pin::pin!(future), self.sleep(duration)).await {
+            Either::Left((output, _)) => Some(output),
+            Either::Right(((), _)) => None,
+        }
+    }
+}
+
+/// The machine's clock and tokio's timer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep_until(deadline.into()))
+    }
+}
+
+/// `time` in seconds since 1970, with fraction, as the scores of `schedule`, `retry` and `dead` have it.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+///
+/// let time = UNIX_EPOCH + Duration::from_millis(1_500);
+/// assert_eq!(verk_core::unix_seconds(time), 1.5);
+/// assert_eq!(verk_core::from_unix_seconds(1.5), time);
+/// ```
+#[must_use]
+pub fn unix_seconds(time: SystemTime) -> f64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => after.as_secs_f64(),
+        Err(before) => -before.duration().as_secs_f64(),
+    }
+}
+
+/// The time that is `seconds` after 1970.
+///
+/// Scores come from other programs: what is before 1970, beyond the range of [`SystemTime`] or no number
+/// is clamped to the nearest time that can be represented here (1970, or the year 9999).
+#[must_use]
+pub fn from_unix_seconds(seconds: f64) -> SystemTime {
+    const YEAR_9999: f64 = 253_402_300_799.0;
+    let seconds = seconds.clamp(0.0, YEAR_9999);
+    // Microseconds: a score as f64 is no finer than that today. NaN becomes 0.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to 0..=2.6e17 just above"
+    )]
+    let micros = (seconds * 1e6).round() as u64;
+    UNIX_EPOCH + Duration::from_micros(micros)
+}

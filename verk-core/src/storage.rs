@@ -1,0 +1,422 @@
+//! The seam between the managers and a backend: [`Storage`].
+//!
+//! Each method is one atomic change of state, named in verk's words and not in a backend's commands. Two
+//! implementations pass one conformance suite (`verk-testing`): Redis and memory.
+//!
+//! ```text
+//!            enqueue               dequeue                    Ack
+//!  client ───────────▶ queue:Q ───────────▶ inprogress:Q:NODE ───▶ (gone)
+//!     │                 ▲  ▲  ▲                │    │     │
+//!     │ schedule        │  │  └──── Requeue ───┘    │     │ Dead
+//!     ▼      promote    │  │                  Retry │     ▼
+//!  schedule ────────────┘  └──── retry ◀────────────┘    dead
+//! ```
+//!
+//! This is a seam for verk's own crates and for authors of backends: it may change in minor versions
+//! until 1.0.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::StorageError,
+    names::{NodeId, QueueName},
+};
+
+/// Where jobs live.
+///
+/// Payloads are opaque bytes: a backend never decodes or changes them.
+///
+/// # Errors
+///
+/// Every error says whether the change was [`NotApplied`](crate::Applied::NotApplied) or is
+/// [`Unknown`](crate::Applied::Unknown) (sent, no reply). A backend never sends a change a second time
+/// by itself.
+///
+/// # Cancel safety
+///
+/// A dropped future leaves the change done or not done, never half done, and the caller does not know
+/// which: treat it as `Unknown`.
+#[async_trait]
+pub trait Storage: fmt::Debug + Send + Sync + 'static {
+    // ---- jobs come in ----
+
+    /// Appends `jobs` to the back of `queue`, in order: the first is the first to be fetched. All or none.
+    ///
+    /// Called twice, it stores the jobs twice. Nothing happens for an empty slice.
+    async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError>;
+
+    /// Adds `jobs` to the `schedule` set. All or none.
+    ///
+    /// Returns how many were merged with an equal member (same bytes), whose time they replaced.
+    async fn schedule(&self, jobs: &[Due]) -> Result<usize, StorageError>;
+
+    // ---- jobs are worked on ----
+
+    /// Opens what the manager of one queue needs to fetch: a connection of its own.
+    async fn open_queue(
+        &self,
+        inprogress: &Inprogress,
+    ) -> Result<Box<dyn QueueConnection>, StorageError>;
+
+    /// Ends the stay of jobs in `inprogress`: each [`Settlement`] takes effect only if its job is still
+    /// there, in one atomic step, adding to the target before removing from the list.
+    ///
+    /// Results are in the order of the settlements, one each: a batch never fails as a whole. Any number
+    /// of settlements is accepted; the backend bounds its batches. Called twice, the second call answers
+    /// [`Settled::NotHeld`] (unless the list holds the same bytes once more).
+    async fn settle(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
+
+    /// Reads a page of `inprogress`, the most recently fetched first.
+    async fn inprogress(
+        &self,
+        inprogress: &Inprogress,
+        page: Page,
+    ) -> Result<Vec<Bytes>, StorageError>;
+
+    // ---- jobs become due ----
+
+    /// Reads the first members of `set` that are due at `now`, the earliest first, at most `limit`, and when the next
+    /// one after them is due. Changes nothing.
+    async fn due(
+        &self,
+        set: DueSet,
+        now: SystemTime,
+        limit: usize,
+    ) -> Result<DuePage, StorageError>;
+
+    /// Moves due members of `set` on: each [`Promotion`] takes effect only if its member is still in the
+    /// set and due at `now`, in one atomic step, adding before removing.
+    ///
+    /// Results are in the order of the promotions, one each, as with [`settle`](Self::settle). Called twice, the
+    /// second call answers [`Settled::NotHeld`].
+    async fn promote(&self, set: DueSet, now: SystemTime, promotions: &[Promotion])
+    -> Vec<Settled>;
+
+    // ---- nodes ----
+
+    /// Takes the name of `node` (see [`NodeId::name`]) for one holder, until `ttl` passes without a heartbeat.
+    ///
+    /// Answers [`NameClaim::Granted`] again to the holder itself.
+    async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError>;
+
+    /// Registers a node: first its heartbeat with its time to live, then the list of nodes, then its queues.
+    ///
+    /// Called again, it renews the heartbeat and adds queues.
+    async fn register(
+        &self,
+        node: &NodeId,
+        queues: &[QueueName],
+        ttl: Duration,
+    ) -> Result<(), StorageError>;
+
+    /// Opens what the heartbeat needs: a connection of its own, bound to the calling runtime.
+    async fn open_heartbeat(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<Box<dyn Heartbeat>, StorageError>;
+
+    /// Takes `node` off the list of nodes with its heartbeat, its queues and its name, unless one of its
+    /// `inprogress` lists still holds a job.
+    ///
+    /// Returns whether it did. Called twice, it answers `true` again.
+    async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError>;
+
+    /// Lists every registered node, alive or not.
+    async fn nodes(&self) -> Result<Vec<Node>, StorageError>;
+
+    /// Like [`settle`](Self::settle), for the jobs of another node: takes effect only while the heartbeat
+    /// of that node is missing. While it is alive, every answer is [`Settled::NotHeld`].
+    async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
+
+    // ---- looking ----
+
+    /// The time of day of the backend. Also proves that it answers.
+    async fn server_time(&self) -> Result<SystemTime, StorageError>;
+
+    /// The names of all queues that ever had a job and were not removed, sorted.
+    async fn queues(&self) -> Result<Vec<QueueName>, StorageError>;
+
+    /// How many jobs wait in `queue`.
+    async fn queue_len(&self, queue: &QueueName) -> Result<usize, StorageError>;
+
+    /// Reads a page of `queue`, the next job to be fetched first.
+    async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError>;
+
+    /// How many members `set` has.
+    async fn set_len(&self, set: JobSet) -> Result<usize, StorageError>;
+
+    /// Reads a page of `set`, the lowest score first.
+    async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError>;
+}
+
+/// The fetching side of one queue on one node.
+///
+/// `&mut self` makes sure that one fetch is in flight at a time.
+#[async_trait]
+pub trait QueueConnection: fmt::Debug + Send {
+    /// Moves up to `request.max_jobs` of the oldest jobs of the queue to `inprogress`, oldest first in the
+    /// answer, each in one atomic step; when the queue is empty, waits up to `request.wait` for one.
+    ///
+    /// Registers the node and the queue again, and takes nothing when the node's heartbeat is gone
+    /// ([`Dequeued::NodeGone`]).
+    ///
+    /// # Errors
+    ///
+    /// After [`Unknown`](crate::Applied::Unknown), jobs may be in `inprogress` that nobody was told of: call
+    /// [`reset`](Self::reset), then compare.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: a dropped call may have moved jobs. Cancel `request.interrupt` and await the answer,
+    /// which may still hold jobs.
+    async fn dequeue(&mut self, request: DequeueRequest) -> Result<Dequeued, StorageError>;
+
+    /// Makes sure that no earlier [`dequeue`](Self::dequeue) can still move a job: ends its connection on
+    /// the server, or waits until the server has given up on it.
+    ///
+    /// # Errors
+    ///
+    /// When that could not be made sure of. Call it again before the next `dequeue`.
+    async fn reset(&mut self) -> Result<(), StorageError>;
+}
+
+/// The heartbeat of one node.
+#[async_trait]
+pub trait Heartbeat: fmt::Debug + Send {
+    /// Renews the heartbeat of the node, and its name if it holds one, for another time to live.
+    ///
+    /// Never creates what is gone: [`Beat::alive`] is `false` then.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again.
+    async fn beat(&mut self) -> Result<Beat, StorageError>;
+}
+
+/// The `inprogress:Q:NODE` list: the jobs of one queue that one node holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Inprogress {
+    /// The queue.
+    pub queue: QueueName,
+    /// The node.
+    pub node: NodeId,
+}
+
+/// What [`QueueConnection::dequeue`] is asked for.
+#[derive(Clone, Debug)]
+pub struct DequeueRequest {
+    /// The most jobs to take; at least 1.
+    pub max_jobs: usize,
+    /// The most payload bytes to take, but at least one job.
+    pub max_bytes: usize,
+    /// How long to wait for a job when there is none; zero to look once.
+    pub wait: Duration,
+    /// Ends the wait early. The answer must still be awaited.
+    pub interrupt: CancellationToken,
+}
+
+/// The answer to [`QueueConnection::dequeue`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dequeued {
+    /// The payloads that were moved, oldest first; none when the queue stayed empty.
+    Jobs(Vec<Bytes>),
+    /// The node's heartbeat is gone: it was declared dead, and takes nothing.
+    NodeGone,
+}
+
+/// The answer to [`Heartbeat::beat`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// Whether the heartbeat was still there and is renewed now.
+    pub alive: bool,
+    /// The backend's time of day.
+    pub server_time: SystemTime,
+}
+
+/// How the stay of one job in `inprogress` ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// The payload as it was fetched.
+    pub held: Bytes,
+    /// Where it goes.
+    pub to: Target,
+}
+
+/// Where a [`Settlement`] takes a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// Nowhere: the job is done, or discarded.
+    Ack,
+    /// To the `retry` set.
+    Retry(Due),
+    /// To the `schedule` set (a snooze).
+    Schedule(Due),
+    /// To the `dead` set, which is then cut to the limits.
+    Dead {
+        /// The time of death, and the payload to bury.
+        job: Due,
+        /// The caps of the set.
+        limits: DeadLimits,
+    },
+    /// Back to the front of its queue, unchanged: the next job to be fetched. Of several in one batch, the
+    /// first is fetched first.
+    Requeue,
+}
+
+/// A payload with the time that it is due (or, in the `dead` set, died).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// When.
+    pub at: SystemTime,
+    /// The payload to store.
+    pub job: Bytes,
+}
+
+/// The caps of the `dead` set, which other programs share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLimits {
+    /// The most jobs to keep: the oldest go first.
+    pub max_jobs: usize,
+    /// How long a dead job is kept.
+    pub timeout: Duration,
+}
+
+/// What became of one [`Settlement`] or [`Promotion`].
+#[derive(Clone, Debug)]
+pub enum Settled {
+    /// It took effect.
+    Done,
+    /// It took effect, and an equal member (same bytes) was in the target set already: there is one now, with the
+    /// new time.
+    Merged,
+    /// Nothing happened: the job is not there any more.
+    NotHeld,
+    /// Nothing happened, or nobody knows: see [`StorageError::applied`].
+    Failed(StorageError),
+}
+
+/// A step of a due job out of a [`DueSet`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Promotion {
+    /// The member as it was read.
+    pub held: Bytes,
+    /// Where it goes.
+    pub to: PromotionTarget,
+}
+
+/// Where a [`Promotion`] takes a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PromotionTarget {
+    /// To the back of a queue.
+    Queue {
+        /// The queue.
+        queue: QueueName,
+        /// The payload to store.
+        job: Bytes,
+    },
+    /// To the `dead` set: it names no queue.
+    Dead {
+        /// The time of death, and the payload to bury.
+        job: Due,
+        /// The caps of the set.
+        limits: DeadLimits,
+    },
+}
+
+/// The sets whose members become due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DueSet {
+    /// Jobs for later.
+    Schedule,
+    /// Jobs that failed and run again.
+    Retry,
+}
+
+/// The sorted sets of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobSet {
+    /// Jobs for later.
+    Schedule,
+    /// Jobs that failed and run again.
+    Retry,
+    /// Jobs that will not run again by themselves.
+    Dead,
+}
+
+impl From<DueSet> for JobSet {
+    fn from(set: DueSet) -> Self {
+        match set {
+            DueSet::Schedule => Self::Schedule,
+            DueSet::Retry => Self::Retry,
+        }
+    }
+}
+
+/// The answer to [`Storage::due`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DuePage {
+    /// The due members, the earliest first.
+    pub jobs: Vec<Bytes>,
+    /// When the first member after these is due; `None` when there is none. In the past when more are due.
+    pub next: Option<SystemTime>,
+}
+
+/// A member of a sorted set with its score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoredJob {
+    /// Seconds since 1970; other programs may have written any number.
+    pub score: f64,
+    /// The payload.
+    pub job: Bytes,
+}
+
+/// The answer to [`Storage::claim_name`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameClaim {
+    /// The name is this node's now.
+    Granted,
+    /// Another node holds it.
+    Held {
+        /// The holder.
+        by: NodeId,
+        /// How long its claim lasts if it is not renewed.
+        ttl: Duration,
+    },
+}
+
+/// A registered node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// Whether its heartbeat is there.
+    pub alive: bool,
+    /// The queues that it fetched from.
+    pub queues: Vec<QueueName>,
+}
+
+/// A slice of a list: `limit` entries from `offset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// How many entries to pass over.
+    pub offset: usize,
+    /// The most entries to read.
+    pub limit: usize,
+}
+
+/// The most jobs that go into one batch.
+pub const MAX_BATCH_JOBS: usize = 100;
+
+/// The most payload bytes that go into one batch, which still holds at least one job: 1 MiB.
+pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
+
+/// `Storage` is held as `Arc<dyn Storage>`.
+const _: fn(&dyn Storage) = |_| {};
