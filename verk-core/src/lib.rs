@@ -5,10 +5,12 @@
 
 mod clock;
 mod error;
+mod job;
 mod names;
 pub mod storage;
 
 pub use clock::{Clock, SystemClock, from_unix_seconds, unix_seconds};
 pub use error::{Applied, BoxError, StorageError};
+pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use storage::Storage;
