@@ -84,6 +84,19 @@ pub(super) struct Entry {
 impl Job {
     /// Reads a payload.
     ///
+    /// ```
+    /// use verk_core::{Job, MalformedJob};
+    ///
+    /// // Elixir's Verk has the args in a string.
+    /// let job = Job::decode(r#"{"class":"Welcome","jid":"227897","args":"[1,2]"}"#.into())?;
+    /// assert_eq!(job.args(), "[1,2]");
+    ///
+    /// let error = Job::decode(r#"{"class":"Welcome"}"#.into()).unwrap_err();
+    /// assert_eq!(error, MalformedJob::Missing { key: "jid" });
+    /// assert_eq!(error.to_string(), "no key `jid`");
+    /// # Ok::<(), MalformedJob>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`MalformedJob`] when the payload is no job: not a JSON object, without a class or a jid, or with

@@ -26,8 +26,8 @@ impl Job {
     ///
     /// A job that nobody changed gives the bytes that it was read from, without a copy. Otherwise the
     /// keys stay in their order, every value that was not changed stays as it is to the byte, and new keys
-    /// come last. A key that was there several times is there once if it was changed, and stays so
-    /// otherwise.
+    /// come last. A key that was there several times is there once if it was changed; otherwise all of
+    /// them stay.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         if self.patches.is_empty() {
