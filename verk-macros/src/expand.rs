@@ -9,7 +9,7 @@ use crate::{
     errors::Errors,
     fallback,
     model::{Arg, Param, Worker},
-    validate,
+    serde, validate,
 };
 
 /// The whole attribute.
@@ -36,34 +36,37 @@ fn expand(worker: &Worker) -> TokenStream {
     let function = &worker.function;
     // A condition on the function is one on all of it.
     let cfgs: Vec<&Attribute> = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect();
-    let parts = [job_struct(worker), constructors(worker), worker_impl(worker), registration(worker)];
+    let parts = [
+        job_struct(worker),
+        constructors(worker),
+        serde::serialize(worker),
+        serde::deserialize(worker),
+        worker_impl(worker),
+        registration(worker),
+    ];
     let parts = parts.iter().map(|part| quote!(#(#cfgs)* #part));
     quote!(#function #(#parts)*)
 }
 
 fn job_struct(worker: &Worker) -> TokenStream {
-    let (job, vis, private) = (&worker.job, &worker.function.vis, worker.private());
+    let (job, vis) = (&worker.job, &worker.function.vis);
     let docs = worker.function.attrs.iter().filter(|attr| attr.path().is_ident("doc"));
     let line = format!(" Class `{}`, queue `{}`, performed by `{}`.", worker.class(), worker.queue(), worker.function.sig.ident);
     let gap = docs.clone().next().map(|_| quote!(#[doc = ""]));
-    let serde = format!("{}::serde", private.to_string().replace(' ', ""));
     let fields = worker.args().enumerate().map(|(index, arg)| field(worker, index, arg));
     let body = if worker.args().next().is_none() { quote!(;) } else { quote!({ #(#fields),* }) };
     quote! {
         #(#docs)*
         #gap
         #[doc = #line]
-        #[derive(::core::clone::Clone, ::core::fmt::Debug, #private::serde::Serialize, #private::serde::Deserialize)]
-        #[serde(crate = #serde)]
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #vis struct #job #body
     }
 }
 
-/// The field reads and writes itself by `JobArg`, as everything here does with it: a type that cannot be an argument is
-/// reported once, in one wording.
 fn field(worker: &Worker, index: usize, arg: &Arg) -> TokenStream {
     let Arg { ident, ty, docs } = arg;
-    let (vis, private) = (&worker.function.vis, worker.private());
+    let vis = &worker.function.vis;
     let line = format!(" Argument {}.", index + 1);
     let docs = if docs.is_empty() { quote!(#[doc = #line]) } else { quote!(#(#docs)*) };
     quote! {
@@ -167,8 +170,9 @@ fn options(worker: &Worker) -> TokenStream {
 fn encode_args(worker: &Worker) -> TokenStream {
     let private = worker.private();
     let args = worker.args().map(|arg| {
-        let (Arg { ident, ty, .. }, name) = (arg, arg.name());
-        quote!(let args = <#ty as #private::JobArg>::write(&self.#ident, #name, args)?;)
+        let (ident, name) = (&arg.ident, arg.name());
+        let write = arg.call(&private, "write", &quote!(&self.#ident, #name, args));
+        quote!(let args = #write?;)
     });
     quote! {
         fn encode_args(&self) -> ::core::result::Result<::std::string::String, #private::ArgsError> {
@@ -183,8 +187,9 @@ fn decode_args(worker: &Worker) -> TokenStream {
     let private = worker.private();
     let reader = used_if("args", worker.args().next().is_some());
     let args = worker.args().map(|arg| {
-        let (Arg { ident, ty, .. }, name) = (arg, arg.name());
-        quote!(#ident: <#ty as #private::JobArg>::read(#reader, #name)?)
+        let (ident, name) = (&arg.ident, arg.name());
+        let read = arg.call(&private, "read", &quote!(#reader, #name));
+        quote!(#ident: #read?)
     });
     quote! {
         fn decode_args(#reader: &mut #private::ArgsReader<'_>) -> ::core::result::Result<Self, #private::ArgsError> {
@@ -204,51 +209,54 @@ fn perform(worker: &Worker) -> TokenStream {
             Param::Arg(Arg { ident, .. }) => values.push(quote!(self.#ident)),
             Param::Extractor(ty) => {
                 let value = format_ident!("extracted_{index}", span = Span::mixed_site());
-                extracts.push(quote! {
-                    let #value = <#ty as #private::FromJob>::from_job(&#ctx)
-                        .await
-                        .map_err(#private::extraction_failed)?;
-                });
+                let tail = quote!(.await.map_err(#private::extraction_failed));
+                let from_job = call(ty, &private, ("FromJob", "from_job"), &quote!(&#ctx), &tail);
+                extracts.push(quote!(let #value = #from_job?;));
                 values.push(value.into_token_stream());
             }
             Param::Broken(_) => {}
         }
     }
     let function = &sig.ident;
-    let call = quote!(#function(#(#values),*));
-    let future = quote_spanned!(function.span()=> #private::require_send(#call));
-    let into_outcome = into_outcome(&sig.output, &private);
+    // At the function's name: what is not `Send` is reported there.
+    let private_here = at(function.span(), &private);
+    let future = quote_spanned!(function.span()=> #private_here::require_send(#function(#(#values),*)).await);
     let attempt = options.retry_in.iter().map(|_| quote!(let attempt = #ctx.attempt();));
     let retry_in = options.retry_in.iter().map(|path| quote!(let retry_in: #private::RetryIn = #path(attempt, &error);));
     let error_class = options.error_class.iter().map(|path| quote!(let class: ::std::string::String = #path(&error);));
     let set_retry_in = options.retry_in.iter().map(|_| quote!(.retry_in(retry_in)));
     let set_error_class = options.error_class.iter().map(|_| quote!(.error_class(class)));
-    quote! {
+    let failed = quote! {
+        .map_err(|error| {
+            #(#retry_in)*
+            #(#error_class)*
+            #private::PerformError::new(error) #(#set_retry_in)* #(#set_error_class)*
+        })
+    };
+    let outcome = match &sig.output {
+        // Named, so that a type that a worker cannot return is reported where it is written.
+        ReturnType::Type(_, ty) if !matches!(**ty, Type::ImplTrait(_)) => {
+            call(ty, &private, ("IntoOutcome", "into_outcome"), &quote!(answer), &failed)
+        }
+        ReturnType::Type(..) | ReturnType::Default => quote!(#private::IntoOutcome::into_outcome(answer) #failed),
+    };
+    quote_spanned! {function.span()=>
         async fn perform(self, #ctx: #private::JobContext) -> ::core::result::Result<#private::Outcome, #private::PerformError> {
             #(#attempt)*
             #(#extracts)*
-            let answer = #future.await;
-            #into_outcome(answer).map_err(|error| {
-                #(#retry_in)*
-                #(#error_class)*
-                #private::PerformError::new(error) #(#set_retry_in)* #(#set_error_class)*
-            })
+            let answer = #future;
+            #outcome
         }
-    }
-}
-
-/// Names the return type where it has a name, so that one that a worker cannot return is reported there.
-fn into_outcome(output: &ReturnType, private: &TokenStream) -> TokenStream {
-    match output {
-        ReturnType::Type(_, ty) if !matches!(**ty, Type::ImplTrait(_)) => quote!(<#ty as #private::IntoOutcome>::into_outcome),
-        ReturnType::Type(..) | ReturnType::Default => quote!(#private::IntoOutcome::into_outcome),
     }
 }
 
 fn requires(worker: &Worker) -> Option<TokenStream> {
     let private = worker.private();
     let extractors: Vec<TokenStream> = extractors(worker)
-        .map(|ty| quote!(requires.extend(<#ty as #private::FromJob>::requires());))
+        .map(|ty| {
+            let requires = call(ty, &private, ("FromJob", "requires"), &quote!(), &quote!());
+            quote!(requires.extend(#requires);)
+        })
         .collect();
     (!extractors.is_empty()).then(|| {
         quote! {
@@ -277,6 +285,31 @@ fn registration(worker: &Worker) -> TokenStream {
             #private::WorkerEntry::of::<#job>(#location)
         }
     }
+}
+
+/// `<ty as trait>::method(args)tail`, from the first token of `ty` to its last: rustc says once, and there, that `ty` does not
+/// implement the trait, however often it comes upon that.
+pub(crate) fn call(ty: &Type, private: &TokenStream, (of, method): (&str, &str), args: &TokenStream, tail: &TokenStream) -> TokenStream {
+    let mut tokens = ty.to_token_stream().into_iter().map(|token| token.span());
+    let first = tokens.next().unwrap_or_else(Span::call_site);
+    let last = tokens.last().unwrap_or(first);
+    let (private, of) = (at(last, private), Ident::new(of, last));
+    let method = Ident::new(method, last);
+    let open = quote_spanned!(first=> <);
+    let close = quote_spanned!(last=> >::#method(#args)#tail);
+    quote!(#open #ty as #private::#of #close)
+}
+
+/// The tokens, for messages, at `span`.
+fn at(span: Span, tokens: &TokenStream) -> TokenStream {
+    tokens
+        .clone()
+        .into_iter()
+        .map(|mut token| {
+            token.set_span(span);
+            token
+        })
+        .collect()
 }
 
 /// A parameter that rustc does not call unused.

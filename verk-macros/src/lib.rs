@@ -9,6 +9,7 @@ mod errors;
 mod expand;
 mod fallback;
 mod model;
+mod serde;
 mod validate;
 
 use proc_macro::TokenStream;

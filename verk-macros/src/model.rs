@@ -6,7 +6,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{Attribute, ExprPath, Path, Type, ext::IdentExt};
 
-use crate::attr::Function;
+use crate::{attr::Function, expand::call};
 
 /// One use of the attribute.
 pub(crate) struct Worker {
@@ -88,6 +88,11 @@ pub(crate) struct Arg {
 }
 
 impl Arg {
+    /// `<T as JobArg>::method(args)`. All that is done with an argument is done so.
+    pub(crate) fn call(&self, private: &TokenStream, method: &str, args: &TokenStream) -> TokenStream {
+        call(&self.ty, private, ("JobArg", method), args, &quote!())
+    }
+
     /// Its name in messages and in JSON.
     pub(crate) fn name(&self) -> String {
         self.ident.unraw().to_string()
