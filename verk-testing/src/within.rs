@@ -37,3 +37,20 @@ pub fn within<F: Future>(deadline: Duration, future: F) -> impl Future<Output = 
         }
     }
 }
+
+/// Looks again and again, blocking the thread, until `look` finds something; `None` when it did not within
+/// `deadline` of real time.
+#[cfg(unix)]
+pub(crate) fn poll<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = SystemClock.instant() + deadline;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if SystemClock.instant() >= end {
+            return None;
+        }
+        // What is waited for is another process, which tells nobody that it is ready.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
