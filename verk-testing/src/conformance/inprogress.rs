@@ -237,6 +237,27 @@ pub async fn a_job_that_another_node_took_is_not_held(harness: &dyn Harness) {
     assert_done(&taker.settle(&["a"], Target::Ack).await);
 }
 
+/// Two who settle the same job at once: one does.
+pub async fn settling_at_once_is_done_once(harness: &dyn Harness) {
+    let fixture = Fixture::holding(harness, &["a"]).await;
+    let (first, second) = tokio::join!(
+        fixture.settle(&["a"], Target::Requeue),
+        fixture.settle(&["a"], Target::Retry(due(1, "a"))),
+    );
+    match (&first[..], &second[..]) {
+        ([Settled::Done], [Settled::NotHeld]) => {
+            assert_eq!(fixture.queued().await, bytes(&["a"]));
+            assert_eq!(fixture.members(JobSet::Retry).await, []);
+        }
+        ([Settled::NotHeld], [Settled::Done]) => {
+            assert_eq!(fixture.queued().await, bytes(&[]));
+            assert_eq!(fixture.members(JobSet::Retry).await.len(), 1);
+        }
+        both => panic!("one of them: {both:?}"),
+    }
+    assert_eq!(fixture.in_progress().await, bytes(&[]));
+}
+
 /// The jobs of one node can't be settled in the name of another, nor those of one queue in that of another.
 pub async fn lists_are_apart(harness: &dyn Harness) {
     let first = Fixture::holding(harness, &["a"]).await;

@@ -208,6 +208,44 @@ pub async fn promoting_twice_is_not_held(harness: &dyn Harness) {
     assert_eq!(queued.unwrap(), 2);
 }
 
+/// Several who promote the same members at once: each member is promoted once.
+pub async fn promoting_at_once_is_done_once(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    let storage = harness.storage();
+    let all = numbered(50);
+    let scheduled: Vec<Due> = all
+        .iter()
+        .map(|job| Due {
+            at: at(1),
+            job: job.clone(),
+        })
+        .collect();
+    storage.schedule(&scheduled).await.unwrap();
+    let promotions: Vec<Promotion> = all
+        .iter()
+        .map(|job| Promotion {
+            held: job.clone(),
+            to: PromotionTarget::Queue {
+                queue: fixture.held.queue.clone(),
+                job: job.clone(),
+            },
+        })
+        .collect();
+    let promote = || storage.promote(DueSet::Schedule, at(1), &promotions);
+    let (first, second, third) = tokio::join!(promote(), promote(), promote());
+    let done = [first, second, third]
+        .concat()
+        .iter()
+        .filter(|settled| matches!(settled, Settled::Done))
+        .count();
+    assert_eq!(done, all.len());
+    let mut promoted = fixture.dequeue_all().await;
+    promoted.sort();
+    let mut expected = all;
+    expected.sort();
+    assert_eq!(promoted, expected);
+}
+
 /// A member of one set is none of the other.
 pub async fn promote_takes_from_its_own_set(harness: &dyn Harness) {
     fill(harness, DueSet::Retry, &[(1, "a")]).await;
