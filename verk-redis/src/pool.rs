@@ -269,3 +269,84 @@ fn invalid_url(config: &RedisConfig, error: RedisError) -> Error {
         source: error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bb8_redis::redis;
+    use verk_testing::{RedisServer, within};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn connector(server: &RedisServer) -> Connector {
+        let config = RedisConfig::new(server.url()).response_timeout(Duration::from_millis(300));
+        Connector::new(&config).unwrap()
+    }
+
+    #[tokio::test]
+    async fn connections_that_end_while_idle_are_replaced_before_they_are_used() {
+        let server = RedisServer::start();
+        let pool = Pool::new(connector(&server), 3);
+        let mut idle = Vec::new();
+        for _ in 0..3 {
+            let mut connection = pool.get().await.unwrap();
+            connection.query(&redis::cmd("PING")).await.unwrap();
+            idle.push(connection);
+        }
+        server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        let noticed = async {
+            while !idle.iter().all(Connection::is_broken) {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(PATIENCE, noticed).await;
+        for _ in 0..6 {
+            let mut connection = pool.get().await.unwrap();
+            connection.query(&redis::cmd("PING")).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_reply_is_given_up() {
+        let server = RedisServer::start();
+        let pool = Pool::new(connector(&server), 1);
+        let mut connection = pool.get().await.unwrap();
+        let mut block = redis::cmd("BLPOP");
+        block.arg("nothing").arg(0);
+        let failure = connection.query(&block).await.unwrap_err();
+        assert_eq!(failure.applied(), Applied::Unknown);
+        assert!(connection.is_broken());
+        let mut connection = pool.get().await.unwrap();
+        connection.query(&redis::cmd("PING")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_the_server_refuses_breaks_nothing() {
+        let server = RedisServer::start();
+        server.command(&["SET", "text", "x"]);
+        let mut connection = connector(&server).connect().await.unwrap();
+        for command in [vec!["LLEN", "text"], vec!["NONSENSE"]] {
+            let mut wrong = redis::cmd(command[0]);
+            wrong.arg(&command[1..]);
+            let failure = connection.query(&wrong).await.unwrap_err();
+            assert_eq!(failure.applied(), Applied::NotApplied);
+            assert!(!connection.is_broken());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pool_says_why_there_is_no_connection() {
+        let server = RedisServer::start();
+        server.stop();
+        let config = RedisConfig::new(server.url()).connect_timeout(Duration::from_millis(300));
+        let pool = Pool::new(Connector::new(&config).unwrap(), 1);
+        let failure = pool.get().await.unwrap_err();
+        assert_eq!(failure.applied(), Applied::NotApplied);
+        let error = failure.during("try");
+        let error: &dyn std::error::Error = &error;
+        let no_connection = error.source().unwrap();
+        assert!(no_connection.to_string().contains("redis.sock"));
+        assert!(no_connection.source().is_some());
+    }
+}
