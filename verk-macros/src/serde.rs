@@ -2,10 +2,10 @@
 //!
 //! A derive would ask each type for serde's traits, in many places and wordings. This asks for `JobArg` alone.
 
-use proc_macro2::{Ident, TokenStream};
-use quote::quote;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::format_ident;
 
-use crate::model::Worker;
+use crate::{expand::code, model::Worker};
 
 /// `impl Serialize`.
 pub(crate) fn serialize(worker: &Worker) -> TokenStream {
@@ -13,11 +13,11 @@ pub(crate) fn serialize(worker: &Worker) -> TokenStream {
     let len = worker.args().count();
     let fields = worker.args().map(|arg| {
         let (ident, name) = (&arg.ident, arg.name());
-        let write = arg.call(&private, "write_field", &quote!(&self.#ident, #name, &mut fields));
-        quote!(#write?;)
+        let write = arg.call(&private, "write_field", &code!(&self.#ident, #name, &mut fields));
+        code!(#write?;)
     });
-    let mutable = (len > 0).then(|| quote!(mut));
-    quote! {
+    let mutable = (len > 0).then(|| code!(mut));
+    code! {
         #[automatically_derived]
         impl #private::serde::Serialize for #job {
             fn serialize<S: #private::serde::Serializer>(&self, serializer: S) -> ::core::result::Result<S::Ok, S::Error> {
@@ -34,14 +34,15 @@ pub(crate) fn deserialize(worker: &Worker) -> TokenStream {
     let (job, private, name) = (&worker.job, worker.private(), worker.job.to_string());
     let expecting = format!("a job of class {}", worker.class());
     let idents: Vec<&Ident> = worker.args().map(|arg| &arg.ident).collect();
+    let values: Vec<Ident> = (0..idents.len()).map(|index| format_ident!("value_{index}", span = Span::mixed_site())).collect();
     let names: Vec<String> = worker.args().map(|arg| arg.name()).collect();
     let calls = |method, args: fn(&Ident, &str) -> TokenStream| -> Vec<TokenStream> {
-        worker.args().map(|arg| arg.call(&private, method, &args(&arg.ident, &arg.name()))).collect()
+        worker.args().zip(&values).map(|(arg, value)| arg.call(&private, method, &args(value, &arg.name()))).collect()
     };
-    let read_field = calls("read_field", |ident, name| quote!(#name, &mut #ident, &mut map));
-    let required = calls("required", |ident, name| quote!(#name, #ident));
-    let read_element = calls("read_element", |_, name| quote!(#name, &mut seq));
-    quote! {
+    let read_field = calls("read_field", |value, name| code!(#name, &mut #value, &mut map));
+    let required = calls("required", |value, name| code!(#name, #value));
+    let read_element = calls("read_element", |_, name| code!(#name, &mut seq));
+    code! {
         #[automatically_derived]
         impl<'de> #private::serde::Deserialize<'de> for #job {
             fn deserialize<D: #private::serde::Deserializer<'de>>(deserializer: D) -> ::core::result::Result<Self, D::Error> {
@@ -55,7 +56,7 @@ pub(crate) fn deserialize(worker: &Worker) -> TokenStream {
                     }
 
                     fn visit_map<A: #private::serde::de::MapAccess<'de>>(self, mut map: A) -> ::core::result::Result<#job, A::Error> {
-                        #(let mut #idents = ::core::option::Option::None;)*
+                        #(let mut #values = ::core::option::Option::None;)*
                         while let ::core::option::Option::Some(name) = map.next_key::<::std::string::String>()? {
                             match name.as_str() {
                                 #(#names => #read_field?,)*

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use heck::ToUpperCamelCase;
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Expr, ExprLit, ExprPath, FnArg, Lit, Meta, Pat, PatType, Path, Safety, Type, ext::IdentExt};
+use syn::{Expr, ExprLit, ExprPath, FnArg, Lit, Meta, Pat, PatType, Path, ReturnType, Safety, Type, ext::IdentExt};
 
 use crate::{
     attr::{Function, ParamAttrs, RawOption, takes, unknown_option},
@@ -36,7 +36,7 @@ fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
             errors.push(&option.name, format!("`{name}` is given twice"));
             continue;
         }
-        let value = Value { name: &name, expr: &option.value, errors };
+        let value = Value { name: &name, expr: ungrouped(&option.value), errors };
         match name.as_str() {
             "queue" => options.queue = value.name("queue"),
             "max_retry_count" => options.max_retry_count = value.count(),
@@ -149,8 +149,16 @@ impl Value<'_> {
     }
 }
 
-fn text(expr: &Expr) -> Option<String> {
+/// An expression that came through a `macro_rules!` macro is in a group without delimiters.
+fn ungrouped(expr: &Expr) -> &Expr {
     match expr {
+        Expr::Group(group) => ungrouped(&group.expr),
+        expr => expr,
+    }
+}
+
+fn text(expr: &Expr) -> Option<String> {
+    match ungrouped(expr) {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
         _ => None,
     }
@@ -169,7 +177,7 @@ fn name_mistake(name: &str) -> Option<String> {
 
 /// Tokens as a message shows them.
 fn shown(tokens: impl ToTokens) -> String {
-    let text = tokens.to_token_stream().to_string();
+    let text = tokens.to_token_stream().to_string().replace(" :: ", "::").replace("- ", "-");
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
@@ -196,6 +204,14 @@ fn signature(function: &mut Function, errors: &mut Errors) {
     if let Some(clause) = &sig.generics.where_clause {
         errors.push(clause, "a worker has no generic parameters, so there is nothing to bound: remove the `where` clause");
     }
+    if let ReturnType::Type(_, ty) = &sig.output
+        && let Some(token) = unnamed(ty.to_token_stream())
+    {
+        errors.push(
+            token,
+            "a worker returns a type that can be written out: `()`, `Result<(), E>` or `Result<Outcome, E>`",
+        );
+    }
     // Taken off, or rustc would report it once more.
     if let Some(variadic) = sig.variadic.take() {
         errors.push(variadic.dots, "a worker has a fixed number of parameters: for a list, take a `Vec`");
@@ -203,6 +219,16 @@ fn signature(function: &mut Function, errors: &mut Errors) {
     if !function.has_body() {
         errors.push(&function.body, "a worker has a body: put `#[verk::worker]` on a function outside of traits");
     }
+}
+
+/// The first `impl`, or `!`, in a type.
+fn unnamed(tokens: TokenStream) -> Option<TokenTree> {
+    tokens.into_iter().find_map(|token| match &token {
+        TokenTree::Ident(ident) if ident == "impl" => Some(token),
+        TokenTree::Punct(punct) if punct.as_char() == '!' => Some(token),
+        TokenTree::Group(group) => unnamed(group.stream()),
+        TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => None,
+    })
 }
 
 fn job_name(function: &Ident, errors: &mut Errors) -> Ident {
@@ -248,7 +274,7 @@ fn param(typed: &PatType, attrs: ParamAttrs, errors: &mut Errors) -> Param {
         name(&typed.pat, errors).map(|ident| Param::Arg(Arg { ident, ty: (*typed.ty).clone(), docs: attrs.docs }))
     };
     match param {
-        Some(param) if errors.len() == before => param,
+        Some(param) if extractor || errors.len() == before => param,
         _ => Param::Broken((*typed.ty).clone()),
     }
 }
@@ -282,6 +308,8 @@ fn last_segment(ty: &Type) -> Option<&Ident> {
 /// A job outlives whoever enqueued it.
 fn owned(ty: &Type, errors: &mut Errors) {
     match ty {
+        Type::Group(group) => owned(&group.elem, errors),
+        Type::Paren(paren) => owned(&paren.elem, errors),
         Type::ImplTrait(_) => errors.push(ty, "a parameter of a worker has one type, which JSON is decoded into: write the type"),
         Type::Reference(reference) => {
             let owned = match &*reference.elem {
