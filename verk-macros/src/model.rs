@@ -25,7 +25,10 @@ pub(crate) struct Worker {
 impl Worker {
     /// The class on the wire.
     pub(crate) fn class(&self) -> String {
-        self.options.class.clone().unwrap_or_else(|| self.job.to_string())
+        self.options
+            .class
+            .clone()
+            .unwrap_or_else(|| self.job.to_string())
     }
 
     /// The queue on the wire.
@@ -89,7 +92,12 @@ pub(crate) struct Arg {
 
 impl Arg {
     /// `<T as JobArg>::method(args)`. All that is done with an argument is done so.
-    pub(crate) fn call(&self, private: &TokenStream, method: &str, args: &TokenStream) -> TokenStream {
+    pub(crate) fn call(
+        &self,
+        private: &TokenStream,
+        method: &str,
+        args: &TokenStream,
+    ) -> TokenStream {
         call(&self.ty, private, ("JobArg", method), args, &quote!())
     }
 
@@ -105,11 +113,17 @@ impl Arg {
             ty = &group.elem;
         }
         let Type::Path(ty) = ty else { return false };
-        is_path(&ty.path, &["String"]) || is_path(&ty.path, &["std", "string", "String"]) || is_path(&ty.path, &["alloc", "string", "String"])
+        is_path(&ty.path, &["String"])
+            || is_path(&ty.path, &["std", "string", "String"])
+            || is_path(&ty.path, &["alloc", "string", "String"])
     }
 }
 
 fn is_path(path: &Path, names: &[&str]) -> bool {
     path.segments.len() == names.len()
-        && path.segments.iter().zip(names).all(|(segment, name)| segment.arguments.is_none() && segment.ident == name)
+        && path
+            .segments
+            .iter()
+            .zip(names)
+            .all(|(segment, name)| segment.arguments.is_none() && segment.ident == name)
 }

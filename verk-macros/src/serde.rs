@@ -13,7 +13,11 @@ pub(crate) fn serialize(worker: &Worker) -> TokenStream {
     let len = worker.args().count();
     let fields = worker.args().map(|arg| {
         let (ident, name) = (&arg.ident, arg.name());
-        let write = arg.call(&private, "write_field", &code!(&self.#ident, #name, &mut fields));
+        let write = arg.call(
+            &private,
+            "write_field",
+            &code!(&self.#ident, #name, &mut fields),
+        );
         code!(#write?;)
     });
     let mutable = (len > 0).then(|| code!(mut));
@@ -34,12 +38,21 @@ pub(crate) fn deserialize(worker: &Worker) -> TokenStream {
     let (job, private, name) = (&worker.job, worker.private(), worker.job.to_string());
     let expecting = format!("a job of class {}", worker.class());
     let idents: Vec<&Ident> = worker.args().map(|arg| &arg.ident).collect();
-    let values: Vec<Ident> = (0..idents.len()).map(|index| format_ident!("value_{index}", span = Span::mixed_site())).collect();
+    let values: Vec<Ident> = (0..idents.len())
+        .map(|index| format_ident!("value_{index}", span = Span::mixed_site()))
+        .collect();
     let names: Vec<String> = worker.args().map(|arg| arg.name()).collect();
     let calls = |method, args: fn(&Ident, &str) -> TokenStream| -> Vec<TokenStream> {
-        worker.args().zip(&values).map(|(arg, value)| arg.call(&private, method, &args(value, &arg.name()))).collect()
+        worker
+            .args()
+            .zip(&values)
+            .map(|(arg, value)| arg.call(&private, method, &args(value, &arg.name())))
+            .collect()
     };
-    let read_field = calls("read_field", |value, name| code!(#name, &mut #value, &mut map));
+    let read_field = calls(
+        "read_field",
+        |value, name| code!(#name, &mut #value, &mut map),
+    );
     let required = calls("required", |value, name| code!(#name, #value));
     let read_element = calls("read_element", |_, name| code!(#name, &mut seq));
     code! {

@@ -1,1 +1,50 @@
-//! verk.
+//! Redis and Valkey (6.2 or newer) as the [`Storage`](verk_core::Storage) of verk.
+//!
+//! [`RedisStorage::connect`] proves that the server answers and can be used; what it returns is cheap to clone.
+//! The keys and the payloads are those of Ruby's Sidekiq and Elixir's Verk, so that all three can share one
+//! database.
+//!
+//! ```no_run
+//! use verk_core::Storage;
+//! use verk_redis::{RedisConfig, RedisStorage};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let storage = RedisStorage::connect(RedisConfig::new("redis://127.0.0.1:6379")).await?;
+//! let waiting = storage.queue_len(&"default".parse()?).await?;
+//! println!("{waiting} jobs wait");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What runs on the server
+//!
+//! Every change of state is one command or one Lua script, so it happens as a whole or not at all. No script decodes a
+//! payload. The scripts go on in a Redis that is full and refuses new jobs (`maxmemory` with `noeviction`), so
+//! that its jobs can be worked off. A user with restricted rights needs, besides the commands on
+//! its keys, `EVALSHA`, `SCRIPT LOAD`, and should have `CLIENT` (`ID`, `SETNAME`, `LIST`, `KILL`,
+//! `UNBLOCK`) and `INFO`: without these a node stops and recovers more slowly, and can't warn of a server
+//! that evicts keys.
+//!
+//! # Connections
+//!
+//! A small pool of shared connections carries everything but fetching and heartbeats: each queue of a node has a connection
+//! that waits for jobs, each node has one for its heartbeat. A connection that broke is replaced at the next use.
+
+mod batch;
+mod config;
+mod error;
+mod heartbeat;
+mod keys;
+mod nodes;
+mod pool;
+mod prefix;
+mod queue_connection;
+mod reply;
+mod scripts;
+mod server;
+mod shared;
+mod storage;
+
+pub use config::RedisConfig;
+pub use error::Error;
+pub use storage::RedisStorage;

@@ -1,1 +1,31 @@
-//! verk.
+//! What tests of verk need: a storage in memory, a clock that a test turns, and the conformance suite for
+//! backends.
+//!
+//! - [`MemoryStorage`] holds jobs without a server, with the semantics of Redis; its [`Faults`] let it fail
+//!   like one.
+//! - [`VirtualClock`] stands still until it is told to move.
+//! - `RedisServer` is a real `redis-server` for one test, and `CuttingProxy` a network in front of it that
+//!   breaks on command (on Unix).
+//! - [`conformance`] has the tests that every [`Storage`](verk_core::Storage) passes;
+//!   [`storage_conformance!`] runs them.
+
+mod clock;
+pub mod conformance;
+mod memory;
+#[cfg(unix)]
+mod proxy;
+#[cfg(unix)]
+mod redis_server;
+#[cfg(unix)]
+mod resp;
+mod within;
+
+pub use clock::VirtualClock;
+pub use memory::{Fault, Faults, Key, MemoryStorage, Operation};
+#[cfg(unix)]
+pub use proxy::{Command, CuttingProxy};
+#[cfg(unix)]
+pub use redis_server::{RedisServer, RedisServerBuilder};
+#[cfg(unix)]
+pub use resp::Reply;
+pub use within::within;

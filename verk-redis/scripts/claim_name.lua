@@ -1,0 +1,26 @@
+-- Takes a name for one node, unless another holds it.
+--
+-- KEYS  1 verk:name:NAME
+-- ARGV  1 NODE  2 time to live in milliseconds
+-- Returns {} when the node holds the name now, else {holder, the time to live of its claim in milliseconds}.
+--
+-- Atomic, so that of two nodes that start at once one gets the name. The first write is one that a full
+-- Redis allows; after it, so are the others.
+
+local found = redis.call('TYPE', KEYS[1]).ok
+if found ~= 'none' and found ~= 'string' then
+  return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. found .. ', not a string')
+end
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then
+  return { holder, redis.call('PTTL', KEYS[1]) }
+end
+
+local first = redis.pcall('PEXPIRE', KEYS[1], ARGV[2])
+if type(first) == 'table' then
+  return first
+end
+if first == 0 then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+return {}

@@ -1,0 +1,56 @@
+-- Moves the oldest jobs of a queue to the list of what a node holds.
+--
+-- KEYS  1 queue:Q  2 inprogress:Q:NODE  3 verk:node:NODE  4 verk_nodes  5 verk:node:NODE:queues
+-- ARGV  1 most jobs (1 to 100)  2 most bytes (at least one job is taken)  3 NODE  4 Q
+-- Returns the payloads, oldest first; -1 and does nothing when the heartbeat of the node is gone.
+--
+-- Atomic, so that a job is in one of the two lists at any moment, and so that a node that was declared
+-- dead takes nothing: the check and the move can't be parted. The first write is one that a full Redis
+-- allows; after it, so are the others.
+
+local PAGE = 20
+
+local function check(key, wanted)
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= wanted then
+    return 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted
+  end
+end
+
+local wrong = check(KEYS[1], 'list') or check(KEYS[2], 'list')
+  or check(KEYS[4], 'set') or check(KEYS[5], 'set')
+if wrong then
+  return redis.error_reply(wrong)
+end
+if redis.call('EXISTS', KEYS[3]) == 0 then
+  return -1
+end
+
+local first = redis.pcall('LTRIM', KEYS[1], 0, -1)
+if first.err then
+  return first
+end
+redis.call('SADD', KEYS[4], ARGV[3])
+redis.call('SADD', KEYS[5], ARGV[4])
+
+local max_jobs, room = tonumber(ARGV[1]), tonumber(ARGV[2])
+local jobs = {}
+local full = false
+while not full and #jobs < max_jobs do
+  local last = -1 - #jobs
+  local page = redis.call('LRANGE', KEYS[1], last - PAGE + 1, last)
+  full = #page < PAGE
+  for i = #page, 1, -1 do
+    room = room - #page[i]
+    if #jobs == max_jobs or (room < 0 and #jobs > 0) then
+      full = true
+      break
+    end
+    jobs[#jobs + 1] = page[i]
+  end
+end
+if #jobs > 0 then
+  redis.call('LPUSH', KEYS[2], unpack(jobs))
+  redis.call('LTRIM', KEYS[1], 0, -1 - #jobs)
+end
+return jobs

@@ -1,0 +1,31 @@
+-- Takes a node off the list of nodes, unless it still holds a job.
+--
+-- KEYS  1 verk:node:NODE  2 verk_nodes  3 verk:node:NODE:queues  4 verk:name:NAME  5.. the inprogress lists of
+--       the queues in 3
+-- ARGV  1 NODE  2.. the queues in 3, in the order of the keys from 5
+-- Returns 1 when the node is off the list, 0 when one of its lists holds a job, -1 when the queues are others
+-- than those given (look again).
+--
+-- Atomic, so that no job is fetched between the look at the lists and the end of the registration: once
+-- no list of nodes names the node, nobody restores its jobs.
+
+if redis.call('SCARD', KEYS[3]) ~= #ARGV - 1 then
+  return -1
+end
+for i = 2, #ARGV do
+  if redis.call('SISMEMBER', KEYS[3], ARGV[i]) == 0 then
+    return -1
+  end
+end
+for i = 5, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then
+    return 0
+  end
+end
+
+redis.call('SREM', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[1], KEYS[3])
+if redis.call('TYPE', KEYS[4]).ok == 'string' and redis.call('GET', KEYS[4]) == ARGV[1] then
+  redis.call('DEL', KEYS[4])
+end
+return 1

@@ -1,0 +1,17 @@
+-- Renews the heartbeat of a node, and its name if it holds that.
+--
+-- KEYS  1 verk:node:NODE  2 verk:name:NAME
+-- ARGV  1 time to live in milliseconds  2 NODE
+-- Returns {1 if the heartbeat was there, else 0; seconds of the server's time of day; microseconds}
+--
+-- Atomic, so that a name that was lost between the look and the renewal is not renewed for another node.
+-- Creates nothing: a node whose heartbeat is gone was declared dead, and must learn that. It is a
+-- PEXPIRE first, which a full Redis allows.
+
+local alive = redis.call('PEXPIRE', KEYS[1], ARGV[1])
+if alive == 1 and redis.call('TYPE', KEYS[2]).ok == 'string'
+  and redis.call('GET', KEYS[2]) == ARGV[2] then
+  redis.call('PEXPIRE', KEYS[2], ARGV[1])
+end
+local now = redis.call('TIME')
+return { alive, now[1], now[2] }

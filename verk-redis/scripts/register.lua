@@ -1,0 +1,31 @@
+-- Registers a node.
+--
+-- KEYS  1 verk:node:NODE  2 verk_nodes  3 verk:node:NODE:queues
+-- ARGV  1 time to live in milliseconds  2 NODE  3.. its queues
+-- Returns 1.
+--
+-- Atomic, so that no other node ever sees this one in the list without its heartbeat, and takes it for
+-- dead. The first write is one that a full Redis allows; after it, so are the others.
+
+local function check(key, wanted)
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= wanted then
+    return 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted
+  end
+end
+
+local wrong = check(KEYS[1], 'string') or check(KEYS[2], 'set') or check(KEYS[3], 'set')
+if wrong then
+  return redis.error_reply(wrong)
+end
+
+local first = redis.pcall('PEXPIRE', KEYS[1], ARGV[1])
+if type(first) == 'table' then
+  return first
+end
+redis.call('SET', KEYS[1], 'alive', 'PX', ARGV[1])
+redis.call('SADD', KEYS[2], ARGV[2])
+for i = 3, #ARGV do
+  redis.call('SADD', KEYS[3], ARGV[i])
+end
+return 1

@@ -1,0 +1,233 @@
+//! Batches of settlements and promotions: cut to size, sent one after the other, each job with its own answer.
+
+use std::{borrow::Cow, collections::HashMap, ops::Range};
+
+use bb8_redis::redis::Value;
+use verk_core::{
+    StorageError,
+    storage::{
+        DeadLimits, Due, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Promotion,
+        PromotionTarget, Settled, Settlement, Target,
+    },
+    unix_seconds,
+};
+
+use crate::{
+    error::{Failure, Refused},
+    keys::{Key, Keys},
+    reply,
+    scripts::{Arg, arg},
+};
+
+/// A call of a script for some jobs of a batch.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) keys: Vec<Key>,
+    pub(crate) args: Vec<Arg<'a>>,
+}
+
+/// The settlements as calls of the script `settle`, with the places of their answers, in the order to send them.
+pub(crate) fn settle_calls<'a>(
+    keys: &Keys,
+    inprogress: &'a Inprogress,
+    settlements: &'a [Settlement],
+    guard: Option<Key>,
+) -> Vec<(Range<usize>, Call<'a>)> {
+    let (queue, node) = (&inprogress.queue, &inprogress.node);
+    let call = |range: Range<usize>| {
+        let mut args = vec![borrowed(queue.as_str())];
+        for settlement in &settlements[range.clone()] {
+            push_settlement(&mut args, settlement);
+        }
+        let mut keys = vec![
+            keys.inprogress(queue, node),
+            keys.queue(queue),
+            keys.queues(),
+            keys.set(JobSet::Retry),
+            keys.set(JobSet::Schedule),
+            keys.set(JobSet::Dead),
+        ];
+        keys.extend(guard.clone());
+        (range, Call { keys, args })
+    };
+    let mut ranges = cut(settlements.iter().map(settlement_bytes));
+    // What is handed back goes to the front of the queue, so the first has to be sent last.
+    if settlements.iter().any(|s| s.to == Target::Requeue) {
+        ranges.reverse();
+    }
+    ranges.into_iter().map(call).collect()
+}
+
+/// The promotions as calls of the script `promote`, with the places of their answers, in the order to send them.
+pub(crate) fn promote_calls<'a>(
+    keys: &Keys,
+    set: DueSet,
+    now: f64,
+    promotions: &'a [Promotion],
+) -> Vec<(Range<usize>, Call<'a>)> {
+    let call = |range: Range<usize>| {
+        let mut call = Call {
+            keys: vec![keys.set(set.into()), keys.set(JobSet::Dead), keys.queues()],
+            args: vec![arg(now)],
+        };
+        let mut queues = HashMap::new();
+        for promotion in &promotions[range.clone()] {
+            match &promotion.to {
+                PromotionTarget::Queue { queue, job } => {
+                    let index = *queues.entry(queue).or_insert_with(|| {
+                        call.keys.push(keys.queue(queue));
+                        call.keys.len()
+                    });
+                    call.args.extend([
+                        borrowed("queue"),
+                        borrowed(&promotion.held),
+                        arg(index),
+                        borrowed(queue.as_str()),
+                        borrowed(job),
+                    ]);
+                }
+                PromotionTarget::Dead { job, limits } => {
+                    call.args
+                        .extend([borrowed("dead"), borrowed(&promotion.held)]);
+                    push_dead(&mut call.args, job, *limits);
+                }
+            }
+        }
+        (range, call)
+    };
+    cut(promotions.iter().map(promotion_bytes))
+        .into_iter()
+        .map(call)
+        .collect()
+}
+
+/// Reads what a script answered for `jobs` jobs.
+pub(crate) fn answers(
+    op: &'static str,
+    reply: Result<Value, Failure>,
+    jobs: usize,
+) -> Vec<Settled> {
+    let answers = reply.and_then(reply::array).and_then(|answers| {
+        if answers.len() != jobs {
+            return Err(Failure::unexpected_reply("an answer for each job"));
+        }
+        answers
+            .into_iter()
+            .map(|answer| settled(op, answer))
+            .collect()
+    });
+    answers.unwrap_or_else(|failure| {
+        let failed = Settled::Failed(failure.during(op));
+        vec![failed; jobs]
+    })
+}
+
+fn settled(op: &'static str, answer: Value) -> Result<Settled, Failure> {
+    match answer {
+        Value::Int(0) => Ok(Settled::NotHeld),
+        Value::Int(1) => Ok(Settled::Done),
+        Value::Int(2) => Ok(Settled::Merged),
+        Value::BulkString(text) => Ok(Settled::Failed(StorageError::not_applied(
+            op,
+            Refused(String::from_utf8_lossy(&text).into_owned()),
+        ))),
+        _ => Err(Failure::unexpected_reply("what became of a job")),
+    }
+}
+
+/// Cuts jobs of these sizes into batches within the bounds, of at least one job.
+fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut batches: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0_usize;
+    for (index, size) in sizes.enumerate() {
+        bytes = bytes.saturating_add(size);
+        match batches.last_mut() {
+            Some(batch) if batch.len() < MAX_BATCH_JOBS && bytes <= MAX_BATCH_BYTES => {
+                batch.end = index + 1;
+            }
+            _ => {
+                batches.push(index..index + 1);
+                bytes = size;
+            }
+        }
+    }
+    batches
+}
+
+fn push_settlement<'a>(args: &mut Vec<Arg<'a>>, settlement: &'a Settlement) {
+    let (name, due) = match &settlement.to {
+        Target::Ack => ("ack", None),
+        Target::Requeue => ("requeue", None),
+        Target::Retry(due) => ("retry", Some(due)),
+        Target::Schedule(due) => ("schedule", Some(due)),
+        Target::Dead { job, limits } => {
+            args.extend([borrowed("dead"), borrowed(&settlement.held)]);
+            return push_dead(args, job, *limits);
+        }
+    };
+    args.extend([borrowed(name), borrowed(&settlement.held)]);
+    if let Some(due) = due {
+        args.extend([arg(unix_seconds(due.at)), borrowed(&due.job)]);
+    }
+}
+
+fn push_dead<'a>(args: &mut Vec<Arg<'a>>, job: &'a Due, limits: DeadLimits) {
+    let died = unix_seconds(job.at);
+    args.extend([
+        arg(died),
+        borrowed(&job.job),
+        arg(died - limits.timeout.as_secs_f64()),
+        arg(i64::try_from(limits.max_jobs)
+            .unwrap_or(i64::MAX)
+            .saturating_add(1)),
+    ]);
+}
+
+fn settlement_bytes(settlement: &Settlement) -> usize {
+    let payload = match &settlement.to {
+        Target::Ack | Target::Requeue => 0,
+        Target::Retry(job) | Target::Schedule(job) | Target::Dead { job, .. } => job.job.len(),
+    };
+    settlement.held.len() + payload
+}
+
+fn promotion_bytes(promotion: &Promotion) -> usize {
+    let payload = match &promotion.to {
+        PromotionTarget::Queue { job, .. } => job.len(),
+        PromotionTarget::Dead { job, .. } => job.job.len(),
+    };
+    promotion.held.len() + payload
+}
+
+fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {
+    Cow::Borrowed(bytes.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_bounded_by_count_and_bytes() {
+        assert_eq!(cut(std::iter::empty()), []);
+        assert_eq!(cut([1; 250].into_iter()), [0..100, 100..200, 200..250]);
+        let half = MAX_BATCH_BYTES / 2;
+        assert_eq!(cut([half, half, 1, half].into_iter()), [0..2, 2..4]);
+    }
+
+    #[test]
+    fn a_job_over_the_bound_goes_alone() {
+        let large = MAX_BATCH_BYTES + 1;
+        assert_eq!(
+            cut([1, large, large, 1, 1].into_iter()),
+            [0..1, 1..2, 2..3, 3..5]
+        );
+    }
+
+    #[test]
+    fn scores_are_the_shortest_text_that_reads_back() {
+        assert_eq!(arg(1_732_387_200.0_f64), arg("1732387200"));
+        assert_eq!(arg(1_732_387_200.123_456_f64), arg("1732387200.123456"));
+        assert_eq!(arg(-1e300_f64).last(), Some(&b'0'), "no exponent");
+    }
+}

@@ -1,0 +1,94 @@
+//! The heartbeat of one node, on a connection of its own: [`RedisHeartbeat`].
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use verk_core::{
+    NodeId, StorageError,
+    storage::{Beat, Heartbeat},
+};
+
+use crate::{
+    error::Failure,
+    keys::Key,
+    pool::Connection,
+    reply,
+    scripts::{self, Arg, arg},
+    shared::Shared,
+};
+
+const BEAT: &str = "send a heartbeat";
+
+/// Renews what a node has with a time to live.
+#[derive(Debug)]
+pub(crate) struct RedisHeartbeat {
+    shared: Arc<Shared>,
+    keys: [Key; 2],
+    args: [Arg<'static>; 2],
+    /// Made in the runtime that beats; made again at the next beat after an error.
+    connection: Option<Connection>,
+}
+
+impl RedisHeartbeat {
+    pub(crate) async fn open(
+        shared: Arc<Shared>,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<Self, StorageError> {
+        let mut heartbeat = Self {
+            keys: [shared.keys.heartbeat(node), shared.keys.name(node)],
+            args: [arg(milliseconds(ttl)), arg(node)],
+            shared,
+            connection: None,
+        };
+        heartbeat
+            .connect()
+            .await
+            .map_err(|failure| failure.during("open a heartbeat"))?;
+        Ok(heartbeat)
+    }
+
+    async fn connect(&mut self) -> Result<Connection, Failure> {
+        match &self.connection {
+            Some(connection) if !connection.is_broken() => Ok(connection.clone()),
+            _ => {
+                let connected = self.shared.connector.connect().await;
+                let connection = connected.map_err(Failure::not_sent)?;
+                self.connection = Some(connection.clone());
+                Ok(connection)
+            }
+        }
+    }
+
+    async fn try_beat(&mut self) -> Result<Beat, Failure> {
+        let mut connection = self.connect().await?;
+        let reply = scripts::HEARTBEAT
+            .run(&mut connection, &self.keys, &self.args)
+            .await?;
+        let [alive, seconds, microseconds] = reply::array(reply)?
+            .try_into()
+            .map_err(|_| Failure::unexpected_reply("a heartbeat with the time of day"))?;
+        Ok(Beat {
+            alive: reply::integer(alive)? == 1,
+            server_time: reply::time(seconds, microseconds)?,
+        })
+    }
+}
+
+#[async_trait]
+impl Heartbeat for RedisHeartbeat {
+    async fn beat(&mut self) -> Result<Beat, StorageError> {
+        self.try_beat()
+            .await
+            .map_err(|failure| failure.during(BEAT))
+    }
+}
+
+/// A time to live for Redis, which knows no shorter one than a millisecond.
+pub(crate) fn milliseconds(ttl: Duration) -> i64 {
+    /// Redis adds the time of day to it.
+    const LONGEST: i64 = i64::MAX / 4;
+    i64::try_from(ttl.as_millis())
+        .unwrap_or(LONGEST)
+        .clamp(1, LONGEST)
+}

@@ -1,0 +1,161 @@
+//! The names of all keys: the only place that makes one.
+
+use std::fmt;
+
+use verk_core::{MAX_NAME_BYTES, NodeId, QueueName, storage::JobSet};
+
+use crate::error::Error;
+
+/// A key as Redis gets it.
+pub(crate) type Key = Vec<u8>;
+
+/// Makes keys, all with the same prefix.
+#[derive(Clone, Default)]
+pub(crate) struct Keys {
+    /// With its colon; empty for none.
+    prefix: String,
+}
+
+impl Keys {
+    /// Keys with `prefix` and a colon before them; an empty prefix is none.
+    pub(crate) fn new(prefix: &str) -> Result<Self, Error> {
+        let prefix = prefix.strip_suffix(':').unwrap_or(prefix);
+        if prefix.len() > MAX_NAME_BYTES || prefix.chars().any(char::is_control) {
+            return Err(Error::InvalidPrefix {
+                prefix: prefix.chars().take(64).collect(),
+            });
+        }
+        Ok(Self {
+            prefix: match prefix {
+                "" => String::new(),
+                prefix => format!("{prefix}:"),
+            },
+        })
+    }
+
+    /// What every key starts with; empty without a prefix.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The set of all queue names.
+    pub(crate) fn queues(&self) -> Key {
+        self.key("queues")
+    }
+
+    /// The list of the jobs that wait in a queue: new ones enter left, the next to be fetched is the right-most.
+    pub(crate) fn queue(&self, queue: &QueueName) -> Key {
+        self.key(format_args!("queue:{queue}"))
+    }
+
+    /// The list of the jobs of a queue that a node holds: the newest is left-most.
+    pub(crate) fn inprogress(&self, queue: &QueueName, node: &NodeId) -> Key {
+        self.inprogress_of(queue.as_str().as_bytes(), node)
+    }
+
+    /// As [`inprogress`](Self::inprogress), for a queue name as another program wrote it.
+    pub(crate) fn inprogress_of(&self, queue: &[u8], node: &NodeId) -> Key {
+        let mut key = self.key("inprogress:");
+        key.extend_from_slice(queue);
+        key.push(b':');
+        key.extend_from_slice(node.as_str().as_bytes());
+        key
+    }
+
+    /// A sorted set of jobs.
+    pub(crate) fn set(&self, set: JobSet) -> Key {
+        self.key(match set {
+            JobSet::Schedule => "schedule",
+            JobSet::Retry => "retry",
+            JobSet::Dead => "dead",
+        })
+    }
+
+    /// The set of the ids of all registered nodes.
+    pub(crate) fn nodes(&self) -> Key {
+        self.key("verk_nodes")
+    }
+
+    /// The heartbeat of a node, with a time to live.
+    pub(crate) fn heartbeat(&self, node: &NodeId) -> Key {
+        self.key(format_args!("verk:node:{node}"))
+    }
+
+    /// The set of the queues that a node fetched from.
+    pub(crate) fn node_queues(&self, node: &NodeId) -> Key {
+        self.key(format_args!("verk:node:{node}:queues"))
+    }
+
+    /// Who holds the name of `node`, with a time to live.
+    pub(crate) fn name(&self, node: &NodeId) -> Key {
+        self.key(format_args!("verk:name:{}", node.name()))
+    }
+
+    fn key(&self, name: impl fmt::Display) -> Key {
+        format!("{}{name}", self.prefix).into_bytes()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys")
+            .field("prefix", &self.prefix)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(keys: &Keys) -> Vec<String> {
+        let queue: QueueName = "a:b".parse().unwrap();
+        let node = NodeId::from("web.1.0123456789ab");
+        [
+            keys.queues(),
+            keys.queue(&queue),
+            keys.inprogress(&queue, &node),
+            keys.set(JobSet::Schedule),
+            keys.set(JobSet::Retry),
+            keys.set(JobSet::Dead),
+            keys.nodes(),
+            keys.heartbeat(&node),
+            keys.node_queues(&node),
+            keys.name(&node),
+        ]
+        .map(|key| String::from_utf8(key).unwrap())
+        .into()
+    }
+
+    const NAMES: [&str; 10] = [
+        "queues",
+        "queue:a:b",
+        "inprogress:a:b:web.1.0123456789ab",
+        "schedule",
+        "retry",
+        "dead",
+        "verk_nodes",
+        "verk:node:web.1.0123456789ab",
+        "verk:node:web.1.0123456789ab:queues",
+        "verk:name:web.1",
+    ];
+
+    #[test]
+    fn keys_are_those_of_sidekiq_and_verk() {
+        assert_eq!(all(&Keys::default()), NAMES);
+        assert_eq!(all(&Keys::new("").unwrap()), NAMES);
+    }
+
+    #[test]
+    fn every_key_has_the_prefix() {
+        let prefixed = NAMES.map(|name| format!("app:{name}"));
+        assert_eq!(all(&Keys::new("app").unwrap()), prefixed);
+        assert_eq!(all(&Keys::new("app:").unwrap()), prefixed);
+    }
+
+    #[test]
+    fn a_prefix_is_checked() {
+        assert!(Keys::new("two\nlines").is_err());
+        assert!(Keys::new(&"x".repeat(257)).is_err());
+    }
+}

@@ -1,0 +1,271 @@
+//! Connections: how one is made, the pool of shared ones, and when one is given up.
+//!
+//! A connection carries many requests at once, so the pool does not lend them, it hands out clones in turn.
+//! A connection that gave no reply once is broken: the pool replaces it, and never asks with a ping first.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bb8_redis::{
+    bb8::{self, ManageConnection, QueueStrategy, RunError},
+    redis::{
+        AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline,
+        ProtocolVersion, PushInfo, PushKind, RedisError, Value,
+        aio::{ConnectionLike, MultiplexedConnection},
+    },
+};
+use thiserror::Error;
+use verk_core::Applied;
+
+use crate::{
+    config::{RedisConfig, redacted},
+    error::{Error, Failure, applied},
+};
+
+/// Makes connections to one server.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    client: Client,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    /// Why the pool could not connect the last time: its own error only says that time ran out.
+    last_error: Arc<Mutex<Option<RedisError>>>,
+}
+
+impl Connector {
+    pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
+        let info = config
+            .url
+            .as_str()
+            .into_connection_info()
+            .map_err(|error| invalid_url(config, error))?;
+        // The third version of the protocol, because only there the client library tells of a connection that ended.
+        let settings = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(info.set_redis_settings(settings))
+            .map_err(|error| invalid_url(config, error))?;
+        Ok(Self {
+            client,
+            connect_timeout: config.connect_timeout,
+            response_timeout: config.response_timeout,
+            last_error: Arc::default(),
+        })
+    }
+
+    /// Where the server is, without credentials.
+    pub(crate) fn address(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
+    }
+
+    /// How long a reply may take.
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
+    /// Opens a connection, bound to the calling runtime.
+    pub(crate) async fn connect(&self) -> Result<Connection, RedisError> {
+        let broken = Arc::new(AtomicBool::new(false));
+        let on_push = {
+            let broken = Arc::clone(&broken);
+            move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    broken.store(true, Ordering::Relaxed);
+                }
+                Ok::<(), std::convert::Infallible>(())
+            }
+        };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(self.response_timeout))
+            .set_push_sender(on_push);
+        let inner = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(|error| self.without_password(error))?;
+        Ok(Connection { inner, broken })
+    }
+
+    /// A server that does not know a command repeats its arguments, and one of those is the password.
+    fn without_password(&self, error: RedisError) -> RedisError {
+        let settings = self.client.get_connection_info().redis_settings();
+        match settings.password() {
+            Some(password) if error.to_string().contains(password) => RedisError::from((
+                ErrorKind::AuthenticationFailed,
+                "the server refused the connection (its message is not shown: it holds the password)",
+            )),
+            _ => error,
+        }
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("address", &self.address())
+            .field("connect_timeout", &self.connect_timeout)
+            .field("response_timeout", &self.response_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ManageConnection for Connector {
+    type Connection = Connection;
+    type Error = RedisError;
+
+    async fn connect(&self) -> Result<Connection, RedisError> {
+        let connected = Self::connect(self).await;
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
+        connected
+    }
+
+    /// Asks nobody: what is known here is enough.
+    async fn is_valid(&self, connection: &mut Connection) -> Result<(), RedisError> {
+        if connection.is_broken() {
+            return Err((ErrorKind::Io, "the connection ended").into());
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.is_broken()
+    }
+}
+
+/// A connection that carries many requests at once; clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    inner: MultiplexedConnection,
+    /// Whether a reply failed to come, or the connection ended.
+    broken: Arc<AtomicBool>,
+}
+
+impl Connection {
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// This connection with another patience for replies, for a command that blocks.
+    pub(crate) fn with_response_timeout(mut self, timeout: Duration) -> Self {
+        self.inner.set_response_timeout(timeout);
+        self
+    }
+
+    /// Sends one command and waits for its reply.
+    pub(crate) async fn query(&mut self, command: &Cmd) -> Result<Value, Failure> {
+        let reply = command.query_async(&mut self.inner).await;
+        self.seen(reply).map_err(Failure::of_command)
+    }
+
+    /// As [`query`](Self::query), for a call of a script.
+    pub(crate) async fn query_script(&mut self, command: &Cmd) -> Result<Value, ScriptFailure> {
+        let reply = command.query_async(&mut self.inner).await;
+        self.seen(reply).map_err(|error| match error.code() {
+            Some("NOSCRIPT") => ScriptFailure::NotLoaded(error),
+            _ => ScriptFailure::Other(Failure::of_script(error)),
+        })
+    }
+
+    /// Sends several commands at once; each has its own answer.
+    pub(crate) async fn query_all(
+        &mut self,
+        commands: &Pipeline,
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
+        let count = commands.len();
+        let replies = self.inner.req_packed_commands(commands, 0, count).await;
+        let replies = self.seen(replies).map_err(Failure::of_command)?;
+        if replies.len() != count {
+            return Err(Failure::unexpected_reply("a reply to each command"));
+        }
+        Ok(replies
+            .into_iter()
+            .map(|reply| reply.extract_error().map_err(Failure::of_command))
+            .collect())
+    }
+
+    /// Gives up a connection on which a reply did not come, or not in one piece.
+    fn seen<T>(&self, reply: Result<T, RedisError>) -> Result<T, RedisError> {
+        if let Err(error) = &reply
+            && applied(error) == Applied::Unknown
+        {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        reply
+    }
+}
+
+/// Why a script gave no result.
+#[derive(Debug)]
+pub(crate) enum ScriptFailure {
+    /// The server does not have it (any more), and did nothing.
+    NotLoaded(RedisError),
+    Other(Failure),
+}
+
+/// The connections that everything shares but fetching and heartbeats.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    inner: bb8::Pool<Connector>,
+    connector: Connector,
+}
+
+impl Pool {
+    /// Starts to connect; proves nothing.
+    pub(crate) fn new(connector: Connector, size: u32) -> Self {
+        let size = size.max(1);
+        let inner = bb8::Pool::builder()
+            .max_size(size)
+            .min_idle(size)
+            // First in, first out: in turn.
+            .queue_strategy(QueueStrategy::Fifo)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connection_timeout(connector.connect_timeout.max(Duration::from_millis(1)))
+            // Costs no round trip: see `is_valid`.
+            .test_on_check_out(true)
+            .build_unchecked(connector.clone());
+        Self { inner, connector }
+    }
+
+    /// A connection to share.
+    pub(crate) async fn get(&self) -> Result<Connection, Failure> {
+        match self.inner.get().await {
+            Ok(connection) => Ok(connection.clone()),
+            Err(RunError::User(error)) => Err(Failure::not_sent(error)),
+            Err(RunError::TimedOut) => Err(Failure::not_sent(NoConnection {
+                address: self.connector.address(),
+                source: self
+                    .connector
+                    .last_error
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone(),
+            })),
+        }
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("no connection to Redis at {address}")]
+struct NoConnection {
+    address: String,
+    source: Option<RedisError>,
+}
+
+fn invalid_url(config: &RedisConfig, error: RedisError) -> Error {
+    Error::InvalidUrl {
+        url: redacted(&config.url),
+        source: error.into(),
+    }
+}

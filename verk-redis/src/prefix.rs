@@ -1,0 +1,71 @@
+//! Deleting everything under a prefix.
+
+use bb8_redis::redis::{self, Value};
+
+use crate::{
+    error::{Error, Failure},
+    reply,
+    shared::Shared,
+};
+
+pub(crate) async fn delete(shared: &Shared) -> Result<(), Error> {
+    let prefix = shared.keys.prefix();
+    if prefix.is_empty() {
+        return Err(Error::NoPrefix);
+    }
+    scan_and_delete(shared, prefix)
+        .await
+        .map_err(|failure| failure.during("delete the keys under a prefix").into())
+}
+
+async fn scan_and_delete(shared: &Shared, prefix: &str) -> Result<(), Failure> {
+    let pattern = format!("{}*", literal(prefix));
+    let mut cursor = "0".to_owned();
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(&cursor)
+            .arg("MATCH")
+            .arg(&pattern)
+            .arg("COUNT")
+            .arg(1000);
+        let reply = reply::array(shared.query(&scan).await?)?;
+        let Ok([next, found]) = <[Value; 2]>::try_from(reply) else {
+            return Err(Failure::unexpected_reply("a cursor with keys"));
+        };
+        let found = reply::payloads(found)?;
+        if !found.is_empty() {
+            let mut unlink = redis::cmd("UNLINK");
+            for key in &found {
+                unlink.arg(&key[..]);
+            }
+            shared.query(&unlink).await?;
+        }
+        cursor = reply::text(next)?;
+        if cursor == "0" {
+            return Ok(());
+        }
+    }
+}
+
+/// `text` as a pattern that matches nothing else.
+fn literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn a_prefix_is_no_pattern() {
+        assert_eq!(literal("app:"), "app:");
+        assert_eq!(literal("a*[b]?\\"), "a\\*\\[b\\]\\?\\\\");
+    }
+}

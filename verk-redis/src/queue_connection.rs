@@ -1,0 +1,285 @@
+//! The fetching side of one queue, on a connection of its own: [`RedisQueueConnection`].
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use bb8_redis::redis::{self, Value};
+use verk_core::{
+    Applied, Jid, StorageError,
+    storage::{
+        DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection,
+    },
+};
+
+use crate::{
+    error::Failure,
+    keys::Key,
+    pool::Connection,
+    reply,
+    scripts::{self, Arg, arg},
+    shared::Shared,
+};
+
+const DEQUEUE: &str = "dequeue jobs";
+const RESET: &str = "reset the connection of a queue";
+
+/// The longest that one command blocks; who wants to wait longer asks again.
+const LONGEST_BLOCK: Duration = Duration::from_secs(5);
+
+/// The shortest block: zero would be for ever.
+const SHORTEST_BLOCK: Duration = Duration::from_millis(1);
+
+/// How late the server may be with ending a block.
+const BLOCK_SLACK: Duration = Duration::from_secs(1);
+
+/// How long to wait before trying again to end a block that has not begun yet.
+const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Moves the jobs of one queue into the list of one node.
+#[derive(Debug)]
+pub(crate) struct RedisQueueConnection {
+    shared: Arc<Shared>,
+    /// Those of the script.
+    keys: [Key; 5],
+    names: [Arg<'static>; 2],
+    link: Option<Link>,
+    /// Set while a command is under way, and left when its reply did not come.
+    doubt: Option<Doubt>,
+}
+
+/// A connection, and how the server knows it.
+#[derive(Clone, Debug)]
+struct Link {
+    connection: Connection,
+    identity: Option<Arc<Identity>>,
+}
+
+/// The id alone is not enough to end a connection: a server that was restarted gives it to another.
+#[derive(Clone, Debug)]
+struct Identity {
+    id: i64,
+    name: String,
+}
+
+/// A command whose reply nobody saw: the server may still move a job for it.
+#[derive(Debug)]
+struct Doubt {
+    identity: Option<Arc<Identity>>,
+    /// When the server has given up on it by itself.
+    over_at: Instant,
+}
+
+impl RedisQueueConnection {
+    pub(crate) async fn open(
+        shared: Arc<Shared>,
+        inprogress: &Inprogress,
+    ) -> Result<Self, StorageError> {
+        let (queue, node) = (&inprogress.queue, &inprogress.node);
+        let keys = [
+            shared.keys.queue(queue),
+            shared.keys.inprogress(queue, node),
+            shared.keys.heartbeat(node),
+            shared.keys.nodes(),
+            shared.keys.node_queues(node),
+        ];
+        let mut connection = Self {
+            shared,
+            keys,
+            names: [arg(node), arg(queue)],
+            link: None,
+            doubt: None,
+        };
+        match connection.link().await {
+            Ok(_) => Ok(connection),
+            Err(failure) => Err(failure.during("open the connection of a queue")),
+        }
+    }
+
+    /// The connection, made anew when there is none or it ended.
+    async fn link(&mut self) -> Result<Link, Failure> {
+        match &self.link {
+            Some(link) if !link.connection.is_broken() => Ok(link.clone()),
+            _ => {
+                self.link = None;
+                let connected = self.shared.connector.connect().await;
+                let mut connection = connected.map_err(Failure::not_sent)?;
+                let identity = introduce(&mut connection)
+                    .await
+                    .map_err(Failure::before_sending)?;
+                let link = Link {
+                    connection,
+                    identity: identity.map(Arc::new),
+                };
+                self.link = Some(link.clone());
+                Ok(link)
+            }
+        }
+    }
+
+    /// Looks once, without waiting.
+    async fn fetch(
+        &mut self,
+        link: &mut Link,
+        request: &DequeueRequest,
+    ) -> Result<Dequeued, Failure> {
+        let [node, queue] = self.names.clone();
+        let args = [
+            arg(request.max_jobs.clamp(1, MAX_BATCH_JOBS)),
+            arg(request.max_bytes.min(MAX_BATCH_BYTES)),
+            node,
+            queue,
+        ];
+        self.begin(link, Duration::ZERO);
+        let reply = scripts::DEQUEUE
+            .run(&mut link.connection, &self.keys, &args)
+            .await
+            .and_then(|reply| match reply {
+                Value::Int(_) => Ok(Dequeued::NodeGone),
+                jobs => reply::payloads(jobs).map(Dequeued::Jobs),
+            });
+        self.end(reply)
+    }
+
+    /// Waits for one job.
+    async fn wait(&mut self, link: &Link, request: &DequeueRequest) -> Result<Dequeued, Failure> {
+        let block = request.wait.clamp(SHORTEST_BLOCK, LONGEST_BLOCK);
+        let patience = self.shared.connector.response_timeout().max(BLOCK_SLACK);
+        let mut connection = link
+            .connection
+            .clone()
+            .with_response_timeout(block + patience);
+        let mut command = redis::cmd("BLMOVE");
+        command
+            .arg(&self.keys[0])
+            .arg(&self.keys[1])
+            .arg("RIGHT")
+            .arg("LEFT")
+            .arg(block.as_secs_f64());
+
+        self.begin(link, block);
+        let reply = {
+            let mut reply = pin!(connection.query(&command));
+            tokio::select! {
+                biased;
+                reply = &mut reply => reply,
+                () = self.unblock_when_interrupted(link, request) => reply.await,
+            }
+        };
+        let jobs = reply.and_then(|reply| match reply {
+            Value::Nil => Ok(Vec::new()),
+            job => reply::payload(job).map(|job| vec![job]),
+        });
+        self.end(jobs.map(Dequeued::Jobs))
+    }
+
+    /// Completes once the block was ended on the server, or can't be; until then it may be that it has not begun.
+    async fn unblock_when_interrupted(&self, link: &Link, request: &DequeueRequest) {
+        request.interrupt.cancelled().await;
+        let Some(identity) = &link.identity else {
+            return;
+        };
+        let mut command = redis::cmd("CLIENT");
+        command.arg("UNBLOCK").arg(identity.id);
+        while let Ok(Value::Int(0)) = self.shared.query(&command).await {
+            self.shared.clock.sleep(UNBLOCK_AGAIN).await;
+        }
+    }
+
+    fn begin(&mut self, link: &Link, block: Duration) {
+        self.doubt = Some(Doubt {
+            identity: link.identity.clone(),
+            over_at: self.shared.clock.instant() + block + BLOCK_SLACK,
+        });
+    }
+
+    fn end<T>(&mut self, reply: Result<T, Failure>) -> Result<T, Failure> {
+        if !matches!(&reply, Err(failure) if failure.applied() == Applied::Unknown) {
+            self.doubt = None;
+        }
+        reply
+    }
+
+    async fn try_dequeue(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
+        let mut link = self.link().await?;
+        let fetched = self.fetch(&mut link, request).await?;
+        let none = matches!(&fetched, Dequeued::Jobs(jobs) if jobs.is_empty());
+        if !none || request.wait.is_zero() || request.interrupt.is_cancelled() {
+            return Ok(fetched);
+        }
+        self.wait(&link, request).await
+    }
+
+    async fn server_answers(&self) -> bool {
+        let mut command = redis::cmd("EXISTS");
+        command.arg(&self.keys[2]);
+        self.shared.query(&command).await.is_ok()
+    }
+
+    /// Ends the connection of `identity` on the server, if it is there.
+    async fn kill(&self, identity: &Identity) -> Result<(), Failure> {
+        let mut list = redis::cmd("CLIENT");
+        list.arg("LIST").arg("ID").arg(identity.id);
+        let clients = reply::text(self.shared.query(&list).await?)?;
+        let name = format!("name={}", identity.name);
+        if !clients.split_whitespace().any(|field| field == name) {
+            return Ok(());
+        }
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("ID").arg(identity.id);
+        self.shared.query(&kill).await.map(|_| ())
+    }
+}
+
+#[async_trait]
+impl QueueConnection for RedisQueueConnection {
+    async fn dequeue(&mut self, request: DequeueRequest) -> Result<Dequeued, StorageError> {
+        self.reset().await?;
+        self.try_dequeue(&request)
+            .await
+            .map_err(|failure| failure.during(DEQUEUE))
+    }
+
+    async fn reset(&mut self) -> Result<(), StorageError> {
+        let Some(doubt) = &self.doubt else {
+            return Ok(());
+        };
+        self.link = None;
+        let killed = match &doubt.identity {
+            Some(identity) => self.kill(identity).await,
+            None => Err(Failure::not_sent("the server does not tell who is who")),
+        };
+        if let Err(failure) = killed {
+            if !self.server_answers().await {
+                return Err(failure.during(RESET));
+            }
+            // It has seen the end of the connection; what it had begun for it is over when its time is.
+            self.shared.clock.sleep_until(doubt.over_at).await;
+        }
+        self.doubt = None;
+        Ok(())
+    }
+}
+
+/// Gives the connection a name and asks for its id; `None` when the server does not allow that.
+async fn introduce(connection: &mut Connection) -> Result<Option<Identity>, Failure> {
+    let name = format!("verk-{}", Jid::random());
+    let mut commands = redis::pipe();
+    commands
+        .cmd("CLIENT")
+        .arg("SETNAME")
+        .arg(&name)
+        .cmd("CLIENT")
+        .arg("ID");
+    let replies = connection.query_all(&commands).await?;
+    match <[_; 2]>::try_from(replies) {
+        Ok([Ok(_), Ok(id)]) => {
+            let id = reply::integer(id)?;
+            Ok(Some(Identity { id, name }))
+        }
+        _ => Ok(None),
+    }
+}

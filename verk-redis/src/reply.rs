@@ -1,0 +1,105 @@
+//! Reads replies: the one place that knows the shapes in which the two versions of the protocol answer.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bb8_redis::redis::Value;
+use bytes::Bytes;
+use verk_core::{QueueName, storage::ScoredJob};
+
+use crate::error::Failure;
+
+pub(crate) fn integer(value: Value) -> Result<i64, Failure> {
+    match value {
+        Value::Int(number) => Some(number),
+        Value::BulkString(digits) => std::str::from_utf8(&digits)
+            .ok()
+            .and_then(|digits| digits.parse().ok()),
+        _ => None,
+    }
+    .ok_or_else(|| Failure::unexpected_reply("an integer"))
+}
+
+pub(crate) fn count(value: Value) -> Result<usize, Failure> {
+    usize::try_from(integer(value)?).map_err(|_| Failure::unexpected_reply("a count"))
+}
+
+pub(crate) fn payload(value: Value) -> Result<Bytes, Failure> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes.into()),
+        _ => Err(Failure::unexpected_reply("a bulk string")),
+    }
+}
+
+pub(crate) fn payloads(value: Value) -> Result<Vec<Bytes>, Failure> {
+    array(value)?.into_iter().map(payload).collect()
+}
+
+pub(crate) fn text(value: Value) -> Result<String, Failure> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
+        _ => None,
+    }
+    .ok_or_else(|| Failure::unexpected_reply("a text"))
+}
+
+pub(crate) fn array(value: Value) -> Result<Vec<Value>, Failure> {
+    match value {
+        Value::Array(values) | Value::Set(values) => Ok(values),
+        _ => Err(Failure::unexpected_reply("an array")),
+    }
+}
+
+/// The members of a sorted set with their scores.
+pub(crate) fn scored(value: Value) -> Result<Vec<ScoredJob>, Failure> {
+    let values = array(value)?;
+    if values.iter().all(|value| matches!(value, Value::Array(_))) {
+        return values
+            .into_iter()
+            .map(|pair| match <[Value; 2]>::try_from(array(pair)?) {
+                Ok([job, score]) => scored_job(job, score),
+                Err(_) => Err(Failure::unexpected_reply("members with scores")),
+            })
+            .collect();
+    }
+    let mut values = values.into_iter();
+    let mut jobs = Vec::new();
+    while let (Some(job), Some(score)) = (values.next(), values.next()) {
+        jobs.push(scored_job(job, score)?);
+    }
+    Ok(jobs)
+}
+
+fn scored_job(job: Value, score: Value) -> Result<ScoredJob, Failure> {
+    let score = match score {
+        Value::Double(score) => score,
+        score => text(score)?
+            .parse()
+            .map_err(|_| Failure::unexpected_reply("a score"))?,
+    };
+    Ok(ScoredJob {
+        score,
+        job: payload(job)?,
+    })
+}
+
+/// The answer to `TIME`.
+pub(crate) fn time(seconds: Value, microseconds: Value) -> Result<SystemTime, Failure> {
+    let part = |value| {
+        u64::try_from(integer(value)?).map_err(|_| Failure::unexpected_reply("a time of day"))
+    };
+    UNIX_EPOCH
+        .checked_add(Duration::from_secs(part(seconds)?))
+        .and_then(|time| time.checked_add(Duration::from_micros(part(microseconds).ok()?)))
+        .ok_or_else(|| Failure::unexpected_reply("a time of day"))
+}
+
+/// The names in a set of queues, sorted. Names that verk does not accept are left out: no queue of verk has one.
+pub(crate) fn queue_names(value: Value) -> Result<Vec<QueueName>, Failure> {
+    let mut names: Vec<QueueName> = payloads(value)?
+        .iter()
+        .filter_map(|name| QueueName::new(std::str::from_utf8(name).ok()?).ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}

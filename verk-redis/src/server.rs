@@ -1,0 +1,101 @@
+//! What kind of server it is: checked once, at connect.
+
+use bb8_redis::redis::{self, Value};
+
+use crate::{
+    error::{Error, Failure},
+    pool::{Connection, Connector},
+    reply,
+};
+
+/// The oldest Redis that has every command used here (`BLMOVE`, `CLIENT LIST ID`).
+const OLDEST: (u32, u32) = (6, 2);
+
+/// Refuses a server that is too old, and warns of one that may lose jobs.
+pub(crate) async fn check(connector: &Connector, connection: &mut Connection) -> Result<(), Error> {
+    let mut info = redis::pipe();
+    info.cmd("INFO").arg("server").cmd("INFO").arg("memory");
+    let address = connector.address();
+    let replies = connection
+        .query_all(&info)
+        .await
+        .map_err(|failure| Error::Connect {
+            address: address.clone(),
+            source: failure.during("ask Redis about itself").into(),
+        })?;
+    // Some providers forbid INFO. Then nothing can be said, and what is too old fails later.
+    let info: String = replies
+        .into_iter()
+        .filter_map(|reply: Result<Value, Failure>| reply.and_then(reply::text).ok())
+        .collect();
+    let Some(version) = field(&info, "redis_version") else {
+        tracing::warn!(%address, "Redis does not tell its version; verk needs 6.2 or newer");
+        return Ok(());
+    };
+    if parse_version(version).is_some_and(|version| version < OLDEST) {
+        return Err(Error::TooOld {
+            address,
+            version: version.to_owned(),
+        });
+    }
+    if let Some(policy) = evicting(&info) {
+        tracing::warn!(
+            %address,
+            policy,
+            "Redis may evict keys when its memory is full, and jobs with them; set maxmemory-policy to noeviction"
+        );
+    }
+    Ok(())
+}
+
+/// The policy of a server that may evict keys.
+fn evicting(info: &str) -> Option<&str> {
+    field(info, "maxmemory_policy")
+        .filter(|policy| *policy != "noeviction" && field(info, "maxmemory") != Some("0"))
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key == name).then(|| value.trim())
+    })
+}
+
+fn parse_version(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    let major = parts.next()?.parse().ok()?;
+    let minor = parts.next().unwrap_or("0").parse().ok()?;
+    Some((major, minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for (version, too_old) in [
+            ("5.0.14", true),
+            ("6.0.16", true),
+            ("6.2.0", false),
+            ("7.0.15", false),
+            ("10.0", false),
+        ] {
+            assert_eq!(
+                parse_version(version).unwrap() < OLDEST,
+                too_old,
+                "{version}"
+            );
+        }
+        assert_eq!(parse_version("unknown"), None);
+    }
+
+    #[test]
+    fn a_server_that_evicts_is_told_from_one_that_does_not() {
+        let info = |max: u32, policy| format!("maxmemory:{max}\r\nmaxmemory_policy:{policy}\r\n");
+        assert_eq!(evicting(&info(0, "allkeys-lru")), None);
+        assert_eq!(evicting(&info(1, "noeviction")), None);
+        assert_eq!(evicting(&info(1, "volatile-ttl")), Some("volatile-ttl"));
+        assert_eq!(evicting(""), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! What every part of a storage uses: [`Shared`].
+
+use std::sync::Arc;
+
+use bb8_redis::redis::{Cmd, Value};
+use verk_core::{Clock, storage::Settled};
+
+use crate::{
+    batch::{self, Call},
+    error::Failure,
+    keys::{Key, Keys},
+    pool::{Connector, Pool},
+    scripts::{Arg, Script},
+};
+
+/// The server, the pool of connections to it and the names of the keys.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) connector: Connector,
+    pub(crate) pool: Pool,
+    pub(crate) keys: Keys,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    /// Sends one command over the pool.
+    pub(crate) async fn query(&self, command: &Cmd) -> Result<Value, Failure> {
+        self.pool.get().await?.query(command).await
+    }
+
+    /// Runs a script over the pool.
+    pub(crate) async fn run(
+        &self,
+        script: &Script,
+        keys: &[Key],
+        args: &[Arg<'_>],
+    ) -> Result<Value, Failure> {
+        script.run(&mut self.pool.get().await?, keys, args).await
+    }
+
+    /// Runs a script for `jobs` jobs, in calls one after the other, until one gets no reply: what comes after it is
+    /// not sent.
+    pub(crate) async fn run_batch(
+        &self,
+        op: &'static str,
+        script: &Script,
+        calls: Vec<(std::ops::Range<usize>, Call<'_>)>,
+        jobs: usize,
+    ) -> Vec<Settled> {
+        if jobs == 0 {
+            return Vec::new();
+        }
+        let mut connection = match self.pool.get().await {
+            Ok(connection) => connection,
+            Err(failure) => return vec![Settled::Failed(failure.during(op)); jobs],
+        };
+        let mut answers = vec![None; jobs];
+        for (range, call) in calls {
+            let reply = if connection.is_broken() {
+                Err(Failure::not_sent(BROKEN))
+            } else {
+                script.run(&mut connection, &call.keys, &call.args).await
+            };
+            let settled = batch::answers(op, reply, range.len());
+            for (answer, settled) in answers[range].iter_mut().zip(settled) {
+                *answer = Some(settled);
+            }
+        }
+        answers
+            .into_iter()
+            .map(|answer| {
+                // Every job is in one of the calls.
+                answer.unwrap_or_else(|| Settled::Failed(Failure::not_sent(BROKEN).during(op)))
+            })
+            .collect()
+    }
+}
+
+const BROKEN: &str = "the connection broke before this was sent";
