@@ -79,6 +79,10 @@ fn job_struct(worker: &Worker) -> TokenStream {
         .args()
         .enumerate()
         .map(|(index, arg)| field(worker, index, arg));
+    let allow = worker
+        .args()
+        .any(|arg| arg.name().starts_with('_'))
+        .then(|| quote!(#[allow(clippy::pub_underscore_fields)]));
     let body = if worker.args().next().is_none() {
         quote!(;)
     } else {
@@ -88,6 +92,7 @@ fn job_struct(worker: &Worker) -> TokenStream {
         #(#docs)*
         #gap
         #[doc = #line]
+        #allow
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #vis struct #job #body
     }
@@ -287,7 +292,11 @@ fn perform(worker: &Worker) -> TokenStream {
         &code!(::std::string::String),
         &code!(error),
     );
-    let args = code!(answer, |error| (#retry_in, #error_class));
+    let error_param = used_if(
+        "error",
+        options.retry_in.is_some() || options.error_class.is_some(),
+    );
+    let args = code!(answer, |#error_param| (#retry_in, #error_class));
     let outcome = match &sig.output {
         // Named, so that a type that a worker cannot return is reported where it is written.
         ReturnType::Type(_, ty) => call(ty, &private, ("Answer", "outcome"), &args, &code!()),

@@ -24,7 +24,7 @@ pub(crate) fn serialize(worker: &Worker) -> TokenStream {
     code! {
         #[automatically_derived]
         impl #private::serde::Serialize for #job {
-            fn serialize<S: #private::serde::Serializer>(&self, serializer: S) -> ::core::result::Result<S::Ok, S::Error> {
+            fn serialize<__S: #private::serde::Serializer>(&self, serializer: __S) -> ::core::result::Result<__S::Ok, __S::Error> {
                 let #mutable fields = #private::serde::Serializer::serialize_struct(serializer, #name, #len)?;
                 #(#fields)*
                 #private::serde::ser::SerializeStruct::end(fields)
@@ -58,17 +58,17 @@ pub(crate) fn deserialize(worker: &Worker) -> TokenStream {
     code! {
         #[automatically_derived]
         impl<'de> #private::serde::Deserialize<'de> for #job {
-            fn deserialize<D: #private::serde::Deserializer<'de>>(deserializer: D) -> ::core::result::Result<Self, D::Error> {
-                struct Fields;
+            fn deserialize<__D: #private::serde::Deserializer<'de>>(deserializer: __D) -> ::core::result::Result<Self, __D::Error> {
+                struct __Visitor;
 
-                impl<'de> #private::serde::de::Visitor<'de> for Fields {
+                impl<'de> #private::serde::de::Visitor<'de> for __Visitor {
                     type Value = #job;
 
                     fn expecting(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                         f.write_str(#expecting)
                     }
 
-                    fn visit_map<A: #private::serde::de::MapAccess<'de>>(self, mut map: A) -> ::core::result::Result<#job, A::Error> {
+                    fn visit_map<__A: #private::serde::de::MapAccess<'de>>(self, mut map: __A) -> ::core::result::Result<#job, __A::Error> {
                         #(let mut #values = ::core::option::Option::None;)*
                         while let ::core::option::Option::Some(name) = map.next_key::<::std::string::String>()? {
                             match name.as_str() {
@@ -81,12 +81,12 @@ pub(crate) fn deserialize(worker: &Worker) -> TokenStream {
                         ::core::result::Result::Ok(#job { #(#idents: #required?),* })
                     }
 
-                    fn visit_seq<A: #private::serde::de::SeqAccess<'de>>(self, mut seq: A) -> ::core::result::Result<#job, A::Error> {
+                    fn visit_seq<__A: #private::serde::de::SeqAccess<'de>>(self, mut seq: __A) -> ::core::result::Result<#job, __A::Error> {
                         ::core::result::Result::Ok(#job { #(#idents: #read_element?),* })
                     }
                 }
 
-                #private::serde::Deserializer::deserialize_struct(deserializer, #name, &[#(#names),*], Fields)
+                #private::serde::Deserializer::deserialize_struct(deserializer, #name, &[#(#names),*], __Visitor)
             }
         }
     }

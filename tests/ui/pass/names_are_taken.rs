@@ -27,6 +27,19 @@ mod inventory {}
 mod core_ {}
 mod std_ {}
 
+#[derive(std::clone::Clone, std::fmt::Debug, ::serde::Serialize, ::serde::Deserialize)]
+pub struct A;
+#[derive(std::clone::Clone, std::fmt::Debug, ::serde::Serialize, ::serde::Deserialize)]
+pub struct D;
+
+#[verk::worker]
+pub async fn s(a: A, d: D) {
+    drop((a, d));
+}
+
+#[verk::worker]
+async fn fields() {}
+
 fn ctx(_: u32, _: &std::string::String) -> verk::RetryIn {
     verk::RetryIn::Default
 }
@@ -53,6 +66,8 @@ async fn answer(
 }
 
 fn main() {
+    let S { a: A, d: D } = S::new(A, D);
+    let Fields = Fields::new();
     let job = Answer::new("a", 1, 2, 3, 4, 5, 6, 7, 8);
     let json = ::serde_json::to_string(&job).unwrap();
     let job: Answer = ::serde_json::from_str(&json).unwrap();
