@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let verk = builder.storage(MemoryStorage::default()).build().await?;
         return demonstrate(&verk).await;
     };
-    let prefix = format!("verk:quickstart:{}:", Jid::random());
+    let prefix = format!("verk:quickstart:{}", Jid::random());
     let redis = RedisStorage::connect(RedisConfig::new(url).prefix(prefix)).await?;
     let verk = builder.storage(redis.clone()).build().await?;
     let result = demonstrate(&verk).await;

@@ -16,4 +16,6 @@ pub use verk_testing as testing;
 /// What most programs need: `use verk::prelude::*;`.
 pub mod prelude {
     pub use verk_core::{Config, EnqueueExt, FromJob, JobContext, Outcome, RetryIn, State, Verk};
+    #[cfg(feature = "redis")]
+    pub use verk_redis::RedisBuilderExt;
 }

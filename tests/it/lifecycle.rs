@@ -469,3 +469,18 @@ async fn what_cannot_be_stored_is_an_error_and_stores_nothing() {
     assert_eq!(stopped.stored.len(), 120);
     assert_eq!(it.queued("default").await.len(), 120);
 }
+
+#[tokio::test]
+async fn a_queue_can_be_added_to_a_running_node() {
+    let mut it = Fixture::new().await;
+    it.verk.start().unwrap();
+    it.verk
+        .enqueue(Note::new("low").queue("low"))
+        .await
+        .unwrap();
+    it.verk.add_queue("low", 1).unwrap();
+    it.wait_for_finished(1).await;
+    assert!(it.verk.add_queue("low", 0).is_err());
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}

@@ -134,11 +134,7 @@ impl Config {
     pub(crate) fn check(&self, errors: &mut Vec<ConfigError>) {
         for (queue, concurrency) in &self.queues {
             if *concurrency == 0 {
-                errors.push(ConfigError::invalid(
-                    format!("concurrency of queue {queue}"),
-                    "0",
-                    "at least 1",
-                ));
+                errors.push(ConfigError::no_concurrency(queue));
             }
         }
         if self.heartbeat < Duration::from_millis(100) {

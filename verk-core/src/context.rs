@@ -106,7 +106,8 @@ impl JobContext {
     ///
     /// Dropping the future forgets the wait.
     pub async fn sleep(&self, duration: Duration) {
-        self.client().clock().sleep(duration).await;
+        let clock = self.client().clock();
+        clock.sleep_job_until(clock.instant() + duration).await;
     }
 
     /// What was given to the builder's `state`, if anything of this type was.

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::{
     args::ArgsError,
     job::InvalidJob,
-    names::{InvalidName, Jid, NodeId},
+    names::{InvalidName, Jid, NodeId, QueueName},
 };
 
 /// What a worker's own error becomes: `anyhow::Error`, `String`, `Box<dyn Error>` and every
@@ -189,12 +189,19 @@ pub enum ConfigError {
         /// The type.
         type_name: &'static str,
     },
+    /// The node was built without queues.
+    #[error("this node only enqueues: give the builder a queue, such as `.queue(\"default\", 25)`")]
+    EnqueuesOnly,
     /// There is nowhere to put jobs.
     #[error("no storage: add `.redis(url)` or `.storage(storage)` to the builder")]
     NoStorage,
 }
 
 impl ConfigError {
+    pub(crate) fn no_concurrency(queue: &QueueName) -> Self {
+        Self::invalid(format!("concurrency of queue {queue}"), "0", "at least 1")
+    }
+
     pub(crate) fn invalid(
         field: impl Into<String>,
         value: impl Into<String>,

@@ -106,7 +106,7 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
     if config.node_id.is_some() {
         claim_name(shared, &node).await?;
     }
-    let queues: Vec<QueueName> = config.queues.keys().cloned().collect();
+    let queues: Vec<QueueName> = shared.queues.borrow().keys().cloned().collect();
     let before = shared.clock.instant();
     shared
         .storage

@@ -1,6 +1,7 @@
 //! What all managers of one Verk share.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -8,9 +9,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::sync::watch;
+
 use crate::{
     client::Client, clock::Clock, config::Config, context::StateMap, event::EventSender,
-    registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
+    names::QueueName, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
 };
 
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: Config,
+    /// The queues to run, with their concurrency: those of the configuration and those that were added.
+    pub(crate) queues: watch::Sender<BTreeMap<QueueName, usize>>,
     pub(crate) registry: Registry,
     pub(crate) state: Arc<StateMap>,
     pub(crate) client: Client,

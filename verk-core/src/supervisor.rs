@@ -1,6 +1,6 @@
 //! Starts, watches and stops the managers.
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -75,16 +75,27 @@ async fn live(shared: Arc<Shared>, registration: Arc<Registration>, stop: Stop) 
         );
         async move { restore_earlier_holders(&shared, &registration, &stop).await }
     });
-    let queues: &BTreeMap<_, _> = &shared.config.queues;
-    for (queue, concurrency) in queues {
-        let manager = QueueManager::new(
-            Arc::clone(&shared),
-            Arc::clone(&registration),
-            queue.clone(),
-            *concurrency,
-            stop.clone(),
-        );
-        managers.spawn(run_queue(manager, Arc::clone(&shared)));
+    let mut queues = shared.queues.subscribe();
+    let mut running = BTreeSet::new();
+    loop {
+        let wanted = queues.borrow_and_update().clone();
+        for (queue, concurrency) in wanted {
+            if running.insert(queue.clone()) {
+                let manager = QueueManager::new(
+                    Arc::clone(&shared),
+                    Arc::clone(&registration),
+                    queue,
+                    concurrency,
+                    stop.clone(),
+                );
+                managers.spawn(run_queue(manager, Arc::clone(&shared)));
+            }
+        }
+        tokio::select! {
+            () = stop.fetching.cancelled() => break,
+            // An error says that the sender is gone; it is in `shared`.
+            _ = queues.changed() => {}
+        }
     }
     managers.close();
     managers.wait().await;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -129,6 +130,26 @@ impl Verk {
                 .supervisor
                 .spawn(supervise(shared, registration, stop));
         }
+        Ok(())
+    }
+
+    /// Runs another queue, `concurrency` jobs at once. Does nothing when the node runs it already.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when the name is not valid, `concurrency` is 0, or this node was built without queues: such a node only
+    /// enqueues.
+    pub fn add_queue(&self, name: &str, concurrency: usize) -> Result<(), ConfigError> {
+        let name = QueueName::new(name)?;
+        if concurrency == 0 {
+            return Err(ConfigError::no_concurrency(&name));
+        }
+        if self.config().queues.is_empty() {
+            return Err(ConfigError::EnqueuesOnly);
+        }
+        self.inner.shared.queues.send_modify(|queues| {
+            queues.entry(name).or_insert(concurrency);
+        });
         Ok(())
     }
 
@@ -371,6 +392,7 @@ impl VerkBuilder {
             wake.clone(),
         );
         let shared = Arc::new(Shared {
+            queues: watch::Sender::new(self.config.queues.clone()),
             storage,
             clock: self.clock,
             config: self.config,
