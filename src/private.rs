@@ -18,7 +18,7 @@ pub use verk_core::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a job",
     label = "not an argument",
-    note = "an argument implements `serde::Serialize` and `serde::Deserialize`: derive them if the type is yours",
+    note = "an argument, with all that is in it, implements `serde::Serialize` and `serde::Deserialize`: derive them",
     note = "mark the parameter `#[extract]` if it is no argument, but made for each run by `verk::FromJob`"
 )]
 pub trait JobArg: Sized {
@@ -101,6 +101,40 @@ impl<T: Serialize + DeserializeOwned> JobArg for T {
 /// Points at the worker's function when its future is not `Send`; the generated code around it is `Send` all the same.
 pub fn require_send<F: Future + Send>(future: F) -> impl Future<Output = F::Output> + Send {
     future
+}
+
+/// What a worker returned. [`IntoOutcome`] speaks for it when a type is none.
+pub trait Answer: Sized {
+    /// The worker's own error.
+    type Error;
+
+    /// The outcome, or the failure, with what the worker's functions say about its error.
+    fn outcome(
+        self,
+        describe: impl FnOnce(&Self::Error) -> (Option<RetryIn>, Option<String>),
+    ) -> Result<Outcome, PerformError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: IntoOutcome> Answer for T {
+    type Error = T::Error;
+
+    fn outcome(
+        self,
+        describe: impl FnOnce(&T::Error) -> (Option<RetryIn>, Option<String>),
+    ) -> Result<Outcome, PerformError> {
+        self.into_outcome().map_err(|error| {
+            let (retry_in, error_class) = describe(&error);
+            let mut failure = PerformError::new(error);
+            if let Some(retry_in) = retry_in {
+                failure = failure.retry_in(retry_in);
+            }
+            if let Some(class) = error_class {
+                failure = failure.error_class(class);
+            }
+            failure
+        })
+    }
 }
 
 /// The failure of a run whose extractor failed.

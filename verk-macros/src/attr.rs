@@ -121,7 +121,7 @@ pub(crate) fn unknown_option(name: &str) -> String {
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(similarity, _)| *similarity > 0.75);
     let hint = nearest.map_or_else(String::new, |(_, known)| {
-        format!(", did you mean `{known}`?")
+        format!(" (did you mean `{known}`?)")
     });
     format!("unknown option `{name}`{hint}; {}", accepted())
 }

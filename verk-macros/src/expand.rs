@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Attribute, ReturnType, Type};
+use syn::{Attribute, ExprPath, ReturnType, Type};
 
 use crate::{
     attr::{Function, RawOption},
@@ -11,6 +11,15 @@ use crate::{
     model::{Arg, Param, Worker},
     serde, validate,
 };
+
+/// [`quote!`], with local variables that no name of the user's can meet.
+macro_rules! code {
+    ($($tokens:tt)*) => {
+        ::quote::quote_spanned!(::proc_macro2::Span::mixed_site()=> $($tokens)*)
+    };
+}
+
+pub(crate) use code;
 
 /// The whole attribute.
 pub(crate) fn worker(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -70,6 +79,10 @@ fn job_struct(worker: &Worker) -> TokenStream {
         .args()
         .enumerate()
         .map(|(index, arg)| field(worker, index, arg));
+    let allow = worker
+        .args()
+        .any(|arg| arg.name().starts_with('_'))
+        .then(|| quote!(#[allow(clippy::pub_underscore_fields)]));
     let body = if worker.args().next().is_none() {
         quote!(;)
     } else {
@@ -79,6 +92,7 @@ fn job_struct(worker: &Worker) -> TokenStream {
         #(#docs)*
         #gap
         #[doc = #line]
+        #allow
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #vis struct #job #body
     }
@@ -104,11 +118,13 @@ fn constructors(worker: &Worker) -> TokenStream {
     let params: Vec<TokenStream> = worker.args().map(param).collect();
     let idents: Vec<&Ident> = worker.args().map(|arg| &arg.ident).collect();
     let inits = worker.args().map(init);
+    let deprecated = deprecated(worker);
     quote! {
         #[automatically_derived]
-        #[allow(dead_code, clippy::too_many_arguments)]
+        #[allow(dead_code, deprecated, clippy::too_many_arguments)]
         impl #job {
             #[doc = " Makes a job. Nothing is stored before it is enqueued."]
+            #deprecated
             #[must_use]
             #vis fn new(#(#params),*) -> Self {
                 Self { #(#inits),* }
@@ -119,6 +135,7 @@ fn constructors(worker: &Worker) -> TokenStream {
             #[doc = " # Errors"]
             #[doc = ""]
             #[doc = " As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same."]
+            #deprecated
             #vis fn enqueue(#(#params),*) -> impl ::core::future::Future<
                 Output = ::core::result::Result<#private::Jid, #private::EnqueueError>,
             > + ::core::marker::Send + 'static {
@@ -146,6 +163,14 @@ fn init(arg: &Arg) -> TokenStream {
     }
 }
 
+fn deprecated(worker: &Worker) -> Option<&Attribute> {
+    worker
+        .function
+        .attrs
+        .iter()
+        .find(|attr| attr.path().is_ident("deprecated"))
+}
+
 fn worker_impl(worker: &Worker) -> TokenStream {
     let (job, private, class) = (&worker.job, worker.private(), worker.class());
     let options = options(worker);
@@ -153,8 +178,10 @@ fn worker_impl(worker: &Worker) -> TokenStream {
     let decode = decode_args(worker);
     let perform = perform(worker);
     let requires = requires(worker);
+    let allow = deprecated(worker).map(|_| quote!(#[allow(deprecated)]));
     quote! {
         #[automatically_derived]
+        #allow
         impl #private::Worker for #job {
             const CLASS: &'static str = #class;
             const OPTIONS: #private::WorkerOptions = #options;
@@ -201,10 +228,10 @@ fn encode_args(worker: &Worker) -> TokenStream {
     let private = worker.private();
     let args = worker.args().map(|arg| {
         let (ident, name) = (&arg.ident, arg.name());
-        let write = arg.call(&private, "write", &quote!(&self.#ident, #name, args));
-        quote!(let args = #write?;)
+        let write = arg.call(&private, "write", &code!(&self.#ident, #name, args));
+        code!(let args = #write?;)
     });
-    quote! {
+    code! {
         fn encode_args(&self) -> ::core::result::Result<::std::string::String, #private::ArgsError> {
             let args = #private::ArgsWriter::new();
             #(#args)*
@@ -218,10 +245,10 @@ fn decode_args(worker: &Worker) -> TokenStream {
     let reader = used_if("args", worker.args().next().is_some());
     let args = worker.args().map(|arg| {
         let (ident, name) = (&arg.ident, arg.name());
-        let read = arg.call(&private, "read", &quote!(#reader, #name));
-        quote!(#ident: #read?)
+        let read = arg.call(&private, "read", &code!(#reader, #name));
+        code!(#ident: #read?)
     });
-    quote! {
+    code! {
         fn decode_args(#reader: &mut #private::ArgsReader<'_>) -> ::core::result::Result<Self, #private::ArgsError> {
             ::core::result::Result::Ok(Self { #(#args),* })
         }
@@ -236,12 +263,12 @@ fn perform(worker: &Worker) -> TokenStream {
     let mut extracts = Vec::new();
     for (index, param) in worker.params.iter().enumerate() {
         match param {
-            Param::Arg(Arg { ident, .. }) => values.push(quote!(self.#ident)),
+            Param::Arg(Arg { ident, .. }) => values.push(code!(self.#ident)),
             Param::Extractor(ty) => {
                 let value = format_ident!("extracted_{index}", span = Span::mixed_site());
-                let tail = quote!(.await.map_err(#private::extraction_failed));
-                let from_job = call(ty, &private, ("FromJob", "from_job"), &quote!(&#ctx), &tail);
-                extracts.push(quote!(let #value = #from_job?;));
+                let tail = code!(.await.map_err(#private::extraction_failed)?);
+                let from_job = call(ty, &private, ("FromJob", "from_job"), &code!(&#ctx), &tail);
+                extracts.push(code!(let #value = #from_job;));
                 values.push(value.into_token_stream());
             }
             Param::Broken(_) => {}
@@ -254,41 +281,28 @@ fn perform(worker: &Worker) -> TokenStream {
     let attempt = options
         .retry_in
         .iter()
-        .map(|_| quote!(let attempt = #ctx.attempt();));
-    let retry_in = options
-        .retry_in
-        .iter()
-        .map(|path| quote!(let retry_in: #private::RetryIn = #path(attempt, &error);));
-    let error_class = options
-        .error_class
-        .iter()
-        .map(|path| quote!(let class: ::std::string::String = #path(&error);));
-    let set_retry_in = options.retry_in.iter().map(|_| quote!(.retry_in(retry_in)));
-    let set_error_class = options
-        .error_class
-        .iter()
-        .map(|_| quote!(.error_class(class)));
-    let failed = quote! {
-        .map_err(|error| {
-            #(#retry_in)*
-            #(#error_class)*
-            #private::PerformError::new(error) #(#set_retry_in)* #(#set_error_class)*
-        })
-    };
+        .map(|_| code!(let attempt = #ctx.attempt();));
+    let retry_in = described(
+        options.retry_in.as_ref(),
+        &code!(#private::RetryIn),
+        &code!(attempt, error),
+    );
+    let error_class = described(
+        options.error_class.as_ref(),
+        &code!(::std::string::String),
+        &code!(error),
+    );
+    let error_param = used_if(
+        "error",
+        options.retry_in.is_some() || options.error_class.is_some(),
+    );
+    let args = code!(answer, |#error_param| (#retry_in, #error_class));
     let outcome = match &sig.output {
         // Named, so that a type that a worker cannot return is reported where it is written.
-        ReturnType::Type(_, ty) if !matches!(**ty, Type::ImplTrait(_)) => call(
-            ty,
-            &private,
-            ("IntoOutcome", "into_outcome"),
-            &quote!(answer),
-            &failed,
-        ),
-        ReturnType::Type(..) | ReturnType::Default => {
-            quote!(#private::IntoOutcome::into_outcome(answer) #failed)
-        }
+        ReturnType::Type(_, ty) => call(ty, &private, ("Answer", "outcome"), &args, &code!()),
+        ReturnType::Default => code!(#private::Answer::outcome(#args)),
     };
-    quote_spanned! {function.span()=>
+    code! {
         async fn perform(self, #ctx: #private::JobContext) -> ::core::result::Result<#private::Outcome, #private::PerformError> {
             #(#attempt)*
             #(#extracts)*
@@ -302,12 +316,12 @@ fn requires(worker: &Worker) -> Option<TokenStream> {
     let private = worker.private();
     let extractors: Vec<TokenStream> = extractors(worker)
         .map(|ty| {
-            let requires = call(ty, &private, ("FromJob", "requires"), &quote!(), &quote!());
-            quote!(requires.extend(#requires);)
+            let requires = call(ty, &private, ("FromJob", "requires"), &code!(), &code!());
+            code!(requires.extend(#requires);)
         })
         .collect();
     (!extractors.is_empty()).then(|| {
-        quote! {
+        code! {
             fn requires() -> ::std::vec::Vec<#private::Requirement> {
                 let mut requires = ::std::vec::Vec::new();
                 #(#extractors)*
@@ -347,7 +361,7 @@ pub(crate) fn call(
     let mut tokens = ty.to_token_stream().into_iter().map(|token| token.span());
     let first = tokens.next().unwrap_or_else(Span::call_site);
     let last = tokens.last().unwrap_or(first);
-    let (private, of) = (at(last, private), Ident::new(of, last));
+    let (private, of, tail) = (at(last, private), Ident::new(of, last), at(last, tail));
     let method = Ident::new(method, last);
     let open = quote_spanned!(first=> <);
     let close = quote_spanned!(last=> >::#method(#args)#tail);
@@ -364,6 +378,25 @@ fn at(span: Span, tokens: &TokenStream) -> TokenStream {
             token
         })
         .collect()
+}
+
+/// What the worker's function `path` says of an error, if it has one.
+fn described(path: Option<&ExprPath>, ty: &TokenStream, args: &TokenStream) -> TokenStream {
+    let Some(path) = path else {
+        return quote!(::core::option::Option::None);
+    };
+    let last = path
+        .to_token_stream()
+        .into_iter()
+        .last()
+        .map_or_else(Span::call_site, |token| token.span());
+    let call = quote_spanned!(last=> #path(#args));
+    quote! {
+        {
+            let described: #ty = #call;
+            ::core::option::Option::Some(described)
+        }
+    }
 }
 
 /// A parameter that rustc does not call unused.

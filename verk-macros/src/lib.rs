@@ -8,6 +8,8 @@ mod attr;
 mod errors;
 mod expand;
 mod fallback;
+#[cfg(test)]
+mod golden;
 mod model;
 mod serde;
 mod validate;

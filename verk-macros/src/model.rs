@@ -108,10 +108,12 @@ impl Arg {
 
     /// Whether the written type is `String`, so that `impl Into<String>` does not get in the way of inference.
     pub(crate) fn is_string(&self) -> bool {
-        let Type::Path(ty) = &self.ty else {
-            return false;
-        };
-        ty.path.is_ident("String")
+        let mut ty = &self.ty;
+        while let Type::Group(group) = ty {
+            ty = &group.elem;
+        }
+        let Type::Path(ty) = ty else { return false };
+        is_path(&ty.path, &["String"])
             || is_path(&ty.path, &["std", "string", "String"])
             || is_path(&ty.path, &["alloc", "string", "String"])
     }
