@@ -4,6 +4,12 @@ use std::{fmt, sync::Arc};
 
 use thiserror::Error;
 
+use crate::{
+    args::ArgsError,
+    job::InvalidJob,
+    names::{InvalidName, Jid, NodeId},
+};
+
 /// What a worker's own error becomes: `anyhow::Error`, `String`, `Box<dyn Error>` and every
 /// `std::error::Error` turn into it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -62,4 +68,221 @@ impl StorageError {
     pub fn applied(&self) -> Applied {
         self.applied
     }
+}
+
+/// A job was not enqueued, or nobody knows.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EnqueueError {
+    /// No client is at hand; nothing was stored.
+    #[error(
+        "no client to enqueue with: build a Verk first (`Verk::builder()...build().await`), or call `client.enqueue(job)`; in a test, make a `TestVerk` first"
+    )]
+    NoClient,
+    /// The arguments cannot be written as JSON; nothing was stored.
+    #[error("the arguments of {class} cannot be encoded")]
+    Args {
+        /// The class of the job.
+        class: &'static str,
+        /// Which argument, and why.
+        source: ArgsError,
+    },
+    /// The queue's name is not valid; nothing was stored.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    /// The job is not one; nothing was stored.
+    #[error(transparent)]
+    InvalidJob(#[from] InvalidJob),
+    /// The job names no queue; nothing was stored.
+    #[error("job {jid} names no queue")]
+    NoQueue {
+        /// The job.
+        jid: Jid,
+    },
+    /// The payload is over the limit; nothing was stored.
+    #[error("the payload of job {jid} has {size} bytes, the limit (max_payload_bytes) is {limit}")]
+    TooLarge {
+        /// The job.
+        jid: Jid,
+        /// The size of the payload in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The storage refused the job, or its reply was lost: see [`may_be_stored`](Self::may_be_stored).
+    #[error("job {jid} was not enqueued")]
+    Storage {
+        /// The job, or the first of its chunk.
+        jid: Jid,
+        /// What happened.
+        source: StorageError,
+    },
+}
+
+impl EnqueueError {
+    /// Whether the job may be stored all the same: it was sent, and no reply came. Enqueueing it again may run it twice.
+    #[must_use]
+    pub fn may_be_stored(&self) -> bool {
+        matches!(self, Self::Storage { source, .. } if source.applied() == Applied::Unknown)
+    }
+
+    /// The id of the job, if it had one already.
+    #[must_use]
+    pub fn jid(&self) -> Option<&Jid> {
+        match self {
+            Self::NoQueue { jid } | Self::TooLarge { jid, .. } | Self::Storage { jid, .. } => {
+                Some(jid)
+            }
+            Self::NoClient | Self::Args { .. } | Self::InvalidName(_) | Self::InvalidJob(_) => None,
+        }
+    }
+}
+
+/// A bulk enqueue stopped.
+#[derive(Debug, Error)]
+#[error("{} jobs are enqueued, then one was not", stored.len())]
+pub struct EnqueueAllError {
+    /// The jobs that are stored, in order. Of the next chunk, see [`EnqueueError::may_be_stored`].
+    pub stored: Vec<Jid>,
+    /// What stopped it.
+    pub source: EnqueueError,
+}
+
+/// Something in the configuration or in the program's workers that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value is out of range, or does not parse.
+    #[error("{field} is {value}; accepted: {accepted}")]
+    Invalid {
+        /// The field or the environment variable.
+        field: String,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        accepted: String,
+    },
+    /// A queue or node name is not valid.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    /// Two workers have one class.
+    #[error(
+        "two workers have the class {class:?}, at {first} and at {second}: rename one, or give it `class = \"...\"`"
+    )]
+    DuplicateClass {
+        /// The class.
+        class: &'static str,
+        /// Where one worker is.
+        first: &'static str,
+        /// Where the other is.
+        second: &'static str,
+    },
+    /// A worker needs state that the builder was not given.
+    #[error(
+        "worker {class} ({location}) needs State<{type_name}>: add `.state(value)` with a value of that type to the builder"
+    )]
+    MissingState {
+        /// The worker's class.
+        class: &'static str,
+        /// Where it is.
+        location: &'static str,
+        /// The type.
+        type_name: &'static str,
+    },
+    /// There is nowhere to put jobs.
+    #[error("no storage: add `.redis(url)` or `.storage(storage)` to the builder")]
+    NoStorage,
+}
+
+impl ConfigError {
+    pub(crate) fn invalid(
+        field: impl Into<String>,
+        value: impl Into<String>,
+        accepted: impl Into<String>,
+    ) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            value: value.into(),
+            accepted: accepted.into(),
+        }
+    }
+}
+
+/// `build()` failed.
+///
+/// `Debug` prints one line with all sources, because that is what a `main` that returns it shows.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Mistakes in the configuration, all of them.
+    #[error("{}", join(.0))]
+    Config(Vec<ConfigError>),
+    /// The storage does not answer, or refuses. Nothing was started.
+    #[error("the storage cannot be used")]
+    Storage(#[from] StorageError),
+    /// A living node has the configured `node_id`.
+    #[error(
+        "the node_id {name:?} is held by the living node {holder}: stop it first, or give this one another node_id"
+    )]
+    NameHeld {
+        /// The configured name.
+        name: String,
+        /// Who holds it.
+        holder: NodeId,
+    },
+    /// The heartbeat's thread could not be started.
+    #[error("cannot start the heartbeat's thread")]
+    Thread(#[source] std::io::Error),
+}
+
+impl From<Vec<ConfigError>> for BuildError {
+    fn from(errors: Vec<ConfigError>) -> Self {
+        Self::Config(errors)
+    }
+}
+
+/// `run()` or `start()` failed.
+///
+/// `Debug` prints one line with all sources, because that is what a `main` that returns it shows.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// There is nothing to run.
+    #[error(
+        "no queues to run: add `.queue(\"default\", 25)` to the builder, or set VERK_QUEUES=default:25"
+    )]
+    NoQueues,
+    /// The handlers for TERM and INT could not be installed.
+    #[error("cannot listen for signals")]
+    Signals(#[from] std::io::Error),
+}
+
+fn join(errors: &[ConfigError]) -> String {
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_chain(self, f)
+    }
+}
+
+impl fmt::Debug for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_chain(self, f)
+    }
+}
+
+fn fmt_chain(error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{error}")?;
+    let mut source = error.source();
+    while let Some(cause) = source {
+        write!(f, ": {cause}")?;
+        source = cause.source();
+    }
+    Ok(())
 }
