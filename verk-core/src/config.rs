@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, time::Duration};
 
 use crate::{
-    error::ConfigError,
+    error::{BuildError, ConfigError},
     names::{NodeId, QueueName},
     storage::DeadLimits,
 };
@@ -78,9 +78,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Every value that does not parse, with the variable, the value and what is accepted.
-    pub fn from_env() -> Result<Self, Vec<ConfigError>> {
-        Self::from_vars(|name| env::var(name).ok())
+    /// [`BuildError::Config`] with every value that does not parse: the variable, the value and what is accepted.
+    pub fn from_env() -> Result<Self, BuildError> {
+        Ok(Self::from_vars(|name| env::var(name).ok())?)
     }
 
     fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigError>> {
