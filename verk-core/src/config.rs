@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, time::Duration};
 
 use crate::{
-    error::{BuildError, ConfigError},
+    error::{ConfigError, ConfigErrors},
     names::{NodeId, QueueName},
     storage::DeadLimits,
 };
@@ -78,12 +78,12 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Config`] with every value that does not parse: the variable, the value and what is accepted.
-    pub fn from_env() -> Result<Self, BuildError> {
-        Ok(Self::from_vars(|name| env::var(name).ok())?)
+    /// Every value that does not parse, with the variable, the value and what is accepted.
+    pub fn from_env() -> Result<Self, ConfigErrors> {
+        Self::from_vars(|name| env::var(name).ok())
     }
 
-    fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigError>> {
+    fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut vars = Vars {
             var,
             errors: Vec::new(),
@@ -126,11 +126,8 @@ impl Config {
             None | Some("" | "false") => {}
             Some(value) => vars.reject("VERK_DISABLED", value, "true or false"),
         }
-        if vars.errors.is_empty() {
-            Ok(config)
-        } else {
-            Err(vars.errors)
-        }
+        ConfigErrors::check(vars.errors)?;
+        Ok(config)
     }
 
     /// Reports what cannot work.
@@ -254,7 +251,7 @@ impl<F: Fn(&str) -> Option<String>> Vars<F> {
 mod tests {
     use super::*;
 
-    fn from(vars: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
+    fn from(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         Config::from_vars(|name| {
             vars.iter()
                 .find(|(key, _)| *key == name)
@@ -293,7 +290,7 @@ mod tests {
             ("VERK_DISABLED", "yes"),
         ])
         .unwrap_err();
-        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        let errors: Vec<_> = errors.as_slice().iter().map(ToString::to_string).collect();
         assert_eq!(
             errors,
             [

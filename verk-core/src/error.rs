@@ -208,6 +208,56 @@ impl ConfigError {
     }
 }
 
+/// Mistakes in the configuration, all of them: never empty.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<ConfigError>);
+
+impl ConfigErrors {
+    pub(crate) fn new(errors: Vec<ConfigError>) -> Self {
+        Self(errors)
+    }
+
+    /// Fails if there are mistakes.
+    pub(crate) fn check(errors: Vec<ConfigError>) -> Result<(), Self> {
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(errors))
+        }
+    }
+
+    /// The mistakes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[ConfigError] {
+        &self.0
+    }
+}
+
+impl<E: Into<ConfigError>> From<E> for ConfigErrors {
+    fn from(error: E) -> Self {
+        Self(vec![error.into()])
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, error) in self.0.iter().enumerate() {
+            let separator = if position == 0 { "" } else { "; " };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One line, because that is what a `main` that returns it shows.
+impl fmt::Debug for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
 /// `build()` failed.
 ///
 /// `Debug` prints one line with all sources, because that is what a `main` that returns it shows.
@@ -215,8 +265,8 @@ impl ConfigError {
 #[non_exhaustive]
 pub enum BuildError {
     /// Mistakes in the configuration, all of them.
-    #[error("{}", join(.0))]
-    Config(Vec<ConfigError>),
+    #[error("{0}")]
+    Config(ConfigErrors),
     /// The storage does not answer, or refuses. Nothing was started.
     #[error("the storage cannot be used")]
     Storage(#[from] StorageError),
@@ -235,12 +285,6 @@ pub enum BuildError {
     Thread(#[source] std::io::Error),
 }
 
-impl From<Vec<ConfigError>> for BuildError {
-    fn from(errors: Vec<ConfigError>) -> Self {
-        Self::Config(errors)
-    }
-}
-
 /// `run()` or `start()` failed.
 ///
 /// `Debug` prints one line with all sources, because that is what a `main` that returns it shows.
@@ -257,12 +301,10 @@ pub enum RunError {
     Signals(#[from] std::io::Error),
 }
 
-fn join(errors: &[ConfigError]) -> String {
-    errors
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+impl From<ConfigErrors> for BuildError {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
 }
 
 impl fmt::Debug for BuildError {

@@ -36,8 +36,8 @@ pub use config::Config;
 pub use context::{FromJob, JobContext, Requirement, State};
 pub use current::{AlreadyInstalled, Installed};
 pub use error::{
-    Applied, BoxError, BuildError, ConfigError, EnqueueAllError, EnqueueError, RunError,
-    StorageError,
+    Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
+    RunError, StorageError,
 };
 pub use event::{AfterFailure, Event, Events, Lagged};
 pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};

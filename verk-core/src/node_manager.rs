@@ -31,13 +31,16 @@ const CLAIM_MARGIN: Duration = Duration::from_millis(50);
 pub(crate) struct Registration {
     node: NodeId,
     heartbeat: Duration,
-    /// When the storage last acknowledged a heartbeat.
-    acknowledged: watch::Sender<Instant>,
+    /// Whether the name is configured, and has one holder.
+    named: bool,
+    /// When the last heartbeat that the storage acknowledged was sent.
+    acknowledged: Arc<watch::Sender<Instant>>,
     /// Cancelled when the storage does not know the node any more.
     lost: CancellationToken,
     /// Ends the heartbeat.
     stop: CancellationToken,
-    named: AtomicBool,
+    /// Whether the heartbeat goes on for as long as the process lives: jobs that do not end still run.
+    beat_on: AtomicBool,
 }
 
 impl Registration {
@@ -53,18 +56,22 @@ impl Registration {
         age <= self.heartbeat && !self.lost.is_cancelled()
     }
 
-    /// Waits for the next acknowledged heartbeat.
-    pub(crate) async fn changed(&self) {
+    /// Waits until an acknowledged heartbeat is young enough to fetch.
+    pub(crate) async fn until_fresh(&self, clock: &dyn Clock) {
+        let fresh = |sent_at: &Instant| {
+            clock.instant().saturating_duration_since(*sent_at) <= self.heartbeat
+        };
         // An error says that the sender is gone; it is in `self`.
-        let _ = self.acknowledged.subscribe().changed().await;
+        let _ = self.acknowledged.subscribe().wait_for(fresh).await;
     }
 
     /// The storage does not know this node any more.
     pub(crate) fn lose(&self) {
-        if !self.lost.is_cancelled() {
-            tracing::warn!(node = %self.node, "this node was declared dead: it drains, and registers again under a new id");
-            self.lost.cancel();
-        }
+        lose(&self.node, &self.lost);
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
     }
 
     /// Waits until the storage does not know this node any more.
@@ -75,7 +82,16 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.stop.cancel();
+        if !self.beat_on.load(Ordering::Relaxed) {
+            self.stop.cancel();
+        }
+    }
+}
+
+fn lose(node: &NodeId, lost: &CancellationToken) {
+    if !lost.is_cancelled() {
+        tracing::warn!(%node, "this node was declared dead: it drains, and registers again under a new id");
+        lost.cancel();
     }
 }
 
@@ -86,7 +102,7 @@ impl Drop for Registration {
 pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, BuildError> {
     let config = &shared.config;
     let name = config.node_id.clone().unwrap_or_else(host_name);
-    let node = NodeId::register(&name).map_err(|error| BuildError::Config(vec![error.into()]))?;
+    let node = NodeId::register(&name).map_err(|error| BuildError::Config(error.into()))?;
     if config.node_id.is_some() {
         claim_name(shared, &node).await?;
     }
@@ -99,10 +115,11 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
     let registration = Arc::new(Registration {
         node,
         heartbeat: config.heartbeat,
-        acknowledged: watch::Sender::new(before),
+        named: config.node_id.is_some(),
+        acknowledged: Arc::new(watch::Sender::new(before)),
         lost: CancellationToken::new(),
         stop: CancellationToken::new(),
-        named: AtomicBool::new(config.node_id.is_some()),
+        beat_on: AtomicBool::new(false),
     });
     start_heartbeat(shared, &registration)?;
     tracing::info!(node = %registration.node, "registered");
@@ -136,17 +153,18 @@ fn host_name() -> String {
 
 /// Beats from a thread and a connection of its own, so that a worker that blocks the runtime does not make the node look
 /// dead.
-fn start_heartbeat(
-    shared: &Arc<Shared>,
-    registration: &Arc<Registration>,
-) -> Result<(), BuildError> {
+fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<(), BuildError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(BuildError::Thread)?;
     let shared = Arc::clone(shared);
-    let weak = Arc::downgrade(registration);
-    let (node, stop) = (registration.node.clone(), registration.stop.clone());
+    let (node, stop, lost) = (
+        registration.node.clone(),
+        registration.stop.clone(),
+        registration.lost.clone(),
+    );
+    let acknowledged = Arc::clone(&registration.acknowledged);
     let beat = async move {
         let mut heartbeat: Option<Box<dyn Heartbeat>> = None;
         let mut failures = 0;
@@ -156,17 +174,14 @@ fn start_heartbeat(
                 () = stop.cancelled() => return,
                 result = beat(&shared, &node, &mut heartbeat) => result,
             };
-            let Some(registration) = weak.upgrade() else {
-                return;
-            };
             let pause = match result {
                 Ok(true) => {
                     failures = 0;
-                    registration.acknowledged.send_replace(sent_at);
+                    acknowledged.send_replace(sent_at);
                     shared.config.heartbeat / 3
                 }
                 Ok(false) => {
-                    registration.lose();
+                    lose(&node, &lost);
                     return;
                 }
                 Err(error) => {
@@ -176,7 +191,6 @@ fn start_heartbeat(
                     pause_before_retry(failures).min(shared.config.heartbeat / 3)
                 }
             };
-            drop(registration);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = shared.clock.sleep(pause) => {}
@@ -218,75 +232,84 @@ async fn beat(
     Ok(beat.alive)
 }
 
-/// Takes this node off the list, if nothing of it is in progress, and ends its heartbeat.
+/// Takes this node off the list and ends its heartbeat. While jobs of it are in progress, which then run in this process and do
+/// not end, it stays: they are restored once the process has ended.
 pub(crate) async fn deregister(shared: &Shared, registration: &Registration) {
     match shared.storage.deregister(&registration.node).await {
         Ok(true) => tracing::info!(node = %registration.node, "deregistered"),
         Ok(false) => {
-            tracing::warn!(node = %registration.node, "jobs are still in progress: the node stays registered, so that they are restored")
+            registration.beat_on.store(true, Ordering::Relaxed);
+            tracing::warn!(node = %registration.node, "jobs are still in progress: the node stays registered for as long as this process lives");
         }
         Err(error) => {
-            tracing::warn!(node = %registration.node, error = &error as &dyn std::error::Error, "could not deregister; the node expires by itself")
+            tracing::warn!(node = %registration.node, error = &error as &dyn std::error::Error, "could not deregister; the node expires by itself");
         }
     }
-    registration.stop.cancel();
 }
 
 /// Puts back what earlier holders of this node's configured name left in progress, and deregisters them.
 ///
-/// Tries again until all is done or `stop` is cancelled.
+/// Tries again until all is done, `stop` is cancelled, or only nodes are left that outlive their name: those are not
+/// earlier holders, but nodes whose host has that name.
 pub(crate) async fn restore_earlier_holders(
     shared: &Shared,
     registration: &Registration,
     stop: &CancellationToken,
 ) {
-    if !registration.named.load(Ordering::Relaxed) {
+    if !registration.named {
         return;
     }
-    let mut failures = 0;
+    let alive_until = shared.clock.instant() + shared.config.heartbeat_ttl();
+    let mut tries = 0;
     while !stop.is_cancelled() {
-        let pause = match try_restore(shared, registration).await {
-            Ok(true) => return,
-            // A heartbeat ends a moment after the name did, or a list did not take a job back.
-            Ok(false) => CLAIM_MARGIN,
+        match try_restore(shared, registration).await {
+            Ok(Restored::All) => return,
+            Ok(Restored::AllButLiving) if shared.clock.instant() > alive_until => return,
+            Ok(Restored::AllButLiving | Restored::Some) => {}
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "cannot restore the jobs of an earlier holder of this node_id, trying again"
                 );
-                Duration::ZERO
             }
-        };
-        failures += 1;
+        }
+        tries += 1;
         tokio::select! {
             () = stop.cancelled() => {}
-            () = shared.clock.sleep(pause.max(pause_before_retry(failures))) => {}
+            () = shared.clock.sleep(pause_before_retry(tries)) => {}
         }
     }
 }
 
-/// Whether nothing is left to restore.
-async fn try_restore(shared: &Shared, registration: &Registration) -> Result<bool, StorageError> {
+enum Restored {
+    All,
+    AllButLiving,
+    Some,
+}
+
+async fn try_restore(
+    shared: &Shared,
+    registration: &Registration,
+) -> Result<Restored, StorageError> {
     let name = registration.node.name();
     let earlier = |node: &Node| {
         node.id != registration.node && node.id.name() == name && node.id.as_str() != name
     };
-    let mut done = true;
+    let mut result = Restored::All;
     for node in shared.storage.nodes().await?.into_iter().filter(earlier) {
         if node.alive {
-            done = false;
+            if matches!(result, Restored::All) {
+                result = Restored::AllButLiving;
+            }
             continue;
         }
         let mut restored = 0;
         for queue in node.queues {
-            restored += restore(
-                shared,
-                &Inprogress {
-                    queue,
-                    node: node.id.clone(),
-                },
-            )
-            .await?;
+            let inprogress = Inprogress {
+                queue,
+                node: node.id.clone(),
+            };
+            restored += restore(shared, &inprogress).await?;
         }
         if restored > 0 {
             tracing::warn!(node = %node.id, restored, "restored the jobs of an earlier holder of this node_id");
@@ -295,9 +318,11 @@ async fn try_restore(shared: &Shared, registration: &Registration) -> Result<boo
                 count: restored,
             });
         }
-        done &= shared.storage.deregister(&node.id).await?;
+        if !shared.storage.deregister(&node.id).await? {
+            result = Restored::Some;
+        }
     }
-    Ok(done)
+    Ok(result)
 }
 
 /// Moves what is in `inprogress` to the front of its queue, in order, the most recently fetched first, so that the oldest ends up in front.

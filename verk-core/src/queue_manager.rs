@@ -162,7 +162,7 @@ impl QueueManager {
                 }
                 reply = connection.reply() => connection = self.replied(reply),
                 () = self.stop.fetching.cancelled(), if !interrupt.is_cancelled() => {}
-                () = self.registration.changed(), if !self.registration.may_fetch(&*clock) => {}
+                () = self.registration.until_fresh(&*clock), if !self.registration.may_fetch(&*clock) && !self.registration.is_lost() => {}
                 Some(()) = wake => {}
                 Some(()) = &mut give_up => break,
             }

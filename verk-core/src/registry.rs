@@ -24,10 +24,10 @@ impl Registry {
             .collect();
         // The order of inventory is not defined: the message should not change from run to run.
         entries.sort_by_key(|entry| (entry.class(), entry.location()));
-        // A worker may be registered by the macro and by hand.
-        entries.dedup_by_key(|entry| (entry.class(), entry.location()));
         for entry in entries {
-            if let Some(first) = registry.workers.insert(entry.class(), entry) {
+            // A worker may be registered by the macro and by hand.
+            let first = registry.workers.insert(entry.class(), entry);
+            if let Some(first) = first.filter(|first| first.type_id() != entry.type_id()) {
                 errors.push(ConfigError::DuplicateClass {
                     class: entry.class(),
                     first: first.location(),

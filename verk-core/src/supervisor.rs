@@ -66,8 +66,15 @@ pub(crate) async fn supervise(
 
 /// The life of one node id: its queues run until it is told to stop, then it signs off.
 async fn live(shared: Arc<Shared>, registration: Arc<Registration>, stop: Stop) {
-    restore_earlier_holders(&shared, &registration, &stop.fetching).await;
     let managers = TaskTracker::new();
+    managers.spawn({
+        let (shared, registration, stop) = (
+            Arc::clone(&shared),
+            Arc::clone(&registration),
+            stop.fetching.clone(),
+        );
+        async move { restore_earlier_holders(&shared, &registration, &stop).await }
+    });
     let queues: &BTreeMap<_, _> = &shared.config.queues;
     for (queue, concurrency) in queues {
         let manager = QueueManager::new(

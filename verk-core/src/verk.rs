@@ -15,7 +15,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     context::StateMap,
-    error::{BuildError, ConfigError, EnqueueError, RunError, StorageError},
+    error::{BuildError, ConfigError, ConfigErrors, EnqueueError, RunError, StorageError},
     event::{EventSender, Events},
     names::{Jid, QueueName},
     node_manager::{Registration, register},
@@ -283,7 +283,8 @@ impl VerkBuilder {
 
     /// Registers a worker that `inventory` cannot see.
     pub fn register<W: Worker>(mut self) -> Self {
-        self.workers.push(WorkerEntry::of::<W>("register()"));
+        self.workers
+            .push(WorkerEntry::of::<W>(std::any::type_name::<W>()));
         self
     }
 
@@ -354,14 +355,11 @@ impl VerkBuilder {
         let mut errors = std::mem::take(&mut self.errors);
         self.config.check(&mut errors);
         let registry = self.registry(&mut errors);
-        let connect = match self.connect {
-            Some(connect) if errors.is_empty() => connect,
-            Some(_) => return Err(errors.into()),
-            None => {
-                errors.push(ConfigError::NoStorage);
-                return Err(errors.into());
-            }
+        let Some(connect) = self.connect else {
+            errors.push(ConfigError::NoStorage);
+            return Err(ConfigErrors::new(errors).into());
         };
+        ConfigErrors::check(errors)?;
         let storage = connect
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;

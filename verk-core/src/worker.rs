@@ -1,6 +1,7 @@
 //! What `#[verk::worker]` implements: [`Worker`], and the registered form of it, [`WorkerEntry`].
 
 use std::{
+    any::TypeId,
     fmt,
     future::Future,
     time::{Duration, SystemTime},
@@ -145,6 +146,7 @@ type Perform = fn(JobContext) -> BoxFuture<'static, Result<Outcome, PerformError
 /// A worker as the registry holds it: without its type.
 #[derive(Clone, Copy)]
 pub struct WorkerEntry {
+    type_id: TypeId,
     class: &'static str,
     options: WorkerOptions,
     location: &'static str,
@@ -157,12 +159,18 @@ impl WorkerEntry {
     #[must_use]
     pub const fn of<W: Worker>(location: &'static str) -> Self {
         Self {
+            type_id: TypeId::of::<W>(),
             class: W::CLASS,
             options: W::OPTIONS,
             location,
             requires: W::requires,
             perform: |ctx| Box::pin(perform::<W>(ctx)),
         }
+    }
+
+    /// Which type it is the entry of.
+    pub(crate) fn type_id(&self) -> TypeId {
+        self.type_id
     }
 
     /// The class name on the wire.

@@ -1,0 +1,310 @@
+//! What the cases share: a registered node with its queue open, and shorthand for asserting.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use verk_core::{
+    Applied, NodeId, QueueName, Storage,
+    storage::{
+        DeadLimits, DequeueRequest, Dequeued, Due, Heartbeat, Inprogress, JobSet, Page,
+        QueueConnection, Settled, Settlement, Target,
+    },
+};
+
+use super::Harness;
+use crate::within;
+
+/// The time to live of heartbeats and names: longer than any case.
+pub(super) const TTL: Duration = Duration::from_secs(600);
+
+/// A wait that a case ends itself; longer than [`PATIENCE`], so that a wait that nobody ends fails.
+pub(super) const LONG: Duration = Duration::from_secs(300);
+
+/// How long something may take that has to happen soon.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Limits that cut nothing in the cases.
+pub(super) const NO_LIMITS: DeadLimits = DeadLimits {
+    max_jobs: 1_000_000,
+    timeout: Duration::from_secs(100 * 365 * 24 * 60 * 60),
+};
+
+pub(super) const ALL: Page = Page {
+    offset: 0,
+    limit: 1_000_000,
+};
+
+/// A node called `web` that is registered, with the queue `default` open.
+pub(super) struct Fixture<'a> {
+    pub(super) harness: &'a dyn Harness,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) held: Inprogress,
+    pub(super) connection: Box<dyn QueueConnection>,
+}
+
+impl<'a> Fixture<'a> {
+    pub(super) async fn new(harness: &'a dyn Harness) -> Self {
+        Self::on_queue(harness, "default").await
+    }
+
+    pub(super) async fn on_queue(harness: &'a dyn Harness, queue: &str) -> Self {
+        let storage = harness.storage();
+        let held = Inprogress {
+            queue: queue_name(queue),
+            node: node_id(),
+        };
+        storage
+            .register(&held.node, std::slice::from_ref(&held.queue), TTL)
+            .await
+            .expect("register");
+        let connection = storage.open_queue(&held).await.expect("open the queue");
+        Self {
+            harness,
+            storage,
+            held,
+            connection,
+        }
+    }
+
+    /// Enqueues `jobs` and fetches them.
+    pub(super) async fn holding(harness: &'a dyn Harness, jobs: &[&str]) -> Self {
+        let mut fixture = Self::new(harness).await;
+        fixture.enqueue(jobs).await;
+        assert_eq!(fixture.dequeue(jobs.len()).await, bytes(jobs));
+        fixture
+    }
+
+    pub(super) async fn enqueue(&self, jobs: &[&str]) {
+        self.enqueue_bytes(&bytes(jobs)).await;
+    }
+
+    pub(super) async fn enqueue_bytes(&self, jobs: &[Bytes]) {
+        self.storage
+            .enqueue(&self.held.queue, jobs)
+            .await
+            .expect("enqueue");
+    }
+
+    /// Looks once for up to `max_jobs`.
+    pub(super) async fn dequeue(&mut self, max_jobs: usize) -> Vec<Bytes> {
+        let answer = self.connection.dequeue(look(max_jobs)).await;
+        jobs(answer.expect("dequeue"))
+    }
+
+    /// Fetches until the queue is empty.
+    pub(super) async fn dequeue_all(&mut self) -> Vec<Bytes> {
+        let mut all = Vec::new();
+        loop {
+            let some = self.dequeue(100).await;
+            if some.is_empty() {
+                return all;
+            }
+            all.extend(some);
+        }
+    }
+
+    /// Sends all `held` to copies of one target.
+    pub(super) async fn settle(&self, held: &[&str], to: Target) -> Vec<Settled> {
+        let settlements: Vec<Settlement> =
+            held.iter().map(|job| settlement(job, to.clone())).collect();
+        self.storage.settle(&self.held, &settlements).await
+    }
+
+    pub(super) async fn settle_each(&self, settlements: &[Settlement]) -> Vec<Settled> {
+        self.storage.settle(&self.held, settlements).await
+    }
+
+    pub(super) async fn queued(&self) -> Vec<Bytes> {
+        let jobs = self.storage.queue_page(&self.held.queue, ALL).await;
+        jobs.expect("read the queue")
+    }
+
+    /// The jobs in progress, the oldest first.
+    pub(super) async fn in_progress(&self) -> Vec<Bytes> {
+        let jobs = self.storage.inprogress(&self.held, ALL).await;
+        let mut jobs = jobs.expect("read the jobs in progress");
+        jobs.reverse();
+        jobs
+    }
+
+    /// The members of `set` with their scores, the lowest first.
+    pub(super) async fn members(&self, set: JobSet) -> Vec<(f64, Bytes)> {
+        members(&*self.storage, set).await
+    }
+
+    pub(super) async fn heartbeat(&self, ttl: Duration) -> Box<dyn Heartbeat> {
+        let heartbeat = self.storage.open_heartbeat(&self.held.node, ttl).await;
+        heartbeat.expect("open the heartbeat")
+    }
+}
+
+pub(super) async fn members(storage: &dyn Storage, set: JobSet) -> Vec<(f64, Bytes)> {
+    let page = storage.set_page(set, ALL).await.expect("read a set");
+    page.into_iter()
+        .map(|member| (member.score, member.job))
+        .collect()
+}
+
+pub(super) fn queue_name(name: &str) -> QueueName {
+    QueueName::new(name).expect("a valid name")
+}
+
+pub(super) fn node_id() -> NodeId {
+    NodeId::register("web").expect("a valid name")
+}
+
+pub(super) fn job(payload: &str) -> Bytes {
+    Bytes::copy_from_slice(payload.as_bytes())
+}
+
+pub(super) fn bytes(jobs: &[&str]) -> Vec<Bytes> {
+    jobs.iter().map(|payload| job(payload)).collect()
+}
+
+pub(super) fn numbered(count: usize) -> Vec<Bytes> {
+    (0..count)
+        .map(|number| Bytes::from(format!("job {number}")))
+        .collect()
+}
+
+/// `seconds` after a fixed time in the past, exact as a score.
+pub(super) fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds)
+}
+
+/// The score of [`at`]`(0)`.
+pub(super) const AT_0: f64 = 1_700_000_000.0;
+
+pub(super) fn due(seconds: u64, payload: &str) -> Due {
+    Due {
+        at: at(seconds),
+        job: job(payload),
+    }
+}
+
+pub(super) fn settlement(held: &str, to: Target) -> Settlement {
+    Settlement {
+        held: job(held),
+        to,
+    }
+}
+
+pub(super) fn dead(seconds: u64, payload: &str) -> Target {
+    Target::Dead {
+        job: due(seconds, payload),
+        limits: NO_LIMITS,
+    }
+}
+
+/// Every way out of `inprogress`, for a job that becomes `payload`.
+pub(super) fn every_target(payload: &str) -> [Target; 5] {
+    [
+        Target::Ack,
+        Target::Retry(due(1, payload)),
+        Target::Schedule(due(1, payload)),
+        dead(1, payload),
+        Target::Requeue,
+    ]
+}
+
+/// Looks once.
+pub(super) fn look(max_jobs: usize) -> DequeueRequest {
+    DequeueRequest {
+        max_jobs,
+        max_bytes: 1024 * 1024,
+        wait: Duration::ZERO,
+        interrupt: CancellationToken::new(),
+    }
+}
+
+/// Waits for a job, longer than any case.
+pub(super) fn wait(interrupt: &CancellationToken) -> DequeueRequest {
+    DequeueRequest {
+        wait: LONG,
+        interrupt: interrupt.clone(),
+        ..look(10)
+    }
+}
+
+/// Fetches once with a wait, which must be answered soon; meanwhile, once it waits, does `meanwhile`.
+///
+/// A backend may give up a wait early, so it asks again as long as it gets nothing.
+pub(super) async fn dequeue_while(
+    fixture: &mut Fixture<'_>,
+    meanwhile: impl AsyncFnOnce(&dyn Storage),
+) -> Vec<Bytes> {
+    let harness = fixture.harness;
+    let storage = Arc::clone(&fixture.storage);
+    let interrupt = CancellationToken::new();
+    let fetch = async {
+        loop {
+            let answer = fixture.connection.dequeue(wait(&interrupt)).await;
+            let jobs = jobs(answer.expect("dequeue"));
+            if !jobs.is_empty() {
+                return jobs;
+            }
+        }
+    };
+    let act = async {
+        harness.dequeue_is_waiting().await;
+        meanwhile(&*storage).await;
+    };
+    soon(async { tokio::join!(fetch, act).0 }).await
+}
+
+/// Waits for `future`, which has to complete by itself.
+#[track_caller]
+pub(super) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    within(PATIENCE, future)
+}
+
+#[track_caller]
+pub(super) fn jobs(answer: Dequeued) -> Vec<Bytes> {
+    match answer {
+        Dequeued::Jobs(jobs) => jobs,
+        Dequeued::NodeGone => panic!("the node is gone"),
+    }
+}
+
+/// Asserts that all took effect without a merge.
+#[track_caller]
+pub(super) fn assert_done(settled: &[Settled]) {
+    assert!(!settled.is_empty());
+    for (index, settled) in settled.iter().enumerate() {
+        assert!(matches!(settled, Settled::Done), "{index}: {settled:?}");
+    }
+}
+
+#[track_caller]
+pub(super) fn assert_not_held(settled: &[Settled]) {
+    assert!(!settled.is_empty());
+    for (index, settled) in settled.iter().enumerate() {
+        assert!(matches!(settled, Settled::NotHeld), "{index}: {settled:?}");
+    }
+}
+
+#[track_caller]
+pub(super) fn assert_failed(settled: &Settled, expected: Applied) {
+    match settled {
+        Settled::Failed(error) => assert_eq!(error.applied(), expected, "{error:?}"),
+        Settled::Done | Settled::Merged | Settled::NotHeld => {
+            panic!("expected a failure, got {settled:?}")
+        }
+    }
+}
+
+#[track_caller]
+pub(super) fn assert_refused<T: std::fmt::Debug>(
+    answer: Result<T, verk_core::StorageError>,
+    expected: Applied,
+) {
+    match answer {
+        Err(error) => assert_eq!(error.applied(), expected, "{error:?}"),
+        Ok(answer) => panic!("expected a failure, got {answer:?}"),
+    }
+}

@@ -1,0 +1,199 @@
+//! The macro that makes tests of the cases.
+
+/// Makes a `#[tokio::test]` of every case of the [conformance suite](crate::conformance).
+///
+/// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
+/// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
+/// `dead_set`, `schedule`, `node`, `restore`, `faults`. Call it once in a module.
+///
+/// # Example
+///
+/// ```
+/// verk_testing::storage_conformance!(verk_testing::MemoryStorage::default());
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! storage_conformance {
+    ($harness:expr $(,)?) => {
+        async fn conformance_harness() -> impl $crate::conformance::Harness {
+            $harness
+        }
+
+        $crate::__conformance_tests! {
+            queue {
+                jobs_are_fetched_in_the_order_of_enqueue,
+                a_bulk_keeps_its_order,
+                an_empty_enqueue_changes_nothing,
+                enqueue_makes_the_queue_known,
+                queues_are_apart,
+                dequeue_moves_jobs_to_inprogress,
+                dequeue_is_bounded_by_count,
+                dequeue_of_very_many_takes_what_it_can,
+                dequeue_is_bounded_by_bytes,
+                dequeue_takes_one_job_of_any_size,
+                dequeue_of_an_empty_queue_answers_no_jobs,
+                dequeue_gives_up_after_its_wait,
+                dequeue_waits_and_is_woken_by_an_enqueue,
+                an_interrupt_ends_the_wait,
+                an_early_interrupt_is_no_wait,
+                an_interrupt_loses_no_job,
+                each_job_is_fetched_once,
+                an_unregistered_node_takes_nothing,
+                a_dead_node_takes_nothing,
+                dequeue_registers_the_queue_of_the_node,
+                payloads_are_opaque,
+                an_empty_payload_wakes_a_dequeue,
+                ten_thousand_jobs_are_fetched,
+                a_queue_is_read_in_pages,
+                an_unknown_queue_is_empty,
+            }
+            inprogress {
+                ack_removes_the_job,
+                acked_jobs_leave_no_state,
+                every_target_in_one_batch,
+                answers_are_in_the_order_of_the_settlements,
+                an_empty_batch_changes_nothing,
+                settling_twice_is_not_held,
+                twice_in_one_batch_is_once,
+                requeue_keeps_the_order_at_the_front,
+                requeue_of_many_keeps_the_order,
+                equal_jobs_are_settled_one_by_one,
+                equal_jobs_in_one_batch,
+                odd_payloads_can_be_settled,
+                a_job_that_another_node_took_is_not_held,
+                lists_are_apart,
+                ten_thousand_settlements,
+                large_payloads_are_settled,
+                inprogress_is_read_in_pages,
+            }
+            retry_set {
+                retry_moves_the_job,
+                a_score_keeps_its_fraction,
+                members_are_ordered_by_score,
+                an_equal_member_is_merged,
+                equal_members_in_one_batch_are_merged,
+                a_set_is_read_in_pages,
+                sets_are_apart,
+            }
+            dead_set {
+                dead_moves_the_job,
+                an_equal_member_is_merged,
+                the_oldest_go_beyond_the_count,
+                old_jobs_go,
+                a_very_long_timeout_keeps_all,
+                a_batch_is_capped,
+                promotion_to_dead_is_capped,
+            }
+            schedule {
+                scheduled_jobs_are_ordered_by_time,
+                equal_scheduled_jobs_are_merged,
+                an_empty_schedule_changes_nothing,
+                many_jobs_are_scheduled,
+                due_reads_only_what_is_due,
+                due_at_the_same_time_is_ordered_by_bytes,
+                any_score_can_be_read,
+                promote_moves_to_the_back_of_the_queue,
+                a_promotion_wakes_a_dequeue,
+                promote_leaves_what_is_not_due,
+                promoting_twice_is_not_held,
+                promote_takes_from_its_own_set,
+                promotions_to_equal_jobs_are_kept_apart,
+                a_member_without_a_queue_goes_to_dead,
+                many_promotions_in_one_call,
+                an_empty_promotion_changes_nothing,
+                a_snoozed_job_is_scheduled,
+            }
+            node {
+                register_lists_the_node,
+                a_node_needs_no_queue,
+                register_again_adds_queues,
+                a_dead_node_is_listed,
+                a_beat_renews_the_heartbeat,
+                a_beat_never_revives,
+                a_beat_without_registration_is_none,
+                a_name_has_one_holder,
+                claiming_again_renews,
+                a_beat_renews_the_name,
+                a_beat_leaves_the_name_of_another,
+                deregister_removes_the_node,
+                deregister_is_refused_while_a_job_is_held,
+                deregister_leaves_the_name_of_another,
+                the_server_has_a_time,
+            }
+            restore {
+                a_live_node_keeps_its_jobs,
+                the_jobs_of_a_dead_node_go_to_the_front,
+                restore_in_pages_keeps_the_order,
+                restore_reaches_every_target,
+                restoring_twice_is_not_held,
+                a_node_that_came_back_keeps_its_jobs,
+                a_dead_node_can_settle_what_it_holds,
+                a_restored_job_wakes_a_dequeue,
+                a_restored_node_leaves_nothing,
+            }
+            faults {
+                a_broken_target_fails_only_its_jobs,
+                a_broken_inprogress_fails_its_settlements,
+                a_broken_inprogress_fails_a_dequeue,
+                a_broken_queue_refuses,
+                a_broken_schedule_refuses,
+                a_broken_target_fails_only_its_promotions,
+                a_broken_due_set_fails_its_promotions,
+                a_broken_target_fails_a_restore,
+                a_broken_inprogress_keeps_its_node,
+                a_full_backend_refuses_new_jobs,
+                a_full_backend_drains,
+                a_full_backend_keeps_its_nodes,
+                a_lost_reply_to_a_dequeue_loses_no_job,
+                a_lost_reply_to_a_waiting_dequeue_loses_no_job,
+                a_lost_reply_to_a_settle_is_done_once,
+                an_unreachable_backend_comes_back,
+                a_wait_ends_when_the_backend_goes_away,
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    ($($module:ident { $($case:ident,)* })*) => {
+        $(mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let harness = super::conformance_harness().await;
+                    $crate::conformance::run_case($crate::conformance::$module::$case(&harness))
+                        .await;
+                }
+            )*
+        })*
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    /// A case that the macro does not name would never run.
+    #[test]
+    fn every_case_is_in_the_macro() {
+        let listed: Vec<&str> = include_str!("macros.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("                ")?.strip_suffix(','))
+            .collect();
+        let written: Vec<&str> = [
+            include_str!("queue.rs"),
+            include_str!("inprogress.rs"),
+            include_str!("retry_set.rs"),
+            include_str!("dead_set.rs"),
+            include_str!("schedule.rs"),
+            include_str!("node.rs"),
+            include_str!("restore.rs"),
+            include_str!("faults.rs"),
+        ]
+        .into_iter()
+        .flat_map(str::lines)
+        .filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next())
+        .collect();
+        assert_eq!(listed, written);
+    }
+}

@@ -1,0 +1,196 @@
+//! What every [`Storage`] has to do, as tests: the conformance suite.
+//!
+//! Each case is a plain async function of one fresh [`Harness`]; [`storage_conformance!`](crate::storage_conformance)
+//! turns each into a `#[tokio::test]` of its own, so that it can be run by name and fails alone.
+//!
+//! # For the author of a backend
+//!
+//! Implement [`Harness`] over your storage, with its tools for what a storage can't do itself (break a key,
+//! lose a reply), and call the macro in a file of your `tests` directory. Your crate needs `tokio`
+//! with the features `macros` and `rt-multi-thread` for it.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use async_trait::async_trait;
+//! use verk_core::{NodeId, Storage, storage::{JobSet, ScoredJob}};
+//! use verk_testing::{Key, MemoryStorage, Operation, conformance::{Dump, Harness}};
+//!
+//! /// A new database of its own for each test. Here it is a storage in memory, which can do all of this itself.
+//! struct MyHarness {
+//!     database: MemoryStorage,
+//! }
+//!
+//! impl MyHarness {
+//!     async fn start() -> Self {
+//!         Self { database: MemoryStorage::default() }
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl Harness for MyHarness {
+//!     fn storage(&self) -> Arc<dyn Storage> {
+//!         Arc::new(self.database.clone())
+//!     }
+//!     async fn dump(&self) -> Dump {
+//!         self.database.dump().await // every key with its content, straight from the database
+//!     }
+//!     async fn expire_heartbeat(&self, node: &NodeId) {
+//!         self.database.expire_heartbeat(node).await // delete its key
+//!     }
+//!     async fn heartbeat_ttl(&self, node: &NodeId) -> Option<Duration> {
+//!         self.database.heartbeat_ttl(node).await
+//!     }
+//!     async fn expire_name(&self, node: &NodeId) {
+//!         self.database.expire_name(node).await
+//!     }
+//!     async fn add_member(&self, set: JobSet, member: ScoredJob) {
+//!         self.database.add_member(set, member).await
+//!     }
+//!     async fn dequeue_is_waiting(&self) {
+//!         self.database.dequeue_is_waiting().await // ask the server for blocked clients
+//!     }
+//!     async fn break_key(&self, key: &Key) {
+//!         self.database.break_key(key).await // rename it, put a value of another type there
+//!     }
+//!     async fn mend_key(&self, key: &Key) {
+//!         self.database.mend_key(key).await // delete that value, rename it back
+//!     }
+//!     async fn fill(&self) {
+//!         self.database.fill().await // set the memory limit below what is used
+//!     }
+//!     async fn make_room(&self) {
+//!         self.database.make_room().await
+//!     }
+//!     async fn lose_reply(&self, operation: Operation) {
+//!         self.database.lose_reply(operation).await // tell the proxy in front of the server
+//!     }
+//!     async fn disconnect(&self) {
+//!         self.database.disconnect().await
+//!     }
+//!     async fn reconnect(&self) {
+//!         self.database.reconnect().await
+//!     }
+//! }
+//!
+//! verk_testing::storage_conformance!(MyHarness::start().await);
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! // A case is a function, and can be called as one:
+//! use verk_testing::conformance::queue;
+//! queue::jobs_are_fetched_in_the_order_of_enqueue(&MyHarness::start().await).await;
+//! # }
+//! ```
+
+mod fixture;
+mod macros;
+
+pub mod dead_set;
+pub mod faults;
+pub mod inprogress;
+pub mod node;
+pub mod queue;
+pub mod restore;
+pub mod retry_set;
+pub mod schedule;
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use verk_core::{
+    NodeId, Storage,
+    storage::{JobSet, ScoredJob},
+};
+
+use crate::{Key, Operation, within};
+
+/// How long one case may take in real time. Not a measure of speed: a case that takes so long hangs.
+const CASE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// One storage under test, with what a test needs and a storage has no method for.
+///
+/// Every case gets a harness of its own, which starts empty. Methods that set something up panic when they
+/// can't: a case that could not be run is never skipped.
+#[async_trait]
+pub trait Harness: Send + Sync {
+    /// The storage under test: the same content in each call.
+    fn storage(&self) -> Arc<dyn Storage>;
+
+    /// Everything that the backend holds now, read without the storage under test.
+    async fn dump(&self) -> Dump;
+
+    /// Ends the heartbeat of `node`, as if its time to live had passed.
+    async fn expire_heartbeat(&self, node: &NodeId);
+
+    /// How long the heartbeat of `node` lasts if it is not renewed; `None` when it is gone.
+    async fn heartbeat_ttl(&self, node: &NodeId) -> Option<Duration>;
+
+    /// Ends the claim on the name of `node` (whoever holds it), as if its time to live had passed.
+    async fn expire_name(&self, node: &NodeId);
+
+    /// Puts a member with any score into `set`, as another program might.
+    async fn add_member(&self, set: JobSet, member: ScoredJob);
+
+    /// Completes once a [`dequeue`](verk_core::storage::QueueConnection::dequeue) waits for a job in the backend.
+    ///
+    /// A backend that can't tell may answer at once: the cases hold then too, but test less.
+    async fn dequeue_is_waiting(&self);
+
+    /// Puts a value of another type in the place of `key`, which is set aside. The key may exist or not.
+    async fn break_key(&self, key: &Key);
+
+    /// Undoes [`break_key`](Self::break_key): what was set aside is back.
+    async fn mend_key(&self, key: &Key);
+
+    /// Lets the backend be full: it refuses to store anything more, but what it holds can be moved.
+    async fn fill(&self);
+
+    /// Undoes [`fill`](Self::fill).
+    async fn make_room(&self);
+
+    /// Loses the reply to the next `operation`: the backend does it, and the connection ends before the
+    /// answer arrives.
+    ///
+    /// A `dequeue` that waits now counts as well. The cases call it after each operation has been done once
+    /// on this harness, so scripts and connections that are prepared at first use are there.
+    async fn lose_reply(&self, operation: Operation);
+
+    /// Makes the backend unreachable: open connections end, new ones fail. What is stored stays.
+    async fn disconnect(&self);
+
+    /// Undoes [`disconnect`](Self::disconnect).
+    async fn reconnect(&self);
+}
+
+/// Everything that a backend holds, to compare: by key, the entries in their order.
+///
+/// Keys and entries are the backend's own affair, with three rules: a key without entries is not there;
+/// nothing that changes by itself (such as a time to live) is in it; the names of the known queues are
+/// one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dump(BTreeMap<String, Vec<Bytes>>);
+
+impl Dump {
+    /// Adds the entries of `key`; those of a set in a fixed order, such as sorted.
+    pub fn add(&mut self, key: impl Into<String>, entries: impl IntoIterator<Item = Bytes>) {
+        let entries: Vec<Bytes> = entries.into_iter().collect();
+        if !entries.is_empty() {
+            self.0.insert(key.into(), entries);
+        }
+    }
+
+    /// The entries by key.
+    #[must_use]
+    pub fn keys(&self) -> &BTreeMap<String, Vec<Bytes>> {
+        &self.0
+    }
+}
+
+/// Runs one case with a deadline. For the macro.
+#[doc(hidden)]
+#[track_caller]
+pub fn run_case(case: impl Future<Output = ()>) -> impl Future<Output = ()> {
+    within(CASE_DEADLINE, case)
+}

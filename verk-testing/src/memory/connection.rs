@@ -1,0 +1,136 @@
+//! The fetching side and the heartbeat of a [`MemoryStorage`].
+
+use std::{pin::pin, time::Duration};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use verk_core::{
+    NodeId, StorageError,
+    storage::{Beat, DequeueRequest, Dequeued, Heartbeat, Inprogress, QueueConnection},
+};
+
+use super::{
+    MemoryStorage,
+    faults::{Fault, Operation},
+};
+
+/// The longest wait for a job, so that a deadline can always be computed.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+const DEQUEUE: &str = "dequeue";
+
+#[derive(Debug)]
+pub(super) struct MemoryConnection {
+    storage: MemoryStorage,
+    inprogress: Inprogress,
+}
+
+impl MemoryConnection {
+    pub(super) fn new(storage: MemoryStorage, inprogress: Inprogress) -> Self {
+        Self {
+            storage,
+            inprogress,
+        }
+    }
+
+    /// Looks once. Tells nobody of the change: it brings no job, and two that wait would wake each other
+    /// for ever.
+    fn fetch(&self, request: &DequeueRequest) -> Result<Dequeued, StorageError> {
+        let now = self.storage.shared.clock.instant();
+        let mut state = self.storage.shared.lock();
+        state
+            .faults
+            .check_reachable()
+            .and_then(|()| {
+                if !state.touch(&self.inprogress, now) {
+                    return Ok(Dequeued::NodeGone);
+                }
+                state
+                    .fetch(&self.inprogress, request.max_jobs, request.max_bytes)
+                    .map(Dequeued::Jobs)
+            })
+            .map_err(|fault| StorageError::not_applied(DEQUEUE, fault))
+    }
+
+    /// Looks until there is a job, the wait is over or an interrupt comes.
+    async fn fetch_or_wait(&self, request: &DequeueRequest) -> Result<Dequeued, StorageError> {
+        let shared = &self.storage.shared;
+        let deadline = shared.clock.instant() + request.wait.min(MAX_WAIT);
+        let mut time_is_up = pin!(shared.clock.sleep_until(deadline));
+        loop {
+            let mut changed = pin!(shared.changed.notified());
+            changed.as_mut().enable();
+            let answer = self.fetch(request)?;
+            if answer != Dequeued::Jobs(Vec::new()) {
+                return Ok(answer);
+            }
+            let _waiting = Waiting::new(&shared.waiting);
+            tokio::select! {
+                biased;
+                () = request.interrupt.cancelled() => return Ok(answer),
+                () = &mut time_is_up => return Ok(answer),
+                () = changed => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl QueueConnection for MemoryConnection {
+    async fn dequeue(&mut self, request: DequeueRequest) -> Result<Dequeued, StorageError> {
+        let answer = self.fetch_or_wait(&request).await?;
+        let mut state = self.storage.shared.lock();
+        if state.faults.loses_reply(Operation::Dequeue) {
+            return Err(StorageError::unknown(DEQUEUE, Fault::ReplyLost));
+        }
+        Ok(answer)
+    }
+
+    async fn reset(&mut self) -> Result<(), StorageError> {
+        // Nothing moves outside a call here; only reaching the storage can fail.
+        self.storage.read("reset a queue connection", |_| Ok(()))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct MemoryHeartbeat {
+    storage: MemoryStorage,
+    node: NodeId,
+    ttl: Duration,
+}
+
+impl MemoryHeartbeat {
+    pub(super) fn new(storage: MemoryStorage, node: NodeId, ttl: Duration) -> Self {
+        Self { storage, node, ttl }
+    }
+}
+
+#[async_trait]
+impl Heartbeat for MemoryHeartbeat {
+    async fn beat(&mut self) -> Result<Beat, StorageError> {
+        let clock = &self.storage.shared.clock;
+        let (now, server_time) = (clock.instant(), clock.now());
+        self.storage.write("send a heartbeat", |state| {
+            Ok(Beat {
+                alive: state.beat(&self.node, self.ttl, now),
+                server_time,
+            })
+        })
+    }
+}
+
+/// Counts a dequeue that waits, until dropped.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}

@@ -1,0 +1,160 @@
+//! What can be made to go wrong in a [`MemoryStorage`](super::MemoryStorage): [`Faults`].
+
+use std::{collections::HashSet, sync::Arc};
+
+use thiserror::Error;
+use verk_core::{
+    NodeId, QueueName,
+    storage::{Inprogress, JobSet},
+};
+
+use super::Shared;
+
+/// The switches that make a [`MemoryStorage`](super::MemoryStorage) fail, as a server does.
+///
+/// Clones switch the same storage. All are off at first.
+///
+/// # Example
+///
+/// ```
+/// use bytes::Bytes;
+/// use verk_core::{Applied, Storage};
+/// use verk_testing::MemoryStorage;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let storage = MemoryStorage::default();
+/// let queue = "default".parse().unwrap();
+/// let jobs = [Bytes::from("{}")];
+///
+/// storage.faults().set_full(true);
+/// let refused = storage.enqueue(&queue, &jobs).await.unwrap_err();
+/// assert_eq!(refused.applied(), Applied::NotApplied);
+///
+/// storage.faults().set_full(false);
+/// storage.enqueue(&queue, &jobs).await.unwrap();
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Faults {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Faults {
+    /// Lets `key` behave as if another program had put something of another type there: every move from or
+    /// to it fails with [`NotApplied`](verk_core::Applied::NotApplied). What it held is back after
+    /// [`mend_key`](Self::mend_key).
+    pub fn break_key(&self, key: Key) {
+        self.shared.change(|state| state.faults.broken.insert(key));
+    }
+
+    /// Ends [`break_key`](Self::break_key).
+    pub fn mend_key(&self, key: &Key) {
+        self.shared.change(|state| state.faults.broken.remove(key));
+    }
+
+    /// While `true`, new jobs are refused with [`NotApplied`](verk_core::Applied::NotApplied), as by a Redis that
+    /// reached its `maxmemory`; everything else goes on, so that the storage drains.
+    pub fn set_full(&self, full: bool) {
+        self.shared.change(|state| state.faults.full = full);
+    }
+
+    /// Loses the reply to the next `operation`: the change happens, and the caller gets
+    /// [`Unknown`](verk_core::Applied::Unknown).
+    pub fn lose_reply(&self, operation: Operation) {
+        self.shared
+            .change(|state| state.faults.lost_replies.insert(operation));
+    }
+
+    /// While `true`, every operation fails with [`NotApplied`](verk_core::Applied::NotApplied), as with a server that
+    /// refuses connections. What is stored stays.
+    pub fn set_refusing(&self, refusing: bool) {
+        self.shared.change(|state| state.faults.refusing = refusing);
+    }
+
+    /// Ends the heartbeat of `node`, as if its time to live had passed.
+    pub fn expire_heartbeat(&self, node: &NodeId) {
+        self.shared.change(|state| state.expire_heartbeat(node));
+    }
+
+    /// Ends the claim on the name of `node`, as if its time to live had passed.
+    pub fn expire_name(&self, node: &NodeId) {
+        self.shared.change(|state| state.expire_name(node));
+    }
+}
+
+/// A place in a storage that can be broken.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// The list of waiting jobs of one queue.
+    Queue(QueueName),
+    /// The list of jobs of one queue that one node holds.
+    Inprogress(Inprogress),
+    /// A sorted set of jobs.
+    Set(JobSet),
+}
+
+/// An operation whose reply can be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// [`QueueConnection::dequeue`](verk_core::storage::QueueConnection::dequeue).
+    Dequeue,
+    /// [`Storage::settle`](verk_core::Storage::settle).
+    Settle,
+}
+
+/// Why a [`MemoryStorage`](super::MemoryStorage) failed: the source of its
+/// [`StorageError`](verk_core::StorageError).
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The place was broken with [`Faults::break_key`].
+    #[error("{0:?} holds a value of another type")]
+    WrongType(Key),
+    /// The storage was filled with [`Faults::set_full`].
+    #[error("no memory is left for new jobs")]
+    Full,
+    /// The reply was lost with [`Faults::lose_reply`].
+    #[error("the connection broke before the reply came")]
+    ReplyLost,
+    /// The storage was told to refuse with [`Faults::set_refusing`].
+    #[error("connection refused")]
+    Refused,
+}
+
+/// Which switches are on.
+#[derive(Debug, Default)]
+pub(super) struct Switches {
+    broken: HashSet<Key>,
+    full: bool,
+    lost_replies: HashSet<Operation>,
+    refusing: bool,
+}
+
+impl Switches {
+    pub(super) fn check_reachable(&self) -> Result<(), Fault> {
+        if self.refusing {
+            return Err(Fault::Refused);
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_room(&self) -> Result<(), Fault> {
+        if self.full {
+            return Err(Fault::Full);
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_key(&self, key: Key) -> Result<(), Fault> {
+        if self.broken.contains(&key) {
+            return Err(Fault::WrongType(key));
+        }
+        Ok(())
+    }
+
+    /// Whether this reply is to be lost; only the first answer is `true`.
+    pub(super) fn loses_reply(&mut self, operation: Operation) -> bool {
+        self.lost_replies.remove(&operation)
+    }
+}

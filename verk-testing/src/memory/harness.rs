@@ -1,0 +1,110 @@
+//! The conformance suite runs on a [`MemoryStorage`] as it is.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use verk_core::{
+    NodeId, Storage,
+    storage::{JobSet, ScoredJob},
+};
+
+use super::{Key, MemoryStorage, Operation, sorted_set::SortedSet};
+use crate::conformance::{Dump, Harness};
+
+#[async_trait]
+impl Harness for MemoryStorage {
+    fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(self.clone())
+    }
+
+    async fn dump(&self) -> Dump {
+        let state = self.shared.lock();
+        let mut dump = Dump::default();
+        dump.add("queues", state.queue_names.iter().map(text));
+        for (queue, jobs) in &state.queues {
+            dump.add(format!("queue {queue}"), jobs.iter().cloned());
+        }
+        for (held, jobs) in &state.inprogress {
+            let key = format!("inprogress {} {}", held.queue, held.node);
+            dump.add(key, jobs.iter().cloned());
+        }
+        for (name, set) in [
+            ("schedule", &state.schedule),
+            ("retry", &state.retry),
+            ("dead", &state.dead),
+        ] {
+            dump.add(format!("{name} jobs"), set.iter().map(|member| member.job));
+            dump.add(format!("{name} scores"), scores(set));
+        }
+        dump.add("nodes", state.nodes.keys().map(text));
+        for (node, queues) in &state.nodes {
+            dump.add(format!("node {node} queues"), queues.iter().map(text));
+        }
+        let mut alive: Vec<Bytes> = state.heartbeats.keys().map(text).collect();
+        alive.sort();
+        dump.add("heartbeats", alive);
+        for (name, (holder, _)) in &state.names {
+            dump.add(format!("name {name}"), [text(holder)]);
+        }
+        dump
+    }
+
+    async fn expire_heartbeat(&self, node: &NodeId) {
+        self.faults().expire_heartbeat(node);
+    }
+
+    async fn heartbeat_ttl(&self, node: &NodeId) -> Option<Duration> {
+        let now = self.shared.clock.instant();
+        self.shared.lock().heartbeat_ttl(node, now)
+    }
+
+    async fn expire_name(&self, node: &NodeId) {
+        self.faults().expire_name(node);
+    }
+
+    async fn add_member(&self, set: JobSet, member: ScoredJob) {
+        self.shared
+            .change(|state| state.set_mut(set).insert(member.score, member.job));
+    }
+
+    async fn dequeue_is_waiting(&self) {
+        self.wait_for_dequeues(1).await;
+    }
+
+    async fn break_key(&self, key: &Key) {
+        self.faults().break_key(key.clone());
+    }
+
+    async fn mend_key(&self, key: &Key) {
+        self.faults().mend_key(key);
+    }
+
+    async fn fill(&self) {
+        self.faults().set_full(true);
+    }
+
+    async fn make_room(&self) {
+        self.faults().set_full(false);
+    }
+
+    async fn lose_reply(&self, operation: Operation) {
+        self.faults().lose_reply(operation);
+    }
+
+    async fn disconnect(&self) {
+        self.faults().set_refusing(true);
+    }
+
+    async fn reconnect(&self) {
+        self.faults().set_refusing(false);
+    }
+}
+
+fn text(name: impl ToString) -> Bytes {
+    Bytes::from(name.to_string())
+}
+
+fn scores(set: &SortedSet) -> impl Iterator<Item = Bytes> {
+    set.iter().map(|member| text(member.score))
+}

@@ -1,0 +1,318 @@
+//! A storage without a server: [`MemoryStorage`].
+
+mod connection;
+mod faults;
+mod harness;
+mod nodes;
+mod sorted_set;
+mod state;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use verk_core::{
+    Clock, NodeId, QueueName, Storage, StorageError, SystemClock,
+    storage::{
+        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, Promotion,
+        QueueConnection, ScoredJob, Settled, Settlement,
+    },
+};
+
+pub use faults::{Fault, Faults, Key, Operation};
+
+use self::{
+    connection::{MemoryConnection, MemoryHeartbeat},
+    state::State,
+};
+
+/// A [`Storage`] in the memory of this process, with the semantics of the one on Redis.
+///
+/// For tests: what it holds ends with the process. Clones share one content. It passes the same
+/// [conformance suite](crate::conformance) as Redis, and can fail like it: see [`faults`](Self::faults).
+///
+/// # Example
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use bytes::Bytes;
+/// use verk_core::{NodeId, Storage, storage::{DequeueRequest, Dequeued, Inprogress, Settlement, Target}};
+/// use verk_testing::{MemoryStorage, VirtualClock};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let clock = VirtualClock::new();
+/// let storage = MemoryStorage::new(Arc::new(clock.clone()));
+/// let held = Inprogress { queue: "default".parse()?, node: NodeId::register("web")? };
+///
+/// storage.enqueue(&held.queue, &[Bytes::from("{}")]).await?;
+/// storage.register(&held.node, &[held.queue.clone()], Duration::from_secs(60)).await?;
+/// let mut connection = storage.open_queue(&held).await?;
+/// let request = DequeueRequest {
+///     max_jobs: 10,
+///     max_bytes: 1024,
+///     wait: Duration::ZERO,
+///     interrupt: Default::default(),
+/// };
+/// assert_eq!(connection.dequeue(request.clone()).await?, Dequeued::Jobs(vec![Bytes::from("{}")]));
+/// storage.settle(&held, &[Settlement { held: Bytes::from("{}"), to: Target::Ack }]).await;
+///
+/// // No heartbeat comes for a minute: the node takes nothing any more.
+/// clock.advance(Duration::from_secs(60));
+/// assert_eq!(connection.dequeue(request).await?, Dequeued::NodeGone);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryStorage {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// Notified after each change.
+    changed: Notify,
+    /// How many dequeues wait for a job.
+    waiting: watch::Sender<usize>,
+}
+
+impl MemoryStorage {
+    /// Makes an empty storage that takes the time from `clock`.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                state: Mutex::default(),
+                changed: Notify::new(),
+                waiting: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    /// The switches that make this storage fail.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        Faults {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Completes once at least `count` dequeues wait for a job.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn wait_for_dequeues(&self, count: usize) {
+        let mut waiting = self.shared.waiting.subscribe();
+        // The sender lives in `self.shared`, so this cannot fail.
+        let _ = waiting.wait_for(|&waiting| waiting >= count).await;
+    }
+
+    /// Reads without a change, if the storage can be reached.
+    fn read<T>(
+        &self,
+        op: &'static str,
+        read: impl FnOnce(&State) -> Result<T, Fault>,
+    ) -> Result<T, StorageError> {
+        let state = self.shared.lock();
+        state
+            .faults
+            .check_reachable()
+            .and_then(|()| read(&state))
+            .map_err(|fault| StorageError::not_applied(op, fault))
+    }
+
+    /// Makes one change, if the storage can be reached, and tells those who wait.
+    fn write<T>(
+        &self,
+        op: &'static str,
+        write: impl FnOnce(&mut State) -> Result<T, Fault>,
+    ) -> Result<T, StorageError> {
+        self.shared.change(|state| {
+            state
+                .faults
+                .check_reachable()
+                .and_then(|()| write(state))
+                .map_err(|fault| StorageError::not_applied(op, fault))
+        })
+    }
+}
+
+/// An empty storage on the [`SystemClock`].
+impl Default for MemoryStorage {
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No change panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let output = change(&mut self.lock());
+        self.changed.notify_waiters();
+        output
+    }
+}
+
+#[async_trait]
+impl Storage for MemoryStorage {
+    async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError> {
+        self.write("enqueue", |state| state.enqueue(queue, jobs))
+    }
+
+    async fn schedule(&self, jobs: &[Due]) -> Result<usize, StorageError> {
+        self.write("schedule", |state| state.schedule(jobs))
+    }
+
+    async fn open_queue(
+        &self,
+        inprogress: &Inprogress,
+    ) -> Result<Box<dyn QueueConnection>, StorageError> {
+        self.read("open a queue", |_| Ok(()))?;
+        Ok(Box::new(MemoryConnection::new(
+            self.clone(),
+            inprogress.clone(),
+        )))
+    }
+
+    async fn settle(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
+        const OP: &str = "settle a job";
+        let settled = self.write(OP, |state| {
+            let settled = state.settle(inprogress, settlements, OP);
+            let lost = state.faults.loses_reply(Operation::Settle);
+            Ok((settled, lost))
+        });
+        match settled {
+            Ok((_, true)) => {
+                let lost = StorageError::unknown(OP, Fault::ReplyLost);
+                each_failed(settlements.len(), &lost)
+            }
+            Ok((settled, false)) => settled,
+            Err(error) => each_failed(settlements.len(), &error),
+        }
+    }
+
+    async fn inprogress(
+        &self,
+        inprogress: &Inprogress,
+        page: Page,
+    ) -> Result<Vec<Bytes>, StorageError> {
+        self.read("read the jobs in progress", |state| {
+            state.inprogress_page(inprogress, page)
+        })
+    }
+
+    async fn due(
+        &self,
+        set: DueSet,
+        now: SystemTime,
+        limit: usize,
+    ) -> Result<DuePage, StorageError> {
+        self.read("read due jobs", |state| state.due(set, now, limit))
+    }
+
+    async fn promote(
+        &self,
+        set: DueSet,
+        now: SystemTime,
+        promotions: &[Promotion],
+    ) -> Vec<Settled> {
+        const OP: &str = "promote a job";
+        self.write(OP, |state| Ok(state.promote(set, now, promotions, OP)))
+            .unwrap_or_else(|error| each_failed(promotions.len(), &error))
+    }
+
+    async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("claim a name", |state| Ok(state.claim_name(node, ttl, now)))
+    }
+
+    async fn register(
+        &self,
+        node: &NodeId,
+        queues: &[QueueName],
+        ttl: Duration,
+    ) -> Result<(), StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("register a node", |state| {
+            state.register(node, queues, ttl, now);
+            Ok(())
+        })
+    }
+
+    async fn open_heartbeat(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<Box<dyn Heartbeat>, StorageError> {
+        self.read("open a heartbeat", |_| Ok(()))?;
+        Ok(Box::new(MemoryHeartbeat::new(
+            self.clone(),
+            node.clone(),
+            ttl,
+        )))
+    }
+
+    async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError> {
+        self.write("deregister a node", |state| state.deregister(node))
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StorageError> {
+        let now = self.shared.clock.instant();
+        self.read("list the nodes", |state| Ok(state.nodes(now)))
+    }
+
+    async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
+        const OP: &str = "restore a job";
+        let now = self.shared.clock.instant();
+        self.write(OP, |state| {
+            if state.is_alive(&inprogress.node, now) {
+                return Ok(settlements.iter().map(|_| Settled::NotHeld).collect());
+            }
+            Ok(state.settle(inprogress, settlements, OP))
+        })
+        .unwrap_or_else(|error| each_failed(settlements.len(), &error))
+    }
+
+    async fn server_time(&self) -> Result<SystemTime, StorageError> {
+        self.read("read the time", |_| Ok(self.shared.clock.now()))
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        self.read("list the queues", |state| {
+            Ok(state.queue_names.iter().cloned().collect())
+        })
+    }
+
+    async fn queue_len(&self, queue: &QueueName) -> Result<usize, StorageError> {
+        self.read("count a queue", |state| state.queue_len(queue))
+    }
+
+    async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        self.read("read a queue", |state| state.queue_page(queue, page))
+    }
+
+    async fn set_len(&self, set: JobSet) -> Result<usize, StorageError> {
+        self.read("count a set", |state| state.set_len(set))
+    }
+
+    async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
+        self.read("read a set", |state| state.set_page(set, page))
+    }
+}
+
+/// The same failure for each job of a batch.
+fn each_failed(count: usize, error: &StorageError) -> Vec<Settled> {
+    vec![Settled::Failed(error.clone()); count]
+}

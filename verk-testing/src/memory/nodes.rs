@@ -1,0 +1,121 @@
+//! The changes of a [`State`] that concern nodes.
+
+use std::time::{Duration, Instant};
+
+use verk_core::{
+    NodeId, QueueName,
+    storage::{Inprogress, NameClaim, Node},
+};
+
+use super::{
+    faults::{Fault, Key},
+    state::State,
+};
+
+impl State {
+    pub(super) fn is_alive(&self, node: &NodeId, now: Instant) -> bool {
+        self.heartbeats
+            .get(node)
+            .is_some_and(|&expires| expires > now)
+    }
+
+    pub(super) fn claim_name(&mut self, node: &NodeId, ttl: Duration, now: Instant) -> NameClaim {
+        match self.names.get(node.name()) {
+            Some((holder, expires)) if holder != node && *expires > now => NameClaim::Held {
+                by: holder.clone(),
+                ttl: *expires - now,
+            },
+            _ => {
+                let claim = (node.clone(), now + ttl);
+                self.names.insert(node.name().to_owned(), claim);
+                NameClaim::Granted
+            }
+        }
+    }
+
+    pub(super) fn register(
+        &mut self,
+        node: &NodeId,
+        queues: &[QueueName],
+        ttl: Duration,
+        now: Instant,
+    ) {
+        self.heartbeats.insert(node.clone(), now + ttl);
+        let known = self.nodes.entry(node.clone()).or_default();
+        known.extend(queues.iter().cloned());
+    }
+
+    /// Registers the node and its queue again if its heartbeat is there; answers whether it is.
+    pub(super) fn touch(&mut self, inprogress: &Inprogress, now: Instant) -> bool {
+        let alive = self.is_alive(&inprogress.node, now);
+        if alive {
+            let known = self.nodes.entry(inprogress.node.clone()).or_default();
+            known.insert(inprogress.queue.clone());
+        }
+        alive
+    }
+
+    /// Renews the heartbeat, and the name if the node holds it; answers whether the heartbeat was there.
+    pub(super) fn beat(&mut self, node: &NodeId, ttl: Duration, now: Instant) -> bool {
+        if !self.is_alive(node, now) {
+            return false;
+        }
+        self.heartbeats.insert(node.clone(), now + ttl);
+        if let Some((holder, expires)) = self.names.get_mut(node.name())
+            && holder == node
+            && *expires > now
+        {
+            *expires = now + ttl;
+        }
+        true
+    }
+
+    pub(super) fn deregister(&mut self, node: &NodeId) -> Result<bool, Fault> {
+        for queue in self.nodes.get(node).into_iter().flatten() {
+            let inprogress = Inprogress {
+                queue: queue.clone(),
+                node: node.clone(),
+            };
+            if self.inprogress.contains_key(&inprogress) {
+                return Ok(false);
+            }
+            self.faults.check_key(Key::Inprogress(inprogress))?;
+        }
+        self.nodes.remove(node);
+        self.heartbeats.remove(node);
+        if self
+            .names
+            .get(node.name())
+            .is_some_and(|(by, _)| by == node)
+        {
+            self.names.remove(node.name());
+        }
+        Ok(true)
+    }
+
+    pub(super) fn nodes(&self, now: Instant) -> Vec<Node> {
+        self.nodes
+            .iter()
+            .map(|(id, queues)| Node {
+                id: id.clone(),
+                alive: self.is_alive(id, now),
+                queues: queues.iter().cloned().collect(),
+            })
+            .collect()
+    }
+
+    pub(super) fn expire_heartbeat(&mut self, node: &NodeId) {
+        self.heartbeats.remove(node);
+    }
+
+    pub(super) fn expire_name(&mut self, node: &NodeId) {
+        self.names.remove(node.name());
+    }
+
+    pub(super) fn heartbeat_ttl(&self, node: &NodeId, now: Instant) -> Option<Duration> {
+        let expires = self.heartbeats.get(node)?;
+        expires
+            .checked_duration_since(now)
+            .filter(|ttl| !ttl.is_zero())
+    }
+}

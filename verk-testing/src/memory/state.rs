@@ -1,0 +1,297 @@
+//! What a [`MemoryStorage`](super::MemoryStorage) holds, and every change of it that concerns jobs.
+//! Nothing here waits.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use verk_core::{
+    NodeId, QueueName, StorageError, from_unix_seconds,
+    storage::{
+        DeadLimits, Due, DuePage, DueSet, Inprogress, JobSet, Page, Promotion, PromotionTarget,
+        ScoredJob, Settled, Settlement, Target,
+    },
+    unix_seconds,
+};
+
+use super::{
+    faults::{Fault, Key, Switches},
+    sorted_set::SortedSet,
+};
+
+/// A list of payloads; the front is the oldest, which leaves first.
+pub(super) type JobList = VecDeque<Bytes>;
+
+/// Everything, under one lock. As in Redis, a list that becomes empty is gone.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) queues: BTreeMap<QueueName, JobList>,
+    /// The queues that ever had a job.
+    pub(super) queue_names: BTreeSet<QueueName>,
+    pub(super) inprogress: HashMap<Inprogress, JobList>,
+    pub(super) schedule: SortedSet,
+    pub(super) retry: SortedSet,
+    pub(super) dead: SortedSet,
+    /// The registered nodes with the queues that they fetched from.
+    pub(super) nodes: BTreeMap<NodeId, BTreeSet<QueueName>>,
+    /// When the heartbeat of a node runs out.
+    pub(super) heartbeats: HashMap<NodeId, Instant>,
+    /// Who holds a name, and until when.
+    pub(super) names: HashMap<String, (NodeId, Instant)>,
+    pub(super) faults: Switches,
+}
+
+impl State {
+    pub(super) fn enqueue(&mut self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), Fault> {
+        self.faults.check_room()?;
+        self.faults.check_key(Key::Queue(queue.clone()))?;
+        if !jobs.is_empty() {
+            self.queue_names.insert(queue.clone());
+            let list = self.queues.entry(queue.clone()).or_default();
+            list.extend(jobs.iter().cloned());
+        }
+        Ok(())
+    }
+
+    pub(super) fn schedule(&mut self, jobs: &[Due]) -> Result<usize, Fault> {
+        self.faults.check_room()?;
+        self.faults.check_key(Key::Set(JobSet::Schedule))?;
+        let merged = jobs
+            .iter()
+            .filter(|job| insert(&mut self.schedule, job))
+            .count();
+        Ok(merged)
+    }
+
+    /// Moves the oldest jobs that fit from the queue to `inprogress`.
+    pub(super) fn fetch(
+        &mut self,
+        inprogress: &Inprogress,
+        max_jobs: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Bytes>, Fault> {
+        let queue = &inprogress.queue;
+        self.faults.check_key(Key::Queue(queue.clone()))?;
+        self.faults.check_key(Key::Inprogress(inprogress.clone()))?;
+        let Some(waiting) = self.queues.get_mut(queue) else {
+            return Ok(Vec::new());
+        };
+        let mut bytes = 0_usize;
+        let fitting = waiting
+            .iter()
+            .take(max_jobs.max(1))
+            .take_while(|job| {
+                let first = bytes == 0;
+                bytes = bytes.saturating_add(job.len().max(1));
+                first || bytes <= max_bytes
+            })
+            .count();
+        let jobs: Vec<Bytes> = waiting.drain(..fitting).collect();
+        if waiting.is_empty() {
+            self.queues.remove(queue);
+        }
+        let held = self.inprogress.entry(inprogress.clone()).or_default();
+        held.extend(jobs.iter().cloned());
+        Ok(jobs)
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        inprogress: &Inprogress,
+        settlements: &[Settlement],
+        op: &'static str,
+    ) -> Vec<Settled> {
+        let mut front = Vec::new();
+        let answers = settlements
+            .iter()
+            .map(|settlement| {
+                self.settle_one(inprogress, settlement, &mut front)
+                    .unwrap_or_else(|fault| Settled::Failed(StorageError::not_applied(op, fault)))
+            })
+            .collect();
+        if !front.is_empty() {
+            let queue = self.queues.entry(inprogress.queue.clone()).or_default();
+            for job in front.into_iter().rev() {
+                queue.push_front(job);
+            }
+            self.queue_names.insert(inprogress.queue.clone());
+        }
+        answers
+    }
+
+    fn settle_one(
+        &mut self,
+        inprogress: &Inprogress,
+        settlement: &Settlement,
+        front: &mut Vec<Bytes>,
+    ) -> Result<Settled, Fault> {
+        self.faults.check_key(Key::Inprogress(inprogress.clone()))?;
+        let Some(position) = self
+            .inprogress
+            .get(inprogress)
+            .and_then(|held| held.iter().position(|job| *job == settlement.held))
+        else {
+            return Ok(Settled::NotHeld);
+        };
+        let merged = match &settlement.to {
+            Target::Ack => false,
+            Target::Retry(job) => self.insert(JobSet::Retry, job)?,
+            Target::Schedule(job) => self.insert(JobSet::Schedule, job)?,
+            Target::Dead { job, limits } => self.bury(job, *limits)?,
+            Target::Requeue => {
+                let queue = Key::Queue(inprogress.queue.clone());
+                self.faults.check_key(queue)?;
+                front.push(settlement.held.clone());
+                false
+            }
+        };
+        self.release(inprogress, position);
+        Ok(done(merged))
+    }
+
+    fn release(&mut self, inprogress: &Inprogress, position: usize) {
+        if let Some(held) = self.inprogress.get_mut(inprogress) {
+            held.remove(position);
+            if held.is_empty() {
+                self.inprogress.remove(inprogress);
+            }
+        }
+    }
+
+    pub(super) fn due(&self, set: DueSet, now: SystemTime, limit: usize) -> Result<DuePage, Fault> {
+        self.faults.check_key(Key::Set(set.into()))?;
+        let now = unix_seconds(now);
+        let mut members = self.set(set.into()).iter().peekable();
+        let mut page = DuePage::default();
+        while page.jobs.len() < limit {
+            let Some(member) = members.next_if(|member| member.score <= now) else {
+                break;
+            };
+            page.jobs.push(member.job);
+        }
+        page.next = members.next().map(|member| from_unix_seconds(member.score));
+        Ok(page)
+    }
+
+    pub(super) fn promote(
+        &mut self,
+        set: DueSet,
+        now: SystemTime,
+        promotions: &[Promotion],
+        op: &'static str,
+    ) -> Vec<Settled> {
+        promotions
+            .iter()
+            .map(|promotion| {
+                self.promote_one(set, now, promotion)
+                    .unwrap_or_else(|fault| Settled::Failed(StorageError::not_applied(op, fault)))
+            })
+            .collect()
+    }
+
+    fn promote_one(
+        &mut self,
+        set: DueSet,
+        now: SystemTime,
+        promotion: &Promotion,
+    ) -> Result<Settled, Fault> {
+        self.faults.check_key(Key::Set(set.into()))?;
+        let score = self.set(set.into()).score(&promotion.held);
+        if score.is_none_or(|score| score > unix_seconds(now)) {
+            return Ok(Settled::NotHeld);
+        }
+        let merged = match &promotion.to {
+            PromotionTarget::Queue { queue, job } => {
+                self.faults.check_key(Key::Queue(queue.clone()))?;
+                self.queue_names.insert(queue.clone());
+                let list = self.queues.entry(queue.clone()).or_default();
+                list.push_back(job.clone());
+                false
+            }
+            PromotionTarget::Dead { job, limits } => self.bury(job, *limits)?,
+        };
+        self.set_mut(set.into()).remove(&promotion.held);
+        Ok(done(merged))
+    }
+
+    /// Adds to a set; answers whether an equal member was there.
+    fn insert(&mut self, set: JobSet, job: &Due) -> Result<bool, Fault> {
+        self.faults.check_key(Key::Set(set))?;
+        Ok(insert(self.set_mut(set), job))
+    }
+
+    fn bury(&mut self, job: &Due, limits: DeadLimits) -> Result<bool, Fault> {
+        let merged = self.insert(JobSet::Dead, job)?;
+        self.dead
+            .remove_below(unix_seconds(job.at) - limits.timeout.as_secs_f64());
+        self.dead.truncate_lowest(limits.max_jobs);
+        Ok(merged)
+    }
+
+    pub(super) fn set(&self, set: JobSet) -> &SortedSet {
+        match set {
+            JobSet::Schedule => &self.schedule,
+            JobSet::Retry => &self.retry,
+            JobSet::Dead => &self.dead,
+        }
+    }
+
+    pub(super) fn set_mut(&mut self, set: JobSet) -> &mut SortedSet {
+        match set {
+            JobSet::Schedule => &mut self.schedule,
+            JobSet::Retry => &mut self.retry,
+            JobSet::Dead => &mut self.dead,
+        }
+    }
+
+    /// A page of `inprogress`, the most recently fetched first.
+    pub(super) fn inprogress_page(
+        &self,
+        inprogress: &Inprogress,
+        page: Page,
+    ) -> Result<Vec<Bytes>, Fault> {
+        self.faults.check_key(Key::Inprogress(inprogress.clone()))?;
+        let jobs = self.inprogress.get(inprogress).into_iter().flatten();
+        Ok(slice(jobs.rev().cloned(), page))
+    }
+
+    /// A page of `queue`, the next job to be fetched first.
+    pub(super) fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, Fault> {
+        self.faults.check_key(Key::Queue(queue.clone()))?;
+        let jobs = self.queues.get(queue).into_iter().flatten();
+        Ok(slice(jobs.cloned(), page))
+    }
+
+    pub(super) fn queue_len(&self, queue: &QueueName) -> Result<usize, Fault> {
+        self.faults.check_key(Key::Queue(queue.clone()))?;
+        Ok(self.queues.get(queue).map_or(0, JobList::len))
+    }
+
+    pub(super) fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, Fault> {
+        self.faults.check_key(Key::Set(set))?;
+        Ok(slice(self.set(set).iter(), page))
+    }
+
+    pub(super) fn set_len(&self, set: JobSet) -> Result<usize, Fault> {
+        self.faults.check_key(Key::Set(set))?;
+        Ok(self.set(set).len())
+    }
+}
+
+fn insert(set: &mut SortedSet, job: &Due) -> bool {
+    set.insert(unix_seconds(job.at), job.job.clone())
+}
+
+fn done(merged: bool) -> Settled {
+    if merged {
+        Settled::Merged
+    } else {
+        Settled::Done
+    }
+}
+
+fn slice<T>(entries: impl Iterator<Item = T>, page: Page) -> Vec<T> {
+    entries.skip(page.offset).take(page.limit).collect()
+}

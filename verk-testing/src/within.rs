@@ -1,0 +1,39 @@
+//! Deadlines in real time for tests: [`within`].
+
+use std::{future::Future, panic::Location, time::Duration};
+
+use verk_core::{Clock, SystemClock};
+
+/// Waits for `future` for at most `deadline` of real time.
+///
+/// For what a test waits on but does not control. The deadline says when to give up, not how fast
+/// something has to be: make it generous.
+///
+/// # Panics
+///
+/// When the time ran out, naming the caller.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use verk_testing::within;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let (send, receive) = tokio::sync::oneshot::channel();
+/// tokio::spawn(async { send.send(42) });
+/// assert_eq!(within(Duration::from_secs(10), receive).await, Ok(42));
+/// # }
+/// ```
+#[track_caller]
+pub fn within<F: Future>(deadline: Duration, future: F) -> impl Future<Output = F::Output> {
+    let caller = Location::caller();
+    async move {
+        let clock: &dyn Clock = &SystemClock;
+        match clock.timeout(deadline, future).await {
+            Some(output) => output,
+            None => panic!("what {caller} waits for did not happen within {deadline:?}"),
+        }
+    }
+}

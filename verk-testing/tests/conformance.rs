@@ -1,0 +1,3 @@
+//! The conformance suite on [`MemoryStorage`](verk_testing::MemoryStorage).
+
+verk_testing::storage_conformance!(verk_testing::MemoryStorage::default());
