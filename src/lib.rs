@@ -1,6 +1,13 @@
 //! Background jobs for Rust on Redis, in the Sidekiq format: isolated queues, crash-safe by default.
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
 pub use verk_core::*;
+#[cfg(feature = "macros")]
+#[doc = include_str!("docs/worker.md")]
+pub use verk_macros::worker;
 #[cfg(feature = "redis")]
 pub use verk_redis as redis;
 #[cfg(feature = "testing")]
