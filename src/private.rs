@@ -8,11 +8,11 @@ use serde::{
 
 pub use inventory;
 pub use serde;
+use verk_core::BoxError;
 pub use verk_core::{
     ArgsError, ArgsReader, ArgsWriter, EnqueueError, EnqueueExt, FromJob, IntoOutcome, Jid,
     JobContext, Outcome, PerformError, Requirement, RetryIn, Worker, WorkerEntry, WorkerOptions,
 };
-use verk_core::BoxError;
 
 /// An argument of a job.
 #[diagnostic::on_unimplemented(
@@ -29,13 +29,24 @@ pub trait JobArg: Sized {
     fn read(args: &mut ArgsReader<'_>, name: &'static str) -> Result<Self, ArgsError>;
 
     /// Writes it as a field of the job struct.
-    fn write_field<S: SerializeStruct>(&self, name: &'static str, fields: &mut S) -> Result<(), S::Error>;
+    fn write_field<S: SerializeStruct>(
+        &self,
+        name: &'static str,
+        fields: &mut S,
+    ) -> Result<(), S::Error>;
 
     /// Reads it as a field of the job struct.
-    fn read_field<'de, A: MapAccess<'de>>(name: &'static str, field: &mut Option<Self>, map: &mut A) -> Result<(), A::Error>;
+    fn read_field<'de, A: MapAccess<'de>>(
+        name: &'static str,
+        field: &mut Option<Self>,
+        map: &mut A,
+    ) -> Result<(), A::Error>;
 
     /// Reads it as an element of the job struct, in formats that write no names.
-    fn read_element<'de, A: SeqAccess<'de>>(name: &'static str, seq: &mut A) -> Result<Self, A::Error>;
+    fn read_element<'de, A: SeqAccess<'de>>(
+        name: &'static str,
+        seq: &mut A,
+    ) -> Result<Self, A::Error>;
 
     /// The field, or what its type makes of an absent one.
     fn required<E: Error>(name: &'static str, field: Option<Self>) -> Result<Self, E>;
@@ -51,25 +62,38 @@ impl<T: Serialize + DeserializeOwned> JobArg for T {
         args.arg(name)
     }
 
-    fn write_field<S: SerializeStruct>(&self, name: &'static str, fields: &mut S) -> Result<(), S::Error> {
+    fn write_field<S: SerializeStruct>(
+        &self,
+        name: &'static str,
+        fields: &mut S,
+    ) -> Result<(), S::Error> {
         fields.serialize_field(name, self)
     }
 
-    fn read_field<'de, A: MapAccess<'de>>(name: &'static str, field: &mut Option<Self>, map: &mut A) -> Result<(), A::Error> {
+    fn read_field<'de, A: MapAccess<'de>>(
+        name: &'static str,
+        field: &mut Option<Self>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
         match field.replace(map.next_value()?) {
             None => Ok(()),
             Some(_) => Err(A::Error::duplicate_field(name)),
         }
     }
 
-    fn read_element<'de, A: SeqAccess<'de>>(name: &'static str, seq: &mut A) -> Result<Self, A::Error> {
+    fn read_element<'de, A: SeqAccess<'de>>(
+        name: &'static str,
+        seq: &mut A,
+    ) -> Result<Self, A::Error> {
         Self::required(name, seq.next_element()?)
     }
 
     fn required<E: Error>(name: &'static str, field: Option<Self>) -> Result<Self, E> {
         match field {
             Some(field) => Ok(field),
-            None => T::deserialize(UnitDeserializer::<E>::new()).map_err(|_| E::missing_field(name)),
+            None => {
+                T::deserialize(UnitDeserializer::<E>::new()).map_err(|_| E::missing_field(name))
+            }
         }
     }
 }

@@ -14,15 +14,30 @@ use crate::errors::Errors;
 pub(crate) const OPTIONS: [(&str, &str); 11] = [
     ("queue", r#"a queue name in quotes, such as "mailers""#),
     ("max_retry_count", "a whole number from 0 to 4294967295"),
-    ("class", r#"a class name in quotes, such as "Mailers::Welcome""#),
-    ("retry_at", "the path of a `fn(SystemTime, u32) -> SystemTime`"),
+    (
+        "class",
+        r#"a class name in quotes, such as "Mailers::Welcome""#,
+    ),
+    (
+        "retry_at",
+        "the path of a `fn(SystemTime, u32) -> SystemTime`",
+    ),
     ("retry_in", "the path of a `fn(u32, &E) -> RetryIn`"),
-    ("timeout", r#"a duration in quotes, such as "500ms", "30s", "5m" or "1h30m""#),
+    (
+        "timeout",
+        r#"a duration in quotes, such as "500ms", "30s", "5m" or "1h30m""#,
+    ),
     ("dead", "`true` or `false`"),
-    ("tags", r#"a list of labels in quotes, such as ["mail", "slow"]"#),
+    (
+        "tags",
+        r#"a list of labels in quotes, such as ["mail", "slow"]"#,
+    ),
     ("backtrace", "`true` or `false`"),
     ("error_class", "the path of a `fn(&E) -> String`"),
-    ("crate", r#"the path of the crate `verk` in quotes, such as "jobs::verk""#),
+    (
+        "crate",
+        r#"the path of the crate `verk` in quotes, such as "jobs::verk""#,
+    ),
 ];
 
 /// One option: `name = value`.
@@ -40,7 +55,10 @@ impl RawOption {
             let mut options = Vec::new();
             while !input.is_empty() {
                 let ahead = input.fork();
-                match ahead.parse().and_then(|option| end_of_option(&ahead).map(|()| option)) {
+                match ahead
+                    .parse()
+                    .and_then(|option| end_of_option(&ahead).map(|()| option))
+                {
                     Ok(option) => {
                         input.advance_to(&ahead);
                         options.push(option);
@@ -80,13 +98,19 @@ impl Parse for RawOption {
 
 /// Every option, for a message.
 pub(crate) fn accepted() -> String {
-    let names: Vec<String> = OPTIONS.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let names: Vec<String> = OPTIONS
+        .iter()
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
     format!("accepted: {}", names.join(", "))
 }
 
 /// What the option takes, if there is such an option.
 pub(crate) fn takes(name: &str) -> Option<&'static str> {
-    OPTIONS.iter().find(|(known, _)| *known == name).map(|(_, takes)| *takes)
+    OPTIONS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, takes)| *takes)
 }
 
 /// The message for a name that is no option.
@@ -96,7 +120,9 @@ pub(crate) fn unknown_option(name: &str) -> String {
         .map(|&(known, _)| (strsim::jaro_winkler(name, known), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(similarity, _)| *similarity > 0.75);
-    let hint = nearest.map_or_else(String::new, |(_, known)| format!(", did you mean `{known}`?"));
+    let hint = nearest.map_or_else(String::new, |(_, known)| {
+        format!(", did you mean `{known}`?")
+    });
     format!("unknown option `{name}`{hint}; {}", accepted())
 }
 
@@ -118,7 +144,10 @@ fn end_of_option(input: ParseStream<'_>) -> syn::Result<()> {
         return Ok(());
     }
     let found: TokenTree = input.parse()?;
-    Err(syn::Error::new_spanned(&found, format!("expected `,` between two options, found `{found}`")))
+    Err(syn::Error::new_spanned(
+        &found,
+        format!("expected `,` between two options, found `{found}`"),
+    ))
 }
 
 fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
@@ -145,9 +174,16 @@ impl Parse for Function {
         let attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         let first: TokenTree = input.fork().parse()?;
-        let sig = input.parse().map_err(|error| not_a_function(first, error))?;
+        let sig = input
+            .parse()
+            .map_err(|error| not_a_function(first, error))?;
         let body = input.parse()?;
-        Ok(Self { attrs, vis, sig, body })
+        Ok(Self {
+            attrs,
+            vis,
+            sig,
+            body,
+        })
     }
 }
 
@@ -185,9 +221,12 @@ impl Function {
 fn not_a_function(first: TokenTree, error: syn::Error) -> syn::Error {
     let found = first.to_string();
     match found.as_str() {
-        "struct" | "enum" | "union" | "trait" | "impl" | "mod" | "const" | "static" | "type" | "use" => syn::Error::new_spanned(
+        "struct" | "enum" | "union" | "trait" | "impl" | "mod" | "const" | "static" | "type"
+        | "use" => syn::Error::new_spanned(
             first,
-            format!("a worker is an `async fn`, found `{found}`: put `#[verk::worker]` on the function that does the work"),
+            format!(
+                "a worker is an `async fn`, found `{found}`: put `#[verk::worker]` on the function that does the work"
+            ),
         ),
         _ => error,
     }

@@ -25,7 +25,9 @@ impl Errors {
 
     /// One `compile_error!` for each mistake.
     pub(crate) fn to_compile_errors(&self) -> TokenStream {
-        self.0.as_ref().map_or_else(|| quote!(), syn::Error::to_compile_error)
+        self.0
+            .as_ref()
+            .map_or_else(|| quote!(), syn::Error::to_compile_error)
     }
 
     /// How many mistakes there are.
@@ -35,6 +37,10 @@ impl Errors {
 
     #[cfg(test)]
     pub(crate) fn messages(&self) -> Vec<String> {
-        self.0.iter().flatten().map(|error| error.to_string()).collect()
+        self.0
+            .iter()
+            .flatten()
+            .map(|error| error.to_string())
+            .collect()
     }
 }

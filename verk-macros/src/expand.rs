@@ -35,7 +35,11 @@ pub(crate) fn worker(args: TokenStream, item: TokenStream) -> TokenStream {
 fn expand(worker: &Worker) -> TokenStream {
     let function = &worker.function;
     // A condition on the function is one on all of it.
-    let cfgs: Vec<&Attribute> = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect();
+    let cfgs: Vec<&Attribute> = function
+        .attrs
+        .iter()
+        .filter(|attr| attr.path().is_ident("cfg"))
+        .collect();
     let parts = [
         job_struct(worker),
         constructors(worker),
@@ -50,11 +54,27 @@ fn expand(worker: &Worker) -> TokenStream {
 
 fn job_struct(worker: &Worker) -> TokenStream {
     let (job, vis) = (&worker.job, &worker.function.vis);
-    let docs = worker.function.attrs.iter().filter(|attr| attr.path().is_ident("doc"));
-    let line = format!(" Class `{}`, queue `{}`, performed by `{}`.", worker.class(), worker.queue(), worker.function.sig.ident);
+    let docs = worker
+        .function
+        .attrs
+        .iter()
+        .filter(|attr| attr.path().is_ident("doc"));
+    let line = format!(
+        " Class `{}`, queue `{}`, performed by `{}`.",
+        worker.class(),
+        worker.queue(),
+        worker.function.sig.ident
+    );
     let gap = docs.clone().next().map(|_| quote!(#[doc = ""]));
-    let fields = worker.args().enumerate().map(|(index, arg)| field(worker, index, arg));
-    let body = if worker.args().next().is_none() { quote!(;) } else { quote!({ #(#fields),* }) };
+    let fields = worker
+        .args()
+        .enumerate()
+        .map(|(index, arg)| field(worker, index, arg));
+    let body = if worker.args().next().is_none() {
+        quote!(;)
+    } else {
+        quote!({ #(#fields),* })
+    };
     quote! {
         #(#docs)*
         #gap
@@ -68,7 +88,11 @@ fn field(worker: &Worker, index: usize, arg: &Arg) -> TokenStream {
     let Arg { ident, ty, docs } = arg;
     let vis = &worker.function.vis;
     let line = format!(" Argument {}.", index + 1);
-    let docs = if docs.is_empty() { quote!(#[doc = #line]) } else { quote!(#(#docs)*) };
+    let docs = if docs.is_empty() {
+        quote!(#[doc = #line])
+    } else {
+        quote!(#(#docs)*)
+    };
     quote! {
         #docs
         #vis #ident: #ty
@@ -145,14 +169,20 @@ fn worker_impl(worker: &Worker) -> TokenStream {
 fn options(worker: &Worker) -> TokenStream {
     let (options, private) = (&worker.options, worker.private());
     let queue = options.queue.iter().map(|queue| quote!(.queue(#queue)));
-    let max_retry_count = options.max_retry_count.iter().map(|count| quote!(.max_retry_count(#count)));
+    let max_retry_count = options
+        .max_retry_count
+        .iter()
+        .map(|count| quote!(.max_retry_count(#count)));
     let timeout = options.timeout.iter().map(|timeout| {
         let (seconds, nanoseconds) = (timeout.as_secs(), timeout.subsec_nanos());
         quote!(.timeout(::core::time::Duration::new(#seconds, #nanoseconds)))
     });
     let dead = options.dead.iter().map(|dead| quote!(.dead(#dead)));
     let tags = options.tags.iter().map(|tags| quote!(.tags(&[#(#tags),*])));
-    let backtrace = options.backtrace.iter().map(|backtrace| quote!(.backtrace(#backtrace)));
+    let backtrace = options
+        .backtrace
+        .iter()
+        .map(|backtrace| quote!(.backtrace(#backtrace)));
     let retry_at = options.retry_at.iter().map(|path| {
         quote! {
             .retry_at({
@@ -221,11 +251,23 @@ fn perform(worker: &Worker) -> TokenStream {
     // At the function's name: what is not `Send` is reported there.
     let private_here = at(function.span(), &private);
     let future = quote_spanned!(function.span()=> #private_here::require_send(#function(#(#values),*)).await);
-    let attempt = options.retry_in.iter().map(|_| quote!(let attempt = #ctx.attempt();));
-    let retry_in = options.retry_in.iter().map(|path| quote!(let retry_in: #private::RetryIn = #path(attempt, &error);));
-    let error_class = options.error_class.iter().map(|path| quote!(let class: ::std::string::String = #path(&error);));
+    let attempt = options
+        .retry_in
+        .iter()
+        .map(|_| quote!(let attempt = #ctx.attempt();));
+    let retry_in = options
+        .retry_in
+        .iter()
+        .map(|path| quote!(let retry_in: #private::RetryIn = #path(attempt, &error);));
+    let error_class = options
+        .error_class
+        .iter()
+        .map(|path| quote!(let class: ::std::string::String = #path(&error);));
     let set_retry_in = options.retry_in.iter().map(|_| quote!(.retry_in(retry_in)));
-    let set_error_class = options.error_class.iter().map(|_| quote!(.error_class(class)));
+    let set_error_class = options
+        .error_class
+        .iter()
+        .map(|_| quote!(.error_class(class)));
     let failed = quote! {
         .map_err(|error| {
             #(#retry_in)*
@@ -235,10 +277,16 @@ fn perform(worker: &Worker) -> TokenStream {
     };
     let outcome = match &sig.output {
         // Named, so that a type that a worker cannot return is reported where it is written.
-        ReturnType::Type(_, ty) if !matches!(**ty, Type::ImplTrait(_)) => {
-            call(ty, &private, ("IntoOutcome", "into_outcome"), &quote!(answer), &failed)
+        ReturnType::Type(_, ty) if !matches!(**ty, Type::ImplTrait(_)) => call(
+            ty,
+            &private,
+            ("IntoOutcome", "into_outcome"),
+            &quote!(answer),
+            &failed,
+        ),
+        ReturnType::Type(..) | ReturnType::Default => {
+            quote!(#private::IntoOutcome::into_outcome(answer) #failed)
         }
-        ReturnType::Type(..) | ReturnType::Default => quote!(#private::IntoOutcome::into_outcome(answer) #failed),
     };
     quote_spanned! {function.span()=>
         async fn perform(self, #ctx: #private::JobContext) -> ::core::result::Result<#private::Outcome, #private::PerformError> {
@@ -289,7 +337,13 @@ fn registration(worker: &Worker) -> TokenStream {
 
 /// `<ty as trait>::method(args)tail`, from the first token of `ty` to its last: rustc says once, and there, that `ty` does not
 /// implement the trait, however often it comes upon that.
-pub(crate) fn call(ty: &Type, private: &TokenStream, (of, method): (&str, &str), args: &TokenStream, tail: &TokenStream) -> TokenStream {
+pub(crate) fn call(
+    ty: &Type,
+    private: &TokenStream,
+    (of, method): (&str, &str),
+    args: &TokenStream,
+    tail: &TokenStream,
+) -> TokenStream {
     let mut tokens = ty.to_token_stream().into_iter().map(|token| token.span());
     let first = tokens.next().unwrap_or_else(Span::call_site);
     let last = tokens.last().unwrap_or(first);
@@ -314,6 +368,10 @@ fn at(span: Span, tokens: &TokenStream) -> TokenStream {
 
 /// A parameter that rustc does not call unused.
 fn used_if(name: &str, used: bool) -> Ident {
-    let name = if used { name.to_owned() } else { format!("_{name}") };
+    let name = if used {
+        name.to_owned()
+    } else {
+        format!("_{name}")
+    };
     Ident::new(&name, Span::mixed_site())
 }

@@ -5,7 +5,10 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::Type;
 
-use crate::{errors::Errors, model::{Param, Worker}};
+use crate::{
+    errors::Errors,
+    model::{Param, Worker},
+};
 
 /// The tokens as they came, when they are no function, and the mistakes.
 pub(crate) fn item(item: &TokenStream, errors: &Errors) -> TokenStream {
@@ -27,12 +30,20 @@ fn stub(worker: &Worker) -> Option<TokenStream> {
     if function.sig.receiver().is_some() || !function.has_body() {
         return None;
     }
-    let (job, vis, generics, private) = (&worker.job, &function.vis, &function.sig.generics, worker.private());
+    let (job, vis, generics, private) = (
+        &worker.job,
+        &function.vis,
+        &function.sig.generics,
+        worker.private(),
+    );
     let where_clause = &generics.where_clause;
-    let fields = worker.args().filter(|_| generics.params.is_empty()).map(|arg| {
-        let (ident, ty) = (&arg.ident, &arg.ty);
-        quote!(#vis #ident: #ty)
-    });
+    let fields = worker
+        .args()
+        .filter(|_| generics.params.is_empty())
+        .map(|arg| {
+            let (ident, ty) = (&arg.ident, &arg.ty);
+            quote!(#vis #ident: #ty)
+        });
     let params: Vec<TokenStream> = worker.params.iter().filter_map(param).collect();
     Some(quote! {
         #[doc(hidden)]
@@ -75,7 +86,9 @@ fn stub(worker: &Worker) -> Option<TokenStream> {
 /// A parameter of the stub's functions.
 fn param(param: &Param) -> Option<TokenStream> {
     match param {
-        Param::Arg(arg) if arg.is_string() => Some(quote!(_: impl ::core::convert::Into<::std::string::String>)),
+        Param::Arg(arg) if arg.is_string() => {
+            Some(quote!(_: impl ::core::convert::Into<::std::string::String>))
+        }
         Param::Arg(arg) => Some(unnamed(&arg.ty)),
         Param::Extractor(_) => None,
         Param::Broken(ty) => Some(unnamed(ty)),

@@ -25,7 +25,10 @@ pub(crate) struct Worker {
 impl Worker {
     /// The class on the wire.
     pub(crate) fn class(&self) -> String {
-        self.options.class.clone().unwrap_or_else(|| self.job.to_string())
+        self.options
+            .class
+            .clone()
+            .unwrap_or_else(|| self.job.to_string())
     }
 
     /// The queue on the wire.
@@ -89,7 +92,12 @@ pub(crate) struct Arg {
 
 impl Arg {
     /// `<T as JobArg>::method(args)`. All that is done with an argument is done so.
-    pub(crate) fn call(&self, private: &TokenStream, method: &str, args: &TokenStream) -> TokenStream {
+    pub(crate) fn call(
+        &self,
+        private: &TokenStream,
+        method: &str,
+        args: &TokenStream,
+    ) -> TokenStream {
         call(&self.ty, private, ("JobArg", method), args, &quote!())
     }
 
@@ -100,12 +108,20 @@ impl Arg {
 
     /// Whether the written type is `String`, so that `impl Into<String>` does not get in the way of inference.
     pub(crate) fn is_string(&self) -> bool {
-        let Type::Path(ty) = &self.ty else { return false };
-        ty.path.is_ident("String") || is_path(&ty.path, &["std", "string", "String"]) || is_path(&ty.path, &["alloc", "string", "String"])
+        let Type::Path(ty) = &self.ty else {
+            return false;
+        };
+        ty.path.is_ident("String")
+            || is_path(&ty.path, &["std", "string", "String"])
+            || is_path(&ty.path, &["alloc", "string", "String"])
     }
 }
 
 fn is_path(path: &Path, names: &[&str]) -> bool {
     path.segments.len() == names.len()
-        && path.segments.iter().zip(names).all(|(segment, name)| segment.arguments.is_none() && segment.ident == name)
+        && path
+            .segments
+            .iter()
+            .zip(names)
+            .all(|(segment, name)| segment.arguments.is_none() && segment.ident == name)
 }

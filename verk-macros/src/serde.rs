@@ -13,7 +13,11 @@ pub(crate) fn serialize(worker: &Worker) -> TokenStream {
     let len = worker.args().count();
     let fields = worker.args().map(|arg| {
         let (ident, name) = (&arg.ident, arg.name());
-        let write = arg.call(&private, "write_field", &quote!(&self.#ident, #name, &mut fields));
+        let write = arg.call(
+            &private,
+            "write_field",
+            &quote!(&self.#ident, #name, &mut fields),
+        );
         quote!(#write?;)
     });
     let mutable = (len > 0).then(|| quote!(mut));
@@ -36,9 +40,15 @@ pub(crate) fn deserialize(worker: &Worker) -> TokenStream {
     let idents: Vec<&Ident> = worker.args().map(|arg| &arg.ident).collect();
     let names: Vec<String> = worker.args().map(|arg| arg.name()).collect();
     let calls = |method, args: fn(&Ident, &str) -> TokenStream| -> Vec<TokenStream> {
-        worker.args().map(|arg| arg.call(&private, method, &args(&arg.ident, &arg.name()))).collect()
+        worker
+            .args()
+            .map(|arg| arg.call(&private, method, &args(&arg.ident, &arg.name())))
+            .collect()
     };
-    let read_field = calls("read_field", |ident, name| quote!(#name, &mut #ident, &mut map));
+    let read_field = calls(
+        "read_field",
+        |ident, name| quote!(#name, &mut #ident, &mut map),
+    );
     let required = calls("required", |ident, name| quote!(#name, #ident));
     let read_element = calls("read_element", |_, name| quote!(#name, &mut seq));
     quote! {

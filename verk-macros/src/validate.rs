@@ -5,7 +5,9 @@ use std::{collections::HashSet, time::Duration};
 use heck::ToUpperCamelCase;
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Expr, ExprLit, ExprPath, FnArg, Lit, Meta, Pat, PatType, Path, Safety, Type, ext::IdentExt};
+use syn::{
+    Expr, ExprLit, ExprPath, FnArg, Lit, Meta, Pat, PatType, Path, Safety, Type, ext::IdentExt,
+};
 
 use crate::{
     attr::{Function, ParamAttrs, RawOption, takes, unknown_option},
@@ -17,14 +19,24 @@ use crate::{
 const MAX_NAME_BYTES: usize = 256;
 
 /// The whole use. What has a mistake is reported and left out.
-pub(crate) fn worker(raw_options: &[RawOption], mut function: Function, errors: &mut Errors) -> Worker {
+pub(crate) fn worker(
+    raw_options: &[RawOption],
+    mut function: Function,
+    errors: &mut Errors,
+) -> Worker {
     let options = options(raw_options, errors);
     let before = errors.len();
     let attrs = function.take_param_attrs();
     let params = params(&function, attrs, errors);
     signature(&mut function, errors);
     let job = job_name(&function.sig.ident, errors);
-    Worker { runs: errors.len() == before, function, job, options, params }
+    Worker {
+        runs: errors.len() == before,
+        function,
+        job,
+        options,
+        params,
+    }
 }
 
 fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
@@ -36,7 +48,11 @@ fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
             errors.push(&option.name, format!("`{name}` is given twice"));
             continue;
         }
-        let value = Value { name: &name, expr: &option.value, errors };
+        let value = Value {
+            name: &name,
+            expr: &option.value,
+            errors,
+        };
         match name.as_str() {
             "queue" => options.queue = value.name("queue"),
             "max_retry_count" => options.max_retry_count = value.count(),
@@ -53,7 +69,9 @@ fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
         }
     }
     if let (Some(_), Some(_)) = (&options.retry_at, &options.retry_in) {
-        let second = raw.iter().rfind(|option| option.name == "retry_at" || option.name == "retry_in");
+        let second = raw
+            .iter()
+            .rfind(|option| option.name == "retry_at" || option.name == "retry_in");
         errors.push(
             second.map(|option| &option.name),
             "`retry_at` and `retry_in` both say when a failed job runs again: keep one",
@@ -74,26 +92,37 @@ impl Value<'_> {
     fn wrong_kind<T>(self) -> Option<T> {
         let (name, expr) = (self.name, self.expr);
         let takes = takes(name).unwrap_or_default();
-        self.errors.push(expr, format!("`{name}` takes {takes}, found `{}`", shown(expr)));
+        self.errors.push(
+            expr,
+            format!("`{name}` takes {takes}, found `{}`", shown(expr)),
+        );
         None
     }
 
     fn bool(self) -> Option<bool> {
         match self.expr {
-            Expr::Lit(ExprLit { lit: Lit::Bool(value), .. }) => Some(value.value),
+            Expr::Lit(ExprLit {
+                lit: Lit::Bool(value),
+                ..
+            }) => Some(value.value),
             _ => self.wrong_kind(),
         }
     }
 
     fn count(self) -> Option<u32> {
         match self.expr {
-            Expr::Lit(ExprLit { lit: Lit::Int(value), .. }) => value.base10_parse().ok().or_else(|| self.wrong_kind()),
+            Expr::Lit(ExprLit {
+                lit: Lit::Int(value),
+                ..
+            }) => value.base10_parse().ok().or_else(|| self.wrong_kind()),
             _ => self.wrong_kind(),
         }
     }
 
     fn name(self, what: &str) -> Option<String> {
-        let Some(name) = text(self.expr) else { return self.wrong_kind() };
+        let Some(name) = text(self.expr) else {
+            return self.wrong_kind();
+        };
         match name_mistake(&name) {
             None => Some(name),
             Some(mistake) => {
@@ -117,7 +146,10 @@ impl Value<'_> {
         let duration = text(self.expr).and_then(|text| humantime::parse_duration(&text).ok());
         match duration {
             Some(Duration::ZERO) => {
-                self.errors.push(self.expr, "a `timeout` of zero would fail every job: leave it out for no limit");
+                self.errors.push(
+                    self.expr,
+                    "a `timeout` of zero would fail every job: leave it out for no limit",
+                );
                 None
             }
             Some(duration) => Some(duration),
@@ -126,12 +158,17 @@ impl Value<'_> {
     }
 
     fn tags(self) -> Option<Vec<String>> {
-        let Expr::Array(array) = self.expr else { return self.wrong_kind() };
+        let Expr::Array(array) = self.expr else {
+            return self.wrong_kind();
+        };
         let mut tags = Vec::new();
         for expr in &array.elems {
             match text(expr) {
                 Some(tag) => tags.push(tag),
-                None => self.errors.push(expr, format!("a label is text in quotes, found `{}`", shown(expr))),
+                None => self.errors.push(
+                    expr,
+                    format!("a label is text in quotes, found `{}`", shown(expr)),
+                ),
             }
         }
         Some(tags)
@@ -139,19 +176,34 @@ impl Value<'_> {
 
     /// The path may also be written without quotes: a `macro_rules!` macro can say `$crate::verk` only so.
     fn crate_path(self) -> Option<Path> {
-        if let Expr::Path(ExprPath { attrs, qself: None, path }) = self.expr
+        if let Expr::Path(ExprPath {
+            attrs,
+            qself: None,
+            path,
+        }) = self.expr
             && attrs.is_empty()
         {
             return Some(path.clone());
         }
-        let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = self.expr else { return self.wrong_kind() };
-        text.parse_with(Path::parse_mod_style).ok().or_else(|| self.wrong_kind())
+        let Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) = self.expr
+        else {
+            return self.wrong_kind();
+        };
+        text.parse_with(Path::parse_mod_style)
+            .ok()
+            .or_else(|| self.wrong_kind())
     }
 }
 
 fn text(expr: &Expr) -> Option<String> {
     match expr {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) => Some(text.value()),
         _ => None,
     }
 }
@@ -182,7 +234,10 @@ fn signature(function: &mut Function, errors: &mut Errors) {
         errors.push(sig.fn_token, "a worker is async: write `async fn`");
     }
     if let Safety::Unsafe(token) = &sig.safety {
-        errors.push(token, "a worker is called by verk, which cannot keep a safety contract: remove the `unsafe`");
+        errors.push(
+            token,
+            "a worker is called by verk, which cannot keep a safety contract: remove the `unsafe`",
+        );
     }
     if let Some(abi) = &sig.abi {
         errors.push(abi, "a worker is a Rust function: remove the `extern`");
@@ -198,10 +253,16 @@ fn signature(function: &mut Function, errors: &mut Errors) {
     }
     // Taken off, or rustc would report it once more.
     if let Some(variadic) = sig.variadic.take() {
-        errors.push(variadic.dots, "a worker has a fixed number of parameters: for a list, take a `Vec`");
+        errors.push(
+            variadic.dots,
+            "a worker has a fixed number of parameters: for a list, take a `Vec`",
+        );
     }
     if !function.has_body() {
-        errors.push(&function.body, "a worker has a body: put `#[verk::worker]` on a function outside of traits");
+        errors.push(
+            &function.body,
+            "a worker has a body: put `#[verk::worker]` on a function outside of traits",
+        );
     }
 }
 
@@ -239,13 +300,22 @@ fn param(typed: &PatType, attrs: ParamAttrs, errors: &mut Errors) -> Param {
     owned(&typed.ty, errors);
     for attr in &typed.attrs {
         if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
-            errors.push(attr, "the arguments of a job are the same in every build: remove the condition");
+            errors.push(
+                attr,
+                "the arguments of a job are the same in every build: remove the condition",
+            );
         }
     }
     let param = if extractor {
         Some(Param::Extractor((*typed.ty).clone()))
     } else {
-        name(&typed.pat, errors).map(|ident| Param::Arg(Arg { ident, ty: (*typed.ty).clone(), docs: attrs.docs }))
+        name(&typed.pat, errors).map(|ident| {
+            Param::Arg(Arg {
+                ident,
+                ty: (*typed.ty).clone(),
+                docs: attrs.docs,
+            })
+        })
     };
     match param {
         Some(param) if errors.len() == before => param,
@@ -257,11 +327,17 @@ fn is_extractor(typed: &PatType, attrs: &ParamAttrs, errors: &mut Errors) -> boo
     for marker in &attrs.markers {
         if !matches!(marker.meta, Meta::Path(_)) {
             let name = shown(marker.path());
-            errors.push(&marker.meta, format!("`#[{name}]` takes nothing: write `#[{name}]`"));
+            errors.push(
+                &marker.meta,
+                format!("`#[{name}]` takes nothing: write `#[{name}]`"),
+            );
         }
     }
     if let [_, second, ..] = attrs.markers.as_slice() {
-        errors.push(second, "a parameter is marked once: `#[arg]` or `#[extract]`");
+        errors.push(
+            second,
+            "a parameter is marked once: `#[arg]` or `#[extract]`",
+        );
     }
     match attrs.markers.first() {
         Some(marker) => marker.path().is_ident("extract"),
@@ -282,7 +358,10 @@ fn last_segment(ty: &Type) -> Option<&Ident> {
 /// A job outlives whoever enqueued it.
 fn owned(ty: &Type, errors: &mut Errors) {
     match ty {
-        Type::ImplTrait(_) => errors.push(ty, "a parameter of a worker has one type, which JSON is decoded into: write the type"),
+        Type::ImplTrait(_) => errors.push(
+            ty,
+            "a parameter of a worker has one type, which JSON is decoded into: write the type",
+        ),
         Type::Reference(reference) => {
             let owned = match &*reference.elem {
                 Type::Path(ty) if ty.path.is_ident("str") => "String".to_owned(),
