@@ -6,8 +6,8 @@ use verk_core::storage::{Due, JobSet, Page, Settled, Settlement, Target};
 use super::{
     Harness,
     fixture::{
-        AT_0, Fixture, assert_done, assert_not_held, at, bytes, dead, due, every_target, job,
-        numbered, settlement,
+        AT_0, Fixture, NO_LIMITS, assert_done, assert_not_held, at, bytes, dead, due, every_target,
+        job, numbered, settlement,
     },
 };
 
@@ -194,7 +194,7 @@ pub async fn odd_payloads_can_be_settled(harness: &dyn Harness) {
             Target::Schedule(due(2)),
             Target::Dead {
                 job: due(3),
-                limits: super::fixture::NO_LIMITS,
+                limits: NO_LIMITS,
             },
             Target::Ack,
         ] {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use verk_core::storage::{DequeueRequest, Dequeued, Inprogress, Page};
+use verk_core::storage::{DequeueRequest, Dequeued, Inprogress, Page, Settlement, Target};
 
 use super::{
     Harness,
     fixture::{
-        Fixture, TTL, bytes, dequeue_while, job, jobs, look, node_id, numbered, queue_name, soon,
-        wait,
+        Fixture, TTL, assert_done, bytes, dequeue_while, job, jobs, look, node_id, numbered,
+        queue_name, soon, wait,
     },
 };
 
@@ -236,13 +236,8 @@ pub async fn an_interrupt_loses_no_job(harness: &dyn Harness) {
         }
         assert_eq!(fetched, std::slice::from_ref(&payload));
         assert_eq!(fixture.queued().await, bytes(&[]));
-        let acked = fixture
-            .settle(
-                &[std::str::from_utf8(&payload).unwrap()],
-                verk_core::storage::Target::Ack,
-            )
-            .await;
-        super::fixture::assert_done(&acked);
+        let (held, to) = (payload, Target::Ack);
+        assert_done(&fixture.settle_each(&[Settlement { held, to }]).await);
     }
 }
 
