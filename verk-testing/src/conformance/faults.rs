@@ -1,8 +1,11 @@
 //! What goes wrong: keys of the wrong type, no memory, lost replies, no server. Nothing is lost, and nothing is done twice.
 
+use tokio_util::sync::CancellationToken;
 use verk_core::{
     Applied,
-    storage::{Due, DueSet, JobSet, Promotion, PromotionTarget, Settled, Settlement, Target},
+    storage::{
+        Due, DueSet, Heartbeat, JobSet, Promotion, PromotionTarget, Settled, Settlement, Target,
+    },
 };
 
 use super::{
@@ -10,7 +13,7 @@ use super::{
     fixture::{
         Fixture, NO_LIMITS, TTL, assert_done, assert_failed, assert_not_held, assert_refused, at,
         bytes, dead, dequeue_while, due, every_target, job, look, node_id, queue_name, settlement,
-        soon,
+        soon, wait,
     },
 };
 use crate::{Key, Operation};
@@ -328,17 +331,14 @@ pub async fn a_lost_reply_to_a_waiting_dequeue_loses_no_job(harness: &dyn Harnes
     assert_eq!(fetched, bytes(&["first"]));
     assert_done(&fixture.settle(&["first"], Target::Ack).await);
 
-    let interrupt = tokio_util::sync::CancellationToken::new();
+    let interrupt = CancellationToken::new();
     let storage = harness.storage();
     let (answer, ()) = soon(async {
-        tokio::join!(
-            fixture.connection.dequeue(super::fixture::wait(&interrupt)),
-            async {
-                harness.dequeue_is_waiting().await;
-                harness.lose_reply(Operation::Dequeue).await;
-                storage.enqueue(&queue, &bytes(&["a"])).await.unwrap();
-            }
-        )
+        tokio::join!(fixture.connection.dequeue(wait(&interrupt)), async {
+            harness.dequeue_is_waiting().await;
+            harness.lose_reply(Operation::Dequeue).await;
+            storage.enqueue(&queue, &bytes(&["a"])).await.unwrap();
+        })
     })
     .await;
     assert_refused(answer, Applied::Unknown);
@@ -418,15 +418,12 @@ pub async fn an_unreachable_backend_comes_back(harness: &dyn Harness) {
 /// A wait on a backend that goes away ends with an error, and loses nothing.
 pub async fn a_wait_ends_when_the_backend_goes_away(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
-    let interrupt = tokio_util::sync::CancellationToken::new();
+    let interrupt = CancellationToken::new();
     let (answer, ()) = soon(async {
-        tokio::join!(
-            fixture.connection.dequeue(super::fixture::wait(&interrupt)),
-            async {
-                harness.dequeue_is_waiting().await;
-                harness.disconnect().await;
-            }
-        )
+        tokio::join!(fixture.connection.dequeue(wait(&interrupt)), async {
+            harness.dequeue_is_waiting().await;
+            harness.disconnect().await;
+        })
     })
     .await;
     answer.unwrap_err();
@@ -437,7 +434,7 @@ pub async fn a_wait_ends_when_the_backend_goes_away(harness: &dyn Harness) {
 }
 
 /// Beats until one is answered: the first after a break may still find the old connection.
-async fn beat_again(heartbeat: &mut dyn verk_core::storage::Heartbeat) -> bool {
+async fn beat_again(heartbeat: &mut dyn Heartbeat) -> bool {
     loop {
         if let Ok(beat) = heartbeat.beat().await {
             return beat.alive;

@@ -28,6 +28,9 @@ pub(super) const LONG: Duration = Duration::from_secs(300);
 /// How long something may take that has to happen soon.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// More fetches than any case needs: a storage in memory never waits, so no deadline ends an endless loop.
+const MAX_FETCHES: usize = 20_000;
+
 /// Limits that cut nothing in the cases.
 pub(super) const NO_LIMITS: DeadLimits = DeadLimits {
     max_jobs: 1_000_000,
@@ -99,13 +102,14 @@ impl<'a> Fixture<'a> {
     /// Fetches until the queue is empty.
     pub(super) async fn dequeue_all(&mut self) -> Vec<Bytes> {
         let mut all = Vec::new();
-        loop {
+        for _ in 0..MAX_FETCHES {
             let some = self.dequeue(100).await;
             if some.is_empty() {
                 return all;
             }
             all.extend(some);
         }
+        panic!("the queue does not become empty");
     }
 
     /// Sends all `held` to copies of one target.

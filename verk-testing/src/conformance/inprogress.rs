@@ -6,8 +6,8 @@ use verk_core::storage::{Due, JobSet, Page, Settled, Settlement, Target};
 use super::{
     Harness,
     fixture::{
-        AT_0, Fixture, assert_done, assert_not_held, at, bytes, dead, due, every_target, job,
-        numbered, settlement,
+        AT_0, Fixture, NO_LIMITS, assert_done, assert_not_held, at, bytes, dead, due, every_target,
+        job, numbered, settlement,
     },
 };
 
@@ -194,7 +194,7 @@ pub async fn odd_payloads_can_be_settled(harness: &dyn Harness) {
             Target::Schedule(due(2)),
             Target::Dead {
                 job: due(3),
-                limits: super::fixture::NO_LIMITS,
+                limits: NO_LIMITS,
             },
             Target::Ack,
         ] {
@@ -235,6 +235,27 @@ pub async fn a_job_that_another_node_took_is_not_held(harness: &dyn Harness) {
         assert_eq!(harness.dump().await, before);
     }
     assert_done(&taker.settle(&["a"], Target::Ack).await);
+}
+
+/// Two who settle the same job at once: one does.
+pub async fn settling_at_once_is_done_once(harness: &dyn Harness) {
+    let fixture = Fixture::holding(harness, &["a"]).await;
+    let (first, second) = tokio::join!(
+        fixture.settle(&["a"], Target::Requeue),
+        fixture.settle(&["a"], Target::Retry(due(1, "a"))),
+    );
+    match (&first[..], &second[..]) {
+        ([Settled::Done], [Settled::NotHeld]) => {
+            assert_eq!(fixture.queued().await, bytes(&["a"]));
+            assert_eq!(fixture.members(JobSet::Retry).await, []);
+        }
+        ([Settled::NotHeld], [Settled::Done]) => {
+            assert_eq!(fixture.queued().await, bytes(&[]));
+            assert_eq!(fixture.members(JobSet::Retry).await.len(), 1);
+        }
+        both => panic!("one of them: {both:?}"),
+    }
+    assert_eq!(fixture.in_progress().await, bytes(&[]));
 }
 
 /// The jobs of one node can't be settled in the name of another, nor those of one queue in that of another.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use verk_core::storage::{DequeueRequest, Dequeued, Inprogress, Page};
+use verk_core::storage::{DequeueRequest, Dequeued, Inprogress, Page, Settlement, Target};
 
 use super::{
     Harness,
     fixture::{
-        Fixture, TTL, bytes, dequeue_while, job, jobs, look, node_id, numbered, queue_name, soon,
-        wait,
+        Fixture, TTL, assert_done, bytes, dequeue_while, job, jobs, look, node_id, numbered,
+        queue_name, soon, wait,
     },
 };
 
@@ -236,14 +236,43 @@ pub async fn an_interrupt_loses_no_job(harness: &dyn Harness) {
         }
         assert_eq!(fetched, std::slice::from_ref(&payload));
         assert_eq!(fixture.queued().await, bytes(&[]));
-        let acked = fixture
-            .settle(
-                &[std::str::from_utf8(&payload).unwrap()],
-                verk_core::storage::Target::Ack,
-            )
-            .await;
-        super::fixture::assert_done(&acked);
+        let (held, to) = (payload, Target::Ack);
+        assert_done(&fixture.settle_each(&[Settlement { held, to }]).await);
     }
+}
+
+/// A fetch that was dropped while it waited takes no job after a reset.
+pub async fn reset_ends_an_abandoned_dequeue(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    let interrupt = CancellationToken::new();
+    soon(async {
+        tokio::select! {
+            biased;
+            answer = fixture.connection.dequeue(wait(&interrupt)) => panic!("{answer:?}"),
+            () = harness.dequeue_is_waiting() => {}
+        }
+    })
+    .await;
+    soon(fixture.connection.reset()).await.unwrap();
+
+    fixture.enqueue(&["a"]).await;
+    assert_eq!(fixture.in_progress().await, bytes(&[]));
+    assert_eq!(fixture.queued().await, bytes(&["a"]));
+    assert_eq!(fixture.dequeue(10).await, bytes(&["a"]));
+}
+
+/// A reset of a connection that does nothing changes nothing, as often as it is done.
+pub async fn reset_of_an_idle_connection_is_fine(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    soon(fixture.connection.reset()).await.unwrap();
+    fixture.enqueue(&["a", "b"]).await;
+    assert_eq!(fixture.dequeue(1).await, bytes(&["a"]));
+    let before = harness.dump().await;
+    for _ in 0..2 {
+        soon(fixture.connection.reset()).await.unwrap();
+    }
+    assert_eq!(harness.dump().await, before);
+    assert_eq!(fixture.dequeue(10).await, bytes(&["b"]));
 }
 
 /// Several nodes on one queue: each job goes to one of them.

@@ -1,7 +1,7 @@
 //! The jobs of a dead node go back: [`Storage::restore`](verk_core::Storage::restore).
 
 use bytes::Bytes;
-use verk_core::storage::{Inprogress, JobSet, Settlement, Target};
+use verk_core::storage::{Inprogress, JobSet, Page, Settled, Settlement, Target};
 
 use super::{
     Harness,
@@ -44,11 +44,12 @@ pub async fn restore_in_pages_keeps_the_order(harness: &dyn Harness) {
     assert_eq!(dead_node.dequeue_all().await, all);
     harness.expire_heartbeat(&dead_node.held.node).await;
 
-    let first_page = verk_core::storage::Page {
+    let first_page = Page {
         offset: 0,
         limit: 60,
     };
-    loop {
+    // Pages may be shorter than asked for, but not empty before the list is.
+    for _ in 0..=all.len() {
         let page = dead_node.storage.inprogress(&dead_node.held, first_page);
         let page: Vec<Bytes> = page.await.unwrap();
         if page.is_empty() {
@@ -120,6 +121,25 @@ pub async fn a_dead_node_can_settle_what_it_holds(harness: &dyn Harness) {
     let settlements = [settlement("a", Target::Requeue)];
     assert_not_held(&fixture.storage.restore(&fixture.held, &settlements).await);
     assert_eq!(fixture.queued().await, bytes(&[]));
+}
+
+/// A dead node that settles while another restores: the job takes one way.
+pub async fn settle_and_restore_at_once_are_done_once(harness: &dyn Harness) {
+    let fixture = Fixture::holding(harness, &["a"]).await;
+    harness.expire_heartbeat(&fixture.held.node).await;
+    let settlements = [settlement("a", Target::Requeue)];
+    let (settled, restored) = tokio::join!(
+        fixture.settle(&["a"], Target::Ack),
+        fixture.storage.restore(&fixture.held, &settlements),
+    );
+    match (&settled[..], &restored[..]) {
+        ([Settled::Done], [Settled::NotHeld]) => assert_eq!(fixture.queued().await, bytes(&[])),
+        ([Settled::NotHeld], [Settled::Done]) => {
+            assert_eq!(fixture.queued().await, bytes(&["a"]));
+        }
+        both => panic!("one of them: {both:?}"),
+    }
+    assert_eq!(fixture.in_progress().await, bytes(&[]));
 }
 
 /// A restored job wakes a fetch that waits.

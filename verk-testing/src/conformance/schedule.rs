@@ -2,15 +2,18 @@
 //! [`promote`](verk_core::Storage::promote), on both sets.
 
 use bytes::Bytes;
-use verk_core::storage::{
-    Due, DuePage, DueSet, JobSet, Promotion, PromotionTarget, ScoredJob, Settled,
+use verk_core::{
+    storage::{
+        Due, DuePage, DueSet, JobSet, Promotion, PromotionTarget, ScoredJob, Settled, Target,
+    },
+    unix_seconds,
 };
 
 use super::{
     Harness,
     fixture::{
-        AT_0, Fixture, NO_LIMITS, assert_done, assert_not_held, at, bytes, dequeue_while, due, job,
-        members, numbered, queue_name, settlement,
+        ALL, AT_0, Fixture, NO_LIMITS, assert_done, assert_not_held, at, bytes, dequeue_while, due,
+        job, members, numbered, queue_name, settlement,
     },
 };
 
@@ -208,6 +211,44 @@ pub async fn promoting_twice_is_not_held(harness: &dyn Harness) {
     assert_eq!(queued.unwrap(), 2);
 }
 
+/// Several who promote the same members at once: each member is promoted once.
+pub async fn promoting_at_once_is_done_once(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    let storage = harness.storage();
+    let all = numbered(50);
+    let scheduled: Vec<Due> = all
+        .iter()
+        .map(|job| Due {
+            at: at(1),
+            job: job.clone(),
+        })
+        .collect();
+    storage.schedule(&scheduled).await.unwrap();
+    let promotions: Vec<Promotion> = all
+        .iter()
+        .map(|job| Promotion {
+            held: job.clone(),
+            to: PromotionTarget::Queue {
+                queue: fixture.held.queue.clone(),
+                job: job.clone(),
+            },
+        })
+        .collect();
+    let promote = || storage.promote(DueSet::Schedule, at(1), &promotions);
+    let (first, second, third) = tokio::join!(promote(), promote(), promote());
+    let done = [first, second, third]
+        .concat()
+        .iter()
+        .filter(|settled| matches!(settled, Settled::Done))
+        .count();
+    assert_eq!(done, all.len());
+    let mut promoted = fixture.dequeue_all().await;
+    promoted.sort();
+    let mut expected = all;
+    expected.sort();
+    assert_eq!(promoted, expected);
+}
+
 /// A member of one set is none of the other.
 pub async fn promote_takes_from_its_own_set(harness: &dyn Harness) {
     fill(harness, DueSet::Retry, &[(1, "a")]).await;
@@ -308,7 +349,7 @@ pub async fn many_promotions_in_one_call(harness: &dyn Harness) {
 
     for (index, queue) in queues.iter().enumerate() {
         let expected: Vec<Bytes> = all.iter().skip(index).step_by(3).cloned().collect();
-        let queued = storage.queue_page(queue, super::fixture::ALL).await;
+        let queued = storage.queue_page(queue, ALL).await;
         assert_eq!(queued.unwrap(), expected);
     }
     assert_eq!(storage.set_len(JobSet::Schedule).await.unwrap(), 0);
@@ -325,7 +366,7 @@ pub async fn an_empty_promotion_changes_nothing(harness: &dyn Harness) {
 /// A snoozed job is in the schedule.
 pub async fn a_snoozed_job_is_scheduled(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a"]).await;
-    let snooze = verk_core::storage::Target::Schedule(due(7, "a"));
+    let snooze = Target::Schedule(due(7, "a"));
     assert_done(&fixture.settle_each(&[settlement("a", snooze)]).await);
     let page = fixture.storage.due(DueSet::Schedule, at(7), 1).await;
     assert_eq!(page.unwrap().jobs, bytes(&["a"]));
@@ -344,7 +385,7 @@ fn to_default(payload: &str) -> Promotion {
 async fn fill(harness: &dyn Harness, set: DueSet, jobs: &[(u64, &str)]) {
     for &(seconds, payload) in jobs {
         let Due { at, job } = due(seconds, payload);
-        let score = verk_core::unix_seconds(at);
+        let score = unix_seconds(at);
         harness
             .add_member(set.into(), ScoredJob { score, job })
             .await;

@@ -6,6 +6,8 @@ mod harness;
 mod nodes;
 mod sorted_set;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

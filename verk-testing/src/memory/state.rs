@@ -82,10 +82,10 @@ impl State {
         let fitting = waiting
             .iter()
             .take(max_jobs.max(1))
-            .take_while(|job| {
-                let first = bytes == 0;
-                bytes = bytes.saturating_add(job.len().max(1));
-                first || bytes <= max_bytes
+            .enumerate()
+            .take_while(|(index, job)| {
+                bytes = bytes.saturating_add(job.len());
+                *index == 0 || bytes <= max_bytes
             })
             .count();
         let jobs: Vec<Bytes> = waiting.drain(..fitting).collect();

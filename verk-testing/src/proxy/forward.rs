@@ -1,0 +1,161 @@
+//! The traffic through a [`CuttingProxy`](super::CuttingProxy).
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, UnixListener, UnixStream},
+    sync::watch,
+};
+use verk_core::{Clock, SystemClock};
+
+use super::{Command, Plan, Shared};
+use crate::resp::{self, Malformed, Reply};
+
+#[derive(Debug)]
+pub(super) enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Unix(listener) => Box::new(listener.accept().await?.0),
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+        })
+    }
+}
+
+/// Lets clients in until it is dropped.
+pub(super) async fn serve(shared: Arc<Shared>, listener: Listener) {
+    loop {
+        let Ok(client) = listener.accept().await else {
+            continue;
+        };
+        let cuts = shared.cuts.subscribe();
+        if !shared.plan().refusing {
+            tokio::spawn(connection(Arc::clone(&shared), client, cuts));
+        }
+    }
+}
+
+/// Forwards for one client until one side ends, or a cut.
+async fn connection(shared: Arc<Shared>, client: Box<dyn Stream>, mut cuts: watch::Receiver<u64>) {
+    let _open = Open::new(&shared.connections);
+    let Ok(server) = UnixStream::connect(&shared.server).await else {
+        return;
+    };
+    let (from_client, to_client) = tokio::io::split(client);
+    let (from_server, to_server) = server.into_split();
+    let in_flight = Mutex::new(VecDeque::new());
+    // How either side ended is of no interest: both connections close.
+    tokio::select! {
+        biased;
+        _ = cuts.changed() => {}
+        _ = forward_requests(&shared, &in_flight, from_client, to_server) => {}
+        _ = forward_replies(&shared, &in_flight, from_server, to_client) => {}
+    }
+}
+
+/// The commands of one connection that have no reply yet.
+type InFlight = Mutex<VecDeque<Command>>;
+
+async fn forward_requests(
+    shared: &Shared,
+    in_flight: &InFlight,
+    mut client: impl AsyncRead + Unpin,
+    mut server: impl AsyncWrite + Unpin,
+) -> io::Result<()> {
+    let mut received = BytesMut::new();
+    while client.read_buf(&mut received).await? > 0 {
+        let delay = shared.plan().delay;
+        if !delay.is_zero() {
+            let clock: &dyn Clock = &SystemClock;
+            clock.sleep(delay).await;
+        }
+        while let Some((request, frame)) = next_frame(&mut received)? {
+            let args = request.into_array().unwrap_or_default();
+            let command = Command {
+                args: args.into_iter().filter_map(Reply::into_bytes).collect(),
+            };
+            if Plan::takes(&mut shared.plan().lose_request, &command) {
+                shared.count_loss();
+                return Ok(());
+            }
+            lock(in_flight).push_back(command);
+            server.write_all(&frame).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn forward_replies(
+    shared: &Shared,
+    in_flight: &InFlight,
+    mut server: impl AsyncRead + Unpin,
+    mut client: impl AsyncWrite + Unpin,
+) -> io::Result<()> {
+    let mut received = BytesMut::new();
+    while server.read_buf(&mut received).await? > 0 {
+        while let Some((reply, frame)) = next_frame(&mut received)? {
+            let is_push = frame.starts_with(b">");
+            let command = if is_push {
+                None
+            } else {
+                lock(in_flight).pop_front()
+            };
+            if let Some(command) = command
+                && !matches!(reply, Reply::Error(_))
+                && Plan::takes(&mut shared.plan().lose_reply, &command)
+            {
+                shared.count_loss();
+                return Ok(());
+            }
+            client.write_all(&frame).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the first whole value off `received`.
+fn next_frame(received: &mut BytesMut) -> io::Result<Option<(Reply, Bytes)>> {
+    match resp::parse(received) {
+        Ok(Some((value, len))) => Ok(Some((value, received.split_to(len).freeze()))),
+        Ok(None) => Ok(None),
+        Err(Malformed) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn lock(in_flight: &InFlight) -> MutexGuard<'_, VecDeque<Command>> {
+    in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts an open connection, until dropped.
+struct Open<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Open<'a> {
+    fn new(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
