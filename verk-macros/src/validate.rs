@@ -7,7 +7,7 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{
     Expr, ExprLit, ExprPath, FnArg, Lit, Meta, Pat, PatType, Path, ReturnType, Safety, Type,
-    ext::IdentExt,
+    TypeReference, ext::IdentExt,
 };
 
 use crate::{
@@ -230,11 +230,12 @@ fn name_mistake(name: &str) -> Option<String> {
 
 /// Tokens as a message shows them.
 fn shown(tokens: impl ToTokens) -> String {
-    let text = tokens
-        .to_token_stream()
-        .to_string()
-        .replace(" :: ", "::")
-        .replace("- ", "-");
+    let mut text = tokens.to_token_stream().to_string();
+    if !text.starts_with('"') {
+        for (spaced, tight) in [(" :: ", "::"), (" < ", "<"), (" >", ">"), ("- ", "-")] {
+            text = text.replace(spaced, tight);
+        }
+    }
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
@@ -328,7 +329,7 @@ fn params(function: &Function, attrs: Vec<ParamAttrs>, errors: &mut Errors) -> V
 fn param(typed: &PatType, attrs: ParamAttrs, errors: &mut Errors) -> Param {
     let before = errors.len();
     let extractor = is_extractor(typed, &attrs, errors);
-    owned(&typed.ty, errors);
+    owned(&typed.ty, extractor, errors);
     for attr in &typed.attrs {
         if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
             errors.push(
@@ -387,36 +388,52 @@ fn last_segment(ty: &Type) -> Option<&Ident> {
 }
 
 /// A job outlives whoever enqueued it.
-fn owned(ty: &Type, errors: &mut Errors) {
+fn owned(ty: &Type, extractor: bool, errors: &mut Errors) {
     match ty {
-        Type::Group(group) => owned(&group.elem, errors),
-        Type::Paren(paren) => owned(&paren.elem, errors),
+        Type::Group(group) => owned(&group.elem, extractor, errors),
+        Type::Paren(paren) => owned(&paren.elem, extractor, errors),
         Type::ImplTrait(_) => errors.push(
             ty,
             "a parameter of a worker has one type, which JSON is decoded into: write the type",
         ),
-        Type::Reference(reference) => {
-            let owned = match &*reference.elem {
-                Type::Path(ty) if ty.path.is_ident("str") => "String".to_owned(),
-                Type::Slice(slice) => format!("Vec<{}>", shown(&slice.elem)),
-                elem => shown(elem).replace(' ', ""),
+        Type::Reference(reference) if !extractor || !is_static(reference) => {
+            let instead = match &*reference.elem {
+                Type::Path(ty) if ty.path.is_ident("str") => "take `String`".to_owned(),
+                Type::Slice(slice) => format!("take `Vec<{}>`", shown(&slice.elem)),
+                Type::Path(ty) => format!("take `{}`", shown(ty)),
+                _ => "take the value".to_owned(),
             };
-            errors.push(ty, format!("a worker owns its parameters: take `{owned}`"));
+            errors.push(ty, format!("a worker owns its parameters: {instead}"));
         }
         _ => {
             if let Some(borrowed) = borrowed(ty.to_token_stream()) {
-                errors.push(borrowed, "a worker owns its parameters: no references in here, and no lifetime but `'static`");
+                errors.push(
+                    borrowed,
+                    "a worker owns its parameters: no reference in here, and no lifetime but `'static`",
+                );
             }
         }
     }
 }
 
-/// The first `&`, or lifetime other than `'static`, in a type.
+fn is_static(reference: &TypeReference) -> bool {
+    reference
+        .lifetime
+        .as_ref()
+        .is_some_and(|lifetime| lifetime.ident == "static")
+}
+
+/// The first reference, or lifetime, in a type that is not `'static`.
 fn borrowed(tokens: TokenStream) -> Option<TokenStream> {
-    let mut tokens = tokens.into_iter();
+    let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
         match &token {
-            TokenTree::Punct(punct) if punct.as_char() == '&' => return Some(token.into()),
+            TokenTree::Punct(punct) if punct.as_char() == '&' => {
+                let lifetime = tokens.peek().is_some_and(|next| next.to_string() == "'");
+                if !lifetime {
+                    return Some(token.into());
+                }
+            }
             TokenTree::Punct(punct) if punct.as_char() == '\'' => {
                 let name = tokens.next()?;
                 if name.to_string() != "static" {
@@ -594,6 +611,46 @@ mod tests {
         let args: Vec<String> = worker.args().map(Arg::name).collect();
         assert_eq!(args, ["d", "e", "g"]);
         assert_eq!(worker.params.len(), 7);
+    }
+
+    #[test]
+    fn what_is_borrowed_is_a_mistake_but_not_for_ever() {
+        let of = |ty: TokenStream| mistakes(quote!(), quote!(async fn f(#[extract] a: #ty) {}));
+        for ty in [
+            quote!(&'static str),
+            quote!(Vec<&'static [u8]>),
+            quote!(Cow<'static, str>),
+        ] {
+            assert_eq!(of(ty), [""; 0]);
+        }
+        assert_eq!(
+            of(quote!(&Vec<u8>)),
+            ["a worker owns its parameters: take `Vec<u8>`"]
+        );
+        assert_eq!(
+            of(quote!(&mut [a::B])),
+            ["a worker owns its parameters: take `Vec<a::B>`"]
+        );
+        assert_eq!(
+            of(quote!(&dyn Send)),
+            ["a worker owns its parameters: take the value"]
+        );
+        for ty in [
+            quote!((u8, &str)),
+            quote!(Vec<[&str; 2]>),
+            quote!(Cow<'_, str>),
+            quote!(Cow<'a, str>),
+            quote!(A<&'a str>),
+        ] {
+            assert_eq!(of(ty.clone()).len(), 1, "{ty}");
+        }
+        let arg = mistakes(
+            quote!(),
+            quote!(
+                async fn f(a: &'static str) {}
+            ),
+        );
+        assert_eq!(arg, ["a worker owns its parameters: take `String`"]);
     }
 
     #[test]
