@@ -25,6 +25,12 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     ///
     /// Dropping the future forgets the wait and nothing else.
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()>;
+
+    /// Like [`sleep_until`](Self::sleep_until), for a job that asked to sleep
+    /// ([`JobContext::sleep`](crate::JobContext::sleep)): lets a virtual clock tell a sleeping job from a working one.
+    fn sleep_job_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        self.sleep_until(deadline)
+    }
 }
 
 impl dyn Clock {

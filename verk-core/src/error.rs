@@ -4,6 +4,12 @@ use std::{fmt, sync::Arc};
 
 use thiserror::Error;
 
+use crate::{
+    args::ArgsError,
+    job::InvalidJob,
+    names::{InvalidName, Jid, NodeId, QueueName},
+};
+
 /// What a worker's own error becomes: `anyhow::Error`, `String`, `Box<dyn Error>` and every
 /// `std::error::Error` turn into it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,12 +35,24 @@ impl fmt::Display for Applied {
 /// A storage operation failed.
 ///
 /// The original error is the [`source`](std::error::Error::source).
-#[derive(Clone, Debug, Error)]
-#[error("failed to {op} ({applied})")]
+#[derive(Clone, Debug)]
 pub struct StorageError {
     op: &'static str,
     applied: Applied,
     source: Arc<dyn std::error::Error + Send + Sync>,
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed to {} ({})", self.op, self.applied)
+    }
+}
+
+impl std::error::Error for StorageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The error itself and not its `Arc`, so that it can be downcast.
+        Some(&*self.source)
+    }
 }
 
 impl StorageError {
@@ -62,4 +80,270 @@ impl StorageError {
     pub fn applied(&self) -> Applied {
         self.applied
     }
+}
+
+/// A job was not enqueued, or nobody knows.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EnqueueError {
+    /// No client is at hand; nothing was stored.
+    #[error(
+        "no client to enqueue with: build a Verk first (`Verk::builder()...build().await`), or call `client.enqueue(job)`; in a test, make a `TestVerk` first"
+    )]
+    NoClient,
+    /// The arguments cannot be written as JSON; nothing was stored.
+    #[error("the arguments of {class} cannot be encoded")]
+    Args {
+        /// The class of the job.
+        class: &'static str,
+        /// Which argument, and why.
+        source: ArgsError,
+    },
+    /// The queue's name is not valid; nothing was stored.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    /// The job is not one; nothing was stored.
+    #[error(transparent)]
+    InvalidJob(#[from] InvalidJob),
+    /// The job names no queue; nothing was stored.
+    #[error("job {jid} names no queue")]
+    NoQueue {
+        /// The job.
+        jid: Jid,
+    },
+    /// The payload is over the limit; nothing was stored.
+    #[error("the payload of job {jid} has {size} bytes, the limit (max_payload_bytes) is {limit}")]
+    TooLarge {
+        /// The job.
+        jid: Jid,
+        /// The size of the payload in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The storage refused the job, or its reply was lost: see [`may_be_stored`](Self::may_be_stored).
+    #[error("job {jid} was not enqueued")]
+    Storage {
+        /// The job, or the first of its chunk.
+        jid: Jid,
+        /// What happened.
+        source: StorageError,
+    },
+}
+
+impl EnqueueError {
+    /// Whether the job may be stored all the same: it was sent, and no reply came. Enqueueing it again may run it twice.
+    #[must_use]
+    pub fn may_be_stored(&self) -> bool {
+        matches!(self, Self::Storage { source, .. } if source.applied() == Applied::Unknown)
+    }
+
+    /// The id of the job, if it had one already.
+    #[must_use]
+    pub fn jid(&self) -> Option<&Jid> {
+        match self {
+            Self::NoQueue { jid } | Self::TooLarge { jid, .. } | Self::Storage { jid, .. } => {
+                Some(jid)
+            }
+            Self::NoClient | Self::Args { .. } | Self::InvalidName(_) | Self::InvalidJob(_) => None,
+        }
+    }
+}
+
+/// A bulk enqueue stopped.
+#[derive(Debug, Error)]
+#[error("{} jobs are enqueued, then one was not", stored.len())]
+pub struct EnqueueAllError {
+    /// The jobs that are stored, in order. Of the next chunk, see [`EnqueueError::may_be_stored`].
+    pub stored: Vec<Jid>,
+    /// What stopped it.
+    pub source: EnqueueError,
+}
+
+/// Something in the configuration or in the program's workers that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value is out of range, or does not parse.
+    #[error("{field} is {value}; accepted: {accepted}")]
+    Invalid {
+        /// The field or the environment variable.
+        field: String,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        accepted: String,
+    },
+    /// A queue or node name is not valid.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    /// Two workers have one class.
+    #[error(
+        "two workers have the class {class:?}, at {first} and at {second}: rename one, or give it `class = \"...\"`"
+    )]
+    DuplicateClass {
+        /// The class.
+        class: &'static str,
+        /// Where one worker is.
+        first: &'static str,
+        /// Where the other is.
+        second: &'static str,
+    },
+    /// A worker needs state that the builder was not given.
+    #[error(
+        "worker {class} ({location}) needs State<{type_name}>: add `.state(value)` with a value of that type to the builder"
+    )]
+    MissingState {
+        /// The worker's class.
+        class: &'static str,
+        /// Where it is.
+        location: &'static str,
+        /// The type.
+        type_name: &'static str,
+    },
+    /// The node was built without queues.
+    #[error("this node only enqueues: give the builder a queue, such as `.queue(\"default\", 25)`")]
+    EnqueuesOnly,
+    /// There is nowhere to put jobs.
+    #[error("no storage: add `.redis(url)` or `.storage(storage)` to the builder")]
+    NoStorage,
+}
+
+impl ConfigError {
+    pub(crate) fn no_concurrency(queue: &QueueName) -> Self {
+        Self::invalid(format!("concurrency of queue {queue}"), "0", "at least 1")
+    }
+
+    pub(crate) fn invalid(
+        field: impl Into<String>,
+        value: impl Into<String>,
+        accepted: impl Into<String>,
+    ) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            value: value.into(),
+            accepted: accepted.into(),
+        }
+    }
+}
+
+/// Mistakes in the configuration, all of them: never empty.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<ConfigError>);
+
+impl ConfigErrors {
+    pub(crate) fn new(errors: Vec<ConfigError>) -> Self {
+        Self(errors)
+    }
+
+    /// Fails if there are mistakes.
+    pub(crate) fn check(errors: Vec<ConfigError>) -> Result<(), Self> {
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(errors))
+        }
+    }
+
+    /// The mistakes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[ConfigError] {
+        &self.0
+    }
+}
+
+impl<E: Into<ConfigError>> From<E> for ConfigErrors {
+    fn from(error: E) -> Self {
+        Self(vec![error.into()])
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, error) in self.0.iter().enumerate() {
+            let separator = if position == 0 { "" } else { "; " };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One line, because that is what a `main` that returns it shows.
+impl fmt::Debug for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// `build()` failed.
+///
+/// `Debug` prints one line with all sources, because that is what a `main` that returns it shows.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Mistakes in the configuration, all of them.
+    #[error("{0}")]
+    Config(ConfigErrors),
+    /// The storage does not answer, or refuses. Nothing was started.
+    #[error("the storage cannot be used")]
+    Storage(#[from] StorageError),
+    /// A living node has the configured `node_id`.
+    #[error(
+        "the node_id {name:?} is held by the living node {holder}: stop it first, or give this one another node_id"
+    )]
+    NameHeld {
+        /// The configured name.
+        name: String,
+        /// Who holds it.
+        holder: NodeId,
+    },
+    /// The heartbeat's thread could not be started.
+    #[error("cannot start the heartbeat's thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// `run()` or `start()` failed.
+///
+/// `Debug` prints one line with all sources, because that is what a `main` that returns it shows.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// There is nothing to run.
+    #[error(
+        "no queues to run: add `.queue(\"default\", 25)` to the builder, or set VERK_QUEUES=default:25"
+    )]
+    NoQueues,
+    /// The handlers for TERM and INT could not be installed.
+    #[error("cannot listen for signals")]
+    Signals(#[from] std::io::Error),
+}
+
+impl From<ConfigErrors> for BuildError {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_chain(self, f)
+    }
+}
+
+impl fmt::Debug for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_chain(self, f)
+    }
+}
+
+fn fmt_chain(error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{error}")?;
+    let mut source = error.source();
+    while let Some(cause) = source {
+        write!(f, ": {cause}")?;
+        source = cause.source();
+    }
+    Ok(())
 }

@@ -3,12 +3,47 @@
 //! Users depend on the crate `verk`, which re-exports what they need. There is no Redis in here and no
 //! socket: see `verk-redis` for the backend and `verk-testing` for the one in memory.
 
+mod args;
+mod client;
 mod clock;
+mod config;
+mod context;
+mod current;
 mod error;
+mod event;
+mod job;
 mod names;
+mod node_manager;
+mod outcome;
+mod queue_manager;
+mod reconcile;
+mod registry;
+mod retry;
+mod schedule_manager;
+mod settle;
+mod shared;
+mod signals;
 pub mod storage;
+mod supervisor;
+mod verk;
+mod worker;
+mod workers_manager;
 
+pub use args::{ArgsError, ArgsReader, ArgsWriter};
+pub use client::{Client, EnqueueExt, IntoJob, NewJob};
 pub use clock::{Clock, SystemClock, from_unix_seconds, unix_seconds};
-pub use error::{Applied, BoxError, StorageError};
+pub use config::Config;
+pub use context::{FromJob, JobContext, Requirement, State};
+pub use current::{AlreadyInstalled, Installed};
+pub use error::{
+    Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
+    RunError, StorageError,
+};
+pub use event::{AfterFailure, Event, Events, Lagged};
+pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
+pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
+pub use retry::backoff;
 pub use storage::Storage;
+pub use verk::{Connect, Verk, VerkBuilder};
+pub use worker::{Worker, WorkerEntry, WorkerOptions};

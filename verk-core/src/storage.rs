@@ -82,14 +82,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     // ---- jobs become due ----
 
-    /// Reads the first members of `set` that are due at `now`, the earliest first, at most `limit`, and when the next
+    /// Reads a page of the members of `set` that are due at `now`, the earliest first, and when the next
     /// one after them is due. Changes nothing.
-    async fn due(
-        &self,
-        set: DueSet,
-        now: SystemTime,
-        limit: usize,
-    ) -> Result<DuePage, StorageError>;
+    async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError>;
 
     /// Moves due members of `set` on: each [`Promotion`] takes effect only if its member is still in the
     /// set and due at `now`, in one atomic step, adding before removing.

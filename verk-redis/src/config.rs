@@ -1,6 +1,6 @@
 //! Where Redis is and how to talk to it: [`RedisConfig`].
 
-use std::{fmt, time::Duration};
+use std::{env, fmt, time::Duration};
 
 /// What [`RedisStorage::connect`](crate::RedisStorage::connect) needs to know.
 ///
@@ -38,6 +38,12 @@ impl RedisConfig {
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(5),
         }
+    }
+
+    /// The server at `VERK_REDIS_URL`, else at `REDIS_URL`, else at `redis://127.0.0.1:6379`.
+    pub fn from_env() -> Self {
+        let url = env::var("VERK_REDIS_URL").or_else(|_| env::var("REDIS_URL"));
+        url.map_or_else(|_| Self::default(), Self::new)
     }
 
     /// Puts `prefix` and a colon before every key, so that several programs can share one database

@@ -31,6 +31,7 @@
 //! that waits for jobs, each node has one for its heartbeat. A connection that broke is replaced at the next use.
 
 mod batch;
+mod builder;
 mod config;
 mod error;
 mod heartbeat;
@@ -45,6 +46,7 @@ mod server;
 mod shared;
 mod storage;
 
+pub use builder::RedisBuilderExt;
 pub use config::RedisConfig;
 pub use error::Error;
 pub use storage::RedisStorage;

@@ -202,17 +202,14 @@ impl Storage for RedisStorage {
             .await
     }
 
-    async fn due(
-        &self,
-        set: DueSet,
-        now: SystemTime,
-        limit: usize,
-    ) -> Result<DuePage, StorageError> {
+    async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError> {
         let key = self.shared.keys.set(set.into());
         let now = arg(unix_seconds(now));
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+        let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
+        let beyond = offset.saturating_add(limit);
         let mut commands = redis::pipe();
-        // The due ones; the one after as many as were asked for; the first that is not due.
+        // The due ones of the page; the one after a full page; the first that is not due.
         commands
             .cmd("ZRANGE")
             .arg(&key)
@@ -220,12 +217,12 @@ impl Storage for RedisStorage {
             .arg(&*now)
             .arg("BYSCORE")
             .arg("LIMIT")
-            .arg(0)
+            .arg(offset)
             .arg(limit)
             .cmd("ZRANGE")
             .arg(&key)
-            .arg(limit)
-            .arg(limit)
+            .arg(beyond)
+            .arg(beyond)
             .arg("WITHSCORES")
             .cmd("ZRANGE")
             .arg(&key)

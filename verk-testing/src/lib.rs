@@ -23,7 +23,7 @@ mod within;
 pub use clock::VirtualClock;
 pub use memory::{Fault, Faults, Key, MemoryStorage, Operation};
 #[cfg(unix)]
-pub use proxy::{Command, CuttingProxy};
+pub use proxy::{CuttingProxy, RedisCommand};
 #[cfg(unix)]
 pub use redis_server::{RedisServer, RedisServerBuilder};
 #[cfg(unix)]

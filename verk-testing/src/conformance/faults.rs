@@ -12,8 +12,13 @@ use super::{
     Harness,
     fixture::{
         Fixture, NO_LIMITS, TTL, assert_done, assert_failed, assert_not_held, assert_refused, at,
+<<<<<<< HEAD
+        bytes, dead, dequeue_while, due, every_target, first, job, look, node_id, queue_name,
+        settlement, soon, wait,
+=======
         bytes, dead, dequeue_while, due, every_target, job, look, node_id, queue_name, settlement,
         soon, wait,
+>>>>>>> testing
     },
 };
 use crate::{Key, Operation};
@@ -113,7 +118,7 @@ pub async fn a_broken_schedule_refuses(harness: &dyn Harness) {
     harness.break_key(&key).await;
     let refused = storage.schedule(&[due(1, "a"), due(2, "b")]).await;
     assert_refused(refused, Applied::NotApplied);
-    let refused = storage.due(DueSet::Schedule, at(9), 10).await;
+    let refused = storage.due(DueSet::Schedule, at(9), first(10)).await;
     assert_refused(refused, Applied::NotApplied);
     harness.mend_key(&key).await;
     assert_eq!(storage.set_len(JobSet::Schedule).await.unwrap(), 0);
@@ -152,7 +157,10 @@ pub async fn a_broken_target_fails_only_its_promotions(harness: &dyn Harness) {
         harness.mend_key(key).await;
     }
 
-    let page = storage.due(DueSet::Schedule, at(9), 10).await.unwrap();
+    let page = storage
+        .due(DueSet::Schedule, at(9), first(10))
+        .await
+        .unwrap();
     assert_eq!(page.jobs, bytes(&["a", "b"]));
     let settled = storage.promote(DueSet::Schedule, at(9), &promotions).await;
     assert_done(&settled[..2]);

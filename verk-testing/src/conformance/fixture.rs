@@ -42,6 +42,11 @@ pub(super) const ALL: Page = Page {
     limit: 1_000_000,
 };
 
+/// The first `limit` entries.
+pub(super) const fn first(limit: usize) -> Page {
+    Page { offset: 0, limit }
+}
+
 /// A node called `web` that is registered, with the queue `default` open.
 pub(super) struct Fixture<'a> {
     pub(super) harness: &'a dyn Harness,

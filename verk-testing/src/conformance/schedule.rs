@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use verk_core::{
     storage::{
-        Due, DuePage, DueSet, JobSet, Promotion, PromotionTarget, ScoredJob, Settled, Target,
+        Due, DuePage, DueSet, JobSet, Page, Promotion, PromotionTarget, ScoredJob, Settled, Target,
     },
     unix_seconds,
 };
@@ -13,7 +13,7 @@ use super::{
     Harness,
     fixture::{
         ALL, AT_0, Fixture, NO_LIMITS, assert_done, assert_not_held, at, bytes, dequeue_while, due,
-        job, members, numbered, queue_name, settlement,
+        first, job, members, numbered, queue_name, settlement,
     },
 };
 
@@ -72,27 +72,33 @@ pub async fn due_reads_only_what_is_due(harness: &dyn Harness) {
     for set in [DueSet::Schedule, DueSet::Retry] {
         let storage = harness.storage();
         assert_eq!(
-            storage.due(set, at(100), 10).await.unwrap(),
+            storage.due(set, at(100), first(10)).await.unwrap(),
             DuePage::default(),
             "an empty set"
         );
         fill(harness, set, &[(20, "b"), (10, "a"), (30, "c")]).await;
         let before = harness.dump().await;
 
-        for (now, limit, expected, next) in [
-            (9, 10, &[][..], Some(10)),
-            (10, 10, &["a"], Some(20)),
-            (25, 10, &["a", "b"], Some(30)),
-            (25, 1, &["a"], Some(20)),
-            (30, 3, &["a", "b", "c"], None),
-            (40, 2, &["a", "b"], Some(30)),
+        for (now, offset, limit, expected, next) in [
+            (9, 0, 10, &[][..], Some(10)),
+            (10, 0, 10, &["a"], Some(20)),
+            (25, 0, 10, &["a", "b"], Some(30)),
+            (25, 0, 1, &["a"], Some(20)),
+            (30, 0, 3, &["a", "b", "c"], None),
+            (40, 0, 2, &["a", "b"], Some(30)),
+            (25, 1, 10, &["b"], Some(30)),
+            (25, 2, 10, &[], Some(30)),
+            (40, 3, 10, &[], None),
         ] {
-            let page = storage.due(set, at(now), limit).await.unwrap();
+            let page = storage
+                .due(set, at(now), Page { offset, limit })
+                .await
+                .unwrap();
             let expected = DuePage {
                 jobs: bytes(expected),
                 next: next.map(at),
             };
-            assert_eq!(page, expected, "{set:?} at {now}, {limit}");
+            assert_eq!(page, expected, "{set:?} at {now}, {limit} from {offset}");
         }
         assert_eq!(harness.dump().await, before);
     }
@@ -101,7 +107,7 @@ pub async fn due_reads_only_what_is_due(harness: &dyn Harness) {
 /// At the same time, the order is that of the bytes.
 pub async fn due_at_the_same_time_is_ordered_by_bytes(harness: &dyn Harness) {
     fill(harness, DueSet::Retry, &[(1, "b"), (1, "a"), (1, "c")]).await;
-    let page = harness.storage().due(DueSet::Retry, at(1), 10).await;
+    let page = harness.storage().due(DueSet::Retry, at(1), first(10)).await;
     assert_eq!(page.unwrap().jobs, bytes(&["a", "b", "c"]));
 }
 
@@ -120,7 +126,7 @@ pub async fn any_score_can_be_read(harness: &dyn Harness) {
             .add_member(JobSet::Retry, ScoredJob { score, job })
             .await;
     }
-    let page = storage.due(DueSet::Retry, at(0), 10).await.unwrap();
+    let page = storage.due(DueSet::Retry, at(0), first(10)).await.unwrap();
     assert_eq!(page.jobs, bytes(&["a", "b", "c"]));
     assert!(page.next > Some(at(1_000_000)), "{page:?}");
     assert_eq!(members(&*storage, JobSet::Retry).await.len(), 5);
@@ -302,7 +308,10 @@ pub async fn a_member_without_a_queue_goes_to_dead(harness: &dyn Harness) {
         .await;
     assert_done(&settled);
     assert_eq!(
-        storage.due(DueSet::Schedule, at(5), 10).await.unwrap(),
+        storage
+            .due(DueSet::Schedule, at(5), first(10))
+            .await
+            .unwrap(),
         DuePage::default()
     );
     assert_eq!(
@@ -368,7 +377,7 @@ pub async fn a_snoozed_job_is_scheduled(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a"]).await;
     let snooze = Target::Schedule(due(7, "a"));
     assert_done(&fixture.settle_each(&[settlement("a", snooze)]).await);
-    let page = fixture.storage.due(DueSet::Schedule, at(7), 1).await;
+    let page = fixture.storage.due(DueSet::Schedule, at(7), first(1)).await;
     assert_eq!(page.unwrap().jobs, bytes(&["a"]));
 }
 

@@ -215,13 +215,8 @@ impl Storage for MemoryStorage {
         })
     }
 
-    async fn due(
-        &self,
-        set: DueSet,
-        now: SystemTime,
-        limit: usize,
-    ) -> Result<DuePage, StorageError> {
-        self.read("read due jobs", |state| state.due(set, now, limit))
+    async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError> {
+        self.read("read due jobs", |state| state.due(set, now, page))
     }
 
     async fn promote(

@@ -160,19 +160,19 @@ impl State {
         }
     }
 
-    pub(super) fn due(&self, set: DueSet, now: SystemTime, limit: usize) -> Result<DuePage, Fault> {
+    pub(super) fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, Fault> {
         self.faults.check_key(Key::Set(set.into()))?;
         let now = unix_seconds(now);
-        let mut members = self.set(set.into()).iter().peekable();
-        let mut page = DuePage::default();
-        while page.jobs.len() < limit {
-            let Some(member) = members.next_if(|member| member.score <= now) else {
-                break;
-            };
-            page.jobs.push(member.job);
-        }
-        page.next = members.next().map(|member| from_unix_seconds(member.score));
-        Ok(page)
+        let set = self.set(set.into());
+        let due = set.iter().take_while(|member| member.score <= now);
+        let jobs: Vec<_> = due
+            .skip(page.offset)
+            .take(page.limit)
+            .map(|member| member.job)
+            .collect();
+        let mut after = set.iter().skip(page.offset + jobs.len());
+        let next = after.next().map(|member| from_unix_seconds(member.score));
+        Ok(DuePage { jobs, next })
     }
 
     pub(super) fn promote(

@@ -14,7 +14,7 @@ use tokio::{
 };
 use verk_core::{Clock, SystemClock};
 
-use super::{Command, Plan, Shared};
+use super::{Plan, RedisCommand, Shared};
 use crate::resp::{self, Malformed, Reply};
 
 #[derive(Debug)]
@@ -72,7 +72,7 @@ async fn connection(shared: Arc<Shared>, client: Box<dyn Stream>, mut cuts: watc
 }
 
 /// The commands of one connection that have no reply yet.
-type InFlight = Mutex<VecDeque<Command>>;
+type InFlight = Mutex<VecDeque<RedisCommand>>;
 
 async fn forward_requests(
     shared: &Shared,
@@ -89,7 +89,7 @@ async fn forward_requests(
         }
         while let Some((request, frame)) = next_frame(&mut received)? {
             let args = request.into_array().unwrap_or_default();
-            let command = Command {
+            let command = RedisCommand {
                 args: args.into_iter().filter_map(Reply::into_bytes).collect(),
             };
             if Plan::takes(&mut shared.plan().lose_request, &command) {
@@ -140,7 +140,7 @@ fn next_frame(received: &mut BytesMut) -> io::Result<Option<(Reply, Bytes)>> {
     }
 }
 
-fn lock(in_flight: &InFlight) -> MutexGuard<'_, VecDeque<Command>> {
+fn lock(in_flight: &InFlight) -> MutexGuard<'_, VecDeque<RedisCommand>> {
     in_flight.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -72,15 +72,15 @@ struct Plan {
     lose_reply: Option<Matcher>,
 }
 
-type Matcher = Box<dyn Fn(&Command) -> bool + Send>;
+type Matcher = Box<dyn Fn(&RedisCommand) -> bool + Send>;
 
 /// A command on its way to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
+pub struct RedisCommand {
     args: Vec<Bytes>,
 }
 
-impl Command {
+impl RedisCommand {
     /// The name of the command in upper case.
     #[must_use]
     pub fn name(&self) -> String {
@@ -204,12 +204,12 @@ impl CuttingProxy {
     ///
     /// Counts for a command that waits for its reply now, too. A reply that is an error, such as `NOSCRIPT`, is
     /// delivered, and the next match awaited.
-    pub fn lose_reply(&self, matches: impl Fn(&Command) -> bool + Send + 'static) {
+    pub fn lose_reply(&self, matches: impl Fn(&RedisCommand) -> bool + Send + 'static) {
         self.shared.plan().lose_reply = Some(Box::new(matches));
     }
 
     /// Loses the next command that `matches`: it never reaches the server, and the connection is cut.
-    pub fn lose_request(&self, matches: impl Fn(&Command) -> bool + Send + 'static) {
+    pub fn lose_request(&self, matches: impl Fn(&RedisCommand) -> bool + Send + 'static) {
         self.shared.plan().lose_request = Some(Box::new(matches));
     }
 
@@ -269,7 +269,7 @@ impl Shared {
 
 impl Plan {
     /// Whether this command is the one to lose; only one is.
-    fn takes(slot: &mut Option<Matcher>, command: &Command) -> bool {
+    fn takes(slot: &mut Option<Matcher>, command: &RedisCommand) -> bool {
         slot.take_if(|matches| matches(command)).is_some()
     }
 }

@@ -1,0 +1,144 @@
+//! What the code of `#[verk::worker]` names. No part of the API: it changes with the macro, in any version.
+
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, Error, MapAccess, SeqAccess, value::UnitDeserializer},
+    ser::SerializeStruct,
+};
+
+pub use inventory;
+pub use serde;
+use verk_core::BoxError;
+pub use verk_core::{
+    ArgsError, ArgsReader, ArgsWriter, EnqueueError, EnqueueExt, FromJob, IntoOutcome, Jid,
+    JobContext, Outcome, PerformError, Requirement, RetryIn, Worker, WorkerEntry, WorkerOptions,
+};
+
+/// An argument of a job.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a job",
+    label = "not an argument",
+    note = "an argument, with all that is in it, implements `serde::Serialize` and `serde::Deserialize`: derive them",
+    note = "mark the parameter `#[extract]` if it is no argument, but made for each run by `verk::FromJob`"
+)]
+pub trait JobArg: Sized {
+    /// Appends it to the arguments of a job.
+    fn write(&self, name: &'static str, args: ArgsWriter) -> Result<ArgsWriter, ArgsError>;
+
+    /// Reads it as the next of the arguments.
+    fn read(args: &mut ArgsReader<'_>, name: &'static str) -> Result<Self, ArgsError>;
+
+    /// Writes it as a field of the job struct.
+    fn write_field<S: SerializeStruct>(
+        &self,
+        name: &'static str,
+        fields: &mut S,
+    ) -> Result<(), S::Error>;
+
+    /// Reads it as a field of the job struct.
+    fn read_field<'de, A: MapAccess<'de>>(
+        name: &'static str,
+        field: &mut Option<Self>,
+        map: &mut A,
+    ) -> Result<(), A::Error>;
+
+    /// Reads it as an element of the job struct, in formats that write no names.
+    fn read_element<'de, A: SeqAccess<'de>>(
+        name: &'static str,
+        seq: &mut A,
+    ) -> Result<Self, A::Error>;
+
+    /// The field, or what its type makes of an absent one.
+    fn required<E: Error>(name: &'static str, field: Option<Self>) -> Result<Self, E>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> JobArg for T {
+    fn write(&self, name: &'static str, args: ArgsWriter) -> Result<ArgsWriter, ArgsError> {
+        args.arg(name, self)
+    }
+
+    fn read(args: &mut ArgsReader<'_>, name: &'static str) -> Result<Self, ArgsError> {
+        args.arg(name)
+    }
+
+    fn write_field<S: SerializeStruct>(
+        &self,
+        name: &'static str,
+        fields: &mut S,
+    ) -> Result<(), S::Error> {
+        fields.serialize_field(name, self)
+    }
+
+    fn read_field<'de, A: MapAccess<'de>>(
+        name: &'static str,
+        field: &mut Option<Self>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        match field.replace(map.next_value()?) {
+            None => Ok(()),
+            Some(_) => Err(A::Error::duplicate_field(name)),
+        }
+    }
+
+    fn read_element<'de, A: SeqAccess<'de>>(
+        name: &'static str,
+        seq: &mut A,
+    ) -> Result<Self, A::Error> {
+        Self::required(name, seq.next_element()?)
+    }
+
+    fn required<E: Error>(name: &'static str, field: Option<Self>) -> Result<Self, E> {
+        match field {
+            Some(field) => Ok(field),
+            None => {
+                T::deserialize(UnitDeserializer::<E>::new()).map_err(|_| E::missing_field(name))
+            }
+        }
+    }
+}
+
+/// Points at the worker's function when its future is not `Send`; the generated code around it is `Send` all the same.
+pub fn require_send<F: Future + Send>(future: F) -> impl Future<Output = F::Output> + Send {
+    future
+}
+
+/// What a worker returned. [`IntoOutcome`] speaks for it when a type is none.
+pub trait Answer: Sized {
+    /// The worker's own error.
+    type Error;
+
+    /// The outcome, or the failure, with what the worker's functions say about its error.
+    fn outcome(
+        self,
+        describe: impl FnOnce(&Self::Error) -> (Option<RetryIn>, Option<String>),
+    ) -> Result<Outcome, PerformError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: IntoOutcome> Answer for T {
+    type Error = T::Error;
+
+    fn outcome(
+        self,
+        describe: impl FnOnce(&T::Error) -> (Option<RetryIn>, Option<String>),
+    ) -> Result<Outcome, PerformError> {
+        self.into_outcome().map_err(|error| {
+            let (retry_in, error_class) = describe(&error);
+            let mut failure = PerformError::new(error);
+            if let Some(retry_in) = retry_in {
+                failure = failure.retry_in(retry_in);
+            }
+            if let Some(class) = error_class {
+                failure = failure.error_class(class);
+            }
+            failure
+        })
+    }
+}
+
+/// The failure of a run whose extractor failed.
+#[must_use]
+pub fn extraction_failed(error: BoxError) -> PerformError {
+    PerformError::new(error).error_class("ExtractError".to_owned())
+}

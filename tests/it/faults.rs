@@ -1,0 +1,265 @@
+//! What goes wrong on the way to the storage and back, and what a node makes of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use verk::{
+    Event, Job, JobContext, State, Storage,
+    storage::{DequeueRequest, Inprogress, JobSet, Settlement, Target},
+};
+use verk_testing::{Key, Operation};
+
+use crate::support::{ALL, Fixture, Gate, Log, at_once, queue_name};
+
+#[verk::worker]
+async fn steady(number: u32, State(log): State<Log>) {
+    log.push(number.to_string());
+}
+
+#[verk::worker(retry_at = at_once)]
+async fn failing_once(State(log): State<Log>, ctx: JobContext) -> Result<(), String> {
+    log.push(format!("attempt {}", ctx.attempt()));
+    if ctx.attempt() == 1 {
+        Err("once".into())
+    } else {
+        Ok(())
+    }
+}
+
+#[verk::worker]
+async fn owned(State(gate): State<Gate>, State(log): State<Log>, ctx: JobContext) {
+    gate.pass().await;
+    log.push(format!("still owner: {}", ctx.still_owner()));
+}
+
+async fn fixture() -> Fixture {
+    Fixture::in_real_time(|builder| {
+        builder
+            .queue("default", 5)
+            .heartbeat(Duration::from_secs(1))
+    })
+    .await
+}
+
+async fn enqueue_steady(it: &Fixture, count: u32) {
+    it.verk
+        .client()
+        .enqueue_all((0..count).map(Steady::new))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_a_fetch_loses_no_job_and_runs_none_twice() {
+    let mut it = fixture().await;
+    enqueue_steady(&it, 20).await;
+    it.storage.faults().lose_reply(Operation::Dequeue);
+    it.verk.start().unwrap();
+    it.wait_for_finished(20).await;
+    it.verk.shutdown().await;
+    let mut ran = it.log.entries();
+    ran.sort_by_key(|number| number.parse::<u32>().unwrap());
+    assert_eq!(
+        ran,
+        (0..20).map(|number| number.to_string()).collect::<Vec<_>>()
+    );
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_a_settle_settles_once() {
+    let mut it = fixture().await;
+    it.verk.enqueue(FailingOnce::new()).await.unwrap();
+    it.storage.faults().lose_reply(Operation::Settle);
+    it.verk.start().unwrap();
+    it.wait_for(|event| matches!(event, Event::JobFailed { .. }).then_some(()))
+        .await;
+    it.wait_for_finished(1).await;
+    assert_eq!(it.log.entries(), ["attempt 1", "attempt 2"]);
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_storage_that_refuses_is_asked_again() {
+    let mut it = fixture().await;
+    it.verk.start().unwrap();
+    it.storage.faults().set_refusing(true);
+    let refused = it.verk.enqueue(Steady::new(0)).await.unwrap_err();
+    assert!(!refused.may_be_stored());
+    it.storage.faults().set_refusing(false);
+    enqueue_steady(&it, 1).await;
+    it.wait_for_finished(1).await;
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_full_storage_drains() {
+    let mut it = fixture().await;
+    enqueue_steady(&it, 10).await;
+    it.verk.enqueue(FailingOnce::new()).await.unwrap();
+    it.storage.faults().set_full(true);
+    it.verk.start().unwrap();
+    it.wait_for_finished(11).await;
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_stored_waits_and_holds_up_no_other() {
+    let mut it = fixture().await;
+    it.storage.faults().break_key(Key::Set(JobSet::Retry));
+    it.verk.enqueue(FailingOnce::new()).await.unwrap();
+    enqueue_steady(&it, 10).await;
+    it.verk.start().unwrap();
+    it.wait_for_finished(10).await;
+    assert_eq!(it.verk.storage().nodes().await.unwrap().len(), 1);
+    it.storage.faults().mend_key(&Key::Set(JobSet::Retry));
+    it.wait_for_finished(1).await;
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_node_that_was_declared_dead_goes_on_under_a_new_id() {
+    let mut it = fixture().await;
+    it.verk.enqueue(Owned::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_started(1).await;
+    let before = it.verk.storage().nodes().await.unwrap();
+    it.storage.faults().expire_heartbeat(&before[0].id);
+
+    enqueue_steady(&it, 10).await;
+    it.wait_for_finished(10).await;
+    it.gate.open();
+    it.wait_for_finished(1).await;
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_job_that_another_node_was_given_cannot_be_settled() {
+    let mut it = fixture().await;
+    it.verk.enqueue(Owned::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_started(1).await;
+    let node = it.verk.storage().nodes().await.unwrap().remove(0).id;
+
+    // Another node judges this one dead, and takes its job.
+    it.storage.faults().expire_heartbeat(&node);
+    let inprogress = Inprogress {
+        queue: queue_name("default"),
+        node,
+    };
+    let held = it.storage.inprogress(&inprogress, ALL).await.unwrap();
+    let settlement = Settlement {
+        held: held[0].clone(),
+        to: Target::Requeue,
+    };
+    it.storage.restore(&inprogress, &[settlement]).await;
+
+    // It runs here again, under the new id of this very node.
+    it.wait_for_started(1).await;
+    it.gate.open();
+    let mut lost = 0;
+    for _ in 0..2 {
+        lost += it
+            .wait_for(|event| match event {
+                Event::JobLost { .. } => Some(1),
+                Event::JobFinished { .. } => Some(0),
+                _ => None,
+            })
+            .await;
+    }
+    assert_eq!(lost, 1);
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_running_job_can_ask_whether_it_is_still_the_nodes() {
+    let mut it = fixture().await;
+    it.verk.enqueue(Owned::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_started(1).await;
+    let node = it.verk.storage().nodes().await.unwrap().remove(0).id;
+
+    // An operator removes it; the next lost reply makes the node look.
+    let inprogress = Inprogress {
+        queue: queue_name("default"),
+        node,
+    };
+    let held: Vec<Bytes> = it.storage.inprogress(&inprogress, ALL).await.unwrap();
+    it.storage
+        .settle(
+            &inprogress,
+            &[Settlement {
+                held: held[0].clone(),
+                to: Target::Ack,
+            }],
+        )
+        .await;
+    it.storage.faults().lose_reply(Operation::Dequeue);
+    enqueue_steady(&it, 1).await;
+    it.wait_for_finished(1).await;
+    it.gate.open();
+    it.wait_for(|event| matches!(event, Event::JobLost { .. }).then_some(()))
+        .await;
+    assert_eq!(it.log.entries(), ["0", "still owner: false"]);
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_holder_of_the_node_id_left_runs_again() {
+    let storage = verk_testing::MemoryStorage::default();
+    // A node that took two jobs and was killed.
+    let dead = verk::NodeId::register("worker-0").unwrap();
+    let queue = queue_name("default");
+    storage
+        .register(&dead, std::slice::from_ref(&queue), Duration::from_secs(1))
+        .await
+        .unwrap();
+    let jobs: Vec<Bytes> = (0..2)
+        .map(|number| {
+            Job::new("Steady", queue.clone(), format!("[{number}]"))
+                .unwrap()
+                .encode()
+        })
+        .collect();
+    storage.enqueue(&queue, &jobs).await.unwrap();
+    let inprogress = Inprogress {
+        queue: queue.clone(),
+        node: dead.clone(),
+    };
+    let request = DequeueRequest {
+        max_jobs: 10,
+        max_bytes: usize::MAX,
+        wait: Duration::ZERO,
+        interrupt: tokio_util::sync::CancellationToken::new(),
+    };
+    storage
+        .open_queue(&inprogress)
+        .await
+        .unwrap()
+        .dequeue(request)
+        .await
+        .unwrap();
+    storage.faults().expire_heartbeat(&dead);
+
+    let mut it = Fixture::on(storage, |builder| {
+        builder.queue("default", 1).node_id("worker-0".to_owned())
+    })
+    .await;
+    it.verk.start().unwrap();
+    let restored = it.wait_for(|event| match event {
+        Event::JobsRestored { node, count } => Some((node, count)),
+        _ => None,
+    });
+    assert_eq!(restored.await, (dead, 2));
+    it.wait_for_finished(2).await;
+    assert_eq!(it.log.entries(), ["0", "1"], "in the old order");
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}

@@ -1,0 +1,486 @@
+//! A job from enqueue to its end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use verk::{AfterFailure, Event, Job, QueueName, State, prelude::*, storage::JobSet, unix_seconds};
+
+use crate::support::{Fixture, Log, at_once, queue_name};
+
+#[verk::worker]
+async fn note(text: String, State(log): State<Log>) {
+    log.push(text);
+}
+
+/// Fails until the given attempt.
+#[verk::worker(retry_at = at_once)]
+async fn stubborn(succeeds_at: u32, State(log): State<Log>, ctx: JobContext) -> Result<(), String> {
+    log.push(format!("attempt {}", ctx.attempt()));
+    if ctx.attempt() < succeeds_at {
+        Err(format!("attempt {} failed", ctx.attempt()))
+    } else {
+        Ok(())
+    }
+}
+
+#[verk::worker(max_retry_count = 2, retry_at = at_once)]
+async fn hopeless() -> Result<(), std::io::Error> {
+    Err(std::io::Error::other("no way"))
+}
+
+#[verk::worker(max_retry_count = 0)]
+async fn panicking(message: String) {
+    panic!("{message}");
+}
+
+#[verk::worker(max_retry_count = 0, timeout = "5s")]
+async fn endless(State(log): State<Log>) {
+    struct Dropped(Log);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.push("dropped");
+        }
+    }
+    let _dropped = Dropped(log);
+    std::future::pending().await
+}
+
+#[verk::worker]
+async fn answering(answer: String) -> Result<Outcome, String> {
+    match answer.as_str() {
+        "snooze" => Ok(Outcome::Snooze(Duration::from_secs(60))),
+        "discard" => Ok(Outcome::Discard("not needed".into())),
+        "kill" => Ok(Outcome::Kill("hopeless".into())),
+        _ => Err("what?".into()),
+    }
+}
+
+/// The client is the one of the running job's own Verk.
+#[verk::worker]
+async fn parent() -> Result<(), verk::EnqueueError> {
+    Note::enqueue("from the parent").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_runs_and_leaves_nothing() {
+    let mut it = Fixture::new().await;
+    let jid = it.verk.enqueue(Note::new("hello")).await.unwrap();
+    it.verk.start().unwrap();
+    let finished = it.wait_for(|event| match event {
+        Event::JobFinished { job, .. } => Some(job),
+        _ => None,
+    });
+    let finished = finished.await;
+    assert_eq!(
+        (finished.class(), finished.jid(), finished.args()),
+        ("Note", &jid, r#"["hello"]"#)
+    );
+    assert_eq!(it.log.entries(), ["hello"]);
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_failing_job_is_retried_until_it_succeeds() {
+    let mut it = Fixture::new().await;
+    // Keys of other programs survive every move.
+    let payload = r#"{"class":"Stubborn","args":[3],"jid":"b4a577edbccf1d805744efa9","queue":"default","retry":true,"bid":"b-1","big":12345678901234567}"#;
+    it.verk
+        .storage()
+        .enqueue(&queue_name("default"), &[Bytes::from(payload)])
+        .await
+        .unwrap();
+    it.verk.start().unwrap();
+    it.wait_for(|event| match event {
+        Event::JobFinished { job, .. } => {
+            assert_eq!(job.failures(), 2);
+            assert_eq!(job.get("bid"), Some(r#""b-1""#));
+            assert_eq!(job.get("big"), Some("12345678901234567"));
+            assert_eq!(job.get("retry"), Some("true"));
+            assert_eq!(job.get("retry_count"), Some("1"), "Sidekiq counts from 0");
+            assert_eq!(job.error_message().as_deref(), Some("attempt 2 failed"));
+            assert_eq!(job.error_class().as_deref(), Some("String"));
+            Some(())
+        }
+        _ => None,
+    })
+    .await;
+    assert_eq!(it.log.entries(), ["attempt 1", "attempt 2", "attempt 3"]);
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_out_of_retries_is_dead() {
+    let mut it = Fixture::new().await;
+    it.verk.enqueue(Hopeless::new()).await.unwrap();
+    it.verk.start().unwrap();
+    for expected in [None, None, Some(AfterFailure::Dead)] {
+        let then = it.wait_for(|event| match event {
+            Event::JobFailed { then, .. } => Some(then),
+            _ => None,
+        });
+        let then = then.await;
+        assert_eq!(then == AfterFailure::Dead, expected.is_some(), "{then:?}");
+    }
+    it.verk.shutdown().await;
+    let dead = it.set(JobSet::Dead).await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].class(), dead[0].failures()), ("Hopeless", 3));
+    assert_eq!(it.set(JobSet::Retry).await.len(), 0);
+}
+
+#[tokio::test]
+async fn without_dead_the_job_is_dropped() {
+    let mut it = Fixture::new().await;
+    for options in [r#""retry":false"#, r#""retry":0,"dead":false"#] {
+        let payload =
+            format!(r#"{{"class":"Hopeless","args":[],"jid":"abc","queue":"default",{options}}}"#);
+        it.verk
+            .storage()
+            .enqueue(&queue_name("default"), &[Bytes::from(payload)])
+            .await
+            .unwrap();
+    }
+    it.verk.start().unwrap();
+    for _ in 0..2 {
+        let then = it.wait_for(|event| match event {
+            Event::JobFailed { then, .. } => Some(then),
+            _ => None,
+        });
+        assert_eq!(then.await, AfterFailure::Discarded);
+    }
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_retry_waits_for_verks_backoff() {
+    let mut it = Fixture::new().await;
+    // The class has a `retry_at`; one that nobody registered has the default.
+    let job = Job::new(
+        "NoSuchWorker",
+        QueueName::new("default").unwrap(),
+        "[]".into(),
+    )
+    .unwrap();
+    it.verk.enqueue(job).await.unwrap();
+    it.verk.start().unwrap();
+    let (at, failure) = it
+        .wait_for(|event| match event {
+            Event::JobFailed {
+                failure,
+                then: AfterFailure::Retry { at },
+                ..
+            } => Some((at, failure)),
+            _ => None,
+        })
+        .await;
+    assert_eq!(failure.error_class, "UnknownClass");
+    let delay = unix_seconds(at) - unix_seconds(verk::Clock::now(&it.clock));
+    // 1^4 + 15 + U(1..30) * 2
+    assert!((18.0..=76.0).contains(&delay), "{delay}");
+    it.verk.shutdown().await;
+    assert_eq!(it.set(JobSet::Retry).await.len(), 1);
+}
+
+#[tokio::test]
+async fn wrong_args_are_a_failure_that_says_which() {
+    let mut it = Fixture::new().await;
+    let wrong = [
+        (
+            "[7]",
+            "Note: argument 1 (`text`) does not decode: invalid type: integer `7`, expected a string",
+        ),
+        ("[]", "Note: argument 1 (`text`) is missing: the job has 0"),
+        (
+            r#"["a","b"]"#,
+            "Note: the job has 2 arguments, the worker takes 1",
+        ),
+    ];
+    it.verk.start().unwrap();
+    for (args, message) in wrong {
+        let job = Job::new("Note", queue_name("default"), args.to_owned()).unwrap();
+        it.verk.enqueue(job).await.unwrap();
+        let failure = it.wait_for(|event| match event {
+            Event::JobFailed { failure, .. } => Some(failure),
+            _ => None,
+        });
+        let failure = failure.await;
+        assert_eq!(failure.error_class, "ArgsError");
+        assert!(
+            failure.error_message.starts_with(message),
+            "{}",
+            failure.error_message
+        );
+    }
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_a_failure_and_gives_its_permit_back() {
+    let mut it = Fixture::with(|builder| builder.queue("default", 1)).await;
+    it.verk.enqueue(Panicking::new("oh no")).await.unwrap();
+    it.verk.enqueue(Note::new("after")).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_finished(1).await;
+    assert_eq!(it.log.entries(), ["after"]);
+    it.verk.shutdown().await;
+    let dead = it.set(JobSet::Dead).await;
+    assert_eq!(dead[0].error_class().as_deref(), Some("Panic"));
+    assert_eq!(dead[0].error_message().as_deref(), Some("oh no"));
+}
+
+#[tokio::test]
+async fn a_job_that_runs_too_long_is_stopped() {
+    let mut it = Fixture::new().await;
+    it.verk.enqueue(Endless::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for(|event| matches!(event, Event::JobStarted { .. }).then_some(()))
+        .await;
+    it.advance(Duration::from_secs(5));
+    let failure = it.wait_for(|event| match event {
+        Event::JobFailed { failure, .. } => Some(failure),
+        _ => None,
+    });
+    let failure = failure.await;
+    assert_eq!(failure.error_class, "Timeout");
+    assert_eq!(failure.error_message, "ran longer than its timeout of 5s");
+    assert_eq!(it.log.entries(), ["dropped"]);
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_no_job_is_buried_as_it_is() {
+    let mut it = Fixture::new().await;
+    let payloads =
+        [&b"{not json"[..], b"[]", b"\xff\xfe", br#"{"args":[]}"#].map(Bytes::from_static);
+    it.verk
+        .storage()
+        .enqueue(&queue_name("default"), &payloads)
+        .await
+        .unwrap();
+    it.verk.enqueue(Note::new("after")).await.unwrap();
+    it.verk.start().unwrap();
+    for _ in &payloads {
+        it.wait_for(|event| matches!(event, Event::JobMalformed { .. }).then_some(()))
+            .await;
+    }
+    it.verk.shutdown().await;
+    let dead = it
+        .verk
+        .storage()
+        .set_page(JobSet::Dead, crate::support::ALL)
+        .await
+        .unwrap();
+    let mut dead: Vec<Bytes> = dead.into_iter().map(|member| member.job).collect();
+    dead.sort();
+    let mut payloads = payloads.to_vec();
+    payloads.sort();
+    assert_eq!(dead, payloads);
+}
+
+#[tokio::test]
+async fn a_scheduled_job_runs_at_its_time_and_not_before() {
+    let mut it = Fixture::new().await;
+    it.verk.start().unwrap();
+    it.verk
+        .enqueue(Note::new("later").schedule_in(Duration::from_secs(90)))
+        .await
+        .unwrap();
+    it.verk
+        .enqueue(Note::new("sooner").schedule_in(Duration::from_millis(1_500)))
+        .await
+        .unwrap();
+    let scheduled = it.set(JobSet::Schedule).await;
+    assert_eq!(
+        scheduled.iter().map(Job::enqueued_at).collect::<Vec<_>>(),
+        [None, None]
+    );
+
+    it.clock.wait_for_sleepers(1).await;
+    it.advance(Duration::from_millis(1_499));
+    assert_eq!(it.set(JobSet::Schedule).await.len(), 2);
+    it.advance(Duration::from_millis(1));
+    it.wait_for_finished(1).await;
+    assert_eq!(it.log.entries(), ["sooner"]);
+    // The rest of the wait, at most `poll_interval` at a time.
+    it.advance(Duration::from_secs(90));
+    it.wait_for_finished(1).await;
+    assert_eq!(it.log.entries(), ["sooner", "later"]);
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_time_in_the_past_is_now() {
+    let it = Fixture::new().await;
+    let past = verk::from_unix_seconds(1.0);
+    it.verk
+        .enqueue(Note::new("now").schedule_at(past))
+        .await
+        .unwrap();
+    assert_eq!(it.queued("default").await.len(), 1);
+    assert_eq!(it.set(JobSet::Schedule).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_due_member_without_a_queue_is_buried_and_polled_once() {
+    let mut it = Fixture::new().await;
+    let at = verk::from_unix_seconds(1.0);
+    let due = [
+        br#"{"class":"Note","args":["x"],"jid":"1"}"#.as_slice(),
+        b"not json",
+    ];
+    let due = due.map(|job| verk::storage::Due {
+        at,
+        job: Bytes::from_static(job),
+    });
+    it.verk.storage().schedule(&due).await.unwrap();
+    it.verk.start().unwrap();
+    it.verk.enqueue(Note::new("alive")).await.unwrap();
+    it.wait_for_finished(1).await;
+    // Due now, so it is moved after the two.
+    it.verk
+        .enqueue(Note::new("due").schedule_in(Duration::from_secs(1)))
+        .await
+        .unwrap();
+    it.advance(Duration::from_secs(10));
+    it.wait_for_finished(1).await;
+    it.verk.shutdown().await;
+    assert_eq!(it.verk.storage().set_len(JobSet::Dead).await.unwrap(), 2);
+    assert_eq!(
+        it.verk.storage().set_len(JobSet::Schedule).await.unwrap(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_worker_may_answer_that_its_job_should_not_be_retried_or_not_yet() {
+    let mut it = Fixture::new().await;
+    it.verk.start().unwrap();
+
+    it.verk.enqueue(Answering::new("snooze")).await.unwrap();
+    it.wait_for(|event| matches!(event, Event::JobSnoozed { .. }).then_some(()))
+        .await;
+    let snoozed = it.set(JobSet::Schedule).await;
+    assert_eq!(
+        (snoozed.len(), snoozed[0].failures()),
+        (1, 0),
+        "no attempt is counted"
+    );
+
+    it.verk.enqueue(Answering::new("discard")).await.unwrap();
+    it.wait_for(|event| matches!(event, Event::JobDiscarded { .. }).then_some(()))
+        .await;
+
+    it.verk.enqueue(Answering::new("kill")).await.unwrap();
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event::JobFailed {
+                then: AfterFailure::Dead,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
+    let dead = it.set(JobSet::Dead).await;
+    assert_eq!(
+        (dead.len(), dead[0].error_message().as_deref()),
+        (1, Some("hopeless"))
+    );
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_job_enqueues_with_the_client_of_its_own_verk() {
+    let mut it = Fixture::new().await;
+    it.verk.enqueue(Parent::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_finished(2).await;
+    assert_eq!(it.log.entries(), ["from the parent"]);
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn call_site_beats_macro() {
+    let it = Fixture::new().await;
+    let job = Hopeless::new()
+        .queue("low")
+        .max_retry_count(9)
+        .tags(["a", "b"]);
+    it.verk.enqueue(job).await.unwrap();
+    let queued = it.queued("low").await;
+    let job = Job::decode(queued[0].clone()).unwrap();
+    assert_eq!(job.queue(), Some(&queue_name("low")));
+    assert_eq!(job.retry_limit(), verk::RetryLimit::Times(9));
+    assert_eq!(job.tags(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_bulk_is_stored_in_order() {
+    let it = Fixture::new().await;
+    let jobs = (0..2_500).map(|n| Note::new(n.to_string()));
+    let jids = it.verk.client().enqueue_all(jobs).await.unwrap();
+    let queued = it.queued("default").await;
+    let queued: Vec<_> = queued
+        .into_iter()
+        .map(|job| Job::decode(job).unwrap().jid().clone())
+        .collect();
+    assert_eq!(queued, jids);
+    assert_eq!(jids.len(), 2_500);
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_an_error_and_stores_nothing() {
+    let it = Fixture::with(|builder| builder.max_payload_bytes(500)).await;
+    let too_large = it
+        .verk
+        .enqueue(Note::new("x".repeat(500)))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(too_large, verk::EnqueueError::TooLarge { limit: 500, .. }),
+        "{too_large}"
+    );
+    assert!(!too_large.may_be_stored());
+    let invalid = it.verk.enqueue(Note::new("x").queue("")).await.unwrap_err();
+    assert_eq!(
+        invalid.to_string(),
+        r#"queue name "" is not valid: it must have 1 to 256 bytes and no control characters"#
+    );
+
+    it.storage.faults().set_full(true);
+    let full = it.verk.enqueue(Note::new("x")).await.unwrap_err();
+    assert!(!full.may_be_stored() && full.jid().is_some(), "{full}");
+    it.storage.faults().set_full(false);
+
+    let jobs = (0..150).map(|n| {
+        if n < 120 {
+            Note::new("x")
+        } else {
+            Note::new("x".repeat(500))
+        }
+    });
+    let stopped = it.verk.client().enqueue_all(jobs).await.unwrap_err();
+    assert_eq!(stopped.stored.len(), 120);
+    assert_eq!(it.queued("default").await.len(), 120);
+}
+
+#[tokio::test]
+async fn a_queue_can_be_added_to_a_running_node() {
+    let mut it = Fixture::new().await;
+    it.verk.start().unwrap();
+    it.verk
+        .enqueue(Note::new("low").queue("low"))
+        .await
+        .unwrap();
+    it.verk.add_queue("low", 1).unwrap();
+    it.wait_for_finished(1).await;
+    assert!(it.verk.add_queue("low", 0).is_err());
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}

@@ -1,0 +1,111 @@
+//! Stopping, pools and permits.
+
+use std::time::Duration;
+
+use verk::{Job, State};
+
+use crate::support::{Fixture, Gate, Gauge, Log};
+
+#[verk::worker]
+async fn gated(number: u32, State(gate): State<Gate>, State(log): State<Log>) {
+    gate.pass().await;
+    log.push(number.to_string());
+}
+
+#[verk::worker(queue = "other")]
+async fn elsewhere(State(log): State<Log>) {
+    log.push("elsewhere");
+}
+
+#[verk::worker]
+async fn measured(State(gauge): State<Gauge>, State(gate): State<Gate>) {
+    gauge.enter();
+    gate.pass().await;
+    gauge.leave();
+}
+
+async fn fixture(concurrency: usize) -> Fixture {
+    Fixture::with(|builder| builder.queue("default", concurrency).queue("other", 1)).await
+}
+
+#[tokio::test]
+async fn running_jobs_may_finish_at_shutdown() {
+    let mut it = fixture(5).await;
+    it.verk.enqueue(Gated::new(1)).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_started(1).await;
+    let verk = it.verk.clone();
+    let shutdown = tokio::spawn(async move { verk.shutdown().await });
+    it.gate.open();
+    shutdown.await.unwrap();
+    assert_eq!(it.log.entries(), ["1"]);
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn what_does_not_finish_goes_back_to_the_front_in_order_and_uncounted() {
+    let mut it = fixture(3).await;
+    for number in 1..=5 {
+        it.verk.enqueue(Gated::new(number)).await.unwrap();
+    }
+    let before = it.queued("default").await;
+    it.verk.start().unwrap();
+    it.wait_for_started(3).await;
+    assert_eq!(it.queued("default").await.len(), 2);
+
+    let verk = it.verk.clone();
+    let shutdown = tokio::spawn(async move { verk.shutdown().await });
+    it.clock.wait_for_sleepers(1).await;
+    // The deadline, and then whatever waits for a last time-out.
+    while !shutdown.is_finished() {
+        it.advance(Duration::from_secs(25));
+        tokio::task::yield_now().await;
+    }
+    shutdown.await.unwrap();
+    assert_eq!(
+        it.queued("default").await,
+        before,
+        "the same bytes in the same order"
+    );
+    assert_eq!(Job::decode(before[0].clone()).unwrap().failures(), 0);
+    assert_eq!(it.log.entries(), [""; 0]);
+    it.assert_signed_off().await;
+}
+
+#[tokio::test]
+async fn shutdown_works_before_start_and_twice() {
+    let it = fixture(1).await;
+    it.verk.shutdown().await;
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn no_more_jobs_run_at_once_than_the_queue_allows() {
+    let mut it = fixture(3).await;
+    for _ in 0..10 {
+        it.verk.enqueue(Measured::new()).await.unwrap();
+    }
+    it.verk.start().unwrap();
+    it.wait_for_started(3).await;
+    it.gate.open();
+    it.wait_for_finished(10).await;
+    assert_eq!(it.gauge.most(), 3);
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_queue_whose_permits_are_taken_holds_up_no_other() {
+    let mut it = fixture(1).await;
+    it.verk.enqueue(Gated::new(1)).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_started(1).await;
+    it.verk.enqueue(Gated::new(2)).await.unwrap();
+    it.verk.enqueue(Elsewhere::new()).await.unwrap();
+    it.wait_for_finished(1).await;
+    assert_eq!(it.log.entries(), ["elsewhere"]);
+    it.gate.open();
+    it.wait_for_finished(2).await;
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}

@@ -1,0 +1,249 @@
+//! What the tests share: a Verk on a storage of its own, and its events.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use verk::{
+    Event, Events, Job, QueueName, Verk, VerkBuilder,
+    storage::{JobSet, Page},
+};
+use verk_testing::{MemoryStorage, VirtualClock, within};
+
+/// How long something may take that has to happen soon.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) const ALL: Page = Page {
+    offset: 0,
+    limit: 1_000_000,
+};
+
+/// What the workers of one test tell it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn push(&self, entry: impl Into<String>) {
+        self.0.lock().unwrap().push(entry.into());
+    }
+
+    pub(crate) fn entries(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Lets workers end when a test says so.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        self.0.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    pub(crate) async fn pass(&self) {
+        self.0.acquire().await.unwrap().forget();
+    }
+}
+
+/// How many run at once, and the most that did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gauge(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Gauge {
+    pub(crate) fn enter(&self) {
+        self.0.1.fetch_max(
+            self.0.0.fetch_add(1, Ordering::SeqCst) + 1,
+            Ordering::SeqCst,
+        );
+    }
+
+    pub(crate) fn leave(&self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn most(&self) -> usize {
+        self.0.1.load(Ordering::SeqCst)
+    }
+}
+
+/// Everything that the workers of this program ask for.
+#[derive(Clone, Debug)]
+pub(crate) struct States {
+    pub(crate) log: Log,
+    pub(crate) gate: Gate,
+    pub(crate) gauge: Gauge,
+}
+
+impl States {
+    pub(crate) fn new() -> Self {
+        Self {
+            log: Log::default(),
+            gate: Gate(Arc::new(Semaphore::new(0))),
+            gauge: Gauge::default(),
+        }
+    }
+
+    pub(crate) fn give(&self, builder: VerkBuilder) -> VerkBuilder {
+        builder
+            .state(self.log.clone())
+            .state(self.gate.clone())
+            .state(self.gauge.clone())
+    }
+}
+
+/// A Verk in memory that is not started yet.
+pub(crate) struct Fixture {
+    pub(crate) verk: Verk,
+    pub(crate) events: Events,
+    pub(crate) storage: MemoryStorage,
+    pub(crate) clock: VirtualClock,
+    pub(crate) log: Log,
+    pub(crate) gate: Gate,
+    pub(crate) gauge: Gauge,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        Self::with(|builder| builder.queue("default", 5)).await
+    }
+
+    /// In virtual time, which stands still until a test moves it, with a heartbeat that it does not outrun.
+    pub(crate) async fn with(configure: impl FnOnce(VerkBuilder) -> VerkBuilder) -> Self {
+        let clock = VirtualClock::new();
+        let storage = MemoryStorage::new(Arc::new(clock.clone()));
+        let builder = Verk::builder()
+            .clock(Arc::new(clock.clone()))
+            .heartbeat(Duration::from_secs(365 * 24 * 60 * 60));
+        Self::build(configure(builder), storage, clock).await
+    }
+
+    /// In real time.
+    pub(crate) async fn in_real_time(configure: impl FnOnce(VerkBuilder) -> VerkBuilder) -> Self {
+        Self::on(MemoryStorage::default(), configure).await
+    }
+
+    /// In real time, on a storage that has something in it.
+    pub(crate) async fn on(
+        storage: MemoryStorage,
+        configure: impl FnOnce(VerkBuilder) -> VerkBuilder,
+    ) -> Self {
+        Self::build(configure(Verk::builder()), storage, VirtualClock::new()).await
+    }
+
+    async fn build(builder: VerkBuilder, storage: MemoryStorage, clock: VirtualClock) -> Self {
+        let states = States::new();
+        let verk = states
+            .give(builder.storage(storage.clone()))
+            .build()
+            .await
+            .unwrap();
+        let States { log, gate, gauge } = states;
+        Self {
+            events: verk.events(),
+            verk,
+            storage,
+            clock,
+            log,
+            gate,
+            gauge,
+        }
+    }
+
+    /// Waits until `count` runs have begun.
+    pub(crate) async fn wait_for_started(&mut self, count: usize) {
+        for _ in 0..count {
+            self.wait_for(|event| matches!(event, Event::JobStarted { .. }).then_some(()))
+                .await;
+        }
+    }
+
+    /// Waits for an event that `wanted` finds something in.
+    pub(crate) async fn wait_for<T>(&mut self, wanted: impl Fn(Event) -> Option<T>) -> T {
+        wait_for(&mut self.events, wanted).await
+    }
+
+    /// Waits until `count` runs have ended well.
+    pub(crate) async fn wait_for_finished(&mut self, count: usize) {
+        for _ in 0..count {
+            self.wait_for(|event| matches!(event, Event::JobFinished { .. }).then_some(()))
+                .await;
+        }
+    }
+
+    /// Lets virtual time pass.
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.clock.advance(duration);
+    }
+
+    pub(crate) async fn set(&self, set: JobSet) -> Vec<Job> {
+        let members = self.verk.storage().set_page(set, ALL).await.unwrap();
+        members
+            .into_iter()
+            .map(|member| Job::decode(member.job).unwrap())
+            .collect()
+    }
+
+    pub(crate) async fn queued(&self, queue: &str) -> Vec<Bytes> {
+        self.verk
+            .storage()
+            .queue_page(&queue_name(queue), ALL)
+            .await
+            .unwrap()
+    }
+
+    /// Nothing is left of any job.
+    pub(crate) async fn assert_empty(&self) {
+        for set in [JobSet::Schedule, JobSet::Retry, JobSet::Dead] {
+            assert_eq!(
+                self.verk.storage().set_len(set).await.unwrap(),
+                0,
+                "{set:?}"
+            );
+        }
+        for queue in self.verk.storage().queues().await.unwrap() {
+            assert_eq!(
+                self.verk.storage().queue_len(&queue).await.unwrap(),
+                0,
+                "{queue}"
+            );
+        }
+        self.assert_signed_off().await;
+    }
+
+    /// The node deregistered, which it cannot while a job is in progress.
+    pub(crate) async fn assert_signed_off(&self) {
+        assert_eq!(self.verk.storage().nodes().await.unwrap(), []);
+    }
+}
+
+pub(crate) async fn wait_for<T>(events: &mut Events, wanted: impl Fn(Event) -> Option<T>) -> T {
+    within(PATIENCE, async {
+        loop {
+            let event = events
+                .recv()
+                .await
+                .expect("the Verk lives")
+                .expect("no event is missed");
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+    })
+    .await
+}
+
+pub(crate) fn queue_name(name: &str) -> QueueName {
+    QueueName::new(name).unwrap()
+}
+
+/// At once: virtual time stands still.
+pub(crate) fn at_once(failed_at: SystemTime, _retry_count: u32) -> SystemTime {
+    failed_at
+}

@@ -1,0 +1,6 @@
+#[verk::worker]
+async fn import(path: std::borrow::Cow<'_, str>) {
+    drop(path);
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[verk::worker]
+async fn import(#[cfg(unix)] path: String) {
+    drop(path);
+}
+
+fn main() {}

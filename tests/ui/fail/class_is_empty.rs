@@ -1,0 +1,6 @@
+#[verk::worker(class = "")]
+async fn import(path: String) {
+    drop(path);
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[verk::worker]
+async fn import(#[arg] ctx: verk::JobContext) {
+    drop(ctx);
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[verk::worker(crate = 5)]
+async fn import(path: String) {
+    drop(path);
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use verk::JobContext;
+
+#[verk::worker]
+async fn import(ctx: &JobContext) {
+    let _ = ctx;
+}
+
+fn main() {
+    let _ = Import::new();
+}

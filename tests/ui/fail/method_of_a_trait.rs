@@ -1,0 +1,6 @@
+trait Importer {
+    #[verk::worker]
+    async fn import(path: String);
+}
+
+fn main() {}

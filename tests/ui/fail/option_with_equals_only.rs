@@ -1,0 +1,6 @@
+#[verk::worker(dead = , queue = "low")]
+async fn import(path: String) {
+    drop(path);
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[verk::worker("low")]
+async fn import(path: String) {
+    drop(path);
+}
+
+fn main() {}

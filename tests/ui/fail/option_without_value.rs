@@ -1,0 +1,6 @@
+#[verk::worker(dead)]
+async fn import(path: String) {
+    drop(path);
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+#[verk::worker]
+async fn import() -> ! {
+    panic!()
+}
+
+fn main() {
+    let _ = Import::new();
+}

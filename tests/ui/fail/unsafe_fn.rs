@@ -1,0 +1,8 @@
+#[verk::worker]
+async unsafe fn import(path: String) {
+    drop(path);
+}
+
+fn main() {
+    let _ = Import::enqueue("a");
+}

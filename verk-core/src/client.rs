@@ -1,0 +1,412 @@
+//! The only way in: [`Client`] puts jobs into storage.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    clock::{Clock, SystemClock},
+    error::{EnqueueAllError, EnqueueError},
+    job::Job,
+    names::{Jid, QueueName},
+    schedule_manager::ScheduleWake,
+    storage::{Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
+    worker::Worker,
+};
+
+/// The payload size above which an enqueue logs a warning: 100 KiB.
+const LARGE_PAYLOAD_BYTES: usize = 100 * 1024;
+
+/// Enqueues jobs. Cheap to clone.
+///
+/// [`Verk::client`](crate::Verk::client) returns the one of a Verk; a program that only enqueues can build a Verk
+/// without queues, or make a client over a storage directly.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    storage: Arc<dyn Storage>,
+    clock: Arc<dyn Clock>,
+    max_payload_bytes: usize,
+    wake: ScheduleWake,
+}
+
+impl Client {
+    /// A client over `storage`, with the default limits and the system's clock.
+    #[must_use]
+    pub fn new(storage: Arc<dyn Storage>) -> Self {
+        let config = crate::Config::default();
+        Self::with(
+            storage,
+            Arc::new(SystemClock),
+            config.max_payload_bytes,
+            ScheduleWake::default(),
+        )
+    }
+
+    pub(crate) fn with(
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        max_payload_bytes: usize,
+        wake: ScheduleWake,
+    ) -> Self {
+        let inner = Inner {
+            storage,
+            clock,
+            max_payload_bytes,
+            wake,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Stores one job: at the back of its queue or, when it has a time in the future, in the `schedule` set.
+    ///
+    /// Once this returns `Ok`, the job is as safe as the storage is.
+    ///
+    /// # Errors
+    ///
+    /// [`EnqueueError::may_be_stored`] tells whether the job may be there all the same (a reply was lost);
+    /// otherwise nothing was stored. Nothing is sent twice.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future leaves the job stored, or not.
+    pub async fn enqueue(&self, job: impl IntoJob) -> Result<Jid, EnqueueError> {
+        let ready = self.prepare(job.into_job())?;
+        let jid = ready.jid.clone();
+        let place = ready.place.clone();
+        self.store(&place, vec![ready]).await?;
+        Ok(jid)
+    }
+
+    /// Stores many jobs in few round trips: chunks of neighbours that go to the same place, each stored whole or not at all.
+    ///
+    /// The jobs are taken from the iterator as the chunks fill; only one chunk is held at a time. Returns the ids in order.
+    ///
+    /// # Errors
+    ///
+    /// Stops at the first failure: the error tells which jobs are stored, and holds the cause.
+    pub async fn enqueue_all<J: IntoJob>(
+        &self,
+        jobs: impl IntoIterator<Item = J>,
+    ) -> Result<Vec<Jid>, EnqueueAllError> {
+        let mut stored = Vec::new();
+        let mut chunk: Vec<Ready> = Vec::new();
+        let mut chunk_bytes = 0;
+        for job in jobs {
+            let ready = match self.prepare(job.into_job()) {
+                Ok(ready) => ready,
+                Err(source) => {
+                    self.store_chunk(&mut chunk, &mut stored).await?;
+                    return Err(EnqueueAllError { stored, source });
+                }
+            };
+            let full = chunk.len() >= MAX_BATCH_JOBS
+                || chunk_bytes + ready.payload.len() > MAX_BATCH_BYTES;
+            if full
+                || chunk
+                    .first()
+                    .is_some_and(|first| !first.place.joins(&ready.place))
+            {
+                self.store_chunk(&mut chunk, &mut stored).await?;
+                chunk_bytes = 0;
+            }
+            chunk_bytes += ready.payload.len();
+            chunk.push(ready);
+        }
+        self.store_chunk(&mut chunk, &mut stored).await?;
+        Ok(stored)
+    }
+
+    /// The clock of this client.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    async fn store_chunk(
+        &self,
+        chunk: &mut Vec<Ready>,
+        stored: &mut Vec<Jid>,
+    ) -> Result<(), EnqueueAllError> {
+        let chunk = std::mem::take(chunk);
+        let Some(first) = chunk.first() else {
+            return Ok(());
+        };
+        let place = first.place.clone();
+        let jids: Vec<Jid> = chunk.iter().map(|ready| ready.jid.clone()).collect();
+        match self.store(&place, chunk).await {
+            Ok(()) => {
+                stored.extend(jids);
+                Ok(())
+            }
+            Err(source) => Err(EnqueueAllError {
+                stored: std::mem::take(stored),
+                source,
+            }),
+        }
+    }
+
+    /// Stores jobs that go to the same place.
+    async fn store(&self, place: &Place, jobs: Vec<Ready>) -> Result<(), EnqueueError> {
+        let jid = jobs[0].jid.clone();
+        let result = match place {
+            Place::Queue(queue) => {
+                let payloads: Vec<Bytes> = jobs.into_iter().map(|ready| ready.payload).collect();
+                self.inner.storage.enqueue(queue, &payloads).await
+            }
+            Place::Schedule(_) => {
+                let mut earliest = None;
+                let jobs: Vec<Due> = jobs
+                    .into_iter()
+                    .filter_map(|ready| match ready.place {
+                        Place::Schedule(at) => Some(Due {
+                            at,
+                            job: ready.payload,
+                        }),
+                        Place::Queue(_) => None,
+                    })
+                    .inspect(|due| {
+                        earliest = Some(earliest.map_or(due.at, |at: SystemTime| at.min(due.at)))
+                    })
+                    .collect();
+                let result = self.inner.storage.schedule(&jobs).await;
+                if let Some(at) = earliest {
+                    self.inner.wake.due_at(at);
+                }
+                result.map(|merged| {
+                    if merged > 0 {
+                        tracing::warn!(
+                            merged,
+                            "scheduled jobs that equal others in the set: merged with them"
+                        );
+                    }
+                })
+            }
+        };
+        result.map_err(|source| EnqueueError::Storage { jid, source })
+    }
+
+    fn prepare(&self, new: NewJob) -> Result<Ready, EnqueueError> {
+        let mut job = new.job?;
+        let now = self.inner.clock.now();
+        let at = match new.when {
+            When::Now => now,
+            When::At(at) => at,
+            When::In(delay) => now + delay,
+        };
+        let queue = job.queue().cloned().ok_or_else(|| EnqueueError::NoQueue {
+            jid: job.jid().clone(),
+        })?;
+        job.set_created_at(now);
+        let place = if at > now {
+            job.set_enqueued_at(None);
+            Place::Schedule(at)
+        } else {
+            job.set_enqueued_at(Some(now));
+            Place::Queue(queue)
+        };
+        let payload = job.encode();
+        let (size, limit) = (payload.len(), self.inner.max_payload_bytes);
+        if size > limit {
+            return Err(EnqueueError::TooLarge {
+                jid: job.jid().clone(),
+                size,
+                limit,
+            });
+        }
+        if size > LARGE_PAYLOAD_BYTES {
+            tracing::warn!(class = job.class(), jid = %job.jid(), size, "large payload: pass a reference instead of the data");
+        }
+        Ok(Ready {
+            jid: job.jid().clone(),
+            payload,
+            place,
+        })
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("storage", &self.inner.storage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A job that is encoded and knows where it goes.
+struct Ready {
+    jid: Jid,
+    payload: Bytes,
+    place: Place,
+}
+
+#[derive(Clone)]
+enum Place {
+    Queue(QueueName),
+    Schedule(SystemTime),
+}
+
+impl Place {
+    /// Whether both can be stored by one call.
+    fn joins(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Queue(a), Self::Queue(b)) => a == b,
+            (Self::Schedule(_), Self::Schedule(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A job on its way to a client, with the options of the call site.
+///
+/// Made from a job struct by the methods of [`EnqueueExt`]. What is wrong with it (arguments without a JSON form, an
+/// invalid queue name) is the error of the enqueue.
+#[derive(Debug)]
+#[must_use = "a job is stored by `.enqueue()` or by a client"]
+pub struct NewJob {
+    job: Result<Job, EnqueueError>,
+    when: When,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum When {
+    Now,
+    At(SystemTime),
+    In(Duration),
+}
+
+impl NewJob {
+    fn of<W: Worker>(worker: &W) -> Self {
+        Self {
+            job: new_job(worker),
+            when: When::Now,
+        }
+    }
+
+    /// Changes the job, if it is still well.
+    fn edit(mut self, edit: impl FnOnce(&mut Job) -> Result<(), EnqueueError>) -> Self {
+        if let Ok(job) = &mut self.job
+            && let Err(error) = edit(job)
+        {
+            self.job = Err(error);
+        }
+        self
+    }
+}
+
+fn new_job<W: Worker>(worker: &W) -> Result<Job, EnqueueError> {
+    let options = W::OPTIONS;
+    let args = worker.encode_args().map_err(|source| EnqueueError::Args {
+        class: W::CLASS,
+        source,
+    })?;
+    let mut job = Job::new(W::CLASS, QueueName::new(options.queue)?, args)?;
+    if let Some(count) = options.max_retry_count {
+        job.set_max_retry_count(count);
+    }
+    if !options.dead {
+        job.set_dead(false);
+    }
+    if !options.tags.is_empty() {
+        let tags: Vec<String> = options.tags.iter().map(|&tag| tag.to_owned()).collect();
+        job.set_tags(&tags);
+    }
+    Ok(job)
+}
+
+/// What can be enqueued: a job struct, one with options of the call site, or an untyped [`Job`] for a class that lives in another program.
+pub trait IntoJob: Sized {
+    /// Adds nothing: a job on its way.
+    fn into_job(self) -> NewJob;
+}
+
+impl<W: Worker> IntoJob for W {
+    fn into_job(self) -> NewJob {
+        NewJob::of(&self)
+    }
+}
+
+impl IntoJob for NewJob {
+    fn into_job(self) -> NewJob {
+        self
+    }
+}
+
+impl IntoJob for Job {
+    fn into_job(self) -> NewJob {
+        NewJob {
+            job: Ok(self),
+            when: When::Now,
+        }
+    }
+}
+
+/// Options of the call site, and the enqueue by the client at hand.
+///
+/// Not for an untyped [`Job`]: it has setters of its own, and goes to [`Client::enqueue`].
+pub trait EnqueueExt: IntoJob {
+    /// Puts the job into this queue instead of its worker's.
+    fn queue(self, queue: &str) -> NewJob {
+        let queue = QueueName::new(queue);
+        self.into_job().edit(|job| {
+            job.set_queue(queue?);
+            Ok(())
+        })
+    }
+
+    /// Runs the job at this time; now if it has passed.
+    fn schedule_at(self, at: SystemTime) -> NewJob {
+        NewJob {
+            when: When::At(at),
+            ..self.into_job()
+        }
+    }
+
+    /// Runs the job after this time.
+    fn schedule_in(self, delay: Duration) -> NewJob {
+        NewJob {
+            when: When::In(delay),
+            ..self.into_job()
+        }
+    }
+
+    /// Sets how often the job is tried again after a failure. With 0 it goes to the `dead` set at once.
+    fn max_retry_count(self, count: u32) -> NewJob {
+        self.into_job().edit(|job| {
+            job.set_max_retry_count(count);
+            Ok(())
+        })
+    }
+
+    /// Sets the labels that dashboards show.
+    fn tags<T: Into<String>>(self, tags: impl IntoIterator<Item = T>) -> NewJob {
+        let tags: Vec<String> = tags.into_iter().map(Into::into).collect();
+        self.into_job().edit(|job| {
+            job.set_tags(&tags);
+            Ok(())
+        })
+    }
+
+    /// Enqueues with [the client at hand](Client::current).
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::enqueue`]; [`EnqueueError::NoClient`] when there is none.
+    fn enqueue(self) -> impl Future<Output = Result<Jid, EnqueueError>> + Send {
+        let new = self.into_job();
+        async move { Client::current()?.enqueue(new).await }
+    }
+}
+
+impl<W: Worker> EnqueueExt for W {}
+
+impl EnqueueExt for NewJob {}

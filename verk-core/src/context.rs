@@ -1,0 +1,259 @@
+//! What a running job can ask for: [`JobContext`], [`State`], and extractors of one's own with [`FromJob`].
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    fmt,
+    future::Future,
+    ops::Deref,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    client::Client,
+    error::BoxError,
+    job::Job,
+    names::{Jid, QueueName},
+};
+
+/// The running job, as its worker sees it.
+#[derive(Clone)]
+pub struct JobContext {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    job: Arc<Job>,
+    queue: QueueName,
+    client: Client,
+    state: Arc<StateMap>,
+    cancelled: CancellationToken,
+    ownership: Ownership,
+}
+
+impl JobContext {
+    pub(crate) fn new(
+        job: Arc<Job>,
+        queue: QueueName,
+        client: Client,
+        state: Arc<StateMap>,
+        cancelled: CancellationToken,
+        ownership: Ownership,
+    ) -> Self {
+        let inner = Inner {
+            job,
+            queue,
+            client,
+            state,
+            cancelled,
+            ownership,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The job itself.
+    #[must_use]
+    pub fn job(&self) -> &Job {
+        &self.inner.job
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub fn jid(&self) -> &Jid {
+        self.job().jid()
+    }
+
+    /// Which run of the job this is, from 1: one more than its failures so far.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.job().failures().saturating_add(1)
+    }
+
+    /// The queue that it was fetched from.
+    #[must_use]
+    pub fn queue(&self) -> &QueueName {
+        &self.inner.queue
+    }
+
+    /// The client of this job's own Verk.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// Is cancelled when the node shuts down and the job's time is up. The job's future is dropped then: this is for
+    /// what the job started elsewhere.
+    #[must_use]
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.inner.cancelled
+    }
+
+    /// Whether, as far as this node knows, the job is still its own. `false` once another node was given the job:
+    /// whatever this run does now, its outcome has no effect.
+    #[must_use]
+    pub fn still_owner(&self) -> bool {
+        !self.inner.ownership.is_lost()
+    }
+
+    /// Waits, by the clock of this Verk: virtual in a test.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the wait.
+    pub async fn sleep(&self, duration: Duration) {
+        let clock = self.client().clock();
+        clock.sleep_job_until(clock.instant() + duration).await;
+    }
+
+    /// What was given to the builder's `state`, if anything of this type was.
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.inner.state.of()
+    }
+}
+
+impl fmt::Debug for JobContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobContext")
+            .field("job", self.job())
+            .field("queue", self.queue())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a running job was found to belong to another node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ownership(CancellationToken);
+
+impl Ownership {
+    pub(crate) fn lose(&self) {
+        self.0.cancel();
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+/// What a parameter of a worker can be taken from, beside its arguments.
+///
+/// ```
+/// use verk_core::{BoxError, FromJob, JobContext};
+///
+/// /// Which run of the job this is.
+/// struct Attempt(u32);
+///
+/// impl FromJob for Attempt {
+///     async fn from_job(ctx: &JobContext) -> Result<Self, BoxError> {
+///         Ok(Self(ctx.attempt()))
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be extracted from a job",
+    label = "not an extractor",
+    note = "implement `verk::FromJob` for it, or mark the parameter `#[arg]` if it is an argument of the job"
+)]
+pub trait FromJob: Sized {
+    /// Makes the value for one run.
+    ///
+    /// # Errors
+    ///
+    /// The run fails with this error, as if the worker had returned it.
+    fn from_job(ctx: &JobContext) -> impl Future<Output = Result<Self, BoxError>> + Send;
+
+    /// What the builder must have been given. `build()` reports what is missing.
+    #[must_use]
+    fn requires() -> Vec<Requirement> {
+        Vec::new()
+    }
+}
+
+impl FromJob for JobContext {
+    async fn from_job(ctx: &JobContext) -> Result<Self, BoxError> {
+        Ok(ctx.clone())
+    }
+}
+
+/// A value that the builder was given with `state(..)`, shared by all jobs.
+#[derive(Clone, Debug)]
+pub struct State<T>(pub T);
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> FromJob for State<T> {
+    async fn from_job(ctx: &JobContext) -> Result<Self, BoxError> {
+        match ctx.inner.state.of::<T>() {
+            Some(state) => Ok(Self(T::clone(&state))),
+            None => Err(format!(
+                "no state of type {}: add `.state(..)` to the builder",
+                std::any::type_name::<T>()
+            )
+            .into()),
+        }
+    }
+
+    fn requires() -> Vec<Requirement> {
+        vec![Requirement::state::<T>()]
+    }
+}
+
+/// Something that a worker needs from the builder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    type_id: TypeId,
+    type_name: &'static str,
+}
+
+impl Requirement {
+    /// The worker needs `.state(value)` with a value of type `T`.
+    #[must_use]
+    pub fn state<T: 'static>() -> Self {
+        Self {
+            type_id: TypeId::of::<T>(),
+            type_name: std::any::type_name::<T>(),
+        }
+    }
+
+    /// The full name of the type.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+}
+
+/// The builder's state, by type.
+#[derive(Default)]
+pub(crate) struct StateMap(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+
+impl StateMap {
+    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.0.insert(TypeId::of::<T>(), Arc::new(value));
+    }
+
+    pub(crate) fn has(&self, requirement: &Requirement) -> bool {
+        self.0.contains_key(&requirement.type_id)
+    }
+
+    fn of<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let any = Arc::clone(self.0.get(&TypeId::of::<T>())?);
+        any.downcast().ok()
+    }
+}
+
+impl fmt::Debug for StateMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StateMap({} values)", self.0.len())
+    }
+}

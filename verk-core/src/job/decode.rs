@@ -1,0 +1,336 @@
+//! Reading a job: one parse that borrows.
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+use bytes::Bytes;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::{error::Category, value::RawValue};
+use thiserror::Error;
+
+use super::{
+    Dialect, InvalidJob, Job, Text,
+    value::{check, string},
+};
+use crate::names::{Jid, QueueName};
+
+/// How deep a payload may be nested. Sidekiq gives up at 100 levels, serde_json at 128.
+pub(super) const MAX_DEPTH: usize = 127;
+
+/// A payload is not a job.
+///
+/// It can't be run, only kept: it goes to the dead set as it is. The message never quotes the payload.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MalformedJob {
+    /// The payload is not text.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// The payload is not JSON.
+    #[error("not JSON: {problem} at line {line} column {column}")]
+    NotJson {
+        /// What kind of mistake it is.
+        problem: &'static str,
+        /// The line, from 1.
+        line: usize,
+        /// The column, in bytes.
+        column: usize,
+    },
+    /// The payload is JSON, but not an object.
+    #[error("not a JSON object")]
+    NotAnObject,
+    /// Arrays and objects are nested deeper than anybody reads.
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// A key that every job has is missing or null.
+    #[error("no key `{key}`")]
+    Missing {
+        /// The key.
+        key: &'static str,
+    },
+    /// A key has a value of the wrong kind.
+    #[error("key `{key}` is not {expected}")]
+    Wrong {
+        /// The key.
+        key: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+impl MalformedJob {
+    fn not_json(error: &serde_json::Error) -> Self {
+        // The error's own text is not shown: for some mistakes it quotes the payload.
+        Self::NotJson {
+            problem: match error.classify() {
+                Category::Eof => "it ends too early",
+                Category::Io | Category::Syntax | Category::Data => "bad syntax",
+            },
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+}
+
+/// One key and its value, as ranges of the payload.
+#[derive(Clone)]
+pub(super) struct Entry {
+    /// The key with its quotes.
+    pub(super) key: Range<usize>,
+    /// Whether the key is written with escapes.
+    pub(super) escaped: bool,
+    pub(super) value: Range<usize>,
+}
+
+impl Job {
+    /// Reads a payload.
+    ///
+    /// ```
+    /// use verk_core::{Job, MalformedJob};
+    ///
+    /// // Elixir's Verk has the args in a string.
+    /// let job = Job::decode(r#"{"class":"Welcome","jid":"227897","args":"[1,2]"}"#.into())?;
+    /// assert_eq!(job.args(), "[1,2]");
+    ///
+    /// let error = Job::decode(r#"{"class":"Welcome"}"#.into()).unwrap_err();
+    /// assert_eq!(error, MalformedJob::Missing { key: "jid" });
+    /// assert_eq!(error.to_string(), "no key `jid`");
+    /// # Ok::<(), MalformedJob>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`MalformedJob`] when the payload is no job: not a JSON object, without a class or a jid, or with
+    /// args that are no array in any dialect.
+    pub fn decode(payload: Bytes) -> Result<Self, MalformedJob> {
+        let json = std::str::from_utf8(&payload).map_err(|_| MalformedJob::NotUtf8)?;
+        if !json.trim_start_matches(WHITESPACE).starts_with('{') {
+            check(json).map_err(|error| MalformedJob::not_json(&error))?;
+            return Err(MalformedJob::NotAnObject);
+        }
+        let fields = parse(json).map_err(|error| MalformedJob::not_json(&error))?;
+        if is_too_deep(json) {
+            return Err(MalformedJob::TooDeep);
+        }
+
+        let jid = Jid::from(&*required(fields.jid, "jid")?);
+        let class = match required(fields.class, "class")? {
+            Cow::Borrowed(class) => Text::Slice(range(json, class)),
+            Cow::Owned(class) => Text::Owned(class.into()),
+        };
+        let queue = fields
+            .queue
+            .and_then(string)
+            .and_then(|name| QueueName::new(&name).ok());
+        let (args, is_string) = args(json, fields.args)?;
+        let dialect = if is_string || fields.seen == VERK_KEYS {
+            Dialect::Verk
+        } else {
+            Dialect::Sidekiq
+        };
+        Ok(Self {
+            entries: fields.entries,
+            patches: Vec::new(),
+            dialect,
+            jid,
+            class,
+            queue,
+            args,
+            original_json: payload,
+        })
+    }
+}
+
+/// What one pass over the payload finds.
+#[derive(Default)]
+struct Fields<'a> {
+    entries: Vec<Entry>,
+    class: Option<&'a str>,
+    jid: Option<&'a str>,
+    queue: Option<&'a str>,
+    args: Option<&'a str>,
+    /// Which of Verk's keys are there, a bit each, and [`RETRY`].
+    seen: u16,
+}
+
+fn parse(json: &str) -> Result<Fields<'_>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let fields = deserializer.deserialize_map(FieldsVisitor { json })?;
+    deserializer.end()?;
+    Ok(fields)
+}
+
+struct FieldsVisitor<'de> {
+    json: &'de str,
+}
+
+impl<'de> Visitor<'de> for FieldsVisitor<'de> {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields {
+            entries: Vec::with_capacity(USUAL_KEYS),
+            ..Fields::default()
+        };
+        while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
+            let (key, value) = (key.get(), value.get());
+            let escaped = key.contains('\\');
+            fields.entries.push(Entry {
+                key: range(self.json, key),
+                escaped,
+                value: range(self.json, value),
+            });
+            // A key that is no Unicode is nobody's: it is kept, and found by no name.
+            let name = string(key);
+            match name.as_deref() {
+                Some("args") => fields.args = Some(value),
+                Some("class") => fields.class = Some(value),
+                Some("jid") => fields.jid = Some(value),
+                Some("queue") => fields.queue = Some(value),
+                _ => {}
+            }
+            fields.seen |= name.as_deref().map_or(0, verk_key);
+        }
+        Ok(fields)
+    }
+}
+
+/// The bit of a key that tells the dialects apart; 0 for others.
+fn verk_key(name: &str) -> u16 {
+    match name {
+        "args" => 1,
+        "class" => 1 << 1,
+        "created_at" => 1 << 2,
+        "enqueued_at" => 1 << 3,
+        "error_backtrace" => 1 << 4,
+        "error_message" => 1 << 5,
+        "failed_at" => 1 << 6,
+        "finished_at" => 1 << 7,
+        "jid" => 1 << 8,
+        "max_retry_count" => 1 << 9,
+        "queue" => 1 << 10,
+        "retried_at" => 1 << 11,
+        "retry_count" => 1 << 12,
+        "retry" => RETRY,
+        _ => 0,
+    }
+}
+
+/// Where `part`, a slice of `whole`, is in it.
+fn range(whole: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - whole.as_ptr().addr();
+    start..start + part.len()
+}
+
+/// A value that must be a string with something in it.
+fn required<'a>(raw: Option<&'a str>, key: &'static str) -> Result<Cow<'a, str>, MalformedJob> {
+    let raw = raw
+        .filter(|raw| *raw != "null")
+        .ok_or(MalformedJob::Missing { key })?;
+    string(raw)
+        .filter(|text| !text.is_empty())
+        .ok_or(MalformedJob::Wrong {
+            key,
+            expected: "a string with at least one character",
+        })
+}
+
+/// The args as the text of an array, and whether they came as a string.
+fn args(json: &str, raw: Option<&str>) -> Result<(Text, bool), MalformedJob> {
+    let wrong = MalformedJob::Wrong {
+        key: "args",
+        expected: "an array",
+    };
+    match raw {
+        // What Sidekiq calls `perform` with when there are none.
+        None | Some("null") => Ok((Text::Owned(NO_ARGS.into()), false)),
+        Some(raw) if raw.starts_with('[') => Ok((Text::Slice(range(json, raw)), false)),
+        Some(raw) if is_empty_object(raw) => Ok((Text::Owned(NO_ARGS.into()), false)),
+        Some(raw) => {
+            let inner = string(raw).ok_or_else(|| wrong.clone())?;
+            let array = match check_args(&inner) {
+                Ok(array) => array,
+                Err(InvalidJob::ArgsTooDeep) => return Err(MalformedJob::TooDeep),
+                Err(_) if is_empty_object(&inner) => NO_ARGS,
+                Err(_) => return Err(wrong),
+            };
+            let text = match inner {
+                Cow::Borrowed(_) if array != NO_ARGS => Text::Slice(range(json, array)),
+                _ => Text::Owned(array.into()),
+            };
+            Ok((text, true))
+        }
+    }
+}
+
+/// Checks that `args` is the text of a JSON array that everybody can read, and trims it.
+pub(super) fn check_args(args: &str) -> Result<&str, InvalidJob> {
+    let args = args.trim_matches(WHITESPACE);
+    if !args.starts_with('[') || check(args).is_err() {
+        return Err(InvalidJob::ArgsNotAnArray);
+    }
+    // One level is the payload around them.
+    if depth_over(args, MAX_DEPTH - 1) {
+        return Err(InvalidJob::ArgsTooDeep);
+    }
+    Ok(args)
+}
+
+fn is_empty_object(json: &str) -> bool {
+    json.trim_matches(WHITESPACE)
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+        .is_some_and(|inside| inside.trim_matches(WHITESPACE).is_empty())
+}
+
+fn is_too_deep(json: &str) -> bool {
+    depth_over(json, MAX_DEPTH)
+}
+
+/// Whether the arrays and objects of a valid JSON text are nested deeper than `max`.
+///
+/// The parser itself passes over any depth, but nobody could read the value later.
+fn depth_over(json: &str, max: usize) -> bool {
+    let bytes = json.as_bytes();
+    // Most payloads have fewer brackets than that in all.
+    if bytes
+        .iter()
+        .filter(|byte| matches!(byte, b'[' | b'{'))
+        .count()
+        <= max
+    {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > max {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The whitespace of JSON.
+const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+const NO_ARGS: &str = "[]";
+
+/// Room for the keys of a usual job.
+const USUAL_KEYS: usize = 14;
+
+/// All keys of Elixir's Verk, and no `retry`.
+const VERK_KEYS: u16 = (1 << 13) - 1;
+const RETRY: u16 = 1 << 13;

@@ -1,0 +1,377 @@
+//! The wire record: the one place that reads and writes the JSON of a job, in every dialect.
+//!
+//! A [`Job`] keeps the bytes that it was read from. A change is a patch over them: what nobody changed
+//! is written back byte for byte, unknown keys and the digits of numbers included.
+
+mod decode;
+mod encode;
+mod failure;
+mod value;
+
+use std::{borrow::Cow, fmt, ops::Range, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::names::{Jid, QueueName};
+
+pub use self::{decode::MalformedJob, failure::Failure};
+
+use self::{
+    decode::Entry,
+    encode::Patch,
+    value::{TimeForm, count, quoted, string, strings, time},
+};
+
+/// One unit of work, as it stands in Redis.
+///
+/// Jobs of Sidekiq 5 to 8 and of Elixir's Verk are read alike. [`encode`](Self::encode) gives back the
+/// bytes that were read, except for the keys that were changed since, and writes those as the program
+/// that sent the job expects them.
+///
+/// `Debug` shows the jid, the class and the queue, never the arguments.
+///
+/// ```
+/// use bytes::Bytes;
+/// use verk_core::Job;
+///
+/// let payload = r#"{"class":"Welcome","queue":"mailers","args":["ada",1.50],"jid":"b4a577ed","trace":7}"#;
+/// let mut job = Job::decode(Bytes::from(payload))?;
+/// assert_eq!(job.class(), "Welcome");
+/// assert_eq!(job.args(), r#"["ada",1.50]"#);
+/// assert_eq!(job.get("trace"), Some("7"));
+/// assert_eq!(job.encode(), payload);
+///
+/// job.set_queue("low".parse()?);
+/// assert_eq!(job.encode(), payload.replace("mailers", "low"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Job {
+    /// The payload as it was read; empty for a new job.
+    original_json: Bytes,
+    /// Where the keys and values of `original_json` are, in order.
+    entries: Vec<Entry>,
+    /// The keys that differ from `original_json`; all keys of a new job.
+    patches: Vec<Patch>,
+    /// Whose rules the job follows. Never changes, whatever is patched.
+    dialect: Dialect,
+    jid: Jid,
+    class: Text,
+    queue: Option<QueueName>,
+    args: Text,
+}
+
+/// How often a job may be retried, as the job itself says. See [`Job::retry_limit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RetryLimit {
+    /// Neither retried nor kept in the dead set.
+    Never,
+    /// The job leaves it to the configuration.
+    Default,
+    /// Retried this many times.
+    Times(u32),
+}
+
+/// How much of a backtrace the sender wants to be kept: Sidekiq's option `backtrace`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backtrace {
+    /// None; or the job does not say.
+    Off,
+    /// All of it.
+    Full,
+    /// The first lines.
+    Lines(u32),
+}
+
+/// A new job was refused before it was stored anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidJob {
+    /// The class is empty. Give the worker a name.
+    #[error("the class of a job must not be empty")]
+    EmptyClass,
+    /// The arguments are not the text of a JSON array.
+    #[error("the args of a job must be a JSON array")]
+    ArgsNotAnArray,
+    /// The arguments are nested so deep that other programs refuse to read them. Flatten them.
+    #[error("the args of a job must not be nested deeper than {max} levels", max = decode::MAX_DEPTH - 1)]
+    ArgsTooDeep,
+}
+
+/// Whose counting, time format and backtrace format a job uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Sidekiq,
+    Verk,
+}
+
+/// A text that is part of `original_json`, or that stands alone.
+#[derive(Clone)]
+enum Text {
+    Slice(Range<usize>),
+    Owned(Arc<str>),
+}
+
+impl Job {
+    /// Makes a new job with a fresh [`Jid`]. `args` is the text of a JSON array.
+    ///
+    /// ```
+    /// use verk_core::{InvalidJob, Job};
+    ///
+    /// let job = Job::new("Welcome", "mailers".parse()?, r#"["ada",42]"#.to_owned())?;
+    /// assert_eq!(job.args(), r#"["ada",42]"#);
+    ///
+    /// let refused = Job::new("Welcome", "mailers".parse()?, "42".to_owned());
+    /// assert_eq!(refused.unwrap_err(), InvalidJob::ArgsNotAnArray);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidJob`] when the class is empty, or `args` is no JSON array.
+    pub fn new(class: &str, queue: QueueName, args: String) -> Result<Self, InvalidJob> {
+        if class.is_empty() {
+            return Err(InvalidJob::EmptyClass);
+        }
+        let args = decode::check_args(&args)?;
+        let jid = Jid::random();
+        let patches = vec![
+            Patch::new("queue", quoted(queue.as_str())),
+            Patch::new("args", args.to_owned()),
+            Patch::new("class", quoted(class)),
+            Patch::new("jid", quoted(jid.as_str())),
+        ];
+        Ok(Self {
+            original_json: Bytes::new(),
+            entries: Vec::new(),
+            patches,
+            dialect: Dialect::Sidekiq,
+            jid,
+            class: Text::Owned(class.into()),
+            queue: Some(queue),
+            args: Text::Owned(args.into()),
+        })
+    }
+
+    /// The payload that the job was read from; empty for a new job.
+    #[must_use]
+    pub fn original_json(&self) -> &Bytes {
+        &self.original_json
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn jid(&self) -> &Jid {
+        &self.jid
+    }
+
+    /// The class, which names the worker.
+    #[must_use]
+    pub fn class(&self) -> &str {
+        self.text(&self.class)
+    }
+
+    /// The queue that the job belongs to; `None` when it names none, or one that is not valid.
+    #[must_use]
+    pub fn queue(&self) -> Option<&QueueName> {
+        self.queue.as_ref()
+    }
+
+    /// The arguments: the text of a JSON array, whatever the job has them in.
+    #[must_use]
+    pub fn args(&self) -> &str {
+        self.text(&self.args)
+    }
+
+    /// The tags; empty when there are none.
+    #[must_use]
+    pub fn tags(&self) -> Vec<String> {
+        self.get("tags").map(strings).unwrap_or_default()
+    }
+
+    /// When the job was made.
+    #[must_use]
+    pub fn created_at(&self) -> Option<SystemTime> {
+        self.get("created_at").and_then(time)
+    }
+
+    /// When the job came into its queue the last time.
+    #[must_use]
+    pub fn enqueued_at(&self) -> Option<SystemTime> {
+        self.get("enqueued_at").and_then(time)
+    }
+
+    /// When the job failed first.
+    #[must_use]
+    pub fn failed_at(&self) -> Option<SystemTime> {
+        self.get("failed_at").and_then(time)
+    }
+
+    /// When the job failed last, unless that was the first time.
+    #[must_use]
+    pub fn retried_at(&self) -> Option<SystemTime> {
+        self.get("retried_at").and_then(time)
+    }
+
+    /// How often the job may be retried.
+    ///
+    /// With `n` failures so far, the last one included, a job is retried while `n` is not above the limit.
+    ///
+    /// ```
+    /// use verk_core::{Job, RetryLimit};
+    ///
+    /// let limit = |options: &str| {
+    ///     let payload = format!(r#"{{"class":"A","jid":"1","args":[]{options}}}"#);
+    ///     Job::decode(payload.into()).unwrap().retry_limit()
+    /// };
+    /// assert_eq!(limit(r#","retry":false,"max_retry_count":9"#), RetryLimit::Never);
+    /// assert_eq!(limit(r#","retry":true,"max_retry_count":9"#), RetryLimit::Times(9));
+    /// assert_eq!(limit(r#","retry":5"#), RetryLimit::Times(5));
+    /// assert_eq!(limit(r#","retry":true"#), RetryLimit::Default);
+    /// ```
+    #[must_use]
+    pub fn retry_limit(&self) -> RetryLimit {
+        let retry = self.get("retry");
+        if retry == Some("false") {
+            return RetryLimit::Never;
+        }
+        self.get("max_retry_count")
+            .and_then(count)
+            .or_else(|| retry.and_then(count))
+            .map_or(RetryLimit::Default, RetryLimit::Times)
+    }
+
+    /// Whether the job is kept in the dead set once its retries are used up. True unless it says otherwise.
+    #[must_use]
+    pub fn dead(&self) -> bool {
+        self.get("dead") != Some("false")
+    }
+
+    /// How much of a backtrace the sender wants to be kept.
+    #[must_use]
+    pub fn backtrace(&self) -> Backtrace {
+        match self.get("backtrace") {
+            Some("true") => Backtrace::Full,
+            Some(raw) => match count(raw) {
+                Some(0) | None => Backtrace::Off,
+                Some(lines) => Backtrace::Lines(lines),
+            },
+            None => Backtrace::Off,
+        }
+    }
+
+    /// The JSON text of any key, known to verk or not.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        if let Some(patch) = self.patches.iter().find(|patch| patch.key == key) {
+            return patch.value.as_deref();
+        }
+        // The last one wins, as in every other reader.
+        let entry = self.entries.iter().rfind(|entry| self.is_key(entry, key))?;
+        Some(self.slice(&entry.value))
+    }
+
+    /// Moves the job to another queue.
+    pub fn set_queue(&mut self, queue: QueueName) {
+        if self.queue.as_ref() != Some(&queue) {
+            self.patch("queue", quoted(queue.as_str()));
+            self.queue = Some(queue);
+        }
+    }
+
+    /// Limits the retries, in Sidekiq's key `retry` and in Verk's key `max_retry_count`.
+    pub fn set_max_retry_count(&mut self, max_retry_count: u32) {
+        let count = max_retry_count.to_string();
+        // A job of Elixir's Verk has no `retry`, and that is one of its marks.
+        if self.dialect == Dialect::Sidekiq || self.get("retry").is_some() {
+            self.patch("retry", count.clone());
+        }
+        self.patch("max_retry_count", count);
+    }
+
+    /// Replaces the tags.
+    pub fn set_tags(&mut self, tags: &[String]) {
+        if tags.is_empty() {
+            self.remove("tags");
+        } else {
+            self.patch("tags", value::array(tags));
+        }
+    }
+
+    /// Says whether the job is kept in the dead set once its retries are used up.
+    pub fn set_dead(&mut self, dead: bool) {
+        if self.dead() != dead {
+            self.patch("dead", dead.to_string());
+        }
+    }
+
+    /// Notes when the job was made, unless that is known already.
+    pub fn set_created_at(&mut self, now: SystemTime) {
+        if self.present("created_at").is_none() {
+            self.patch_time("created_at", now);
+        }
+    }
+
+    /// Notes when the job came into its queue; `None` while it is scheduled.
+    pub fn set_enqueued_at(&mut self, enqueued_at: Option<SystemTime>) {
+        match enqueued_at {
+            Some(now) => self.patch_time("enqueued_at", now),
+            None => self.remove("enqueued_at"),
+        }
+    }
+
+    /// The JSON text of a key that is neither missing nor null.
+    fn present(&self, key: &str) -> Option<&str> {
+        self.get(key).filter(|raw| *raw != "null")
+    }
+
+    /// The value of a key that holds a JSON string.
+    fn string(&self, key: &str) -> Option<Cow<'_, str>> {
+        self.get(key).and_then(string)
+    }
+
+    fn patch_time(&mut self, key: &'static str, time: SystemTime) {
+        let form = match self.dialect {
+            Dialect::Sidekiq => TimeForm::FloatSeconds,
+            Dialect::Verk => TimeForm::WholeSeconds,
+        };
+        self.patch(key, form.write(time));
+    }
+
+    fn text<'a>(&'a self, text: &'a Text) -> &'a str {
+        match text {
+            Text::Slice(range) => self.slice(range),
+            Text::Owned(text) => text,
+        }
+    }
+
+    fn slice(&self, range: &Range<usize>) -> &str {
+        // `decode` checked that the payload is UTF-8 and cut the ranges at the ends of JSON tokens.
+        std::str::from_utf8(&self.original_json[range.clone()]).expect("a token is UTF-8")
+    }
+
+    /// Whether `entry` has the key `key`, which may be written with escapes.
+    fn is_key(&self, entry: &Entry, key: &str) -> bool {
+        let raw = &self.original_json[entry.key.clone()];
+        if entry.escaped {
+            string(self.slice(&entry.key)).is_some_and(|name| name == key)
+        } else {
+            // Without the quotes.
+            &raw[1..raw.len() - 1] == key.as_bytes()
+        }
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("jid", &self.jid)
+            .field("class", &self.class())
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Single JSON values: strings, counts and the three forms of a time.
+
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, value::RawValue};
+
+use crate::clock::from_unix_seconds;
+
+/// How a time is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TimeForm {
+    /// A float with its fraction, in microseconds: the one form that Sidekiq 5 to 8 all read right.
+    FloatSeconds,
+    /// An integer: Elixir's Verk.
+    WholeSeconds,
+}
+
+impl TimeForm {
+    pub(super) fn write(self, time: SystemTime) -> String {
+        // A clock before 1970 is written as 1970.
+        let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let mut text = since_1970.as_secs().to_string();
+        if let Self::FloatSeconds = self {
+            let micros = format!("{:06}", since_1970.subsec_micros());
+            let fraction = match micros.trim_end_matches('0') {
+                "" => "0",
+                fraction => fraction,
+            };
+            // Writing to a String does not fail.
+            let _ = write!(text, ".{fraction}");
+        }
+        text
+    }
+}
+
+/// Reads a time: a float or a small integer is seconds, an integer from 10^11 is milliseconds.
+pub(super) fn time(raw: &str) -> Option<SystemTime> {
+    const FIRST_MILLISECONDS: f64 = 1e11;
+    let number = number(raw)?;
+    let is_float = raw.contains(['.', 'e', 'E']);
+    Some(from_unix_seconds(
+        if is_float || number < FIRST_MILLISECONDS {
+            number
+        } else {
+            number / 1000.0
+        },
+    ))
+}
+
+/// Reads a number as a count: below 0 is 0, fractions are cut.
+pub(super) fn count(raw: &str) -> Option<u32> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to the range of u32 just before"
+    )]
+    number(raw).map(|number| number.clamp(0.0, f64::from(u32::MAX)) as u32)
+}
+
+fn number(raw: &str) -> Option<f64> {
+    // `raw` is JSON, so what starts like this is a number, and not one of the names that f64 also reads.
+    raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        .then(|| raw.parse().ok())
+        .flatten()
+}
+
+/// Reads a JSON string; `None` for anything else, and for escapes that are not Unicode.
+pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(raw).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// Reads the strings of a JSON array, passing over what is none.
+pub(super) fn strings(raw: &str) -> Vec<String> {
+    let items: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
+    items
+        .into_iter()
+        .filter_map(|item| string(item.get()).map(Cow::into_owned))
+        .collect()
+}
+
+/// Writes a JSON string.
+pub(super) fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// Writes a JSON array of strings.
+pub(super) fn array(texts: &[String]) -> String {
+    Value::from(texts).to_string()
+}
+
+/// Checks the syntax of a JSON text, at any depth.
+pub(super) fn check(json: &str) -> Result<(), serde_json::Error> {
+    serde_json::from_str::<&RawValue>(json).map(drop)
+}

@@ -1,0 +1,194 @@
+//! What a worker answers, and what follows from it.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    time::{Duration, SystemTime},
+};
+
+use crate::{error::BoxError, job::Failure};
+
+/// What a worker answers when it did not fail.
+///
+/// | answer | attempt counts | where the job goes |
+/// |---|---|---|
+/// | `Done`, or `()` | yes | nowhere: it is done |
+/// | `Snooze(d)` | no | the `schedule` set, for `d` from now |
+/// | `Discard(reason)` | yes | nowhere: it is dropped on purpose |
+/// | `Kill(reason)` | yes, as a failure | the `dead` set |
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The job succeeded.
+    Done,
+    /// Not now: runs again after the given time, without counting an attempt.
+    Snooze(Duration),
+    /// The job is not needed any more; the reason is logged.
+    Discard(String),
+    /// The job can never succeed: it goes to the `dead` set with the reason as its error message.
+    Kill(String),
+}
+
+/// When a failed job runs again, as a worker's `retry_in` function decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum RetryIn {
+    /// As every other job: after Verk's backoff, until `max_retry_count` is reached.
+    #[default]
+    Default,
+    /// After this time.
+    After(Duration),
+    /// At this time.
+    At(SystemTime),
+    /// Not at all: to the `dead` set.
+    Kill,
+    /// Not at all, and not to the `dead` set.
+    Discard,
+}
+
+/// The types that a worker function may return: `()`, `Result<(), E>` and `Result<Outcome, E>`, for any
+/// error that turns into a [`BoxError`].
+#[diagnostic::on_unimplemented(
+    message = "a worker cannot return `{Self}`",
+    label = "not a return type of a worker",
+    note = "accepted: `()`, `Result<(), E>`, `Result<Outcome, E>`, where `E: Into<Box<dyn Error + Send + Sync>>`"
+)]
+pub trait IntoOutcome {
+    /// The worker's own error.
+    type Error: Into<BoxError>;
+
+    /// The answer, or the error.
+    ///
+    /// # Errors
+    ///
+    /// The worker's own.
+    fn into_outcome(self) -> Result<Outcome, Self::Error>;
+}
+
+impl IntoOutcome for () {
+    type Error = Infallible;
+
+    fn into_outcome(self) -> Result<Outcome, Infallible> {
+        Ok(Outcome::Done)
+    }
+}
+
+impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
+    type Error = E;
+
+    fn into_outcome(self) -> Result<Outcome, E> {
+        self.map(|()| Outcome::Done)
+    }
+}
+
+impl<E: Into<BoxError>> IntoOutcome for Result<Outcome, E> {
+    type Error = E;
+
+    fn into_outcome(self) -> Self {
+        self
+    }
+}
+
+/// A run of a job that failed: what is recorded, and what the worker wants to happen.
+#[derive(Clone, Debug)]
+pub struct PerformError {
+    /// What goes into the job.
+    pub failure: Failure,
+    /// When to run it again.
+    pub retry_in: RetryIn,
+}
+
+impl PerformError {
+    /// Describes a worker's error: `error_class` is the last segment of the type's name, `error_message`
+    /// the error and its sources, `error_backtrace` one line for each source.
+    pub fn new<E: Into<BoxError>>(error: E) -> Self {
+        let class = type_name_without_path(std::any::type_name::<E>());
+        Self::described(class, &*error.into())
+    }
+
+    /// The failure that verk itself found, such as `UnknownClass`.
+    pub(crate) fn of(class: &str, message: impl Into<String>) -> Self {
+        Self {
+            failure: Failure {
+                error_class: class.to_owned(),
+                error_message: message.into(),
+                error_backtrace: Vec::new(),
+            },
+            retry_in: RetryIn::Default,
+        }
+    }
+
+    /// A failure with this class and what `error` and its sources say.
+    pub(crate) fn described(class: &str, error: &(dyn Error + 'static)) -> Self {
+        let mut message = error.to_string();
+        let mut backtrace = Vec::new();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            // Many errors print their source themselves.
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            backtrace.push(format!("caused by: {text}"));
+            source = cause.source();
+        }
+        Self {
+            failure: Failure {
+                error_class: class.to_owned(),
+                error_message: message,
+                error_backtrace: backtrace,
+            },
+            retry_in: RetryIn::Default,
+        }
+    }
+
+    /// Replaces the `error_class`.
+    #[must_use]
+    pub fn error_class(mut self, class: String) -> Self {
+        self.failure.error_class = class;
+        self
+    }
+
+    /// Replaces what the worker wants to happen.
+    #[must_use]
+    pub fn retry_in(mut self, retry_in: RetryIn) -> Self {
+        self.retry_in = retry_in;
+        self
+    }
+}
+
+/// `app::mail::MailError<u8>` as `MailError`.
+fn type_name_without_path(name: &str) -> &str {
+    let name = name.split('<').next().unwrap_or(name);
+    name.rsplit("::").next().unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("could not send")]
+    struct MailError(#[source] std::num::ParseIntError);
+
+    #[test]
+    fn an_error_is_described_with_its_sources() {
+        let error = PerformError::new(MailError("x".parse::<u8>().unwrap_err())).failure;
+        assert_eq!(error.error_class, "MailError");
+        assert_eq!(
+            error.error_message,
+            "could not send: invalid digit found in string"
+        );
+        assert_eq!(
+            error.error_backtrace,
+            ["caused by: invalid digit found in string"]
+        );
+    }
+
+    #[test]
+    fn a_class_is_the_last_segment_without_generics() {
+        assert_eq!(type_name_without_path("a::b::C<d::E>"), "C");
+        assert_eq!(type_name_without_path("alloc::string::String"), "String");
+    }
+}

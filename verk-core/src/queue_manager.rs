@@ -1,0 +1,516 @@
+//! Fetches, settles and reconciles the jobs of one queue. All three belong to this one task.
+//!
+//! At most one operation of each kind is in flight. A settle or a fetch whose reply was lost stops both until
+//! the `inprogress` list has been read and compared with what this node works on.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, OptionFuture};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{Applied, StorageError},
+    event::Event,
+    job::Job,
+    names::QueueName,
+    node_manager::Registration,
+    reconcile::compare,
+    settle::{Pending, conclude, malformed, unknown_class},
+    shared::{Shared, pause_before_retry},
+    storage::{
+        DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Page,
+        QueueConnection, Settled, Storage, Target,
+    },
+    workers_manager::WorkersManager,
+};
+
+/// Every how many heartbeats the `inprogress` list is compared with what really runs.
+const RECONCILE_EVERY: u32 = 4;
+
+/// How long a job that was cancelled may take to notice, and its outcome to be stored, before the node leaves it behind.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// How a manager is told to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop {
+    /// Fetch nothing more, and end when all is settled.
+    pub(crate) fetching: CancellationToken,
+    /// The time of the running jobs is up.
+    pub(crate) running: CancellationToken,
+}
+
+/// One queue on one node.
+#[derive(Debug)]
+pub(crate) struct QueueManager {
+    shared: Arc<Shared>,
+    registration: Arc<Registration>,
+    inprogress: Inprogress,
+    stop: Stop,
+    workers: WorkersManager,
+    /// Runs that have ended, and are still in `inprogress`.
+    pending: VecDeque<Pending>,
+    /// What was sent to be settled.
+    settling: Vec<Pending>,
+    /// Whether the list must be read before anything else is fetched or settled.
+    must_reconcile: bool,
+    /// When the list is read next in any case.
+    reconcile_at: Instant,
+    /// No fetch before this time.
+    fetch_at: Instant,
+    fetch_failures: u32,
+}
+
+/// An operation that borrows the connection until its reply is here.
+type InFlight<T> = BoxFuture<'static, (Box<dyn QueueConnection>, Result<T, StorageError>)>;
+
+/// What the connection of the queue is doing.
+enum Connection {
+    Closed,
+    Idle(Box<dyn QueueConnection>),
+    Opening(BoxFuture<'static, Result<Box<dyn QueueConnection>, StorageError>>),
+    Fetching(InFlight<Dequeued>),
+    Reading(InFlight<Vec<Bytes>>),
+}
+
+/// What came of it.
+enum Reply {
+    Opened(Result<Box<dyn QueueConnection>, StorageError>),
+    Fetched(Box<dyn QueueConnection>, Result<Dequeued, StorageError>),
+    Read(Box<dyn QueueConnection>, Result<Vec<Bytes>, StorageError>),
+}
+
+impl QueueManager {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        registration: Arc<Registration>,
+        queue: QueueName,
+        concurrency: usize,
+        stop: Stop,
+    ) -> Self {
+        let now = shared.clock.instant();
+        Self {
+            workers: WorkersManager::new(Arc::clone(&shared), queue.clone(), concurrency),
+            inprogress: Inprogress {
+                queue,
+                node: registration.node().clone(),
+            },
+            reconcile_at: now + shared.config.heartbeat * RECONCILE_EVERY,
+            fetch_at: now,
+            shared,
+            registration,
+            stop,
+            pending: VecDeque::new(),
+            settling: Vec::new(),
+            must_reconcile: false,
+            fetch_failures: 0,
+        }
+    }
+
+    /// Makes the next [`run`](Self::run) start with a look at what the node holds: the last one panicked.
+    pub(crate) fn recover(&mut self) {
+        self.must_reconcile = true;
+        for mut sent in std::mem::take(&mut self.settling) {
+            sent.unknown = true;
+            self.pending.push_back(sent);
+        }
+    }
+
+    /// Runs until it is told to stop and everything it held is settled or given up.
+    pub(crate) async fn run(&mut self) {
+        self.shared.events.send(Event::QueueRunning {
+            queue: self.inprogress.queue.clone(),
+        });
+        let mut connection = Connection::Closed;
+        let mut settling: OptionFuture<BoxFuture<'static, Vec<Settled>>> = None.into();
+        let mut interrupt = CancellationToken::new();
+        let mut cancelled = false;
+        let mut give_up: OptionFuture<BoxFuture<'static, ()>> = None.into();
+
+        while !self.is_done(&connection) {
+            if self.stop.running.is_cancelled() && !cancelled {
+                cancelled = true;
+                self.workers.cancel_all();
+                give_up = Some(self.shared.clock.sleep(LAST_GRACE)).into();
+            }
+            if self.settling.is_empty()
+                && !self.must_reconcile
+                && let Some(future) = self.start_settling()
+            {
+                settling = Some(future).into();
+            }
+            if self.must_reconcile || self.stop.fetching.is_cancelled() {
+                interrupt.cancel();
+            }
+            connection = self.start_next(connection, &mut interrupt);
+            let clock = Arc::clone(&self.shared.clock);
+            let wake =
+                OptionFuture::from(self.wake_at(&connection).map(|at| clock.sleep_until(at)));
+
+            tokio::select! {
+                biased;
+                () = self.stop.running.cancelled(), if !cancelled => {}
+                Some(results) = &mut settling, if !self.settling.is_empty() => self.settled(results),
+                run = self.workers.next_finished() => {
+                    let pending = conclude(run, &self.shared, &self.inprogress.queue);
+                    self.pending.push_back(pending);
+                }
+                reply = connection.reply() => connection = self.replied(reply),
+                () = self.stop.fetching.cancelled(), if !interrupt.is_cancelled() => {}
+                () = self.registration.until_fresh(&*clock), if !self.registration.may_fetch(&*clock) && !self.registration.is_lost() => {}
+                Some(()) = wake => {}
+                Some(()) = &mut give_up => break,
+            }
+        }
+        self.log_what_is_left();
+        self.shared.events.send(Event::QueuePaused {
+            queue: self.inprogress.queue.clone(),
+        });
+    }
+
+    fn is_done(&self, connection: &Connection) -> bool {
+        self.stop.fetching.is_cancelled()
+            && connection.is_quiet()
+            && self.workers.is_idle()
+            && self.pending.is_empty()
+            && self.settling.is_empty()
+            && !self.must_reconcile
+    }
+
+    /// Gives the connection something to do, if it is idle and there is something.
+    fn start_next(
+        &mut self,
+        connection: Connection,
+        interrupt: &mut CancellationToken,
+    ) -> Connection {
+        let now = self.shared.clock.instant();
+        if !self.stop.fetching.is_cancelled() && now >= self.reconcile_at {
+            self.must_reconcile = true;
+            interrupt.cancel();
+        }
+        let waiting = now < self.fetch_at;
+        match connection {
+            Connection::Closed
+                if !waiting && (self.must_reconcile || !self.stop.fetching.is_cancelled()) =>
+            {
+                let (storage, inprogress) =
+                    (Arc::clone(&self.shared.storage), self.inprogress.clone());
+                Connection::Opening(Box::pin(
+                    async move { storage.open_queue(&inprogress).await },
+                ))
+            }
+            Connection::Idle(queue) if self.must_reconcile => {
+                if waiting || !self.settling.is_empty() {
+                    return Connection::Idle(queue);
+                }
+                let (storage, inprogress) =
+                    (Arc::clone(&self.shared.storage), self.inprogress.clone());
+                Connection::Reading(Box::pin(read_all(queue, storage, inprogress)))
+            }
+            Connection::Idle(mut queue) if !waiting && self.wants_jobs() => {
+                *interrupt = CancellationToken::new();
+                let request = DequeueRequest {
+                    max_jobs: self.workers.free(),
+                    max_bytes: MAX_BATCH_BYTES,
+                    wait: self.shared.config.fetch_wait(),
+                    interrupt: interrupt.clone(),
+                };
+                Connection::Fetching(Box::pin(async move {
+                    let result = queue.dequeue(request).await;
+                    (queue, result)
+                }))
+            }
+            connection => connection,
+        }
+    }
+
+    fn wants_jobs(&self) -> bool {
+        !self.stop.fetching.is_cancelled()
+            && self.workers.free() > 0
+            && self.pending.len() < MAX_BATCH_JOBS
+            && self.registration.may_fetch(&*self.shared.clock)
+    }
+
+    /// When something is to be done even if nothing happens.
+    fn wake_at(&self, connection: &Connection) -> Option<Instant> {
+        let now = self.shared.clock.instant();
+        let waits = matches!(connection, Connection::Closed | Connection::Idle(_));
+        let reconcile = (!self.must_reconcile && !self.stop.fetching.is_cancelled())
+            .then_some(self.reconcile_at);
+        let fetch = (waits && self.fetch_at > now).then_some(self.fetch_at);
+        let settle = self
+            .pending
+            .iter()
+            .map(|pending| pending.not_before)
+            .filter(|ready| *ready > now)
+            .min();
+        [reconcile, fetch, settle].into_iter().flatten().min()
+    }
+
+    /// Sends a batch of what is ready, oldest first.
+    fn start_settling(&mut self) -> Option<BoxFuture<'static, Vec<Settled>>> {
+        let now = self.shared.clock.instant();
+        // What is handed back goes in the order in which it was fetched, so it waits until all of it is here.
+        let hold_requeues = !self.workers.is_idle() && self.stop.running.is_cancelled();
+        let mut bytes = 0;
+        let mut batch: Vec<Pending> = Vec::new();
+        let mut rest = VecDeque::new();
+        for pending in self.pending.drain(..) {
+            let ready = pending.not_before <= now
+                && !(hold_requeues && pending.settlement.to == Target::Requeue);
+            let size = pending.settlement.size();
+            if ready
+                && batch.len() < MAX_BATCH_JOBS
+                && (batch.is_empty() || bytes + size <= MAX_BATCH_BYTES)
+            {
+                bytes += size;
+                batch.push(pending);
+            } else {
+                rest.push_back(pending);
+            }
+        }
+        self.pending = rest;
+        if batch.is_empty() {
+            return None;
+        }
+        batch.sort_by_key(|pending| pending.number);
+        let settlements: Vec<_> = batch
+            .iter()
+            .map(|pending| pending.settlement.clone())
+            .collect();
+        self.settling = batch;
+        let (storage, inprogress) = (Arc::clone(&self.shared.storage), self.inprogress.clone());
+        Some(Box::pin(async move {
+            storage.settle(&inprogress, &settlements).await
+        }))
+    }
+
+    fn settled(&mut self, results: Vec<Settled>) {
+        let now = self.shared.clock.instant();
+        for (mut pending, result) in std::mem::take(&mut self.settling).into_iter().zip(results) {
+            match result {
+                Settled::Done => self.report(pending),
+                Settled::Merged => {
+                    tracing::warn!(queue = %self.inprogress.queue, "a job equals a member of the set that it went to: merged");
+                    self.report(pending);
+                }
+                Settled::NotHeld => self.lost(),
+                Settled::Failed(error) => {
+                    pending.failures += 1;
+                    pending.not_before = now + pause_before_retry(pending.failures);
+                    tracing::warn!(queue = %self.inprogress.queue, error = &error as &dyn std::error::Error, "the outcome of a job could not be stored, trying again");
+                    if error.applied() == Applied::Unknown {
+                        pending.unknown = true;
+                        self.must_reconcile = true;
+                    }
+                    self.pending.push_back(pending);
+                }
+            }
+        }
+    }
+
+    fn report(&self, pending: Pending) {
+        if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
+            self.shared.wake.due_at(due.at);
+        }
+        if let Some(event) = pending.event {
+            self.shared.events.send(event);
+        }
+    }
+
+    fn lost(&self) {
+        tracing::warn!(queue = %self.inprogress.queue, "the outcome of a job has no effect: the job does not belong to this node any more");
+        self.shared.events.send(Event::JobLost {
+            queue: self.inprogress.queue.clone(),
+        });
+    }
+
+    fn replied(&mut self, reply: Reply) -> Connection {
+        match reply {
+            Reply::Opened(Ok(queue)) => {
+                self.fetch_failures = 0;
+                Connection::Idle(queue)
+            }
+            Reply::Opened(Err(error)) => {
+                self.pause_fetching(&error);
+                Connection::Closed
+            }
+            Reply::Fetched(queue, Ok(Dequeued::Jobs(payloads))) => {
+                self.fetch_failures = 0;
+                for payload in payloads {
+                    self.accept(payload);
+                }
+                Connection::Idle(queue)
+            }
+            Reply::Fetched(queue, Ok(Dequeued::NodeGone)) => {
+                self.registration.lose();
+                Connection::Idle(queue)
+            }
+            Reply::Fetched(queue, Err(error)) => {
+                if error.applied() == Applied::Unknown {
+                    self.must_reconcile = true;
+                }
+                self.pause_fetching(&error);
+                Connection::Idle(queue)
+            }
+            Reply::Read(queue, Ok(list)) => {
+                self.fetch_failures = 0;
+                self.reconcile(list);
+                Connection::Idle(queue)
+            }
+            Reply::Read(queue, Err(error)) => {
+                self.pause_fetching(&error);
+                Connection::Idle(queue)
+            }
+        }
+    }
+
+    fn pause_fetching(&mut self, error: &StorageError) {
+        self.fetch_failures += 1;
+        self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
+        tracing::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
+    }
+
+    /// Starts a fetched payload, or settles it at once if it cannot run.
+    fn accept(&mut self, payload: Bytes) {
+        if self.stop.fetching.is_cancelled() || self.workers.free() == 0 {
+            self.pending.push_back(Pending::hand_back(
+                payload,
+                &self.shared,
+                &self.inprogress.queue,
+            ));
+            return;
+        }
+        let queue = &self.inprogress.queue;
+        let job = match Job::decode(payload.clone()) {
+            Ok(job) => job,
+            Err(reason) => {
+                self.pending
+                    .push_back(malformed(payload, &reason, &self.shared, queue));
+                return;
+            }
+        };
+        match self.shared.registry.of_class(job.class()) {
+            Some(worker) => self.workers.start(job, payload, *worker),
+            None => self
+                .pending
+                .push_back(unknown_class(job, payload, &self.shared, queue)),
+        }
+    }
+
+    /// Compares the `inprogress` list with what this node works on.
+    fn reconcile(&mut self, list: Vec<Bytes>) {
+        self.must_reconcile = false;
+        self.reconcile_at =
+            self.shared.clock.instant() + self.shared.config.heartbeat * RECONCILE_EVERY;
+        // Of equal payloads, the ones whose settle may have been applied are the most likely to be gone.
+        self.pending
+            .make_contiguous()
+            .sort_by_key(|pending| (!pending.unknown, pending.number));
+        let held: Vec<Bytes> = self
+            .pending
+            .iter()
+            .map(|pending| pending.settlement.held.clone())
+            .chain(self.workers.held())
+            .collect();
+        let pending = self.pending.len();
+        let differences = compare(list, &held);
+        for position in differences.lost.into_iter().rev() {
+            if position >= pending {
+                self.workers.lose(position - pending);
+                continue;
+            }
+            match self.pending.remove(position) {
+                // The reply was lost, the change was not.
+                Some(applied) if applied.unknown => self.report(applied),
+                Some(_) => self.lost(),
+                None => {}
+            }
+        }
+        for pending in &mut self.pending {
+            pending.unknown = false;
+        }
+        for stray in differences.strays {
+            tracing::warn!(queue = %self.inprogress.queue, "found a job in progress that nobody here works on: a reply was lost");
+            self.accept(stray);
+        }
+    }
+
+    fn log_what_is_left(&self) {
+        for job in self.workers.jobs() {
+            tracing::error!(class = job.class(), jid = %job.jid(), queue = %self.inprogress.queue, "a job does not end; it stays in progress and is restored once this process has ended");
+        }
+        let unsettled = self.pending.len() + self.settling.len();
+        if unsettled > 0 {
+            tracing::error!(unsettled, queue = %self.inprogress.queue, "outcomes could not be stored; these jobs stay in progress and run again");
+        }
+    }
+}
+
+impl Connection {
+    /// Waits for what is in flight. Pends for ever when nothing is.
+    ///
+    /// Cancel safe: what is in flight stays in flight.
+    async fn reply(&mut self) -> Reply {
+        match self {
+            Self::Closed | Self::Idle(_) => std::future::pending().await,
+            Self::Opening(future) => Reply::Opened(future.await),
+            Self::Fetching(future) => {
+                let (queue, result) = future.await;
+                Reply::Fetched(queue, result)
+            }
+            Self::Reading(future) => {
+                let (queue, result) = future.await;
+                Reply::Read(queue, result)
+            }
+        }
+    }
+
+    /// Whether no fetch is in flight.
+    fn is_quiet(&self) -> bool {
+        matches!(self, Self::Closed | Self::Idle(_) | Self::Opening(_))
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "Closed",
+            Self::Idle(_) => "Idle",
+            Self::Opening(_) => "Opening",
+            Self::Fetching(_) => "Fetching",
+            Self::Reading(_) => "Reading",
+        })
+    }
+}
+
+/// Makes sure that no earlier fetch can still move a job, then reads the whole `inprogress` list.
+async fn read_all(
+    mut queue: Box<dyn QueueConnection>,
+    storage: Arc<dyn Storage>,
+    inprogress: Inprogress,
+) -> (Box<dyn QueueConnection>, Result<Vec<Bytes>, StorageError>) {
+    let result = async {
+        queue.reset().await?;
+        let mut list = Vec::new();
+        loop {
+            let page = Page {
+                offset: list.len(),
+                limit: MAX_BATCH_JOBS,
+            };
+            let payloads = storage.inprogress(&inprogress, page).await?;
+            let last = payloads.len() < page.limit;
+            list.extend(payloads);
+            if last {
+                return Ok(list);
+            }
+        }
+    };
+    let result = result.await;
+    (queue, result)
+}

@@ -1,0 +1,87 @@
+//! What follows a failure: pure decisions, no I/O.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    clock::from_unix_seconds,
+    job::{Job, RetryLimit},
+    outcome::RetryIn,
+    worker::WorkerOptions,
+};
+
+/// Where a failed job goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// To the `retry` set, due then.
+    Retry(SystemTime),
+    /// To the `dead` set.
+    Dead,
+    /// Nowhere.
+    Discard,
+}
+
+/// Verk's backoff: `n^4 + 15 + random * (n + 1)` seconds, where `n` counts the failures so far (this one included) and
+/// `random` is drawn from 1 to 30.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert_eq!(verk_core::backoff(1, 1), Duration::from_secs(1 + 15 + 2));
+/// assert_eq!(verk_core::backoff(25, 30), Duration::from_secs(25_u64.pow(4) + 15 + 30 * 26));
+/// ```
+#[must_use]
+pub fn backoff(failures: u32, random: u32) -> Duration {
+    let n = u64::from(failures);
+    let jitter = u64::from(random).saturating_mul(n + 1);
+    Duration::from_secs(
+        n.saturating_pow(4)
+            .saturating_add(15)
+            .saturating_add(jitter),
+    )
+}
+
+/// Decides about `job`, in which the failure at `now` is recorded already.
+///
+/// `random` is from 1 to 30. The worker's options are absent for a class that nobody registered.
+pub(crate) fn decide(
+    job: &Job,
+    retry_in: RetryIn,
+    worker: Option<&WorkerOptions>,
+    max_retry_count: u32,
+    now: SystemTime,
+    random: u32,
+) -> Decision {
+    let buried = if job.dead() {
+        Decision::Dead
+    } else {
+        Decision::Discard
+    };
+    let limit = match job.retry_limit() {
+        RetryLimit::Never => 0,
+        RetryLimit::Times(count) => count,
+        RetryLimit::Default => worker
+            .and_then(|options| options.max_retry_count)
+            .unwrap_or(max_retry_count),
+    };
+    let failures = job.failures();
+    let at = match retry_in {
+        RetryIn::Kill => return buried,
+        RetryIn::Discard => return Decision::Discard,
+        // Sidekiq's `retry: false`: no retry, and no dead either.
+        _ if job.retry_limit() == RetryLimit::Never => return Decision::Discard,
+        _ if failures > limit => return buried,
+        RetryIn::At(at) => at,
+        RetryIn::After(delay) => after(now, delay),
+        RetryIn::Default => match worker.and_then(|options| options.retry_at) {
+            Some(retry_at) => retry_at(now, failures),
+            None => after(now, backoff(failures, random)),
+        },
+    };
+    Decision::Retry(at)
+}
+
+/// `now + delay`, or the end of time.
+fn after(now: SystemTime, delay: Duration) -> SystemTime {
+    let end = from_unix_seconds(f64::MAX);
+    now.checked_add(delay).map_or(end, |at| at.min(end))
+}

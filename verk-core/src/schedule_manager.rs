@@ -1,0 +1,217 @@
+//! Moves jobs that are due from `schedule` and `retry` to their queues.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::StorageError,
+    job::Job,
+    shared::{Shared, pause_before_retry},
+    storage::{Due, DueSet, MAX_BATCH_JOBS, Page, Promotion, PromotionTarget, Settled},
+};
+
+/// Sleeps until the next job is due, or `poll_interval`, whichever is sooner.
+#[derive(Debug)]
+pub(crate) struct ScheduleManager {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+}
+
+impl ScheduleManager {
+    pub(crate) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
+        Self { shared, stop }
+    }
+
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(&self) {
+        let mut failures = 0;
+        while !self.stop.is_cancelled() {
+            self.shared.wake.clear();
+            let pause = match self.move_due().await {
+                Ok(next) => {
+                    failures = 0;
+                    let until_next =
+                        next.map(|at| at.duration_since(self.shared.now()).unwrap_or_default());
+                    let poll_interval = self.shared.config.poll_interval;
+                    until_next.map_or(poll_interval, |until_next| until_next.min(poll_interval))
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot look for due jobs, trying again"
+                    );
+                    pause_before_retry(failures)
+                }
+            };
+            self.sleep(self.shared.now() + pause).await;
+        }
+    }
+
+    /// Sleeps until `until`, or until this node schedules something sooner.
+    async fn sleep(&self, until: SystemTime) {
+        let mut until = until;
+        loop {
+            let pause = until.duration_since(self.shared.now()).unwrap_or_default();
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.shared.clock.sleep(pause) => return,
+                at = self.shared.wake.sooner_than(until) => until = at,
+            }
+        }
+    }
+
+    /// Moves all that is due; returns when the next job will be.
+    async fn move_due(&self) -> Result<Option<SystemTime>, StorageError> {
+        let retry = self.move_due_of(DueSet::Retry).await?;
+        let schedule = self.move_due_of(DueSet::Schedule).await?;
+        Ok([retry, schedule].into_iter().flatten().min())
+    }
+
+    async fn move_due_of(&self, set: DueSet) -> Result<Option<SystemTime>, StorageError> {
+        // Members that cannot be moved stay where they are, at the front: pass over them, so that they hold up nobody.
+        let mut stuck = 0;
+        loop {
+            let now = self.shared.now();
+            let page = self
+                .shared
+                .storage
+                .due(
+                    set,
+                    now,
+                    Page {
+                        offset: stuck,
+                        limit: MAX_BATCH_JOBS,
+                    },
+                )
+                .await?;
+            if page.jobs.is_empty() || self.stop.is_cancelled() {
+                // What is stuck is due all the time: look again after `poll_interval`.
+                return Ok(page.next);
+            }
+            let promotions: Vec<Promotion> = page
+                .jobs
+                .into_iter()
+                .map(|job| self.promotion(job, now))
+                .collect();
+            let results = self.shared.storage.promote(set, now, &promotions).await;
+            let before = stuck;
+            for (promotion, result) in promotions.iter().zip(results) {
+                match result {
+                    Settled::Done => {}
+                    // Another node was faster.
+                    Settled::NotHeld => {}
+                    Settled::Merged => tracing::warn!(
+                        ?set,
+                        "a member of this set equals one in its target: merged"
+                    ),
+                    Settled::Failed(error) => {
+                        stuck += 1;
+                        let jid = Job::decode(promotion.held.clone())
+                            .ok()
+                            .map(|job| job.jid().to_string());
+                        tracing::error!(
+                            ?set,
+                            jid,
+                            error = &error as &dyn std::error::Error,
+                            "a due job could not be moved and stays where it is"
+                        );
+                    }
+                }
+            }
+            if stuck - before == promotions.len() {
+                // Nothing moved: the storage may be ill. Not so fast.
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Where a due member goes: to its queue or, if it names none, to the `dead` set as it is.
+    fn promotion(&self, held: Bytes, now: SystemTime) -> Promotion {
+        let to = match Job::decode(held.clone()) {
+            Ok(mut job) => match job.queue().cloned() {
+                Some(queue) => {
+                    job.set_enqueued_at(Some(now));
+                    PromotionTarget::Queue {
+                        queue,
+                        job: job.encode(),
+                    }
+                }
+                None => self.bury(&held, now, "it names no queue"),
+            },
+            Err(reason) => self.bury(&held, now, &reason.to_string()),
+        };
+        Promotion { held, to }
+    }
+
+    fn bury(&self, held: &Bytes, now: SystemTime, reason: &str) -> PromotionTarget {
+        tracing::error!(
+            reason,
+            "a due member is no job that can run: moved to the dead set as it is"
+        );
+        PromotionTarget::Dead {
+            job: Due {
+                at: now,
+                job: held.clone(),
+            },
+            limits: self.shared.config.dead_limits(),
+        }
+    }
+}
+
+/// Lets whoever stores a job for later in this process wake the schedule manager in time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ScheduleWake(Arc<Wake>);
+
+#[derive(Debug, Default)]
+struct Wake {
+    /// The earliest time that was stored since the last look.
+    earliest: Mutex<Option<SystemTime>>,
+    changed: Notify,
+}
+
+impl ScheduleWake {
+    /// A job was stored that is due at this time.
+    pub(crate) fn due_at(&self, at: SystemTime) {
+        let mut earliest = self
+            .0
+            .earliest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if earliest.is_none_or(|earliest| at < earliest) {
+            *earliest = Some(at);
+            self.0.changed.notify_one();
+        }
+    }
+
+    /// Waits for a time that is sooner than `planned`.
+    async fn sooner_than(&self, planned: SystemTime) -> SystemTime {
+        loop {
+            let changed = self.0.changed.notified();
+            let earliest = *self
+                .0
+                .earliest
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            match earliest {
+                Some(at) if at < planned => return at,
+                _ => changed.await,
+            }
+        }
+    }
+
+    /// Forgets what was stored: the sets are about to be read.
+    fn clear(&self) {
+        *self
+            .0
+            .earliest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

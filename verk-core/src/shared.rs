@@ -1,0 +1,105 @@
+//! What all managers of one Verk share.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    client::Client, clock::Clock, config::Config, context::StateMap, event::EventSender,
+    names::QueueName, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
+};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: Config,
+    /// The queues to run, with their concurrency: those of the configuration and those that were added.
+    pub(crate) queues: watch::Sender<BTreeMap<QueueName, usize>>,
+    pub(crate) registry: Registry,
+    pub(crate) state: Arc<StateMap>,
+    pub(crate) client: Client,
+    pub(crate) events: EventSender,
+    pub(crate) wake: ScheduleWake,
+    pub(crate) offset: ServerOffset,
+}
+
+impl Shared {
+    /// The time of day of the storage, as far as this node knows. All due times are judged by it.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.offset.correct(self.clock.now())
+    }
+}
+
+/// By how much the storage's clock is ahead of this node's.
+#[derive(Debug, Default)]
+pub(crate) struct ServerOffset(AtomicI64);
+
+impl ServerOffset {
+    /// A difference that is worth an operator's attention.
+    const SKEW: Duration = Duration::from_secs(1);
+
+    /// Records that the storage said `server` when this node said `local`.
+    pub(crate) fn measure(&self, server: SystemTime, local: SystemTime) {
+        let micros = match server.duration_since(local) {
+            Ok(ahead) => micros(ahead),
+            Err(error) => -micros(error.duration()),
+        };
+        let before = self.0.swap(micros, Ordering::Relaxed);
+        let skewed = |micros: i64| Duration::from_micros(micros.unsigned_abs()) > Self::SKEW;
+        if skewed(micros) && !skewed(before) {
+            tracing::warn!(
+                offset_us = micros,
+                "this machine's clock and the storage's differ by more than a second; due times follow the storage's"
+            );
+        }
+    }
+
+    fn correct(&self, local: SystemTime) -> SystemTime {
+        let micros = self.0.load(Ordering::Relaxed);
+        let offset = Duration::from_micros(micros.unsigned_abs());
+        if micros < 0 {
+            local - offset
+        } else {
+            local + offset
+        }
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The pause before the n-th try (from 1) of something that failed: 100 ms, doubled each time, at most 5 s.
+pub(crate) fn pause_before_retry(tries: u32) -> Duration {
+    Duration::from_millis(100)
+        .saturating_mul(1 << tries.saturating_sub(1).min(6))
+        .min(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn time_follows_the_server_in_both_directions() {
+        let (early, late) = (
+            UNIX_EPOCH + Duration::from_secs(10),
+            UNIX_EPOCH + Duration::from_secs(13),
+        );
+        let offset = ServerOffset::default();
+        offset.measure(late, early);
+        assert_eq!(offset.correct(early), late);
+        offset.measure(early, late);
+        assert_eq!(offset.correct(late), early);
+    }
+}

@@ -1,0 +1,166 @@
+//! Starts, watches and stops the managers.
+
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    node_manager::{Registration, deregister, register, restore_earlier_holders},
+    queue_manager::{QueueManager, Stop},
+    schedule_manager::ScheduleManager,
+    shared::{Shared, pause_before_retry},
+};
+
+/// How long the node may take to sign off once its jobs have ended.
+const SIGN_OFF: Duration = Duration::from_secs(5);
+
+/// Runs a node until `stop` is cancelled and its jobs have ended or were handed back.
+///
+/// When the storage declares the node dead, its jobs run to their ends under the old id, while it goes on under a new
+/// one.
+pub(crate) async fn supervise(
+    shared: Arc<Shared>,
+    first: Arc<Registration>,
+    stop: CancellationToken,
+) {
+    let schedule = TaskTracker::new();
+    schedule.spawn(run_schedule(
+        ScheduleManager::new(Arc::clone(&shared), stop.clone()),
+        Arc::clone(&shared),
+    ));
+
+    let running = CancellationToken::new();
+    let lives = TaskTracker::new();
+    let mut registration = Some(first);
+    while let Some(current) = registration.take() {
+        let stop_life = Stop {
+            fetching: stop.child_token(),
+            running: running.clone(),
+        };
+        let life = live(Arc::clone(&shared), Arc::clone(&current), stop_life.clone());
+        lives.spawn(life);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = current.lost() => {
+                stop_life.fetching.cancel();
+                registration = register_again(&shared, &stop).await;
+            }
+        }
+    }
+
+    lives.close();
+    schedule.close();
+    if shared
+        .clock
+        .timeout(shared.config.shutdown_timeout, lives.wait())
+        .await
+        .is_none()
+    {
+        tracing::warn!(timeout = ?shared.config.shutdown_timeout, "jobs are still running: handing them back");
+        running.cancel();
+        lives.wait().await;
+    }
+    schedule.wait().await;
+}
+
+/// The life of one node id: its queues run until it is told to stop, then it signs off.
+async fn live(shared: Arc<Shared>, registration: Arc<Registration>, stop: Stop) {
+    let managers = TaskTracker::new();
+    managers.spawn({
+        let (shared, registration, stop) = (
+            Arc::clone(&shared),
+            Arc::clone(&registration),
+            stop.fetching.clone(),
+        );
+        async move { restore_earlier_holders(&shared, &registration, &stop).await }
+    });
+    let mut queues = shared.queues.subscribe();
+    let mut running = BTreeSet::new();
+    loop {
+        let wanted = queues.borrow_and_update().clone();
+        for (queue, concurrency) in wanted {
+            if running.insert(queue.clone()) {
+                let manager = QueueManager::new(
+                    Arc::clone(&shared),
+                    Arc::clone(&registration),
+                    queue,
+                    concurrency,
+                    stop.clone(),
+                );
+                managers.spawn(run_queue(manager, Arc::clone(&shared)));
+            }
+        }
+        tokio::select! {
+            () = stop.fetching.cancelled() => break,
+            // An error says that the sender is gone; it is in `shared`.
+            _ = queues.changed() => {}
+        }
+    }
+    managers.close();
+    managers.wait().await;
+    if shared
+        .clock
+        .timeout(SIGN_OFF, deregister(&shared, &registration))
+        .await
+        .is_none()
+    {
+        tracing::warn!(node = %registration.node(), "the storage does not answer: leaving without signing off");
+    }
+}
+
+async fn register_again(
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+) -> Option<Arc<Registration>> {
+    let mut failures = 0;
+    loop {
+        let result = tokio::select! {
+            () = stop.cancelled() => return None,
+            result = register(shared) => result,
+        };
+        match result {
+            Ok(registration) => return Some(registration),
+            Err(error) => {
+                failures += 1;
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot register again, trying again"
+                );
+                tokio::select! {
+                    () = stop.cancelled() => return None,
+                    () = shared.clock.sleep(pause_before_retry(failures)) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Runs a queue manager, again if it panics.
+async fn run_queue(mut manager: QueueManager, shared: Arc<Shared>) {
+    let mut panics = 0;
+    while AssertUnwindSafe(manager.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        panics += 1;
+        tracing::error!(?manager, "a queue manager panicked: restarting it");
+        manager.recover();
+        shared.clock.sleep(pause_before_retry(panics)).await;
+    }
+}
+
+/// Runs the schedule manager, again if it panics.
+async fn run_schedule(manager: ScheduleManager, shared: Arc<Shared>) {
+    let mut panics = 0;
+    while AssertUnwindSafe(manager.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        panics += 1;
+        tracing::error!("the schedule manager panicked: restarting it");
+        shared.clock.sleep(pause_before_retry(panics)).await;
+    }
+}

@@ -1,0 +1,232 @@
+//! What `#[verk::worker]` implements: [`Worker`], and the registered form of it, [`WorkerEntry`].
+
+use std::{
+    any::TypeId,
+    fmt,
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::future::BoxFuture;
+
+use crate::{
+    args::{ArgsError, ArgsReader},
+    context::{JobContext, Requirement},
+    outcome::{Outcome, PerformError},
+};
+
+/// A class of jobs: its arguments, its options and what it does.
+///
+/// The value is one job: the fields are its arguments. `#[verk::worker]` writes the implementation.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a job",
+    label = "no `#[verk::worker]` made this type",
+    note = "put `#[verk::worker]` on an async fn: it generates the job struct"
+)]
+pub trait Worker: Send + Sized + 'static {
+    /// The class name on the wire.
+    const CLASS: &'static str;
+
+    /// What holds for every job of this class, unless the call site says otherwise.
+    const OPTIONS: WorkerOptions;
+
+    /// Writes the arguments as a JSON array.
+    ///
+    /// # Errors
+    ///
+    /// [`ArgsError::Encode`] when an argument has no JSON form.
+    fn encode_args(&self) -> Result<String, ArgsError>;
+
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`ArgsError`] when they do not have the right shape.
+    fn decode_args(args: &mut ArgsReader<'_>) -> Result<Self, ArgsError>;
+
+    /// Does the work.
+    ///
+    /// # Errors
+    ///
+    /// The worker's failure.
+    fn perform(self, ctx: JobContext)
+    -> impl Future<Output = Result<Outcome, PerformError>> + Send;
+
+    /// What the builder must have been given for this worker to run.
+    #[must_use]
+    fn requires() -> Vec<Requirement> {
+        Vec::new()
+    }
+}
+
+/// The options of a worker. Call site beats these, these beat the configuration.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct WorkerOptions {
+    /// The queue.
+    pub queue: &'static str,
+    /// How often a failed job is tried again; the configuration's when `None`.
+    pub max_retry_count: Option<u32>,
+    /// When a job that failed at the given time, for the n-th time (from 1), runs again; Verk's backoff when `None`.
+    pub retry_at: Option<fn(SystemTime, u32) -> SystemTime>,
+    /// How long one run may take; without limit when `None`.
+    pub timeout: Option<Duration>,
+    /// Whether a job that is out of retries goes to the `dead` set. Defaults to `true`.
+    pub dead: bool,
+    /// Labels, shown in dashboards.
+    pub tags: &'static [&'static str],
+    /// Whether the error's sources are kept in `error_backtrace`. Defaults to `true`.
+    pub backtrace: bool,
+}
+
+impl WorkerOptions {
+    /// The defaults: queue `default`, and what the configuration says.
+    pub const DEFAULT: Self = Self {
+        queue: "default",
+        max_retry_count: None,
+        retry_at: None,
+        timeout: None,
+        dead: true,
+        tags: &[],
+        backtrace: true,
+    };
+
+    /// Sets the queue.
+    #[must_use]
+    pub const fn queue(mut self, queue: &'static str) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Sets how often a failed job is tried again.
+    #[must_use]
+    pub const fn max_retry_count(mut self, count: u32) -> Self {
+        self.max_retry_count = Some(count);
+        self
+    }
+
+    /// Sets when a job that failed at the given time, for the n-th time (from 1), runs again.
+    #[must_use]
+    pub const fn retry_at(mut self, retry_at: fn(SystemTime, u32) -> SystemTime) -> Self {
+        self.retry_at = Some(retry_at);
+        self
+    }
+
+    /// Sets how long one run may take.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets whether a job that is out of retries goes to the `dead` set.
+    #[must_use]
+    pub const fn dead(mut self, dead: bool) -> Self {
+        self.dead = dead;
+        self
+    }
+
+    /// Sets the labels.
+    #[must_use]
+    pub const fn tags(mut self, tags: &'static [&'static str]) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// Sets whether the error's sources are kept.
+    #[must_use]
+    pub const fn backtrace(mut self, backtrace: bool) -> Self {
+        self.backtrace = backtrace;
+        self
+    }
+}
+
+type Perform = fn(JobContext) -> BoxFuture<'static, Result<Outcome, PerformError>>;
+
+/// A worker as the registry holds it: without its type.
+#[derive(Clone, Copy)]
+pub struct WorkerEntry {
+    type_id: TypeId,
+    class: &'static str,
+    options: WorkerOptions,
+    location: &'static str,
+    requires: fn() -> Vec<Requirement>,
+    perform: Perform,
+}
+
+impl WorkerEntry {
+    /// The entry of `W`. `location` says where it is defined, for error messages.
+    #[must_use]
+    pub const fn of<W: Worker>(location: &'static str) -> Self {
+        Self {
+            type_id: TypeId::of::<W>(),
+            class: W::CLASS,
+            options: W::OPTIONS,
+            location,
+            requires: W::requires,
+            perform: |ctx| Box::pin(perform::<W>(ctx)),
+        }
+    }
+
+    /// Which type it is the entry of.
+    pub(crate) fn type_id(&self) -> TypeId {
+        self.type_id
+    }
+
+    /// The class name on the wire.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        self.class
+    }
+
+    /// Its options.
+    #[must_use]
+    pub fn options(&self) -> &WorkerOptions {
+        &self.options
+    }
+
+    /// Where it is defined: `file:line`.
+    #[must_use]
+    pub fn location(&self) -> &'static str {
+        self.location
+    }
+
+    /// What it needs from the builder.
+    #[must_use]
+    pub fn requires(&self) -> Vec<Requirement> {
+        (self.requires)()
+    }
+
+    /// Decodes the arguments and runs the job.
+    pub(crate) fn perform(
+        &self,
+        ctx: JobContext,
+    ) -> BoxFuture<'static, Result<Outcome, PerformError>> {
+        (self.perform)(ctx)
+    }
+}
+
+impl fmt::Debug for WorkerEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerEntry")
+            .field("class", &self.class)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn perform<W: Worker>(ctx: JobContext) -> Result<Outcome, PerformError> {
+    let job = decode::<W>(ctx.job().args()).map_err(|error| {
+        let error = PerformError::described("ArgsError", &error);
+        let message = format!("{}: {}", W::CLASS, error.failure.error_message);
+        PerformError::of("ArgsError", message)
+    })?;
+    job.perform(ctx).await
+}
+
+fn decode<W: Worker>(args: &str) -> Result<W, ArgsError> {
+    let mut args = ArgsReader::new(args)?;
+    let job = W::decode_args(&mut args)?;
+    args.finish()?;
+    Ok(job)
+}

@@ -1,0 +1,232 @@
+//! Runs the jobs of one queue: permits, panics, time-outs, cancellation.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, OptionFuture},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    context::{JobContext, Ownership},
+    event::Event,
+    job::Job,
+    names::QueueName,
+    outcome::{Outcome, PerformError},
+    shared::Shared,
+    worker::WorkerEntry,
+};
+
+/// The running jobs of one queue, never more than its concurrency.
+#[derive(Debug)]
+pub(crate) struct WorkersManager {
+    shared: Arc<Shared>,
+    queue: QueueName,
+    concurrency: usize,
+    /// By the order in which they started.
+    running: BTreeMap<u64, Running>,
+    next_run: u64,
+    /// Cancelled when the time of all running jobs is up.
+    cancel: CancellationToken,
+    finished_in: mpsc::UnboundedSender<Finished>,
+    finished: mpsc::UnboundedReceiver<Finished>,
+}
+
+#[derive(Debug)]
+struct Running {
+    job: Arc<Job>,
+    held: Bytes,
+    started_at: SystemTime,
+    ownership: Ownership,
+}
+
+/// A run that has ended: its future is dropped.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// The order in which it started.
+    pub(crate) number: u64,
+    pub(crate) job: Arc<Job>,
+    /// The payload as it was fetched.
+    pub(crate) held: Bytes,
+    pub(crate) started_at: SystemTime,
+    pub(crate) end: RunEnd,
+}
+
+#[derive(Debug)]
+pub(crate) enum RunEnd {
+    /// The worker answered, panicked or ran out of time.
+    Returned(Result<Outcome, PerformError>),
+    /// The node stops: the job did not get to its end.
+    Cancelled,
+}
+
+#[derive(Debug)]
+struct Finished {
+    number: u64,
+    end: RunEnd,
+}
+
+impl WorkersManager {
+    pub(crate) fn new(shared: Arc<Shared>, queue: QueueName, concurrency: usize) -> Self {
+        // Not bounded by the channel but by the permits: each running job sends once.
+        let (finished_in, finished) = mpsc::unbounded_channel();
+        Self {
+            shared,
+            queue,
+            concurrency,
+            running: BTreeMap::new(),
+            next_run: 0,
+            cancel: CancellationToken::new(),
+            finished_in,
+            finished,
+        }
+    }
+
+    /// How many more jobs may start.
+    pub(crate) fn free(&self) -> usize {
+        self.concurrency.saturating_sub(self.running.len())
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// The payloads of the running jobs, in the order of [`Self::lose`].
+    pub(crate) fn held(&self) -> impl Iterator<Item = Bytes> {
+        self.running.values().map(|running| running.held.clone())
+    }
+
+    /// The running jobs, for the log.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.running.values().map(|running| &*running.job)
+    }
+
+    /// Starts a job.
+    pub(crate) fn start(&mut self, job: Job, held: Bytes, worker: WorkerEntry) {
+        let number = self.next_run;
+        self.next_run += 1;
+        let job = Arc::new(job);
+        let ownership = Ownership::default();
+        let started_at = self.shared.now();
+        let context = JobContext::new(
+            Arc::clone(&job),
+            self.queue.clone(),
+            self.shared.client.clone(),
+            Arc::clone(&self.shared.state),
+            self.cancel.clone(),
+            ownership.clone(),
+        );
+        tracing::info!(class = job.class(), jid = %job.jid(), queue = %self.queue, "start");
+        self.shared.events.send(Event::JobStarted {
+            job: Arc::clone(&job),
+            started_at,
+        });
+        self.running.insert(
+            number,
+            Running {
+                job,
+                held,
+                started_at,
+                ownership,
+            },
+        );
+
+        let finished_in = self.finished_in.clone();
+        let client = self.shared.client.clone();
+        let clock = Arc::clone(&self.shared.clock);
+        let cancel = self.cancel.clone();
+        let timeout = worker.options().timeout;
+        tokio::spawn(client.scope(async move {
+            // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
+            let run =
+                async { run_to_end(worker.perform(context), timeout, &*clock, &cancel).await };
+            let end = match AssertUnwindSafe(run).catch_unwind().await {
+                Ok(end) => end,
+                Err(panic) => {
+                    RunEnd::Returned(Err(PerformError::of("Panic", panic_message(&*panic))))
+                }
+            };
+            // An error says that the manager is gone, and with it whoever wants to know.
+            let _ = finished_in.send(Finished { number, end });
+        }));
+    }
+
+    /// Waits for the next run to end. Pends for ever when none runs.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn next_finished(&mut self) -> Run {
+        loop {
+            // The channel never closes: `self` holds a sender.
+            let Some(Finished { number, end }) = self.finished.recv().await else {
+                std::future::pending().await
+            };
+            if let Some(Running {
+                job,
+                held,
+                started_at,
+                ..
+            }) = self.running.remove(&number)
+            {
+                return Run {
+                    number,
+                    job,
+                    held,
+                    started_at,
+                    end,
+                };
+            }
+        }
+    }
+
+    /// Tells the running job at this position (see [`Self::held`]) that it belongs to another node now.
+    pub(crate) fn lose(&self, position: usize) {
+        if let Some(running) = self.running.values().nth(position) {
+            tracing::warn!(class = running.job.class(), jid = %running.job.jid(), queue = %self.queue, "a running job does not belong to this node any more");
+            running.ownership.lose();
+        }
+    }
+
+    /// Ends all running jobs at their next await.
+    pub(crate) fn cancel_all(&self) {
+        self.cancel.cancel();
+    }
+}
+
+/// Runs `job` until it returns, its time is up or the node stops, and drops it.
+async fn run_to_end(
+    job: BoxFuture<'static, Result<Outcome, PerformError>>,
+    timeout: Option<Duration>,
+    clock: &dyn Clock,
+    cancel: &CancellationToken,
+) -> RunEnd {
+    let time_is_up = OptionFuture::from(timeout.map(|timeout| clock.sleep(timeout)));
+    tokio::select! {
+        biased;
+        result = job => RunEnd::Returned(result),
+        Some(()) = time_is_up => {
+            let message = format!("ran longer than its timeout of {:?}", timeout.unwrap_or_default());
+            RunEnd::Returned(Err(PerformError::of("Timeout", message)))
+        }
+        () = cancel.cancelled() => RunEnd::Cancelled,
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    if let Some(message) = panic.downcast_ref::<&str>() {
+        (*message).to_owned()
+    } else if let Some(message) = panic.downcast_ref::<String>() {
+        message.clone()
+    } else {
+        "panicked".to_owned()
+    }
+}

@@ -1,0 +1,258 @@
+//! Reads what is written, with its spans: the options in the parentheses, the function, the attributes of its parameters.
+
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{
+    Attribute, Expr, FnArg, Meta, Signature, Token, Visibility,
+    ext::IdentExt,
+    parse::{Parse, ParseStream, Parser, discouraged::Speculative},
+};
+
+use crate::errors::Errors;
+
+/// The options, and what each of them takes.
+pub(crate) const OPTIONS: [(&str, &str); 11] = [
+    ("queue", r#"a queue name in quotes, such as "mailers""#),
+    ("max_retry_count", "a whole number from 0 to 4294967295"),
+    (
+        "class",
+        r#"a class name in quotes, such as "Mailers::Welcome""#,
+    ),
+    (
+        "retry_at",
+        "the path of a `fn(SystemTime, u32) -> SystemTime`",
+    ),
+    ("retry_in", "the path of a `fn(u32, &E) -> RetryIn`"),
+    (
+        "timeout",
+        r#"a duration in quotes, such as "500ms", "30s", "5m" or "1h30m""#,
+    ),
+    ("dead", "`true` or `false`"),
+    (
+        "tags",
+        r#"a list of labels in quotes, such as ["mail", "slow"]"#,
+    ),
+    ("backtrace", "`true` or `false`"),
+    ("error_class", "the path of a `fn(&E) -> String`"),
+    (
+        "crate",
+        r#"the path of the crate `verk` in quotes, such as "jobs::verk""#,
+    ),
+];
+
+/// One option: `name = value`.
+pub(crate) struct RawOption {
+    /// Its name, unknown perhaps.
+    pub(crate) name: Ident,
+    /// Its value, of the wrong kind perhaps.
+    pub(crate) value: Expr,
+}
+
+impl RawOption {
+    /// Reads `name = value, ...`. What is not of that form is reported and skipped.
+    pub(crate) fn read(args: TokenStream, errors: &mut Errors) -> Vec<Self> {
+        let parser = |input: ParseStream<'_>| {
+            let mut options = Vec::new();
+            while !input.is_empty() {
+                let ahead = input.fork();
+                match ahead
+                    .parse()
+                    .and_then(|option| end_of_option(&ahead).map(|()| option))
+                {
+                    Ok(option) => {
+                        input.advance_to(&ahead);
+                        options.push(option);
+                    }
+                    Err(error) => {
+                        errors.add(error);
+                        skip_to_comma(input)?;
+                    }
+                }
+                input.parse::<Option<Token![,]>>()?;
+            }
+            Ok(options)
+        };
+        parser.parse2(args).unwrap_or_else(|error| {
+            errors.add(error);
+            Vec::new()
+        })
+    }
+}
+
+impl Parse for RawOption {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let ahead = input.fork();
+        let Ok(name) = input.call(Ident::parse_any) else {
+            let found: TokenTree = ahead.parse()?;
+            let message = format!("expected an option, found `{found}`; {}", accepted());
+            return Err(syn::Error::new_spanned(found, message));
+        };
+        if !input.peek(Token![=]) || ends_after_equals(input) {
+            return Err(syn::Error::new_spanned(&name, needs_value(&name)));
+        }
+        input.parse::<Token![=]>()?;
+        let value = input.parse()?;
+        Ok(Self { name, value })
+    }
+}
+
+/// Every option, for a message.
+pub(crate) fn accepted() -> String {
+    let names: Vec<String> = OPTIONS
+        .iter()
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    format!("accepted: {}", names.join(", "))
+}
+
+/// What the option takes, if there is such an option.
+pub(crate) fn takes(name: &str) -> Option<&'static str> {
+    OPTIONS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, takes)| *takes)
+}
+
+/// The message for a name that is no option.
+pub(crate) fn unknown_option(name: &str) -> String {
+    let nearest = OPTIONS
+        .iter()
+        .map(|&(known, _)| (strsim::jaro_winkler(name, known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(similarity, _)| *similarity > 0.75);
+    let hint = nearest.map_or_else(String::new, |(_, known)| {
+        format!(" (did you mean `{known}`?)")
+    });
+    format!("unknown option `{name}`{hint}; {}", accepted())
+}
+
+fn needs_value(name: &Ident) -> String {
+    let name = name.to_string();
+    takes(&name).map_or_else(
+        || unknown_option(&name),
+        |takes| format!("`{name}` needs a value: write `{name} = ...` with {takes}"),
+    )
+}
+
+fn ends_after_equals(input: ParseStream<'_>) -> bool {
+    let ahead = input.fork();
+    ahead.parse::<Token![=]>().is_ok() && (ahead.is_empty() || ahead.peek(Token![,]))
+}
+
+fn end_of_option(input: ParseStream<'_>) -> syn::Result<()> {
+    if input.is_empty() || input.peek(Token![,]) {
+        return Ok(());
+    }
+    let found: TokenTree = input.parse()?;
+    Err(syn::Error::new_spanned(
+        &found,
+        format!("expected `,` between two options, found `{found}`"),
+    ))
+}
+
+fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        input.parse::<TokenTree>()?;
+    }
+    Ok(())
+}
+
+/// The function. Its body stays as it is: it is none of our business, and rustc reports its mistakes better.
+pub(crate) struct Function {
+    /// Attributes below ours, and doc comments.
+    pub(crate) attrs: Vec<Attribute>,
+    /// Its visibility, which the job struct shares.
+    pub(crate) vis: Visibility,
+    /// All from `async` to the return type.
+    pub(crate) sig: Signature,
+    /// The block; `;` where a function of a trait has none.
+    pub(crate) body: TokenTree,
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let attrs = input.call(Attribute::parse_outer)?;
+        let vis = input.parse()?;
+        let first: TokenTree = input.fork().parse()?;
+        let sig = input
+            .parse()
+            .map_err(|error| not_a_function(first, error))?;
+        let body = input.parse()?;
+        Ok(Self {
+            attrs,
+            vis,
+            sig,
+            body,
+        })
+    }
+}
+
+impl ToTokens for Function {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        for attr in &self.attrs {
+            attr.to_tokens(tokens);
+        }
+        self.vis.to_tokens(tokens);
+        self.sig.to_tokens(tokens);
+        self.body.to_tokens(tokens);
+    }
+}
+
+impl Function {
+    /// Whether it has a body.
+    pub(crate) fn has_body(&self) -> bool {
+        matches!(self.body, TokenTree::Group(_))
+    }
+
+    /// Takes our attributes off the parameters, in the order of the parameters. Doc comments are taken too: rustc
+    /// accepts none there, and the fields of the job struct can use them.
+    pub(crate) fn take_param_attrs(&mut self) -> Vec<ParamAttrs> {
+        self.sig
+            .inputs
+            .iter_mut()
+            .map(|input| match input {
+                FnArg::Receiver(_) => ParamAttrs::default(),
+                FnArg::Typed(param) => ParamAttrs::take(&mut param.attrs),
+            })
+            .collect()
+    }
+}
+
+fn not_a_function(first: TokenTree, error: syn::Error) -> syn::Error {
+    let found = first.to_string();
+    match found.as_str() {
+        "struct" | "enum" | "union" | "trait" | "impl" | "mod" | "const" | "static" | "type"
+        | "use" => syn::Error::new_spanned(
+            first,
+            format!(
+                "a worker is an `async fn`, found `{found}`: put `#[verk::worker]` on the function that does the work"
+            ),
+        ),
+        _ => error,
+    }
+}
+
+/// Our attributes of one parameter.
+#[derive(Default)]
+pub(crate) struct ParamAttrs {
+    /// `#[arg]` and `#[extract]`, in order.
+    pub(crate) markers: Vec<Attribute>,
+    /// Doc comments.
+    pub(crate) docs: Vec<Attribute>,
+}
+
+impl ParamAttrs {
+    fn take(attrs: &mut Vec<Attribute>) -> Self {
+        let mut taken = Self::default();
+        for attr in std::mem::take(attrs) {
+            if attr.path().is_ident("arg") || attr.path().is_ident("extract") {
+                taken.markers.push(attr);
+            } else if matches!(&attr.meta, Meta::NameValue(meta) if meta.path.is_ident("doc")) {
+                taken.docs.push(attr);
+            } else {
+                attrs.push(attr);
+            }
+        }
+        taken
+    }
+}

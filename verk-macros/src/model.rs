@@ -1,0 +1,129 @@
+//! A worker as the expansion sees it: typed, and free of mistakes unless it says otherwise.
+
+use std::time::Duration;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+use syn::{Attribute, ExprPath, Path, Type, ext::IdentExt};
+
+use crate::{attr::Function, expand::call};
+
+/// One use of the attribute.
+pub(crate) struct Worker {
+    /// The function, without our attributes.
+    pub(crate) function: Function,
+    /// The name of the job struct.
+    pub(crate) job: Ident,
+    /// What is written in the parentheses.
+    pub(crate) options: Options,
+    /// The parameters, in order.
+    pub(crate) params: Vec<Param>,
+    /// Whether the function can be a worker. Mistakes in the options alone leave it one.
+    pub(crate) runs: bool,
+}
+
+impl Worker {
+    /// The class on the wire.
+    pub(crate) fn class(&self) -> String {
+        self.options
+            .class
+            .clone()
+            .unwrap_or_else(|| self.job.to_string())
+    }
+
+    /// The queue on the wire.
+    pub(crate) fn queue(&self) -> &str {
+        self.options.queue.as_deref().unwrap_or("default")
+    }
+
+    /// The parameters that are arguments of the job.
+    pub(crate) fn args(&self) -> impl Iterator<Item = &Arg> {
+        self.params.iter().filter_map(|param| match param {
+            Param::Arg(arg) => Some(arg),
+            Param::Extractor(_) | Param::Broken(_) => None,
+        })
+    }
+
+    /// Where everything is found that the generated code names.
+    pub(crate) fn private(&self) -> TokenStream {
+        match &self.options.verk {
+            Some(verk) => quote!(#verk::__private),
+            None => quote!(::verk::__private),
+        }
+    }
+}
+
+/// The options that are given.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) queue: Option<String>,
+    pub(crate) max_retry_count: Option<u32>,
+    pub(crate) class: Option<String>,
+    pub(crate) retry_at: Option<ExprPath>,
+    pub(crate) retry_in: Option<ExprPath>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) dead: Option<bool>,
+    pub(crate) tags: Option<Vec<String>>,
+    pub(crate) backtrace: Option<bool>,
+    pub(crate) error_class: Option<ExprPath>,
+    /// `crate`: the path of the facade.
+    pub(crate) verk: Option<Path>,
+}
+
+/// A parameter of the function.
+pub(crate) enum Param {
+    /// A field of the job struct.
+    Arg(Arg),
+    /// Made for each run.
+    Extractor(Type),
+    /// One with a mistake, of this type.
+    Broken(Type),
+}
+
+/// An argument of the job.
+pub(crate) struct Arg {
+    /// The name of the parameter and of the field.
+    pub(crate) ident: Ident,
+    /// Its type, as written.
+    pub(crate) ty: Type,
+    /// Its doc comments, if it has any.
+    pub(crate) docs: Vec<Attribute>,
+}
+
+impl Arg {
+    /// `<T as JobArg>::method(args)`. All that is done with an argument is done so.
+    pub(crate) fn call(
+        &self,
+        private: &TokenStream,
+        method: &str,
+        args: &TokenStream,
+    ) -> TokenStream {
+        call(&self.ty, private, ("JobArg", method), args, &quote!())
+    }
+
+    /// Its name in messages and in JSON.
+    pub(crate) fn name(&self) -> String {
+        self.ident.unraw().to_string()
+    }
+
+    /// Whether the written type is `String`, so that `impl Into<String>` does not get in the way of inference.
+    pub(crate) fn is_string(&self) -> bool {
+        let mut ty = &self.ty;
+        while let Type::Group(group) = ty {
+            ty = &group.elem;
+        }
+        let Type::Path(ty) = ty else { return false };
+        is_path(&ty.path, &["String"])
+            || is_path(&ty.path, &["std", "string", "String"])
+            || is_path(&ty.path, &["alloc", "string", "String"])
+    }
+}
+
+fn is_path(path: &Path, names: &[&str]) -> bool {
+    path.segments.len() == names.len()
+        && path
+            .segments
+            .iter()
+            .zip(names)
+            .all(|(segment, name)| segment.arguments.is_none() && segment.ident == name)
+}

@@ -1,0 +1,2 @@
+#[verk::worker]
+async fn sweep() {}

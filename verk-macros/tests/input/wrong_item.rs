@@ -1,0 +1,4 @@
+#[verk::worker]
+struct Import {
+    path: String,
+}

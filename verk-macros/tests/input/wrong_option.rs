@@ -1,0 +1,2 @@
+#[verk::worker(queu = "low", timeout = "30")]
+async fn import(path: String) {}

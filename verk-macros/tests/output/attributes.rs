@@ -1,0 +1,171 @@
+/// Documented.
+#[cfg(feature = "mail")]
+#[deprecated = "use another"]
+#[tracing::instrument]
+pub async fn old(#[allow(unused)] path: String) {}
+#[cfg(feature = "mail")]
+/// Documented.
+///
+/// Class `Old`, queue `default`, performed by `old`.
+#[derive(::core::clone::Clone, ::core::fmt::Debug)]
+pub struct Old {
+    /// Argument 1.
+    pub path: String,
+}
+#[cfg(feature = "mail")]
+#[automatically_derived]
+#[allow(dead_code, deprecated, clippy::too_many_arguments)]
+impl Old {
+    /// Makes a job. Nothing is stored before it is enqueued.
+    #[deprecated = "use another"]
+    #[must_use]
+    pub fn new(path: impl ::core::convert::Into<String>) -> Self {
+        Self {
+            path: ::core::convert::Into::into(path),
+        }
+    }
+    /// Makes a job and enqueues it with the client at hand.
+    ///
+    /// # Errors
+    ///
+    /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
+    #[deprecated = "use another"]
+    pub fn enqueue(
+        path: impl ::core::convert::Into<String>,
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<
+            ::verk::__private::Jid,
+            ::verk::__private::EnqueueError,
+        >,
+    > + ::core::marker::Send + 'static {
+        ::verk::__private::EnqueueExt::enqueue(Self::new(path))
+    }
+}
+#[cfg(feature = "mail")]
+#[automatically_derived]
+impl ::verk::__private::serde::Serialize for Old {
+    fn serialize<__S: ::verk::__private::serde::Serializer>(
+        &self,
+        serializer: __S,
+    ) -> ::core::result::Result<__S::Ok, __S::Error> {
+        let mut fields = ::verk::__private::serde::Serializer::serialize_struct(
+            serializer,
+            "Old",
+            1usize,
+        )?;
+        <String as ::verk::__private::JobArg>::write_field(
+            &self.path,
+            "path",
+            &mut fields,
+        )?;
+        ::verk::__private::serde::ser::SerializeStruct::end(fields)
+    }
+}
+#[cfg(feature = "mail")]
+#[automatically_derived]
+impl<'de> ::verk::__private::serde::Deserialize<'de> for Old {
+    fn deserialize<__D: ::verk::__private::serde::Deserializer<'de>>(
+        deserializer: __D,
+    ) -> ::core::result::Result<Self, __D::Error> {
+        struct __Visitor;
+        impl<'de> ::verk::__private::serde::de::Visitor<'de> for __Visitor {
+            type Value = Old;
+            fn expecting(
+                &self,
+                f: &mut ::core::fmt::Formatter<'_>,
+            ) -> ::core::fmt::Result {
+                f.write_str("a job of class Old")
+            }
+            fn visit_map<__A: ::verk::__private::serde::de::MapAccess<'de>>(
+                self,
+                mut map: __A,
+            ) -> ::core::result::Result<Old, __A::Error> {
+                let mut value_0 = ::core::option::Option::None;
+                while let ::core::option::Option::Some(name) = map
+                    .next_key::<::std::string::String>()?
+                {
+                    match name.as_str() {
+                        "path" => {
+                            <String as ::verk::__private::JobArg>::read_field(
+                                "path",
+                                &mut value_0,
+                                &mut map,
+                            )?
+                        }
+                        _ => {
+                            map.next_value::<
+                                    ::verk::__private::serde::de::IgnoredAny,
+                                >()?;
+                        }
+                    }
+                }
+                ::core::result::Result::Ok(Old {
+                    path: <String as ::verk::__private::JobArg>::required(
+                        "path",
+                        value_0,
+                    )?,
+                })
+            }
+            fn visit_seq<__A: ::verk::__private::serde::de::SeqAccess<'de>>(
+                self,
+                mut seq: __A,
+            ) -> ::core::result::Result<Old, __A::Error> {
+                ::core::result::Result::Ok(Old {
+                    path: <String as ::verk::__private::JobArg>::read_element(
+                        "path",
+                        &mut seq,
+                    )?,
+                })
+            }
+        }
+        ::verk::__private::serde::Deserializer::deserialize_struct(
+            deserializer,
+            "Old",
+            &["path"],
+            __Visitor,
+        )
+    }
+}
+#[cfg(feature = "mail")]
+#[automatically_derived]
+#[allow(deprecated)]
+impl ::verk::__private::Worker for Old {
+    const CLASS: &'static str = "Old";
+    const OPTIONS: ::verk::__private::WorkerOptions = ::verk::__private::WorkerOptions::DEFAULT;
+    fn encode_args(
+        &self,
+    ) -> ::core::result::Result<::std::string::String, ::verk::__private::ArgsError> {
+        let args = ::verk::__private::ArgsWriter::new();
+        let args = <String as ::verk::__private::JobArg>::write(
+            &self.path,
+            "path",
+            args,
+        )?;
+        ::core::result::Result::Ok(args.finish())
+    }
+    fn decode_args(
+        args: &mut ::verk::__private::ArgsReader<'_>,
+    ) -> ::core::result::Result<Self, ::verk::__private::ArgsError> {
+        ::core::result::Result::Ok(Self {
+            path: <String as ::verk::__private::JobArg>::read(args, "path")?,
+        })
+    }
+    async fn perform(
+        self,
+        _ctx: ::verk::__private::JobContext,
+    ) -> ::core::result::Result<
+        ::verk::__private::Outcome,
+        ::verk::__private::PerformError,
+    > {
+        let answer = ::verk::__private::require_send(old(self.path)).await;
+        ::verk::__private::Answer::outcome(
+            answer,
+            |_error| (::core::option::Option::None, ::core::option::Option::None),
+        )
+    }
+}
+#[cfg(feature = "mail")]
+::verk::__private::inventory::submit! {
+    ::verk::__private::WorkerEntry::of:: < Old > (::core::concat!(::core::file!(), ":",
+    ::core::line!()))
+}

@@ -1,0 +1,48 @@
+//! `.redis(url)` on the builder of a Verk: [`RedisBuilderExt`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use verk_core::{Clock, Config, Connect, Storage, StorageError, VerkBuilder};
+
+use crate::{config::RedisConfig, storage::RedisStorage};
+
+/// Lets a Verk be built on Redis.
+pub trait RedisBuilderExt {
+    /// Uses the Redis at a URL, or one that is described in more detail. The prefix is that of the [`RedisConfig`] or, if
+    /// it has none, that of the Verk's configuration.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use verk_core::Verk;
+    /// use verk_redis::RedisBuilderExt;
+    ///
+    /// # async fn example() -> Result<(), verk_core::BuildError> {
+    /// let verk = Verk::builder().redis("redis://127.0.0.1:6379").queue("default", 25).build().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn redis(self, redis: impl Into<RedisConfig>) -> VerkBuilder;
+}
+
+impl RedisBuilderExt for VerkBuilder {
+    fn redis(self, redis: impl Into<RedisConfig>) -> VerkBuilder {
+        self.connect(redis.into())
+    }
+}
+
+#[async_trait]
+impl Connect for RedisConfig {
+    async fn connect(
+        &self,
+        config: &Config,
+        _: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn Storage>, StorageError> {
+        let prefix = self.prefix.clone().or_else(|| config.prefix.clone());
+        let storage = RedisStorage::connect(self.clone().prefix(prefix)).await;
+        let storage =
+            storage.map_err(|error| StorageError::not_applied("connect to Redis", error))?;
+        Ok(Arc::new(storage))
+    }
+}
