@@ -11,7 +11,7 @@ use std::{
 };
 
 use verk::{Job, Verk, prelude::*};
-use verk_testing::RedisServer;
+use verk_testing::{RedisServer, within};
 
 use crate::support::{PATIENCE, queue_name};
 
@@ -88,7 +88,7 @@ async fn every_job_of_a_killed_worker_runs_and_nothing_is_left_in_progress() {
         .map(ToString::to_string)
         .collect();
 
-    tokio::task::spawn_blocking(move || {
+    let work = tokio::task::spawn_blocking(move || {
         let mut first = WorkerProgram::start(&redis);
         let mut ran: HashSet<String> = (0..60).map(|_| first.next()).collect();
         first.kill();
@@ -99,11 +99,22 @@ async fn every_job_of_a_killed_worker_runs_and_nothing_is_left_in_progress() {
             "the killed worker had jobs in progress: {left:?}"
         );
 
-        let mut second = WorkerProgram::start(&redis);
+        let second = WorkerProgram::start(&redis);
         while ran.len() < jids.len() {
             ran.insert(second.next());
         }
         assert_eq!(ran, jids);
+        (redis, second)
+    });
+    let (redis, mut second) = work.await.unwrap();
+    // The killed worker's node is taken off the list.
+    within(PATIENCE, async {
+        while redis.command(&["SCARD", "verk_nodes"]).as_integer() != Some(1) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    tokio::task::spawn_blocking(move || {
         stop(&mut second);
         assert_eq!(inprogress(&redis), [""; 0]);
         assert_eq!(
