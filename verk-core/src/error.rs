@@ -35,12 +35,24 @@ impl fmt::Display for Applied {
 /// A storage operation failed.
 ///
 /// The original error is the [`source`](std::error::Error::source).
-#[derive(Clone, Debug, Error)]
-#[error("failed to {op} ({applied})")]
+#[derive(Clone, Debug)]
 pub struct StorageError {
     op: &'static str,
     applied: Applied,
     source: Arc<dyn std::error::Error + Send + Sync>,
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed to {} ({})", self.op, self.applied)
+    }
+}
+
+impl std::error::Error for StorageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The error itself and not its `Arc`, so that it can be downcast.
+        Some(&*self.source)
+    }
 }
 
 impl StorageError {

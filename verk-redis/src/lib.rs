@@ -20,10 +20,10 @@
 //!
 //! Every change of state is one command or one Lua script, so it happens as a whole or not at all. No script decodes a
 //! payload. The scripts go on in a Redis that is full and refuses new jobs (`maxmemory` with `noeviction`), so
-//! that its jobs can be worked off. A user with restricted rights needs, besides the commands on
-//! its keys, `EVALSHA`, `SCRIPT LOAD`, and should have `CLIENT` (`ID`, `SETNAME`, `LIST`, `KILL`,
-//! `UNBLOCK`) and `INFO`: without these a node stops and recovers more slowly, and can't warn of a server
-//! that evicts keys.
+//! that its jobs can be worked off. Besides the commands on its keys, a user with restricted rights needs
+//! `EVALSHA` and `SCRIPT LOAD`, and should have `MULTI`, `EXEC`, `INFO` and of `CLIENT` the subcommands `ID`,
+//! `SETNAME`, `LIST`, `KILL` and `UNBLOCK`: without these a node stops and recovers more slowly, and does not
+//! warn of a server that may evict keys.
 //!
 //! # Connections
 //!

@@ -194,6 +194,15 @@ impl Connection {
             .collect())
     }
 
+    /// Sends several commands as one transaction; answers with the replies to those that are not ignored.
+    pub(crate) async fn query_transaction(
+        &mut self,
+        commands: &Pipeline,
+    ) -> Result<Vec<Value>, Failure> {
+        let replies = commands.query_async(&mut self.inner).await;
+        self.seen(replies).map_err(Failure::of_command)
+    }
+
     /// Gives up a connection on which a reply did not come, or not in one piece.
     fn seen<T>(&self, reply: Result<T, RedisError>) -> Result<T, RedisError> {
         if let Err(error) = &reply

@@ -176,16 +176,35 @@ impl RedisQueueConnection {
         self.end(jobs.map(Dequeued::Jobs))
     }
 
-    /// Completes once the block was ended on the server, or can't be; until then it may be that it has not begun.
+    /// Completes once the block was ended on the server, or can't be. Until then it may be that it has not begun.
     async fn unblock_when_interrupted(&self, link: &Link, request: &DequeueRequest) {
         request.interrupt.cancelled().await;
         let Some(identity) = &link.identity else {
             return;
         };
-        let mut command = redis::cmd("CLIENT");
-        command.arg("UNBLOCK").arg(identity.id);
-        while let Ok(Value::Int(0)) = self.shared.query(&command).await {
-            self.shared.clock.sleep(UNBLOCK_AGAIN).await;
+        // A server that is paused (`CLIENT PAUSE`, `FAILOVER`) holds the move back, and Redis 7.0 crashes when
+        // a client in that state is unblocked. It holds back a transaction with a write as well, so in one
+        // the client is unblocked after the pause. The write changes nothing.
+        let mut commands = redis::pipe();
+        commands
+            .atomic()
+            .cmd("LTRIM")
+            .arg(&self.keys[0])
+            .arg(0)
+            .arg(-1)
+            .ignore()
+            .cmd("CLIENT")
+            .arg("UNBLOCK")
+            .arg(identity.id);
+        loop {
+            let unblocked = match self.shared.pool.get().await {
+                Ok(mut connection) => connection.query_transaction(&commands).await,
+                Err(failure) => Err(failure),
+            };
+            match unblocked.as_deref() {
+                Ok([Value::Int(0)]) => self.shared.clock.sleep(UNBLOCK_AGAIN).await,
+                _ => return,
+            }
         }
     }
 
@@ -281,5 +300,86 @@ async fn introduce(connection: &mut Connection) -> Result<Option<Identity>, Fail
             Ok(Some(Identity { id, name }))
         }
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+    use verk_core::{NodeId, Storage};
+    use verk_testing::{RedisServer, within};
+
+    use super::*;
+    use crate::RedisStorage;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    async fn open(server: &RedisServer) -> (RedisQueueConnection, Link, DequeueRequest) {
+        let storage = RedisStorage::connect(server.url()).await.unwrap();
+        let inprogress = Inprogress {
+            queue: "default".parse().unwrap(),
+            node: NodeId::from("web"),
+        };
+        storage.server_time().await.unwrap();
+        let shared = Arc::clone(storage.shared());
+        let mut connection = RedisQueueConnection::open(shared, &inprogress)
+            .await
+            .unwrap();
+        let link = connection.link().await.unwrap();
+        let request = DequeueRequest {
+            max_jobs: 1,
+            max_bytes: 1,
+            wait: Duration::from_secs(300),
+            interrupt: CancellationToken::new(),
+        };
+        (connection, link, request)
+    }
+
+    async fn until_info_has(server: &RedisServer, section: &str, text: &str) {
+        let look = async {
+            loop {
+                let info = server.command(&["INFO", section]).into_bytes().unwrap();
+                if String::from_utf8_lossy(&info).contains(text) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        within(PATIENCE, look).await;
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_of_a_server_that_is_paused_does_no_harm() {
+        let server = RedisServer::start();
+        let (mut connection, link, request) = open(&server).await;
+        server.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
+        let interrupt = request.interrupt.clone();
+        let (answer, ()) = within(PATIENCE, async {
+            tokio::join!(connection.wait(&link, &request), async {
+                interrupt.cancel();
+                until_info_has(&server, "commandstats", "cmdstat_multi:calls=1").await;
+                assert!(server.command(&["CLIENT", "LIST"]).into_bytes().is_some());
+                server.command(&["CLIENT", "UNPAUSE"]);
+            })
+        })
+        .await;
+        assert_eq!(answer.unwrap(), Dequeued::Jobs(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn a_block_that_begins_after_the_interrupt_is_ended_too() {
+        let server = RedisServer::start();
+        let (connection, link, request) = open(&server).await;
+        request.interrupt.cancel();
+        let block = async {
+            let unblocked = "cmdstat_client|unblock:calls=1";
+            until_info_has(&server, "commandstats", unblocked).await;
+            let mut block = redis::cmd("BLPOP");
+            block.arg("nothing").arg(0);
+            link.connection.clone().query(&block).await
+        };
+        let both =
+            async { tokio::join!(block, connection.unblock_when_interrupted(&link, &request)).0 };
+        assert_eq!(within(PATIENCE, both).await.unwrap(), Value::Nil);
     }
 }

@@ -96,6 +96,11 @@ impl RedisStorage {
         prefix::delete(&self.shared).await
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     async fn ask<T>(
         &self,
         op: &'static str,

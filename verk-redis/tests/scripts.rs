@@ -92,6 +92,15 @@ async fn blocked(server: &RedisServer, count: usize) {
     within(PATIENCE, look).await;
 }
 
+/// The ids of all connections but that of the one who asks.
+fn client_ids(server: &RedisServer) -> Vec<String> {
+    text(server.command(&["CLIENT", "LIST"]))
+        .lines()
+        .filter(|line| !line.contains("cmd=client|list"))
+        .filter_map(|line| Some(line.split_whitespace().next()?.to_owned()))
+        .collect()
+}
+
 fn bytes(jobs: &[&'static str]) -> Vec<Bytes> {
     jobs.iter()
         .map(|job| Bytes::from_static(job.as_bytes()))
@@ -227,16 +236,17 @@ async fn a_reset_after_a_restart_ends_no_other_connection() {
         let fetch = setup.connection.dequeue(request(LONG));
         let (answer, ()) = within(PATIENCE, async { tokio::join!(fetch, restart) }).await;
         assert_eq!(answer.unwrap_err().applied(), Applied::Unknown);
-        // Connections that have small ids, as the one before the restart had.
+        // Connections with small ids, such as the one before the restart had.
         let mut others = Vec::new();
         for _ in 0..10 {
             let node = &setup.held.node;
             others.push(setup.storage.open_heartbeat(node, LONG).await.unwrap());
         }
+        let before = client_ids(&setup.server);
         setup.connection.reset().await.unwrap();
-        for other in &mut others {
-            other.beat().await.unwrap();
-        }
+        let after = client_ids(&setup.server);
+        let ended: Vec<&String> = before.iter().filter(|id| !after.contains(id)).collect();
+        assert!(ended.is_empty(), "{ended:?}");
         let queues = std::slice::from_ref(&setup.held.queue);
         setup
             .storage
@@ -349,6 +359,20 @@ async fn a_server_that_does_not_answer_is_named_without_the_password() {
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
     assert!(!chain(&error).contains("secret"), "{}", chain(&error));
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up() {
+    // It lets clients connect, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let config =
+        RedisConfig::new(format!("redis://{address}")).connect_timeout(Duration::from_millis(200));
+    let error = within(PATIENCE, RedisStorage::connect(config))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+    assert!(error.to_string().contains(&address), "{error}");
 }
 
 #[tokio::test]
