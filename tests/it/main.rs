@@ -5,3 +5,4 @@ mod faults;
 mod lifecycle;
 mod shutdown;
 mod support;
+mod worker;

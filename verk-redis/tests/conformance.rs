@@ -10,7 +10,7 @@ use verk_core::{
 };
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{
-    Command, CuttingProxy, Key, Operation, RedisServer, Reply,
+    CuttingProxy, Key, Operation, RedisCommand, RedisServer, Reply,
     conformance::{Dump, Harness},
 };
 
@@ -188,7 +188,7 @@ impl Harness for RedisHarness {
 
     async fn lose_reply(&self, operation: Operation) {
         // The scripts are told apart by how many keys they have.
-        let script = |command: &Command, keys: &str| {
+        let script = |command: &RedisCommand, keys: &str| {
             command.name() == "EVALSHA" && command.args().get(2).is_some_and(|n| n == keys)
         };
         self.proxy.lose_reply(move |command| match operation {

@@ -12,13 +12,8 @@ use super::{
     Harness,
     fixture::{
         Fixture, NO_LIMITS, TTL, assert_done, assert_failed, assert_not_held, assert_refused, at,
-<<<<<<< HEAD
         bytes, dead, dequeue_while, due, every_target, first, job, look, node_id, queue_name,
         settlement, soon, wait,
-=======
-        bytes, dead, dequeue_while, due, every_target, job, look, node_id, queue_name, settlement,
-        soon, wait,
->>>>>>> testing
     },
 };
 use crate::{Key, Operation};
