@@ -339,10 +339,16 @@ impl fmt::Debug for RunError {
 }
 
 fn fmt_chain(error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{error}")?;
+    let mut last = error.to_string();
+    f.write_str(&last)?;
     let mut source = error.source();
     while let Some(cause) = source {
-        write!(f, ": {cause}")?;
+        let text = cause.to_string();
+        // Some errors say what their source says.
+        if text != last {
+            write!(f, ": {text}")?;
+        }
+        last = text;
         source = cause.source();
     }
     Ok(())

@@ -23,10 +23,14 @@ use crate::{
     registry::Registry,
     schedule_manager::ScheduleWake,
     shared::{ServerOffset, Shared},
+    signals::{self, Signals},
     storage::Storage,
     supervisor::supervise,
     worker::{Worker, WorkerEntry},
 };
+
+/// For how long after the first signal another counts as the same.
+const SAME_SIGNAL: Duration = Duration::from_millis(250);
 
 /// A node: it enqueues jobs and, if it has queues, runs them. Cheap to clone.
 ///
@@ -75,21 +79,32 @@ impl Verk {
         }
     }
 
-    /// Runs the queues until TERM or INT, then drains: see [`shutdown`](Self::shutdown). A second signal ends the process at once.
+    /// Runs the queues until TERM or INT, then drains: see [`shutdown`](Self::shutdown). Another signal, at least a quarter of a second later,
+    /// ends the process at once.
     ///
     /// # Errors
     ///
     /// [`RunError`], before anything is started.
     pub async fn run(&self) -> Result<(), RunError> {
-        let mut signals = crate::signals::Signals::listen()?;
+        let mut signals = Signals::listen()?;
         self.start()?;
         signals.next().await;
         tracing::info!(
-            "stopping: running jobs may finish; a second signal ends the process at once"
+            "stopping: running jobs may finish; another signal ends the process at once"
         );
+        let another = async {
+            // Whoever sends the first to a process and to its group sends it twice.
+            self.inner.shared.clock.sleep(SAME_SIGNAL).await;
+            let mut signals = Signals::listen()?;
+            signals.next().await;
+            Ok(())
+        };
         tokio::select! {
             () = self.shutdown() => Ok(()),
-            () = signals.next() => crate::signals::exit_at_once(),
+            another = another => match another {
+                Ok(()) => signals::exit_at_once(),
+                Err(error) => Err(RunError::Signals(error)),
+            },
         }
     }
 
