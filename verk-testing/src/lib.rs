@@ -18,6 +18,7 @@ mod proxy;
 mod redis_server;
 #[cfg(unix)]
 mod resp;
+mod test_verk;
 mod within;
 
 pub use clock::VirtualClock;
@@ -28,4 +29,5 @@ pub use proxy::{CuttingProxy, RedisCommand};
 pub use redis_server::{RedisServer, RedisServerBuilder};
 #[cfg(unix)]
 pub use resp::Reply;
+pub use test_verk::{Drained, ScheduledFor, TestVerk, TestVerkBuilder};
 pub use within::within;
