@@ -1,7 +1,9 @@
 //! What a user can rely on, end to end: real workers, real managers, a real storage.
 
 mod build;
+mod crash;
 mod faults;
 mod lifecycle;
 mod shutdown;
 mod support;
+mod testing;

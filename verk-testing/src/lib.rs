@@ -11,6 +11,7 @@
 
 mod clock;
 pub mod conformance;
+pub mod crash;
 mod memory;
 #[cfg(unix)]
 mod proxy;

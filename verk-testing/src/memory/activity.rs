@@ -10,8 +10,8 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 use verk_core::{
-    NodeId, QueueName, from_unix_seconds,
-    storage::{Inprogress, JobSet, ScoredJob},
+    Jid, Job, NodeId, QueueName, from_unix_seconds,
+    storage::{Inprogress, JobSet, ScoredJob, Settlement},
     unix_seconds,
 };
 
@@ -30,8 +30,8 @@ pub(super) struct Gate {
     pub(super) settled: u64,
     /// Nodes that died: nothing that they ask for happens.
     dead_nodes: HashSet<NodeId>,
-    /// When the next node dies.
-    crash: Option<CrashOn>,
+    /// When a node dies, and of which job.
+    crash: Option<(CrashOn, Jid)>,
 }
 
 /// The moment at which a node dies.
@@ -57,21 +57,30 @@ impl Gate {
     }
 
     /// The node fetched; answers whether it lives to see the jobs.
-    pub(super) fn fetched(&mut self, inprogress: &Inprogress, count: usize) -> bool {
+    pub(super) fn fetched(&mut self, inprogress: &Inprogress, jobs: &[Bytes]) -> bool {
         if let Some(tickets) = self.tickets.get_mut(&inprogress.queue) {
-            *tickets = tickets.saturating_sub(count);
+            *tickets = tickets.saturating_sub(jobs.len());
         }
-        count == 0 || !self.dies(&inprogress.node, CrashOn::Fetch)
+        !self.dies(&inprogress.node, CrashOn::Fetch, jobs.iter())
     }
 
     /// Whether what the node wants to settle has no effect, because it died.
-    pub(super) fn refuses(&mut self, node: &NodeId) -> bool {
-        self.dies(node, CrashOn::Settle) || self.dead_nodes.contains(node)
+    pub(super) fn refuses(&mut self, node: &NodeId, settlements: &[Settlement]) -> bool {
+        let held = settlements.iter().map(|settlement| &settlement.held);
+        self.dies(node, CrashOn::Settle, held) || self.dead_nodes.contains(node)
     }
 
-    fn dies(&mut self, node: &NodeId, on: CrashOn) -> bool {
-        let dies = self.crash.take_if(|crash| *crash == on).is_some();
+    fn dies<'a>(
+        &mut self,
+        node: &NodeId,
+        on: CrashOn,
+        mut jobs: impl Iterator<Item = &'a Bytes>,
+    ) -> bool {
+        let of =
+            |jid: &Jid, job: &Bytes| Job::decode(job.clone()).is_ok_and(|job| job.jid() == jid);
+        let dies = matches!(&self.crash, Some((crash, jid)) if *crash == on && jobs.any(|job| of(jid, job)));
         if dies {
+            self.crash = None;
             self.dead_nodes.insert(node.clone());
         }
         dies
@@ -191,9 +200,10 @@ impl MemoryStorage {
         self.shared.lock().set(set).iter().collect()
     }
 
-    /// The next node that comes to this point dies there.
-    pub(crate) fn crash_on(&self, crash: CrashOn) {
-        self.shared.change(|state| state.gate.crash = Some(crash));
+    /// The node that comes to this point with this job dies there.
+    pub(crate) fn crash_on(&self, crash: CrashOn, jid: &Jid) {
+        self.shared
+            .change(|state| state.gate.crash = Some((crash, jid.clone())));
     }
 
     /// All nodes that are registered die now.
@@ -202,6 +212,11 @@ impl MemoryStorage {
             let nodes: Vec<NodeId> = state.nodes.keys().cloned().collect();
             state.gate.dead_nodes.extend(nodes);
         });
+    }
+
+    /// Whether a node died.
+    pub(crate) fn has_dead_nodes(&self) -> bool {
+        !self.shared.lock().gate.dead_nodes.is_empty()
     }
 
     /// The heartbeats and names of the nodes that died run out, so that another node may take over.

@@ -50,7 +50,7 @@ impl MemoryConnection {
                     return Ok(Dequeued::Jobs(Vec::new()));
                 }
                 let jobs = state.fetch(&self.inprogress, max_jobs, request.max_bytes)?;
-                if state.gate.fetched(&self.inprogress, jobs.len()) {
+                if state.gate.fetched(&self.inprogress, &jobs) {
                     return Ok(Dequeued::Jobs(jobs));
                 }
                 self.storage.shared.changed.notify_waiters();

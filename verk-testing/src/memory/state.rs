@@ -105,7 +105,7 @@ impl State {
         settlements: &[Settlement],
         op: &'static str,
     ) -> Vec<Settled> {
-        if self.gate.refuses(&inprogress.node) {
+        if self.gate.refuses(&inprogress.node, settlements) {
             return vec![Settled::NotHeld; settlements.len()];
         }
         let mut front = Vec::new();

@@ -154,19 +154,13 @@ impl Engine {
         .await
     }
 
-    /// Lets virtual time pass, from due time to due time.
+    /// Lets virtual time pass, from due time to due time; ends early when a node dies.
     pub(crate) async fn advance(&self, call: Call, duration: Duration) -> Drained {
         self.watch(call, async {
             let _driver = self.start();
             self.step_to(self.clock.instant() + duration).await;
         })
         .await
-    }
-
-    /// As [`advance`](Self::advance), but ends when a node dies; answers whether one did.
-    pub(crate) async fn advance_until_crash(&self, call: Call, duration: Duration) -> bool {
-        self.advance(call, duration).await;
-        self.storage.activity().crashed
     }
 
     /// Runs jobs that the test just enqueued, and what they enqueue.
@@ -219,7 +213,8 @@ impl Engine {
             }
         }
         self.clock.advance_to(target);
-        self.until(Look::is_quiet).await;
+        self.until(|look| look.activity.crashed || look.is_quiet())
+            .await;
     }
 
     /// Waits for a state; never for time to pass.

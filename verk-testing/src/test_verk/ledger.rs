@@ -50,6 +50,18 @@ impl Drained {
         self.succeeded + self.failed + self.snoozed + self.discarded
     }
 
+    /// Adds what later runs came to.
+    pub(crate) fn add(&mut self, later: Self) {
+        self.succeeded += later.succeeded;
+        self.failed += later.failed;
+        self.retried += later.retried;
+        self.dead += later.dead;
+        self.discarded += later.discarded;
+        self.snoozed += later.snoozed;
+        self.sleeping = later.sleeping;
+        self.errors.extend(later.errors);
+    }
+
     fn since(&self, before: &Self) -> Self {
         Self {
             succeeded: self.succeeded - before.succeeded,
