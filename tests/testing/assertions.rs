@@ -93,7 +93,7 @@ async fn a_class_that_two_workers_claim_is_refused() {
         "{message}"
     );
     assert!(
-        message.contains("tests/it/testing/assertions.rs:"),
+        message.contains("tests/testing/assertions.rs:"),
         "{message}"
     );
     verk.refute_enqueued(|_: &twins::FirstTwin| true);

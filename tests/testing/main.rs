@@ -1,10 +1,14 @@
-//! What `TestVerk` promises to tests.
+//! What verk promises to tests: `TestVerk`, and crash points.
+//!
+//! A binary of its own: not every worker in here has its state, and two have one class, which only a `TestVerk` lets pass.
 
 mod assertions;
+mod crash;
 mod isolation;
 
 use std::{
     panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -12,13 +16,30 @@ use futures_util::FutureExt;
 use verk::{EnqueueError, backoff, prelude::*};
 use verk_testing::TestVerk;
 
-use crate::support::{Log, at_once};
+/// What the workers of one test tell it.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn push(&self, entry: impl Into<String>) {
+        self.0.lock().unwrap().push(entry.into());
+    }
+
+    fn entries(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Virtual time stands still.
+fn at_once(failed_at: SystemTime, _retry_count: u32) -> SystemTime {
+    failed_at
+}
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[verk::worker(queue = "mailers")]
-pub(crate) async fn greet(name: String, State(log): State<Log>) {
+async fn greet(name: String, State(log): State<Log>) {
     log.push(name);
 }
 
@@ -295,7 +316,7 @@ async fn state_is_asked_for_when_a_job_needs_it() {
     NeedsTheForgotten::enqueue().await.unwrap();
     let message = panic_message(verk.drain()).await;
     assert!(
-        message.contains("worker NeedsTheForgotten (tests/it/testing.rs:")
+        message.contains("worker NeedsTheForgotten (tests/testing/main.rs:")
             && message.contains("needs State<")
             && message.contains("add `.state(value)`"),
         "{message}"
