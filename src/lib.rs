@@ -23,3 +23,8 @@ pub mod prelude {
     #[cfg(feature = "redis")]
     pub use verk_redis::RedisBuilderExt;
 }
+
+/// Compiles the README's example.
+#[cfg(all(doctest, feature = "macros", feature = "redis"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

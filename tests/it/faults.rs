@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 use verk::{
-    Event, Job, JobContext, State, Storage,
-    storage::{DequeueRequest, Inprogress, JobSet, Settlement, Target},
+    Event, Job, JobContext, NodeId, State, Storage,
+    storage::{DequeueRequest, Dequeued, Inprogress, JobSet, Settlement, Target},
 };
-use verk_testing::{Key, Operation};
+use verk_testing::{Key, MemoryStorage, Operation, within};
 
-use crate::support::{ALL, Fixture, Gate, Log, at_once, queue_name};
+use crate::support::{ALL, Fixture, Gate, Log, PATIENCE, at_once, queue_name};
 
 #[verk::worker]
 async fn steady(number: u32, State(log): State<Log>) {
@@ -211,55 +212,94 @@ async fn a_running_job_can_ask_whether_it_is_still_the_nodes() {
     it.assert_empty().await;
 }
 
-#[tokio::test]
-async fn what_an_earlier_holder_of_the_node_id_left_runs_again() {
-    let storage = verk_testing::MemoryStorage::default();
-    // A node that took two jobs and was killed.
-    let dead = verk::NodeId::register("worker-0").unwrap();
+/// A node that took these jobs, and whose heartbeat is gone.
+async fn dead_node(storage: &MemoryStorage, name: &str, jobs: u32) -> NodeId {
+    let node = NodeId::register(name).unwrap();
     let queue = queue_name("default");
+    let ttl = Duration::from_secs(600);
     storage
-        .register(&dead, std::slice::from_ref(&queue), Duration::from_secs(1))
+        .register(&node, std::slice::from_ref(&queue), ttl)
         .await
         .unwrap();
-    let jobs: Vec<Bytes> = (0..2)
+    let payloads: Vec<Bytes> = (0..jobs)
         .map(|number| {
             Job::new("Steady", queue.clone(), format!("[{number}]"))
                 .unwrap()
                 .encode()
         })
         .collect();
-    storage.enqueue(&queue, &jobs).await.unwrap();
+    storage.enqueue(&queue, &payloads).await.unwrap();
     let inprogress = Inprogress {
-        queue: queue.clone(),
-        node: dead.clone(),
+        queue,
+        node: node.clone(),
     };
     let request = DequeueRequest {
-        max_jobs: 10,
+        max_jobs: 100,
         max_bytes: usize::MAX,
         wait: Duration::ZERO,
-        interrupt: tokio_util::sync::CancellationToken::new(),
+        interrupt: CancellationToken::new(),
     };
-    storage
-        .open_queue(&inprogress)
-        .await
-        .unwrap()
-        .dequeue(request)
-        .await
-        .unwrap();
-    storage.faults().expire_heartbeat(&dead);
+    let mut connection = storage.open_queue(&inprogress).await.unwrap();
+    while connection.dequeue(request.clone()).await.unwrap() != Dequeued::Jobs(Vec::new()) {}
+    storage.faults().expire_heartbeat(&node);
+    node
+}
 
+async fn wait_for_restored(it: &mut Fixture) -> (NodeId, usize) {
+    it.wait_for(|event| match event {
+        Event::JobsRestored { node, count } => Some((node, count)),
+        _ => None,
+    })
+    .await
+}
+
+/// Waits until this node is the only one.
+async fn wait_until_alone(it: &Fixture) {
+    within(PATIENCE, async {
+        while it.verk.storage().nodes().await.unwrap().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_holder_of_the_node_id_left_runs_again() {
+    let storage = MemoryStorage::default();
+    let dead = dead_node(&storage, "worker-0", 2).await;
     let mut it = Fixture::on(storage, |builder| {
         builder.queue("default", 1).node_id("worker-0".to_owned())
     })
     .await;
     it.verk.start().unwrap();
-    let restored = it.wait_for(|event| match event {
-        Event::JobsRestored { node, count } => Some((node, count)),
-        _ => None,
-    });
-    assert_eq!(restored.await, (dead, 2));
+    // At once: this node has the name, so the other one is gone.
+    assert_eq!(wait_for_restored(&mut it).await, (dead, 2));
     it.wait_for_finished(2).await;
     assert_eq!(it.log.entries(), ["0", "1"], "in the old order");
     it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_dead_node_is_found_by_another_and_leaves_once_its_lists_stay_empty() {
+    let storage = MemoryStorage::default();
+    let dead = dead_node(&storage, "other-host", 250).await;
+    let mut it = Fixture::on(storage, |builder| {
+        builder
+            .queue("default", 1)
+            .heartbeat(Duration::from_millis(500))
+    })
+    .await;
+    it.verk.start().unwrap();
+    assert_eq!(wait_for_restored(&mut it).await, (dead.clone(), 250));
+    it.wait_for_finished(250).await;
+    wait_until_alone(&it).await;
+    it.verk.shutdown().await;
     it.assert_empty().await;
+    assert_eq!(
+        it.log.entries(),
+        (0..250)
+            .map(|number| number.to_string())
+            .collect::<Vec<_>>(),
+        "in the old order"
+    );
 }

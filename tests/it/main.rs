@@ -1,7 +1,10 @@
 //! What a user can rely on, end to end: real workers, real managers, a real storage.
 
 mod build;
+mod crash;
 mod faults;
 mod lifecycle;
+mod redis;
 mod shutdown;
 mod support;
+mod worker;

@@ -14,6 +14,7 @@ mod event;
 mod job;
 mod names;
 mod node_manager;
+mod node_watch;
 mod outcome;
 mod queue_manager;
 mod reconcile;

@@ -1,4 +1,4 @@
-//! This node among the others: its name, its registration, its heartbeat, and the jobs that an earlier holder of its name left.
+//! This node among the others: its name, its registration and its heartbeat.
 
 use std::{
     sync::{
@@ -15,12 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     error::{BuildError, StorageError},
-    event::Event,
     names::{NodeId, QueueName},
     shared::{Shared, pause_before_retry},
-    storage::{
-        Heartbeat, Inprogress, MAX_BATCH_JOBS, NameClaim, Node, Page, Settled, Settlement, Target,
-    },
+    storage::{Beat, Heartbeat, NameClaim},
 };
 
 /// How much later than its time to live a name is asked for again.
@@ -33,14 +30,22 @@ pub(crate) struct Registration {
     heartbeat: Duration,
     /// Whether the name is configured, and has one holder.
     named: bool,
-    /// When the last heartbeat that the storage acknowledged was sent.
-    acknowledged: Arc<watch::Sender<Instant>>,
+    health: Arc<watch::Sender<Health>>,
     /// Cancelled when the storage does not know the node any more.
     lost: CancellationToken,
     /// Ends the heartbeat.
     stop: CancellationToken,
     /// Whether the heartbeat goes on for as long as the process lives: jobs that do not end still run.
     beat_on: AtomicBool,
+}
+
+/// What the heartbeats tell about this node.
+#[derive(Clone, Copy, Debug)]
+struct Health {
+    /// When the last heartbeat that the storage acknowledged was sent.
+    acknowledged: Instant,
+    /// Since when each was acknowledged in time, by the same server.
+    well_since: Instant,
 }
 
 impl Registration {
@@ -52,22 +57,36 @@ impl Registration {
     pub(crate) fn may_fetch(&self, clock: &dyn Clock) -> bool {
         let age = clock
             .instant()
-            .saturating_duration_since(*self.acknowledged.borrow());
+            .saturating_duration_since(self.health.borrow().acknowledged);
         age <= self.heartbeat && !self.lost.is_cancelled()
     }
 
     /// Waits until an acknowledged heartbeat is young enough to fetch.
     pub(crate) async fn until_fresh(&self, clock: &dyn Clock) {
-        let fresh = |sent_at: &Instant| {
-            clock.instant().saturating_duration_since(*sent_at) <= self.heartbeat
+        let fresh = |health: &Health| {
+            clock
+                .instant()
+                .saturating_duration_since(health.acknowledged)
+                <= self.heartbeat
         };
         // An error says that the sender is gone; it is in `self`.
-        let _ = self.acknowledged.subscribe().wait_for(fresh).await;
+        let _ = self.health.subscribe().wait_for(fresh).await;
     }
 
     /// The storage does not know this node any more.
     pub(crate) fn lose(&self) {
         lose(&self.node, &self.lost);
+    }
+
+    /// Since when this node's own heartbeats were acknowledged in time, by the same server.
+    pub(crate) fn well_since(&self) -> Instant {
+        self.health.borrow().well_since
+    }
+
+    /// Whether `node` is an earlier holder of this node's configured name.
+    pub(crate) fn follows(&self, node: &NodeId) -> bool {
+        let name = self.node.name();
+        self.named && *node != self.node && node.name() == name && node.as_str() != name
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -116,7 +135,10 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
         node,
         heartbeat: config.heartbeat,
         named: config.node_id.is_some(),
-        acknowledged: Arc::new(watch::Sender::new(before)),
+        health: Arc::new(watch::Sender::new(Health {
+            acknowledged: before,
+            well_since: before,
+        })),
         lost: CancellationToken::new(),
         stop: CancellationToken::new(),
         beat_on: AtomicBool::new(false),
@@ -167,9 +189,10 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
         registration.stop.clone(),
         registration.lost.clone(),
     );
-    let acknowledged = Arc::clone(&registration.acknowledged);
+    let health = Arc::clone(&registration.health);
     let beat = async move {
         let mut heartbeat: Option<Box<dyn Heartbeat>> = None;
+        let mut server = None;
         let mut failures = 0;
         loop {
             let sent_at = shared.clock.instant();
@@ -178,14 +201,24 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
                 result = beat(&shared, &node, &mut heartbeat) => result,
             };
             let pause = match result {
-                Ok(true) => {
-                    failures = 0;
-                    acknowledged.send_replace(sent_at);
-                    shared.config.heartbeat / 3
-                }
-                Ok(false) => {
+                Ok(Beat { alive: false, .. }) => {
                     lose(&node, &lost);
                     return;
+                }
+                Ok(beat) => {
+                    let same_server = server.as_ref().is_none_or(|server| *server == beat.server);
+                    let unbroken = failures == 0 && same_server;
+                    health.send_modify(|health| {
+                        let in_time = sent_at.saturating_duration_since(health.acknowledged)
+                            <= shared.config.heartbeat;
+                        health.acknowledged = sent_at;
+                        if !(unbroken && in_time) {
+                            health.well_since = sent_at;
+                        }
+                    });
+                    server = Some(beat.server);
+                    failures = 0;
+                    shared.config.heartbeat / 3
                 }
                 Err(error) => {
                     failures += 1;
@@ -207,12 +240,12 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
     Ok(())
 }
 
-/// Sends one heartbeat; `false` when the node is gone.
+/// Sends one heartbeat.
 async fn beat(
     shared: &Shared,
     node: &NodeId,
     heartbeat: &mut Option<Box<dyn Heartbeat>>,
-) -> Result<bool, StorageError> {
+) -> Result<Beat, StorageError> {
     let heartbeat = match heartbeat {
         Some(heartbeat) => heartbeat,
         None => heartbeat.insert(
@@ -232,7 +265,7 @@ async fn beat(
     shared
         .offset
         .measure(beat.server_time, before + round_trip / 2);
-    Ok(beat.alive)
+    Ok(beat)
 }
 
 /// Takes this node off the list and ends its heartbeat. While jobs of it are in progress, which then run in this process and do
@@ -246,115 +279,6 @@ pub(crate) async fn deregister(shared: &Shared, registration: &Registration) {
         }
         Err(error) => {
             tracing::warn!(node = %registration.node, error = &error as &dyn std::error::Error, "could not deregister; the node expires by itself");
-        }
-    }
-}
-
-/// Puts back what earlier holders of this node's configured name left in progress, and deregisters them.
-///
-/// Tries again until all is done, `stop` is cancelled, or only nodes are left that outlive their name: those are not
-/// earlier holders, but nodes whose host has that name.
-pub(crate) async fn restore_earlier_holders(
-    shared: &Shared,
-    registration: &Registration,
-    stop: &CancellationToken,
-) {
-    if !registration.named {
-        return;
-    }
-    let alive_until = shared.clock.instant() + shared.config.heartbeat_ttl();
-    let mut tries = 0;
-    while !stop.is_cancelled() {
-        match try_restore(shared, registration).await {
-            Ok(Restored::All) => return,
-            Ok(Restored::AllButLiving) if shared.clock.instant() > alive_until => return,
-            Ok(Restored::AllButLiving | Restored::Some) => {}
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot restore the jobs of an earlier holder of this node_id, trying again"
-                );
-            }
-        }
-        tries += 1;
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = shared.clock.sleep(pause_before_retry(tries)) => {}
-        }
-    }
-}
-
-enum Restored {
-    All,
-    AllButLiving,
-    Some,
-}
-
-async fn try_restore(
-    shared: &Shared,
-    registration: &Registration,
-) -> Result<Restored, StorageError> {
-    let name = registration.node.name();
-    let earlier = |node: &Node| {
-        node.id != registration.node && node.id.name() == name && node.id.as_str() != name
-    };
-    let mut result = Restored::All;
-    for node in shared.storage.nodes().await?.into_iter().filter(earlier) {
-        if node.alive {
-            if matches!(result, Restored::All) {
-                result = Restored::AllButLiving;
-            }
-            continue;
-        }
-        let mut restored = 0;
-        for queue in node.queues {
-            let inprogress = Inprogress {
-                queue,
-                node: node.id.clone(),
-            };
-            restored += restore(shared, &inprogress).await?;
-        }
-        if restored > 0 {
-            tracing::warn!(node = %node.id, restored, "restored the jobs of an earlier holder of this node_id");
-            shared.events.send(Event::JobsRestored {
-                node: node.id.clone(),
-                count: restored,
-            });
-        }
-        if !shared.storage.deregister(&node.id).await? {
-            result = Restored::Some;
-        }
-    }
-    Ok(result)
-}
-
-/// Moves what is in `inprogress` to the front of its queue, in order, the most recently fetched first, so that the oldest ends up in front.
-async fn restore(shared: &Shared, inprogress: &Inprogress) -> Result<usize, StorageError> {
-    let mut restored = 0;
-    let mut stuck = 0;
-    loop {
-        let page = Page {
-            offset: stuck,
-            limit: MAX_BATCH_JOBS,
-        };
-        let mut jobs = shared.storage.inprogress(inprogress, page).await?;
-        if jobs.is_empty() {
-            return Ok(restored);
-        }
-        jobs.reverse();
-        let settlements: Vec<_> = jobs
-            .into_iter()
-            .map(|held| Settlement {
-                held,
-                to: Target::Requeue,
-            })
-            .collect();
-        for result in shared.storage.restore(inprogress, &settlements).await {
-            match result {
-                Settled::Done | Settled::Merged => restored += 1,
-                Settled::NotHeld => stuck += 1,
-                Settled::Failed(error) => return Err(error),
-            }
         }
     }
 }

@@ -228,12 +228,15 @@ pub enum Dequeued {
 }
 
 /// The answer to [`Heartbeat::beat`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beat {
     /// Whether the heartbeat was still there and is renewed now.
     pub alive: bool,
     /// The backend's time of day.
     pub server_time: SystemTime,
+    /// What tells one server from another, and a server from itself after a restart or a change of its role: for
+    /// comparison only. Empty when it cannot be known.
+    pub server: String,
 }
 
 /// How the stay of one job in `inprogress` ends.

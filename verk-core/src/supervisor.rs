@@ -6,7 +6,8 @@ use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    node_manager::{Registration, deregister, register, restore_earlier_holders},
+    node_manager::{Registration, deregister, register},
+    node_watch::NodeWatch,
     queue_manager::{QueueManager, Stop},
     schedule_manager::ScheduleManager,
     shared::{Shared, pause_before_retry},
@@ -67,14 +68,14 @@ pub(crate) async fn supervise(
 /// The life of one node id: its queues run until it is told to stop, then it signs off.
 async fn live(shared: Arc<Shared>, registration: Arc<Registration>, stop: Stop) {
     let managers = TaskTracker::new();
-    managers.spawn({
-        let (shared, registration, stop) = (
+    managers.spawn(run_watch(
+        NodeWatch::new(
             Arc::clone(&shared),
             Arc::clone(&registration),
             stop.fetching.clone(),
-        );
-        async move { restore_earlier_holders(&shared, &registration, &stop).await }
-    });
+        ),
+        Arc::clone(&shared),
+    ));
     let mut queues = shared.queues.subscribe();
     let mut running = BTreeSet::new();
     loop {
@@ -161,6 +162,16 @@ async fn run_schedule(manager: ScheduleManager, shared: Arc<Shared>) {
     {
         panics += 1;
         tracing::error!("the schedule manager panicked: restarting it");
+        shared.clock.sleep(pause_before_retry(panics)).await;
+    }
+}
+
+/// Runs the watch over the other nodes, again if it panics.
+async fn run_watch(mut watch: NodeWatch, shared: Arc<Shared>) {
+    let mut panics = 0;
+    while AssertUnwindSafe(watch.run()).catch_unwind().await.is_err() {
+        panics += 1;
+        tracing::error!("the watch over the other nodes panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
 }

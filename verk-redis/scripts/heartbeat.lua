@@ -2,7 +2,8 @@
 --
 -- KEYS  1 verk:node:NODE  2 verk:name:NAME
 -- ARGV  1 time to live in milliseconds  2 NODE
--- Returns {1 if the heartbeat was there, else 0; seconds of the server's time of day; microseconds}
+-- Returns {1 if the heartbeat was there, else 0; seconds of the server's time of day; microseconds; the
+--         id of the server's run and its role, as far as this user may know}
 --
 -- Atomic, so that a name that was lost between the look and the renewal is not renewed for another node.
 -- Creates nothing: a node whose heartbeat is gone was declared dead, and must learn that. It is a
@@ -14,4 +15,9 @@ if alive == 1 and redis.call('TYPE', KEYS[2]).ok == 'string'
   redis.call('PEXPIRE', KEYS[2], ARGV[1])
 end
 local now = redis.call('TIME')
-return { alive, now[1], now[2] }
+local function info(section, pattern)
+  local text = redis.pcall('INFO', section)
+  return type(text) == 'string' and string.match(text, pattern) or ''
+end
+local server = info('server', 'run_id:(%w+)') .. ' ' .. info('replication', 'role:(%w+)')
+return { alive, now[1], now[2], server }

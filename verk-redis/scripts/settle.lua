@@ -28,10 +28,6 @@ local wrong = check(inprogress, 'list')
 if wrong then
   return redis.error_reply(wrong)
 end
-local unusable = { requeue = check(queue, 'list') }
-for name, set in pairs(sets) do
-  unusable[name] = check(set, 'zset')
-end
 local guarded = KEYS[7] and redis.call('EXISTS', KEYS[7]) == 1
 
 local first = redis.pcall('LTRIM', inprogress, 0, -1)
@@ -41,6 +37,19 @@ end
 
 -- Entries of the list that are as good as gone: they go to the front of the queue, all at once, at the end.
 local front, reserved = {}, {}
+
+-- What is wrong with a target, or false. Looked at once, before the first write to it.
+local looked_at = { ack = false }
+local function fault_of(name)
+  if looked_at[name] == nil then
+    if name == 'requeue' then
+      looked_at[name] = check(queue, 'list') or false
+    else
+      looked_at[name] = check(sets[name], 'zset') or false
+    end
+  end
+  return looked_at[name]
+end
 
 local function is_held(held)
   return redis.call('LPOS', inprogress, held, 'RANK', -1 - (reserved[held] or 0))
@@ -66,8 +75,9 @@ local function settle(at)
   if not is_held(held) then
     return NOT_HELD
   end
-  if unusable[name] then
-    return unusable[name]
+  local fault = fault_of(name)
+  if fault then
+    return fault
   end
   if name == 'requeue' then
     front[#front + 1] = held

@@ -110,6 +110,13 @@ impl Failure {
         self.applied
     }
 
+    /// Whether the connection ended: another one may do at once.
+    pub(crate) fn is_disconnected(&self) -> bool {
+        self.applied == Applied::Unknown
+            && (self.source.downcast_ref::<RedisError>())
+                .is_some_and(|error| error.is_io_error() && !error.is_timeout())
+    }
+
     /// Adds what failed; `op` completes "failed to ...".
     pub(crate) fn during(self, op: &'static str) -> StorageError {
         StorageError::new(op, self.applied, self.source)

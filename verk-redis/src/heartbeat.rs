@@ -65,12 +65,13 @@ impl RedisHeartbeat {
         let reply = scripts::HEARTBEAT
             .run(&mut connection, &self.keys, &self.args)
             .await?;
-        let [alive, seconds, microseconds] = reply::array(reply)?
+        let [alive, seconds, microseconds, server] = reply::array(reply)?
             .try_into()
             .map_err(|_| Failure::unexpected_reply("a heartbeat with the time of day"))?;
         Ok(Beat {
             alive: reply::integer(alive)? == 1,
             server_time: reply::time(seconds, microseconds)?,
+            server: reply::text(server)?,
         })
     }
 }

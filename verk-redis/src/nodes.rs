@@ -42,7 +42,7 @@ pub(crate) async fn deregister(shared: &Shared, node: &NodeId) -> Result<bool, F
     let mut members = redis::cmd("SMEMBERS");
     members.arg(keys.node_queues(node));
     loop {
-        let queues = reply::payloads(shared.query(&members).await?)?;
+        let queues = reply::payloads(shared.ask(&members).await?)?;
         let mut all_keys = vec![
             keys.heartbeat(node),
             keys.nodes(),
@@ -64,13 +64,12 @@ pub(crate) async fn deregister(shared: &Shared, node: &NodeId) -> Result<bool, F
 pub(crate) async fn list(shared: &Shared) -> Result<Vec<Node>, Failure> {
     let mut members = redis::cmd("SMEMBERS");
     members.arg(shared.keys.nodes());
-    let mut ids: Vec<NodeId> = reply::payloads(shared.query(&members).await?)?
+    let mut ids: Vec<NodeId> = reply::payloads(shared.ask(&members).await?)?
         .iter()
         .filter_map(|id| Some(NodeId::from(std::str::from_utf8(id).ok()?)))
         .collect();
     ids.sort();
 
-    let mut connection = shared.pool.get().await?;
     let mut nodes = Vec::with_capacity(ids.len());
     for ids in ids.chunks(MAX_BATCH_JOBS) {
         let mut commands = redis::pipe();
@@ -81,7 +80,7 @@ pub(crate) async fn list(shared: &Shared) -> Result<Vec<Node>, Failure> {
                 .cmd("SMEMBERS")
                 .arg(shared.keys.node_queues(id));
         }
-        let mut replies = connection.query_all(&commands).await?.into_iter();
+        let mut replies = shared.ask_all(&commands).await?.into_iter();
         for id in ids {
             let (Some(alive), Some(queues)) = (replies.next(), replies.next()) else {
                 return Err(Failure::unexpected_reply("two replies for each node"));

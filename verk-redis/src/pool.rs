@@ -227,6 +227,7 @@ pub(crate) enum ScriptFailure {
 pub(crate) struct Pool {
     inner: bb8::Pool<Connector>,
     connector: Connector,
+    size: u32,
 }
 
 impl Pool {
@@ -244,7 +245,16 @@ impl Pool {
             // Costs no round trip: see `is_valid`.
             .test_on_check_out(true)
             .build_unchecked(connector.clone());
-        Self { inner, connector }
+        Self {
+            inner,
+            connector,
+            size,
+        }
+    }
+
+    /// How many connections it keeps.
+    pub(crate) fn size(&self) -> u32 {
+        self.size
     }
 
     /// A connection to share.

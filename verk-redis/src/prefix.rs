@@ -28,7 +28,7 @@ async fn scan_and_delete(shared: &Shared, prefix: &str) -> Result<(), Failure> {
             .arg(&pattern)
             .arg("COUNT")
             .arg(1000);
-        let reply = reply::array(shared.query(&scan).await?)?;
+        let reply = reply::array(shared.ask(&scan).await?)?;
         let Ok([next, found]) = <[Value; 2]>::try_from(reply) else {
             return Err(Failure::unexpected_reply("a cursor with keys"));
         };
@@ -38,7 +38,7 @@ async fn scan_and_delete(shared: &Shared, prefix: &str) -> Result<(), Failure> {
             for key in &found {
                 unlink.arg(&key[..]);
             }
-            shared.query(&unlink).await?;
+            shared.ask(&unlink).await?;
         }
         cursor = reply::text(next)?;
         if cursor == "0" {

@@ -235,21 +235,21 @@ impl RedisQueueConnection {
     async fn server_answers(&self) -> bool {
         let mut command = redis::cmd("EXISTS");
         command.arg(&self.keys[2]);
-        self.shared.query(&command).await.is_ok()
+        self.shared.ask(&command).await.is_ok()
     }
 
     /// Ends the connection of `identity` on the server, if it is there.
     async fn kill(&self, identity: &Identity) -> Result<(), Failure> {
         let mut list = redis::cmd("CLIENT");
         list.arg("LIST").arg("ID").arg(identity.id);
-        let clients = reply::text(self.shared.query(&list).await?)?;
+        let clients = reply::text(self.shared.ask(&list).await?)?;
         let name = format!("name={}", identity.name);
         if !clients.split_whitespace().any(|field| field == name) {
             return Ok(());
         }
         let mut kill = redis::cmd("CLIENT");
         kill.arg("KILL").arg("ID").arg(identity.id);
-        self.shared.query(&kill).await.map(|_| ())
+        self.shared.ask(&kill).await.map(|_| ())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bb8_redis::redis::{Cmd, Value};
+use bb8_redis::redis::{Cmd, Pipeline, Value};
 use verk_core::{Clock, storage::Settled};
 
 use crate::{
@@ -26,6 +26,33 @@ impl Shared {
     /// Sends one command over the pool.
     pub(crate) async fn query(&self, command: &Cmd) -> Result<Value, Failure> {
         self.pool.get().await?.query(command).await
+    }
+
+    /// Sends one command that may be sent twice, because it changes nothing or the same again: when a connection
+    /// turns out to have ended, over another one.
+    pub(crate) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
+        let mut tries = self.pool.size();
+        loop {
+            match self.query(command).await {
+                Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
+                reply => return reply,
+            }
+        }
+    }
+
+    /// As [`ask`](Self::ask), several commands at once.
+    pub(crate) async fn ask_all(
+        &self,
+        commands: &Pipeline,
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
+        let mut tries = self.pool.size();
+        loop {
+            let mut connection = self.pool.get().await?;
+            match connection.query_all(commands).await {
+                Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
+                replies => return replies,
+            }
+        }
     }
 
     /// Runs a script over the pool.

@@ -101,13 +101,14 @@ impl RedisStorage {
         &self.shared
     }
 
+    /// Asks something that changes nothing.
     async fn ask<T>(
         &self,
         op: &'static str,
         command: &Cmd,
         read: impl FnOnce(Value) -> Result<T, Failure>,
     ) -> Result<T, StorageError> {
-        let reply = self.shared.query(command).await;
+        let reply = self.shared.ask(command).await;
         reply.and_then(read).map_err(|failure| failure.during(op))
     }
 
@@ -169,7 +170,9 @@ impl Storage for RedisStorage {
         for due in jobs {
             command.arg(&*arg(unix_seconds(due.at))).arg(&due.job[..]);
         }
-        let added = self.ask("schedule jobs", &command, reply::count).await?;
+        let reply = self.shared.query(&command).await;
+        let added = reply.and_then(reply::count);
+        let added = added.map_err(|failure| failure.during("schedule jobs"))?;
         Ok(jobs.len().saturating_sub(added))
     }
 
@@ -234,7 +237,7 @@ impl Storage for RedisStorage {
             .arg(1)
             .arg("WITHSCORES");
         let page = async {
-            let replies = self.shared.pool.get().await?.query_all(&commands).await?;
+            let replies = self.shared.ask_all(&commands).await?;
             let [due, beyond, later] = <[_; 3]>::try_from(replies)
                 .map_err(|_| Failure::unexpected_reply("three replies"))?;
             let jobs = reply::payloads(due?)?;

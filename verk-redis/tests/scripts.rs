@@ -157,6 +157,18 @@ async fn flushed_scripts_are_loaded_again() {
 }
 
 #[tokio::test]
+async fn questions_are_asked_again_over_another_connection() {
+    let setup = Setup::start().await;
+    for _ in 0..20 {
+        let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+        setup.server.command(&kill);
+        // Nobody here has seen the end of the connections yet.
+        setup.storage.server_time().await.unwrap();
+        assert_eq!(setup.storage.nodes().await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_wait_is_interrupted_at_once_and_again() {
     let mut setup = Setup::start().await;
     for round in 0..50 {

@@ -4,7 +4,8 @@ use tokio_util::sync::CancellationToken;
 use verk_core::{
     Applied,
     storage::{
-        Due, DueSet, Heartbeat, JobSet, Promotion, PromotionTarget, Settled, Settlement, Target,
+        Due, DueSet, Heartbeat, JobSet, Promotion, PromotionTarget, QueueConnection, Settled,
+        Settlement, Target,
     },
 };
 
@@ -410,7 +411,7 @@ pub async fn an_unreachable_backend_comes_back(harness: &dyn Harness) {
     assert_eq!(harness.dump().await, before);
 
     harness.reconnect().await;
-    soon(fixture.connection.reset()).await.unwrap();
+    soon(reset_again(&mut *fixture.connection)).await;
     assert!(soon(beat_again(&mut *heartbeat)).await);
     assert_eq!(fixture.dequeue(10).await, bytes(&["b"]));
     assert_done(&fixture.settle(&["a", "b"], Target::Ack).await);
@@ -431,7 +432,7 @@ pub async fn a_wait_ends_when_the_backend_goes_away(harness: &dyn Harness) {
     .await;
     answer.unwrap_err();
     harness.reconnect().await;
-    soon(fixture.connection.reset()).await.unwrap();
+    soon(reset_again(&mut *fixture.connection)).await;
     fixture.enqueue(&["a"]).await;
     assert_eq!(fixture.dequeue(10).await, bytes(&["a"]));
 }
@@ -442,6 +443,13 @@ async fn beat_again(heartbeat: &mut dyn Heartbeat) -> bool {
         if let Ok(beat) = heartbeat.beat().await {
             return beat.alive;
         }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Resets until that is made sure of: the first after a break may still find the old connection.
+async fn reset_again(connection: &mut dyn QueueConnection) {
+    while connection.reset().await.is_err() {
         tokio::task::yield_now().await;
     }
 }

@@ -121,6 +121,7 @@ impl Heartbeat for MemoryHeartbeat {
             Ok(Beat {
                 alive: state.beat(&self.node, self.ttl, now),
                 server_time,
+                server: String::new(),
             })
         })
     }

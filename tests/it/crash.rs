@@ -1,0 +1,160 @@
+//! A worker program that is killed: a real child process, on a real Redis.
+
+use std::{
+    collections::HashSet,
+    env,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use verk::{Job, Verk, prelude::*};
+use verk_testing::{RedisServer, within};
+
+use crate::support::{PATIENCE, queue_name};
+
+/// The example program `sidekiq_worker`, which prints `ran JID CLASS ARGS` when a job starts.
+struct WorkerProgram {
+    child: Child,
+    ran: mpsc::Receiver<String>,
+}
+
+impl WorkerProgram {
+    fn start(redis: &RedisServer) -> Self {
+        let mut child = Command::new(program())
+            .env("REDIS_URL", redis.url())
+            .env("VERK_QUEUES", "default:40")
+            .env("VERK_NODE_ID", "worker-0")
+            .env("VERK_HEARTBEAT", "500")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("`cargo test` builds the examples");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (send, ran) = mpsc::channel();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(jid) = line
+                    .strip_prefix("ran ")
+                    .and_then(|line| line.split(' ').next())
+                {
+                    let _ = send.send(jid.to_owned());
+                }
+            }
+        });
+        Self { child, ran }
+    }
+
+    /// Waits for the next job to start.
+    fn next(&self) -> String {
+        self.ran.recv_timeout(PATIENCE).expect("a job starts soon")
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for WorkerProgram {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// This test is `target/PROFILE/deps/it-HASH`; the example is `target/PROFILE/examples/sidekiq_worker`.
+fn program() -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    profile.join("examples").join("sidekiq_worker")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_job_of_a_killed_worker_runs_and_nothing_is_left_in_progress() {
+    let redis = RedisServer::start();
+    let verk = Verk::builder().redis(redis.url()).build().await.unwrap();
+    // Each sleeps for a second.
+    let jobs = (0..200)
+        .map(|_| Job::new("Reports::Build", queue_name("default"), "[1]".to_owned()).unwrap());
+    let jids: HashSet<String> = verk
+        .client()
+        .enqueue_all(jobs)
+        .await
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+
+    let work = tokio::task::spawn_blocking(move || {
+        let mut first = WorkerProgram::start(&redis);
+        let mut ran: HashSet<String> = (0..60).map(|_| first.next()).collect();
+        first.kill();
+        let left = inprogress(&redis);
+        assert_eq!(
+            left.len(),
+            1,
+            "the killed worker had jobs in progress: {left:?}"
+        );
+
+        let second = WorkerProgram::start(&redis);
+        while ran.len() < jids.len() {
+            ran.insert(second.next());
+        }
+        assert_eq!(ran, jids);
+        (redis, second)
+    });
+    let (redis, mut second) = work.await.unwrap();
+    // The killed worker's node is taken off the list.
+    within(PATIENCE, async {
+        while redis.command(&["SCARD", "verk_nodes"]).as_integer() != Some(1) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    tokio::task::spawn_blocking(move || {
+        stop(&mut second);
+        assert_eq!(inprogress(&redis), [""; 0]);
+        assert_eq!(
+            redis.command(&["LLEN", "queue:default"]).as_integer(),
+            Some(0)
+        );
+        assert_eq!(
+            redis.command(&["SCARD", "verk_nodes"]).as_integer(),
+            Some(0)
+        );
+        assert_eq!(
+            redis
+                .command(&["EXISTS", "retry", "dead", "schedule"])
+                .as_integer(),
+            Some(0)
+        );
+    })
+    .await
+    .unwrap();
+}
+
+/// Asks the program to end, and waits until it has.
+fn stop(program: &mut WorkerProgram) {
+    let pid = program.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(program.child.wait().unwrap().success());
+}
+
+fn inprogress(redis: &RedisServer) -> Vec<String> {
+    let keys = redis
+        .command(&["KEYS", "inprogress:*"])
+        .into_array()
+        .unwrap();
+    keys.into_iter()
+        .map(|key| String::from_utf8(key.into_bytes().unwrap().to_vec()).unwrap())
+        .collect()
+}

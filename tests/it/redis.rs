@@ -1,0 +1,225 @@
+//! Real workers on a real Redis, whose connections break.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use verk::{Event, Events, State, Verk, prelude::*, redis::RedisConfig};
+use verk_testing::{CuttingProxy, RedisServer};
+
+use crate::support::{Log, States, at_once, wait_for};
+
+#[verk::worker]
+async fn numbered(number: u32, State(log): State<Log>) {
+    log.push(number.to_string());
+}
+
+#[verk::worker(retry_at = at_once)]
+async fn shaky(number: u32, State(log): State<Log>, ctx: JobContext) -> Result<(), String> {
+    if ctx.attempt() == 1 {
+        return Err("the first time".into());
+    }
+    log.push(number.to_string());
+    Ok(())
+}
+
+/// A node on a Redis of its own, through a proxy.
+struct Node {
+    verk: Verk,
+    events: Events,
+    log: Log,
+    proxy: CuttingProxy,
+    redis: RedisServer,
+}
+
+impl Node {
+    async fn start() -> Self {
+        Self::on(RedisServer::start()).await
+    }
+
+    async fn on(redis: RedisServer) -> Self {
+        let proxy = CuttingProxy::start(&redis);
+        let states = States::new();
+        let config = RedisConfig::new(proxy.url()).response_timeout(Duration::from_secs(2));
+        let builder = Verk::builder()
+            .redis(config)
+            .queue("default", 10)
+            .heartbeat(Duration::from_secs(1));
+        let verk = states.give(builder).build().await.unwrap();
+        let events = verk.events();
+        verk.start().unwrap();
+        Self {
+            verk,
+            events,
+            log: states.log,
+            proxy,
+            redis,
+        }
+    }
+
+    async fn wait_for_finished(&mut self, count: usize) {
+        for _ in 0..count {
+            wait_for(&mut self.events, |event| {
+                matches!(event, Event::JobFinished { .. }).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Each of the jobs ran at least once, and nothing is left in any key but the names of queues and scripts.
+    async fn assert_all_ran(self, count: u32) -> Vec<String> {
+        self.verk.shutdown().await;
+        let ran = self.log.entries();
+        let numbers: BTreeSet<u32> = ran.iter().map(|number| number.parse().unwrap()).collect();
+        assert_eq!(numbers, (0..count).collect());
+        let keys = self.redis.command(&["KEYS", "*"]).into_array().unwrap();
+        let keys: Vec<_> = keys
+            .into_iter()
+            .map(|key| key.into_bytes().unwrap())
+            .collect();
+        assert_eq!(keys, ["queues"]);
+        ran
+    }
+}
+
+#[tokio::test]
+async fn jobs_run_fail_and_run_again() {
+    let mut node = Node::start().await;
+    node.verk
+        .client()
+        .enqueue_all((0..500).map(Numbered::new))
+        .await
+        .unwrap();
+    node.verk
+        .client()
+        .enqueue_all((500..600).map(Shaky::new))
+        .await
+        .unwrap();
+    node.wait_for_finished(600).await;
+    assert_eq!(node.assert_all_ran(600).await.len(), 600, "each once");
+}
+
+#[tokio::test]
+async fn connections_that_break_are_replaced() {
+    let mut node = Node::start().await;
+    for round in 0..5 {
+        node.verk
+            .client()
+            .enqueue_all((round * 50..(round + 1) * 50).map(Shaky::new))
+            .await
+            .unwrap();
+        // Whatever is on its way now: fetches, outcomes, heartbeats.
+        node.wait_for_finished(5).await;
+        node.proxy.cut();
+        node.wait_for_finished(45).await;
+    }
+    node.assert_all_ran(250).await;
+}
+
+#[tokio::test]
+async fn lost_replies_to_scripts_lose_no_job_and_run_none_twice() {
+    let mut node = Node::start().await;
+    for round in 0..5 {
+        node.proxy.lose_reply(|command| command.name() == "EVALSHA");
+        let jobs = (round * 20..(round + 1) * 20).map(Numbered::new);
+        node.verk.client().enqueue_all(jobs).await.unwrap();
+        node.wait_for_finished(20).await;
+    }
+    assert_eq!(node.proxy.losses(), 5);
+    assert_eq!(node.assert_all_ran(100).await.len(), 100, "each once");
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_a_waiting_fetch_loses_no_job() {
+    let mut node = Node::start().await;
+    for number in 0..5 {
+        node.proxy.lose_reply(|command| command.name() == "BLMOVE");
+        node.verk.enqueue(Numbered::new(number)).await.unwrap();
+        node.wait_for_finished(1).await;
+    }
+    assert_eq!(node.assert_all_ran(5).await.len(), 5, "each once");
+}
+
+#[tokio::test]
+async fn scripts_that_the_server_forgot_are_loaded_again() {
+    let mut node = Node::start().await;
+    node.redis.command(&["SCRIPT", "FLUSH"]);
+    node.verk
+        .client()
+        .enqueue_all((0..50).map(Shaky::new))
+        .await
+        .unwrap();
+    node.wait_for_finished(50).await;
+    node.assert_all_ran(50).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_was_restarted_with_its_data_is_used_again() {
+    let redis = RedisServer::builder()
+        .setting("appendonly", "yes")
+        .setting("appendfsync", "always")
+        .start();
+    let mut node = Node::on(redis).await;
+    for round in 0..3 {
+        node.verk
+            .client()
+            .enqueue_all((round * 50..(round + 1) * 50).map(Shaky::new))
+            .await
+            .unwrap();
+        node.wait_for_finished(5).await;
+        node.redis.restart();
+        node.wait_for_finished(45).await;
+    }
+    node.assert_all_ran(150).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_is_used_again() {
+    let mut node = Node::start().await;
+    node.redis.restart();
+    // The node's heartbeat is gone with all else: it registers again.
+    loop {
+        if node.verk.enqueue(Numbered::new(0)).await.is_ok() {
+            break;
+        }
+    }
+    node.wait_for_finished(1).await;
+    node.assert_all_ran(1).await;
+}
+
+#[tokio::test]
+async fn a_full_redis_drains() {
+    let mut node = Node::start().await;
+    // Nothing is fetched until Redis is full.
+    node.proxy.set_refusing(true);
+    node.proxy.cut();
+    let direct = Verk::builder()
+        .redis(node.redis.url())
+        .build()
+        .await
+        .unwrap();
+    direct
+        .client()
+        .enqueue_all((0..300).map(Shaky::new))
+        .await
+        .unwrap();
+    node.redis
+        .command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    node.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = direct.enqueue(Shaky::new(300)).await.unwrap_err();
+    assert!(!refused.may_be_stored());
+    node.proxy.set_refusing(false);
+    node.wait_for_finished(300).await;
+    node.assert_all_ran(300).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_is_one_line_without_the_password() {
+    let error = Verk::builder()
+        .redis("redis://user:canary@127.0.0.1:1")
+        .queue("default", 1);
+    let error = States::new().give(error).build().await.unwrap_err();
+    let shown = format!("{error:?}");
+    assert!(
+        shown.contains("127.0.0.1:1") && !shown.contains("canary") && !shown.contains('\n'),
+        "{shown}"
+    );
+}

@@ -1,0 +1,116 @@
+//! What `#[verk::worker]` adds around the function: extractors, and what its options say of an error.
+
+use verk::{AfterFailure, BoxError, Event, Failure, FromJob, JobContext, RetryIn};
+
+use crate::support::Fixture;
+
+#[derive(Debug, thiserror::Error)]
+enum ChargeError {
+    #[error("the card was declined")]
+    Declined,
+    #[error("the order is gone")]
+    Gone,
+    #[error("the bank is closed")]
+    Closed,
+}
+
+/// The function decides by the worker's own error.
+fn by_error(attempt: u32, error: &ChargeError) -> RetryIn {
+    match error {
+        ChargeError::Declined => RetryIn::Kill,
+        ChargeError::Gone => RetryIn::Discard,
+        ChargeError::Closed if attempt == 1 => RetryIn::After(std::time::Duration::ZERO),
+        ChargeError::Closed => RetryIn::Kill,
+    }
+}
+
+fn class_of(error: &ChargeError) -> String {
+    format!("Charge::{error:?}")
+}
+
+#[verk::worker(retry_in = by_error, error_class = class_of)]
+async fn charge(error: String) -> Result<(), ChargeError> {
+    Err(match error.as_str() {
+        "declined" => ChargeError::Declined,
+        "gone" => ChargeError::Gone,
+        _ => ChargeError::Closed,
+    })
+}
+
+/// An extractor of a program's own.
+struct Tenant(String);
+
+impl FromJob for Tenant {
+    async fn from_job(ctx: &JobContext) -> Result<Self, BoxError> {
+        let args = ctx.job().args();
+        if args.contains("nobody") {
+            return Err("no tenant of that name".into());
+        }
+        Ok(Self(format!("tenant of {args}")))
+    }
+}
+
+#[verk::worker(max_retry_count = 0)]
+async fn bill(
+    #[extract] Tenant(tenant): Tenant,
+    name: String,
+    verk::State(log): verk::State<crate::support::Log>,
+) {
+    log.push(format!("{name}: {tenant}"));
+}
+
+async fn failure(fixture: &mut Fixture) -> (Failure, AfterFailure) {
+    fixture
+        .wait_for(|event| match event {
+            Event::JobFailed { failure, then, .. } => Some((failure, then)),
+            _ => None,
+        })
+        .await
+}
+
+#[tokio::test]
+async fn retry_in_and_error_class_see_the_worker_s_own_error() {
+    let mut fixture = Fixture::new().await;
+    fixture.verk.start().unwrap();
+
+    fixture.verk.enqueue(Charge::new("declined")).await.unwrap();
+    let (failed, then) = failure(&mut fixture).await;
+    assert_eq!(failed.error_class, "Charge::Declined");
+    assert_eq!(failed.error_message, "the card was declined");
+    assert!(matches!(then, AfterFailure::Dead), "{then:?}");
+
+    fixture.verk.enqueue(Charge::new("gone")).await.unwrap();
+    let (failed, then) = failure(&mut fixture).await;
+    assert_eq!(failed.error_class, "Charge::Gone");
+    assert!(matches!(then, AfterFailure::Discarded), "{then:?}");
+
+    fixture.verk.enqueue(Charge::new("closed")).await.unwrap();
+    let (_, then) = failure(&mut fixture).await;
+    assert!(matches!(then, AfterFailure::Retry { .. }), "{then:?}");
+    let (_, then) = failure(&mut fixture).await;
+    assert!(matches!(then, AfterFailure::Dead), "{then:?}");
+    fixture.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn extractors_are_made_for_each_run() {
+    let mut fixture = Fixture::new().await;
+    fixture.verk.start().unwrap();
+    fixture.verk.enqueue(Bill::new("ada")).await.unwrap();
+    fixture.wait_for_finished(1).await;
+    assert_eq!(fixture.log.entries(), [r#"ada: tenant of ["ada"]"#]);
+    fixture.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_extractor_that_fails_fails_the_run() {
+    let mut fixture = Fixture::new().await;
+    fixture.verk.start().unwrap();
+    fixture.verk.enqueue(Bill::new("nobody")).await.unwrap();
+    let (failed, then) = failure(&mut fixture).await;
+    assert_eq!(failed.error_class, "ExtractError");
+    assert_eq!(failed.error_message, "no tenant of that name");
+    assert!(matches!(then, AfterFailure::Dead), "{then:?}");
+    assert_eq!(fixture.log.entries(), [""; 0]);
+    fixture.verk.shutdown().await;
+}

@@ -1,0 +1,295 @@
+//! Finds nodes that died, and puts back what they had in progress.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::StorageError,
+    event::Event,
+    names::NodeId,
+    node_manager::Registration,
+    shared::Shared,
+    storage::{Inprogress, MAX_BATCH_JOBS, Node, Page, Settled, Settlement, Target},
+};
+
+/// The longest that a fetch of a node may still be pending on the server after the node died, and fill its lists.
+const LONGEST_FETCH: Duration = Duration::from_secs(5);
+
+/// Looks at the other nodes, again and again.
+#[derive(Debug)]
+pub(crate) struct NodeWatch {
+    shared: Arc<Shared>,
+    registration: Arc<Registration>,
+    stop: CancellationToken,
+    judge: Judge,
+    /// The dead nodes whose lists are being emptied, and since when they were found empty.
+    empty_since: HashMap<NodeId, Instant>,
+}
+
+impl NodeWatch {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        registration: Arc<Registration>,
+        stop: CancellationToken,
+    ) -> Self {
+        let judge = Judge::new(shared.config.heartbeat, shared.config.heartbeat_ttl());
+        Self {
+            shared,
+            registration,
+            stop,
+            judge,
+            empty_since: HashMap::new(),
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(&mut self) {
+        while !self.stop.is_cancelled() {
+            if let Err(error) = self.look().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot look after the other nodes, trying again"
+                );
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.shared.clock.sleep(self.shared.config.heartbeat / 3) => {}
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), StorageError> {
+        let nodes = self.shared.storage.nodes().await?;
+        let now = self.shared.clock.instant();
+        let mut dead = self.judge.look(now, self.registration.well_since(), &nodes);
+        // This node has the name now, so an earlier holder is dead for certain.
+        let earlier = nodes
+            .iter()
+            .filter(|node| !node.alive && self.registration.follows(&node.id));
+        dead.extend(earlier.map(|node| node.id.clone()));
+        self.empty_since.retain(|node, _| dead.contains(node));
+        for node in nodes.into_iter().filter(|node| dead.contains(&node.id)) {
+            self.empty(node).await?;
+        }
+        Ok(())
+    }
+
+    /// Restores what a dead node had in progress. It leaves the list of nodes only when its lists stayed empty for so long that no fetch of
+    /// it can be pending any more.
+    async fn empty(&mut self, node: Node) -> Result<(), StorageError> {
+        let mut restored = 0;
+        for queue in node.queues {
+            let inprogress = Inprogress {
+                queue,
+                node: node.id.clone(),
+            };
+            restored += restore(&self.shared, &inprogress).await?;
+        }
+        let now = self.shared.clock.instant();
+        if restored > 0 {
+            tracing::warn!(node = %node.id, restored, "restored the jobs of a dead node");
+            self.empty_since.insert(node.id.clone(), now);
+            self.shared.events.send(Event::JobsRestored {
+                node: node.id,
+                count: restored,
+            });
+            return Ok(());
+        }
+        let since = *self.empty_since.entry(node.id.clone()).or_insert(now);
+        if now.saturating_duration_since(since) >= LONGEST_FETCH
+            && self.shared.storage.deregister(&node.id).await?
+        {
+            self.empty_since.remove(&node.id);
+            tracing::info!(node = %node.id, "took a dead node off the list");
+        }
+        Ok(())
+    }
+}
+
+/// Moves what is in `inprogress` to the front of its queue, in order: page after page from the most recently fetched on, so that the oldest
+/// ends up in front.
+async fn restore(shared: &Shared, inprogress: &Inprogress) -> Result<usize, StorageError> {
+    let mut restored = 0;
+    let mut stuck = 0;
+    loop {
+        let page = Page {
+            offset: stuck,
+            limit: MAX_BATCH_JOBS,
+        };
+        let mut jobs = shared.storage.inprogress(inprogress, page).await?;
+        if jobs.is_empty() {
+            return Ok(restored);
+        }
+        jobs.reverse();
+        let settlements: Vec<_> = jobs
+            .into_iter()
+            .map(|held| Settlement {
+                held,
+                to: Target::Requeue,
+            })
+            .collect();
+        for result in shared.storage.restore(inprogress, &settlements).await {
+            match result {
+                Settled::Done | Settled::Merged => restored += 1,
+                Settled::NotHeld => stuck += 1,
+                Settled::Failed(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Judges which nodes are dead. Pure.
+///
+/// A node is dead when its heartbeat is missing at two looks that are at least one `heartbeat` apart, while the judge itself was well: its own
+/// heartbeats were acknowledged in time, by the same server, since at least one time to live before the first look. After a restart or a
+/// failover of the server, everybody's heartbeat may be missing for a moment.
+#[derive(Debug)]
+struct Judge {
+    heartbeat: Duration,
+    ttl: Duration,
+    /// When a heartbeat was first found missing.
+    missing: HashMap<NodeId, Instant>,
+}
+
+impl Judge {
+    fn new(heartbeat: Duration, ttl: Duration) -> Self {
+        Self {
+            heartbeat,
+            ttl,
+            missing: HashMap::new(),
+        }
+    }
+
+    /// Returns the nodes that are dead for certain.
+    fn look(&mut self, now: Instant, well_since: Instant, nodes: &[Node]) -> HashSet<NodeId> {
+        let trusted_from = well_since + self.ttl;
+        let missing = nodes
+            .iter()
+            .filter(|node| !node.alive && now >= trusted_from);
+        self.missing = missing
+            .map(|node| {
+                let first = self
+                    .missing
+                    .get(&node.id)
+                    .copied()
+                    .filter(|first| *first >= trusted_from);
+                (node.id.clone(), first.unwrap_or(now))
+            })
+            .collect();
+        let dead = self
+            .missing
+            .iter()
+            .filter(|(_, first)| now.saturating_duration_since(**first) >= self.heartbeat);
+        dead.map(|(node, _)| node.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    const HEARTBEAT: Duration = Duration::from_secs(10);
+    const TTL: Duration = Duration::from_secs(20);
+
+    fn node(id: &str, alive: bool) -> Node {
+        Node {
+            id: NodeId::from(id),
+            alive,
+            queues: Vec::new(),
+        }
+    }
+
+    /// Looks at these seconds after the judge started, at a node that is alive or not; returns when it was found dead.
+    fn judged(looks: &[(u64, bool)], well_since: impl Fn(u64) -> u64) -> Vec<u64> {
+        let start = SystemClock.instant();
+        let mut judge = Judge::new(HEARTBEAT, TTL);
+        let mut dead_at = Vec::new();
+        for &(second, alive) in looks {
+            let at = |second| start + Duration::from_secs(second);
+            if !judge
+                .look(at(second), at(well_since(second)), &[node("other", alive)])
+                .is_empty()
+            {
+                dead_at.push(second);
+            }
+        }
+        dead_at
+    }
+
+    #[test]
+    fn a_node_is_dead_when_it_is_missing_at_two_looks_a_heartbeat_apart() {
+        assert_eq!(
+            judged(&[(100, false), (105, false), (110, false)], |_| 0),
+            [110]
+        );
+    }
+
+    #[test]
+    fn a_heartbeat_in_between_starts_the_judgement_anew() {
+        assert_eq!(
+            judged(
+                &[
+                    (100, false),
+                    (105, true),
+                    (110, false),
+                    (119, false),
+                    (120, false)
+                ],
+                |_| 0
+            ),
+            [120]
+        );
+    }
+
+    #[test]
+    fn a_judge_that_just_started_waits_for_a_time_to_live() {
+        assert_eq!(
+            judged(
+                &[
+                    (0, false),
+                    (10, false),
+                    (19, false),
+                    (20, false),
+                    (29, false),
+                    (30, false)
+                ],
+                |_| 0
+            ),
+            [30]
+        );
+    }
+
+    #[test]
+    fn a_judge_whose_own_heartbeat_failed_forgets_what_it_saw() {
+        // Not well at 105: what was seen at 100 does not count, and nothing does until 125.
+        let well_since = |second| if second < 105 { 0 } else { 105 };
+        let looks = [
+            (100, false),
+            (110, false),
+            (120, false),
+            (125, false),
+            (135, false),
+        ];
+        assert_eq!(judged(&looks, well_since), [135]);
+    }
+
+    #[test]
+    fn a_node_that_left_the_list_is_forgotten() {
+        let start = SystemClock.instant();
+        let at = |second| start + Duration::from_secs(second);
+        let mut judge = Judge::new(HEARTBEAT, TTL);
+        judge.look(at(100), start, &[node("other", false)]);
+        judge.look(at(105), start, &[]);
+        assert!(
+            judge
+                .look(at(110), start, &[node("other", false)])
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! Raw tokens to the [`model`](crate::model). Every mistake is reported at its token, and all of them.
+
+mod options;
+mod params;
+#[cfg(test)]
+mod tests;
+
+use heck::ToUpperCamelCase;
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{ReturnType, Safety, ext::IdentExt};
+
+use self::{options::options, params::params};
+use crate::{
+    attr::{Function, RawOption},
+    errors::Errors,
+    model::Worker,
+};
+
+/// The whole use. What has a mistake is reported and left out.
+pub(crate) fn worker(
+    raw_options: &[RawOption],
+    mut function: Function,
+    errors: &mut Errors,
+) -> Worker {
+    let options = options(raw_options, errors);
+    let before = errors.len();
+    let attrs = function.take_param_attrs();
+    let params = params(&function, attrs, errors);
+    signature(&mut function, errors);
+    let job = job_name(&function.sig.ident, errors);
+    Worker {
+        runs: errors.len() == before,
+        function,
+        job,
+        options,
+        params,
+    }
+}
+
+fn signature(function: &mut Function, errors: &mut Errors) {
+    let sig = &mut function.sig;
+    if sig.asyncness.is_none() {
+        errors.push(sig.fn_token, "a worker is async: write `async fn`");
+    }
+    if let Safety::Unsafe(token) = &sig.safety {
+        errors.push(
+            token,
+            "a worker is called by verk, which cannot keep a safety contract: remove the `unsafe`",
+        );
+    }
+    if let Some(abi) = &sig.abi {
+        errors.push(abi, "a worker is a Rust function: remove the `extern`");
+    }
+    if !sig.generics.params.is_empty() {
+        errors.push(
+            &sig.generics,
+            "a worker has no generic parameters: one class of jobs has one type, so write the type",
+        );
+    }
+    if let Some(clause) = &sig.generics.where_clause {
+        errors.push(clause, "a worker has no generic parameters, so there is nothing to bound: remove the `where` clause");
+    }
+    if let ReturnType::Type(_, ty) = &sig.output
+        && let Some(token) = unnamed(ty.to_token_stream())
+    {
+        errors.push(
+            token,
+            "a worker returns a type that can be written out: `()`, `Result<(), E>` or `Result<Outcome, E>`",
+        );
+    }
+    // Taken off, or rustc would report it once more.
+    if let Some(variadic) = sig.variadic.take() {
+        errors.push(
+            variadic.dots,
+            "a worker has a fixed number of parameters: for a list, take a `Vec`",
+        );
+    }
+    if !function.has_body() {
+        errors.push(
+            &function.body,
+            "a worker has a body: put `#[verk::worker]` on a function outside of traits",
+        );
+    }
+}
+
+/// The first `impl`, or `!`, in a type.
+fn unnamed(tokens: TokenStream) -> Option<TokenTree> {
+    tokens.into_iter().find_map(|token| match &token {
+        TokenTree::Ident(ident) if ident == "impl" => Some(token),
+        TokenTree::Punct(punct) if punct.as_char() == '!' => Some(token),
+        TokenTree::Group(group) => unnamed(group.stream()),
+        TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => None,
+    })
+}
+
+fn job_name(function: &Ident, errors: &mut Errors) -> Ident {
+    let name = function.unraw().to_string().to_upper_camel_case();
+    match syn::parse_str::<Ident>(&name) {
+        Ok(_) => Ident::new(&name, function.span()),
+        Err(_) => {
+            errors.push(
+                function,
+                format!("the job struct is named after the function, and `{name}` is no name for a struct: rename the function"),
+            );
+            Ident::new("Job", function.span())
+        }
+    }
+}
+
+/// Tokens as a message shows them.
+fn shown(tokens: impl ToTokens) -> String {
+    let mut text = tokens.to_token_stream().to_string();
+    if !text.starts_with('"') {
+        for (spaced, tight) in [(" :: ", "::"), (" < ", "<"), (" >", ">"), ("- ", "-")] {
+            text = text.replace(spaced, tight);
+        }
+    }
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
