@@ -10,8 +10,12 @@ pub use verk_core::*;
 pub use verk_macros::worker;
 #[cfg(feature = "redis")]
 pub use verk_redis as redis;
+
 #[cfg(feature = "testing")]
-pub use verk_testing as testing;
+#[doc = include_str!("docs/testing.md")]
+pub mod testing {
+    pub use verk_testing::*;
+}
 
 /// What most programs need: `use verk::prelude::*;`.
 pub mod prelude {

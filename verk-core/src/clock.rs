@@ -8,6 +8,8 @@ use std::{
 
 use futures_util::future::{self, BoxFuture, Either};
 
+use crate::names::Jid;
+
 /// Tells the time and waits.
 ///
 /// Production uses [`SystemClock`]; tests use the virtual clock of `verk-testing`, which moves only when
@@ -26,11 +28,20 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Dropping the future forgets the wait and nothing else.
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()>;
 
-    /// Like [`sleep_until`](Self::sleep_until), for a job that asked to sleep
-    /// ([`JobContext::sleep`](crate::JobContext::sleep)): lets a virtual clock tell a sleeping job from a working one.
-    fn sleep_job_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+    /// Like [`sleep_until`](Self::sleep_until), on behalf of a running job: lets a virtual clock tell a sleeping job from a
+    /// working one.
+    fn sleep_job_until(&self, deadline: Instant, _wait: JobWait<'_>) -> BoxFuture<'static, ()> {
         self.sleep_until(deadline)
     }
+}
+
+/// Why a clock waits on behalf of a running job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobWait<'a> {
+    /// The job asked to sleep: [`JobContext::sleep`](crate::JobContext::sleep).
+    Sleep(&'a Jid),
+    /// The job's `timeout` passes then.
+    Timeout(&'a Jid),
 }
 
 impl dyn Clock {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Client,
+    clock::JobWait,
     error::BoxError,
     job::Job,
     names::{Jid, QueueName},
@@ -107,7 +108,10 @@ impl JobContext {
     /// Dropping the future forgets the wait.
     pub async fn sleep(&self, duration: Duration) {
         let clock = self.client().clock();
-        clock.sleep_job_until(clock.instant() + duration).await;
+        let deadline = clock.instant() + duration;
+        clock
+            .sleep_job_until(deadline, JobWait::Sleep(self.jid()))
+            .await;
     }
 
     /// What was given to the builder's `state`, if anything of this type was.

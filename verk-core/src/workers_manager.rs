@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, JobWait},
     context::{JobContext, Ownership},
     event::Event,
     job::Job,
@@ -134,7 +134,7 @@ impl WorkersManager {
         self.running.insert(
             number,
             Running {
-                job,
+                job: Arc::clone(&job),
                 held,
                 started_at,
                 ownership,
@@ -146,10 +146,17 @@ impl WorkersManager {
         let clock = Arc::clone(&self.shared.clock);
         let cancel = self.cancel.clone();
         let timeout = worker.options().timeout;
+        let shared = Arc::clone(&self.shared);
         tokio::spawn(client.scope(async move {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
-            let run =
-                async { run_to_end(worker.perform(context), timeout, &*clock, &cancel).await };
+            let run = async {
+                let perform = worker.perform(context);
+                let perform = match &shared.test {
+                    Some(test) => test.wrap(&job, perform),
+                    None => perform,
+                };
+                run_to_end(perform, &job, timeout, &*clock, &cancel).await
+            };
             let end = match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(end) => end,
                 Err(panic) => {
@@ -202,17 +209,20 @@ impl WorkersManager {
     }
 }
 
-/// Runs `job` until it returns, its time is up or the node stops, and drops it.
+/// Runs a job until it returns, its time is up or the node stops, and drops it.
 async fn run_to_end(
-    job: BoxFuture<'static, Result<Outcome, PerformError>>,
+    perform: BoxFuture<'static, Result<Outcome, PerformError>>,
+    job: &Job,
     timeout: Option<Duration>,
     clock: &dyn Clock,
     cancel: &CancellationToken,
 ) -> RunEnd {
-    let time_is_up = OptionFuture::from(timeout.map(|timeout| clock.sleep(timeout)));
+    let time_is_up = OptionFuture::from(timeout.map(|timeout| {
+        clock.sleep_job_until(clock.instant() + timeout, JobWait::Timeout(job.jid()))
+    }));
     tokio::select! {
         biased;
-        result = job => RunEnd::Returned(result),
+        result = perform => RunEnd::Returned(result),
         Some(()) = time_is_up => {
             let message = format!("ran longer than its timeout of {:?}", timeout.unwrap_or_default());
             RunEnd::Returned(Err(PerformError::of("Timeout", message)))
