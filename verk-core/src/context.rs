@@ -7,7 +7,7 @@ use std::{
     future::Future,
     ops::Deref,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ struct Inner {
     client: Client,
     state: Arc<StateMap>,
     cancelled: CancellationToken,
+    deadline: Option<Instant>,
     ownership: Ownership,
 }
 
@@ -42,6 +43,7 @@ impl JobContext {
         client: Client,
         state: Arc<StateMap>,
         cancelled: CancellationToken,
+        deadline: Option<Instant>,
         ownership: Ownership,
     ) -> Self {
         let inner = Inner {
@@ -50,6 +52,7 @@ impl JobContext {
             client,
             state,
             cancelled,
+            deadline,
             ownership,
         };
         Self {
@@ -73,6 +76,25 @@ impl JobContext {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.job().failures().saturating_add(1)
+    }
+
+    /// When the job was pushed to its queue, this time; `None` when its sender did not say.
+    #[must_use]
+    pub fn enqueued_at(&self) -> Option<SystemTime> {
+        self.job().enqueued_at()
+    }
+
+    /// The job's labels.
+    #[must_use]
+    pub fn tags(&self) -> Vec<String> {
+        self.job().tags()
+    }
+
+    /// When the run is stopped because it took longer than its worker's `timeout`, by the clock of this Verk; `None`
+    /// without a `timeout`.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.inner.deadline
     }
 
     /// The queue that it was fetched from.

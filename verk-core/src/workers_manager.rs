@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -118,12 +118,16 @@ impl WorkersManager {
         let job = Arc::new(job);
         let ownership = Ownership::default();
         let started_at = self.shared.now();
+        let timeout = worker.options().timeout;
+        // A timeout beyond the end of time is none.
+        let deadline = timeout.and_then(|timeout| self.shared.clock.instant().checked_add(timeout));
         let context = JobContext::new(
             Arc::clone(&job),
             self.queue.clone(),
             self.shared.client.clone(),
             Arc::clone(&self.shared.state),
             self.cancel.clone(),
+            deadline,
             ownership.clone(),
         );
         tracing::info!(class = job.class(), jid = %job.jid(), queue = %self.queue, "start");
@@ -145,7 +149,6 @@ impl WorkersManager {
         let client = self.shared.client.clone();
         let clock = Arc::clone(&self.shared.clock);
         let cancel = self.cancel.clone();
-        let timeout = worker.options().timeout;
         let shared = Arc::clone(&self.shared);
         tokio::spawn(client.scope(async move {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
@@ -155,7 +158,8 @@ impl WorkersManager {
                     Some(test) => test.wrap(&job, perform),
                     None => perform,
                 };
-                run_to_end(perform, &job, timeout, &*clock, &cancel).await
+                let deadline = timeout.zip(deadline);
+                run_to_end(perform, &job, deadline, &*clock, &cancel).await
             };
             let end = match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(end) => end,
@@ -213,18 +217,21 @@ impl WorkersManager {
 async fn run_to_end(
     perform: BoxFuture<'static, Result<Outcome, PerformError>>,
     job: &Job,
-    timeout: Option<Duration>,
+    timeout: Option<(Duration, Instant)>,
     clock: &dyn Clock,
     cancel: &CancellationToken,
 ) -> RunEnd {
-    let time_is_up = OptionFuture::from(timeout.map(|timeout| {
-        clock.sleep_job_until(clock.instant() + timeout, JobWait::Timeout(job.jid()))
+    let time_is_up = OptionFuture::from(timeout.map(|(timeout, deadline)| async move {
+        clock
+            .sleep_job_until(deadline, JobWait::Timeout(job.jid()))
+            .await;
+        timeout
     }));
     tokio::select! {
         biased;
         result = perform => RunEnd::Returned(result),
-        Some(()) = time_is_up => {
-            let message = format!("ran longer than its timeout of {:?}", timeout.unwrap_or_default());
+        Some(timeout) = time_is_up => {
+            let message = format!("ran longer than its timeout of {timeout:?}");
             RunEnd::Returned(Err(PerformError::of("Timeout", message)))
         }
         () = cancel.cancelled() => RunEnd::Cancelled,
