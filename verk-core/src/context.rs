@@ -107,7 +107,7 @@ impl JobContext {
     /// Dropping the future forgets the wait.
     pub async fn sleep(&self, duration: Duration) {
         let clock = self.client().clock();
-        clock.sleep_job_until(clock.instant() + duration).await;
+        clock.sleep_job_until(clock.instant_in(duration)).await;
     }
 
     /// What was given to the builder's `state`, if anything of this type was.

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::time_after,
     error::StorageError,
     job::Job,
     shared::{Shared, pause_before_retry},
@@ -50,7 +51,7 @@ impl ScheduleManager {
                     pause_before_retry(failures)
                 }
             };
-            self.sleep(self.shared.now() + pause).await;
+            self.sleep(time_after(self.shared.now(), pause)).await;
         }
     }
 
