@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, time_after},
     error::{ConfigError, EnqueueAllError, EnqueueError},
     job::Job,
     names::{Jid, QueueName},
@@ -236,7 +236,7 @@ impl Client {
         let at = match new.when {
             When::Now => now,
             When::At(at) => at,
-            When::In(delay) => now + delay,
+            When::In(delay) => time_after(now, delay),
         };
         let queue = job.queue().cloned().ok_or_else(|| EnqueueError::NoQueue {
             jid: job.jid().clone(),

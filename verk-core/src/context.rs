@@ -130,7 +130,7 @@ impl JobContext {
     /// Dropping the future forgets the wait.
     pub async fn sleep(&self, duration: Duration) {
         let clock = self.client().clock();
-        let deadline = clock.instant() + duration;
+        let deadline = clock.instant_in(duration);
         clock
             .sleep_job_until(deadline, JobWait::Sleep(self.jid()))
             .await;

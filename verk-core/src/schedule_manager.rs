@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::time_after,
     error::StorageError,
     job::Job,
     shared::{Shared, pause_before_retry},
@@ -38,7 +39,7 @@ impl ScheduleManager {
             let until = match self.move_due().await {
                 Ok(next) => {
                     failures = 0;
-                    let poll = now + self.shared.config.poll_interval;
+                    let poll = time_after(now, self.shared.config.poll_interval);
                     next.map_or(poll, |next| next.min(poll))
                 }
                 Err(error) => {
