@@ -12,8 +12,9 @@ pub use verk_macros::worker;
 pub use verk_redis as redis;
 
 #[cfg(feature = "testing")]
-#[doc = include_str!("docs/testing.md")]
 pub mod testing {
+    #![doc = include_str!("docs/testing.md")]
+
     pub use verk_testing::*;
 }
 
