@@ -16,7 +16,7 @@ use bb8_redis::{
     bb8::{self, ManageConnection, QueueStrategy, RunError},
     redis::{
         AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline,
-        ProtocolVersion, PushInfo, PushKind, RedisError, Value,
+        ProtocolVersion, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
         aio::{ConnectionLike, MultiplexedConnection},
     },
 };
@@ -190,7 +190,10 @@ impl Connection {
         }
         Ok(replies
             .into_iter()
-            .map(|reply| reply.extract_error().map_err(Failure::of_command))
+            .map(|reply| {
+                self.seen(reply.extract_error())
+                    .map_err(Failure::of_command)
+            })
             .collect())
     }
 
@@ -203,15 +206,23 @@ impl Connection {
         self.seen(replies).map_err(Failure::of_command)
     }
 
-    /// Gives up a connection on which a reply did not come, or not in one piece.
+    /// Gives up a connection on which a reply did not come, or not in one piece, and one to a server that became a replica: after a
+    /// failover, the address may lead to another.
     fn seen<T>(&self, reply: Result<T, RedisError>) -> Result<T, RedisError> {
         if let Err(error) = &reply
-            && applied(error) == Applied::Unknown
+            && (applied(error) == Applied::Unknown || is_replica(error))
         {
             self.broken.store(true, Ordering::Relaxed);
         }
         reply
     }
+}
+
+fn is_replica(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+    )
 }
 
 /// Why a script gave no result.
@@ -352,6 +363,28 @@ mod tests {
             assert_eq!(failure.applied(), Applied::NotApplied);
             assert!(!connection.is_broken());
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_became_a_replica_is_left() {
+        let server = RedisServer::start();
+        let mut connection = connector(&server).connect().await.unwrap();
+        let mut pipelined = connection.clone();
+        server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+        let mut write = redis::cmd("SADD");
+        write.arg("key").arg("member");
+        let failure = connection.query(&write).await.unwrap_err();
+        assert_eq!(failure.applied(), Applied::NotApplied);
+        assert!(
+            connection.is_broken(),
+            "another server may be the master now"
+        );
+
+        pipelined.broken = Arc::default();
+        let mut writes = redis::pipe();
+        writes.cmd("SADD").arg("key").arg("member");
+        let replies = pipelined.query_all(&writes).await.unwrap();
+        assert!(replies[0].is_err() && pipelined.is_broken());
     }
 
     #[tokio::test]
