@@ -1,12 +1,12 @@
 //! What goes wrong on the way to the storage and back, and what a node makes of it.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Event, Job, JobContext, NodeId, State, Storage,
-    storage::{DequeueRequest, Dequeued, Inprogress, JobSet, Settlement, Target},
+    EnqueueExt, Event, Job, JobContext, NodeId, State, Storage,
+    storage::{DequeueRequest, Dequeued, Due, Inprogress, JobSet, Settlement, Target},
 };
 use verk_testing::{Key, MemoryStorage, Operation, within};
 
@@ -164,6 +164,43 @@ async fn an_outcome_that_cannot_be_stored_waits_and_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn a_broken_retry_set_holds_up_no_scheduled_job() {
+    let mut it = fixture().await;
+    it.storage.faults().break_key(Key::Set(JobSet::Retry));
+    it.verk
+        .enqueue(Steady::new(0).schedule_in(Duration::from_millis(1)))
+        .await
+        .unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_finished(1).await;
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn due_jobs_of_a_broken_queue_hold_up_no_other() {
+    let mut it = fixture().await;
+    it.storage
+        .faults()
+        .break_key(Key::Queue(queue_name("broken")));
+    let due = |queue: &str, number: u32| Due {
+        at: UNIX_EPOCH + Duration::from_secs(number.into()),
+        job: Job::new("Steady", queue_name(queue), format!("[{number}]"))
+            .unwrap()
+            .encode(),
+    };
+    let mut jobs: Vec<Due> = (0..250).map(|number| due("broken", number)).collect();
+    jobs.push(due("default", 250));
+    it.storage.schedule(&jobs).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_finished(1).await;
+    assert_eq!(
+        it.verk.storage().set_len(JobSet::Schedule).await.unwrap(),
+        250
+    );
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_node_that_was_declared_dead_goes_on_under_a_new_id() {
     let mut it = fixture().await;
     it.verk.enqueue(Owned::new()).await.unwrap();
@@ -255,8 +292,12 @@ async fn a_running_job_can_ask_whether_it_is_still_the_nodes() {
 
 /// A node that took these jobs, and whose heartbeat is gone.
 async fn dead_node(storage: &MemoryStorage, name: &str, jobs: u32) -> NodeId {
+    dead_node_with(storage, name, "default", jobs).await
+}
+
+async fn dead_node_with(storage: &MemoryStorage, name: &str, queue: &str, jobs: u32) -> NodeId {
     let node = NodeId::register(name).unwrap();
-    let queue = queue_name("default");
+    let queue = queue_name(queue);
     let ttl = Duration::from_secs(600);
     storage
         .register(&node, std::slice::from_ref(&queue), ttl)
@@ -318,6 +359,57 @@ async fn what_an_earlier_holder_of_the_node_id_left_runs_again() {
     it.wait_for_finished(2).await;
     assert_eq!(it.log.entries(), ["0", "1"], "in the old order");
     it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_cannot_take_its_jobs_back_holds_up_no_other() {
+    let storage = MemoryStorage::default();
+    // Two dead nodes, and the first of their queues is broken.
+    let broken = dead_node_with(&storage, "worker-0", "broken", 2).await;
+    let dead = dead_node_with(&storage, "worker-0", "default", 2).await;
+    let both = [queue_name("broken"), queue_name("default")];
+    for node in [&broken, &dead] {
+        let ttl = Duration::from_secs(600);
+        storage.register(node, &both, ttl).await.unwrap();
+        storage.faults().expire_heartbeat(node);
+    }
+    storage.faults().break_key(Key::Queue(queue_name("broken")));
+    let mut it = Fixture::on(storage, |builder| {
+        builder.queue("default", 1).node_id("worker-0".to_owned())
+    })
+    .await;
+    it.verk.start().unwrap();
+    assert_eq!(wait_for_restored(&mut it).await, (dead, 2));
+    it.wait_for_finished(2).await;
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_still_runs_under_an_earlier_id_of_this_node_is_not_restored() {
+    let mut it = Fixture::in_real_time(|builder| {
+        builder
+            .queue("default", 5)
+            .heartbeat(Duration::from_secs(1))
+            .node_id("worker-0".to_owned())
+    })
+    .await;
+    it.verk.enqueue(Owned::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_started(1).await;
+    let node = it.verk.storage().nodes().await.unwrap().remove(0).id;
+    it.storage.faults().expire_heartbeat(&node);
+    it.storage.faults().expire_name(&node);
+    // The node goes on under a new id, which follows the old one in its name.
+    for number in 0..50 {
+        it.verk.enqueue(Steady::new(number)).await.unwrap();
+        it.wait_for_finished(1).await;
+    }
+    it.gate.open();
+    it.wait_for_finished(1).await;
+    let owners: Vec<_> = it.log.entries().split_off(50);
+    assert_eq!(owners, ["still owner: true"]);
+    it.verk.shutdown().await;
+    it.assert_empty().await;
 }
 
 #[tokio::test]

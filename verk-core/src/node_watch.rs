@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -25,6 +25,8 @@ const LONGEST_FETCH: Duration = Duration::from_secs(5);
 pub(crate) struct NodeWatch {
     shared: Arc<Shared>,
     registration: Arc<Registration>,
+    /// The earlier ids of this process, while jobs still run under them.
+    earlier: Vec<Weak<Registration>>,
     stop: CancellationToken,
     judge: Judge,
     /// The dead nodes whose lists are being emptied, and since when they were found empty.
@@ -35,12 +37,14 @@ impl NodeWatch {
     pub(crate) fn new(
         shared: Arc<Shared>,
         registration: Arc<Registration>,
+        earlier: Vec<Weak<Registration>>,
         stop: CancellationToken,
     ) -> Self {
         let judge = Judge::new(shared.config.heartbeat, shared.config.heartbeat_ttl());
         Self {
             shared,
             registration,
+            earlier,
             stop,
             judge,
             empty_since: HashMap::new(),
@@ -64,7 +68,8 @@ impl NodeWatch {
     }
 
     async fn look(&mut self) -> Result<(), StorageError> {
-        let nodes = self.shared.storage.nodes().await?;
+        let mut nodes = self.shared.storage.nodes().await?;
+        nodes.retain(|node| !self.drains(&node.id));
         let now = self.shared.clock.instant();
         let mut dead = self.judge.look(now, self.registration.well_since(), &nodes);
         // This node has the name now, so an earlier holder is dead for certain.
@@ -73,22 +78,31 @@ impl NodeWatch {
             .filter(|node| !node.alive && self.registration.follows(&node.id));
         dead.extend(earlier.map(|node| node.id.clone()));
         self.empty_since.retain(|node, _| dead.contains(node));
+        // One that cannot be emptied holds up no other.
+        let mut result = Ok(());
         for node in nodes.into_iter().filter(|node| dead.contains(&node.id)) {
-            self.empty(node).await?;
+            result = result.and(self.empty(node).await);
         }
-        Ok(())
+        result
+    }
+
+    /// Whether `node` is this process under an earlier id, whose jobs run to their ends here.
+    fn drains(&self, node: &NodeId) -> bool {
+        let mut earlier = self.earlier.iter().filter_map(Weak::upgrade);
+        earlier.any(|registration| registration.node() == node)
     }
 
     /// Restores what a dead node had in progress. It leaves the list of nodes only when its lists stayed empty for so long that no fetch of
     /// it can be pending any more.
     async fn empty(&mut self, node: Node) -> Result<(), StorageError> {
         let mut restored = 0;
+        let mut result = Ok(());
         for queue in node.queues {
             let inprogress = Inprogress {
                 queue,
                 node: node.id.clone(),
             };
-            restored += restore(&self.shared, &inprogress).await?;
+            result = result.and(self.restore(&inprogress, &mut restored).await);
         }
         let now = self.shared.clock.instant();
         if restored > 0 {
@@ -98,8 +112,9 @@ impl NodeWatch {
                 node: node.id,
                 count: restored,
             });
-            return Ok(());
+            return result;
         }
+        result?;
         let since = *self.empty_since.entry(node.id.clone()).or_insert(now);
         if now.saturating_duration_since(since) >= LONGEST_FETCH
             && self.shared.storage.deregister(&node.id).await?
@@ -109,37 +124,42 @@ impl NodeWatch {
         }
         Ok(())
     }
-}
 
-/// Moves what is in `inprogress` to the front of its queue, in order: page after page from the most recently fetched on, so that the oldest
-/// ends up in front.
-async fn restore(shared: &Shared, inprogress: &Inprogress) -> Result<usize, StorageError> {
-    let mut restored = 0;
-    let mut stuck = 0;
-    loop {
-        let page = Page {
-            offset: stuck,
-            limit: MAX_BATCH_JOBS,
-        };
-        let mut jobs = shared.storage.inprogress(inprogress, page).await?;
-        if jobs.is_empty() {
-            return Ok(restored);
-        }
-        jobs.reverse();
-        let settlements: Vec<_> = jobs
-            .into_iter()
-            .map(|held| Settlement {
-                held,
-                to: Target::Requeue,
-            })
-            .collect();
-        for result in shared.storage.restore(inprogress, &settlements).await {
-            match result {
-                Settled::Done | Settled::Merged => restored += 1,
-                Settled::NotHeld => stuck += 1,
-                Settled::Failed(error) => return Err(error),
+    /// Moves what is in `inprogress` to the front of its queue, in order: page after page from the most recently fetched on, so that the
+    /// oldest ends up in front. Adds to `restored` how many it moved.
+    async fn restore(
+        &self,
+        inprogress: &Inprogress,
+        restored: &mut usize,
+    ) -> Result<(), StorageError> {
+        let storage = &self.shared.storage;
+        let mut stuck = 0;
+        while !self.stop.is_cancelled() {
+            let page = Page {
+                offset: stuck,
+                limit: MAX_BATCH_JOBS,
+            };
+            let mut jobs = storage.inprogress(inprogress, page).await?;
+            if jobs.is_empty() {
+                break;
+            }
+            jobs.reverse();
+            let settlements: Vec<_> = jobs
+                .into_iter()
+                .map(|held| Settlement {
+                    held,
+                    to: Target::Requeue,
+                })
+                .collect();
+            for result in storage.restore(inprogress, &settlements).await {
+                match result {
+                    Settled::Done | Settled::Merged => *restored += 1,
+                    Settled::NotHeld => stuck += 1,
+                    Settled::Failed(error) => return Err(error),
+                }
             }
         }
+        Ok(())
     }
 }
 

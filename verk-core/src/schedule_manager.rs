@@ -1,6 +1,7 @@
 //! Moves jobs that are due from `schedule` and `retry` to their queues.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
@@ -11,11 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::time_after,
-    error::StorageError,
+    error::{Applied, StorageError},
     job::Job,
+    names::QueueName,
     shared::{Shared, pause_before_retry},
     storage::{Due, DueSet, MAX_BATCH_JOBS, Page, Promotion, PromotionTarget, Settled},
 };
+
+/// How many members that cannot be moved one look passes over.
+const MAX_STUCK: usize = 100 * MAX_BATCH_JOBS;
 
 /// Sleeps until the next job is due, or `poll_interval`, whichever is sooner.
 #[derive(Debug)]
@@ -72,14 +77,18 @@ impl ScheduleManager {
 
     /// Moves all that is due; returns when the next job will be.
     async fn move_due(&self) -> Result<Option<SystemTime>, StorageError> {
-        let retry = self.move_due_of(DueSet::Retry).await?;
-        let schedule = self.move_due_of(DueSet::Schedule).await?;
-        Ok([retry, schedule].into_iter().flatten().min())
+        // A set that cannot be read, or has much to move, holds up no other.
+        let (retry, schedule) = tokio::join!(
+            self.move_due_of(DueSet::Retry),
+            self.move_due_of(DueSet::Schedule)
+        );
+        Ok([retry?, schedule?].into_iter().flatten().min())
     }
 
     async fn move_due_of(&self, set: DueSet) -> Result<Option<SystemTime>, StorageError> {
         // Members that cannot be moved stay where they are, at the front: pass over them, so that they hold up nobody.
         let mut stuck = 0;
+        let mut refused = HashSet::new();
         loop {
             let now = self.shared.now();
             let page = self
@@ -98,13 +107,16 @@ impl ScheduleManager {
                 // What is stuck is due all the time: look again after `poll_interval`.
                 return Ok(page.next);
             }
-            let promotions: Vec<Promotion> = page
+            let members = page.jobs.len();
+            let before = stuck;
+            let mut promotions: Vec<Promotion> = page
                 .jobs
                 .into_iter()
                 .map(|job| self.promotion(job, now))
                 .collect();
+            promotions.retain(|promotion| !refused.contains(&queue_of(promotion)));
+            stuck += members - promotions.len();
             let results = self.shared.storage.promote(set, now, &promotions).await;
-            let before = stuck;
             for (promotion, result) in promotions.iter().zip(results) {
                 match result {
                     Settled::Done => {}
@@ -114,8 +126,12 @@ impl ScheduleManager {
                         ?set,
                         "a member of this set equals one in its target: merged"
                     ),
+                    Settled::Failed(error) if error.applied() == Applied::Unknown => {
+                        return Err(error);
+                    }
                     Settled::Failed(error) => {
                         stuck += 1;
+                        refused.insert(queue_of(promotion));
                         let jid = Job::decode(promotion.held.clone())
                             .ok()
                             .map(|job| job.jid().to_string());
@@ -128,8 +144,8 @@ impl ScheduleManager {
                     }
                 }
             }
-            if stuck - before == promotions.len() {
-                // Nothing moved: the storage may be ill. Not so fast.
+            if stuck - before == members && stuck >= MAX_STUCK {
+                // The storage may be ill. Not so fast.
                 return Ok(None);
             }
         }
@@ -165,6 +181,14 @@ impl ScheduleManager {
             },
             limits: self.shared.config.dead_limits(),
         }
+    }
+}
+
+/// The queue that a promotion goes to; `None` for the `dead` set.
+fn queue_of(promotion: &Promotion) -> Option<QueueName> {
+    match &promotion.to {
+        PromotionTarget::Queue { queue, .. } => Some(queue.clone()),
+        PromotionTarget::Dead { .. } => None,
     }
 }
 

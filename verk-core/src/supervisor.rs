@@ -1,6 +1,11 @@
 //! Starts, watches and stops the managers.
 
-use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -34,13 +39,20 @@ pub(crate) async fn supervise(
     let running = CancellationToken::new();
     let lives = TaskTracker::new();
     let mut registration = Some(first);
+    let mut earlier = Vec::new();
     while let Some(current) = registration.take() {
         let stop_life = Stop {
             fetching: stop.child_token(),
             running: running.clone(),
         };
-        let life = live(Arc::clone(&shared), Arc::clone(&current), stop_life.clone());
+        let life = live(
+            Arc::clone(&shared),
+            Arc::clone(&current),
+            earlier.clone(),
+            stop_life.clone(),
+        );
         lives.spawn(life);
+        earlier.push(Arc::downgrade(&current));
         tokio::select! {
             () = stop.cancelled() => {}
             () = current.lost() => {
@@ -66,12 +78,18 @@ pub(crate) async fn supervise(
 }
 
 /// The life of one node id: its queues run until it is told to stop, then it signs off.
-async fn live(shared: Arc<Shared>, registration: Arc<Registration>, stop: Stop) {
+async fn live(
+    shared: Arc<Shared>,
+    registration: Arc<Registration>,
+    earlier: Vec<Weak<Registration>>,
+    stop: Stop,
+) {
     let managers = TaskTracker::new();
     managers.spawn(run_watch(
         NodeWatch::new(
             Arc::clone(&shared),
             Arc::clone(&registration),
+            earlier,
             stop.fetching.clone(),
         ),
         Arc::clone(&shared),
