@@ -1,8 +1,18 @@
-//! Times at their ends: nothing overflows, nothing runs again and again.
+//! Times at their ends, and clocks that go wrong: nothing overflows, nothing runs again and again.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
 
-use verk::{AfterFailure, Event, prelude::*, storage::JobSet};
+use verk::{AfterFailure, Clock, Event, Job, SystemClock, Verk, prelude::*, storage::JobSet};
+use verk_testing::{MemoryStorage, VirtualClock};
 
 use crate::support::{ALL, Fixture, Log};
 
@@ -91,4 +101,79 @@ async fn a_node_may_wait_for_ever() {
         .await;
     assert!(!shutdown.is_finished());
     shutdown.abort();
+}
+
+#[tokio::test]
+async fn times_follow_the_storage_s_clock_also_in_a_program_that_only_enqueues() {
+    let (ours, theirs) = (VirtualClock::new(), VirtualClock::new());
+    ours.advance(Duration::from_secs(600));
+    let now = theirs.now();
+    let storage = MemoryStorage::new(Arc::new(theirs));
+    let verk = Verk::builder()
+        .storage(storage)
+        .clock(Arc::new(ours))
+        .build()
+        .await
+        .unwrap();
+    verk.enqueue(SnoozingForEver::new().schedule_in(Duration::from_secs(60)))
+        .await
+        .unwrap();
+    let members = verk
+        .storage()
+        .set_page(JobSet::Schedule, ALL)
+        .await
+        .unwrap();
+    assert_eq!(
+        members[0].score,
+        verk::unix_seconds(now + Duration::from_secs(60))
+    );
+    let job = Job::decode(members[0].job.clone()).unwrap();
+    assert_eq!(job.created_at(), Some(now));
+}
+
+/// Panics the first time that the heartbeat asks for the time of day.
+#[derive(Debug, Default)]
+struct Panicking(AtomicBool);
+
+impl Clock for Panicking {
+    fn now(&self) -> SystemTime {
+        let beats = thread::current().name() == Some("verk-heartbeat");
+        assert!(
+            !beats || self.0.swap(true, Ordering::SeqCst),
+            "no time of day"
+        );
+        SystemClock.now()
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        SystemClock.sleep_until(deadline)
+    }
+}
+
+#[verk::worker]
+async fn quick() {}
+
+#[tokio::test]
+async fn a_heartbeat_that_panics_goes_on() {
+    let heartbeat = Duration::from_millis(300);
+    let mut it = Fixture::in_real_time(|builder| {
+        builder
+            .clock(Arc::new(Panicking::default()))
+            .queue("default", 1)
+            .heartbeat(heartbeat)
+    })
+    .await;
+    it.verk.start().unwrap();
+    // Without a heartbeat, the node would stop fetching.
+    let end = SystemClock.instant() + 3 * heartbeat;
+    while SystemClock.instant() < end {
+        it.verk.enqueue(Quick::new()).await.unwrap();
+        it.wait_for_finished(1).await;
+    }
+    it.verk.shutdown().await;
+    it.assert_empty().await;
 }

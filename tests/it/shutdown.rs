@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use verk::{Job, State};
 
-use crate::support::{Fixture, Gate, Gauge, Log};
+use verk_testing::within;
+
+use crate::support::{Fixture, Gate, Gauge, Log, PATIENCE};
 
 #[verk::worker]
 async fn gated(number: u32, State(gate): State<Gate>, State(log): State<Log>) {
@@ -125,6 +127,20 @@ async fn shutdown_works_before_start_and_twice() {
     let it = fixture(1).await;
     it.verk.shutdown().await;
     it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_whoever_runs_the_node() {
+    let it = fixture(1).await;
+    let verk = it.verk.clone();
+    let run = tokio::spawn(async move { verk.run_until(std::future::pending()).await });
+    let verk = it.verk.clone();
+    let run_to_signal = tokio::spawn(async move { verk.run().await });
+    it.storage.wait_for_dequeues(2).await;
+    it.verk.shutdown().await;
+    within(PATIENCE, run).await.unwrap().unwrap();
+    within(PATIENCE, run_to_signal).await.unwrap().unwrap();
     it.assert_empty().await;
 }
 

@@ -14,6 +14,7 @@ use crate::{
     job::Job,
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
+    shared::ServerOffset,
     storage::{Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
     test_seam::TestSeam,
     worker::Worker,
@@ -38,12 +39,14 @@ struct Inner {
     clock: Arc<dyn Clock>,
     max_payload_bytes: usize,
     wake: ScheduleWake,
+    offset: Arc<ServerOffset>,
     /// In a test, the classes that two workers claim.
     duplicates: Vec<ConfigError>,
 }
 
 impl Client {
-    /// A client over `storage`, with the default limits and the system's clock.
+    /// A client over `storage`, with the default limits and the system's clock. The one of a [`Verk`](crate::Verk) goes by the storage's
+    /// time of day instead.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
         let config = crate::Config::default();
@@ -52,6 +55,7 @@ impl Client {
             Arc::new(SystemClock),
             config.max_payload_bytes,
             ScheduleWake::default(),
+            Arc::default(),
             Vec::new(),
         )
     }
@@ -61,6 +65,7 @@ impl Client {
         clock: Arc<dyn Clock>,
         max_payload_bytes: usize,
         wake: ScheduleWake,
+        offset: Arc<ServerOffset>,
         duplicates: Vec<ConfigError>,
     ) -> Self {
         let inner = Inner {
@@ -68,6 +73,7 @@ impl Client {
             clock,
             max_payload_bytes,
             wake,
+            offset,
             duplicates,
         };
         Self {
@@ -232,7 +238,7 @@ impl Client {
         if let Some(error) = self.inner.duplicates.iter().find(claimed_twice) {
             return Err(EnqueueError::DuplicateClass(error.clone()));
         }
-        let now = self.inner.clock.now();
+        let now = self.inner.offset.correct(self.inner.clock.now());
         let at = match new.when {
             When::Now => now,
             When::At(at) => at,

@@ -1,6 +1,7 @@
 //! This node among the others: its name, its registration and its heartbeat.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
 use tokio::{runtime, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -198,7 +200,9 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
             let sent_at = shared.clock.instant();
             let result = tokio::select! {
                 () = stop.cancelled() => return,
-                result = beat(&shared, &node, &mut heartbeat) => result,
+                result = AssertUnwindSafe(beat(&shared, &node, &mut heartbeat)).catch_unwind() => {
+                    result.unwrap_or_else(|_| Err(StorageError::unknown("send a heartbeat", "it panicked")))
+                }
             };
             let pause = match result {
                 Ok(Beat { alive: false, .. }) => {
@@ -257,14 +261,9 @@ async fn beat(
     };
     let before = shared.clock.now();
     let beat = heartbeat.beat().await?;
-    let round_trip = shared
-        .clock
-        .now()
-        .duration_since(before)
-        .unwrap_or_default();
     shared
         .offset
-        .measure(beat.server_time, before + round_trip / 2);
+        .measure(beat.server_time, before, shared.clock.now());
     Ok(beat)
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) events: EventSender,
     pub(crate) wake: ScheduleWake,
-    pub(crate) offset: ServerOffset,
+    pub(crate) offset: Arc<ServerOffset>,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
     pub(crate) test: Option<TestParts>,
 }
@@ -49,8 +49,9 @@ impl ServerOffset {
     /// A difference that is worth an operator's attention.
     const SKEW: Duration = Duration::from_secs(1);
 
-    /// Records that the storage said `server` when this node said `local`.
-    pub(crate) fn measure(&self, server: SystemTime, local: SystemTime) {
+    /// Records that the storage said `server` to a question that was sent and answered at these times of this node.
+    pub(crate) fn measure(&self, server: SystemTime, sent: SystemTime, answered: SystemTime) {
+        let local = sent + answered.duration_since(sent).unwrap_or_default() / 2;
         let micros = match server.duration_since(local) {
             Ok(ahead) => micros(ahead),
             Err(error) => -micros(error.duration()),
@@ -65,7 +66,7 @@ impl ServerOffset {
         }
     }
 
-    fn correct(&self, local: SystemTime) -> SystemTime {
+    pub(crate) fn correct(&self, local: SystemTime) -> SystemTime {
         let micros = self.0.load(Ordering::Relaxed);
         let offset = Duration::from_micros(micros.unsigned_abs());
         if micros < 0 {
@@ -100,9 +101,9 @@ mod tests {
             UNIX_EPOCH + Duration::from_secs(13),
         );
         let offset = ServerOffset::default();
-        offset.measure(late, early);
+        offset.measure(late, early, early);
         assert_eq!(offset.correct(early), late);
-        offset.measure(early, late);
+        offset.measure(early, late, late);
         assert_eq!(offset.correct(late), early);
     }
 }

@@ -82,8 +82,8 @@ impl Verk {
         }
     }
 
-    /// Runs the queues until TERM or INT, then drains: see [`shutdown`](Self::shutdown). Another signal, at least a quarter of a second later,
-    /// ends the process at once.
+    /// Runs the queues until TERM, INT or a call of [`shutdown`](Self::shutdown), then drains. Another signal, at least a quarter of a second
+    /// later, ends the process at once.
     ///
     /// # Errors
     ///
@@ -91,10 +91,12 @@ impl Verk {
     pub async fn run(&self) -> Result<(), RunError> {
         let mut signals = Signals::listen()?;
         self.start()?;
-        signals.next().await;
-        tracing::info!(
-            "stopping: running jobs may finish; another signal ends the process at once"
-        );
+        tokio::select! {
+            () = signals.next() => tracing::info!(
+                "stopping: running jobs may finish; another signal ends the process at once"
+            ),
+            () = self.inner.stop.cancelled() => {}
+        }
         let another = async {
             // Whoever sends the first to a process and to its group sends it twice.
             self.inner.shared.clock.sleep(SAME_SIGNAL).await;
@@ -111,14 +113,17 @@ impl Verk {
         }
     }
 
-    /// Runs the queues until `until` completes, then drains.
+    /// Runs the queues until `until` completes or [`shutdown`](Self::shutdown) is called, then drains.
     ///
     /// # Errors
     ///
     /// [`RunError`], before anything is started.
     pub async fn run_until(&self, until: impl Future<Output = ()>) -> Result<(), RunError> {
         self.start()?;
-        until.await;
+        tokio::select! {
+            () = until => {}
+            () = self.inner.stop.cancelled() => {}
+        }
         self.shutdown().await;
         Ok(())
     }
@@ -136,13 +141,13 @@ impl Verk {
         if self.inner.shared.config.queues.is_empty() {
             return Err(RunError::NoQueues);
         }
-        let registration = self
+        // Held until the supervisor is there, so that a shutdown waits for it.
+        let mut registration = self
             .inner
             .registration
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(registration) = registration {
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(registration) = registration.take() {
             let (shared, stop) = (Arc::clone(&self.inner.shared), self.inner.stop.clone());
             self.inner
                 .supervisor
@@ -417,12 +422,16 @@ impl VerkBuilder {
         let storage = connect
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
+        let offset = Arc::new(ServerOffset::default());
+        let sent = self.clock.now();
+        offset.measure(storage.server_time().await?, sent, self.clock.now());
         let wake = ScheduleWake::default();
         let client_of_jobs = Client::with(
             Arc::clone(&storage),
             Arc::clone(&self.clock),
             self.config.max_payload_bytes,
             wake.clone(),
+            Arc::clone(&offset),
             of_test.clone(),
         );
         let client = match &self.test {
@@ -439,7 +448,7 @@ impl VerkBuilder {
             client: client_of_jobs,
             events: EventSender::new(self.test.clone()),
             wake,
-            offset: ServerOffset::default(),
+            offset,
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
         let registration = if shared.config.queues.is_empty() {
