@@ -10,8 +10,13 @@ pub use verk_core::*;
 pub use verk_macros::worker;
 #[cfg(feature = "redis")]
 pub use verk_redis as redis;
+
 #[cfg(feature = "testing")]
-pub use verk_testing as testing;
+pub mod testing {
+    #![doc = include_str!("docs/testing.md")]
+
+    pub use verk_testing::*;
+}
 
 /// What most programs need: `use verk::prelude::*;`.
 pub mod prelude {

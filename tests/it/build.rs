@@ -91,6 +91,7 @@ async fn all_mistakes_are_reported_together() {
     let builder = Verk::builder()
         .queue("", 1)
         .queue("default", 0)
+        .heartbeat(Duration::MAX)
         .poll_interval(Duration::ZERO);
     let error = builder
         .state(Log::default())
@@ -101,6 +102,7 @@ async fn all_mistakes_are_reported_together() {
     for part in [
         "queue name \"\"",
         "concurrency of queue default is 0",
+        "heartbeat is ",
         "poll_interval is 0",
         "no storage: add `.redis(url)`",
     ] {

@@ -52,6 +52,17 @@ impl WorkerProgram {
         self.ran.recv_timeout(PATIENCE).expect("a job starts soon")
     }
 
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
     fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -77,8 +88,7 @@ async fn every_job_of_a_killed_worker_runs_and_nothing_is_left_in_progress() {
     let redis = RedisServer::start();
     let verk = Verk::builder().redis(redis.url()).build().await.unwrap();
     // Each sleeps for a second.
-    let jobs = (0..200)
-        .map(|_| Job::new("Reports::Build", queue_name("default"), "[1]".to_owned()).unwrap());
+    let jobs = (0..200).map(|_| report(1));
     let jids: HashSet<String> = verk
         .client()
         .enqueue_all(jobs)
@@ -136,16 +146,61 @@ async fn every_job_of_a_killed_worker_runs_and_nothing_is_left_in_progress() {
     .unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_that_comes_twice_at_once_drains() {
+    let redis = RedisServer::start();
+    let verk = Verk::builder().redis(redis.url()).build().await.unwrap();
+    verk.enqueue(report(1)).await.unwrap();
+    let program = tokio::task::spawn_blocking(move || {
+        let mut program = WorkerProgram::start(&redis);
+        program.next();
+        program.terminate();
+        program.terminate();
+        assert!(program.child.wait().unwrap().success());
+        assert_eq!(
+            redis
+                .command(&["EXISTS", "verk_nodes", "queue:default"])
+                .as_integer(),
+            Some(0)
+        );
+    });
+    program.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_signal_later_ends_at_once_and_leaves_the_job_in_redis() {
+    let redis = RedisServer::start();
+    let verk = Verk::builder().redis(redis.url()).build().await.unwrap();
+    verk.enqueue(report(600)).await.unwrap();
+    let program = tokio::task::spawn_blocking(move || {
+        let mut program = WorkerProgram::start(&redis);
+        program.next();
+        // Well before `shutdown_timeout` is over.
+        let status = loop {
+            program.terminate();
+            if let Some(status) = program.child.try_wait().unwrap() {
+                break status;
+            }
+        };
+        assert_eq!(status.code(), Some(1));
+        assert_eq!(inprogress(&redis).len(), 1);
+    });
+    program.await.unwrap();
+}
+
+/// A job that takes so many seconds.
+fn report(seconds: u32) -> Job {
+    Job::new(
+        "Reports::Build",
+        queue_name("default"),
+        format!("[{seconds}]"),
+    )
+    .unwrap()
+}
+
 /// Asks the program to end, and waits until it has.
 fn stop(program: &mut WorkerProgram) {
-    let pid = program.child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    program.terminate();
     assert!(program.child.wait().unwrap().success());
 }
 

@@ -68,6 +68,47 @@ async fn a_lost_reply_to_a_fetch_loses_no_job_and_runs_none_twice() {
 }
 
 #[tokio::test]
+async fn jobs_of_a_lost_reply_start_in_their_order() {
+    let mut it = fixture().await;
+    enqueue_steady(&it, 5).await;
+    it.storage.faults().lose_reply(Operation::Dequeue);
+    it.verk.start().unwrap();
+    let mut started = Vec::new();
+    for _ in 0..5 {
+        let args = it.wait_for(|event| match event {
+            Event::JobStarted { job, .. } => Some(job.args().to_owned()),
+            _ => None,
+        });
+        started.push(args.await);
+    }
+    assert_eq!(started, ["[0]", "[1]", "[2]", "[3]", "[4]"]);
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_that_was_lost_in_an_outage_ends_its_old_life_at_once() {
+    let mut it = Fixture::with(|builder| {
+        builder
+            .queue("default", 1)
+            .heartbeat(Duration::from_secs(10))
+    })
+    .await;
+    it.verk.start().unwrap();
+    it.storage.wait_for_dequeues(1).await;
+    it.storage.faults().set_refusing(true);
+    // The heartbeat runs out, and the list is to be compared.
+    it.advance(Duration::from_secs(40));
+    // The heartbeat, the queue, the schedule and the watch: each waits before it tries again.
+    within(PATIENCE, it.clock.wait_for_sleepers(4)).await;
+    it.storage.faults().set_refusing(false);
+    it.advance(Duration::from_secs(5));
+    // No time passes, so nothing else makes the queue look up.
+    it.wait_for(|event| matches!(event, Event::QueuePaused { .. }).then_some(()))
+        .await;
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_lost_reply_to_a_settle_settles_once() {
     let mut it = fixture().await;
     it.verk.enqueue(FailingOnce::new()).await.unwrap();

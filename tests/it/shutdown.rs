@@ -17,6 +17,13 @@ async fn elsewhere(State(log): State<Log>) {
     log.push("elsewhere");
 }
 
+/// Never yields.
+#[verk::worker]
+async fn blocking(State(gate): State<Gate>) {
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| runtime.block_on(gate.pass()));
+}
+
 #[verk::worker]
 async fn measured(State(gauge): State<Gauge>, State(gate): State<Gate>) {
     gauge.enter();
@@ -70,6 +77,47 @@ async fn what_does_not_finish_goes_back_to_the_front_in_order_and_uncounted() {
     assert_eq!(Job::decode(before[0].clone()).unwrap().failures(), 0);
     assert_eq!(it.log.entries(), [""; 0]);
     it.assert_signed_off().await;
+}
+
+/// In real time, with no time for running jobs at shutdown.
+async fn impatient(concurrency: usize) -> Fixture {
+    Fixture::in_real_time(|builder| {
+        builder
+            .queue("default", concurrency)
+            .shutdown_timeout(Duration::ZERO)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn more_than_a_batch_goes_back_in_order() {
+    let mut it = impatient(250).await;
+    let jobs = (0..250).map(Gated::new);
+    it.verk.client().enqueue_all(jobs).await.unwrap();
+    let before = it.queued("default").await;
+    it.verk.start().unwrap();
+    it.wait_for_started(250).await;
+    it.verk.shutdown().await;
+    assert_eq!(it.queued("default").await, before);
+    it.assert_signed_off().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_does_not_end_holds_up_no_other() {
+    let mut it = impatient(3).await;
+    it.verk.enqueue(Gated::new(1)).await.unwrap();
+    it.verk.enqueue(Blocking::new()).await.unwrap();
+    it.verk.enqueue(Gated::new(2)).await.unwrap();
+    let before = it.queued("default").await;
+    it.verk.start().unwrap();
+    it.wait_for_started(3).await;
+    it.verk.shutdown().await;
+    // What is asserted is read first: a thread that blocks would hold up a test that fails.
+    let queued = it.queued("default").await;
+    let nodes = it.verk.storage().nodes().await.unwrap();
+    it.gate.open();
+    assert_eq!(queued, [before[0].clone(), before[2].clone()]);
+    assert_eq!(nodes.len(), 1, "it holds a job");
 }
 
 #[tokio::test]

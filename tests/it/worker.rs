@@ -114,3 +114,32 @@ async fn an_extractor_that_fails_fails_the_run() {
     assert_eq!(fixture.log.entries(), [""; 0]);
     fixture.verk.shutdown().await;
 }
+
+#[verk::worker(timeout = "1h", tags = ["nightly"])]
+async fn curious(ctx: JobContext, verk::State(log): verk::State<crate::support::Log>) {
+    let left = ctx
+        .deadline()
+        .map(|deadline| deadline - ctx.client().clock().instant());
+    let waited = ctx
+        .enqueued_at()
+        .map(|at| ctx.client().clock().now().duration_since(at));
+    log.push(format!(
+        "{} attempt {} in {}, {:?}, {left:?} left, waited {waited:?}",
+        ctx.job().class(),
+        ctx.attempt(),
+        ctx.queue(),
+        ctx.tags()
+    ));
+}
+
+#[tokio::test]
+async fn a_running_job_can_ask_about_itself() {
+    let mut fixture = Fixture::new().await;
+    fixture.verk.enqueue(Curious::new()).await.unwrap();
+    fixture.verk.start().unwrap();
+    fixture.wait_for_finished(1).await;
+    let expected =
+        r#"Curious attempt 1 in default, ["nightly"], Some(3600s) left, waited Some(Ok(0ns))"#;
+    assert_eq!(fixture.log.entries(), [expected]);
+    fixture.verk.shutdown().await;
+}

@@ -9,12 +9,13 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    clock::{Clock, SystemClock},
-    error::{EnqueueAllError, EnqueueError},
+    clock::{Clock, SystemClock, time_after},
+    error::{ConfigError, EnqueueAllError, EnqueueError},
     job::Job,
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
     storage::{Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
+    test_seam::TestSeam,
     worker::Worker,
 };
 
@@ -28,6 +29,8 @@ const LARGE_PAYLOAD_BYTES: usize = 100 * 1024;
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// The test that this client belongs to, unless a running job uses it.
+    test: Option<Arc<dyn TestSeam>>,
 }
 
 struct Inner {
@@ -35,6 +38,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     max_payload_bytes: usize,
     wake: ScheduleWake,
+    /// In a test, the classes that two workers claim.
+    duplicates: Vec<ConfigError>,
 }
 
 impl Client {
@@ -47,6 +52,7 @@ impl Client {
             Arc::new(SystemClock),
             config.max_payload_bytes,
             ScheduleWake::default(),
+            Vec::new(),
         )
     }
 
@@ -55,16 +61,32 @@ impl Client {
         clock: Arc<dyn Clock>,
         max_payload_bytes: usize,
         wake: ScheduleWake,
+        duplicates: Vec<ConfigError>,
     ) -> Self {
         let inner = Inner {
             storage,
             clock,
             max_payload_bytes,
             wake,
+            duplicates,
         };
         Self {
             inner: Arc::new(inner),
+            test: None,
         }
+    }
+
+    /// This client, for the test itself.
+    pub(crate) fn of_test(&self, test: Arc<dyn TestSeam>) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            test: Some(test),
+        }
+    }
+
+    /// Whether both are clones of one client.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Stores one job: at the back of its queue or, when it has a time in the future, in the `schedule` set.
@@ -84,6 +106,7 @@ impl Client {
         let jid = ready.jid.clone();
         let place = ready.place.clone();
         self.store(&place, vec![ready]).await?;
+        self.tell_test(&place, || vec![jid.clone()]).await;
         Ok(jid)
     }
 
@@ -145,6 +168,7 @@ impl Client {
         let jids: Vec<Jid> = chunk.iter().map(|ready| ready.jid.clone()).collect();
         match self.store(&place, chunk).await {
             Ok(()) => {
+                self.tell_test(&place, || jids.clone()).await;
                 stored.extend(jids);
                 Ok(())
             }
@@ -152,6 +176,13 @@ impl Client {
                 stored: std::mem::take(stored),
                 source,
             }),
+        }
+    }
+
+    /// Tells the test that jobs are in their queue.
+    async fn tell_test(&self, place: &Place, jids: impl FnOnce() -> Vec<Jid>) {
+        if let (Some(test), Place::Queue(_)) = (&self.test, place) {
+            test.stored(jids()).await;
         }
     }
 
@@ -197,11 +228,15 @@ impl Client {
 
     fn prepare(&self, new: NewJob) -> Result<Ready, EnqueueError> {
         let mut job = new.job?;
+        let claimed_twice = |error: &&ConfigError| matches!(error, ConfigError::DuplicateClass { class, .. } if *class == job.class());
+        if let Some(error) = self.inner.duplicates.iter().find(claimed_twice) {
+            return Err(EnqueueError::DuplicateClass(error.clone()));
+        }
         let now = self.inner.clock.now();
         let at = match new.when {
             When::Now => now,
             When::At(at) => at,
-            When::In(delay) => now + delay,
+            When::In(delay) => time_after(now, delay),
         };
         let queue = job.queue().cloned().ok_or_else(|| EnqueueError::NoQueue {
             jid: job.jid().clone(),

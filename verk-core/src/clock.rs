@@ -8,6 +8,8 @@ use std::{
 
 use futures_util::future::{self, BoxFuture, Either};
 
+use crate::names::Jid;
+
 /// Tells the time and waits.
 ///
 /// Production uses [`SystemClock`]; tests use the virtual clock of `verk-testing`, which moves only when
@@ -26,17 +28,35 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Dropping the future forgets the wait and nothing else.
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()>;
 
-    /// Like [`sleep_until`](Self::sleep_until), for a job that asked to sleep
-    /// ([`JobContext::sleep`](crate::JobContext::sleep)): lets a virtual clock tell a sleeping job from a working one.
-    fn sleep_job_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+    /// Like [`sleep_until`](Self::sleep_until), on behalf of a running job: lets a virtual clock tell a sleeping job from a
+    /// working one.
+    fn sleep_job_until(&self, deadline: Instant, _wait: JobWait<'_>) -> BoxFuture<'static, ()> {
         self.sleep_until(deadline)
     }
+}
+
+/// Why a clock waits on behalf of a running job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobWait<'a> {
+    /// The job asked to sleep: [`JobContext::sleep`](crate::JobContext::sleep).
+    Sleep(&'a Jid),
+    /// The job's `timeout` passes then.
+    Timeout(&'a Jid),
 }
 
 impl dyn Clock {
     /// Completes after `duration`.
     pub fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        self.sleep_until(self.instant() + duration)
+        self.sleep_until(self.instant_in(duration))
+    }
+
+    /// The monotonic time after `duration`; one that nobody lives to see when that is beyond what it can tell.
+    #[must_use]
+    pub fn instant_in(&self, duration: Duration) -> Instant {
+        /// 100 years.
+        const FAR_OFF: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        let now = self.instant();
+        now.checked_add(duration).unwrap_or_else(|| now + FAR_OFF)
     }
 
     /// Runs `future` for at most `duration`; `None` when the time ran out.
@@ -67,6 +87,12 @@ impl Clock for SystemClock {
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep_until(deadline.into()))
     }
+}
+
+/// The time of day that is `delay` after `time`, or the last that is told apart: the end of the year 9999.
+pub(crate) fn time_after(time: SystemTime, delay: Duration) -> SystemTime {
+    let end = from_unix_seconds(f64::MAX);
+    time.checked_add(delay).map_or(end, |at| at.min(end))
 }
 
 /// `time` in seconds since 1970, with fraction, as the scores of `schedule`, `retry` and `dead` have it.

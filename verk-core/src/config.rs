@@ -8,6 +8,12 @@ use crate::{
     storage::DeadLimits,
 };
 
+/// Shorter ones would be lost in the delays of any network.
+const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// So that some times of it can be added to a time: 10 years.
+const MAX_HEARTBEAT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// How a node behaves. The names are Verk's, and so are the defaults unless noted.
 ///
 /// ```
@@ -137,11 +143,11 @@ impl Config {
                 errors.push(ConfigError::no_concurrency(queue));
             }
         }
-        if self.heartbeat < Duration::from_millis(100) {
+        if !(MIN_HEARTBEAT..=MAX_HEARTBEAT).contains(&self.heartbeat) {
             errors.push(ConfigError::invalid(
                 "heartbeat",
                 format!("{:?}", self.heartbeat),
-                "at least 100 ms",
+                "100 ms to 10 years",
             ));
         }
         if self.poll_interval.is_zero() {

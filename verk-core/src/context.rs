@@ -7,13 +7,14 @@ use std::{
     future::Future,
     ops::Deref,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Client,
+    clock::JobWait,
     error::BoxError,
     job::Job,
     names::{Jid, QueueName},
@@ -31,6 +32,7 @@ struct Inner {
     client: Client,
     state: Arc<StateMap>,
     cancelled: CancellationToken,
+    deadline: Option<Instant>,
     ownership: Ownership,
 }
 
@@ -41,6 +43,7 @@ impl JobContext {
         client: Client,
         state: Arc<StateMap>,
         cancelled: CancellationToken,
+        deadline: Option<Instant>,
         ownership: Ownership,
     ) -> Self {
         let inner = Inner {
@@ -49,6 +52,7 @@ impl JobContext {
             client,
             state,
             cancelled,
+            deadline,
             ownership,
         };
         Self {
@@ -72,6 +76,25 @@ impl JobContext {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.job().failures().saturating_add(1)
+    }
+
+    /// When the job was pushed to its queue, this time; `None` when its sender did not say.
+    #[must_use]
+    pub fn enqueued_at(&self) -> Option<SystemTime> {
+        self.job().enqueued_at()
+    }
+
+    /// The job's labels.
+    #[must_use]
+    pub fn tags(&self) -> Vec<String> {
+        self.job().tags()
+    }
+
+    /// When the run is stopped because it took longer than its worker's `timeout`, by the clock of this Verk; `None`
+    /// without a `timeout`.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.inner.deadline
     }
 
     /// The queue that it was fetched from.
@@ -107,7 +130,10 @@ impl JobContext {
     /// Dropping the future forgets the wait.
     pub async fn sleep(&self, duration: Duration) {
         let clock = self.client().clock();
-        clock.sleep_job_until(clock.instant() + duration).await;
+        let deadline = clock.instant_in(duration);
+        clock
+            .sleep_job_until(deadline, JobWait::Sleep(self.jid()))
+            .await;
     }
 
     /// What was given to the builder's `state`, if anything of this type was.

@@ -4,10 +4,14 @@
 //! runtime or this thread; the process's default.
 
 use std::{
-    cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     future::Future,
-    sync::{LazyLock, PoisonError, RwLock},
+    panic::Location,
+    sync::{
+        LazyLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, ThreadId},
 };
 
 use tokio::runtime;
@@ -15,10 +19,32 @@ use tokio::runtime;
 use crate::{client::Client, error::EnqueueError};
 
 static DEFAULT: RwLock<Option<Client>> = RwLock::new(None);
-static OF_RUNTIME: LazyLock<RwLock<HashMap<runtime::Id, Client>>> = LazyLock::new(RwLock::default);
+static INSTALLED: LazyLock<RwLock<HashMap<Place, Entry>>> = LazyLock::new(RwLock::default);
 
-thread_local! {
-    static OF_THREAD: RefCell<Option<Client>> = const { RefCell::new(None) };
+/// Whether a client was ever installed in this process: in production none is.
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Where a client is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Runtime(runtime::Id),
+    Thread(ThreadId),
+}
+
+impl Place {
+    /// The tokio runtime at hand, or this thread outside of one.
+    fn here() -> Self {
+        match runtime::Handle::try_current() {
+            Ok(handle) => Self::Runtime(handle.id()),
+            Err(_) => Self::Thread(thread::current().id()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    client: Client,
+    location: &'static Location<'static>,
 }
 
 tokio::task_local! {
@@ -35,8 +61,7 @@ impl Client {
         OF_JOB
             .try_with(Clone::clone)
             .ok()
-            .or_else(of_runtime)
-            .or_else(|| OF_THREAD.with_borrow(Clone::clone))
+            .or_else(installed)
             .or_else(|| read(&DEFAULT).clone())
             .ok_or(EnqueueError::NoClient)
     }
@@ -53,31 +78,33 @@ impl Client {
 
     /// Installs this client for the tokio runtime at hand, or for this thread outside of one, until the guard is dropped.
     ///
-    /// For tests: `verk-testing` calls it. What the runtime spawns is covered, blocking threads included.
+    /// For tests: `verk-testing` calls it. What the runtime spawns is covered, blocking threads included. Where this client is
+    /// installed already, nothing changes.
     ///
     /// # Errors
     ///
-    /// [`AlreadyInstalled`] when one is installed there.
+    /// [`AlreadyInstalled`] when another one is installed there.
+    #[track_caller]
     pub fn install(&self) -> Result<Installed, AlreadyInstalled> {
-        let place = match runtime::Handle::try_current() {
-            Ok(handle) => {
-                let id = handle.id();
-                let mut clients = write(&OF_RUNTIME);
-                if clients.contains_key(&id) {
-                    return Err(AlreadyInstalled);
-                }
-                clients.insert(id, self.clone());
-                Some(id)
+        let (place, location) = (Place::here(), Location::caller());
+        ANY.store(true, Ordering::Relaxed);
+        match write(&INSTALLED).entry(place) {
+            hash_map::Entry::Occupied(entry) if entry.get().client.is(self) => {
+                Ok(Installed { place: None })
             }
-            Err(_) => OF_THREAD.with_borrow_mut(|client| match client {
-                Some(_) => Err(AlreadyInstalled),
-                None => {
-                    *client = Some(self.clone());
-                    Ok(None)
-                }
-            })?,
-        };
-        Ok(Installed { place })
+            hash_map::Entry::Occupied(entry) => Err(AlreadyInstalled {
+                runtime: matches!(place, Place::Runtime(_)),
+                first: entry.get().location,
+                second: location,
+            }),
+            hash_map::Entry::Vacant(entry) => {
+                entry.insert(Entry {
+                    client: self.clone(),
+                    location,
+                });
+                Ok(Installed { place: Some(place) })
+            }
+        }
     }
 
     /// Runs `future` with this client at hand.
@@ -86,33 +113,42 @@ impl Client {
     }
 }
 
-/// Uninstalls a client when it is dropped. See [`Client::install`].
+/// Uninstalls a client when it is dropped, on any thread. See [`Client::install`].
 #[derive(Debug)]
 #[must_use = "the client is uninstalled when this is dropped"]
 pub struct Installed {
-    /// The runtime; `None` for a thread.
-    place: Option<runtime::Id>,
+    /// `None` when it was installed there already.
+    place: Option<Place>,
 }
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        match self.place {
-            Some(id) => {
-                write(&OF_RUNTIME).remove(&id);
-            }
-            None => OF_THREAD.set(None),
+        if let Some(place) = self.place {
+            // Dropped once the lock is free.
+            let _entry = write(&INSTALLED).remove(&place);
         }
     }
 }
 
 /// Another client is installed for this runtime or thread already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("another client is installed for this runtime already")]
-pub struct AlreadyInstalled;
+#[error(
+    "another client is installed for this {} already: at {first}, now at {second}",
+    if *runtime { "tokio runtime" } else { "thread" }
+)]
+pub struct AlreadyInstalled {
+    runtime: bool,
+    first: &'static Location<'static>,
+    second: &'static Location<'static>,
+}
 
-fn of_runtime() -> Option<Client> {
-    let id = runtime::Handle::try_current().ok()?.id();
-    read(&OF_RUNTIME).get(&id).cloned()
+fn installed() -> Option<Client> {
+    if !ANY.load(Ordering::Relaxed) {
+        return None;
+    }
+    let clients = read(&INSTALLED);
+    let of = |place| clients.get(&place).map(|entry| entry.client.clone());
+    of(Place::here()).or_else(|| of(Place::Thread(thread::current().id())))
 }
 
 // A panic while a lock is held leaves these maps whole: each change is one insert or remove.

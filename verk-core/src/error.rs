@@ -121,6 +121,10 @@ pub enum EnqueueError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// Two workers claim the class, so nobody knows which would run the job; nothing was stored. Only in a test: elsewhere
+    /// `build()` of the node that runs the job says it.
+    #[error(transparent)]
+    DuplicateClass(ConfigError),
     /// The storage refused the job, or its reply was lost: see [`may_be_stored`](Self::may_be_stored).
     #[error("job {jid} was not enqueued")]
     Storage {
@@ -145,7 +149,11 @@ impl EnqueueError {
             Self::NoQueue { jid } | Self::TooLarge { jid, .. } | Self::Storage { jid, .. } => {
                 Some(jid)
             }
-            Self::NoClient | Self::Args { .. } | Self::InvalidName(_) | Self::InvalidJob(_) => None,
+            Self::NoClient
+            | Self::Args { .. }
+            | Self::InvalidName(_)
+            | Self::InvalidJob(_)
+            | Self::DuplicateClass(_) => None,
         }
     }
 }
@@ -339,10 +347,16 @@ impl fmt::Debug for RunError {
 }
 
 fn fmt_chain(error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{error}")?;
+    let mut last = error.to_string();
+    f.write_str(&last)?;
     let mut source = error.source();
     while let Some(cause) = source {
-        write!(f, ": {cause}")?;
+        let text = cause.to_string();
+        // Some errors say what their source says.
+        if text != last {
+            write!(f, ": {text}")?;
+        }
+        last = text;
         source = cause.source();
     }
     Ok(())

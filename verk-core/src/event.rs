@@ -14,6 +14,7 @@ use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 use crate::{
     job::{Failure, Job},
     names::{NodeId, QueueName},
+    test_seam::TestSeam,
 };
 
 /// How many events a subscriber may lag behind before it misses some.
@@ -122,20 +123,32 @@ pub enum AfterFailure {
 
 /// Tells events to whoever subscribed. Free when nobody did.
 #[derive(Clone, Debug)]
-pub(crate) struct EventSender(broadcast::Sender<Event>);
+pub(crate) struct EventSender {
+    sender: broadcast::Sender<Event>,
+    /// The test that this node runs in.
+    test: Option<Arc<dyn TestSeam>>,
+}
 
 impl EventSender {
-    pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(CAPACITY))
+    pub(crate) fn new(test: Option<Arc<dyn TestSeam>>) -> Self {
+        Self {
+            sender: broadcast::Sender::new(CAPACITY),
+            test,
+        }
     }
 
     pub(crate) fn send(&self, event: Event) {
         // An error says that nobody listens.
-        let _ = self.0.send(event);
+        if let Some(test) = &self.test {
+            let _ = self.sender.send(event.clone());
+            test.event(&event);
+        } else {
+            let _ = self.sender.send(event);
+        }
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events(BroadcastStream::new(self.0.subscribe()))
+        Events(BroadcastStream::new(self.sender.subscribe()))
     }
 }
 

@@ -26,13 +26,15 @@ mod shared;
 mod signals;
 pub mod storage;
 mod supervisor;
+#[doc(hidden)]
+pub mod test_seam;
 mod verk;
 mod worker;
 mod workers_manager;
 
 pub use args::{ArgsError, ArgsReader, ArgsWriter};
 pub use client::{Client, EnqueueExt, IntoJob, NewJob};
-pub use clock::{Clock, SystemClock, from_unix_seconds, unix_seconds};
+pub use clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};
 pub use config::Config;
 pub use context::{FromJob, JobContext, Requirement, State};
 pub use current::{AlreadyInstalled, Installed};

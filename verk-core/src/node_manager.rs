@@ -143,7 +143,10 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
         stop: CancellationToken::new(),
         beat_on: AtomicBool::new(false),
     });
-    start_heartbeat(shared, &registration)?;
+    // A test's heartbeat outlasts the test: thousands of them must not need a thread each.
+    if shared.test.is_none() {
+        start_heartbeat(shared, &registration)?;
+    }
     tracing::info!(node = %registration.node, "registered");
     Ok(registration)
 }

@@ -100,7 +100,8 @@ pub struct PerformError {
 
 impl PerformError {
     /// Describes a worker's error: `error_class` is the last segment of the type's name, `error_message`
-    /// the error and its sources, `error_backtrace` one line for each source.
+    /// the error and its sources, `error_backtrace` one line for each source and, where an `anyhow` error captured
+    /// them (`RUST_BACKTRACE=1`), the frames.
     pub fn new<E: Into<BoxError>>(error: E) -> Self {
         let class = type_name_without_path(std::any::type_name::<E>());
         Self::described(class, &*error.into())
@@ -133,6 +134,7 @@ impl PerformError {
             backtrace.push(format!("caused by: {text}"));
             source = cause.source();
         }
+        backtrace.extend(captured_frames(&format!("{error:?}")));
         Self {
             failure: Failure {
                 error_class: class.to_owned(),
@@ -156,6 +158,15 @@ impl PerformError {
         self.retry_in = retry_in;
         self
     }
+}
+
+/// The frames in the `Debug` form of an error: stable Rust has no other way to them, and `anyhow` prints them under this
+/// heading, last.
+fn captured_frames(debug: &str) -> impl Iterator<Item = String> {
+    let frames = debug
+        .split_once("\n\nStack backtrace:\n")
+        .map_or("", |(_, frames)| frames);
+    frames.lines().map(|line| line.trim().to_owned())
 }
 
 /// `app::mail::MailError<u8>` as `MailError`.
@@ -184,6 +195,16 @@ mod tests {
             error.error_backtrace,
             ["caused by: invalid digit found in string"]
         );
+    }
+
+    #[test]
+    fn captured_frames_are_taken_from_where_anyhow_prints_them() {
+        let debug = "no route\n\nCaused by:\n    timed out\n\nStack backtrace:\n   0: app::send\n             at src/mail.rs:7:5";
+        assert_eq!(
+            captured_frames(debug).collect::<Vec<_>>(),
+            ["0: app::send", "at src/mail.rs:7:5"]
+        );
+        assert_eq!(captured_frames("MailError { code: 7 }").count(), 0);
     }
 
     #[test]

@@ -36,6 +36,9 @@ const RECONCILE_EVERY: u32 = 4;
 /// How long a job that was cancelled may take to notice, and its outcome to be stored, before the node leaves it behind.
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
+/// How long what is handed back waits for jobs that were cancelled and have not ended, so that all of it goes back in order.
+const HAND_BACK_AFTER: Duration = Duration::from_secs(1);
+
 /// How a manager is told to end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop {
@@ -61,6 +64,8 @@ pub(crate) struct QueueManager {
     must_reconcile: bool,
     /// When the list is read next in any case.
     reconcile_at: Instant,
+    /// Once the jobs were cancelled: until when what is handed back waits for the rest.
+    hand_back_at: Option<Instant>,
     /// No fetch before this time.
     fetch_at: Instant,
     fetch_failures: u32,
@@ -108,8 +113,13 @@ impl QueueManager {
             pending: VecDeque::new(),
             settling: Vec::new(),
             must_reconcile: false,
+            hand_back_at: None,
             fetch_failures: 0,
         }
+    }
+
+    pub(crate) fn queue(&self) -> &QueueName {
+        &self.inprogress.queue
     }
 
     /// Makes the next [`run`](Self::run) start with a look at what the node holds: the last one panicked.
@@ -129,13 +139,24 @@ impl QueueManager {
         let mut connection = Connection::Closed;
         let mut settling: OptionFuture<BoxFuture<'static, Vec<Settled>>> = None.into();
         let mut interrupt = CancellationToken::new();
+        let mut stopping = false;
         let mut cancelled = false;
         let mut give_up: OptionFuture<BoxFuture<'static, ()>> = None.into();
 
-        while !self.is_done(&connection) {
+        loop {
+            if self.stop.fetching.is_cancelled() && !stopping {
+                stopping = true;
+                self.shared.events.send(Event::QueuePausing {
+                    queue: self.inprogress.queue.clone(),
+                });
+            }
+            if stopping && self.is_done(&connection) {
+                break;
+            }
             if self.stop.running.is_cancelled() && !cancelled {
                 cancelled = true;
                 self.workers.cancel_all();
+                self.hand_back_at = Some(self.shared.clock.instant() + HAND_BACK_AFTER);
                 give_up = Some(self.shared.clock.sleep(LAST_GRACE)).into();
             }
             if self.settling.is_empty()
@@ -144,7 +165,7 @@ impl QueueManager {
             {
                 settling = Some(future).into();
             }
-            if self.must_reconcile || self.stop.fetching.is_cancelled() {
+            if self.must_reconcile || stopping {
                 interrupt.cancel();
             }
             connection = self.start_next(connection, &mut interrupt);
@@ -161,7 +182,7 @@ impl QueueManager {
                     self.pending.push_back(pending);
                 }
                 reply = connection.reply() => connection = self.replied(reply),
-                () = self.stop.fetching.cancelled(), if !interrupt.is_cancelled() => {}
+                () = self.stop.fetching.cancelled(), if !stopping => {}
                 () = self.registration.until_fresh(&*clock), if !self.registration.may_fetch(&*clock) && !self.registration.is_lost() => {}
                 Some(()) = wake => {}
                 Some(()) = &mut give_up => break,
@@ -174,8 +195,7 @@ impl QueueManager {
     }
 
     fn is_done(&self, connection: &Connection) -> bool {
-        self.stop.fetching.is_cancelled()
-            && connection.is_quiet()
+        connection.is_quiet()
             && self.workers.is_idle()
             && self.pending.is_empty()
             && self.settling.is_empty()
@@ -249,25 +269,31 @@ impl QueueManager {
             .map(|pending| pending.not_before)
             .filter(|ready| *ready > now)
             .min();
-        [reconcile, fetch, settle].into_iter().flatten().min()
+        let hand_back = self.hand_back_at.filter(|at| *at > now);
+        [reconcile, fetch, settle, hand_back]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Sends a batch of what is ready, oldest first.
     fn start_settling(&mut self) -> Option<BoxFuture<'static, Vec<Settled>>> {
         let now = self.shared.clock.instant();
-        // What is handed back goes in the order in which it was fetched, so it waits until all of it is here.
-        let hold_requeues = !self.workers.is_idle() && self.stop.running.is_cancelled();
-        let mut bytes = 0;
+        // What is handed back goes in the order in which it was fetched, so it waits until all of it is here, and goes in one call.
+        let hold_requeues =
+            !self.workers.is_idle() && self.hand_back_at.is_some_and(|until| now < until);
+        let (mut jobs, mut bytes) = (0, 0);
         let mut batch: Vec<Pending> = Vec::new();
         let mut rest = VecDeque::new();
         for pending in self.pending.drain(..) {
-            let ready = pending.not_before <= now
-                && !(hold_requeues && pending.settlement.to == Target::Requeue);
+            let requeue = pending.settlement.to == Target::Requeue;
+            let ready = pending.not_before <= now && !(hold_requeues && requeue);
             let size = pending.settlement.size();
-            if ready
-                && batch.len() < MAX_BATCH_JOBS
-                && (batch.is_empty() || bytes + size <= MAX_BATCH_BYTES)
-            {
+            let fits = jobs < MAX_BATCH_JOBS && (jobs == 0 || bytes + size <= MAX_BATCH_BYTES);
+            if ready && requeue {
+                batch.push(pending);
+            } else if ready && fits {
+                jobs += 1;
                 bytes += size;
                 batch.push(pending);
             } else {
@@ -359,7 +385,6 @@ impl QueueManager {
                 Connection::Idle(queue)
             }
             Reply::Read(queue, Ok(list)) => {
-                self.fetch_failures = 0;
                 self.reconcile(list);
                 Connection::Idle(queue)
             }
@@ -435,7 +460,8 @@ impl QueueManager {
         for pending in &mut self.pending {
             pending.unknown = false;
         }
-        for stray in differences.strays {
+        // The list has the most recently fetched first.
+        for stray in differences.strays.into_iter().rev() {
             tracing::warn!(queue = %self.inprogress.queue, "found a job in progress that nobody here works on: a reply was lost");
             self.accept(stray);
         }

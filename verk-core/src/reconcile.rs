@@ -7,7 +7,7 @@ use bytes::Bytes;
 /// The differences between two multisets of payloads.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Differences {
-    /// In the `inprogress` list, and nobody here works on them: a reply was lost.
+    /// In the `inprogress` list, and nobody here works on them: a reply was lost. In the order of the list.
     pub(crate) strays: Vec<Bytes>,
     /// The positions in `held` of what is not in the list any more.
     pub(crate) lost: Vec<usize>,

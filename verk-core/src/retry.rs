@@ -1,9 +1,12 @@
 //! What follows a failure: pure decisions, no I/O.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    panic::catch_unwind,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
-    clock::from_unix_seconds,
+    clock::time_after,
     job::{Job, RetryLimit},
     outcome::RetryIn,
     worker::WorkerOptions,
@@ -71,17 +74,17 @@ pub(crate) fn decide(
         _ if job.retry_limit() == RetryLimit::Never => return Decision::Discard,
         _ if failures > limit => return buried,
         RetryIn::At(at) => at,
-        RetryIn::After(delay) => after(now, delay),
+        RetryIn::After(delay) => time_after(now, delay),
         RetryIn::Default => match worker.and_then(|options| options.retry_at) {
-            Some(retry_at) => retry_at(now, failures),
-            None => after(now, backoff(failures, random)),
+            Some(retry_at) => match catch_unwind(|| retry_at(now, failures)) {
+                Ok(at) => at,
+                Err(_) => {
+                    tracing::error!(class = job.class(), jid = %job.jid(), "the worker's retry_at panicked: the job is retried after Verk's backoff");
+                    time_after(now, backoff(failures, random))
+                }
+            },
+            None => time_after(now, backoff(failures, random)),
         },
     };
     Decision::Retry(at)
-}
-
-/// `now + delay`, or the end of time.
-fn after(now: SystemTime, delay: Duration) -> SystemTime {
-    let end = from_unix_seconds(f64::MAX);
-    now.checked_add(delay).map_or(end, |at| at.min(end))
 }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::time_after,
     error::StorageError,
     job::Job,
     shared::{Shared, pause_before_retry},
@@ -33,13 +34,13 @@ impl ScheduleManager {
         let mut failures = 0;
         while !self.stop.is_cancelled() {
             self.shared.wake.clear();
-            let pause = match self.move_due().await {
+            // Taken before the look: whatever time the look takes is no part of the sleep.
+            let now = self.shared.now();
+            let until = match self.move_due().await {
                 Ok(next) => {
                     failures = 0;
-                    let until_next =
-                        next.map(|at| at.duration_since(self.shared.now()).unwrap_or_default());
-                    let poll_interval = self.shared.config.poll_interval;
-                    until_next.map_or(poll_interval, |until_next| until_next.min(poll_interval))
+                    let poll = time_after(now, self.shared.config.poll_interval);
+                    next.map_or(poll, |next| next.min(poll))
                 }
                 Err(error) => {
                     failures += 1;
@@ -47,10 +48,10 @@ impl ScheduleManager {
                         error = &error as &dyn std::error::Error,
                         "cannot look for due jobs, trying again"
                     );
-                    pause_before_retry(failures)
+                    self.shared.now() + pause_before_retry(failures)
                 }
             };
-            self.sleep(self.shared.now() + pause).await;
+            self.sleep(until).await;
         }
     }
 
@@ -58,10 +59,12 @@ impl ScheduleManager {
     async fn sleep(&self, until: SystemTime) {
         let mut until = until;
         loop {
+            // In this order, so that time that passes in between shortens the sleep.
+            let instant = self.shared.clock.instant();
             let pause = until.duration_since(self.shared.now()).unwrap_or_default();
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.shared.clock.sleep(pause) => return,
+                () = self.shared.clock.sleep_until(instant + pause) => return,
                 at = self.shared.wake.sooner_than(until) => until = at,
             }
         }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 
 use crate::{
+    clock::time_after,
     event::{AfterFailure, Event},
     job::{Backtrace, Job, MalformedJob},
     names::QueueName,
@@ -96,7 +97,7 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
             )
         }
         RunEnd::Returned(Ok(Outcome::Snooze(delay))) => {
-            let until = now + delay;
+            let until = time_after(now, delay);
             let mut later = Job::clone(&job);
             later.set_enqueued_at(None);
             tracing::info!(class, %jid, %queue, ?delay, "snoozed");

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::{
     client::Client, clock::Clock, config::Config, context::StateMap, event::EventSender,
     names::QueueName, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
+    test_seam::TestParts,
 };
 
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) events: EventSender,
     pub(crate) wake: ScheduleWake,
     pub(crate) offset: ServerOffset,
+    /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
+    pub(crate) test: Option<TestParts>,
 }
 
 impl Shared {

@@ -45,10 +45,10 @@ impl Signals {
 }
 
 /// Ends the process without waiting for anything: what is in progress is restored later.
-#[expect(clippy::exit, reason = "a second signal asks for just that")]
+#[expect(clippy::exit, reason = "another signal asks for just that")]
 pub(crate) fn exit_at_once() -> ! {
     tracing::warn!(
-        "second signal: ending at once; running jobs are restored by another node, or at the next start"
+        "another signal: ending at once; running jobs are restored by another node, or at the next start"
     );
     std::process::exit(1)
 }

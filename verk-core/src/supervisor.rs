@@ -146,7 +146,7 @@ async fn run_queue(mut manager: QueueManager, shared: Arc<Shared>) {
         .is_err()
     {
         panics += 1;
-        tracing::error!(?manager, "a queue manager panicked: restarting it");
+        tracing::error!(queue = %manager.queue(), "a queue manager panicked: restarting it");
         manager.recover();
         shared.clock.sleep(pause_before_retry(panics)).await;
     }

@@ -23,10 +23,15 @@ use crate::{
     registry::Registry,
     schedule_manager::ScheduleWake,
     shared::{ServerOffset, Shared},
+    signals::{self, Signals},
     storage::Storage,
     supervisor::supervise,
+    test_seam::{TestParts, TestSeam},
     worker::{Worker, WorkerEntry},
 };
+
+/// For how long after the first signal another counts as the same.
+const SAME_SIGNAL: Duration = Duration::from_millis(250);
 
 /// A node: it enqueues jobs and, if it has queues, runs them. Cheap to clone.
 ///
@@ -49,6 +54,7 @@ pub struct Verk {
 
 struct Inner {
     shared: Arc<Shared>,
+    client: Client,
     /// Present until the node is started.
     registration: Mutex<Option<Arc<Registration>>>,
     stop: CancellationToken,
@@ -71,25 +77,37 @@ impl Verk {
             clock: Arc::new(SystemClock),
             workers: Vec::new(),
             state: StateMap::default(),
+            test: None,
             errors: Vec::new(),
         }
     }
 
-    /// Runs the queues until TERM or INT, then drains: see [`shutdown`](Self::shutdown). A second signal ends the process at once.
+    /// Runs the queues until TERM or INT, then drains: see [`shutdown`](Self::shutdown). Another signal, at least a quarter of a second later,
+    /// ends the process at once.
     ///
     /// # Errors
     ///
     /// [`RunError`], before anything is started.
     pub async fn run(&self) -> Result<(), RunError> {
-        let mut signals = crate::signals::Signals::listen()?;
+        let mut signals = Signals::listen()?;
         self.start()?;
         signals.next().await;
         tracing::info!(
-            "stopping: running jobs may finish; a second signal ends the process at once"
+            "stopping: running jobs may finish; another signal ends the process at once"
         );
+        let another = async {
+            // Whoever sends the first to a process and to its group sends it twice.
+            self.inner.shared.clock.sleep(SAME_SIGNAL).await;
+            let mut signals = Signals::listen()?;
+            signals.next().await;
+            Ok(())
+        };
         tokio::select! {
             () = self.shutdown() => Ok(()),
-            () = signals.next() => crate::signals::exit_at_once(),
+            another = another => match another {
+                Ok(()) => signals::exit_at_once(),
+                Err(error) => Err(RunError::Signals(error)),
+            },
         }
     }
 
@@ -188,7 +206,7 @@ impl Verk {
     /// The client of this node.
     #[must_use]
     pub fn client(&self) -> &Client {
-        &self.inner.shared.client
+        &self.inner.client
     }
 
     /// Makes this node's client the one that `MyJob::enqueue(..)` uses in this process. The first `build()` does so by itself.
@@ -264,6 +282,7 @@ pub struct VerkBuilder {
     clock: Arc<dyn Clock>,
     workers: Vec<WorkerEntry>,
     state: StateMap,
+    test: Option<Arc<dyn TestSeam>>,
     errors: Vec<ConfigError>,
 }
 
@@ -364,6 +383,15 @@ impl VerkBuilder {
         self
     }
 
+    /// Lets `verk-testing` take hold of the node. It sends no heartbeats and becomes nobody's default; what its workers lack
+    /// and which classes are claimed twice is told when it matters to the test, since a test concerns few of a program's
+    /// workers.
+    #[doc(hidden)]
+    pub fn for_test(mut self, test: Arc<dyn TestSeam>) -> Self {
+        self.test = Some(test);
+        self
+    }
+
     /// Checks everything, connects and, if there are queues to run, registers the node.
     ///
     /// The first Verk of a process becomes the one that `MyJob::enqueue(..)` uses.
@@ -375,7 +403,12 @@ impl VerkBuilder {
     pub async fn build(mut self) -> Result<Verk, BuildError> {
         let mut errors = std::mem::take(&mut self.errors);
         self.config.check(&mut errors);
-        let registry = self.registry(&mut errors);
+        let (registry, mistakes) = self.registry();
+        let mut of_test = Vec::new();
+        match self.test {
+            Some(_) => of_test = mistakes,
+            None => errors.extend(mistakes),
+        }
         let Some(connect) = self.connect else {
             errors.push(ConfigError::NoStorage);
             return Err(ConfigErrors::new(errors).into());
@@ -385,12 +418,17 @@ impl VerkBuilder {
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
         let wake = ScheduleWake::default();
-        let client = Client::with(
+        let client_of_jobs = Client::with(
             Arc::clone(&storage),
             Arc::clone(&self.clock),
             self.config.max_payload_bytes,
             wake.clone(),
+            of_test.clone(),
         );
+        let client = match &self.test {
+            Some(test) => client_of_jobs.of_test(Arc::clone(test)),
+            None => client_of_jobs.clone(),
+        };
         let shared = Arc::new(Shared {
             queues: watch::Sender::new(self.config.queues.clone()),
             storage,
@@ -398,19 +436,23 @@ impl VerkBuilder {
             config: self.config,
             registry,
             state: Arc::new(self.state),
-            client: client.clone(),
-            events: EventSender::new(),
+            client: client_of_jobs,
+            events: EventSender::new(self.test.clone()),
             wake,
             offset: ServerOffset::default(),
+            test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
         let registration = if shared.config.queues.is_empty() {
             None
         } else {
             Some(register(&shared).await?)
         };
-        client.set_default_if_none();
+        if shared.test.is_none() {
+            client.set_default_if_none();
+        }
         let inner = Inner {
             shared,
+            client,
             registration: Mutex::new(registration),
             stop: CancellationToken::new(),
             supervisor: TaskTracker::new(),
@@ -421,13 +463,12 @@ impl VerkBuilder {
     }
 
     /// Collects the workers, and checks what only a node that runs queues needs.
-    fn registry(&self, errors: &mut Vec<ConfigError>) -> Registry {
-        let mut duplicates = Vec::new();
-        let registry = Registry::collect(&self.workers, &mut duplicates);
+    fn registry(&self) -> (Registry, Vec<ConfigError>) {
+        let mut errors = Vec::new();
+        let registry = Registry::collect(&self.workers, &mut errors);
         if self.config.queues.is_empty() {
-            return registry;
+            return (registry, Vec::new());
         }
-        errors.extend(duplicates);
         for worker in registry.workers() {
             let missing = worker
                 .requires()
@@ -439,7 +480,8 @@ impl VerkBuilder {
                 type_name: requirement.type_name(),
             }));
             let queue = worker.options().queue;
-            if !self.config.queues.keys().any(|name| name.as_str() == queue) {
+            if self.test.is_none() && !self.config.queues.keys().any(|name| name.as_str() == queue)
+            {
                 tracing::warn!(
                     class = worker.class(),
                     queue,
@@ -447,6 +489,6 @@ impl VerkBuilder {
                 );
             }
         }
-        registry
+        (registry, errors)
     }
 }

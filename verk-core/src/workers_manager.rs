@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, JobWait},
     context::{JobContext, Ownership},
     event::Event,
     job::Job,
@@ -118,12 +118,16 @@ impl WorkersManager {
         let job = Arc::new(job);
         let ownership = Ownership::default();
         let started_at = self.shared.now();
+        let timeout = worker.options().timeout;
+        // A timeout beyond the end of time is none.
+        let deadline = timeout.and_then(|timeout| self.shared.clock.instant().checked_add(timeout));
         let context = JobContext::new(
             Arc::clone(&job),
             self.queue.clone(),
             self.shared.client.clone(),
             Arc::clone(&self.shared.state),
             self.cancel.clone(),
+            deadline,
             ownership.clone(),
         );
         tracing::info!(class = job.class(), jid = %job.jid(), queue = %self.queue, "start");
@@ -134,7 +138,7 @@ impl WorkersManager {
         self.running.insert(
             number,
             Running {
-                job,
+                job: Arc::clone(&job),
                 held,
                 started_at,
                 ownership,
@@ -145,11 +149,18 @@ impl WorkersManager {
         let client = self.shared.client.clone();
         let clock = Arc::clone(&self.shared.clock);
         let cancel = self.cancel.clone();
-        let timeout = worker.options().timeout;
+        let shared = Arc::clone(&self.shared);
         tokio::spawn(client.scope(async move {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
-            let run =
-                async { run_to_end(worker.perform(context), timeout, &*clock, &cancel).await };
+            let run = async {
+                let perform = worker.perform(context);
+                let perform = match &shared.test {
+                    Some(test) => test.wrap(&job, perform),
+                    None => perform,
+                };
+                let deadline = timeout.zip(deadline);
+                run_to_end(perform, &job, deadline, &*clock, &cancel).await
+            };
             let end = match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(end) => end,
                 Err(panic) => {
@@ -202,19 +213,25 @@ impl WorkersManager {
     }
 }
 
-/// Runs `job` until it returns, its time is up or the node stops, and drops it.
+/// Runs a job until it returns, its time is up or the node stops, and drops it.
 async fn run_to_end(
-    job: BoxFuture<'static, Result<Outcome, PerformError>>,
-    timeout: Option<Duration>,
+    perform: BoxFuture<'static, Result<Outcome, PerformError>>,
+    job: &Job,
+    timeout: Option<(Duration, Instant)>,
     clock: &dyn Clock,
     cancel: &CancellationToken,
 ) -> RunEnd {
-    let time_is_up = OptionFuture::from(timeout.map(|timeout| clock.sleep(timeout)));
+    let time_is_up = OptionFuture::from(timeout.map(|(timeout, deadline)| async move {
+        clock
+            .sleep_job_until(deadline, JobWait::Timeout(job.jid()))
+            .await;
+        timeout
+    }));
     tokio::select! {
         biased;
-        result = job => RunEnd::Returned(result),
-        Some(()) = time_is_up => {
-            let message = format!("ran longer than its timeout of {:?}", timeout.unwrap_or_default());
+        result = perform => RunEnd::Returned(result),
+        Some(timeout) = time_is_up => {
+            let message = format!("ran longer than its timeout of {timeout:?}");
             RunEnd::Returned(Err(PerformError::of("Timeout", message)))
         }
         () = cancel.cancelled() => RunEnd::Cancelled,

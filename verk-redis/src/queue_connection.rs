@@ -151,7 +151,7 @@ impl RedisQueueConnection {
         let mut connection = link
             .connection
             .clone()
-            .with_response_timeout(block + patience);
+            .with_response_timeout(block.saturating_add(patience));
         let mut command = redis::cmd("BLMOVE");
         command
             .arg(&self.keys[0])

@@ -1,7 +1,7 @@
 //! A clock that moves only when it is told to: [`VirtualClock`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use verk_core::{Clock, SystemClock};
+use verk_core::{Clock, Jid, JobWait, SystemClock};
 
 /// A [`Clock`] for tests, which stands still until it is told to move.
 ///
@@ -47,7 +47,7 @@ struct Shared {
     /// The monotonic time at `elapsed` zero.
     origin: Instant,
     time: Mutex<Time>,
-    /// Notified when a sleeper comes.
+    /// Notified when a sleeper comes, and when one of a job goes.
     sleeper_came: Notify,
 }
 
@@ -57,10 +57,19 @@ struct Time {
     time_of_day: SystemTime,
     /// By deadline (since the origin) and order of arrival; the waker is there once the sleeper was polled.
     sleepers: BTreeMap<SleeperId, Option<Waker>>,
+    /// Those that wait on behalf of a job. One that is due stays until it is dropped: until then its job has something to do.
+    jobs: BTreeMap<SleeperId, JobSleeper>,
     arrivals: u64,
 }
 
 type SleeperId = (Duration, u64);
+
+#[derive(Debug)]
+struct JobSleeper {
+    jid: Jid,
+    /// Whether the job asked to sleep; otherwise its time is up then.
+    asleep: bool,
+}
 
 impl VirtualClock {
     /// The time of day at which a clock made by [`new`](Self::new) stands: 2025-01-01 00:00:00 UTC.
@@ -82,6 +91,7 @@ impl VirtualClock {
                     elapsed: Duration::ZERO,
                     time_of_day,
                     sleepers: BTreeMap::new(),
+                    jobs: BTreeMap::new(),
                     arrivals: 0,
                 }),
                 sleeper_came: Notify::new(),
@@ -121,6 +131,34 @@ impl VirtualClock {
         let time = self.shared.lock();
         let (&(deadline, _), _) = time.sleepers.first_key_value()?;
         Some(self.shared.origin + deadline)
+    }
+
+    /// When the first running job wakes, or is out of time.
+    pub(crate) fn next_job_deadline(&self) -> Option<Instant> {
+        let time = self.shared.lock();
+        let mut waiting = time.jobs.range((time.elapsed, u64::MAX)..);
+        let (&(deadline, _), _) = waiting.next()?;
+        Some(self.shared.origin + deadline)
+    }
+
+    /// The jobs that do nothing but sleep, and for how much longer.
+    pub(crate) fn sleeping_jobs(&self) -> HashMap<Jid, Duration> {
+        let time = self.shared.lock();
+        let mut sleeping = HashMap::new();
+        // The latest deadline first: the earliest of a job is the one that stays, and one that is due wakes it.
+        for ((deadline, _), sleeper) in time.jobs.iter().rev() {
+            if *deadline <= time.elapsed {
+                sleeping.remove(&sleeper.jid);
+            } else if sleeper.asleep {
+                sleeping.insert(sleeper.jid.clone(), *deadline - time.elapsed);
+            }
+        }
+        sleeping
+    }
+
+    /// Notified when a sleeper comes, and when one of a job goes.
+    pub(crate) fn sleepers_changed(&self) -> &Notify {
+        &self.shared.sleeper_came
     }
 
     /// How many wait now.
@@ -163,7 +201,21 @@ impl Clock for VirtualClock {
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let deadline = deadline.saturating_duration_since(self.shared.origin);
-        Box::pin(Sleep::new(Arc::clone(&self.shared), deadline))
+        Box::pin(Sleep::new(Arc::clone(&self.shared), deadline, None))
+    }
+
+    fn sleep_job_until(
+        &self,
+        deadline: Instant,
+        wait: JobWait<'_>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let deadline = deadline.saturating_duration_since(self.shared.origin);
+        let (jid, asleep) = match wait {
+            JobWait::Sleep(jid) => (jid.clone(), true),
+            JobWait::Timeout(jid) => (jid.clone(), false),
+        };
+        let job = JobSleeper { jid, asleep };
+        Box::pin(Sleep::new(Arc::clone(&self.shared), deadline, Some(job)))
     }
 }
 
@@ -190,13 +242,16 @@ struct Sleep {
 }
 
 impl Sleep {
-    fn new(shared: Arc<Shared>, deadline: Duration) -> Self {
+    fn new(shared: Arc<Shared>, deadline: Duration, job: Option<JobSleeper>) -> Self {
         let id = {
             let mut time = shared.lock();
             time.arrivals += 1;
             let id = (deadline, time.arrivals);
             if deadline > time.elapsed {
                 time.sleepers.insert(id, None);
+                if let Some(job) = job {
+                    time.jobs.insert(id, job);
+                }
             }
             id
         };
@@ -221,7 +276,12 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.shared.lock().sleepers.remove(&self.id);
+        let mut time = self.shared.lock();
+        time.sleepers.remove(&self.id);
+        if time.jobs.remove(&self.id).is_some() {
+            drop(time);
+            self.shared.sleeper_came.notify_waiters();
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! What tests of verk need: a storage in memory, a clock that a test turns, and the conformance suite for
+//! What tests need: verk in a unit test, a storage in memory, a clock that a test turns, and the conformance suite for
 //! backends.
 //!
+//! - [`TestVerk`] collects the jobs that the code under test enqueues, and runs them when it is told to.
+//! - [`crash`] stops a worker where it hurts, to prove that its jobs survive that.
 //! - [`MemoryStorage`] holds jobs without a server, with the semantics of Redis; its [`Faults`] let it fail
 //!   like one.
 //! - [`VirtualClock`] stands still until it is told to move.
@@ -11,6 +13,7 @@
 
 mod clock;
 pub mod conformance;
+pub mod crash;
 mod memory;
 #[cfg(unix)]
 mod proxy;
@@ -18,6 +21,7 @@ mod proxy;
 mod redis_server;
 #[cfg(unix)]
 mod resp;
+mod test_verk;
 mod within;
 
 pub use clock::VirtualClock;
@@ -28,4 +32,5 @@ pub use proxy::{CuttingProxy, RedisCommand};
 pub use redis_server::{RedisServer, RedisServerBuilder};
 #[cfg(unix)]
 pub use resp::Reply;
+pub use test_verk::{Drained, ScheduledFor, TestVerk, TestVerkBuilder};
 pub use within::within;

@@ -45,9 +45,16 @@ impl MemoryConnection {
                 if !state.touch(&self.inprogress, now) {
                     return Ok(Dequeued::NodeGone);
                 }
-                state
-                    .fetch(&self.inprogress, request.max_jobs, request.max_bytes)
-                    .map(Dequeued::Jobs)
+                let max_jobs = state.gate.limit(&self.inprogress, request.max_jobs);
+                if max_jobs == 0 {
+                    return Ok(Dequeued::Jobs(Vec::new()));
+                }
+                let jobs = state.fetch(&self.inprogress, max_jobs, request.max_bytes)?;
+                if state.gate.fetched(&self.inprogress, &jobs) {
+                    return Ok(Dequeued::Jobs(jobs));
+                }
+                self.storage.shared.changed.notify_waiters();
+                Ok(Dequeued::Jobs(Vec::new()))
             })
             .map_err(|fault| StorageError::not_applied(DEQUEUE, fault))
     }

@@ -1,5 +1,6 @@
 //! A storage without a server: [`MemoryStorage`].
 
+mod activity;
 mod connection;
 mod faults;
 mod harness;
@@ -25,6 +26,7 @@ use verk_core::{
     },
 };
 
+pub(crate) use activity::{Activity, CrashOn, Driver};
 pub use faults::{Fault, Faults, Key, Operation};
 
 use self::{

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use verk_core::{
-    NodeId, QueueName, StorageError, from_unix_seconds,
+    NodeId, QueueName, StorageError,
     storage::{
         DeadLimits, Due, DuePage, DueSet, Inprogress, JobSet, Page, Promotion, PromotionTarget,
         ScoredJob, Settled, Settlement, Target,
@@ -17,6 +17,7 @@ use verk_core::{
 };
 
 use super::{
+    activity::{Gate, not_before},
     faults::{Fault, Key, Switches},
     sorted_set::SortedSet,
 };
@@ -41,6 +42,7 @@ pub(super) struct State {
     /// Who holds a name, and until when.
     pub(super) names: HashMap<String, (NodeId, Instant)>,
     pub(super) faults: Switches,
+    pub(super) gate: Gate,
 }
 
 impl State {
@@ -103,6 +105,9 @@ impl State {
         settlements: &[Settlement],
         op: &'static str,
     ) -> Vec<Settled> {
+        if self.gate.refuses(&inprogress.node, settlements) {
+            return vec![Settled::NotHeld; settlements.len()];
+        }
         let mut front = Vec::new();
         let answers = settlements
             .iter()
@@ -148,6 +153,7 @@ impl State {
             }
         };
         self.release(inprogress, position);
+        self.gate.settled += 1;
         Ok(done(merged))
     }
 
@@ -171,7 +177,7 @@ impl State {
             .map(|member| member.job)
             .collect();
         let mut after = set.iter().skip(page.offset + jobs.len());
-        let next = after.next().map(|member| from_unix_seconds(member.score));
+        let next = after.next().map(|member| not_before(member.score));
         Ok(DuePage { jobs, next })
     }
 

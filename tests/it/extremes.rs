@@ -1,0 +1,94 @@
+//! Times at their ends: nothing overflows, nothing runs again and again.
+
+use std::time::{Duration, SystemTime};
+
+use verk::{AfterFailure, Event, prelude::*, storage::JobSet};
+
+use crate::support::{ALL, Fixture, Log};
+
+#[verk::worker]
+async fn snoozing_for_ever(State(log): State<Log>) -> Result<Outcome, String> {
+    log.push("ran");
+    Ok(Outcome::Snooze(Duration::MAX))
+}
+
+fn out_of_range(_failed_at: SystemTime, _retry_count: u32) -> SystemTime {
+    panic!("no such time")
+}
+
+#[verk::worker(retry_at = out_of_range)]
+async fn retried_when(State(log): State<Log>) -> Result<(), String> {
+    log.push("ran");
+    Err("failed".into())
+}
+
+#[verk::worker]
+async fn sleeping_for_ever(ctx: JobContext) {
+    ctx.sleep(Duration::MAX).await;
+}
+
+/// The end of the year 9999, in seconds since 1970.
+const END: f64 = 253_402_300_799.0;
+
+async fn scores(it: &Fixture, set: JobSet) -> Vec<f64> {
+    let members = it.verk.storage().set_page(set, ALL).await.unwrap();
+    members.into_iter().map(|member| member.score).collect()
+}
+
+#[tokio::test]
+async fn a_job_for_the_end_of_time_is_scheduled_then() {
+    let it = Fixture::new().await;
+    it.verk
+        .enqueue(SnoozingForEver::new().schedule_in(Duration::MAX))
+        .await
+        .unwrap();
+    assert_eq!(scores(&it, JobSet::Schedule).await, [END]);
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_snooze_until_the_end_of_time_runs_once() {
+    let mut it = Fixture::new().await;
+    it.verk.enqueue(SnoozingForEver::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for(|event| matches!(event, Event::JobSnoozed { .. }).then_some(()))
+        .await;
+    assert_eq!(scores(&it, JobSet::Schedule).await, [END]);
+    assert_eq!(it.log.entries(), ["ran"]);
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_retry_at_that_panics_gives_way_to_the_backoff() {
+    let mut it = Fixture::new().await;
+    it.verk.enqueue(RetriedWhen::new()).await.unwrap();
+    it.verk.start().unwrap();
+    let then = it.wait_for(|event| match event {
+        Event::JobFailed { then, .. } => Some(then),
+        _ => None,
+    });
+    let then = then.await;
+    assert!(matches!(then, AfterFailure::Retry { .. }), "{then:?}");
+    assert_eq!(it.log.entries(), ["ran"]);
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_may_wait_for_ever() {
+    let mut it = Fixture::in_real_time(|builder| {
+        builder
+            .queue("default", 1)
+            .poll_interval(Duration::MAX)
+            .shutdown_timeout(Duration::MAX)
+    })
+    .await;
+    it.verk.enqueue(SleepingForEver::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_started(1).await;
+    let verk = it.verk.clone();
+    let shutdown = tokio::spawn(async move { verk.shutdown().await });
+    it.wait_for(|event| matches!(event, Event::QueuePausing { .. }).then_some(()))
+        .await;
+    assert!(!shutdown.is_finished());
+    shutdown.abort();
+}

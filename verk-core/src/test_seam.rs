@@ -1,0 +1,54 @@
+//! Where `verk-testing` takes hold of a node that runs inside a test. No part of the API: it changes in any version.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+
+use crate::{
+    error::ConfigError,
+    event::Event,
+    job::Job,
+    names::Jid,
+    outcome::{Outcome, PerformError},
+};
+
+/// What a run comes to.
+pub type RunFuture = BoxFuture<'static, Result<Outcome, PerformError>>;
+
+/// Watches a node in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
+pub trait TestSeam: fmt::Debug + Send + Sync + 'static {
+    /// Something happened, and all who subscribed were told.
+    fn event(&self, event: &Event);
+
+    /// Wraps a run. `missing` is the state that its worker needs and the builder was not given.
+    fn run(&self, job: &Arc<Job>, missing: Option<&ConfigError>, run: RunFuture) -> RunFuture;
+
+    /// The test's client, which no running job uses, stored these jobs in their queues. Its enqueue returns when the
+    /// future completes.
+    fn stored(&self, jids: Vec<Jid>) -> BoxFuture<'static, ()>;
+}
+
+/// What a node in a test has beside the others.
+#[derive(Debug)]
+pub(crate) struct TestParts {
+    pub(crate) seam: Arc<dyn TestSeam>,
+    /// By class, what its worker needs and the builder was not given.
+    pub(crate) missing: BTreeMap<&'static str, ConfigError>,
+}
+
+impl TestParts {
+    pub(crate) fn new(seam: Arc<dyn TestSeam>, mistakes: Vec<ConfigError>) -> Self {
+        let missing = mistakes
+            .into_iter()
+            .filter_map(|error| match error {
+                ConfigError::MissingState { class, .. } => Some((class, error)),
+                _ => None,
+            })
+            .collect();
+        Self { seam, missing }
+    }
+
+    pub(crate) fn wrap(&self, job: &Arc<Job>, run: RunFuture) -> RunFuture {
+        self.seam.run(job, self.missing.get(job.class()), run)
+    }
+}

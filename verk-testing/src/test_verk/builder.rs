@@ -1,0 +1,149 @@
+//! How a [`TestVerk`] is made.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use verk_core::{Verk, VerkBuilder, Worker};
+
+use super::{
+    TestVerk,
+    engine::{Engine, Settings},
+    ledger::Ledger,
+};
+use crate::{MemoryStorage, VirtualClock};
+
+/// How many jobs of a queue run at once in inline mode: more than enqueue each other and wait for it.
+const INLINE_CONCURRENCY: usize = 100;
+
+/// Describes a [`TestVerk`].
+///
+/// ```
+/// use std::time::Duration;
+/// use verk_testing::TestVerk;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let verk = TestVerk::builder()
+///     .state("a database pool".to_owned())
+///     .queue("mailers", 10)
+///     .max_retry_count(3)
+///     .deadline(Duration::from_secs(60))
+///     .build();
+/// # drop(verk);
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "`build()` makes the TestVerk"]
+pub struct TestVerkBuilder {
+    builder: VerkBuilder,
+    clock: VirtualClock,
+    queues: BTreeMap<String, usize>,
+    inline: bool,
+    concurrency: Option<usize>,
+    deadline: Duration,
+}
+
+impl TestVerkBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            builder: Verk::builder(),
+            clock: VirtualClock::new(),
+            queues: BTreeMap::new(),
+            inline: false,
+            concurrency: None,
+            deadline: Duration::from_secs(10),
+        }
+    }
+
+    /// Shares a value with workers that take a `State<T>`. One value of each type; what the workers of other tests need may
+    /// be left out.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.builder = self.builder.state(value);
+        self
+    }
+
+    /// Registers a worker that has no `#[verk::worker]`.
+    pub fn register<W: Worker>(mut self) -> Self {
+        self.builder = self.builder.register::<W>();
+        self
+    }
+
+    /// Runs each job when it is enqueued: the enqueue returns once the job, and what it enqueued, has run.
+    ///
+    /// A job that fails, snoozes or is scheduled waits for [`advance`](TestVerk::advance).
+    pub fn inline(mut self) -> Self {
+        self.inline = true;
+        self
+    }
+
+    /// Runs at most `concurrency` jobs of this queue at once. Queues need no mention: every queue that has jobs is run.
+    pub fn queue(mut self, name: &str, concurrency: usize) -> Self {
+        self.queues.insert(name.to_owned(), concurrency);
+        self
+    }
+
+    /// Sets how many jobs of one queue run at once. Defaults to 1, so that the jobs of a queue run one after the other in the
+    /// order in which they were enqueued; to 100 in inline mode.
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = Some(concurrency);
+        self
+    }
+
+    /// Sets how often a failed job is tried again if neither the job nor its worker says. Defaults to 25, as in production.
+    pub fn max_retry_count(mut self, count: u32) -> Self {
+        self.builder = self.builder.max_retry_count(count);
+        self
+    }
+
+    /// Sets the largest payload that may be enqueued, in bytes. Defaults to 1 MiB, as in production.
+    pub fn max_payload_bytes(mut self, max_payload_bytes: usize) -> Self {
+        self.builder = self.builder.max_payload_bytes(max_payload_bytes);
+        self
+    }
+
+    /// Sets the time of day at which the test begins. Defaults to 2025-01-01 00:00:00 UTC.
+    pub fn starting_at(mut self, time_of_day: SystemTime) -> Self {
+        self.clock = VirtualClock::starting_at(time_of_day);
+        self
+    }
+
+    /// Sets after how much real time a call that runs jobs gives up. Defaults to 10 s.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Installs it for this tokio runtime, or for this thread outside of one.
+    ///
+    /// # Panics
+    ///
+    /// When there is one already, naming both places; when a queue's name or concurrency is not valid.
+    #[must_use]
+    #[track_caller]
+    pub fn build(self) -> TestVerk {
+        let default = if self.inline { INLINE_CONCURRENCY } else { 1 };
+        let settings = Settings {
+            concurrency: self.concurrency.unwrap_or(default),
+            deadline: self.deadline,
+        };
+        let mut queues = self.queues;
+        queues
+            .entry("default".to_owned())
+            .or_insert(settings.concurrency);
+        let builder = queues
+            .iter()
+            .fold(self.builder, |builder, (queue, concurrency)| {
+                builder.queue(queue, *concurrency)
+            });
+        let storage = MemoryStorage::new(Arc::new(self.clock.clone()));
+        let ledger = Arc::new(Ledger::new());
+        let engine = Engine::new(builder, storage, self.clock, Arc::clone(&ledger), settings);
+        if self.inline {
+            ledger.run_inline(Arc::downgrade(&engine));
+        }
+        TestVerk::install(engine)
+    }
+}

@@ -1,0 +1,224 @@
+//! What the jobs of a test came to: [`Drained`].
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use verk_core::{
+    AfterFailure, ConfigError, Event, Jid, Job,
+    test_seam::{RunFuture, TestSeam},
+};
+
+use super::engine::Engine;
+
+/// What the runs of a [`drain`](crate::TestVerk::drain), or of another call that runs jobs, came to.
+///
+/// Counts runs, not jobs: a job that failed and then succeeded is in both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// Runs that succeeded.
+    pub succeeded: usize,
+    /// Runs that failed, whatever followed.
+    pub failed: usize,
+    /// Of those that failed: the job waits in the `retry` set.
+    pub retried: usize,
+    /// The job is in the `dead` set: it failed and is out of retries, was killed, or is no job at all.
+    pub dead: usize,
+    /// The worker answered `Outcome::Discard`, or failed and asked for no retry and no burial.
+    pub discarded: usize,
+    /// The worker answered `Outcome::Snooze`.
+    pub snoozed: usize,
+    /// Jobs that still run, because they wait in `JobContext::sleep` for virtual time to pass:
+    /// [`advance`](crate::TestVerk::advance) lets it.
+    pub sleeping: usize,
+    /// What went wrong in the runs that failed, as `class: message`.
+    pub errors: Vec<String>,
+}
+
+impl Drained {
+    /// How many runs ended.
+    #[must_use]
+    pub fn ended(&self) -> usize {
+        self.succeeded + self.failed + self.snoozed + self.discarded
+    }
+
+    /// Adds what later runs came to.
+    pub(crate) fn add(&mut self, later: Self) {
+        self.succeeded += later.succeeded;
+        self.failed += later.failed;
+        self.retried += later.retried;
+        self.dead += later.dead;
+        self.discarded += later.discarded;
+        self.snoozed += later.snoozed;
+        self.sleeping = later.sleeping;
+        self.errors.extend(later.errors);
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            succeeded: self.succeeded - before.succeeded,
+            failed: self.failed - before.failed,
+            retried: self.retried - before.retried,
+            dead: self.dead - before.dead,
+            discarded: self.discarded - before.discarded,
+            snoozed: self.snoozed - before.snoozed,
+            sleeping: 0,
+            errors: self.errors[before.errors.len()..].to_vec(),
+        }
+    }
+}
+
+type OnRun = Box<dyn Fn(&Job, RunFuture) -> RunFuture + Send + Sync>;
+
+/// Keeps the accounts of one node.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    accounts: Mutex<Accounts>,
+    /// How many settlements were told as events.
+    told: AtomicU64,
+    changed: Notify,
+    /// Whether the enqueue runs the jobs, and by whom.
+    inline: OnceLock<Weak<Engine>>,
+    /// Wraps each run.
+    on_run: Option<OnRun>,
+}
+
+#[derive(Debug, Default)]
+struct Accounts {
+    total: Drained,
+    /// The jobs that ended a run.
+    ended: HashSet<Jid>,
+    /// What workers need and the test did not give.
+    missing: BTreeSet<String>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn on_run(
+        on_run: impl Fn(&Job, RunFuture) -> RunFuture + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            on_run: Some(Box::new(on_run)),
+            ..Self::default()
+        }
+    }
+
+    /// From now on an enqueue runs the jobs.
+    pub(super) fn run_inline(&self, engine: Weak<Engine>) {
+        // Set once, when the engine is made.
+        let _ = self.inline.set(engine);
+    }
+
+    pub(super) fn total(&self) -> Drained {
+        self.accounts().total.clone()
+    }
+
+    pub(super) fn since(&self, before: &Drained) -> Drained {
+        self.accounts().total.since(before)
+    }
+
+    pub(super) fn missing(&self) -> Vec<String> {
+        self.accounts().missing.iter().cloned().collect()
+    }
+
+    pub(super) fn has_ended(&self, jid: &Jid) -> bool {
+        self.accounts().ended.contains(jid)
+    }
+
+    pub(super) fn told(&self) -> u64 {
+        self.told.load(Ordering::SeqCst)
+    }
+
+    /// Notified when something was told.
+    pub(super) fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        // Counts are whole after every statement.
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Accounts {
+    /// Records an event; answers how many settlements it tells of.
+    fn record(&mut self, event: &Event) -> u64 {
+        match event {
+            Event::JobFinished { job, .. } => {
+                self.total.succeeded += 1;
+                self.ended.insert(job.jid().clone());
+            }
+            Event::JobFailed { job, failure, then } => {
+                self.total.failed += 1;
+                match then {
+                    AfterFailure::Retry { .. } => self.total.retried += 1,
+                    AfterFailure::Dead => self.total.dead += 1,
+                    AfterFailure::Discarded => self.total.discarded += 1,
+                }
+                let error = format!("{}: {}", job.class(), failure.error_message);
+                self.total.errors.push(error);
+                self.ended.insert(job.jid().clone());
+            }
+            Event::JobSnoozed { job, .. } => {
+                self.total.snoozed += 1;
+                self.ended.insert(job.jid().clone());
+            }
+            Event::JobDiscarded { job, .. } => {
+                self.total.discarded += 1;
+                self.ended.insert(job.jid().clone());
+            }
+            Event::JobMalformed { reason, .. } => {
+                self.total.dead += 1;
+                self.total.errors.push(format!("malformed job: {reason}"));
+            }
+            Event::JobHandedBack { .. } => {}
+            Event::JobsRestored { count, .. } => return *count as u64,
+            _ => return 0,
+        }
+        1
+    }
+}
+
+impl TestSeam for Ledger {
+    fn event(&self, event: &Event) {
+        let told = self.accounts().record(event);
+        self.told.fetch_add(told, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    fn run(&self, job: &Arc<Job>, missing: Option<&ConfigError>, run: RunFuture) -> RunFuture {
+        if let Some(missing) = missing {
+            self.accounts().missing.insert(missing.to_string());
+        }
+        match &self.on_run {
+            Some(on_run) => on_run(job, run),
+            None => run,
+        }
+    }
+
+    fn stored(&self, jids: Vec<Jid>) -> BoxFuture<'static, ()> {
+        match self.inline.get().and_then(Weak::upgrade) {
+            Some(engine) => Box::pin(async move { engine.run_inline(jids).await }),
+            None => Box::pin(std::future::ready(())),
+        }
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger")
+            .field("total", &self.accounts().total)
+            .finish_non_exhaustive()
+    }
+}
