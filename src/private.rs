@@ -28,6 +28,19 @@ pub trait JobArg: Sized {
     /// Reads it as the next of the arguments.
     fn read(args: &mut ArgsReader<'_>, name: &'static str) -> Result<Self, ArgsError>;
 
+    /// As `read`; what is absent is what `default` says.
+    fn read_or(
+        args: &mut ArgsReader<'_>,
+        name: &'static str,
+        default: fn() -> Self,
+    ) -> Result<Self, ArgsError>;
+
+    /// Writes it as the object that is all the arguments of a job.
+    fn write_object(&self, name: &'static str, args: ArgsWriter) -> Result<ArgsWriter, ArgsError>;
+
+    /// Reads it as the object that is all the arguments of a job.
+    fn read_object(args: &mut ArgsReader<'_>, name: &'static str) -> Result<Self, ArgsError>;
+
     /// Writes it as a field of the job struct.
     fn write_field<S: SerializeStruct>(
         &self,
@@ -48,6 +61,12 @@ pub trait JobArg: Sized {
         seq: &mut A,
     ) -> Result<Self, A::Error>;
 
+    /// As `read_element`; what is absent is what `default` says.
+    fn read_element_or<'de, A: SeqAccess<'de>>(
+        seq: &mut A,
+        default: fn() -> Self,
+    ) -> Result<Self, A::Error>;
+
     /// The field, or what its type makes of an absent one.
     fn required<E: Error>(name: &'static str, field: Option<Self>) -> Result<Self, E>;
 }
@@ -60,6 +79,22 @@ impl<T: Serialize + DeserializeOwned> JobArg for T {
 
     fn read(args: &mut ArgsReader<'_>, name: &'static str) -> Result<Self, ArgsError> {
         args.arg(name)
+    }
+
+    fn read_or(
+        args: &mut ArgsReader<'_>,
+        name: &'static str,
+        default: fn() -> Self,
+    ) -> Result<Self, ArgsError> {
+        args.arg_or(name, default)
+    }
+
+    fn write_object(&self, name: &'static str, args: ArgsWriter) -> Result<ArgsWriter, ArgsError> {
+        args.object(name, self)
+    }
+
+    fn read_object(args: &mut ArgsReader<'_>, name: &'static str) -> Result<Self, ArgsError> {
+        args.object(name)
     }
 
     fn write_field<S: SerializeStruct>(
@@ -86,6 +121,13 @@ impl<T: Serialize + DeserializeOwned> JobArg for T {
         seq: &mut A,
     ) -> Result<Self, A::Error> {
         Self::required(name, seq.next_element()?)
+    }
+
+    fn read_element_or<'de, A: SeqAccess<'de>>(
+        seq: &mut A,
+        default: fn() -> Self,
+    ) -> Result<Self, A::Error> {
+        Ok(seq.next_element()?.unwrap_or_else(default))
     }
 
     fn required<E: Error>(name: &'static str, field: Option<Self>) -> Result<Self, E> {

@@ -2,6 +2,8 @@
 //!
 //! `#[verk::worker]` generates the calls; a hand-written [`Worker`](crate::Worker) makes them itself.
 
+use std::collections::HashMap;
+
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -43,6 +45,25 @@ impl ArgsWriter {
             serde_json::to_string(value).map_err(|source| ArgsError::Encode { name, source })?;
         self.json.push_str(&json);
         Ok(self)
+    }
+
+    /// Appends the one argument of a job that takes a JSON object instead of arguments by position.
+    ///
+    /// # Errors
+    ///
+    /// As [`arg`](Self::arg), and [`ArgsError::NoObject`] when the value becomes something else than an object.
+    pub fn object<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<Self, ArgsError> {
+        let before = self.json.len() + 1;
+        let args = self.arg(name, value)?;
+        if args.json[before..].starts_with('{') {
+            Ok(args)
+        } else {
+            Err(ArgsError::NoObject { name })
+        }
     }
 
     /// The JSON array.
@@ -99,7 +120,10 @@ impl<'a> ArgsReader<'a> {
         match self.args.next() {
             Some(raw) => serde_json::from_str(raw.get()).map_err(|source| ArgsError::Decode {
                 position,
-                name,
+                name: match field(raw, &source) {
+                    Some(field) => format!("{name}.{field}"),
+                    None => name.to_owned(),
+                },
                 source,
             }),
             None => serde_json::from_str("null").map_err(|_| ArgsError::Missing {
@@ -107,6 +131,34 @@ impl<'a> ArgsReader<'a> {
                 name,
                 total: self.total,
             }),
+        }
+    }
+
+    /// Reads the next argument. One that is absent is what `default` says; `null` is not absent.
+    ///
+    /// # Errors
+    ///
+    /// [`ArgsError::Decode`], with the position and the name.
+    pub fn arg_or<T: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+        default: impl FnOnce() -> T,
+    ) -> Result<T, ArgsError> {
+        if self.args.len() == 0 {
+            return Ok(default());
+        }
+        self.arg(name)
+    }
+
+    /// Reads the one argument of a job that takes a JSON object instead of arguments by position.
+    ///
+    /// # Errors
+    ///
+    /// As [`arg`](Self::arg), and [`ArgsError::NoObject`] when the argument is something else than an object.
+    pub fn object<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, ArgsError> {
+        match self.args.as_slice().first() {
+            Some(raw) if !raw.get().starts_with('{') => Err(ArgsError::NoObject { name }),
+            Some(_) | None => self.arg(name),
         }
     }
 
@@ -124,6 +176,23 @@ impl<'a> ArgsReader<'a> {
             }),
         }
     }
+}
+
+/// The field of the object `raw` whose value `error` is about.
+fn field(raw: &RawValue, error: &serde_json::Error) -> Option<String> {
+    let json = raw.get();
+    let lines = json
+        .split_inclusive('\n')
+        .take(error.line().saturating_sub(1));
+    let place = lines.map(str::len).sum::<usize>() + error.column();
+    let fields: HashMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+    let holds = |value: &RawValue| {
+        let start = value.get().as_ptr().addr() - json.as_ptr().addr();
+        (start + 1..=start + value.get().len()).contains(&place)
+    };
+    fields
+        .into_iter()
+        .find_map(|(name, value)| holds(value).then_some(name))
 }
 
 /// Arguments that cannot be written, or do not have the shape that the worker expects.
@@ -159,10 +228,16 @@ pub enum ArgsError {
     Decode {
         /// Counted from 1.
         position: usize,
-        /// The parameter.
-        name: &'static str,
+        /// The parameter; of an object, `parameter.field` where one field is to blame.
+        name: String,
         /// What serde found, and what it expected.
         source: serde_json::Error,
+    },
+    /// The worker takes one JSON object instead of arguments by position, and this is something else.
+    #[error("the worker takes one argument, `{name}`, which is a JSON object")]
+    NoObject {
+        /// The parameter.
+        name: &'static str,
     },
     /// The job has more arguments than the worker takes.
     #[error("the job has {total} arguments, the worker takes {expected}")]
@@ -176,7 +251,58 @@ pub enum ArgsError {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "decoded only")]
+    struct Order {
+        number: u64,
+        lines: Vec<u8>,
+    }
+
+    fn message(args: &str) -> String {
+        let mut args = ArgsReader::new(args).unwrap();
+        args.arg::<Order>("order").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_field_that_does_not_decode_is_named() {
+        let wrong_field = r#"[{"number":"x","lines":[]}]"#;
+        assert_eq!(
+            message(wrong_field),
+            "argument 1 (`order.number`) does not decode"
+        );
+        let wrong_inside = "[{\"number\":1,\n\n \"lines\": [1, 2, 300]}]";
+        assert_eq!(
+            message(wrong_inside),
+            "argument 1 (`order.lines`) does not decode"
+        );
+        for no_field in [r#"[{"number":1}]"#, r#"[7]"#, r#"["{"]"#] {
+            assert_eq!(message(no_field), "argument 1 (`order`) does not decode");
+        }
+    }
+
+    #[test]
+    fn an_object_is_an_object() {
+        assert!(ArgsWriter::new().object("a", &7).is_err());
+        assert!(ArgsWriter::new().object("a", &Some([1])).is_err());
+        let written = ArgsWriter::new().object("a", &HashMap::from([("b", 1)]));
+        assert_eq!(written.unwrap().finish(), r#"[{"b":1}]"#);
+        // Serde would take the fields by position.
+        let mut args = ArgsReader::new("[[1,[2]]]").unwrap();
+        let error = args.object::<Order>("order").unwrap_err();
+        assert!(matches!(error, ArgsError::NoObject { name: "order" }));
+    }
+
+    #[test]
+    fn a_default_stands_in_for_what_is_absent_alone() {
+        let read = |args| ArgsReader::new(args).unwrap().arg_or("n", || 7_u8);
+        assert_eq!(read("[]").unwrap(), 7);
+        assert_eq!(read("[1]").unwrap(), 1);
+        assert!(read("[null]").is_err());
+    }
 
     #[test]
     fn floats_are_read_to_the_last_bit() {

@@ -235,7 +235,7 @@ fn not_a_function(first: TokenTree, error: syn::Error) -> syn::Error {
 /// Our attributes of one parameter.
 #[derive(Default)]
 pub(crate) struct ParamAttrs {
-    /// `#[arg]` and `#[extract]`, in order.
+    /// `#[arg]`, `#[args]` and `#[extract]`, in order.
     pub(crate) markers: Vec<Attribute>,
     /// Doc comments.
     pub(crate) docs: Vec<Attribute>,
@@ -245,7 +245,8 @@ impl ParamAttrs {
     fn take(attrs: &mut Vec<Attribute>) -> Self {
         let mut taken = Self::default();
         for attr in std::mem::take(attrs) {
-            if attr.path().is_ident("arg") || attr.path().is_ident("extract") {
+            let path = attr.path();
+            if path.is_ident("arg") || path.is_ident("args") || path.is_ident("extract") {
                 taken.markers.push(attr);
             } else if matches!(&attr.meta, Meta::NameValue(meta) if meta.path.is_ident("doc")) {
                 taken.docs.push(attr);

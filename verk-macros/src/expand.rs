@@ -8,7 +8,7 @@ use crate::{
     attr::{Function, RawOption},
     errors::Errors,
     fallback,
-    model::{Arg, Param, Worker},
+    model::{Arg, Param, Place, Worker},
     serde, validate,
 };
 
@@ -99,9 +99,18 @@ fn job_struct(worker: &Worker) -> TokenStream {
 }
 
 fn field(worker: &Worker, index: usize, arg: &Arg) -> TokenStream {
-    let Arg { ident, ty, docs } = arg;
+    let Arg {
+        ident,
+        ty,
+        docs,
+        place,
+    } = arg;
     let vis = &worker.function.vis;
-    let line = format!(" Argument {}.", index + 1);
+    let line = match place {
+        Place::Position => format!(" Argument {}.", index + 1),
+        Place::PositionOr(_) => format!(" Argument {}, which may be absent.", index + 1),
+        Place::Object => " The arguments, as one JSON object.".to_owned(),
+    };
     let docs = if docs.is_empty() {
         quote!(#[doc = #line])
     } else {
@@ -227,9 +236,8 @@ fn options(worker: &Worker) -> TokenStream {
 fn encode_args(worker: &Worker) -> TokenStream {
     let private = worker.private();
     let args = worker.args().map(|arg| {
-        let (ident, name) = (&arg.ident, arg.name());
-        let write = arg.call(&private, "write", &code!(&self.#ident, #name, args));
-        code!(let args = #write?;)
+        let write = arg.write(&private);
+        code!(let args = #write;)
     });
     code! {
         fn encode_args(&self) -> ::core::result::Result<::std::string::String, #private::ArgsError> {
@@ -244,9 +252,8 @@ fn decode_args(worker: &Worker) -> TokenStream {
     let private = worker.private();
     let reader = used_if("args", worker.args().next().is_some());
     let args = worker.args().map(|arg| {
-        let (ident, name) = (&arg.ident, arg.name());
-        let read = arg.call(&private, "read", &code!(#reader, #name));
-        code!(#ident: #read?)
+        let (ident, read) = (&arg.ident, arg.read(&private, &reader));
+        code!(#ident: #read)
     });
     code! {
         fn decode_args(#reader: &mut #private::ArgsReader<'_>) -> ::core::result::Result<Self, #private::ArgsError> {

@@ -6,7 +6,10 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{Attribute, ExprPath, Path, Type, ext::IdentExt};
 
-use crate::{attr::Function, expand::call};
+use crate::{
+    attr::Function,
+    expand::{call, code},
+};
 
 /// One use of the attribute.
 pub(crate) struct Worker {
@@ -38,10 +41,7 @@ impl Worker {
 
     /// The parameters that are arguments of the job.
     pub(crate) fn args(&self) -> impl Iterator<Item = &Arg> {
-        self.params.iter().filter_map(|param| match param {
-            Param::Arg(arg) => Some(arg),
-            Param::Extractor(_) | Param::Broken(_) => None,
-        })
+        self.params.iter().filter_map(Param::arg)
     }
 
     /// Where everything is found that the generated code names.
@@ -80,6 +80,16 @@ pub(crate) enum Param {
     Broken(Type),
 }
 
+impl Param {
+    /// The argument, if it is one.
+    pub(crate) fn arg(&self) -> Option<&Arg> {
+        match self {
+            Self::Arg(arg) => Some(arg),
+            Self::Extractor(_) | Self::Broken(_) => None,
+        }
+    }
+}
+
 /// An argument of the job.
 pub(crate) struct Arg {
     /// The name of the parameter and of the field.
@@ -88,17 +98,84 @@ pub(crate) struct Arg {
     pub(crate) ty: Type,
     /// Its doc comments, if it has any.
     pub(crate) docs: Vec<Attribute>,
+    /// How it stands in the JSON.
+    pub(crate) place: Place,
+}
+
+/// How an argument stands in the JSON.
+pub(crate) enum Place {
+    /// By position.
+    Position,
+    /// By position, at the end, where it may be absent: this is the path of a function that makes it then.
+    PositionOr(TokenStream),
+    /// `#[args]`: an object, and nothing beside it.
+    Object,
 }
 
 impl Arg {
-    /// `<T as JobArg>::method(args)`. All that is done with an argument is done so.
-    pub(crate) fn call(
-        &self,
-        private: &TokenStream,
-        method: &str,
-        args: &TokenStream,
-    ) -> TokenStream {
-        call(&self.ty, private, ("JobArg", method), args, &quote!())
+    /// `<T as JobArg>::method(args)?`. All that is done with an argument is done so.
+    fn call(&self, private: &TokenStream, method: &str, args: &TokenStream) -> TokenStream {
+        call(&self.ty, private, ("JobArg", method), args, &code!(?))
+    }
+
+    /// Code that appends it to the writer `args`.
+    pub(crate) fn write(&self, private: &TokenStream) -> TokenStream {
+        let (ident, name) = (&self.ident, self.name());
+        let method = match self.place {
+            Place::Position | Place::PositionOr(_) => "write",
+            Place::Object => "write_object",
+        };
+        self.call(private, method, &code!(&self.#ident, #name, args))
+    }
+
+    /// Code that reads it from `reader`.
+    pub(crate) fn read(&self, private: &TokenStream, reader: &Ident) -> TokenStream {
+        let name = self.name();
+        match &self.place {
+            Place::Position => self.call(private, "read", &code!(#reader, #name)),
+            Place::PositionOr(default) => {
+                self.call(private, "read_or", &code!(#reader, #name, #default))
+            }
+            Place::Object => self.call(private, "read_object", &code!(#reader, #name)),
+        }
+    }
+
+    /// Code that writes it to the `fields` of the job struct.
+    pub(crate) fn write_field(&self, private: &TokenStream) -> TokenStream {
+        let (ident, name) = (&self.ident, self.name());
+        let args = code!(&self.#ident, #name, &mut fields);
+        self.call(private, "write_field", &args)
+    }
+
+    /// Code that reads it from the `map` of the fields of the job struct into `value`, an `Option`.
+    pub(crate) fn read_field(&self, private: &TokenStream, value: &Ident) -> TokenStream {
+        let name = self.name();
+        let args = code!(#name, &mut #value, &mut map);
+        self.call(private, "read_field", &args)
+    }
+
+    /// Code that takes it out of `value` when the map is at its end.
+    pub(crate) fn required(&self, private: &TokenStream, value: &Ident) -> TokenStream {
+        let name = self.name();
+        match &self.place {
+            Place::PositionOr(default) => code!(#value.unwrap_or_else(#default)),
+            Place::Position | Place::Object => {
+                self.call(private, "required", &code!(#name, #value))
+            }
+        }
+    }
+
+    /// Code that reads it from `seq`, the fields of the job struct in order.
+    pub(crate) fn read_element(&self, private: &TokenStream) -> TokenStream {
+        let name = self.name();
+        match &self.place {
+            Place::PositionOr(default) => {
+                self.call(private, "read_element_or", &code!(&mut seq, #default))
+            }
+            Place::Position | Place::Object => {
+                self.call(private, "read_element", &code!(#name, &mut seq))
+            }
+        }
     }
 
     /// Its name in messages and in JSON.

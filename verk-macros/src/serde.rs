@@ -12,13 +12,8 @@ pub(crate) fn serialize(worker: &Worker) -> TokenStream {
     let (job, private, name) = (&worker.job, worker.private(), worker.job.to_string());
     let len = worker.args().count();
     let fields = worker.args().map(|arg| {
-        let (ident, name) = (&arg.ident, arg.name());
-        let write = arg.call(
-            &private,
-            "write_field",
-            &code!(&self.#ident, #name, &mut fields),
-        );
-        code!(#write?;)
+        let write = arg.write_field(&private);
+        code!(#write;)
     });
     let mutable = (len > 0).then(|| code!(mut));
     code! {
@@ -42,19 +37,10 @@ pub(crate) fn deserialize(worker: &Worker) -> TokenStream {
         .map(|index| format_ident!("value_{index}", span = Span::mixed_site()))
         .collect();
     let names: Vec<String> = worker.args().map(|arg| arg.name()).collect();
-    let calls = |method, args: fn(&Ident, &str) -> TokenStream| -> Vec<TokenStream> {
-        worker
-            .args()
-            .zip(&values)
-            .map(|(arg, value)| arg.call(&private, method, &args(value, &arg.name())))
-            .collect()
-    };
-    let read_field = calls(
-        "read_field",
-        |value, name| code!(#name, &mut #value, &mut map),
-    );
-    let required = calls("required", |value, name| code!(#name, #value));
-    let read_element = calls("read_element", |_, name| code!(#name, &mut seq));
+    let args = || worker.args().zip(&values);
+    let read_field = args().map(|(arg, value)| arg.read_field(&private, value));
+    let required = args().map(|(arg, value)| arg.required(&private, value));
+    let read_element = worker.args().map(|arg| arg.read_element(&private));
     code! {
         #[automatically_derived]
         impl<'de> #private::serde::Deserialize<'de> for #job {
@@ -72,17 +58,17 @@ pub(crate) fn deserialize(worker: &Worker) -> TokenStream {
                         #(let mut #values = ::core::option::Option::None;)*
                         while let ::core::option::Option::Some(name) = map.next_key::<::std::string::String>()? {
                             match name.as_str() {
-                                #(#names => #read_field?,)*
+                                #(#names => #read_field,)*
                                 _ => {
                                     map.next_value::<#private::serde::de::IgnoredAny>()?;
                                 }
                             }
                         }
-                        ::core::result::Result::Ok(#job { #(#idents: #required?),* })
+                        ::core::result::Result::Ok(#job { #(#idents: #required),* })
                     }
 
                     fn visit_seq<__A: #private::serde::de::SeqAccess<'de>>(self, mut seq: __A) -> ::core::result::Result<#job, __A::Error> {
-                        ::core::result::Result::Ok(#job { #(#idents: #read_element?),* })
+                        ::core::result::Result::Ok(#job { #(#idents: #read_element),* })
                     }
                 }
 

@@ -32,6 +32,38 @@ pub async fn greet(
 #[verk::worker]
 async fn sweep() {}
 
+fn first_line() -> u32 {
+    1
+}
+
+#[verk::worker]
+async fn import(
+    path: String,
+    #[arg(default = first_line)] line: u32,
+    #[arg(default)] labels: Vec<String>,
+    dry_run: Option<bool>,
+) {
+    drop((path, line, labels, dry_run));
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Order {
+    number: u64,
+    cents: u32,
+}
+
+#[verk::worker]
+async fn charge(verk::State(bank): verk::State<&'static str>, #[args] order: Order) {
+    drop((bank, order));
+}
+
+fn decode<W: Worker>(args: &str) -> Result<W, verk::ArgsError> {
+    let mut reader = ArgsReader::new(args)?;
+    let job = W::decode_args(&mut reader)?;
+    reader.finish()?;
+    Ok(job)
+}
+
 fn a_job() -> Greet {
     Greet::new("ada@example.com", String::from("Ada"), Plan::Pro, 7, 0.5, None, BTreeMap::new(), "hi".into(), (1, [2, 3]))
 }
@@ -58,6 +90,34 @@ fn main() {
     assert_eq!(error.to_string(), "argument 4 (`type`) does not decode");
 
     assert_eq!(Sweep::new().encode_args().unwrap(), "[]");
+
+    let full = Import::new("a.csv", 7, vec![], None);
+    assert_eq!(full.encode_args().unwrap(), r#"["a.csv",7,[],null]"#);
+    let short: Import = decode(r#"["a.csv"]"#).unwrap();
+    assert_eq!((short.line, short.labels, short.dry_run), (1, vec![], None));
+    let error = decode::<Import>("[]").unwrap_err();
+    assert_eq!(error.to_string(), "argument 1 (`path`) is missing: the job has 0");
+    let error = decode::<Import>(r#"["a.csv",null]"#).unwrap_err();
+    assert_eq!(error.to_string(), "argument 2 (`line`) does not decode");
+    let error = decode::<Import>(r#"["a.csv",7,[],null,1,2]"#).unwrap_err();
+    assert_eq!(error.to_string(), "the job has 6 arguments, the worker takes 4");
+    let named: Import = serde_json::from_str(r#"{"path":"a.csv"}"#).unwrap();
+    assert_eq!((named.line, named.dry_run), (1, None));
+    let in_order: Import = serde_json::from_str(r#"["a.csv",3]"#).unwrap();
+    assert_eq!((in_order.line, in_order.labels.len()), (3, 0));
+
+    let order = Order { number: 7, cents: 1999 };
+    let args = Charge::new(order.clone()).encode_args().unwrap();
+    assert_eq!(args, r#"[{"number":7,"cents":1999}]"#);
+    assert_eq!(decode::<Charge>(&args).unwrap().order, order);
+    for positional in ["[7,1999]", "[[7,1999]]"] {
+        let error = decode::<Charge>(positional).unwrap_err();
+        assert_eq!(error.to_string(), "the worker takes one argument, `order`, which is a JSON object");
+    }
+    let error = decode::<Charge>(r#"[{"number":7,"cents":"much"}]"#).unwrap_err();
+    assert_eq!(error.to_string(), "argument 1 (`order.cents`) does not decode");
+    let error = decode::<Charge>(r#"[{"number":7,"cents":1999},true]"#).unwrap_err();
+    assert_eq!(error.to_string(), "the job has 2 arguments, the worker takes 1");
     assert_eq!(Sweep.encode_args().unwrap(), "[]");
     Sweep::decode_args(&mut ArgsReader::new("[]").unwrap()).unwrap();
 

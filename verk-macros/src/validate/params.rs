@@ -1,14 +1,17 @@
 //! The parameters of the function.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::ToTokens;
-use syn::{FnArg, Meta, Pat, PatType, Type, TypeReference};
+use quote::{ToTokens, quote_spanned};
+use syn::{
+    Attribute, ExprPath, FnArg, Meta, Pat, PatType, Token, Type, TypeReference, ext::IdentExt,
+    parse::ParseStream,
+};
 
 use super::shown;
 use crate::{
     attr::{Function, ParamAttrs},
     errors::Errors,
-    model::{Arg, Param},
+    model::{Arg, Param, Place},
 };
 
 /// The parameters, as arguments and extractors.
@@ -17,6 +20,7 @@ pub(super) fn params(
     attrs: Vec<ParamAttrs>,
     errors: &mut Errors,
 ) -> Vec<Param> {
+    let before = errors.len();
     let mut params = Vec::new();
     for (input, attrs) in function.sig.inputs.iter().zip(attrs) {
         match input {
@@ -27,12 +31,54 @@ pub(super) fn params(
             FnArg::Typed(typed) => params.push(param(typed, attrs, errors)),
         }
     }
+    if errors.len() == before {
+        alone(&params, errors);
+        at_the_end(&params, errors);
+    }
     params
+}
+
+/// Beside an object that is all the arguments there is no other.
+fn alone(params: &[Param], errors: &mut Errors) {
+    let args = || params.iter().filter_map(Param::arg);
+    let Some(object) = args().find(|arg| matches!(arg.place, Place::Object)) else {
+        return;
+    };
+    for other in args().filter(|arg| arg.ident != object.ident) {
+        errors.push(
+            &other.ident,
+            format!(
+                "`{}` is all the arguments of the job: make this a field of `{}`, or remove the `#[args]`",
+                object.ident,
+                shown(&object.ty)
+            ),
+        );
+    }
+}
+
+/// What stands behind an argument that may be absent may be absent, too.
+fn at_the_end(params: &[Param], errors: &mut Errors) {
+    let args = params.iter().filter_map(Param::arg);
+    let mut behind = args.skip_while(|arg| !matches!(arg.place, Place::PositionOr(_)));
+    let Some(first) = behind.next() else { return };
+    for arg in behind {
+        let optional = last_segment(&arg.ty).is_some_and(|name| name == "Option");
+        if matches!(arg.place, Place::Position) && !optional {
+            errors.push(
+                &arg.ident,
+                format!(
+                    "arguments are read by position, so where `{}` is absent this is absent, too: mark it `#[arg(default)]`, take an `Option`, or move it to the front",
+                    first.ident
+                ),
+            );
+        }
+    }
 }
 
 fn param(typed: &PatType, attrs: ParamAttrs, errors: &mut Errors) -> Param {
     let before = errors.len();
-    let extractor = is_extractor(typed, &attrs, errors);
+    let place = place(typed, &attrs, errors);
+    let extractor = place.is_none();
     owned(&typed.ty, extractor, errors);
     for attr in &typed.attrs {
         if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
@@ -42,16 +88,16 @@ fn param(typed: &PatType, attrs: ParamAttrs, errors: &mut Errors) -> Param {
             );
         }
     }
-    let param = if extractor {
-        Some(Param::Extractor((*typed.ty).clone()))
-    } else {
-        name(&typed.pat, errors).map(|ident| {
+    let param = match place {
+        None => Some(Param::Extractor((*typed.ty).clone())),
+        Some(place) => name(&typed.pat, errors).map(|ident| {
             Param::Arg(Arg {
                 ident,
                 ty: (*typed.ty).clone(),
                 docs: attrs.docs,
+                place,
             })
-        })
+        }),
     };
     match param {
         Some(param) if extractor || errors.len() == before => param,
@@ -59,26 +105,65 @@ fn param(typed: &PatType, attrs: ParamAttrs, errors: &mut Errors) -> Param {
     }
 }
 
-fn is_extractor(typed: &PatType, attrs: &ParamAttrs, errors: &mut Errors) -> bool {
-    for marker in &attrs.markers {
-        if !matches!(marker.meta, Meta::Path(_)) {
-            let name = shown(marker.path());
-            errors.push(
-                &marker.meta,
-                format!("`#[{name}]` takes nothing: write `#[{name}]`"),
-            );
-        }
-    }
+/// How the argument stands in the JSON; `None` for an extractor.
+fn place(typed: &PatType, attrs: &ParamAttrs, errors: &mut Errors) -> Option<Place> {
     if let [_, second, ..] = attrs.markers.as_slice() {
         errors.push(
             second,
-            "a parameter is marked once: `#[arg]` or `#[extract]`",
+            "a parameter is marked once: `#[arg]`, `#[args]` or `#[extract]`",
         );
     }
-    match attrs.markers.first() {
-        Some(marker) => marker.path().is_ident("extract"),
-        None => last_segment(&typed.ty).is_some_and(|name| name == "State" || name == "JobContext"),
+    let mut places: Vec<_> = attrs
+        .markers
+        .iter()
+        .map(|marker| marked(marker, errors))
+        .collect();
+    if places.is_empty() {
+        let extractor =
+            last_segment(&typed.ty).is_some_and(|name| name == "State" || name == "JobContext");
+        return (!extractor).then_some(Place::Position);
     }
+    places.swap_remove(0)
+}
+
+/// What one marker says.
+fn marked(marker: &Attribute, errors: &mut Errors) -> Option<Place> {
+    let plain = matches!(marker.meta, Meta::Path(_));
+    if marker.path().is_ident("arg") {
+        if plain {
+            return Some(Place::Position);
+        }
+        let Ok(default) = marker.parse_args_with(default) else {
+            errors.push(
+                &marker.meta,
+                "`#[arg]` takes what stands in for an absent argument, or nothing: write `#[arg]`, `#[arg(default)]` or `#[arg(default = path)]`, with the path of a function",
+            );
+            return Some(Place::Position);
+        };
+        return Some(Place::PositionOr(default));
+    }
+    if !plain {
+        let name = shown(marker.path());
+        errors.push(
+            &marker.meta,
+            format!("`#[{name}]` takes nothing: write `#[{name}]`"),
+        );
+    }
+    marker.path().is_ident("args").then_some(Place::Object)
+}
+
+/// `default` or `default = path`: the path of the function.
+fn default(input: ParseStream<'_>) -> syn::Result<TokenStream> {
+    let default: Ident = input.call(Ident::parse_any)?;
+    if default != "default" {
+        return Err(input.error("no default"));
+    }
+    if input.is_empty() {
+        // At the word, so that a type without a default is reported there.
+        return Ok(quote_spanned!(default.span()=> ::core::default::Default::default));
+    }
+    input.parse::<Token![=]>()?;
+    Ok(input.parse::<ExprPath>()?.into_token_stream())
 }
 
 fn last_segment(ty: &Type) -> Option<&Ident> {
