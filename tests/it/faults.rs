@@ -5,12 +5,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    EnqueueExt, Event, Job, JobContext, NodeId, State, Storage,
+    Clock, EnqueueExt, Event, Job, JobContext, NodeId, State, Storage,
     storage::{DequeueRequest, Dequeued, Due, Inprogress, JobSet, Settlement, Target},
 };
 use verk_testing::{Key, MemoryStorage, Operation, within};
 
-use crate::support::{ALL, Fixture, Gate, Log, PATIENCE, at_once, queue_name};
+use crate::support::{ALL, Fixture, Gate, Log, PATIENCE, at_once, queue_name, wait_for};
 
 #[verk::worker]
 async fn steady(number: u32, State(log): State<Log>) {
@@ -106,6 +106,63 @@ async fn a_node_that_was_lost_in_an_outage_ends_its_old_life_at_once() {
     it.wait_for(|event| matches!(event, Event::QueuePaused { .. }).then_some(()))
         .await;
     it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_with_nothing_to_do_does_not_wait_for_the_storage_at_shutdown() {
+    let hour = Duration::from_secs(3600);
+    let it = Fixture::with(|builder| {
+        builder
+            .queue("default", 1)
+            .heartbeat(Duration::from_secs(10))
+            .shutdown_timeout(24 * hour)
+    })
+    .await;
+    it.verk.start().unwrap();
+    it.storage.wait_for_dequeues(1).await;
+    it.storage.faults().set_refusing(true);
+    // The list is to be compared, and cannot be read.
+    it.advance(Duration::from_secs(40));
+    within(PATIENCE, it.clock.wait_for_sleepers(4)).await;
+    let start = it.clock.instant();
+    let verk = it.verk.clone();
+    let shutdown = tokio::spawn(async move { verk.shutdown().await });
+    while !shutdown.is_finished() {
+        it.advance(Duration::from_millis(100));
+        tokio::task::yield_now().await;
+    }
+    assert!(it.clock.instant() - start < hour);
+}
+
+#[tokio::test]
+async fn a_node_that_may_hold_a_job_that_it_does_not_know_stays_on_the_list() {
+    let it = Fixture::with(|builder| {
+        builder
+            .queue("default", 1)
+            .heartbeat(Duration::from_secs(10))
+    })
+    .await;
+    it.verk.start().unwrap();
+    it.storage.wait_for_dequeues(1).await;
+    it.storage.faults().set_refusing(true);
+    it.advance(Duration::from_secs(40));
+    within(PATIENCE, it.clock.wait_for_sleepers(4)).await;
+    let verk = it.verk.clone();
+    let shutdown = tokio::spawn(async move { verk.shutdown().await });
+    // The storage is there again when the queue has given up.
+    let (faults, mut events) = (it.storage.faults(), it.verk.events());
+    let mended = tokio::spawn(async move {
+        let paused = |event| matches!(event, Event::QueuePaused { .. }).then_some(());
+        wait_for(&mut events, paused).await;
+        faults.set_refusing(false);
+    });
+    while !shutdown.is_finished() {
+        it.advance(Duration::from_millis(100));
+        tokio::task::yield_now().await;
+    }
+    mended.await.unwrap();
+    shutdown.await.unwrap();
+    assert_eq!(it.verk.storage().nodes().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -223,3 +223,38 @@ async fn a_redis_that_is_not_there_is_one_line_without_the_password() {
         "{shown}"
     );
 }
+
+#[tokio::test]
+async fn no_error_and_no_debug_shows_a_password() {
+    let redis = RedisServer::builder().tcp().start();
+    redis.command(&["CONFIG", "SET", "requirepass", "another"]);
+    let address = redis.url().trim_start_matches("redis://").to_owned();
+    for url in [
+        format!("redis://:canary@{address}"),
+        format!("redis://user:canary@{address}"),
+        format!("redis://user:c%61nary@{address}"),
+        "redis://user:canary@127.0.0.1:port".to_owned(),
+        "redis://user:canary@".to_owned(),
+        "canary@host".to_owned(),
+        "http://user:canary@host".to_owned(),
+        "redis+unix:///no/such.sock?pass=canary".to_owned(),
+    ] {
+        let builder = Verk::builder().redis(url.as_str());
+        let mut shown = format!("{builder:?}");
+        let error = builder.build().await.unwrap_err();
+        shown += &format!("{error} {error:?} {error:#?}");
+        let mut source = std::error::Error::source(&error);
+        while let Some(error) = source {
+            shown += &format!("{error} {error:?}");
+            source = error.source();
+        }
+        assert!(!shown.contains("canary"), "{url}: {shown}");
+    }
+    let verk = Verk::builder()
+        .redis(format!("redis://:another@{address}"))
+        .build()
+        .await
+        .unwrap();
+    let shown = format!("{verk:?} {:?} {:?}", verk.client(), verk.storage());
+    assert!(!shown.contains("another"), "{shown}");
+}

@@ -39,6 +39,8 @@ pub(crate) struct Registration {
     stop: CancellationToken,
     /// Whether the heartbeat goes on for as long as the process lives: jobs that do not end still run.
     beat_on: AtomicBool,
+    /// Whether a fetch may still bring jobs that nobody here knows of.
+    unsure: AtomicBool,
 }
 
 /// What the heartbeats tell about this node.
@@ -89,6 +91,11 @@ impl Registration {
     pub(crate) fn follows(&self, node: &NodeId) -> bool {
         let name = self.node.name();
         self.named && *node != self.node && node.name() == name && node.as_str() != name
+    }
+
+    /// Whatever this node may still be given is restored by others: it must not leave the list of nodes.
+    pub(crate) fn stay_on_the_list(&self) {
+        self.unsure.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -144,6 +151,7 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
         lost: CancellationToken::new(),
         stop: CancellationToken::new(),
         beat_on: AtomicBool::new(false),
+        unsure: AtomicBool::new(false),
     });
     // A test's heartbeat outlasts the test: thousands of them must not need a thread each.
     if shared.test.is_none() {
@@ -270,6 +278,10 @@ async fn beat(
 /// Takes this node off the list and ends its heartbeat. While jobs of it are in progress, which then run in this process and do
 /// not end, it stays: they are restored once the process has ended.
 pub(crate) async fn deregister(shared: &Shared, registration: &Registration) {
+    if registration.unsure.load(Ordering::Relaxed) {
+        tracing::warn!(node = %registration.node, "cannot make sure that no job is in progress; the node expires by itself");
+        return;
+    }
     match shared.storage.deregister(&registration.node).await {
         Ok(true) => tracing::info!(node = %registration.node, "deregistered"),
         Ok(false) => {

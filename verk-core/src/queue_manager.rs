@@ -141,7 +141,7 @@ impl QueueManager {
         let mut interrupt = CancellationToken::new();
         let mut stopping = false;
         let mut cancelled = false;
-        let mut give_up: OptionFuture<BoxFuture<'static, ()>> = None.into();
+        let mut give_up_at = None;
 
         loop {
             if self.stop.fetching.is_cancelled() && !stopping {
@@ -157,7 +157,13 @@ impl QueueManager {
                 cancelled = true;
                 self.workers.cancel_all();
                 self.hand_back_at = Some(self.shared.clock.instant() + HAND_BACK_AFTER);
-                give_up = Some(self.shared.clock.sleep(LAST_GRACE)).into();
+            }
+            // With nothing but a look at the list to come, the node does not wait for a storage that does not answer.
+            let fetches = matches!(connection, Connection::Fetching(_));
+            if cancelled || (stopping && self.holds_nothing() && !fetches) {
+                give_up_at.get_or_insert_with(|| self.shared.clock.instant() + LAST_GRACE);
+            } else {
+                give_up_at = None;
             }
             if self.settling.is_empty()
                 && !self.must_reconcile
@@ -172,6 +178,7 @@ impl QueueManager {
             let clock = Arc::clone(&self.shared.clock);
             let wake =
                 OptionFuture::from(self.wake_at(&connection).map(|at| clock.sleep_until(at)));
+            let give_up = OptionFuture::from(give_up_at.map(|at| clock.sleep_until(at)));
 
             tokio::select! {
                 biased;
@@ -185,21 +192,25 @@ impl QueueManager {
                 () = self.stop.fetching.cancelled(), if !stopping => {}
                 () = self.registration.until_fresh(&*clock), if !self.registration.may_fetch(&*clock) && !self.registration.is_lost() => {}
                 Some(()) = wake => {}
-                Some(()) = &mut give_up => break,
+                Some(()) = give_up => break,
             }
         }
         self.log_what_is_left();
+        if self.must_reconcile || !connection.is_quiet() {
+            self.registration.stay_on_the_list();
+        }
         self.shared.events.send(Event::QueuePaused {
             queue: self.inprogress.queue.clone(),
         });
     }
 
     fn is_done(&self, connection: &Connection) -> bool {
-        connection.is_quiet()
-            && self.workers.is_idle()
-            && self.pending.is_empty()
-            && self.settling.is_empty()
-            && !self.must_reconcile
+        connection.is_quiet() && self.holds_nothing() && !self.must_reconcile
+    }
+
+    /// Whether this node knows of no job of the queue that it holds.
+    fn holds_nothing(&self) -> bool {
+        self.workers.is_idle() && self.pending.is_empty() && self.settling.is_empty()
     }
 
     /// Gives the connection something to do, if it is idle and there is something.

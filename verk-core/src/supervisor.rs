@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long the node may take to sign off once its jobs have ended.
-const SIGN_OFF: Duration = Duration::from_secs(5);
+const SIGN_OFF: Duration = Duration::from_secs(2);
 
 /// Runs a node until `stop` is cancelled and its jobs have ended or were handed back.
 ///
