@@ -251,21 +251,6 @@ pub enum ArgsError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn floats_are_read_to_the_last_bit() {
-        // serde_json reads this as its neighbour unless `float_roundtrip` is on.
-        let float: f64 = ArgsReader::new("[5.9172516468079116e-8]")
-            .unwrap()
-            .arg("rate")
-            .unwrap();
-        assert_eq!(float.to_bits(), 5.917_251_646_807_911_6e-8_f64.to_bits());
-    }
-}
-
-#[cfg(test)]
-mod tests {
     use serde::Deserialize;
 
     use super::*;
@@ -317,5 +302,15 @@ mod tests {
         assert_eq!(read("[]").unwrap(), 7);
         assert_eq!(read("[1]").unwrap(), 1);
         assert!(read("[null]").is_err());
+    }
+
+    #[test]
+    fn floats_are_read_to_the_last_bit() {
+        // serde_json reads this as its neighbour unless `float_roundtrip` is on.
+        let float: f64 = ArgsReader::new("[5.9172516468079116e-8]")
+            .unwrap()
+            .arg("rate")
+            .unwrap();
+        assert_eq!(float.to_bits(), 5.917_251_646_807_911_6e-8_f64.to_bits());
     }
 }
