@@ -45,6 +45,9 @@ pub mod guide {
     pub mod arguments {
         #![doc = include_str!("docs/arguments.md")]
     }
+    pub mod comparison {
+        #![doc = include_str!("docs/comparison.md")]
+    }
     pub mod enqueueing {
         #![doc = include_str!("docs/enqueueing.md")]
     }
