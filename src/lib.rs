@@ -1,4 +1,11 @@
-//! Background jobs for Rust on Redis, in the Sidekiq format: isolated queues, crash-safe by default.
+// The examples of the guide use every feature.
+#![cfg_attr(
+    any(
+        not(doctest),
+        all(feature = "macros", feature = "redis", feature = "testing")
+    ),
+    doc = include_str!("docs/guide.md")
+)]
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -23,6 +30,36 @@ pub mod prelude {
     pub use verk_core::{Config, EnqueueExt, FromJob, JobContext, Outcome, RetryIn, State, Verk};
     #[cfg(feature = "redis")]
     pub use verk_redis::RedisBuilderExt;
+}
+
+#[cfg(all(
+    doc,
+    any(
+        not(doctest),
+        all(feature = "macros", feature = "redis", feature = "testing")
+    )
+))]
+pub mod guide {
+    //! More than the first page says.
+
+    pub mod arguments {
+        #![doc = include_str!("docs/arguments.md")]
+    }
+    pub mod comparison {
+        #![doc = include_str!("docs/comparison.md")]
+    }
+    pub mod enqueueing {
+        #![doc = include_str!("docs/enqueueing.md")]
+    }
+    pub mod extractors {
+        #![doc = include_str!("docs/extractors.md")]
+    }
+    pub mod lifecycle {
+        #![doc = include_str!("docs/lifecycle.md")]
+    }
+    pub mod outcomes {
+        #![doc = include_str!("docs/outcomes.md")]
+    }
 }
 
 /// Compiles the README's example.

@@ -127,6 +127,7 @@ fn constructors(worker: &Worker) -> TokenStream {
     let params: Vec<TokenStream> = worker.args().map(param).collect();
     let idents: Vec<&Ident> = worker.args().map(|arg| &arg.ident).collect();
     let inits = worker.args().map(init);
+    let defaults = worker.args().filter_map(Arg::default_fn);
     let deprecated = deprecated(worker);
     quote! {
         #[automatically_derived]
@@ -150,6 +151,8 @@ fn constructors(worker: &Worker) -> TokenStream {
             > + ::core::marker::Send + 'static {
                 #private::EnqueueExt::enqueue(Self::new(#(#idents),*))
             }
+
+            #(#defaults)*
         }
     }
 }
@@ -236,7 +239,7 @@ fn options(worker: &Worker) -> TokenStream {
 fn encode_args(worker: &Worker) -> TokenStream {
     let private = worker.private();
     let args = worker.args().map(|arg| {
-        let write = arg.write(&private);
+        let write = arg.write(worker);
         code!(let args = #write;)
     });
     code! {
@@ -252,7 +255,7 @@ fn decode_args(worker: &Worker) -> TokenStream {
     let private = worker.private();
     let reader = used_if("args", worker.args().next().is_some());
     let args = worker.args().map(|arg| {
-        let (ident, read) = (&arg.ident, arg.read(&private, &reader));
+        let (ident, read) = (&arg.ident, arg.read(worker, &reader));
         code!(#ident: #read)
     });
     code! {
@@ -392,18 +395,19 @@ fn described(path: Option<&ExprPath>, ty: &TokenStream, args: &TokenStream) -> T
     let Some(path) = path else {
         return quote!(::core::option::Option::None);
     };
-    let last = path
-        .to_token_stream()
-        .into_iter()
-        .last()
-        .map_or_else(Span::call_site, |token| token.span());
-    let call = quote_spanned!(last=> #path(#args));
+    let call = quote_spanned!(last_span(path)=> #path(#args));
     quote! {
         {
             let described: #ty = #call;
             ::core::option::Option::Some(described)
         }
     }
+}
+
+/// The span of the last token, for what rustc says of a call.
+pub(crate) fn last_span(tokens: impl ToTokens) -> Span {
+    let last = tokens.to_token_stream().into_iter().last();
+    last.map_or_else(Span::call_site, |token| token.span())
 }
 
 /// A parameter that rustc does not call unused.

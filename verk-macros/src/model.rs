@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote;
+use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, ExprPath, Path, Type, ext::IdentExt};
 
 use crate::{
     attr::Function,
-    expand::{call, code},
+    expand::{call, code, last_span},
 };
 
 /// One use of the attribute.
@@ -114,66 +114,95 @@ pub(crate) enum Place {
 
 impl Arg {
     /// `<T as JobArg>::method(args)?`. All that is done with an argument is done so.
-    fn call(&self, private: &TokenStream, method: &str, args: &TokenStream) -> TokenStream {
-        call(&self.ty, private, ("JobArg", method), args, &code!(?))
+    fn call(&self, worker: &Worker, method: &str, args: &TokenStream) -> TokenStream {
+        let private = worker.private();
+        call(&self.ty, &private, ("JobArg", method), args, &code!(?))
     }
 
     /// Code that appends it to the writer `args`.
-    pub(crate) fn write(&self, private: &TokenStream) -> TokenStream {
+    pub(crate) fn write(&self, worker: &Worker) -> TokenStream {
         let (ident, name) = (&self.ident, self.name());
         let method = match self.place {
             Place::Position | Place::PositionOr(_) => "write",
             Place::Object => "write_object",
         };
-        self.call(private, method, &code!(&self.#ident, #name, args))
+        self.call(worker, method, &code!(&self.#ident, #name, args))
     }
 
     /// Code that reads it from `reader`.
-    pub(crate) fn read(&self, private: &TokenStream, reader: &Ident) -> TokenStream {
+    pub(crate) fn read(&self, worker: &Worker, reader: &Ident) -> TokenStream {
         let name = self.name();
         match &self.place {
-            Place::Position => self.call(private, "read", &code!(#reader, #name)),
-            Place::PositionOr(default) => {
-                self.call(private, "read_or", &code!(#reader, #name, #default))
+            Place::Position => self.call(worker, "read", &code!(#reader, #name)),
+            Place::PositionOr(_) => {
+                let default = self.default(worker);
+                self.call(worker, "read_or", &code!(#reader, #name, #default))
             }
-            Place::Object => self.call(private, "read_object", &code!(#reader, #name)),
+            Place::Object => self.call(worker, "read_object", &code!(#reader, #name)),
         }
     }
 
+    /// The function of the job struct that makes it where it is absent.
+    pub(crate) fn default_fn(&self) -> Option<TokenStream> {
+        let Place::PositionOr(path) = &self.place else {
+            return None;
+        };
+        let (name, ty) = (self.default_name(), &self.ty);
+        // At the path: what is wrong with it is reported there, and once.
+        let call = quote_spanned!(last_span(path)=> #path());
+        Some(quote! {
+            #[doc(hidden)]
+            fn #name() -> #ty {
+                #call
+            }
+        })
+    }
+
+    fn default(&self, worker: &Worker) -> TokenStream {
+        let (job, name) = (&worker.job, self.default_name());
+        quote!(#job::#name)
+    }
+
+    fn default_name(&self) -> Ident {
+        format_ident!("__default_of_{}", self.name())
+    }
+
     /// Code that writes it to the `fields` of the job struct.
-    pub(crate) fn write_field(&self, private: &TokenStream) -> TokenStream {
+    pub(crate) fn write_field(&self, worker: &Worker) -> TokenStream {
         let (ident, name) = (&self.ident, self.name());
         let args = code!(&self.#ident, #name, &mut fields);
-        self.call(private, "write_field", &args)
+        self.call(worker, "write_field", &args)
     }
 
     /// Code that reads it from the `map` of the fields of the job struct into `value`, an `Option`.
-    pub(crate) fn read_field(&self, private: &TokenStream, value: &Ident) -> TokenStream {
+    pub(crate) fn read_field(&self, worker: &Worker, value: &Ident) -> TokenStream {
         let name = self.name();
         let args = code!(#name, &mut #value, &mut map);
-        self.call(private, "read_field", &args)
+        self.call(worker, "read_field", &args)
     }
 
     /// Code that takes it out of `value` when the map is at its end.
-    pub(crate) fn required(&self, private: &TokenStream, value: &Ident) -> TokenStream {
+    pub(crate) fn required(&self, worker: &Worker, value: &Ident) -> TokenStream {
         let name = self.name();
         match &self.place {
-            Place::PositionOr(default) => code!(#value.unwrap_or_else(#default)),
-            Place::Position | Place::Object => {
-                self.call(private, "required", &code!(#name, #value))
+            Place::PositionOr(_) => {
+                let default = self.default(worker);
+                code!(#value.unwrap_or_else(#default))
             }
+            Place::Position | Place::Object => self.call(worker, "required", &code!(#name, #value)),
         }
     }
 
     /// Code that reads it from `seq`, the fields of the job struct in order.
-    pub(crate) fn read_element(&self, private: &TokenStream) -> TokenStream {
+    pub(crate) fn read_element(&self, worker: &Worker) -> TokenStream {
         let name = self.name();
         match &self.place {
-            Place::PositionOr(default) => {
-                self.call(private, "read_element_or", &code!(&mut seq, #default))
+            Place::PositionOr(_) => {
+                let default = self.default(worker);
+                self.call(worker, "read_element_or", &code!(&mut seq, #default))
             }
             Place::Position | Place::Object => {
-                self.call(private, "read_element", &code!(#name, &mut seq))
+                self.call(worker, "read_element", &code!(#name, &mut seq))
             }
         }
     }

@@ -12,7 +12,7 @@ pub(crate) fn serialize(worker: &Worker) -> TokenStream {
     let (job, private, name) = (&worker.job, worker.private(), worker.job.to_string());
     let len = worker.args().count();
     let fields = worker.args().map(|arg| {
-        let write = arg.write_field(&private);
+        let write = arg.write_field(worker);
         code!(#write;)
     });
     let mutable = (len > 0).then(|| code!(mut));
@@ -38,9 +38,9 @@ pub(crate) fn deserialize(worker: &Worker) -> TokenStream {
         .collect();
     let names: Vec<String> = worker.args().map(|arg| arg.name()).collect();
     let args = || worker.args().zip(&values);
-    let read_field = args().map(|(arg, value)| arg.read_field(&private, value));
-    let required = args().map(|(arg, value)| arg.required(&private, value));
-    let read_element = worker.args().map(|arg| arg.read_element(&private));
+    let read_field = args().map(|(arg, value)| arg.read_field(worker, value));
+    let required = args().map(|(arg, value)| arg.required(worker, value));
+    let read_element = worker.args().map(|arg| arg.read_element(worker));
     code! {
         #[automatically_derived]
         impl<'de> #private::serde::Deserialize<'de> for #job {

@@ -266,3 +266,46 @@ fn a_misspelt_option_names_the_nearest() {
     }
     assert!(!unknown_option("wibble").contains("did you mean"));
 }
+
+#[test]
+fn what_stands_behind_a_default_may_be_absent_too() {
+    let errors = |params: TokenStream| mistakes(quote!(), quote!(async fn f(#params) {})).len();
+    assert_eq!(errors(quote!(a: u8, #[arg(default)] b: u8)), 0);
+    assert_eq!(
+        errors(
+            quote!(#[arg(default)] a: u8, b: std::option::Option<u8>, #[arg(default = c::d)] e: u8)
+        ),
+        0
+    );
+    assert_eq!(
+        errors(quote!(#[arg(default)] a: u8, ctx: JobContext, #[extract] b: B)),
+        0
+    );
+    assert_eq!(
+        errors(quote!(#[arg(default)] a: u8, b: u8, c: Option<u8>, d: u8)),
+        2
+    );
+    assert_eq!(
+        errors(
+            quote!(#[arg(default = 1)] a: u8, #[arg()] b: u8, #[arg(other)] c: u8, #[arg = "d"] d: u8)
+        ),
+        4
+    );
+    assert_eq!(
+        errors(quote!(#[arg(default, 1)] a: u8, #[arg(default =)] b: u8)),
+        2
+    );
+}
+
+#[test]
+fn an_object_is_all_the_arguments() {
+    let errors = |params: TokenStream| mistakes(quote!(), quote!(async fn f(#params) {})).len();
+    assert_eq!(errors(quote!(State(a): State<A>, #[args] b: B)), 0);
+    assert_eq!(errors(quote!(#[args] state: State)), 0);
+    assert_eq!(
+        errors(quote!(a: u8, #[args] b: B, #[arg(default)] c: u8, #[args] d: D)),
+        3
+    );
+    assert_eq!(errors(quote!(#[args(default)] a: A)), 1);
+    assert_eq!(errors(quote!(#[args] #[arg] a: A)), 1);
+}

@@ -49,6 +49,14 @@ impl Import {
     > + ::core::marker::Send + 'static {
         ::verk::__private::EnqueueExt::enqueue(Self::new(path, line, label, dry_run))
     }
+    #[doc(hidden)]
+    fn __default_of_line() -> u32 {
+        ::core::default::Default::default()
+    }
+    #[doc(hidden)]
+    fn __default_of_label() -> String {
+        some::label()
+    }
 }
 #[automatically_derived]
 impl ::verk::__private::serde::Serialize for Import {
@@ -154,8 +162,8 @@ impl<'de> ::verk::__private::serde::Deserialize<'de> for Import {
                         "path",
                         value_0,
                     )?,
-                    line: value_1.unwrap_or_else(::core::default::Default::default),
-                    label: value_2.unwrap_or_else(some::label),
+                    line: value_1.unwrap_or_else(Import::__default_of_line),
+                    label: value_2.unwrap_or_else(Import::__default_of_label),
                     dry_run: <Option<
                         bool,
                     > as ::verk::__private::JobArg>::required("dry_run", value_3)?,
@@ -172,11 +180,11 @@ impl<'de> ::verk::__private::serde::Deserialize<'de> for Import {
                     )?,
                     line: <u32 as ::verk::__private::JobArg>::read_element_or(
                         &mut seq,
-                        ::core::default::Default::default,
+                        Import::__default_of_line,
                     )?,
                     label: <String as ::verk::__private::JobArg>::read_element_or(
                         &mut seq,
-                        some::label,
+                        Import::__default_of_label,
                     )?,
                     dry_run: <Option<
                         bool,
@@ -224,12 +232,12 @@ impl ::verk::__private::Worker for Import {
             line: <u32 as ::verk::__private::JobArg>::read_or(
                 args,
                 "line",
-                ::core::default::Default::default,
+                Import::__default_of_line,
             )?,
             label: <String as ::verk::__private::JobArg>::read_or(
                 args,
                 "label",
-                some::label,
+                Import::__default_of_label,
             )?,
             dry_run: <Option<bool> as ::verk::__private::JobArg>::read(args, "dry_run")?,
         })
