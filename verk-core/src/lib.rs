@@ -24,6 +24,7 @@ mod schedule_manager;
 mod settle;
 mod shared;
 mod signals;
+mod stats;
 pub mod storage;
 mod supervisor;
 #[doc(hidden)]
@@ -47,6 +48,7 @@ pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
 pub use retry::backoff;
+pub use stats::{Day, DayStats, InvalidDay, QueueStats, Stats};
 pub use storage::Storage;
 pub use verk::{Connect, Verk, VerkBuilder};
 pub use worker::{Worker, WorkerEntry, WorkerOptions};
