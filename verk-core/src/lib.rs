@@ -17,6 +17,7 @@ mod node_manager;
 mod node_watch;
 mod outcome;
 mod queue_manager;
+mod queue_stats;
 mod reconcile;
 mod registry;
 mod retry;

@@ -9,6 +9,7 @@ use crate::{
     node_manager::{Registration, deregister, register},
     node_watch::NodeWatch,
     queue_manager::{QueueManager, Stop},
+    queue_stats::{Counters, StatsManager},
     schedule_manager::ScheduleManager,
     shared::{Shared, pause_before_retry},
 };
@@ -65,7 +66,7 @@ pub(crate) async fn supervise(
     schedule.wait().await;
 }
 
-/// The life of one node id: its queues run until it is told to stop, then it signs off.
+/// The life of one node id: its queues run until it is told to stop, then it stores its last statistics and signs off.
 async fn live(shared: Arc<Shared>, registration: Arc<Registration>, stop: Stop) {
     let managers = TaskTracker::new();
     managers.spawn(run_watch(
@@ -73,6 +74,18 @@ async fn live(shared: Arc<Shared>, registration: Arc<Registration>, stop: Stop) 
             Arc::clone(&shared),
             Arc::clone(&registration),
             stop.fetching.clone(),
+        ),
+        Arc::clone(&shared),
+    ));
+    let counters = Arc::new(Counters::default());
+    let counted = CancellationToken::new();
+    let stats = TaskTracker::new();
+    stats.spawn(run_stats(
+        StatsManager::new(
+            Arc::clone(&shared),
+            registration.node().clone(),
+            Arc::clone(&counters),
+            counted.clone(),
         ),
         Arc::clone(&shared),
     ));
@@ -87,6 +100,7 @@ async fn live(shared: Arc<Shared>, registration: Arc<Registration>, stop: Stop) 
                     Arc::clone(&registration),
                     queue,
                     concurrency,
+                    &counters,
                     stop.clone(),
                 );
                 managers.spawn(run_queue(manager, Arc::clone(&shared)));
@@ -100,6 +114,9 @@ async fn live(shared: Arc<Shared>, registration: Arc<Registration>, stop: Stop) 
     }
     managers.close();
     managers.wait().await;
+    counted.cancel();
+    stats.close();
+    stats.wait().await;
     if shared
         .clock
         .timeout(SIGN_OFF, deregister(&shared, &registration))
@@ -172,6 +189,20 @@ async fn run_watch(mut watch: NodeWatch, shared: Arc<Shared>) {
     while AssertUnwindSafe(watch.run()).catch_unwind().await.is_err() {
         panics += 1;
         tracing::error!("the watch over the other nodes panicked: restarting it");
+        shared.clock.sleep(pause_before_retry(panics)).await;
+    }
+}
+
+/// Runs the keeper of the statistics, again if it panics.
+async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
+    let mut panics = 0;
+    while AssertUnwindSafe(manager.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        panics += 1;
+        tracing::error!("the keeper of the statistics panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
 }
