@@ -110,6 +110,11 @@ impl StatsManager {
         }
     }
 
+    /// Whether it was told to stop: nothing may wait for it for ever.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Runs until it is told to stop and the last counts are stored or given up.
     pub(crate) async fn run(&mut self) {
         let stop = self.stop.clone();

@@ -202,6 +202,10 @@ async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
         .is_err()
     {
         panics += 1;
+        if manager.is_stopping() {
+            tracing::error!("the keeper of the statistics panicked: the last ones may be missing");
+            return;
+        }
         tracing::error!("the keeper of the statistics panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }

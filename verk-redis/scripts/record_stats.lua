@@ -33,6 +33,9 @@ if tonumber(ARGV[1]) <= tonumber(last) then
 end
 for i = 2, #KEYS do
   local _, unusable = number_at(KEYS[i])
+  if not unusable and #ARGV[2 * i - 1] > 18 then
+    unusable = 'ERRANGE ' .. KEYS[i] .. ' cannot count so many'
+  end
   if unusable then
     return redis.error_reply(unusable)
   end
