@@ -58,3 +58,21 @@ check "schedules of both sides fall due while both are polling: each job runs on
     end
   end
 end
+
+check "what Rust ran is in Ruby's statistics: every run, the failed ones apart, in all and by day" do
+  figures = lambda do
+    history = Sidekiq::Stats::History.new(2) # the day may end meanwhile
+    stats = Sidekiq::Stats.new
+    [stats.processed, stats.failed, history.processed.values.sum, history.failed.values.sum]
+  end
+  before = figures.call
+  with_rust("default:5,mailers:5") do |rust|
+    jids = (1..3).map { |n| Mailers::Welcome.perform_async(n.to_s) }
+    jids << Payments::Charge.perform_async(1500, 2) # fails
+    jids.each { |jid| rust.wait_for(jid) }
+    wait_until_idle
+    assert_equal 0, rust.stop, "exit code"
+  end
+  counted = figures.call.zip(before).map { |now, then_| now - then_ }
+  assert_equal [4, 1, 4, 1], counted, "processed, failed, and both by day"
+end

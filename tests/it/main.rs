@@ -7,5 +7,6 @@ mod faults;
 mod lifecycle;
 mod redis;
 mod shutdown;
+mod stats;
 mod support;
 mod worker;

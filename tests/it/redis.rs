@@ -64,7 +64,7 @@ impl Node {
         }
     }
 
-    /// Each of the jobs ran at least once, and nothing is left in any key but the names of queues and scripts.
+    /// Each of the jobs ran at least once, and nothing is left in any key but the names of queues, and statistics.
     async fn assert_all_ran(self, count: u32) -> Vec<String> {
         self.verk.shutdown().await;
         let ran = self.log.entries();
@@ -74,6 +74,7 @@ impl Node {
         let keys: Vec<_> = keys
             .into_iter()
             .map(|key| key.into_bytes().unwrap())
+            .filter(|key| !key.starts_with(b"stat:"))
             .collect();
         assert_eq!(keys, ["queues"]);
         ran
@@ -95,6 +96,59 @@ async fn jobs_run_fail_and_run_again() {
         .unwrap();
     node.wait_for_finished(600).await;
     assert_eq!(node.assert_all_ran(600).await.len(), 600, "each once");
+}
+
+#[tokio::test]
+async fn runs_are_counted_in_the_keys_of_sidekiq_and_verk() {
+    let mut node = Node::start().await;
+    for jobs in [20, 30] {
+        let client = node.verk.client();
+        client.enqueue_all((0..jobs).map(Shaky::new)).await.unwrap();
+        client
+            .enqueue_all((0..100).map(Numbered::new))
+            .await
+            .unwrap();
+        node.wait_for_finished(jobs as usize + 100).await;
+    }
+    let before = node.verk.stats_history(1).await.unwrap()[0].day;
+    // The last report: its reply is lost.
+    node.proxy.lose_reply(|command| {
+        let first_key = command.args().get(3);
+        command.name() == "EVALSHA" && first_key.is_some_and(|key| key.ends_with(b":stats"))
+    });
+    node.verk.shutdown().await;
+    assert_eq!(node.proxy.losses(), 1);
+
+    let stats = node.verk.stats().await.unwrap();
+    assert_eq!((stats.processed, stats.failed), (300, 50));
+    let queue = stats.queue("default").unwrap();
+    assert_eq!((queue.processed, queue.failed), (300, 50));
+    let get = |key: &str| -> u64 {
+        let value = node.redis.command(&["GET", key]).into_bytes();
+        value.map_or(0, |value| {
+            std::str::from_utf8(&value).unwrap().parse().unwrap()
+        })
+    };
+    assert_eq!((get("stat:processed"), get("stat:failed")), (300, 50));
+    let of_queue = (get("stat:processed:default"), get("stat:failed:default"));
+    assert_eq!(of_queue, (250, 50), "Verk counts what succeeded");
+
+    let history = node.verk.stats_history(2).await.unwrap();
+    // The day may have ended meanwhile.
+    let sum = |count: fn(&verk::DayStats) -> u64| history.iter().map(count).sum::<u64>();
+    assert_eq!((sum(|of| of.processed), sum(|of| of.failed)), (300, 50));
+    let days = history.iter().map(|of| of.day);
+    for day in days.filter(|day| *day >= before) {
+        let key = format!("stat:processed:{day}");
+        let ttl = node.redis.command(&["TTL", &key]).as_integer().unwrap();
+        let five_years = 5 * 365 * 24 * 60 * 60;
+        assert!(
+            ttl == -2 || (five_years - 600..=five_years).contains(&ttl),
+            "{ttl}"
+        );
+    }
+    let left = node.redis.command(&["KEYS", "verk*"]).into_array().unwrap();
+    assert_eq!(left.len(), 0, "{left:?}");
 }
 
 #[tokio::test]

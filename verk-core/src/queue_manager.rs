@@ -20,6 +20,7 @@ use crate::{
     job::Job,
     names::QueueName,
     node_manager::Registration,
+    queue_stats::{Counters, QueueCounters},
     reconcile::compare,
     settle::{Pending, conclude, malformed, unknown_class},
     shared::{Shared, pause_before_retry},
@@ -56,6 +57,8 @@ pub(crate) struct QueueManager {
     inprogress: Inprogress,
     stop: Stop,
     workers: WorkersManager,
+    /// What its jobs came to.
+    counters: Arc<QueueCounters>,
     /// Runs that have ended, and are still in `inprogress`.
     pending: VecDeque<Pending>,
     /// What was sent to be settled.
@@ -96,10 +99,12 @@ impl QueueManager {
         registration: Arc<Registration>,
         queue: QueueName,
         concurrency: usize,
+        counters: &Counters,
         stop: Stop,
     ) -> Self {
         let now = shared.clock.instant();
         Self {
+            counters: counters.of_queue(&queue),
             workers: WorkersManager::new(Arc::clone(&shared), queue.clone(), concurrency),
             inprogress: Inprogress {
                 queue,
@@ -356,6 +361,7 @@ impl QueueManager {
             self.shared.wake.due_at(due.at);
         }
         if let Some(event) = pending.event {
+            self.counters.count(&event, self.shared.now());
             self.shared.events.send(event);
         }
     }

@@ -16,6 +16,7 @@
 //! until 1.0.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     time::{Duration, SystemTime},
 };
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::StorageError,
     names::{NodeId, QueueName},
+    stats::{Day, DayStats},
 };
 
 /// Where jobs live.
@@ -118,8 +120,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<Box<dyn Heartbeat>, StorageError>;
 
-    /// Takes `node` off the list of nodes with its heartbeat, its queues and its name, unless one of its
-    /// `inprogress` lists still holds a job.
+    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name and the number of its last
+    /// [report](Self::record_stats), unless one of its `inprogress` lists still holds a job.
     ///
     /// Returns whether it did. Called twice, it answers `true` again.
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError>;
@@ -130,6 +132,34 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Like [`settle`](Self::settle), for the jobs of another node: takes effect only while the heartbeat
     /// of that node is missing. While it is alive, every answer is [`Settled::NotHeld`].
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
+
+    // ---- statistics ----
+
+    /// Adds what `node` counted to the totals, the days and the queues, all or none, unless a report of that node with
+    /// the same `sequence` or a higher one was added before. Numbers of days are kept for 5 years.
+    ///
+    /// Returns whether it was added now. Called twice, it answers `false`. This is the one change that may be sent again after
+    /// [`Unknown`](crate::Applied::Unknown): with the same `sequence` and content, it counts once. A node that crashes
+    /// before it calls loses what it counted, and nothing else. The `sequence` is forgotten when the node deregisters, or a day after its
+    /// last report.
+    ///
+    /// # Errors
+    ///
+    /// Besides those of the trait: when one of the counters is no number, and nothing is added then.
+    async fn record_stats(
+        &self,
+        node: &NodeId,
+        sequence: u64,
+        report: &StatsReport,
+    ) -> Result<bool, StorageError>;
+
+    /// Reads the totals, the sizes of the sets, and the state of `queues`, in their order, one each. Changes nothing.
+    ///
+    /// Not one moment: jobs may move meanwhile.
+    async fn stats(&self, queues: &[QueueName]) -> Result<StoredStats, StorageError>;
+
+    /// Reads what was processed on `days`, in their order, one each: zeros for a day that nothing is known of.
+    async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError>;
 
     // ---- looking ----
 
@@ -399,6 +429,78 @@ pub struct Node {
     pub alive: bool,
     /// The queues that it fetched from.
     pub queues: Vec<QueueName>,
+}
+
+/// How many runs ended, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Without an error.
+    pub succeeded: u64,
+    /// With one, whatever followed.
+    pub failed: u64,
+}
+
+impl Counts {
+    /// All runs.
+    #[must_use]
+    pub fn processed(self) -> u64 {
+        self.succeeded.saturating_add(self.failed)
+    }
+
+    /// Counts `more` as well.
+    pub fn add(&mut self, more: Self) {
+        self.succeeded = self.succeeded.saturating_add(more.succeeded);
+        self.failed = self.failed.saturating_add(more.failed);
+    }
+}
+
+/// What a node counted since its last report. The totals grow by the sum of the days.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatsReport {
+    /// By day.
+    pub days: BTreeMap<Day, Counts>,
+    /// By queue.
+    pub queues: BTreeMap<QueueName, Counts>,
+}
+
+impl StatsReport {
+    /// The sum of the days.
+    #[must_use]
+    pub fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        for counts in self.days.values() {
+            total.add(*counts);
+        }
+        total
+    }
+}
+
+/// The answer to [`Storage::stats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredStats {
+    /// How many runs there were.
+    pub processed: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// How many members `schedule` has.
+    pub scheduled: usize,
+    /// How many members `retry` has.
+    pub retry: usize,
+    /// How many members `dead` has.
+    pub dead: usize,
+    /// What was asked for, in that order.
+    pub queues: Vec<StoredQueueStats>,
+}
+
+/// The state of one queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredQueueStats {
+    /// What was processed of it.
+    pub counts: Counts,
+    /// How many jobs wait.
+    pub enqueued: usize,
+    /// The next job to be fetched.
+    pub oldest: Option<Bytes>,
 }
 
 /// A slice of a list: `limit` entries from `offset`.

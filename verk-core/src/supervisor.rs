@@ -14,6 +14,7 @@ use crate::{
     node_manager::{Registration, deregister, register},
     node_watch::NodeWatch,
     queue_manager::{QueueManager, Stop},
+    queue_stats::{Counters, StatsManager},
     schedule_manager::ScheduleManager,
     shared::{Shared, pause_before_retry},
 };
@@ -77,7 +78,7 @@ pub(crate) async fn supervise(
     schedule.wait().await;
 }
 
-/// The life of one node id: its queues run until it is told to stop, then it signs off.
+/// The life of one node id: its queues run until it is told to stop, then it stores its last statistics and signs off.
 async fn live(
     shared: Arc<Shared>,
     registration: Arc<Registration>,
@@ -94,6 +95,18 @@ async fn live(
         ),
         Arc::clone(&shared),
     ));
+    let counters = Arc::new(Counters::default());
+    let counted = CancellationToken::new();
+    let stats = TaskTracker::new();
+    stats.spawn(run_stats(
+        StatsManager::new(
+            Arc::clone(&shared),
+            registration.node().clone(),
+            Arc::clone(&counters),
+            counted.clone(),
+        ),
+        Arc::clone(&shared),
+    ));
     let mut queues = shared.queues.subscribe();
     let mut running = BTreeSet::new();
     loop {
@@ -105,6 +118,7 @@ async fn live(
                     Arc::clone(&registration),
                     queue,
                     concurrency,
+                    &counters,
                     stop.clone(),
                 );
                 managers.spawn(run_queue(manager, Arc::clone(&shared)));
@@ -118,6 +132,9 @@ async fn live(
     }
     managers.close();
     managers.wait().await;
+    counted.cancel();
+    stats.close();
+    stats.wait().await;
     if shared
         .clock
         .timeout(SIGN_OFF, deregister(&shared, &registration))
@@ -190,6 +207,24 @@ async fn run_watch(mut watch: NodeWatch, shared: Arc<Shared>) {
     while AssertUnwindSafe(watch.run()).catch_unwind().await.is_err() {
         panics += 1;
         tracing::error!("the watch over the other nodes panicked: restarting it");
+        shared.clock.sleep(pause_before_retry(panics)).await;
+    }
+}
+
+/// Runs the keeper of the statistics, again if it panics.
+async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
+    let mut panics = 0;
+    while AssertUnwindSafe(manager.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        panics += 1;
+        if manager.is_stopping() {
+            tracing::error!("the keeper of the statistics panicked: the last ones may be missing");
+            return;
+        }
+        tracing::error!("the keeper of the statistics panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use verk_core::{MAX_NAME_BYTES, NodeId, QueueName, storage::JobSet};
+use verk_core::{Day, MAX_NAME_BYTES, NodeId, QueueName, storage::JobSet};
 
 use crate::error::Error;
 
@@ -86,6 +86,21 @@ impl Keys {
         self.key(format_args!("verk:node:{node}:queues"))
     }
 
+    /// The number of the last statistics that a node reported, with a time to live.
+    pub(crate) fn node_stats(&self, node: &NodeId) -> Key {
+        self.key(format_args!("verk:node:{node}:stats"))
+    }
+
+    /// How many runs there were, or of a queue: how many succeeded.
+    pub(crate) fn processed(&self, of: StatsOf<'_>) -> Key {
+        self.key(format_args!("stat:processed{of}"))
+    }
+
+    /// How many runs failed.
+    pub(crate) fn failed(&self, of: StatsOf<'_>) -> Key {
+        self.key(format_args!("stat:failed{of}"))
+    }
+
     /// Who holds the name of `node`, with a time to live.
     pub(crate) fn name(&self, node: &NodeId) -> Key {
         self.key(format_args!("verk:name:{}", node.name()))
@@ -93,6 +108,24 @@ impl Keys {
 
     fn key(&self, name: impl fmt::Display) -> Key {
         format!("{}{name}", self.prefix).into_bytes()
+    }
+}
+
+/// What a counter counts. A queue and a day of the same name share theirs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StatsOf<'a> {
+    All,
+    Day(Day),
+    Queue(&'a QueueName),
+}
+
+impl fmt::Display for StatsOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => Ok(()),
+            Self::Day(day) => write!(f, ":{day}"),
+            Self::Queue(queue) => write!(f, ":{queue}"),
+        }
     }
 }
 
@@ -111,6 +144,7 @@ mod tests {
     fn all(keys: &Keys) -> Vec<String> {
         let queue: QueueName = "a:b".parse().unwrap();
         let node = NodeId::from("web.1.0123456789ab");
+        let day = "2025-01-31".parse().unwrap();
         [
             keys.queues(),
             keys.queue(&queue),
@@ -122,12 +156,19 @@ mod tests {
             keys.heartbeat(&node),
             keys.node_queues(&node),
             keys.name(&node),
+            keys.node_stats(&node),
+            keys.processed(StatsOf::All),
+            keys.processed(StatsOf::Day(day)),
+            keys.processed(StatsOf::Queue(&queue)),
+            keys.failed(StatsOf::All),
+            keys.failed(StatsOf::Day(day)),
+            keys.failed(StatsOf::Queue(&queue)),
         ]
         .map(|key| String::from_utf8(key).unwrap())
         .into()
     }
 
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 17] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -138,6 +179,13 @@ mod tests {
         "verk:node:web.1.0123456789ab",
         "verk:node:web.1.0123456789ab:queues",
         "verk:name:web.1",
+        "verk:node:web.1.0123456789ab:stats",
+        "stat:processed",
+        "stat:processed:2025-01-31",
+        "stat:processed:a:b",
+        "stat:failed",
+        "stat:failed:2025-01-31",
+        "stat:failed:a:b",
     ];
 
     #[test]

@@ -44,6 +44,7 @@ mod reply;
 mod scripts;
 mod server;
 mod shared;
+mod stats;
 mod storage;
 
 pub use builder::RedisBuilderExt;

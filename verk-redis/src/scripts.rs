@@ -16,6 +16,7 @@ pub(crate) static DEQUEUE: Script = Script::new(include_str!("../scripts/dequeue
 pub(crate) static DEREGISTER: Script = Script::new(include_str!("../scripts/deregister.lua"));
 pub(crate) static HEARTBEAT: Script = Script::new(include_str!("../scripts/heartbeat.lua"));
 pub(crate) static PROMOTE: Script = Script::new(include_str!("../scripts/promote.lua"));
+pub(crate) static RECORD_STATS: Script = Script::new(include_str!("../scripts/record_stats.lua"));
 pub(crate) static REGISTER: Script = Script::new(include_str!("../scripts/register.lua"));
 pub(crate) static SETTLE: Script = Script::new(include_str!("../scripts/settle.lua"));
 

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use bb8_redis::redis::{self, Cmd, Value};
 use bytes::Bytes;
 use verk_core::{
-    NodeId, QueueName, Storage, StorageError, SystemClock, from_unix_seconds,
+    Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock, from_unix_seconds,
     storage::{
         Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, Promotion,
-        QueueConnection, ScoredJob, Settled, Settlement,
+        QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
     },
     unix_seconds,
 };
@@ -31,6 +31,7 @@ use crate::{
     scripts::{self, arg},
     server,
     shared::Shared,
+    stats,
 };
 
 /// Jobs in Redis or Valkey.
@@ -310,6 +311,29 @@ impl Storage for RedisStorage {
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
         self.settle_guarded("restore jobs", inprogress, settlements, true)
             .await
+    }
+
+    async fn record_stats(
+        &self,
+        node: &NodeId,
+        sequence: u64,
+        report: &StatsReport,
+    ) -> Result<bool, StorageError> {
+        stats::record(&self.shared, node, sequence, report)
+            .await
+            .map_err(|failure| failure.during("store statistics"))
+    }
+
+    async fn stats(&self, queues: &[QueueName]) -> Result<StoredStats, StorageError> {
+        stats::read(&self.shared, queues)
+            .await
+            .map_err(|failure| failure.during("read statistics"))
+    }
+
+    async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError> {
+        stats::of_days(&self.shared, days)
+            .await
+            .map_err(|failure| failure.during("read the statistics of days"))
     }
 
     async fn server_time(&self) -> Result<SystemTime, StorageError> {

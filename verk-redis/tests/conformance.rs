@@ -85,6 +85,8 @@ impl RedisHarness {
                 self.key(format_args!("inprogress:{}:{}", held.queue, held.node))
             }
             Key::Set(set) => self.set(*set),
+            Key::Processed => self.key("stat:processed"),
+            Key::FailedOf(queue) => self.key(format_args!("stat:failed:{queue}")),
         }
     }
 
@@ -194,6 +196,11 @@ impl Harness for RedisHarness {
         self.proxy.lose_reply(move |command| match operation {
             Operation::Dequeue => command.name() == "BLMOVE" || script(command, "5"),
             Operation::Settle => script(command, "6"),
+            // The length of this one depends on what was counted.
+            Operation::RecordStats => {
+                let first_key = command.args().get(3);
+                command.name() == "EVALSHA" && first_key.is_some_and(|key| key.ends_with(b":stats"))
+            }
         });
     }
 

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use verk_core::{
     Applied, NodeId, Storage, StorageError,
     storage::{
-        DequeueRequest, Dequeued, Due, Inprogress, JobSet, Page, QueueConnection, Settled,
-        Settlement, Target,
+        Counts, DequeueRequest, Dequeued, Due, Inprogress, JobSet, Page, QueueConnection, Settled,
+        Settlement, StatsReport, Target,
     },
 };
 use verk_redis::{Error, RedisConfig, RedisStorage};
@@ -414,6 +414,103 @@ async fn no_error_and_no_debug_shows_the_password() {
     let error = storage.server_time().await.unwrap_err();
     assert_eq!(error.applied(), Applied::NotApplied);
     assert!(!chain(&error).contains("secret"), "{}", chain(&error));
+}
+
+fn report(succeeded: u64) -> StatsReport {
+    let counts = Counts {
+        succeeded,
+        failed: 1,
+    };
+    StatsReport {
+        days: [("2025-01-31".parse().unwrap(), counts)].into(),
+        queues: [("default".parse().unwrap(), counts)].into(),
+    }
+}
+
+fn strings(server: &RedisServer) -> Vec<(String, String)> {
+    let keys = server.command(&["KEYS", "stat:*"]).into_array().unwrap();
+    let mut strings: Vec<_> = keys
+        .into_iter()
+        .map(text)
+        .map(|key| (key.clone(), text(server.command(&["GET", &key]))))
+        .collect();
+    strings.sort();
+    strings
+}
+
+#[tokio::test]
+async fn of_the_statistics_totals_stay_days_and_numbers_expire() {
+    let Setup {
+        server,
+        storage,
+        held,
+        ..
+    } = Setup::start().await;
+    assert!(
+        storage
+            .record_stats(&held.node, 1, &report(2))
+            .await
+            .unwrap()
+    );
+    let expected = [
+        ("stat:failed", "1"),
+        ("stat:failed:2025-01-31", "1"),
+        ("stat:failed:default", "1"),
+        ("stat:processed", "3"),
+        ("stat:processed:2025-01-31", "3"),
+        ("stat:processed:default", "2"),
+    ];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(strings(&server), expected);
+
+    let number = format!("verk:node:{}:stats", held.node);
+    let ttl = |key: &str| server.command(&["TTL", key]).as_integer().unwrap();
+    for (key, seconds) in [
+        ("stat:processed:2025-01-31", 5 * 365 * 86_400),
+        ("stat:failed:2025-01-31", 5 * 365 * 86_400),
+        (&number, 86_400),
+    ] {
+        assert!((seconds - 600..=seconds).contains(&ttl(key)), "{key}");
+    }
+    for key in ["stat:processed", "stat:failed", "stat:processed:default"] {
+        assert_eq!(ttl(key), -1, "{key}");
+    }
+    assert!(storage.deregister(&held.node).await.unwrap());
+    assert_eq!(ttl(&number), -2);
+}
+
+#[tokio::test]
+async fn a_counter_that_is_no_number_is_named_and_nothing_is_added() {
+    let Setup {
+        server,
+        storage,
+        held,
+        ..
+    } = Setup::start().await;
+    for value in ["1.5", "", "many", "01", "-0", "9999999999999999999", " 1"] {
+        server.command(&["SET", "stat:processed:default", value]);
+        let before = strings(&server);
+        let refused = storage.record_stats(&held.node, 1, &report(1)).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.applied(), Applied::NotApplied, "{value:?}");
+        let shown = chain(&refused);
+        assert!(shown.contains("stat:processed:default"), "{shown}");
+        assert_eq!(strings(&server), before, "{value:?}");
+    }
+    server.command(&["SET", "stat:processed:default", "-5"]);
+    let too_many = storage
+        .record_stats(&held.node, 1, &report(u64::MAX / 2))
+        .await;
+    assert_eq!(too_many.unwrap_err().applied(), Applied::NotApplied);
+    assert_eq!(strings(&server).len(), 1);
+    assert!(
+        storage
+            .record_stats(&held.node, 1, &report(7))
+            .await
+            .unwrap()
+    );
+    let value = text(server.command(&["GET", "stat:processed:default"]));
+    assert_eq!(value, "2");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
 /// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
-/// `dead_set`, `schedule`, `node`, `restore`, `faults`. Call it once in a module.
+/// `dead_set`, `schedule`, `node`, `restore`, `stats`, `faults`. Call it once in a module.
 ///
 /// # Example
 ///
@@ -136,6 +136,20 @@ macro_rules! storage_conformance {
                 a_restored_job_wakes_a_dequeue,
                 a_restored_node_leaves_nothing,
             }
+            stats {
+                without_a_report_all_is_zero,
+                a_report_is_added_to_every_counter,
+                a_report_that_is_sent_twice_counts_once,
+                reports_at_once_count_once,
+                nodes_are_numbered_apart,
+                many_queues_are_one_report,
+                large_numbers_stay_exact,
+                deregister_forgets_the_number,
+                sizes_and_the_oldest_job_are_read,
+                a_lost_reply_to_a_report_counts_once,
+                a_full_backend_counts,
+                a_broken_counter_fails_the_report,
+            }
             faults {
                 a_broken_target_fails_only_its_jobs,
                 a_broken_inprogress_fails_its_settlements,
@@ -193,6 +207,7 @@ mod tests {
             include_str!("schedule.rs"),
             include_str!("node.rs"),
             include_str!("restore.rs"),
+            include_str!("stats.rs"),
             include_str!("faults.rs"),
         ]
         .into_iter()

@@ -94,6 +94,7 @@ pub mod queue;
 pub mod restore;
 pub mod retry_set;
 pub mod schedule;
+pub mod stats;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 

@@ -70,6 +70,11 @@ impl Gate {
         self.dies(node, CrashOn::Settle, held) || self.dead_nodes.contains(node)
     }
 
+    /// Whether the node died.
+    pub(super) fn is_dead(&self, node: &NodeId) -> bool {
+        self.dead_nodes.contains(node)
+    }
+
     fn dies<'a>(
         &mut self,
         node: &NodeId,

@@ -92,6 +92,10 @@ pub enum Key {
     Inprogress(Inprogress),
     /// A sorted set of jobs.
     Set(JobSet),
+    /// The counter of all runs.
+    Processed,
+    /// The counter of the runs of a queue that failed.
+    FailedOf(QueueName),
 }
 
 /// An operation whose reply can be lost.
@@ -101,6 +105,8 @@ pub enum Operation {
     Dequeue,
     /// [`Storage::settle`](verk_core::Storage::settle).
     Settle,
+    /// [`Storage::record_stats`](verk_core::Storage::record_stats).
+    RecordStats,
 }
 
 /// Why a [`MemoryStorage`](super::MemoryStorage) failed: the source of its

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     NodeId, Storage,
-    storage::{JobSet, ScoredJob},
+    storage::{Counts, JobSet, ScoredJob},
 };
 
 use super::{Key, MemoryStorage, Operation, sorted_set::SortedSet};
@@ -46,6 +46,23 @@ impl Harness for MemoryStorage {
         dump.add("heartbeats", alive);
         for (name, (holder, _)) in &state.names {
             dump.add(format!("name {name}"), [text(holder)]);
+        }
+        let stats = &state.stats;
+        for (node, sequence) in &stats.sequences {
+            dump.add(format!("node {node} stats"), [text(sequence)]);
+        }
+        let mut counts = |of: String, counts: &Counts| {
+            if *counts != Counts::default() {
+                let counts = [text(counts.succeeded), text(counts.failed)];
+                dump.add(format!("counts {of}"), counts);
+            }
+        };
+        counts("all".into(), &stats.total);
+        for (day, of_day) in &stats.days {
+            counts(format!("day {day}"), of_day);
+        }
+        for (queue, of_queue) in &stats.queues {
+            counts(format!("queue {queue}"), of_queue);
         }
         dump
     }

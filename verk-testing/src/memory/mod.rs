@@ -7,6 +7,7 @@ mod harness;
 mod nodes;
 mod sorted_set;
 mod state;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -19,10 +20,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use verk_core::{
-    Clock, NodeId, QueueName, Storage, StorageError, SystemClock,
+    Clock, Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
         Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, Promotion,
-        QueueConnection, ScoredJob, Settled, Settlement,
+        QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
     },
 };
 
@@ -282,6 +283,33 @@ impl Storage for MemoryStorage {
             Ok(state.settle(inprogress, settlements, OP))
         })
         .unwrap_or_else(|error| each_failed(settlements.len(), &error))
+    }
+
+    async fn record_stats(
+        &self,
+        node: &NodeId,
+        sequence: u64,
+        report: &StatsReport,
+    ) -> Result<bool, StorageError> {
+        const OP: &str = "store statistics";
+        let (added, lost) = self.write(OP, |state| {
+            let added = state.record_stats(node, sequence, report)?;
+            Ok((added, state.faults.loses_reply(Operation::RecordStats)))
+        })?;
+        if lost {
+            return Err(StorageError::unknown(OP, Fault::ReplyLost));
+        }
+        Ok(added)
+    }
+
+    async fn stats(&self, queues: &[QueueName]) -> Result<StoredStats, StorageError> {
+        self.read("read statistics", |state| state.stats(queues))
+    }
+
+    async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError> {
+        self.read("read the statistics of days", |state| {
+            Ok(state.stats.of_days(days))
+        })
     }
 
     async fn server_time(&self) -> Result<SystemTime, StorageError> {

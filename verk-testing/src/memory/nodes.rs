@@ -83,6 +83,7 @@ impl State {
         }
         self.nodes.remove(node);
         self.heartbeats.remove(node);
+        self.stats.forget(node);
         if self
             .names
             .get(node.name())

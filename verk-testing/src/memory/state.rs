@@ -20,6 +20,7 @@ use super::{
     activity::{Gate, not_before},
     faults::{Fault, Key, Switches},
     sorted_set::SortedSet,
+    stats::Counters,
 };
 
 /// A list of payloads; the front is the oldest, which leaves first.
@@ -41,6 +42,7 @@ pub(super) struct State {
     pub(super) heartbeats: HashMap<NodeId, Instant>,
     /// Who holds a name, and until when.
     pub(super) names: HashMap<String, (NodeId, Instant)>,
+    pub(super) stats: Counters,
     pub(super) faults: Switches,
     pub(super) gate: Gate,
 }

@@ -1,0 +1,331 @@
+//! What was done so far, and what waits: [`Stats`], [`QueueStats`] and [`DayStats`].
+
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use jiff::{Timestamp, civil::Date, tz::Offset};
+
+use crate::{
+    error::StorageError,
+    job::Job,
+    names::QueueName,
+    shared::Shared,
+    storage::{Storage, StoredQueueStats},
+};
+
+/// The state of all queues and sets, with what was processed since counting began, by all programs that share the storage.
+///
+/// A run counts once its outcome is stored: as *processed* whether it succeeded or failed, and as *failed* too if
+/// it failed, whatever follows (a retry, the `dead` set or nothing). A job that its worker discarded is a run that succeeded. Not
+/// counted: a job that its worker snoozed, that was handed back at shutdown or lost to another node, and a
+/// payload that is no job, which Sidekiq does not count either.
+///
+/// Every node adds its numbers up to 10 seconds late, and at shutdown. What a process that was killed had not added
+/// is not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many runs there were, those that failed included.
+    pub processed: u64,
+    /// How many runs failed.
+    pub failed: u64,
+    /// How many jobs wait for their time in the `schedule` set.
+    pub scheduled: usize,
+    /// How many jobs failed and wait for their next try.
+    pub retry: usize,
+    /// How many jobs are in the `dead` set.
+    pub dead: usize,
+    /// Every queue that is known: that ever had a job from here or from Sidekiq, or that this node runs. By name.
+    pub queues: Vec<QueueStats>,
+}
+
+impl Stats {
+    /// How many jobs wait in all queues.
+    #[must_use]
+    pub fn enqueued(&self) -> usize {
+        self.queues.iter().map(|queue| queue.enqueued).sum()
+    }
+
+    /// The numbers of one queue.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Option<&QueueStats> {
+        self.queues
+            .iter()
+            .find(|stats| stats.queue.as_str() == name)
+    }
+}
+
+/// The state of one queue, with what was processed of it since counting began.
+///
+/// These counters are Verk's: Sidekiq has none for each queue, so what Ruby processed is not among them. Nor are there any for a queue
+/// whose name reads as a day (`2025-01-01`), whose keys are those of that day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStats {
+    /// The queue.
+    pub queue: QueueName,
+    /// How many runs there were, those that failed included.
+    pub processed: u64,
+    /// How many runs failed.
+    pub failed: u64,
+    /// How many jobs wait.
+    pub enqueued: usize,
+    /// For how long the oldest of them has waited; zero when there is none, or when it does not say.
+    pub latency: Duration,
+}
+
+/// What was processed on one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DayStats {
+    /// The day.
+    pub day: Day,
+    /// How many runs ended, those that failed included.
+    pub processed: u64,
+    /// How many runs failed.
+    pub failed: u64,
+}
+
+impl DayStats {
+    /// For backends.
+    #[must_use]
+    pub fn new(day: Day, processed: u64, failed: u64) -> Self {
+        Self {
+            day,
+            processed,
+            failed,
+        }
+    }
+}
+
+/// A day in UTC, shown as `YYYY-MM-DD`.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use verk_core::Day;
+///
+/// let day = Day::of(UNIX_EPOCH + Duration::from_secs(1_709_251_199));
+/// assert_eq!(day.to_string(), "2024-02-29");
+/// assert_eq!(day, "2024-02-29".parse()?);
+/// assert_eq!(day.previous().to_string(), "2024-02-28");
+/// # Ok::<(), verk_core::InvalidDay>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(Date);
+
+impl Day {
+    /// The day of `time`; 1970-01-01 for what is before, 9999-12-30 for what is after.
+    #[must_use]
+    pub fn of(time: SystemTime) -> Self {
+        let seconds = time
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |after| after.as_secs());
+        let timestamp = i64::try_from(seconds)
+            .ok()
+            .and_then(|seconds| Timestamp::from_second(seconds).ok())
+            .unwrap_or(Timestamp::MAX);
+        Self(Offset::UTC.to_datetime(timestamp).date())
+    }
+
+    /// The day before; the first there is has none but itself.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        Self(self.0.yesterday().unwrap_or(self.0))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:04}-{:02}-{:02}",
+            self.0.year(),
+            self.0.month(),
+            self.0.day()
+        )
+    }
+}
+
+impl fmt::Debug for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Reads `YYYY-MM-DD`, and nothing else.
+impl FromStr for Day {
+    type Err = InvalidDay;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDay> {
+        let day = text.parse().ok().map(Self);
+        day.filter(|day| day.to_string() == text)
+            .ok_or_else(|| InvalidDay {
+                text: text.chars().take(64).collect(),
+            })
+    }
+}
+
+/// The text is no day. Write it as `YYYY-MM-DD`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no day: it must be written as YYYY-MM-DD")]
+pub struct InvalidDay {
+    text: String,
+}
+
+/// Whether a queue has counters of its own: they would be those of a day if its name were one.
+pub(crate) fn has_counters(queue: &QueueName) -> bool {
+    queue.as_str().parse::<Day>().is_err()
+}
+
+pub(crate) async fn read(shared: &Shared) -> Result<Stats, StorageError> {
+    let mut names = shared.storage.queues().await?;
+    names.extend(shared.queues.borrow().keys().cloned());
+    names.sort();
+    names.dedup();
+    let stored = shared.storage.stats(&names).await?;
+    let now = shared.now();
+    let queues = names.into_iter().zip(stored.queues);
+    Ok(Stats {
+        processed: stored.processed,
+        failed: stored.failed,
+        scheduled: stored.scheduled,
+        retry: stored.retry,
+        dead: stored.dead,
+        queues: queues
+            .map(|(queue, stored)| of_queue(queue, stored, now))
+            .collect(),
+    })
+}
+
+/// The last `days` days, today first.
+pub(crate) async fn history(
+    storage: &dyn Storage,
+    now: SystemTime,
+    days: usize,
+) -> Result<Vec<DayStats>, StorageError> {
+    let today = Day::of(now);
+    let days: Vec<Day> = std::iter::successors(Some(today), |day| Some(day.previous()))
+        .take(days)
+        .collect();
+    storage.day_stats(&days).await
+}
+
+fn of_queue(queue: QueueName, stored: StoredQueueStats, now: SystemTime) -> QueueStats {
+    let counts = if has_counters(&queue) {
+        stored.counts
+    } else {
+        Default::default()
+    };
+    QueueStats {
+        queue,
+        processed: counts.succeeded.saturating_add(counts.failed),
+        failed: counts.failed,
+        enqueued: stored.enqueued,
+        latency: stored
+            .oldest
+            .and_then(|payload| Job::decode(payload).ok())
+            .and_then(|job| job.enqueued_at().or_else(|| job.created_at()))
+            .and_then(|since| now.duration_since(since).ok())
+            .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::storage::Counts;
+
+    fn at(second: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(second)
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_utc() {
+        let days = [
+            (0, "1970-01-01"),
+            (951_782_399, "2000-02-28"),
+            (951_782_400, "2000-02-29"),
+            (1_735_689_599, "2024-12-31"),
+            (1_735_689_600, "2025-01-01"),
+        ];
+        for (second, day) in days {
+            assert_eq!(Day::of(at(second)).to_string(), day);
+        }
+        assert_eq!(
+            Day::of(at(1_735_689_600)).previous().to_string(),
+            "2024-12-31"
+        );
+        assert_eq!(
+            Day::of(UNIX_EPOCH - Duration::from_secs(1)),
+            Day::of(UNIX_EPOCH)
+        );
+        assert!(
+            Day::of(at(i64::MAX as u64 / 2))
+                .to_string()
+                .starts_with("9999-")
+        );
+    }
+
+    #[test]
+    fn only_its_one_form_is_a_day() {
+        for text in [
+            "",
+            "20250101",
+            "2025-1-1",
+            "2025-02-30",
+            "2025-01-01T00:00",
+            "default",
+        ] {
+            assert!(text.parse::<Day>().is_err(), "{text:?}");
+        }
+    }
+
+    fn latency(payload: &'static str) -> Duration {
+        let stored = StoredQueueStats {
+            counts: Counts::default(),
+            enqueued: 1,
+            oldest: Some(Bytes::from_static(payload.as_bytes())),
+        };
+        of_queue(QueueName::new("q").unwrap(), stored, at(1_700_000_100)).latency
+    }
+
+    #[test]
+    fn latency_is_the_age_of_the_oldest() {
+        let of = |second| Duration::from_secs(second);
+        let seconds =
+            r#"{"class":"A","jid":"1","args":[],"created_at":1.5,"enqueued_at":1700000090.0}"#;
+        assert_eq!(latency(seconds), of(10));
+        let milliseconds = r#"{"class":"A","jid":"1","args":[],"enqueued_at":1700000040000}"#;
+        assert_eq!(latency(milliseconds), of(60));
+        let created = r#"{"class":"A","jid":"1","args":[],"created_at":1700000099}"#;
+        assert_eq!(latency(created), of(1));
+        for unknown in [
+            "not a job",
+            r#"{"class":"A","jid":"1","args":[]}"#,
+            r#"{"class":"A","jid":"1","args":[],"enqueued_at":1800000000.0}"#,
+        ] {
+            assert_eq!(latency(unknown), Duration::ZERO, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_queue_that_is_called_like_a_day_has_no_counters() {
+        let stored = StoredQueueStats {
+            counts: Counts {
+                succeeded: 7,
+                failed: 3,
+            },
+            enqueued: 2,
+            oldest: None,
+        };
+        let of = |name| of_queue(QueueName::new(name).unwrap(), stored.clone(), at(0));
+        assert_eq!((of("q").processed, of("q").failed), (10, 3));
+        let day = of("2025-01-01");
+        assert_eq!((day.processed, day.failed, day.enqueued), (0, 0, 2));
+    }
+}

@@ -1,0 +1,157 @@
+//! Statistics: the counters, and the sizes of what waits.
+
+use bb8_redis::redis::{self, Value};
+use verk_core::{
+    Day, DayStats, NodeId, QueueName,
+    storage::{Counts, JobSet, MAX_BATCH_JOBS, StatsReport, StoredQueueStats, StoredStats},
+};
+
+use crate::{
+    error::Failure,
+    keys::StatsOf,
+    reply,
+    scripts::{self, arg},
+    shared::Shared,
+};
+
+/// How long the number of a node's last report is kept, in seconds: longer than any reply is waited for.
+const SEQUENCE_TTL: u32 = 24 * 60 * 60;
+
+/// How long the numbers of a day are kept, in seconds: 5 years, as Sidekiq does.
+const DAY_TTL: u32 = 5 * 365 * 24 * 60 * 60;
+
+/// Nothing ends it.
+const FOREVER: u32 = 0;
+
+pub(crate) async fn record(
+    shared: &Shared,
+    node: &NodeId,
+    sequence: u64,
+    report: &StatsReport,
+) -> Result<bool, Failure> {
+    let mut keys = vec![shared.keys.node_stats(node)];
+    let mut args = vec![arg(sequence), arg(SEQUENCE_TTL)];
+    let mut add = |of: StatsOf<'_>, processed: u64, failed: u64, ttl: u32| {
+        for (key, amount) in [
+            (shared.keys.processed(of), processed),
+            (shared.keys.failed(of), failed),
+        ] {
+            if amount > 0 {
+                keys.push(key);
+                args.extend([arg(amount), arg(ttl)]);
+            }
+        }
+    };
+    let total = report.total();
+    add(StatsOf::All, total.processed(), total.failed, FOREVER);
+    for (&day, counts) in &report.days {
+        add(
+            StatsOf::Day(day),
+            counts.processed(),
+            counts.failed,
+            DAY_TTL,
+        );
+    }
+    for (queue, counts) in &report.queues {
+        add(
+            StatsOf::Queue(queue),
+            counts.succeeded,
+            counts.failed,
+            FOREVER,
+        );
+    }
+    let reply = shared.run(&scripts::RECORD_STATS, &keys, &args).await?;
+    Ok(reply::integer(reply)? == 1)
+}
+
+pub(crate) async fn read(shared: &Shared, queues: &[QueueName]) -> Result<StoredStats, Failure> {
+    let keys = &shared.keys;
+    let mut commands = redis::pipe();
+    commands
+        .cmd("GET")
+        .arg(keys.processed(StatsOf::All))
+        .cmd("GET")
+        .arg(keys.failed(StatsOf::All));
+    for set in [JobSet::Schedule, JobSet::Retry, JobSet::Dead] {
+        commands.cmd("ZCARD").arg(keys.set(set));
+    }
+    let mut stats = StoredStats::default();
+    let mut left = queues;
+    loop {
+        let (some, others) = left.split_at(left.len().min(MAX_BATCH_JOBS));
+        for queue in some {
+            let of = StatsOf::Queue(queue);
+            commands
+                .cmd("GET")
+                .arg(keys.processed(of))
+                .cmd("GET")
+                .arg(keys.failed(of))
+                .cmd("LLEN")
+                .arg(keys.queue(queue))
+                .cmd("LINDEX")
+                .arg(keys.queue(queue))
+                .arg(-1);
+        }
+        let mut replies = shared.ask_all(&commands).await?.into_iter();
+        let mut next = || {
+            replies
+                .next()
+                .ok_or_else(|| Failure::unexpected_reply("a reply to each command"))?
+        };
+        if left.len() == queues.len() {
+            stats.processed = counter(next()?)?;
+            stats.failed = counter(next()?)?;
+            stats.scheduled = reply::count(next()?)?;
+            stats.retry = reply::count(next()?)?;
+            stats.dead = reply::count(next()?)?;
+        }
+        for _ in some {
+            stats.queues.push(StoredQueueStats {
+                counts: Counts {
+                    succeeded: counter(next()?)?,
+                    failed: counter(next()?)?,
+                },
+                enqueued: reply::count(next()?)?,
+                oldest: match next()? {
+                    Value::Nil => None,
+                    payload => Some(reply::payload(payload)?),
+                },
+            });
+        }
+        if others.is_empty() {
+            return Ok(stats);
+        }
+        left = others;
+        commands = redis::pipe();
+    }
+}
+
+pub(crate) async fn of_days(shared: &Shared, days: &[Day]) -> Result<Vec<DayStats>, Failure> {
+    let mut stats = Vec::with_capacity(days.len());
+    for days in days.chunks(MAX_BATCH_JOBS) {
+        let mut commands = redis::pipe();
+        for &day in days {
+            commands
+                .cmd("GET")
+                .arg(shared.keys.processed(StatsOf::Day(day)))
+                .cmd("GET")
+                .arg(shared.keys.failed(StatsOf::Day(day)));
+        }
+        let mut replies = shared.ask_all(&commands).await?.into_iter();
+        for &day in days {
+            let (Some(processed), Some(failed)) = (replies.next(), replies.next()) else {
+                return Err(Failure::unexpected_reply("two replies for each day"));
+            };
+            stats.push(DayStats::new(day, counter(processed?)?, counter(failed?)?));
+        }
+    }
+    Ok(stats)
+}
+
+/// A counter that nobody counted with is 0, and so is one below that.
+fn counter(value: Value) -> Result<u64, Failure> {
+    match value {
+        Value::Nil => Ok(0),
+        value => Ok(u64::try_from(reply::integer(value)?).unwrap_or(0)),
+    }
+}

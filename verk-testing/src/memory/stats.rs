@@ -1,0 +1,94 @@
+//! Statistics, as far as they are counted: the changes of a [`State`] that concern them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use verk_core::{
+    Day, DayStats, NodeId, QueueName,
+    storage::{Counts, JobSet, StatsReport, StoredQueueStats, StoredStats},
+};
+
+use super::{
+    faults::{Fault, Key},
+    state::State,
+};
+
+/// What was counted. As in Redis, a counter that was never counted with is not there.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) total: Counts,
+    pub(super) days: BTreeMap<Day, Counts>,
+    pub(super) queues: BTreeMap<QueueName, Counts>,
+    /// The number of each node's last report.
+    pub(super) sequences: HashMap<NodeId, u64>,
+}
+
+impl Counters {
+    pub(super) fn of_days(&self, days: &[Day]) -> Vec<DayStats> {
+        let of_day = |day: &Day| {
+            let counts = self.days.get(day).copied().unwrap_or_default();
+            DayStats::new(*day, counts.processed(), counts.failed)
+        };
+        days.iter().map(of_day).collect()
+    }
+
+    pub(super) fn forget(&mut self, node: &NodeId) {
+        self.sequences.remove(node);
+    }
+}
+
+impl State {
+    pub(super) fn record_stats(
+        &mut self,
+        node: &NodeId,
+        sequence: u64,
+        report: &StatsReport,
+    ) -> Result<bool, Fault> {
+        if self.gate.is_dead(node) {
+            return Err(Fault::Refused);
+        }
+        if sequence <= self.stats.sequences.get(node).copied().unwrap_or(0) {
+            return Ok(false);
+        }
+        if report.total() != Counts::default() {
+            self.faults.check_key(Key::Processed)?;
+        }
+        for (queue, counts) in &report.queues {
+            if counts.failed > 0 {
+                self.faults.check_key(Key::FailedOf(queue.clone()))?;
+            }
+        }
+        let stats = &mut self.stats;
+        stats.sequences.insert(node.clone(), sequence);
+        stats.total.add(report.total());
+        for (day, counts) in &report.days {
+            stats.days.entry(*day).or_default().add(*counts);
+        }
+        for (queue, counts) in &report.queues {
+            let of_queue = stats.queues.entry(queue.clone()).or_default();
+            of_queue.add(*counts);
+        }
+        Ok(true)
+    }
+
+    pub(super) fn stats(&self, queues: &[QueueName]) -> Result<StoredStats, Fault> {
+        self.faults.check_key(Key::Processed)?;
+        let of_queue = |queue: &QueueName| {
+            self.faults.check_key(Key::Queue(queue.clone()))?;
+            self.faults.check_key(Key::FailedOf(queue.clone()))?;
+            let jobs = self.queues.get(queue);
+            Ok(StoredQueueStats {
+                counts: self.stats.queues.get(queue).copied().unwrap_or_default(),
+                enqueued: jobs.map_or(0, |jobs| jobs.len()),
+                oldest: jobs.and_then(|jobs| jobs.front().cloned()),
+            })
+        };
+        Ok(StoredStats {
+            processed: self.stats.total.processed(),
+            failed: self.stats.total.failed,
+            scheduled: self.set_len(JobSet::Schedule)?,
+            retry: self.set_len(JobSet::Retry)?,
+            dead: self.set_len(JobSet::Dead)?,
+            queues: queues.iter().map(of_queue).collect::<Result<_, Fault>>()?,
+        })
+    }
+}
