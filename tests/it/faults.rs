@@ -135,6 +135,41 @@ async fn a_node_with_nothing_to_do_does_not_wait_for_the_storage_at_shutdown() {
 }
 
 #[tokio::test]
+async fn a_removed_queue_waits_for_the_storage_until_the_node_stops() {
+    let hour = Duration::from_secs(3600);
+    let it = Fixture::with(|builder| {
+        builder
+            .queue("default", 1)
+            .heartbeat(Duration::from_secs(10))
+            .shutdown_timeout(24 * hour)
+    })
+    .await;
+    it.verk.start().unwrap();
+    it.storage.wait_for_dequeues(1).await;
+    it.storage.faults().set_refusing(true);
+    // The list is to be compared, and cannot be read.
+    it.advance(Duration::from_secs(40));
+    within(PATIENCE, it.clock.wait_for_sleepers(4)).await;
+    let verk = it.verk.clone();
+    let removal = tokio::spawn(async move { verk.remove_queue("default").await });
+    for _ in 0..600 {
+        it.advance(Duration::from_millis(100));
+        tokio::task::yield_now().await;
+    }
+    assert!(!removal.is_finished());
+
+    let start = it.clock.instant();
+    let verk = it.verk.clone();
+    let shutdown = tokio::spawn(async move { verk.shutdown().await });
+    while !shutdown.is_finished() {
+        it.advance(Duration::from_millis(100));
+        tokio::task::yield_now().await;
+    }
+    assert!(it.clock.instant() - start < hour);
+    within(PATIENCE, removal).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_node_that_may_hold_a_job_that_it_does_not_know_stays_on_the_list() {
     let it = Fixture::with(|builder| {
         builder

@@ -265,3 +265,17 @@ async fn a_verk_that_runs_no_queue_can_read() {
     assert_eq!(reader.stats().await.unwrap().enqueued(), 1);
     it.verk.shutdown().await;
 }
+
+#[tokio::test]
+async fn what_a_removed_queue_counted_is_stored() {
+    let mut it = two_queues().await;
+    it.verk.enqueue(Counted::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_finished(1).await;
+    it.verk.remove_queue("default").await.unwrap();
+    it.verk.shutdown().await;
+
+    let stats = it.verk.stats().await.unwrap();
+    assert_eq!(total(&stats), (1, 0));
+    assert_eq!(of_queue(&stats, "default"), (1, 0));
+}

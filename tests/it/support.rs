@@ -47,6 +47,11 @@ impl Gate {
         self.0.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 
+    /// For one worker.
+    pub(crate) fn open_once(&self) {
+        self.0.add_permits(1);
+    }
+
     pub(crate) async fn pass(&self) {
         self.0.acquire().await.unwrap().forget();
     }

@@ -212,6 +212,14 @@ pub enum ConfigError {
     /// The node was built without queues.
     #[error("this node only enqueues: give the builder a queue, such as `.queue(\"default\", 25)`")]
     EnqueuesOnly,
+    /// The node does not run the queue.
+    #[error(
+        "this node does not run the queue {name}: it is not configured, was not added, or was removed"
+    )]
+    UnknownQueue {
+        /// The queue.
+        name: QueueName,
+    },
     /// There is nowhere to put jobs.
     #[error("no storage: add `.redis(url)` or `.storage(storage)` to the builder")]
     NoStorage,

@@ -73,7 +73,7 @@ pub enum Event {
         /// What is wrong with it.
         reason: String,
     },
-    /// A job went back to the front of its queue without counting an attempt: the node stops.
+    /// A job went back to the front of its queue without counting an attempt: the node stops, or it stops fetching from the queue.
     JobHandedBack {
         /// The queue.
         queue: QueueName,
@@ -83,12 +83,12 @@ pub enum Event {
         /// The queue.
         queue: QueueName,
     },
-    /// The node runs the queue.
+    /// The node runs the queue: it starts to, or the queue was resumed.
     QueueRunning {
         /// The queue.
         queue: QueueName,
     },
-    /// The node stops fetching from the queue; jobs still run.
+    /// The node stops fetching from the queue, which is paused or removed, or the node stops; jobs may still run.
     QueuePausing {
         /// The queue.
         queue: QueueName,

@@ -4,9 +4,11 @@
 //! socket: see `verk-redis` for the backend and `verk-testing` for the one in memory.
 
 mod args;
+mod builder;
 mod client;
 mod clock;
 mod config;
+mod connection;
 mod context;
 mod current;
 mod error;
@@ -18,6 +20,7 @@ mod node_watch;
 mod outcome;
 mod queue_manager;
 mod queue_stats;
+mod queues;
 mod reconcile;
 mod registry;
 mod retry;
@@ -35,6 +38,7 @@ mod worker;
 mod workers_manager;
 
 pub use args::{ArgsError, ArgsReader, ArgsWriter};
+pub use builder::{Connect, VerkBuilder};
 pub use client::{Client, EnqueueExt, IntoJob, NewJob};
 pub use clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};
 pub use config::Config;
@@ -48,8 +52,9 @@ pub use event::{AfterFailure, Event, Events, Lagged};
 pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
+pub use queues::{QueueStatus, RunningJob, Status};
 pub use retry::backoff;
 pub use stats::{Day, DayStats, InvalidDay, QueueStats, Stats};
 pub use storage::Storage;
-pub use verk::{Connect, Verk, VerkBuilder};
+pub use verk::Verk;
 pub use worker::{Worker, WorkerEntry, WorkerOptions};

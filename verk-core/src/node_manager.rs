@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     error::{BuildError, StorageError},
-    names::{NodeId, QueueName},
+    names::NodeId,
     shared::{Shared, pause_before_retry},
     storage::{Beat, Heartbeat, NameClaim},
 };
@@ -134,7 +134,7 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
     if config.node_id.is_some() {
         claim_name(shared, &node).await?;
     }
-    let queues: Vec<QueueName> = shared.queues.borrow().keys().cloned().collect();
+    let queues = shared.queues.names();
     let before = shared.clock.instant();
     shared
         .storage

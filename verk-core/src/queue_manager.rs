@@ -5,28 +5,29 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, OptionFuture};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    connection::{Connection, Reply, read_all},
     error::{Applied, StorageError},
     event::Event,
     job::Job,
     names::QueueName,
     node_manager::Registration,
     queue_stats::{Counters, QueueCounters},
+    queues::{Seat, State, Told, Wanted, tell},
     reconcile::compare,
     settle::{Pending, conclude, malformed, unknown_class},
     shared::{Shared, pause_before_retry},
     storage::{
-        DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Page,
-        QueueConnection, Settled, Storage, Target,
+        DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Settled, Target,
     },
     workers_manager::WorkersManager,
 };
@@ -41,12 +42,16 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 const HAND_BACK_AFTER: Duration = Duration::from_secs(1);
 
 /// How a manager is told to end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stop {
     /// Fetch nothing more, and end when all is settled.
     pub(crate) fetching: CancellationToken,
     /// The time of the running jobs is up.
     pub(crate) running: CancellationToken,
+    /// The node id ends, not only this queue: what others restore need not be waited for.
+    pub(crate) signing_off: CancellationToken,
+    /// The process ends: what does not end soon is left behind.
+    pub(crate) leaving: CancellationToken,
 }
 
 /// One queue on one node.
@@ -56,6 +61,9 @@ pub(crate) struct QueueManager {
     registration: Arc<Registration>,
     inprogress: Inprogress,
     stop: Stop,
+    seat: Arc<Seat>,
+    queues: watch::Receiver<State>,
+    wanted: Wanted,
     workers: WorkersManager,
     /// What its jobs came to.
     counters: Arc<QueueCounters>,
@@ -74,42 +82,24 @@ pub(crate) struct QueueManager {
     fetch_failures: u32,
 }
 
-/// An operation that borrows the connection until its reply is here.
-type InFlight<T> = BoxFuture<'static, (Box<dyn QueueConnection>, Result<T, StorageError>)>;
-
-/// What the connection of the queue is doing.
-enum Connection {
-    Closed,
-    Idle(Box<dyn QueueConnection>),
-    Opening(BoxFuture<'static, Result<Box<dyn QueueConnection>, StorageError>>),
-    Fetching(InFlight<Dequeued>),
-    Reading(InFlight<Vec<Bytes>>),
-}
-
-/// What came of it.
-enum Reply {
-    Opened(Result<Box<dyn QueueConnection>, StorageError>),
-    Fetched(Box<dyn QueueConnection>, Result<Dequeued, StorageError>),
-    Read(Box<dyn QueueConnection>, Result<Vec<Bytes>, StorageError>),
-}
-
 impl QueueManager {
     pub(crate) fn new(
         shared: Arc<Shared>,
         registration: Arc<Registration>,
-        queue: QueueName,
-        concurrency: usize,
+        seat: Arc<Seat>,
         counters: &Counters,
         stop: Stop,
     ) -> Self {
         let now = shared.clock.instant();
+        let mut queues = shared.queues.subscribe();
+        queues.mark_changed();
         Self {
-            counters: counters.of_queue(&queue),
-            workers: WorkersManager::new(Arc::clone(&shared), queue.clone(), concurrency),
-            inprogress: Inprogress {
-                queue,
-                node: registration.node().clone(),
-            },
+            counters: counters.of_queue(&seat.inprogress().queue),
+            workers: WorkersManager::new(Arc::clone(&shared), Arc::clone(&seat)),
+            inprogress: seat.inprogress().clone(),
+            seat,
+            queues,
+            wanted: Wanted::default(),
             reconcile_at: now + shared.config.heartbeat * RECONCILE_EVERY,
             fetch_at: now,
             shared,
@@ -138,24 +128,21 @@ impl QueueManager {
 
     /// Runs until it is told to stop and everything it held is settled or given up.
     pub(crate) async fn run(&mut self) {
-        self.shared.events.send(Event::QueueRunning {
-            queue: self.inprogress.queue.clone(),
-        });
         let mut connection = Connection::Closed;
         let mut settling: OptionFuture<BoxFuture<'static, Vec<Settled>>> = None.into();
         let mut interrupt = CancellationToken::new();
-        let mut stopping = false;
+        let mut told = None;
         let mut cancelled = false;
+        let mut signing_off = false;
+        let mut leaving = false;
         let mut give_up_at = None;
 
         loop {
-            if self.stop.fetching.is_cancelled() && !stopping {
-                stopping = true;
-                self.shared.events.send(Event::QueuePausing {
-                    queue: self.inprogress.queue.clone(),
-                });
-            }
-            if stopping && self.is_done(&connection) {
+            let fetches_too_many = self.look_at_what_is_wanted();
+            let stopping = self.stop.fetching.is_cancelled();
+            let done = self.is_done(&connection);
+            self.tell(&mut told, done);
+            if stopping && done {
                 break;
             }
             if self.stop.running.is_cancelled() && !cancelled {
@@ -163,9 +150,11 @@ impl QueueManager {
                 self.workers.cancel_all();
                 self.hand_back_at = Some(self.shared.clock.instant() + HAND_BACK_AFTER);
             }
+            signing_off |= self.stop.signing_off.is_cancelled();
+            leaving |= self.stop.leaving.is_cancelled();
             // With nothing but a look at the list to come, the node does not wait for a storage that does not answer.
             let fetches = matches!(connection, Connection::Fetching(_));
-            if cancelled || (stopping && self.holds_nothing() && !fetches) {
+            if leaving || (signing_off && self.holds_nothing() && !fetches) {
                 give_up_at.get_or_insert_with(|| self.shared.clock.instant() + LAST_GRACE);
             } else {
                 give_up_at = None;
@@ -176,7 +165,7 @@ impl QueueManager {
             {
                 settling = Some(future).into();
             }
-            if self.must_reconcile || stopping {
+            if self.must_reconcile || fetches_too_many || !self.is_open() {
                 interrupt.cancel();
             }
             connection = self.start_next(connection, &mut interrupt);
@@ -188,6 +177,8 @@ impl QueueManager {
             tokio::select! {
                 biased;
                 () = self.stop.running.cancelled(), if !cancelled => {}
+                () = self.stop.leaving.cancelled(), if !leaving => {}
+                () = self.stop.signing_off.cancelled(), if !signing_off => {}
                 Some(results) = &mut settling, if !self.settling.is_empty() => self.settled(results),
                 run = self.workers.next_finished() => {
                     let pending = conclude(run, &self.shared, &self.inprogress.queue);
@@ -195,6 +186,8 @@ impl QueueManager {
                 }
                 reply = connection.reply() => connection = self.replied(reply),
                 () = self.stop.fetching.cancelled(), if !stopping => {}
+                // Looked at above. An error says that the sender is gone; it is in `shared`.
+                _ = self.queues.changed() => self.queues.mark_changed(),
                 () = self.registration.until_fresh(&*clock), if !self.registration.may_fetch(&*clock) && !self.registration.is_lost() => {}
                 Some(()) = wake => {}
                 Some(()) = give_up => break,
@@ -204,9 +197,43 @@ impl QueueManager {
         if self.must_reconcile || !connection.is_quiet() {
             self.registration.stay_on_the_list();
         }
-        self.shared.events.send(Event::QueuePaused {
-            queue: self.inprogress.queue.clone(),
-        });
+        self.tell(&mut told, true);
+    }
+
+    /// Takes over what is wanted of the queue. One that was removed drains as it is. Returns whether fewer jobs may run than before.
+    fn look_at_what_is_wanted(&mut self) -> bool {
+        // An error says that the sender is gone; it is in `shared`.
+        if !self.queues.has_changed().unwrap_or(false) {
+            return false;
+        }
+        let state = self.queues.borrow_and_update();
+        let Some(wanted) = state.wanted(&self.inprogress.queue) else {
+            return false;
+        };
+        let fewer = wanted.concurrency < self.wanted.concurrency;
+        self.workers.set_concurrency(wanted.concurrency);
+        self.wanted = wanted;
+        fewer
+    }
+
+    /// Whether jobs may start: the queue is neither paused nor about to end.
+    fn is_open(&self) -> bool {
+        !self.wanted.paused && !self.stop.fetching.is_cancelled()
+    }
+
+    /// Tells what became of the queue.
+    fn tell(&self, told: &mut Option<(u64, Told)>, done: bool) {
+        let changes = self.wanted.changes;
+        while let Some(next) = tell(*told, changes, self.is_open(), done) {
+            *told = Some((changes, next));
+            self.seat.set_paused(next == Told::Paused);
+            let queue = self.inprogress.queue.clone();
+            self.shared.events.send(match next {
+                Told::Running => Event::QueueRunning { queue },
+                Told::Pausing => Event::QueuePausing { queue },
+                Told::Paused => Event::QueuePaused { queue },
+            });
+        }
     }
 
     fn is_done(&self, connection: &Connection) -> bool {
@@ -231,9 +258,7 @@ impl QueueManager {
         }
         let waiting = now < self.fetch_at;
         match connection {
-            Connection::Closed
-                if !waiting && (self.must_reconcile || !self.stop.fetching.is_cancelled()) =>
-            {
+            Connection::Closed if !waiting && (self.must_reconcile || self.is_open()) => {
                 let (storage, inprogress) =
                     (Arc::clone(&self.shared.storage), self.inprogress.clone());
                 Connection::Opening(Box::pin(
@@ -266,7 +291,7 @@ impl QueueManager {
     }
 
     fn wants_jobs(&self) -> bool {
-        !self.stop.fetching.is_cancelled()
+        self.is_open()
             && self.workers.free() > 0
             && self.pending.len() < MAX_BATCH_JOBS
             && self.registration.may_fetch(&*self.shared.clock)
@@ -374,6 +399,8 @@ impl QueueManager {
     }
 
     fn replied(&mut self, reply: Reply) -> Connection {
+        // No job starts after a pause, not even one that was on its way.
+        self.look_at_what_is_wanted();
         match reply {
             Reply::Opened(Ok(queue)) => {
                 self.fetch_failures = 0;
@@ -420,7 +447,7 @@ impl QueueManager {
 
     /// Starts a fetched payload, or settles it at once if it cannot run.
     fn accept(&mut self, payload: Bytes) {
-        if self.stop.fetching.is_cancelled() || self.workers.free() == 0 {
+        if !self.is_open() || self.workers.free() == 0 {
             self.pending.push_back(Pending::hand_back(
                 payload,
                 &self.shared,
@@ -493,67 +520,4 @@ impl QueueManager {
             tracing::error!(unsettled, queue = %self.inprogress.queue, "outcomes could not be stored; these jobs stay in progress and run again");
         }
     }
-}
-
-impl Connection {
-    /// Waits for what is in flight. Pends for ever when nothing is.
-    ///
-    /// Cancel safe: what is in flight stays in flight.
-    async fn reply(&mut self) -> Reply {
-        match self {
-            Self::Closed | Self::Idle(_) => std::future::pending().await,
-            Self::Opening(future) => Reply::Opened(future.await),
-            Self::Fetching(future) => {
-                let (queue, result) = future.await;
-                Reply::Fetched(queue, result)
-            }
-            Self::Reading(future) => {
-                let (queue, result) = future.await;
-                Reply::Read(queue, result)
-            }
-        }
-    }
-
-    /// Whether no fetch is in flight.
-    fn is_quiet(&self) -> bool {
-        matches!(self, Self::Closed | Self::Idle(_) | Self::Opening(_))
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closed => "Closed",
-            Self::Idle(_) => "Idle",
-            Self::Opening(_) => "Opening",
-            Self::Fetching(_) => "Fetching",
-            Self::Reading(_) => "Reading",
-        })
-    }
-}
-
-/// Makes sure that no earlier fetch can still move a job, then reads the whole `inprogress` list.
-async fn read_all(
-    mut queue: Box<dyn QueueConnection>,
-    storage: Arc<dyn Storage>,
-    inprogress: Inprogress,
-) -> (Box<dyn QueueConnection>, Result<Vec<Bytes>, StorageError>) {
-    let result = async {
-        queue.reset().await?;
-        let mut list = Vec::new();
-        loop {
-            let page = Page {
-                offset: list.len(),
-                limit: MAX_BATCH_JOBS,
-            };
-            let payloads = storage.inprogress(&inprogress, page).await?;
-            let last = payloads.len() < page.limit;
-            list.extend(payloads);
-            if last {
-                return Ok(list);
-            }
-        }
-    };
-    let result = result.await;
-    (queue, result)
 }

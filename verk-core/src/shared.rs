@@ -1,7 +1,6 @@
 //! What all managers of one Verk share.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -9,11 +8,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::watch;
-
 use crate::{
     client::Client, clock::Clock, config::Config, context::StateMap, event::EventSender,
-    names::QueueName, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
+    queues::Queues, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
     test_seam::TestParts,
 };
 
@@ -22,8 +19,8 @@ pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: Config,
-    /// The queues to run, with their concurrency: those of the configuration and those that were added.
-    pub(crate) queues: watch::Sender<BTreeMap<QueueName, usize>>,
+    /// The queues to run: those of the configuration, and what became of them.
+    pub(crate) queues: Arc<Queues>,
     pub(crate) registry: Registry,
     pub(crate) state: Arc<StateMap>,
     pub(crate) client: Client,

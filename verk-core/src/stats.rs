@@ -182,7 +182,7 @@ pub(crate) fn has_counters(queue: &QueueName) -> bool {
 
 pub(crate) async fn read(shared: &Shared) -> Result<Stats, StorageError> {
     let mut names = shared.storage.queues().await?;
-    names.extend(shared.queues.borrow().keys().cloned());
+    names.extend(shared.queues.names());
     names.sort();
     names.dedup();
     let stored = shared.storage.stats(&names).await?;

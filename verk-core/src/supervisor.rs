@@ -1,13 +1,13 @@
 //! Starts, watches and stops the managers.
 
 use std::{
-    collections::BTreeSet,
     panic::AssertUnwindSafe,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use futures_util::FutureExt;
+use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     node_watch::NodeWatch,
     queue_manager::{QueueManager, Stop},
     queue_stats::{Counters, StatsManager},
+    queues::Taken,
     schedule_manager::ScheduleManager,
     shared::{Shared, pause_before_retry},
 };
@@ -42,9 +43,12 @@ pub(crate) async fn supervise(
     let mut registration = Some(first);
     let mut earlier = Vec::new();
     while let Some(current) = registration.take() {
+        let ends = stop.child_token();
         let stop_life = Stop {
-            fetching: stop.child_token(),
+            fetching: ends.clone(),
             running: running.clone(),
+            signing_off: ends,
+            leaving: running.clone(),
         };
         let life = live(
             Arc::clone(&shared),
@@ -85,8 +89,8 @@ async fn live(
     earlier: Vec<Weak<Registration>>,
     stop: Stop,
 ) {
-    let managers = TaskTracker::new();
-    managers.spawn(run_watch(
+    let watch = TaskTracker::new();
+    watch.spawn(run_watch(
         NodeWatch::new(
             Arc::clone(&shared),
             Arc::clone(&registration),
@@ -108,30 +112,29 @@ async fn live(
         Arc::clone(&shared),
     ));
     let mut queues = shared.queues.subscribe();
-    let mut running = BTreeSet::new();
+    let mut managers = JoinSet::new();
     loop {
-        let wanted = queues.borrow_and_update().clone();
-        for (queue, concurrency) in wanted {
-            if running.insert(queue.clone()) {
-                let manager = QueueManager::new(
-                    Arc::clone(&shared),
-                    Arc::clone(&registration),
-                    queue,
-                    concurrency,
-                    &counters,
-                    stop.clone(),
-                );
-                managers.spawn(run_queue(manager, Arc::clone(&shared)));
-            }
+        queues.mark_unchanged();
+        for taken in shared.queues.take_seats(registration.node()) {
+            managers.spawn(run_queue(
+                Arc::clone(&shared),
+                Arc::clone(&registration),
+                taken,
+                Arc::clone(&counters),
+                stop.clone(),
+            ));
         }
         tokio::select! {
             () = stop.fetching.cancelled() => break,
             // An error says that the sender is gone; it is in `shared`.
             _ = queues.changed() => {}
+            // Its queue was removed, and may have been added again.
+            Some(_) = managers.join_next() => {}
         }
     }
-    managers.close();
-    managers.wait().await;
+    while managers.join_next().await.is_some() {}
+    watch.close();
+    watch.wait().await;
     counted.cancel();
     stats.close();
     stats.wait().await;
@@ -172,8 +175,44 @@ async fn register_again(
     }
 }
 
+/// Runs the manager of a queue until the node stops or the queue is removed.
+async fn run_queue(
+    shared: Arc<Shared>,
+    registration: Arc<Registration>,
+    taken: Taken,
+    counters: Arc<Counters>,
+    stop: Stop,
+) {
+    let stop = Stop {
+        fetching: stop.fetching.child_token(),
+        running: stop.running.child_token(),
+        signing_off: stop.signing_off,
+        leaving: stop.leaving,
+    };
+    let seat = Arc::clone(&taken.seat);
+    let manager = QueueManager::new(
+        Arc::clone(&shared),
+        registration,
+        Arc::clone(&seat),
+        &counters,
+        stop.clone(),
+    );
+    let removed = async {
+        seat.removed().await;
+        stop.fetching.cancel();
+        shared.clock.sleep(shared.config.shutdown_timeout).await;
+        stop.running.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        () = removed => {}
+        () = run_manager(manager, &shared) => {}
+    }
+}
+
 /// Runs a queue manager, again if it panics.
-async fn run_queue(mut manager: QueueManager, shared: Arc<Shared>) {
+async fn run_manager(mut manager: QueueManager, shared: &Shared) {
     let mut panics = 0;
     while AssertUnwindSafe(manager.run())
         .catch_unwind()

@@ -23,6 +23,7 @@ use crate::{
     job::Job,
     names::QueueName,
     outcome::{Outcome, PerformError},
+    queues::Seat,
     shared::Shared,
     worker::WorkerEntry,
 };
@@ -31,7 +32,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct WorkersManager {
     shared: Arc<Shared>,
-    queue: QueueName,
+    /// Where others see what runs.
+    seat: Arc<Seat>,
     concurrency: usize,
     /// By the order in which they started.
     running: BTreeMap<u64, Running>,
@@ -77,19 +79,28 @@ struct Finished {
 }
 
 impl WorkersManager {
-    pub(crate) fn new(shared: Arc<Shared>, queue: QueueName, concurrency: usize) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, seat: Arc<Seat>) -> Self {
         // Not bounded by the channel but by the permits: each running job sends once.
         let (finished_in, finished) = mpsc::unbounded_channel();
         Self {
             shared,
-            queue,
-            concurrency,
+            seat,
+            concurrency: 0,
             running: BTreeMap::new(),
             next_run: 0,
             cancel: CancellationToken::new(),
             finished_in,
             finished,
         }
+    }
+
+    fn queue(&self) -> &QueueName {
+        &self.seat.inprogress().queue
+    }
+
+    /// How many jobs may run at once, from now on. Jobs that run go on.
+    pub(crate) fn set_concurrency(&mut self, concurrency: usize) {
+        self.concurrency = concurrency;
     }
 
     /// How many more jobs may start.
@@ -123,18 +134,19 @@ impl WorkersManager {
         let deadline = timeout.and_then(|timeout| self.shared.clock.instant().checked_add(timeout));
         let context = JobContext::new(
             Arc::clone(&job),
-            self.queue.clone(),
+            self.queue().clone(),
             self.shared.client.clone(),
             Arc::clone(&self.shared.state),
             self.cancel.clone(),
             deadline,
             ownership.clone(),
         );
-        tracing::info!(class = job.class(), jid = %job.jid(), queue = %self.queue, "start");
+        tracing::info!(class = job.class(), jid = %job.jid(), queue = %self.queue(), "start");
         self.shared.events.send(Event::JobStarted {
             job: Arc::clone(&job),
             started_at,
         });
+        self.seat.started(number, Arc::clone(&job), started_at);
         self.running.insert(
             number,
             Running {
@@ -188,6 +200,7 @@ impl WorkersManager {
                 ..
             }) = self.running.remove(&number)
             {
+                self.seat.finished(number);
                 return Run {
                     number,
                     job,
@@ -202,7 +215,7 @@ impl WorkersManager {
     /// Tells the running job at this position (see [`Self::held`]) that it belongs to another node now.
     pub(crate) fn lose(&self, position: usize) {
         if let Some(running) = self.running.values().nth(position) {
-            tracing::warn!(class = running.job.class(), jid = %running.job.jid(), queue = %self.queue, "a running job does not belong to this node any more");
+            tracing::warn!(class = running.job.class(), jid = %running.job.jid(), queue = %self.queue(), "a running job does not belong to this node any more");
             running.ownership.lose();
         }
     }

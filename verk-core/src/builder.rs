@@ -1,0 +1,282 @@
+//! How a [`Verk`] is built: [`VerkBuilder`].
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    Verk,
+    client::Client,
+    clock::{Clock, SystemClock},
+    config::Config,
+    context::StateMap,
+    error::{BuildError, ConfigError, ConfigErrors, StorageError},
+    event::EventSender,
+    names::QueueName,
+    node_manager::register,
+    queues::Queues,
+    registry::Registry,
+    schedule_manager::ScheduleWake,
+    shared::{ServerOffset, Shared},
+    storage::Storage,
+    test_seam::{TestParts, TestSeam},
+    worker::{Worker, WorkerEntry},
+};
+
+/// Something that can be connected to when a [`Verk`] is built.
+#[async_trait]
+pub trait Connect: fmt::Debug + Send + Sync + 'static {
+    /// Connects, and proves that the storage answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, after a bounded wait, with its address but no password.
+    async fn connect(
+        &self,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn Storage>, StorageError>;
+}
+
+/// A storage that is there already.
+#[derive(Debug)]
+struct Ready(Arc<dyn Storage>);
+
+#[async_trait]
+impl Connect for Ready {
+    async fn connect(
+        &self,
+        _: &Config,
+        _: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn Storage>, StorageError> {
+        self.0.server_time().await?;
+        Ok(Arc::clone(&self.0))
+    }
+}
+
+/// Describes a [`Verk`]. Mistakes are collected, and reported together by [`build`](Self::build).
+#[derive(Debug)]
+#[must_use = "`build()` makes the Verk"]
+pub struct VerkBuilder {
+    config: Config,
+    connect: Option<Box<dyn Connect>>,
+    clock: Arc<dyn Clock>,
+    workers: Vec<WorkerEntry>,
+    state: StateMap,
+    test: Option<Arc<dyn TestSeam>>,
+    errors: Vec<ConfigError>,
+}
+
+impl VerkBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            config: Config::default(),
+            connect: None,
+            clock: Arc::new(SystemClock),
+            workers: Vec::new(),
+            state: StateMap::default(),
+            test: None,
+            errors: Vec::new(),
+        }
+    }
+
+    /// Replaces the whole configuration, for example by [`Config::from_env`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Uses a storage that is there already.
+    pub fn storage(self, storage: impl Storage) -> Self {
+        self.connect(Ready(Arc::new(storage)))
+    }
+
+    /// Uses what `connect` will connect to. Backends offer a method of their own for this, such as `.redis(url)`.
+    pub fn connect(mut self, connect: impl Connect) -> Self {
+        self.connect = Some(Box::new(connect));
+        self
+    }
+
+    /// Runs a queue, `concurrency` jobs at once.
+    pub fn queue(mut self, name: &str, concurrency: usize) -> Self {
+        match QueueName::new(name) {
+            Ok(name) => {
+                self.config.queues.insert(name, concurrency);
+            }
+            Err(error) => self.errors.push(error.into()),
+        }
+        self
+    }
+
+    /// Shares a value with workers that take a `State<T>`. One value of each type.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.state.insert(value);
+        self
+    }
+
+    /// Registers a worker that `inventory` cannot see.
+    pub fn register<W: Worker>(mut self) -> Self {
+        self.workers
+            .push(WorkerEntry::of::<W>(std::any::type_name::<W>()));
+        self
+    }
+
+    /// Sets how often a failed job is tried again if neither the job nor its worker says. Defaults to 25.
+    pub fn max_retry_count(mut self, count: u32) -> Self {
+        self.config.max_retry_count = count;
+        self
+    }
+
+    /// Sets the caps of the `dead` set. Defaults to 10 000 jobs and 180 days.
+    pub fn dead_set(mut self, max_dead_jobs: usize, dead_timeout: Duration) -> Self {
+        self.config.max_dead_jobs = max_dead_jobs;
+        self.config.dead_timeout = dead_timeout;
+        self
+    }
+
+    /// Sets the longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
+    pub fn poll_interval(mut self, poll_interval: Duration) -> Self {
+        self.config.poll_interval = poll_interval;
+        self
+    }
+
+    /// Gives the node a name with one holder, and with it the jobs that an earlier holder left.
+    pub fn node_id(mut self, node_id: impl Into<Option<String>>) -> Self {
+        self.config.node_id = node_id.into();
+        self
+    }
+
+    /// Sets after half of what time without a heartbeat the node counts as dead. Defaults to 30 s.
+    pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.config.heartbeat = heartbeat;
+        self
+    }
+
+    /// Sets how long running jobs may take to finish at shutdown. Defaults to 25 s.
+    pub fn shutdown_timeout(mut self, shutdown_timeout: Duration) -> Self {
+        self.config.shutdown_timeout = shutdown_timeout;
+        self
+    }
+
+    /// Sets the largest payload that may be enqueued, in bytes. Defaults to 1 MiB.
+    pub fn max_payload_bytes(mut self, max_payload_bytes: usize) -> Self {
+        self.config.max_payload_bytes = max_payload_bytes;
+        self
+    }
+
+    /// Sets what every key of the storage begins with. Defaults to none.
+    pub fn prefix(mut self, prefix: impl Into<Option<String>>) -> Self {
+        self.config.prefix = prefix.into();
+        self
+    }
+
+    /// Uses another clock, for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Lets `verk-testing` take hold of the node. It sends no heartbeats and becomes nobody's default; what its workers lack
+    /// and which classes are claimed twice is told when it matters to the test, since a test concerns few of a program's
+    /// workers.
+    #[doc(hidden)]
+    pub fn for_test(mut self, test: Arc<dyn TestSeam>) -> Self {
+        self.test = Some(test);
+        self
+    }
+
+    /// Checks everything, connects and, if there are queues to run, registers the node.
+    ///
+    /// The first Verk of a process becomes the one that `MyJob::enqueue(..)` uses.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Config`] with all mistakes; [`BuildError::Storage`] when the storage does not answer;
+    /// [`BuildError::NameHeld`] when a living node has the configured `node_id`. Nothing runs then.
+    pub async fn build(mut self) -> Result<Verk, BuildError> {
+        let mut errors = std::mem::take(&mut self.errors);
+        self.config.check(&mut errors);
+        let (registry, mistakes) = self.registry();
+        let mut of_test = Vec::new();
+        match self.test {
+            Some(_) => of_test = mistakes,
+            None => errors.extend(mistakes),
+        }
+        let Some(connect) = self.connect else {
+            errors.push(ConfigError::NoStorage);
+            return Err(ConfigErrors::new(errors).into());
+        };
+        ConfigErrors::check(errors)?;
+        let storage = connect
+            .connect(&self.config, Arc::clone(&self.clock))
+            .await?;
+        let offset = Arc::new(ServerOffset::default());
+        let sent = self.clock.now();
+        offset.measure(storage.server_time().await?, sent, self.clock.now());
+        let wake = ScheduleWake::default();
+        let client_of_jobs = Client::with(
+            Arc::clone(&storage),
+            Arc::clone(&self.clock),
+            self.config.max_payload_bytes,
+            wake.clone(),
+            Arc::clone(&offset),
+            of_test.clone(),
+        );
+        let client = match &self.test {
+            Some(test) => client_of_jobs.of_test(Arc::clone(test)),
+            None => client_of_jobs.clone(),
+        };
+        let shared = Arc::new(Shared {
+            queues: Arc::new(Queues::new(&self.config.queues)),
+            storage,
+            clock: self.clock,
+            config: self.config,
+            registry,
+            state: Arc::new(self.state),
+            client: client_of_jobs,
+            events: EventSender::new(self.test.clone()),
+            wake,
+            offset,
+            test: self.test.map(|seam| TestParts::new(seam, of_test)),
+        });
+        let registration = if shared.config.queues.is_empty() {
+            None
+        } else {
+            Some(register(&shared).await?)
+        };
+        if shared.test.is_none() {
+            client.set_default_if_none();
+        }
+        Ok(Verk::new(shared, client, registration))
+    }
+
+    /// Collects the workers, and checks what only a node that runs queues needs.
+    fn registry(&self) -> (Registry, Vec<ConfigError>) {
+        let mut errors = Vec::new();
+        let registry = Registry::collect(&self.workers, &mut errors);
+        if self.config.queues.is_empty() {
+            return (registry, Vec::new());
+        }
+        for worker in registry.workers() {
+            let missing = worker
+                .requires()
+                .into_iter()
+                .filter(|requirement| !self.state.has(requirement));
+            errors.extend(missing.map(|requirement| ConfigError::MissingState {
+                class: worker.class(),
+                location: worker.location(),
+                type_name: requirement.type_name(),
+            }));
+            let queue = worker.options().queue;
+            if self.test.is_none() && !self.config.queues.keys().any(|name| name.as_str() == queue)
+            {
+                tracing::warn!(
+                    class = worker.class(),
+                    queue,
+                    "no queue of this node runs this worker's jobs: add `.queue({queue:?}, 10)` to the builder if no other node does"
+                );
+            }
+        }
+        (registry, errors)
+    }
+}
