@@ -118,12 +118,17 @@ async fn forward_replies(
             } else {
                 lock(in_flight).pop_front()
             };
-            if let Some(command) = command
-                && !matches!(reply, Reply::Error(_))
-                && Plan::takes(&mut shared.plan().lose_reply, &command)
-            {
-                shared.count_loss();
-                return Ok(());
+            if let Some(command) = command {
+                let lost = !matches!(reply, Reply::Error(_))
+                    && Plan::takes(&mut shared.plan().lose_reply, &command);
+                let cut = !lost && Plan::takes(&mut shared.plan().cut_reply, &command);
+                if cut {
+                    client.write_all(&frame[..frame.len() / 2]).await?;
+                }
+                if lost || cut {
+                    shared.count_loss();
+                    return Ok(());
+                }
             }
             client.write_all(&frame).await?;
         }

@@ -70,6 +70,7 @@ struct Plan {
     delay: Duration,
     lose_request: Option<Matcher>,
     lose_reply: Option<Matcher>,
+    cut_reply: Option<Matcher>,
 }
 
 type Matcher = Box<dyn Fn(&RedisCommand) -> bool + Send>;
@@ -213,6 +214,11 @@ impl CuttingProxy {
         self.shared.plan().lose_request = Some(Box::new(matches));
     }
 
+    /// Delivers half of the reply to the next command that `matches`, then cuts the connection. Counts as a loss.
+    pub fn cut_reply(&self, matches: impl Fn(&RedisCommand) -> bool + Send + 'static) {
+        self.shared.plan().cut_reply = Some(Box::new(matches));
+    }
+
     /// Forgets what was to be lost and refused, and the delay. What was cut stays cut.
     pub fn heal(&self) {
         *self.shared.plan() = Plan::default();
@@ -281,6 +287,7 @@ impl fmt::Debug for Plan {
             .field("delay", &self.delay)
             .field("lose_request", &self.lose_request.is_some())
             .field("lose_reply", &self.lose_reply.is_some())
+            .field("cut_reply", &self.cut_reply.is_some())
             .finish()
     }
 }
