@@ -123,6 +123,7 @@ fn request(wait: Duration) -> DequeueRequest {
 fn jobs(answer: Dequeued) -> Vec<Bytes> {
     match answer {
         Dequeued::Jobs(jobs) => jobs,
+        Dequeued::Paused(_) => panic!("the queue is paused"),
         Dequeued::NodeGone => panic!("the node is gone"),
     }
 }
