@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
-    NodeId, Storage,
+    Clock, NodeId, Storage, SystemClock,
     storage::{JobSet, ScoredJob},
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -99,6 +99,15 @@ impl RedisHarness {
         }
     }
 
+    /// How often the server was asked whether keys exist.
+    fn exists_calls(&self) -> u64 {
+        let stats = self.entries([b"INFO", b"commandstats"]);
+        let stats = String::from_utf8_lossy(&stats[0]);
+        let calls = stats.split("cmdstat_exists:calls=").nth(1);
+        let calls = calls.and_then(|calls| calls.split(',').next()?.parse().ok());
+        calls.unwrap_or_default()
+    }
+
     fn name(&self, node: &NodeId) -> Vec<u8> {
         self.key(format_args!("verk:name:{}", node.name()))
     }
@@ -164,7 +173,12 @@ impl Harness for RedisHarness {
 
     async fn dequeue_is_waiting(&self) {
         if self.blocking_connections == 0 {
-            // Nothing tells.
+            // One is the script's that looks before the wait, one the look that is shared.
+            let looked = self.exists_calls() + 2;
+            let clock: &dyn Clock = &SystemClock;
+            while self.exists_calls() < looked {
+                clock.sleep(Duration::from_millis(10)).await;
+            }
             return;
         }
         loop {
