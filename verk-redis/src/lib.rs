@@ -23,7 +23,8 @@
 //! that its jobs can be worked off. Besides the commands on its keys, a user with restricted rights needs
 //! `EVALSHA` and `SCRIPT LOAD`, and should have `MULTI`, `EXEC`, `INFO` and of `CLIENT` the subcommands `ID`,
 //! `SETNAME`, `LIST`, `KILL` and `UNBLOCK`: without these a node stops and recovers more slowly, and does not
-//! warn of a server that may evict keys.
+//! warn of a server that may evict keys. Without `SUBSCRIBE` and `PUBLISH` on the channel `verk:pauses` it is late to learn
+//! that a queue was paused or resumed for all nodes.
 //!
 //! # Connections
 //!
