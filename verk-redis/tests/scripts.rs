@@ -299,6 +299,29 @@ async fn without_the_right_to_end_connections_a_reset_waits() {
 }
 
 #[tokio::test]
+async fn without_the_right_to_announce_pauses_they_are_read_all_the_same() {
+    let server = RedisServer::start();
+    let rights = [
+        "on",
+        ">secret",
+        "~*",
+        "+@all",
+        "-subscribe",
+        "resetchannels",
+    ];
+    server.command(&[&["ACL", "SETUSER", "app"], &rights[..]].concat());
+    let path = server.socket();
+    let url = format!("redis+unix://{}?user=app&pass=secret", path.display());
+    let mut setup = Setup::connect(server, RedisConfig::new(url)).await;
+    let mut listener = setup.storage.open_pause_listener().await.unwrap();
+    let queue = setup.held.queue.clone();
+    assert!(setup.storage.set_paused(&queue, true).await.unwrap());
+    assert!(listener.paused().await.unwrap().contains(&queue));
+    let answer = setup.connection.dequeue(request(LONG)).await.unwrap();
+    assert_eq!(answer, Dequeued::Paused(Vec::new()));
+}
+
+#[tokio::test]
 async fn a_full_server_refuses_to_wait_but_hands_out_what_is_there() {
     let mut setup = Setup::start().await;
     setup.enqueue(&["a"]).await;
