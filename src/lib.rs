@@ -60,6 +60,9 @@ pub mod guide {
     pub mod outcomes {
         #![doc = include_str!("docs/outcomes.md")]
     }
+    pub mod queues {
+        #![doc = include_str!("docs/queues.md")]
+    }
 }
 
 /// Compiles the README's example.

@@ -5,6 +5,8 @@ mod crash;
 mod extremes;
 mod faults;
 mod lifecycle;
+mod many_queues;
+mod pauses;
 mod queues;
 mod redis;
 mod shutdown;

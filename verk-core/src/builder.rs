@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use crate::{
     Verk,
@@ -236,6 +237,7 @@ impl VerkBuilder {
             client: client_of_jobs,
             events: EventSender::new(self.test.clone()),
             wake,
+            found_paused: Notify::new(),
             offset,
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });

@@ -18,6 +18,7 @@ mod names;
 mod node_manager;
 mod node_watch;
 mod outcome;
+mod pause_manager;
 mod queue_manager;
 mod queue_stats;
 mod queues;

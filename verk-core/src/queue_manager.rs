@@ -41,6 +41,9 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 /// How long what is handed back waits for jobs that were cancelled and have not ended, so that all of it goes back in order.
 const HAND_BACK_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a queue that was found paused is not fetched from, if nobody tells that it is paused.
+const PAUSED_AGAIN: Duration = Duration::from_millis(500);
+
 /// How a manager is told to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
@@ -210,6 +213,9 @@ impl QueueManager {
         let Some(wanted) = state.wanted(&self.inprogress.queue) else {
             return false;
         };
+        if wanted.changes != self.wanted.changes && self.fetch_failures == 0 {
+            self.fetch_at = self.shared.clock.instant();
+        }
         let fewer = wanted.concurrency < self.wanted.concurrency;
         self.workers.set_concurrency(wanted.concurrency);
         self.wanted = wanted;
@@ -417,6 +423,18 @@ impl QueueManager {
                 }
                 Connection::Idle(queue)
             }
+            Reply::Fetched(queue, Ok(Dequeued::Paused(payloads))) => {
+                self.fetch_failures = 0;
+                for payload in payloads {
+                    self.hand_back(payload);
+                }
+                if !self.wanted.paused {
+                    // The announcement is on its way, or there was none.
+                    self.fetch_at = self.shared.clock.instant() + PAUSED_AGAIN;
+                    self.shared.found_paused.notify_one();
+                }
+                Connection::Idle(queue)
+            }
             Reply::Fetched(queue, Ok(Dequeued::NodeGone)) => {
                 self.registration.lose();
                 Connection::Idle(queue)
@@ -448,11 +466,7 @@ impl QueueManager {
     /// Starts a fetched payload, or settles it at once if it cannot run.
     fn accept(&mut self, payload: Bytes) {
         if !self.is_open() || self.workers.free() == 0 {
-            self.pending.push_back(Pending::hand_back(
-                payload,
-                &self.shared,
-                &self.inprogress.queue,
-            ));
+            self.hand_back(payload);
             return;
         }
         let queue = &self.inprogress.queue;
@@ -470,6 +484,11 @@ impl QueueManager {
                 .pending
                 .push_back(unknown_class(job, payload, &self.shared, queue)),
         }
+    }
+
+    fn hand_back(&mut self, payload: Bytes) {
+        let pending = Pending::hand_back(payload, &self.shared, &self.inprogress.queue);
+        self.pending.push_back(pending);
     }
 
     /// Compares the `inprogress` list with what this node works on.

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::sync::Notify;
+
 use crate::{
     client::Client, clock::Clock, config::Config, context::StateMap, event::EventSender,
     queues::Queues, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) events: EventSender,
     pub(crate) wake: ScheduleWake,
+    /// Notified when a fetch finds its queue paused for all nodes, and this node does not know.
+    pub(crate) found_paused: Notify,
     pub(crate) offset: Arc<ServerOffset>,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
     pub(crate) test: Option<TestParts>,

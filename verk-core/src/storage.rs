@@ -16,7 +16,7 @@
 //! until 1.0.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     time::{Duration, SystemTime},
 };
@@ -61,7 +61,7 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     // ---- jobs are worked on ----
 
-    /// Opens what the manager of one queue needs to fetch: a connection of its own.
+    /// Opens what the manager of one queue needs to fetch.
     async fn open_queue(
         &self,
         inprogress: &Inprogress,
@@ -133,6 +133,22 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// of that node is missing. While it is alive, every answer is [`Settled::NotHeld`].
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
 
+    // ---- pauses ----
+
+    /// Pauses `queue` for all nodes, or resumes it, and announces that to every [`PauseListener`]. Its jobs stay where they
+    /// are, and [`dequeue`](QueueConnection::dequeue) takes none while it is paused. A pause lasts until it is ended,
+    /// whatever restarts meanwhile. The queue need not have a job, nor a node that runs it.
+    ///
+    /// Returns whether that changes anything. Called twice, it answers `false` and announces it again. After
+    /// [`Unknown`](crate::Applied::Unknown) it may be sent again.
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError>;
+
+    /// The queues that are paused for all nodes, sorted.
+    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError>;
+
+    /// Opens what a node needs to obey pauses: a connection of its own, which listens for announcements.
+    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError>;
+
     // ---- statistics ----
 
     /// Adds what `node` counted to the totals, the days and the queues, all or none, unless a report of that node with
@@ -191,7 +207,8 @@ pub trait QueueConnection: fmt::Debug + Send {
     /// answer, each in one atomic step; when the queue is empty, waits up to `request.wait` for one.
     ///
     /// Registers the node and the queue again, and takes nothing when the node's heartbeat is gone
-    /// ([`Dequeued::NodeGone`]).
+    /// ([`Dequeued::NodeGone`]) or the queue is paused for all nodes ([`Dequeued::Paused`]). A queue that is paused during a
+    /// wait may end it at once, or when it would have ended.
     ///
     /// # Errors
     ///
@@ -211,6 +228,26 @@ pub trait QueueConnection: fmt::Debug + Send {
     ///
     /// When that could not be made sure of. Call it again before the next `dequeue`.
     async fn reset(&mut self) -> Result<(), StorageError>;
+}
+
+/// Tells a node which queues are paused for all nodes.
+#[async_trait]
+pub trait PauseListener: fmt::Debug + Send {
+    /// Reads which queues are paused, over the connection that listens: an error says that announcements may have been
+    /// missed as well. Open another then.
+    async fn paused(&mut self) -> Result<BTreeSet<QueueName>, StorageError>;
+
+    /// Waits until [`paused`](Self::paused) may answer something else than the last time. What is announced between the two
+    /// calls is not missed. Other programs may change pauses without an announcement.
+    ///
+    /// # Errors
+    ///
+    /// When the connection ended. Open another then.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again.
+    async fn changed(&mut self) -> Result<(), StorageError>;
 }
 
 /// The heartbeat of one node.
@@ -253,6 +290,9 @@ pub struct DequeueRequest {
 pub enum Dequeued {
     /// The payloads that were moved, oldest first; none when the queue stayed empty.
     Jobs(Vec<Bytes>),
+    /// The queue is paused for all nodes. The payloads are what a wait brought in spite of it: they are in `inprogress`, and
+    /// belong back at the front of the queue.
+    Paused(Vec<Bytes>),
     /// The node's heartbeat is gone: it was declared dead, and takes nothing.
     NodeGone,
 }

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     node_manager::{Registration, deregister, register},
     node_watch::NodeWatch,
+    pause_manager::PauseManager,
     queue_manager::{QueueManager, Stop},
     queue_stats::{Counters, StatsManager},
     queues::Taken,
@@ -35,6 +36,11 @@ pub(crate) async fn supervise(
     let schedule = TaskTracker::new();
     schedule.spawn(run_schedule(
         ScheduleManager::new(Arc::clone(&shared), stop.clone()),
+        Arc::clone(&shared),
+    ));
+    let pauses = TaskTracker::new();
+    pauses.spawn(run_pauses(
+        PauseManager::new(Arc::clone(&shared), stop.clone()),
         Arc::clone(&shared),
     ));
 
@@ -69,6 +75,7 @@ pub(crate) async fn supervise(
 
     lives.close();
     schedule.close();
+    pauses.close();
     if shared
         .clock
         .timeout(shared.config.shutdown_timeout, lives.wait())
@@ -80,6 +87,7 @@ pub(crate) async fn supervise(
         lives.wait().await;
     }
     schedule.wait().await;
+    pauses.wait().await;
 }
 
 /// The life of one node id: its queues run until it is told to stop, then it stores its last statistics and signs off.
@@ -236,6 +244,20 @@ async fn run_schedule(manager: ScheduleManager, shared: Arc<Shared>) {
     {
         panics += 1;
         tracing::error!("the schedule manager panicked: restarting it");
+        shared.clock.sleep(pause_before_retry(panics)).await;
+    }
+}
+
+/// Runs the pause manager, again if it panics.
+async fn run_pauses(manager: PauseManager, shared: Arc<Shared>) {
+    let mut panics = 0;
+    while AssertUnwindSafe(manager.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        panics += 1;
+        tracing::error!("the pause manager panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
 }

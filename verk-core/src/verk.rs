@@ -204,7 +204,8 @@ impl Verk {
         Ok(())
     }
 
-    /// Stops fetching from a queue on this node; its running jobs go on. Other nodes are not concerned. Returns whether that
+    /// Stops fetching from a queue on this node; its running jobs go on. Other nodes are not concerned: see
+    /// [`pause_queue_everywhere`](Self::pause_queue_everywhere). Returns whether that
     /// changes anything: `false` when the queue was paused before.
     ///
     /// [`QueuePausing`](crate::Event::QueuePausing) is told when fetching stops, and [`QueuePaused`](crate::Event::QueuePaused)
@@ -232,6 +233,81 @@ impl Verk {
         let name = QueueName::new(name)?;
         let changed = self.inner.shared.queues.set_paused(&name, paused);
         changed.ok_or(ConfigError::UnknownQueue { name })
+    }
+
+    /// Pauses a queue on all nodes: none starts a job of it any more, running jobs go on, and idle nodes are told at once. Returns
+    /// whether that changes anything: `false` when it was paused everywhere before.
+    ///
+    /// The pause is kept in storage (Sidekiq Pro's `paused` set, which it obeys too), so it outlives every restart, and is there for nodes
+    /// that come later; it ends with [`resume_queue_everywhere`](Self::resume_queue_everywhere). It is independent of
+    /// [`pause_queue`](Self::pause_queue): a queue runs on a node while neither holds. Each node tells its own
+    /// [`QueuePausing`](crate::Event::QueuePausing) and [`QueuePaused`](crate::Event::QueuePaused). Any program may call it, also
+    /// one that only enqueues, for any queue.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::Verk;
+    /// # use verk_testing::MemoryStorage;
+    /// let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+    /// assert!(verk.pause_queue_everywhere("mailers").await?);
+    /// assert!(!verk.pause_queue_everywhere("mailers").await?, "it is paused already");
+    /// assert_eq!(verk.paused_queues().await?[0].as_str(), "mailers");
+    /// assert!(verk.resume_queue_everywhere("mailers").await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the name is not valid, or the storage fails: after a lost reply the queue may be paused; it does no harm to
+    /// call this again.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the queue is paused or not.
+    pub async fn pause_queue_everywhere(&self, name: &str) -> Result<bool, StorageError> {
+        self.set_paused_everywhere("pause a queue", name, true)
+            .await
+    }
+
+    /// Ends the [pause of a queue on all nodes](Self::pause_queue_everywhere), which are told at once. Returns whether that changes
+    /// anything: `false` when it was not paused everywhere. A node that [paused](Self::pause_queue) the queue for itself does
+    /// not run it yet.
+    ///
+    /// # Errors
+    ///
+    /// When the name is not valid, or the storage fails: after a lost reply the queue may be resumed; it does no harm to
+    /// call this again.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the queue is resumed or not.
+    pub async fn resume_queue_everywhere(&self, name: &str) -> Result<bool, StorageError> {
+        self.set_paused_everywhere("resume a queue", name, false)
+            .await
+    }
+
+    async fn set_paused_everywhere(
+        &self,
+        op: &'static str,
+        name: &str,
+        paused: bool,
+    ) -> Result<bool, StorageError> {
+        let name = QueueName::new(name).map_err(|error| StorageError::not_applied(op, error))?;
+        self.storage().set_paused(&name, paused).await
+    }
+
+    /// The queues that are [paused on all nodes](Self::pause_queue_everywhere), by name: those of this node, and others.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Changes nothing.
+    pub async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        self.storage().paused_queues().await
     }
 
     /// Changes how many jobs of a queue run at once on this node. More start at once; when it is lowered, running jobs go on,

@@ -23,6 +23,7 @@ pub struct RedisConfig {
     pub(crate) url: String,
     pub(crate) prefix: Option<String>,
     pub(crate) pool_size: u32,
+    pub(crate) blocking_connections: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
 }
@@ -35,6 +36,7 @@ impl RedisConfig {
             url: url.into(),
             prefix: None,
             pool_size: 4,
+            blocking_connections: 16,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(5),
         }
@@ -53,10 +55,17 @@ impl RedisConfig {
         self
     }
 
-    /// How many connections are kept for everything but fetching and heartbeats, which have their own. Each can
-    /// carry many requests at once. At least 1. Defaults to 4.
+    /// How many connections are kept for all that is answered at once. Each can carry many requests at once. At least 1. Defaults to 4.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
+        self
+    }
+
+    /// How many idle queues of a node wait for their next job on a connection of their own, so that it starts within a round
+    /// trip: those that had a job last. When a node has more queues, the others share one look, so a job of one that was quiet
+    /// may start 250 ms later. Connections are opened as they are needed. Defaults to 16; 0 lets all queues share the look.
+    pub fn blocking_connections(mut self, connections: usize) -> Self {
+        self.blocking_connections = connections;
         self
     }
 
@@ -99,6 +108,7 @@ impl fmt::Debug for RedisConfig {
             .field("url", &redacted(&self.url))
             .field("prefix", &self.prefix)
             .field("pool_size", &self.pool_size)
+            .field("blocking_connections", &self.blocking_connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .finish()

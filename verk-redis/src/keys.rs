@@ -71,6 +71,16 @@ impl Keys {
         })
     }
 
+    /// The set of the queues that are paused for all nodes.
+    pub(crate) fn paused(&self) -> Key {
+        self.key("paused")
+    }
+
+    /// The channel on which a change of [`paused`](Self::paused) is announced.
+    pub(crate) fn pauses_channel(&self) -> Key {
+        self.key("verk:pauses")
+    }
+
     /// The set of the ids of all registered nodes.
     pub(crate) fn nodes(&self) -> Key {
         self.key("verk_nodes")
@@ -152,6 +162,8 @@ mod tests {
             keys.set(JobSet::Schedule),
             keys.set(JobSet::Retry),
             keys.set(JobSet::Dead),
+            keys.paused(),
+            keys.pauses_channel(),
             keys.nodes(),
             keys.heartbeat(&node),
             keys.node_queues(&node),
@@ -168,13 +180,15 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 19] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
         "schedule",
         "retry",
         "dead",
+        "paused",
+        "verk:pauses",
         "verk_nodes",
         "verk:node:web.1.0123456789ab",
         "verk:node:web.1.0123456789ab:queues",

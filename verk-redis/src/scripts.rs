@@ -18,6 +18,7 @@ pub(crate) static HEARTBEAT: Script = Script::new(include_str!("../scripts/heart
 pub(crate) static PROMOTE: Script = Script::new(include_str!("../scripts/promote.lua"));
 pub(crate) static RECORD_STATS: Script = Script::new(include_str!("../scripts/record_stats.lua"));
 pub(crate) static REGISTER: Script = Script::new(include_str!("../scripts/register.lua"));
+pub(crate) static SET_PAUSED: Script = Script::new(include_str!("../scripts/set_paused.lua"));
 pub(crate) static SETTLE: Script = Script::new(include_str!("../scripts/settle.lua"));
 
 /// An argument of a script.

@@ -7,9 +7,11 @@ use verk_core::{Clock, storage::Settled};
 
 use crate::{
     batch::{self, Call},
+    blocking::Blocking,
     error::Failure,
     keys::{Key, Keys},
     pool::{Connector, Pool},
+    quiet::QuietQueues,
     scripts::{Arg, Script},
 };
 
@@ -18,6 +20,8 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) connector: Connector,
     pub(crate) pool: Pool,
+    pub(crate) blocking: Blocking,
+    pub(crate) quiet: QuietQueues,
     pub(crate) keys: Keys,
     pub(crate) clock: Arc<dyn Clock>,
 }

@@ -11,22 +11,25 @@ use bytes::Bytes;
 use verk_core::{
     Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock, from_unix_seconds,
     storage::{
-        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, Promotion,
-        QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
+        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, PauseListener,
+        Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
     },
     unix_seconds,
 };
 
 use crate::{
     batch,
+    blocking::Blocking,
     config::RedisConfig,
     error::{Error, Failure},
     heartbeat::{RedisHeartbeat, milliseconds},
     keys::Keys,
     nodes,
+    pauses::{self, RedisPauseListener},
     pool::{Connector, Pool},
     prefix,
     queue_connection::RedisQueueConnection,
+    quiet::QuietQueues,
     reply,
     scripts::{self, arg},
     server,
@@ -75,10 +78,13 @@ impl RedisStorage {
         })?;
         server::check(&connector, &mut connection).await?;
         let pool = Pool::new(connector.clone(), config.pool_size);
+        let blocking = Blocking::new(config.blocking_connections);
         Ok(Self {
             shared: Arc::new(Shared {
                 connector,
                 pool,
+                blocking,
+                quiet: QuietQueues::default(),
                 keys,
                 clock: Arc::new(SystemClock),
             }),
@@ -311,6 +317,21 @@ impl Storage for RedisStorage {
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
         self.settle_guarded("restore jobs", inprogress, settlements, true)
             .await
+    }
+
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
+        pauses::set(&self.shared, queue, paused)
+            .await
+            .map_err(|failure| failure.during("pause or resume a queue"))
+    }
+
+    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        pauses::list(&self.shared).await
+    }
+
+    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
+        let listener = RedisPauseListener::open(Arc::clone(&self.shared)).await?;
+        Ok(Box::new(listener))
     }
 
     async fn record_stats(

@@ -1,11 +1,12 @@
-//! The conformance suite on a real Redis: with the bare keys, and under a prefix.
+//! The conformance suite on a real Redis: with the bare keys, under a prefix, and with queues that share one look instead of
+//! waiting on the server.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
-    NodeId, Storage,
+    Clock, NodeId, Storage, SystemClock,
     storage::{JobSet, ScoredJob},
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -15,11 +16,15 @@ use verk_testing::{
 };
 
 mod bare {
-    verk_testing::storage_conformance!(super::RedisHarness::start("").await);
+    verk_testing::storage_conformance!(super::RedisHarness::start("", 16).await);
 }
 
 mod prefixed {
-    verk_testing::storage_conformance!(super::RedisHarness::start("app:").await);
+    verk_testing::storage_conformance!(super::RedisHarness::start("app:", 16).await);
+}
+
+mod quiet {
+    verk_testing::storage_conformance!(super::RedisHarness::start("", 0).await);
 }
 
 /// A server of its own, and a network in front of it that can break.
@@ -29,14 +34,16 @@ struct RedisHarness {
     storage: RedisStorage,
     /// Before every key.
     prefix: &'static str,
+    blocking_connections: usize,
 }
 
 impl RedisHarness {
-    async fn start(prefix: &'static str) -> Self {
+    async fn start(prefix: &'static str, blocking_connections: usize) -> Self {
         let server = RedisServer::start();
         let proxy = CuttingProxy::start(&server);
         let config = RedisConfig::new(proxy.url())
             .prefix(prefix.to_owned())
+            .blocking_connections(blocking_connections)
             .connect_timeout(Duration::from_secs(2));
         let storage = RedisStorage::connect(config).await.expect("connect");
         Self {
@@ -44,6 +51,7 @@ impl RedisHarness {
             proxy,
             storage,
             prefix,
+            blocking_connections,
         }
     }
 
@@ -85,9 +93,19 @@ impl RedisHarness {
                 self.key(format_args!("inprogress:{}:{}", held.queue, held.node))
             }
             Key::Set(set) => self.set(*set),
+            Key::Paused => self.key("paused"),
             Key::Processed => self.key("stat:processed"),
             Key::FailedOf(queue) => self.key(format_args!("stat:failed:{queue}")),
         }
+    }
+
+    /// How often the server was asked whether keys exist.
+    fn exists_calls(&self) -> u64 {
+        let stats = self.entries([b"INFO", b"commandstats"]);
+        let stats = String::from_utf8_lossy(&stats[0]);
+        let calls = stats.split("cmdstat_exists:calls=").nth(1);
+        let calls = calls.and_then(|calls| calls.split(',').next()?.parse().ok());
+        calls.unwrap_or_default()
     }
 
     fn name(&self, node: &NodeId) -> Vec<u8> {
@@ -154,6 +172,15 @@ impl Harness for RedisHarness {
     }
 
     async fn dequeue_is_waiting(&self) {
+        if self.blocking_connections == 0 {
+            // One is the script's that looks before the wait, one the look that is shared.
+            let looked = self.exists_calls() + 2;
+            let clock: &dyn Clock = &SystemClock;
+            while self.exists_calls() < looked {
+                clock.sleep(Duration::from_millis(10)).await;
+            }
+            return;
+        }
         loop {
             let info = self.entries([b"INFO", b"clients"]);
             if !String::from_utf8_lossy(&info[0]).contains("blocked_clients:0") {
@@ -189,18 +216,22 @@ impl Harness for RedisHarness {
     }
 
     async fn lose_reply(&self, operation: Operation) {
-        // The scripts are told apart by how many keys they have.
-        let script = |command: &RedisCommand, keys: &str| {
-            command.name() == "EVALSHA" && command.args().get(2).is_some_and(|n| n == keys)
+        // The scripts are told apart by their first key.
+        let prefix = self.prefix;
+        let script = move |command: &RedisCommand, matches: fn(&str) -> bool| {
+            let first_key = command
+                .args()
+                .get(3)
+                .and_then(|key| std::str::from_utf8(key).ok());
+            let first_key = first_key.and_then(|key| key.strip_prefix(prefix));
+            command.name() == "EVALSHA" && first_key.is_some_and(matches)
         };
         self.proxy.lose_reply(move |command| match operation {
-            Operation::Dequeue => command.name() == "BLMOVE" || script(command, "5"),
-            Operation::Settle => script(command, "6"),
-            // The length of this one depends on what was counted.
-            Operation::RecordStats => {
-                let first_key = command.args().get(3);
-                command.name() == "EVALSHA" && first_key.is_some_and(|key| key.ends_with(b":stats"))
+            Operation::Dequeue => {
+                command.name() == "BLMOVE" || script(command, |key| key.starts_with("queue:"))
             }
+            Operation::Settle => script(command, |key| key.starts_with("inprogress:")),
+            Operation::RecordStats => script(command, |key| key.ends_with(":stats")),
         });
     }
 

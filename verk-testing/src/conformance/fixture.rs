@@ -276,6 +276,7 @@ pub(super) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
 pub(super) fn jobs(answer: Dequeued) -> Vec<Bytes> {
     match answer {
         Dequeued::Jobs(jobs) => jobs,
+        Dequeued::Paused(_) => panic!("the queue is paused"),
         Dequeued::NodeGone => panic!("the node is gone"),
     }
 }

@@ -4,7 +4,7 @@
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
 /// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
-/// `dead_set`, `schedule`, `node`, `restore`, `stats`, `faults`. Call it once in a module.
+/// `dead_set`, `schedule`, `node`, `restore`, `pauses`, `stats`, `faults`. Call it once in a module.
 ///
 /// # Example
 ///
@@ -136,6 +136,17 @@ macro_rules! storage_conformance {
                 a_restored_job_wakes_a_dequeue,
                 a_restored_node_leaves_nothing,
             }
+            pauses {
+                a_paused_queue_keeps_its_jobs,
+                pausing_twice_is_pausing_once,
+                paused_queues_are_listed,
+                a_pause_during_a_wait_starts_no_job,
+                pauses_are_announced,
+                an_early_announcement_is_not_missed,
+                a_listener_learns_that_the_backend_went_away,
+                a_full_backend_pauses,
+                a_broken_set_stops_fetching,
+            }
             stats {
                 without_a_report_all_is_zero,
                 a_report_is_added_to_every_counter,
@@ -207,6 +218,7 @@ mod tests {
             include_str!("schedule.rs"),
             include_str!("node.rs"),
             include_str!("restore.rs"),
+            include_str!("pauses.rs"),
             include_str!("stats.rs"),
             include_str!("faults.rs"),
         ]

@@ -90,6 +90,7 @@ pub mod dead_set;
 pub mod faults;
 pub mod inprogress;
 pub mod node;
+pub mod pauses;
 pub mod queue;
 pub mod restore;
 pub mod retry_set;

@@ -1,17 +1,20 @@
 //! The fetching side and the heartbeat of a [`MemoryStorage`].
 
-use std::{pin::pin, time::Duration};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 use verk_core::{
-    NodeId, StorageError,
-    storage::{Beat, DequeueRequest, Dequeued, Heartbeat, Inprogress, QueueConnection},
+    NodeId, QueueName, StorageError,
+    storage::{
+        Beat, DequeueRequest, Dequeued, Heartbeat, Inprogress, PauseListener, QueueConnection,
+    },
 };
 
 use super::{
     MemoryStorage,
     faults::{Fault, Operation},
+    state::State,
 };
 
 /// The longest wait for a job, so that a deadline can always be computed.
@@ -44,6 +47,9 @@ impl MemoryConnection {
             .and_then(|()| {
                 if !state.touch(&self.inprogress, now) {
                     return Ok(Dequeued::NodeGone);
+                }
+                if state.is_paused(&self.inprogress.queue)? {
+                    return Ok(Dequeued::Paused(Vec::new()));
                 }
                 let max_jobs = state.gate.limit(&self.inprogress, request.max_jobs);
                 if max_jobs == 0 {
@@ -96,6 +102,46 @@ impl QueueConnection for MemoryConnection {
     async fn reset(&mut self) -> Result<(), StorageError> {
         // Nothing moves outside a call here; only reaching the storage can fail.
         self.storage.read("reset a queue connection", |_| Ok(()))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct MemoryPauseListener {
+    storage: MemoryStorage,
+    /// What was read last.
+    seen: BTreeSet<QueueName>,
+}
+
+impl MemoryPauseListener {
+    pub(super) fn new(storage: MemoryStorage) -> Self {
+        Self {
+            storage,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    fn read(&self) -> Result<BTreeSet<QueueName>, StorageError> {
+        self.storage
+            .read("read which queues are paused", State::paused_queues)
+    }
+}
+
+#[async_trait]
+impl PauseListener for MemoryPauseListener {
+    async fn paused(&mut self) -> Result<BTreeSet<QueueName>, StorageError> {
+        self.seen = self.read()?;
+        Ok(self.seen.clone())
+    }
+
+    async fn changed(&mut self) -> Result<(), StorageError> {
+        loop {
+            let mut changed = pin!(self.storage.shared.changed.notified());
+            changed.as_mut().enable();
+            if self.read()? != self.seen {
+                return Ok(());
+            }
+            changed.await;
+        }
     }
 }
 

@@ -92,6 +92,8 @@ pub enum Key {
     Inprogress(Inprogress),
     /// A sorted set of jobs.
     Set(JobSet),
+    /// The set of the queues that are paused for all nodes.
+    Paused,
     /// The counter of all runs.
     Processed,
     /// The counter of the runs of a queue that failed.

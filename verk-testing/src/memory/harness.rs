@@ -37,6 +37,7 @@ impl Harness for MemoryStorage {
             dump.add(format!("{name} jobs"), set.iter().map(|member| member.job));
             dump.add(format!("{name} scores"), scores(set));
         }
+        dump.add("paused", state.paused.iter().map(text));
         dump.add("nodes", state.nodes.keys().map(text));
         for (node, queues) in &state.nodes {
             dump.add(format!("node {node} queues"), queues.iter().map(text));

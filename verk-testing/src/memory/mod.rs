@@ -22,8 +22,8 @@ use tokio::sync::{Notify, watch};
 use verk_core::{
     Clock, Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
-        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, Promotion,
-        QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
+        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, PauseListener,
+        Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
     },
 };
 
@@ -31,7 +31,7 @@ pub(crate) use activity::{Activity, CrashOn, Driver};
 pub use faults::{Fault, Faults, Key, Operation};
 
 use self::{
-    connection::{MemoryConnection, MemoryHeartbeat},
+    connection::{MemoryConnection, MemoryHeartbeat, MemoryPauseListener},
     state::State,
 };
 
@@ -283,6 +283,22 @@ impl Storage for MemoryStorage {
             Ok(state.settle(inprogress, settlements, OP))
         })
         .unwrap_or_else(|error| each_failed(settlements.len(), &error))
+    }
+
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
+        self.write("pause or resume a queue", |state| {
+            state.set_paused(queue, paused)
+        })
+    }
+
+    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        let paused = self.read("read which queues are paused", State::paused_queues)?;
+        Ok(paused.into_iter().collect())
+    }
+
+    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
+        self.read("listen for pauses", |_| Ok(()))?;
+        Ok(Box::new(MemoryPauseListener::new(self.clone())))
     }
 
     async fn record_stats(
