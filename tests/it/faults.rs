@@ -410,6 +410,7 @@ async fn dead_node_with(storage: &MemoryStorage, name: &str, queue: &str, jobs: 
     let request = DequeueRequest {
         max_jobs: 100,
         max_bytes: usize::MAX,
+        prefetched: 0,
         wait: Duration::ZERO,
         interrupt: CancellationToken::new(),
     };

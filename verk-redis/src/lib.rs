@@ -34,6 +34,7 @@ mod batch;
 mod builder;
 mod config;
 mod error;
+mod glob;
 mod heartbeat;
 mod keys;
 mod nodes;

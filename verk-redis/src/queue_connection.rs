@@ -44,7 +44,7 @@ const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
 pub(crate) struct RedisQueueConnection {
     shared: Arc<Shared>,
     /// Those of the script.
-    keys: [Key; 5],
+    keys: [Key; 6],
     names: [Arg<'static>; 2],
     link: Option<Link>,
     /// Set while a command is under way, and left when its reply did not come.
@@ -85,6 +85,7 @@ impl RedisQueueConnection {
             shared.keys.heartbeat(node),
             shared.keys.nodes(),
             shared.keys.node_queues(node),
+            shared.keys.prefetched(queue, node),
         ];
         let mut connection = Self {
             shared,
@@ -132,6 +133,7 @@ impl RedisQueueConnection {
             arg(request.max_bytes.min(MAX_BATCH_BYTES)),
             node,
             queue,
+            arg(request.prefetched),
         ];
         self.begin(link, Duration::ZERO);
         let reply = scripts::DEQUEUE
@@ -329,6 +331,7 @@ mod tests {
         let request = DequeueRequest {
             max_jobs: 1,
             max_bytes: 1,
+            prefetched: 0,
             wait: Duration::from_secs(300),
             interrupt: CancellationToken::new(),
         };

@@ -50,6 +50,12 @@ impl MemoryConnection {
                     return Ok(Dequeued::Jobs(Vec::new()));
                 }
                 let jobs = state.fetch(&self.inprogress, max_jobs, request.max_bytes)?;
+                // A wait that follows may bring one.
+                let fewer = request.max_jobs.saturating_sub(jobs.len().max(1));
+                match request.prefetched.saturating_sub(fewer) {
+                    0 => state.prefetched.remove(&self.inprogress),
+                    some => state.prefetched.insert(self.inprogress.clone(), some),
+                };
                 if state.gate.fetched(&self.inprogress, &jobs) {
                     return Ok(Dequeued::Jobs(jobs));
                 }

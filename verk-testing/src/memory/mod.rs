@@ -12,6 +12,7 @@ mod stats;
 mod tests;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -20,10 +21,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use verk_core::{
-    Clock, Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock,
+    Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
-        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, Promotion,
-        QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
+        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page,
+        Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
     },
 };
 
@@ -60,6 +61,7 @@ use self::{
 /// let request = DequeueRequest {
 ///     max_jobs: 10,
 ///     max_bytes: 1024,
+///     prefetched: 0,
 ///     wait: Duration::ZERO,
 ///     interrupt: Default::default(),
 /// };
@@ -283,6 +285,32 @@ impl Storage for MemoryStorage {
             Ok(state.settle(inprogress, settlements, OP))
         })
         .unwrap_or_else(|error| each_failed(settlements.len(), &error))
+    }
+
+    async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {
+        self.read("ask what was prefetched", |state| {
+            Ok(state.prefetched.get(inprogress).copied().unwrap_or(0))
+        })
+    }
+
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("count the deaths of jobs", |state| {
+            Ok(state.count_deaths(node, started, now))
+        })
+    }
+
+    async fn foreign_lists(&self, _: u64) -> Result<ForeignPage, StorageError> {
+        self.read("look for lists of other nodes", |state| {
+            Ok(ForeignPage {
+                lists: state.foreign_lists(),
+                next: None,
+            })
+        })
     }
 
     async fn record_stats(
