@@ -128,12 +128,14 @@ impl RedisQueueConnection {
         request: &DequeueRequest,
     ) -> Result<Dequeued, Failure> {
         let [node, queue] = self.names.clone();
+        let max_jobs = request.max_jobs.clamp(1, MAX_BATCH_JOBS);
+        let left_out = request.max_jobs.saturating_sub(max_jobs);
         let args = [
-            arg(request.max_jobs.clamp(1, MAX_BATCH_JOBS)),
+            arg(max_jobs),
             arg(request.max_bytes.min(MAX_BATCH_BYTES)),
             node,
             queue,
-            arg(request.prefetched),
+            arg(request.prefetched.saturating_sub(left_out)),
         ];
         self.begin(link, Duration::ZERO);
         let reply = scripts::DEQUEUE

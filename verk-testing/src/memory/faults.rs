@@ -107,6 +107,8 @@ pub enum Operation {
     Settle,
     /// [`Storage::record_stats`](verk_core::Storage::record_stats).
     RecordStats,
+    /// [`Storage::count_deaths`](verk_core::Storage::count_deaths).
+    CountDeaths,
 }
 
 /// Why a [`MemoryStorage`](super::MemoryStorage) failed: the source of its

@@ -298,10 +298,16 @@ impl Storage for MemoryStorage {
         node: &NodeId,
         started: &[Jid],
     ) -> Result<HashMap<Jid, u32>, StorageError> {
+        const OP: &str = "count the deaths of jobs";
         let now = self.shared.clock.instant();
-        self.write("count the deaths of jobs", |state| {
-            Ok(state.count_deaths(node, started, now))
-        })
+        let (counted, lost) = self.write(OP, |state| {
+            let counted = state.count_deaths(node, started, now);
+            Ok((counted, state.faults.loses_reply(Operation::CountDeaths)))
+        })?;
+        if lost {
+            return Err(StorageError::unknown(OP, Fault::ReplyLost));
+        }
+        Ok(counted)
     }
 
     async fn foreign_lists(&self, _: u64) -> Result<ForeignPage, StorageError> {
