@@ -299,9 +299,20 @@ async fn a_node_that_was_declared_dead_goes_on_under_a_new_id() {
     it.verk.start().unwrap();
     it.wait_for_started(1).await;
     let before = it.verk.storage().nodes().await.unwrap();
-    it.storage.faults().expire_heartbeat(&before[0].id);
+    let before = &before[0].id;
+    it.storage.faults().expire_heartbeat(before);
 
     enqueue_steady(&it, 10).await;
+    let lost = it.wait_for(|event| match event {
+        Event::NodeLost { node } => Some(node),
+        _ => None,
+    });
+    assert_eq!(lost.await, *before);
+    let again = it.wait_for(|event| match event {
+        Event::NodeRegistered { node } => Some(node),
+        _ => None,
+    });
+    assert_ne!(again.await, *before);
     it.wait_for_finished(10).await;
     it.gate.open();
     it.wait_for_finished(1).await;

@@ -5,6 +5,8 @@ mod crash;
 mod extremes;
 mod faults;
 mod lifecycle;
+mod nodes;
+mod poison;
 mod queues;
 mod redis;
 mod shutdown;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use verk::{
     Event, Events, Job, QueueName, Verk, VerkBuilder,
     storage::{JobSet, Page},
@@ -54,6 +54,11 @@ impl Gate {
 
     pub(crate) async fn pass(&self) {
         self.0.acquire().await.unwrap().forget();
+    }
+
+    /// Passes if that is possible at once.
+    pub(crate) fn try_pass(&self) -> bool {
+        self.0.try_acquire().map(SemaphorePermit::forget).is_ok()
     }
 }
 

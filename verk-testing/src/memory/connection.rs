@@ -18,6 +18,7 @@ use super::{
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DEQUEUE: &str = "dequeue";
+const BEAT: &str = "send a heartbeat";
 
 #[derive(Debug)]
 pub(super) struct MemoryConnection {
@@ -123,13 +124,17 @@ impl Heartbeat for MemoryHeartbeat {
     async fn beat(&mut self) -> Result<Beat, StorageError> {
         let clock = &self.storage.shared.clock;
         let (now, server_time) = (clock.instant(), clock.now());
-        self.storage.write("send a heartbeat", |state| {
-            Ok(Beat {
+        let beat = self.storage.write(BEAT, |state| {
+            if state.faults.losing_heartbeats {
+                return Ok(None);
+            }
+            Ok(Some(Beat {
                 alive: state.beat(&self.node, self.ttl, now),
                 server_time,
                 server: String::new(),
-            })
-        })
+            }))
+        })?;
+        beat.ok_or_else(|| StorageError::unknown(BEAT, Fault::ReplyLost))
     }
 }
 
