@@ -19,6 +19,9 @@ use verk_testing::{MemoryStorage, RedisServer, within};
 
 use crate::support::{Fixture, Gate, Log, PATIENCE, States};
 
+/// The pause between two looks of a thread that waits, so that others run.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 #[verk::worker]
 async fn present(State(log): State<Log>) {
     log.push("present");
@@ -28,7 +31,7 @@ async fn present(State(log): State<Log>) {
 #[verk::worker]
 async fn seizing(State(gate): State<Gate>) {
     while !gate.try_pass() {
-        thread::yield_now();
+        thread::sleep(LOOK_AGAIN);
     }
 }
 
@@ -48,7 +51,7 @@ async fn a_worker_that_blocks_every_thread_does_not_stop_the_heartbeat() {
     let mut alive = true;
     while alive && SystemClock.instant() < until {
         alive = it.storage.nodes().await.unwrap()[0].alive;
-        thread::yield_now();
+        thread::sleep(LOOK_AGAIN);
     }
     it.gate.open();
     assert!(alive);
