@@ -10,7 +10,7 @@ use verk::{
 };
 use verk_testing::{Key, MemoryStorage, Operation, within};
 
-use crate::support::{ALL, Fixture, Gate, Log, PATIENCE, at_once, queue_name, wait_for};
+use crate::support::{ALL, Fixture, Gate, Log, Logged, PATIENCE, at_once, queue_name, wait_for};
 
 #[verk::worker]
 async fn steady(number: u32, State(log): State<Log>) {
@@ -294,6 +294,7 @@ async fn due_jobs_of_a_broken_queue_hold_up_no_other() {
 
 #[tokio::test]
 async fn a_node_that_was_declared_dead_goes_on_under_a_new_id() {
+    let (logged, _guard) = Logged::capture();
     let mut it = fixture().await;
     it.verk.enqueue(Owned::new()).await.unwrap();
     it.verk.start().unwrap();
@@ -313,6 +314,8 @@ async fn a_node_that_was_declared_dead_goes_on_under_a_new_id() {
         _ => None,
     });
     assert_ne!(again.await, *before);
+    let logged = logged.lines_with(&["WARN", "declared dead", before.as_str()]);
+    assert_eq!(logged, 1);
     it.wait_for_finished(10).await;
     it.gate.open();
     it.wait_for_finished(1).await;

@@ -17,7 +17,7 @@ use std::{
 use verk::{Clock, Event, NodeId, State, Storage, SystemClock, Verk, prelude::*};
 use verk_testing::{MemoryStorage, RedisServer, within};
 
-use crate::support::{Fixture, Gate, Log, PATIENCE, States};
+use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States};
 
 /// The pause between two looks of a thread that waits, so that others run.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -162,6 +162,7 @@ async fn lists_of_foreign_nodes_are_reported_and_not_touched() {
         redis.command(&["SET", &format!("other:{number}"), ""]);
     }
     redis.command(&["RPUSH", "inprogress:a:b:elixir", "x", "y"]);
+    let (logged, _guard) = Logged::capture();
     let builder = Verk::builder()
         .redis(redis.url())
         .queue("default", 1)
@@ -171,7 +172,15 @@ async fn lists_of_foreign_nodes_are_reported_and_not_touched() {
     let lists = verk.foreign_lists().await.unwrap();
     let found: Vec<_> = lists.iter().map(|list| (&*list.key, list.jobs)).collect();
     assert_eq!(found, [("inprogress:a:b:elixir", 2)]);
+    let warning = ["WARN", "inprogress:a:b:elixir", "jobs=2"];
+    let warned = async {
+        while logged.lines_with(&warning) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(PATIENCE, warned).await;
     verk.shutdown().await;
+    assert_eq!(logged.lines_with(&warning), 1, "once");
     let left = redis.command(&["LRANGE", "inprogress:a:b:elixir", "0", "-1"]);
     assert_eq!(left.into_array().unwrap().len(), 2);
 }

@@ -16,7 +16,7 @@ use verk::{
 };
 use verk_testing::{MemoryStorage, Operation, RedisServer, within};
 
-use crate::support::{ALL, PATIENCE, States, queue_name, wait_for};
+use crate::support::{ALL, Logged, PATIENCE, States, queue_name, wait_for};
 
 /// The name of all nodes here, so that each is known to be dead when the next has it.
 const NAME: &str = "worker-0";
@@ -132,6 +132,7 @@ fn job(class: &str) -> Job {
 
 #[tokio::test]
 async fn with_its_third_process_a_pill_is_buried_and_says_so() {
+    let (logged, _guard) = Logged::capture();
     let mut heir = Heir::new(|builder| builder).await;
     let pill = job("Pill");
     heir.enqueue(&[&pill]).await;
@@ -156,6 +157,9 @@ async fn with_its_third_process_a_pill_is_buried_and_says_so() {
     });
     let (buried, deaths, node) = buried.await;
     assert_eq!((buried.jid(), deaths), (pill.jid(), 3));
+    let jid = pill.jid().as_str();
+    assert_eq!(logged.lines_with(&["ERROR", "poison pill", jid]), 1);
+    assert_eq!(logged.lines_with(&["WARN", "comes back later", jid]), 1);
     let dead = heir.members(JobSet::Dead).await;
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].jid(), pill.jid());

@@ -41,7 +41,7 @@ pub struct Config {
     pub node_id: Option<String>,
     /// A node whose heartbeat is missing for twice this time is dead. Defaults to 30 s.
     pub heartbeat: Duration,
-    /// How many processes may die while they run a job: with this one, it is a poison pill and goes to the `dead` set. 0: never. Defaults to 3.
+    /// With how many dead processes that ran it a job is a poison pill, and goes to the `dead` set; 0 for never. Defaults to 3.
     pub poison_pill_after: u32,
     /// How long running jobs may take to finish at shutdown before they are cancelled and handed back. Defaults to 25 s, because
     /// Kubernetes, ECS and Heroku kill at 30 s.
