@@ -10,6 +10,7 @@
 //! | N6 poison pills | [`poison`](crate::poison), `poison` in verk-core, conformance `poison` |
 
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, SystemTime},
 };
@@ -121,23 +122,7 @@ async fn nobody_is_judged_while_the_judge_itself_is_not_well() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_pending_fetch_brings_to_a_dead_node_is_restored() {
-    let redis = RedisServer::start();
-    // A node that died, whose fetch the server does not know to be over.
-    let node = NodeId::register("worker-0").unwrap();
-    let queues = format!("verk:node:{node}:queues");
-    let inprogress = format!("inprogress:slow:{node}");
-    redis.command(&["SADD", &queues, "slow"]);
-    redis.command(&["SADD", "verk_nodes", node.as_str()]);
-    let builder = Verk::builder()
-        .redis(redis.url())
-        .queue("default", 1)
-        .node_id("worker-0".to_owned())
-        .heartbeat(Duration::from_millis(500));
-    let verk = States::new().give(builder).build().await.unwrap();
-    verk.start().unwrap();
-
-    // This node has looked, and found the list empty.
-    let is = |key: &str| redis.command(&["EXISTS", key]).as_integer() == Some(1);
+    let redis = Arc::new(RedisServer::start());
     let until = async |done: &dyn Fn() -> bool| {
         let wait = async {
             while !done() {
@@ -146,10 +131,43 @@ async fn what_a_pending_fetch_brings_to_a_dead_node_is_restored() {
         };
         within(PATIENCE, wait).await;
     };
-    until(&|| is(&format!("verk:node:{node}:deaths"))).await;
-    redis.command(&["LPUSH", &inprogress, "late"]);
-    until(&|| is("queue:slow")).await;
-    assert!(!is(&inprogress) && !is("dead") && !is("schedule"));
+    let exists = |key: &str| redis.command(&["EXISTS", key]).as_integer() == Some(1);
+    let info = |section: &str| {
+        let info = redis.command(&["INFO", section]).into_bytes().unwrap();
+        String::from_utf8(info.to_vec()).unwrap()
+    };
+
+    // A node that died, of which the server still has a fetch in hand.
+    let node = NodeId::register("worker-0").unwrap();
+    redis.command(&["SADD", &format!("verk:node:{node}:queues"), "slow"]);
+    redis.command(&["SADD", "verk_nodes", node.as_str()]);
+    let inprogress = format!("inprogress:slow:{node}");
+    let fetch = {
+        let (redis, to) = (Arc::clone(&redis), inprogress.clone());
+        let command = ["BLMOVE", "queue:slow", &to, "RIGHT", "LEFT", "60"].map(str::to_owned);
+        tokio::task::spawn_blocking(move || redis.command(&command))
+    };
+    until(&|| info("clients").contains("blocked_clients:1\r\n")).await;
+
+    let builder = Verk::builder()
+        .redis(redis.url())
+        .queue("default", 1)
+        .node_id("worker-0".to_owned())
+        .heartbeat(Duration::from_millis(500));
+    let verk = States::new().give(builder).build().await.unwrap();
+    verk.start().unwrap();
+    // It has looked, found the list empty, and looked again: each look asks for the nodes, and for the queues of both.
+    let looks = || {
+        let stats = info("commandstats");
+        let calls = stats.split("cmdstat_smembers:calls=").nth(1);
+        let calls = calls.and_then(|calls| calls.split(',').next());
+        calls.map_or(0, |calls| calls.parse::<u32>().unwrap()) / 3
+    };
+    until(&|| looks() >= 3).await;
+    redis.command(&["LPUSH", "queue:slow", "late"]);
+    within(PATIENCE, fetch).await.unwrap();
+    until(&|| exists("queue:slow")).await;
+    assert!(!exists(&inprogress) && !exists("dead") && !exists("schedule"));
     until(&|| redis.command(&["SCARD", "verk_nodes"]).as_integer() == Some(1)).await;
     verk.shutdown().await;
 }
