@@ -57,6 +57,9 @@ pub mod guide {
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
     }
+    pub mod nodes {
+        #![doc = include_str!("docs/nodes.md")]
+    }
     pub mod outcomes {
         #![doc = include_str!("docs/outcomes.md")]
     }

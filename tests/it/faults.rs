@@ -10,7 +10,7 @@ use verk::{
 };
 use verk_testing::{Key, MemoryStorage, Operation, within};
 
-use crate::support::{ALL, Fixture, Gate, Log, PATIENCE, at_once, queue_name, wait_for};
+use crate::support::{ALL, Fixture, Gate, Log, Logged, PATIENCE, at_once, queue_name, wait_for};
 
 #[verk::worker]
 async fn steady(number: u32, State(log): State<Log>) {
@@ -294,14 +294,28 @@ async fn due_jobs_of_a_broken_queue_hold_up_no_other() {
 
 #[tokio::test]
 async fn a_node_that_was_declared_dead_goes_on_under_a_new_id() {
+    let (logged, _guard) = Logged::capture();
     let mut it = fixture().await;
     it.verk.enqueue(Owned::new()).await.unwrap();
     it.verk.start().unwrap();
     it.wait_for_started(1).await;
     let before = it.verk.storage().nodes().await.unwrap();
-    it.storage.faults().expire_heartbeat(&before[0].id);
+    let before = &before[0].id;
+    it.storage.faults().expire_heartbeat(before);
 
     enqueue_steady(&it, 10).await;
+    let lost = it.wait_for(|event| match event {
+        Event::NodeLost { node } => Some(node),
+        _ => None,
+    });
+    assert_eq!(lost.await, *before);
+    let again = it.wait_for(|event| match event {
+        Event::NodeRegistered { node } => Some(node),
+        _ => None,
+    });
+    assert_ne!(again.await, *before);
+    let logged = logged.lines_with(&["WARN", "declared dead", before.as_str()]);
+    assert_eq!(logged, 1);
     it.wait_for_finished(10).await;
     it.gate.open();
     it.wait_for_finished(1).await;
@@ -410,6 +424,7 @@ async fn dead_node_with(storage: &MemoryStorage, name: &str, queue: &str, jobs: 
     let request = DequeueRequest {
         max_jobs: 100,
         max_bytes: usize::MAX,
+        prefetched: 0,
         wait: Duration::ZERO,
         interrupt: CancellationToken::new(),
     };

@@ -1,6 +1,7 @@
 //! What the tests share: a Verk on a storage of its own, and its events.
 
 use std::{
+    io,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -9,7 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::subscriber::DefaultGuard;
 use verk::{
     Event, Events, Job, QueueName, Verk, VerkBuilder,
     storage::{JobSet, Page},
@@ -54,6 +56,11 @@ impl Gate {
 
     pub(crate) async fn pass(&self) {
         self.0.acquire().await.unwrap().forget();
+    }
+
+    /// Passes if that is possible at once.
+    pub(crate) fn try_pass(&self) -> bool {
+        self.0.try_acquire().map(SemaphorePermit::forget).is_ok()
     }
 }
 
@@ -242,6 +249,42 @@ pub(crate) async fn wait_for<T>(events: &mut Events, wanted: impl Fn(Event) -> O
         }
     })
     .await
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    /// From now on, until the guard is dropped.
+    pub(crate) fn capture() -> (Self, DefaultGuard) {
+        let logged = Self::default();
+        let writer = logged.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (logged, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// How many lines have all of `parts`.
+    pub(crate) fn lines_with(&self, parts: &[&str]) -> usize {
+        let logged = self.0.lock().unwrap();
+        let text = String::from_utf8_lossy(&logged);
+        text.lines()
+            .filter(|line| parts.iter().all(|part| line.contains(part)))
+            .count()
+    }
+}
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 pub(crate) fn queue_name(name: &str) -> QueueName {

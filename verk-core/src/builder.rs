@@ -153,6 +153,12 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets with how many dead processes that ran it a job is a poison pill, and goes to the `dead` set; 0 for never. Defaults to 3.
+    pub fn poison_pill_after(mut self, deaths: u32) -> Self {
+        self.config.poison_pill_after = deaths;
+        self
+    }
+
     /// Sets how long running jobs may take to finish at shutdown. Defaults to 25 s.
     pub fn shutdown_timeout(mut self, shutdown_timeout: Duration) -> Self {
         self.config.shutdown_timeout = shutdown_timeout;

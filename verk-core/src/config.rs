@@ -41,6 +41,8 @@ pub struct Config {
     pub node_id: Option<String>,
     /// A node whose heartbeat is missing for twice this time is dead. Defaults to 30 s.
     pub heartbeat: Duration,
+    /// With how many dead processes that ran it a job is a poison pill, and goes to the `dead` set; 0 for never. Defaults to 3.
+    pub poison_pill_after: u32,
     /// How long running jobs may take to finish at shutdown before they are cancelled and handed back. Defaults to 25 s, because
     /// Kubernetes, ECS and Heroku kill at 30 s.
     pub shutdown_timeout: Duration,
@@ -62,6 +64,7 @@ impl Default for Config {
             poll_interval: Duration::from_secs(5),
             node_id: None,
             heartbeat: Duration::from_secs(30),
+            poison_pill_after: 3,
             shutdown_timeout: Duration::from_secs(25),
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
@@ -76,7 +79,7 @@ impl Config {
     /// | variable | example |
     /// |---|---|
     /// | `VERK_QUEUES` | `default:25,priority:10` |
-    /// | `VERK_MAX_RETRY_COUNT`, `VERK_MAX_DEAD_JOBS`, `VERK_MAX_PAYLOAD_BYTES`, `VERK_FAILED_JOB_STACKTRACE_SIZE` | `25` |
+    /// | `VERK_MAX_RETRY_COUNT`, `VERK_MAX_DEAD_JOBS`, `VERK_MAX_PAYLOAD_BYTES`, `VERK_FAILED_JOB_STACKTRACE_SIZE`, `VERK_POISON_PILL_AFTER` | `25` |
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
@@ -102,6 +105,7 @@ impl Config {
             "VERK_FAILED_JOB_STACKTRACE_SIZE",
             &mut config.failed_job_stacktrace_size,
         );
+        vars.number("VERK_POISON_PILL_AFTER", &mut config.poison_pill_after);
         vars.duration(
             "VERK_POLL_INTERVAL",
             Duration::from_millis,
@@ -272,6 +276,7 @@ mod tests {
             ("VERK_QUEUES", "default:25, a:b:10"),
             ("VERK_HEARTBEAT", "1500"),
             ("VERK_DEAD_TIMEOUT", "60"),
+            ("VERK_POISON_PILL_AFTER", "0"),
         ])
         .unwrap();
         let queues: Vec<_> = config
@@ -282,6 +287,7 @@ mod tests {
         assert_eq!(queues, [("a:b", 10), ("default", 25)]);
         assert_eq!(config.heartbeat, Duration::from_millis(1_500));
         assert_eq!(config.dead_timeout, Duration::from_secs(60));
+        assert_eq!(config.poison_pill_after, 0);
     }
 
     #[test]

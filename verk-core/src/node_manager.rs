@@ -44,12 +44,46 @@ pub(crate) struct Registration {
 }
 
 /// What the heartbeats tell about this node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Health {
     /// When the last heartbeat that the storage acknowledged was sent.
     acknowledged: Instant,
     /// Since when each was acknowledged in time, by the same server.
     well_since: Instant,
+    /// Who acknowledged the last one.
+    server: Option<String>,
+}
+
+impl Health {
+    /// The node is registered, and has not sent a heartbeat yet.
+    fn new(registered_at: Instant) -> Self {
+        Self {
+            acknowledged: registered_at,
+            well_since: registered_at,
+            server: None,
+        }
+    }
+
+    /// A heartbeat that was sent at this time is acknowledged. `failures` were not, since the last one.
+    fn acknowledge(
+        &mut self,
+        sent_at: Instant,
+        server: String,
+        failures: u32,
+        heartbeat: Duration,
+    ) {
+        let in_time = sent_at.saturating_duration_since(self.acknowledged) <= heartbeat;
+        let same_server = self.server.as_ref().is_none_or(|known| *known == server);
+        if !(in_time && same_server && failures == 0) {
+            self.well_since = sent_at;
+        }
+        self.acknowledged = sent_at;
+        self.server = Some(server);
+    }
+
+    fn is_fresh(&self, now: Instant, heartbeat: Duration) -> bool {
+        now.saturating_duration_since(self.acknowledged) <= heartbeat
+    }
 }
 
 impl Registration {
@@ -59,20 +93,13 @@ impl Registration {
 
     /// Whether the node is known to be alive: no fetch is sent while the last acknowledged heartbeat is older than `heartbeat`.
     pub(crate) fn may_fetch(&self, clock: &dyn Clock) -> bool {
-        let age = clock
-            .instant()
-            .saturating_duration_since(self.health.borrow().acknowledged);
-        age <= self.heartbeat && !self.lost.is_cancelled()
+        let fresh = (self.health.borrow()).is_fresh(clock.instant(), self.heartbeat);
+        fresh && !self.lost.is_cancelled()
     }
 
     /// Waits until an acknowledged heartbeat is young enough to fetch.
     pub(crate) async fn until_fresh(&self, clock: &dyn Clock) {
-        let fresh = |health: &Health| {
-            clock
-                .instant()
-                .saturating_duration_since(health.acknowledged)
-                <= self.heartbeat
-        };
+        let fresh = |health: &Health| health.is_fresh(clock.instant(), self.heartbeat);
         // An error says that the sender is gone; it is in `self`.
         let _ = self.health.subscribe().wait_for(fresh).await;
     }
@@ -144,10 +171,7 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
         node,
         heartbeat: config.heartbeat,
         named: config.node_id.is_some(),
-        health: Arc::new(watch::Sender::new(Health {
-            acknowledged: before,
-            well_since: before,
-        })),
+        health: Arc::new(watch::Sender::new(Health::new(before))),
         lost: CancellationToken::new(),
         stop: CancellationToken::new(),
         beat_on: AtomicBool::new(false),
@@ -202,7 +226,6 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
     let health = Arc::clone(&registration.health);
     let beat = async move {
         let mut heartbeat: Option<Box<dyn Heartbeat>> = None;
-        let mut server = None;
         let mut failures = 0;
         loop {
             let sent_at = shared.clock.instant();
@@ -218,17 +241,10 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
                     return;
                 }
                 Ok(beat) => {
-                    let same_server = server.as_ref().is_none_or(|server| *server == beat.server);
-                    let unbroken = failures == 0 && same_server;
+                    let heartbeat = shared.config.heartbeat;
                     health.send_modify(|health| {
-                        let in_time = sent_at.saturating_duration_since(health.acknowledged)
-                            <= shared.config.heartbeat;
-                        health.acknowledged = sent_at;
-                        if !(unbroken && in_time) {
-                            health.well_since = sent_at;
-                        }
+                        health.acknowledge(sent_at, beat.server, failures, heartbeat);
                     });
-                    server = Some(beat.server);
                     failures = 0;
                     shared.config.heartbeat / 3
                 }
@@ -291,5 +307,39 @@ pub(crate) async fn deregister(shared: &Shared, registration: &Registration) {
         Err(error) => {
             tracing::warn!(node = %registration.node, error = &error as &dyn std::error::Error, "could not deregister; the node expires by itself");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    const HEARTBEAT: Duration = Duration::from_secs(9);
+
+    /// Since which second a node that registered at 0 is well, after beats at these seconds, each with its server and how many failed
+    /// before it.
+    fn well_since(beats: &[(u64, &str, u32)]) -> u64 {
+        let start = SystemClock.instant();
+        let mut health = Health::new(start);
+        for &(second, server, failures) in beats {
+            let sent_at = start + Duration::from_secs(second);
+            health.acknowledge(sent_at, server.to_owned(), failures, HEARTBEAT);
+            assert_eq!(health.acknowledged, sent_at);
+        }
+        (health.well_since - start).as_secs()
+    }
+
+    #[test]
+    fn a_node_is_well_while_its_heartbeats_are_acknowledged_in_time() {
+        assert_eq!(well_since(&[(0, "a", 0), (3, "a", 0), (12, "a", 0)]), 0);
+        assert_eq!(well_since(&[(0, "a", 0), (10, "a", 0), (13, "a", 0)]), 10);
+        assert_eq!(well_since(&[(0, "a", 0), (5, "a", 1), (8, "a", 0)]), 5);
+    }
+
+    #[test]
+    fn after_a_restart_or_a_failover_of_the_server_a_node_is_well_anew() {
+        assert_eq!(well_since(&[(0, "a", 0), (3, "b", 0), (6, "b", 0)]), 3);
+        assert_eq!(well_since(&[(0, "a", 0), (3, "b", 0), (6, "a", 0)]), 6);
     }
 }

@@ -284,6 +284,7 @@ impl QueueManager {
                 let request = DequeueRequest {
                     max_jobs: self.workers.free(),
                     max_bytes: MAX_BATCH_BYTES,
+                    prefetched: 0,
                     wait: self.shared.config.fetch_wait(),
                     interrupt: interrupt.clone(),
                 };

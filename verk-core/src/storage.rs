@@ -16,7 +16,7 @@
 //! until 1.0.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     time::{Duration, SystemTime},
 };
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
-    names::{NodeId, QueueName},
+    names::{Jid, NodeId, QueueName},
     stats::{Day, DayStats},
 };
 
@@ -120,8 +120,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<Box<dyn Heartbeat>, StorageError>;
 
-    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name and the number of its last
-    /// [report](Self::record_stats), unless one of its `inprogress` lists still holds a job.
+    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name, the number of its last
+    /// [report](Self::record_stats) and the [deaths](Self::count_deaths) of its jobs, unless one of its `inprogress` lists still
+    /// holds a job.
     ///
     /// Returns whether it did. Called twice, it answers `true` again.
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError>;
@@ -148,6 +149,28 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Opens what a node needs to obey pauses: a connection of its own, which listens for announcements.
     async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError>;
+    /// How many of the most recently fetched jobs of `inprogress` were prefetched, and may not have been started: see
+    /// [`DequeueRequest::prefetched`]. Changes nothing.
+    async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError>;
+
+    /// Counts for each of the jobs in `started` that a process died while it ran: that of `node`, whose heartbeat is missing. A count is
+    /// kept for 72 hours after the last death.
+    ///
+    /// Returns how many deaths each of these jobs has seen, this one included. A node dies once: called again, with whatever jobs, it
+    /// counts nothing, and returns what it returned the first time, until the node is [deregistered](Self::deregister). After an
+    /// error, or a crash on the way, some are counted; called again, it counts the others. While the heartbeat is there, it counts
+    /// nothing and returns nothing.
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError>;
+
+    /// Looks through a part of the storage for `inprogress` lists of nodes that are not registered, or that did not register their
+    /// queue. Nobody restores those. `cursor` is 0 at first, then the [`ForeignPage::next`] of the answer before. Changes nothing.
+    ///
+    /// A list that is there the whole time is found; it may be found twice.
+    async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError>;
 
     // ---- statistics ----
 
@@ -279,6 +302,9 @@ pub struct DequeueRequest {
     pub max_jobs: usize,
     /// The most payload bytes to take, but at least one job.
     pub max_bytes: usize,
+    /// If `max_jobs` are taken, how many of the most recently fetched jobs in `inprogress` are not started at once, but wait in the node;
+    /// with fewer, that many fewer wait. The storage remembers it until the next fetch: if the node dies, those jobs did not kill it.
+    pub prefetched: usize,
     /// How long to wait for a job when there is none; zero to look once.
     pub wait: Duration,
     /// Ends the wait early. The answer must still be awaited.
@@ -469,6 +495,24 @@ pub struct Node {
     pub alive: bool,
     /// The queues that it fetched from.
     pub queues: Vec<QueueName>,
+}
+
+/// An `inprogress` list that belongs to no registered node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ForeignList {
+    /// Its name in the storage; what is no UTF-8 in it is replaced.
+    pub key: String,
+    /// How many jobs it holds.
+    pub jobs: usize,
+}
+
+/// The answer to [`Storage::foreign_lists`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForeignPage {
+    /// What was found in this part.
+    pub lists: Vec<ForeignList>,
+    /// Where to go on; `None` when all was looked at.
+    pub next: Option<u64>,
 }
 
 /// How many runs ended, and how.

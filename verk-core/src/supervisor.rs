@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    event::Event,
+    foreign,
     node_manager::{Registration, deregister, register},
     node_watch::NodeWatch,
     pause_manager::PauseManager,
@@ -44,6 +46,11 @@ pub(crate) async fn supervise(
         Arc::clone(&shared),
     ));
 
+    schedule.spawn({
+        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        async move { foreign::warn(&shared, &stop).await }
+    });
+
     let running = CancellationToken::new();
     let lives = TaskTracker::new();
     let mut registration = Some(first);
@@ -68,6 +75,8 @@ pub(crate) async fn supervise(
             () = stop.cancelled() => {}
             () = current.lost() => {
                 stop_life.fetching.cancel();
+                let node = current.node().clone();
+                shared.events.send(Event::NodeLost { node });
                 registration = register_again(&shared, &stop).await;
             }
         }
@@ -167,7 +176,11 @@ async fn register_again(
             result = register(shared) => result,
         };
         match result {
-            Ok(registration) => return Some(registration),
+            Ok(registration) => {
+                let node = registration.node().clone();
+                shared.events.send(Event::NodeRegistered { node });
+                return Some(registration);
+            }
             Err(error) => {
                 failures += 1;
                 tracing::error!(

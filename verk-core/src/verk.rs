@@ -15,13 +15,14 @@ use crate::{
     config::Config,
     error::{ConfigError, EnqueueError, RunError, StorageError},
     event::Events,
+    foreign,
     names::{Jid, QueueName},
     node_manager::Registration,
     queues::{QueueStatus, RunningJob},
     shared::Shared,
     signals::{self, Signals},
     stats::{self, Day, DayStats, Stats},
-    storage::Storage,
+    storage::{ForeignList, Storage},
     supervisor::supervise,
 };
 
@@ -438,6 +439,36 @@ impl Verk {
     pub async fn stats_history(&self, days: usize) -> Result<Vec<DayStats>, StorageError> {
         let shared = &self.inner.shared;
         stats::history(&*shared.storage, shared.now(), days).await
+    }
+
+    /// The `inprogress` lists of nodes that are not registered, by name: those of an Elixir Verk with a fixed node id that is down, or strays.
+    /// Nobody restores their jobs, since nobody knows whether that node lives. A node that starts warns of them once.
+    ///
+    /// Looks through all keys of the storage, in small steps.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::Verk;
+    /// # use verk_testing::MemoryStorage;
+    /// let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+    /// for list in verk.foreign_lists().await? {
+    ///     println!("{} holds {} jobs", list.key, list.jobs);
+    /// }
+    /// assert!(verk.foreign_lists().await?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Changes nothing.
+    pub async fn foreign_lists(&self) -> Result<Vec<ForeignList>, StorageError> {
+        let (lists, _) = foreign::read(&**self.storage(), usize::MAX).await?;
+        Ok(lists)
     }
 
     /// What happens from now on.

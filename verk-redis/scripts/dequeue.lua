@@ -1,8 +1,9 @@
 -- Moves the oldest jobs of a queue to the list of what a node holds.
 --
 -- KEYS  1 queue:Q  2 inprogress:Q:NODE  3 verk:node:NODE  4 verk_nodes  5 verk:node:NODE:queues
---       6 paused
+--       6 paused  7 verk:prefetched:Q:NODE
 -- ARGV  1 most jobs (1 to 100)  2 most bytes (at least one job is taken)  3 NODE  4 Q
+--       5 how many of the newest jobs in KEYS[2] are not started if as many are taken as ARGV[1] says
 -- Returns the payloads, oldest first; -1 and does nothing when the heartbeat of the node is gone; -2 and does
 -- nothing when the queue is paused for all nodes.
 --
@@ -57,5 +58,13 @@ end
 if #jobs > 0 then
   redis.call('LPUSH', KEYS[2], unpack(jobs))
   redis.call('LTRIM', KEYS[1], 0, -1 - #jobs)
+end
+
+-- When there is none, one may still come while the node waits.
+local prefetched = tonumber(ARGV[5]) - max_jobs + math.max(#jobs, 1)
+if prefetched > 0 then
+  redis.call('SET', KEYS[7], prefetched)
+else
+  redis.call('DEL', KEYS[7])
 end
 return jobs

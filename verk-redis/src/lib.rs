@@ -39,6 +39,7 @@ mod blocking;
 mod builder;
 mod config;
 mod error;
+mod glob;
 mod heartbeat;
 mod identity;
 mod keys;

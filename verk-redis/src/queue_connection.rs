@@ -54,7 +54,7 @@ pub(crate) struct RedisQueueConnection {
     shared: Arc<Shared>,
     id: QueueId,
     /// Those of the script.
-    keys: [Key; 6],
+    keys: [Key; 7],
     names: [Arg<'static>; 2],
     /// Whether the last call ended in a wait among the quiet queues: if it is not empty, the shared look tells.
     quiet: bool,
@@ -86,6 +86,7 @@ impl RedisQueueConnection {
             shared.keys.nodes(),
             shared.keys.node_queues(node),
             shared.keys.paused(),
+            shared.keys.prefetched(queue, node),
         ];
         match shared.pool.get().await {
             Ok(_) => Ok(Self {
@@ -123,11 +124,14 @@ impl RedisQueueConnection {
     /// Looks once, without waiting.
     async fn fetch(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
         let [node, queue] = self.names.clone();
+        let max_jobs = request.max_jobs.clamp(1, MAX_BATCH_JOBS);
+        let left_out = request.max_jobs.saturating_sub(max_jobs);
         let args = [
-            arg(request.max_jobs.clamp(1, MAX_BATCH_JOBS)),
+            arg(max_jobs),
             arg(request.max_bytes.min(MAX_BATCH_BYTES)),
             node,
             queue,
+            arg(request.prefetched.saturating_sub(left_out)),
         ];
         self.quiet = false;
         let mut connection = self.shared.pool.get().await?;
@@ -355,6 +359,7 @@ mod tests {
         let request = DequeueRequest {
             max_jobs: 1,
             max_bytes: 1,
+            prefetched: 0,
             wait: Duration::from_secs(300),
             interrupt: CancellationToken::new(),
         };

@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub(crate) static CLAIM_NAME: Script = Script::new(include_str!("../scripts/claim_name.lua"));
+pub(crate) static COUNT_DEATHS: Script = Script::new(include_str!("../scripts/count_deaths.lua"));
 pub(crate) static DEQUEUE: Script = Script::new(include_str!("../scripts/dequeue.lua"));
 pub(crate) static DEREGISTER: Script = Script::new(include_str!("../scripts/deregister.lua"));
 pub(crate) static HEARTBEAT: Script = Script::new(include_str!("../scripts/heartbeat.lua"));

@@ -1,6 +1,7 @@
 //! [`RedisStorage`]: each method is one command or one script.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -9,10 +10,11 @@ use async_trait::async_trait;
 use bb8_redis::redis::{self, Cmd, Value};
 use bytes::Bytes;
 use verk_core::{
-    Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock, from_unix_seconds,
+    Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock, from_unix_seconds,
     storage::{
-        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, PauseListener,
-        Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
+        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page,
+        PauseListener, Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport,
+        StoredStats,
     },
     unix_seconds,
 };
@@ -332,6 +334,28 @@ impl Storage for RedisStorage {
     async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
         let listener = RedisPauseListener::open(Arc::clone(&self.shared)).await?;
         Ok(Box::new(listener))
+    }
+
+    async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {
+        nodes::prefetched(&self.shared, inprogress)
+            .await
+            .map_err(|failure| failure.during("ask what was prefetched"))
+    }
+
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError> {
+        nodes::count_deaths(&self.shared, node, started)
+            .await
+            .map_err(|failure| failure.during("count the deaths of jobs"))
+    }
+
+    async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError> {
+        nodes::foreign_lists(&self.shared, cursor)
+            .await
+            .map_err(|failure| failure.during("look for lists of other nodes"))
     }
 
     async fn record_stats(

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     Clock, NodeId, Storage, SystemClock,
-    storage::{JobSet, ScoredJob},
+    storage::{Inprogress, JobSet, ScoredJob},
 };
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{
@@ -137,6 +137,12 @@ impl Harness for RedisHarness {
             let mut entries = match kind.as_str() {
                 "list" => self.entries([b"LRANGE", &key, b"0", b"-1"]),
                 "set" => self.entries([b"SMEMBERS", &key]),
+                "hash" => {
+                    let fields = self.entries([b"HGETALL", &key]);
+                    let mut fields: Vec<_> = fields.chunks(2).map(<[Bytes]>::concat).collect();
+                    fields.sort();
+                    fields.into_iter().map(Bytes::from).collect()
+                }
                 "zset" => self.entries([b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]),
                 _ => self.entries([b"GET", &key]),
             };
@@ -169,6 +175,11 @@ impl Harness for RedisHarness {
     async fn add_member(&self, set: JobSet, member: ScoredJob) {
         let score = member.score.to_string();
         self.command([b"ZADD", &self.set(set), score.as_bytes(), &member.job]);
+    }
+
+    async fn add_inprogress(&self, held: &Inprogress, job: Bytes) {
+        let key = self.place(&Key::Inprogress(held.clone()));
+        self.command([b"LPUSH", &key, &job]);
     }
 
     async fn dequeue_is_waiting(&self) {
@@ -216,22 +227,20 @@ impl Harness for RedisHarness {
     }
 
     async fn lose_reply(&self, operation: Operation) {
-        // The scripts are told apart by their first key.
         let prefix = self.prefix;
-        let script = move |command: &RedisCommand, matches: fn(&str) -> bool| {
-            let first_key = command
-                .args()
-                .get(3)
-                .and_then(|key| std::str::from_utf8(key).ok());
-            let first_key = first_key.and_then(|key| key.strip_prefix(prefix));
-            command.name() == "EVALSHA" && first_key.is_some_and(matches)
+        // The scripts are told apart by their keys.
+        let script = move |command: &RedisCommand, place: usize, is_it: fn(&str) -> bool| {
+            let key = command.args().get(2 + place).map(|key| &key[..]);
+            let key = key.and_then(|key| std::str::from_utf8(key).ok()?.strip_prefix(prefix));
+            command.name() == "EVALSHA" && key.is_some_and(is_it)
         };
         self.proxy.lose_reply(move |command| match operation {
             Operation::Dequeue => {
-                command.name() == "BLMOVE" || script(command, |key| key.starts_with("queue:"))
+                command.name() == "BLMOVE" || script(command, 1, |key| key.starts_with("queue:"))
             }
-            Operation::Settle => script(command, |key| key.starts_with("inprogress:")),
-            Operation::RecordStats => script(command, |key| key.ends_with(":stats")),
+            Operation::Settle => script(command, 1, |key| key.starts_with("inprogress:")),
+            Operation::RecordStats => script(command, 1, |key| key.ends_with(":stats")),
+            Operation::CountDeaths => script(command, 2, |key| key.ends_with(":deaths")),
         });
     }
 

@@ -115,6 +115,7 @@ fn request(wait: Duration) -> DequeueRequest {
     DequeueRequest {
         max_jobs: 10,
         max_bytes: 1024 * 1024,
+        prefetched: 0,
         wait,
         interrupt: CancellationToken::new(),
     }

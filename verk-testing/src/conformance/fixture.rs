@@ -226,6 +226,7 @@ pub(super) fn look(max_jobs: usize) -> DequeueRequest {
     DequeueRequest {
         max_jobs,
         max_bytes: 1024 * 1024,
+        prefetched: 0,
         wait: Duration::ZERO,
         interrupt: CancellationToken::new(),
     }

@@ -4,7 +4,7 @@
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
 /// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
-/// `dead_set`, `schedule`, `node`, `restore`, `pauses`, `stats`, `faults`. Call it once in a module.
+/// `dead_set`, `schedule`, `node`, `restore`, `poison`, `pauses`, `stats`, `faults`. Call it once in a module.
 ///
 /// # Example
 ///
@@ -135,6 +135,24 @@ macro_rules! storage_conformance {
                 settle_and_restore_at_once_are_done_once,
                 a_restored_job_wakes_a_dequeue,
                 a_restored_node_leaves_nothing,
+                lists_of_nodes_that_are_not_registered_are_foreign,
+            }
+            poison {
+                deaths_add_up_over_nodes,
+                a_node_dies_once,
+                what_comes_after_the_first_count_does_not_count,
+                the_death_of_many_jobs_is_counted,
+                a_job_that_is_held_twice_dies_once,
+                the_jobs_of_a_live_node_do_not_count,
+                counting_at_once_counts_once,
+                a_lost_reply_to_a_count_counts_once,
+                a_full_backend_counts_deaths,
+                deregister_forgets_a_node_and_keeps_the_deaths_of_jobs,
+                a_fetch_says_how_many_jobs_are_prefetched,
+                fewer_jobs_than_asked_for_are_fewer_prefetched,
+                a_wait_may_bring_one_more,
+                a_large_prefetch_is_counted_to_the_batch,
+                deregister_forgets_what_was_prefetched,
             }
             pauses {
                 a_paused_queue_keeps_its_jobs,
@@ -219,6 +237,7 @@ mod tests {
             include_str!("node.rs"),
             include_str!("restore.rs"),
             include_str!("pauses.rs"),
+            include_str!("poison.rs"),
             include_str!("stats.rs"),
             include_str!("faults.rs"),
         ]

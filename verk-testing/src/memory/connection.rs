@@ -21,6 +21,7 @@ use super::{
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DEQUEUE: &str = "dequeue";
+const BEAT: &str = "send a heartbeat";
 
 #[derive(Debug)]
 pub(super) struct MemoryConnection {
@@ -56,6 +57,12 @@ impl MemoryConnection {
                     return Ok(Dequeued::Jobs(Vec::new()));
                 }
                 let jobs = state.fetch(&self.inprogress, max_jobs, request.max_bytes)?;
+                // A wait that follows may bring one.
+                let fewer = request.max_jobs.saturating_sub(jobs.len().max(1));
+                match request.prefetched.saturating_sub(fewer) {
+                    0 => state.prefetched.remove(&self.inprogress),
+                    some => state.prefetched.insert(self.inprogress.clone(), some),
+                };
                 if state.gate.fetched(&self.inprogress, &jobs) {
                     return Ok(Dequeued::Jobs(jobs));
                 }
@@ -163,13 +170,17 @@ impl Heartbeat for MemoryHeartbeat {
     async fn beat(&mut self) -> Result<Beat, StorageError> {
         let clock = &self.storage.shared.clock;
         let (now, server_time) = (clock.instant(), clock.now());
-        self.storage.write("send a heartbeat", |state| {
-            Ok(Beat {
+        let beat = self.storage.write(BEAT, |state| {
+            if state.faults.losing_heartbeats {
+                return Ok(None);
+            }
+            Ok(Some(Beat {
                 alive: state.beat(&self.node, self.ttl, now),
                 server_time,
                 server: String::new(),
-            })
-        })
+            }))
+        })?;
+        beat.ok_or_else(|| StorageError::unknown(BEAT, Fault::ReplyLost))
     }
 }
 

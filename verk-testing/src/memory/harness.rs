@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     NodeId, Storage,
-    storage::{Counts, JobSet, ScoredJob},
+    storage::{Counts, Inprogress, JobSet, ScoredJob},
 };
 
 use super::{Key, MemoryStorage, Operation, sorted_set::SortedSet};
@@ -48,6 +48,21 @@ impl Harness for MemoryStorage {
         for (name, (holder, _)) in &state.names {
             dump.add(format!("name {name}"), [text(holder)]);
         }
+        for (held, count) in &state.prefetched {
+            let key = format!("prefetched {} {}", held.queue, held.node);
+            dump.add(key, [text(count)]);
+        }
+        for (jid, (deaths, _)) in &state.deaths.of_jobs {
+            dump.add(format!("deaths {jid}"), [text(deaths)]);
+        }
+        for (node, counted) in &state.deaths.of_nodes {
+            let mut counted: Vec<_> = counted
+                .iter()
+                .map(|(jid, deaths)| format!("{jid} {deaths}").into())
+                .collect();
+            counted.sort();
+            dump.add(format!("node {node} deaths"), counted);
+        }
         let stats = &state.stats;
         for (node, sequence) in &stats.sequences {
             dump.add(format!("node {node} stats"), [text(sequence)]);
@@ -84,6 +99,13 @@ impl Harness for MemoryStorage {
     async fn add_member(&self, set: JobSet, member: ScoredJob) {
         self.shared
             .change(|state| state.set_mut(set).insert(member.score, member.job));
+    }
+
+    async fn add_inprogress(&self, held: &Inprogress, job: Bytes) {
+        self.shared.change(|state| {
+            let list = state.inprogress.entry(held.clone()).or_default();
+            list.push_back(job);
+        });
     }
 
     async fn dequeue_is_waiting(&self) {

@@ -12,6 +12,7 @@ mod stats;
 mod tests;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -20,10 +21,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use verk_core::{
-    Clock, Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock,
+    Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
-        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, PauseListener,
-        Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
+        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page,
+        PauseListener, Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport,
+        StoredStats,
     },
 };
 
@@ -60,6 +62,7 @@ use self::{
 /// let request = DequeueRequest {
 ///     max_jobs: 10,
 ///     max_bytes: 1024,
+///     prefetched: 0,
 ///     wait: Duration::ZERO,
 ///     interrupt: Default::default(),
 /// };
@@ -299,6 +302,38 @@ impl Storage for MemoryStorage {
     async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
         self.read("listen for pauses", |_| Ok(()))?;
         Ok(Box::new(MemoryPauseListener::new(self.clone())))
+    }
+
+    async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {
+        self.read("ask what was prefetched", |state| {
+            Ok(state.prefetched.get(inprogress).copied().unwrap_or(0))
+        })
+    }
+
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError> {
+        const OP: &str = "count the deaths of jobs";
+        let now = self.shared.clock.instant();
+        let (counted, lost) = self.write(OP, |state| {
+            let counted = state.count_deaths(node, started, now);
+            Ok((counted, state.faults.loses_reply(Operation::CountDeaths)))
+        })?;
+        if lost {
+            return Err(StorageError::unknown(OP, Fault::ReplyLost));
+        }
+        Ok(counted)
+    }
+
+    async fn foreign_lists(&self, _: u64) -> Result<ForeignPage, StorageError> {
+        self.read("look for lists of other nodes", |state| {
+            Ok(ForeignPage {
+                lists: state.foreign_lists(),
+                next: None,
+            })
+        })
     }
 
     async fn record_stats(

@@ -19,6 +19,7 @@ use verk_core::{
 use super::{
     activity::{Gate, not_before},
     faults::{Fault, Key, Switches},
+    nodes::Deaths,
     sorted_set::SortedSet,
     stats::Counters,
 };
@@ -33,6 +34,8 @@ pub(super) struct State {
     /// The queues that ever had a job.
     pub(super) queue_names: BTreeSet<QueueName>,
     pub(super) inprogress: HashMap<Inprogress, JobList>,
+    /// How many of the newest jobs of such a list were prefetched, where there are some.
+    pub(super) prefetched: HashMap<Inprogress, usize>,
     pub(super) schedule: SortedSet,
     pub(super) retry: SortedSet,
     pub(super) dead: SortedSet,
@@ -44,6 +47,7 @@ pub(super) struct State {
     pub(super) heartbeats: HashMap<NodeId, Instant>,
     /// Who holds a name, and until when.
     pub(super) names: HashMap<String, (NodeId, Instant)>,
+    pub(super) deaths: Deaths,
     pub(super) stats: Counters,
     pub(super) faults: Switches,
     pub(super) gate: Gate,
