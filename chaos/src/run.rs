@@ -206,7 +206,7 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) {
             lost(proxy).await;
         }
         Fault::CutMidReply => {
-            proxy.cut_reply(|command| command.name() != "HELLO");
+            proxy.tear_reply(|command| command.name() != "HELLO");
             lost(proxy).await;
         }
         Fault::CutAfterEnqueue => {
