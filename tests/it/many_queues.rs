@@ -127,7 +127,7 @@ async fn the_queue_that_had_a_job_last_waits_on_the_server() {
         wait_for_finished(&mut events, 1).await;
         let key = format!("queue:{queue}");
         let before = waits.entries().len();
-        until(|| waits.entries()[before..].iter().any(|wait| *wait == key)).await;
+        until(|| waits.entries()[before..].contains(&key)).await;
     }
     verk.shutdown().await;
 }
