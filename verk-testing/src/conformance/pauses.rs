@@ -1,5 +1,5 @@
 //! Queues are paused for all nodes: [`Storage::set_paused`](verk_core::Storage::set_paused) and
-//! [`PauseListener`](verk_core::storage::PauseListener).
+//! [`PauseListener`].
 
 use std::collections::BTreeSet;
 
