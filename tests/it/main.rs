@@ -3,10 +3,12 @@
 mod build;
 mod crash;
 mod extremes;
+mod failover;
 mod faults;
 mod lifecycle;
 mod queues;
 mod redis;
+mod schedule;
 mod shutdown;
 mod stats;
 mod support;

@@ -105,6 +105,13 @@ pub enum Event {
         /// How many.
         count: usize,
     },
+    /// The clock of this machine and the storage's began to differ by more than a second. Due times follow the storage's.
+    ClockSkewed {
+        /// The time of day here.
+        here: SystemTime,
+        /// The storage's at that moment.
+        storage: SystemTime,
+    },
 }
 
 /// What follows a failure.

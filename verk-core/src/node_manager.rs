@@ -50,6 +50,8 @@ struct Health {
     acknowledged: Instant,
     /// Since when each was acknowledged in time, by the same server.
     well_since: Instant,
+    /// How often another server answered than before, or the same one after a restart or in another role.
+    servers: u64,
 }
 
 impl Registration {
@@ -85,6 +87,15 @@ impl Registration {
     /// Since when this node's own heartbeats were acknowledged in time, by the same server.
     pub(crate) fn well_since(&self) -> Instant {
         self.health.borrow().well_since
+    }
+
+    /// Waits until another server answers than at the last time, whose number is in `seen`: it may not know all that the last one knew.
+    pub(crate) async fn server_changed(&self, seen: &mut u64) {
+        let mut health = self.health.subscribe();
+        // An error says that the sender is gone; it is in `self`.
+        if let Ok(health) = health.wait_for(|health| health.servers != *seen).await {
+            *seen = health.servers;
+        }
     }
 
     /// Whether `node` is an earlier holder of this node's configured name.
@@ -147,6 +158,7 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
         health: Arc::new(watch::Sender::new(Health {
             acknowledged: before,
             well_since: before,
+            servers: 0,
         })),
         lost: CancellationToken::new(),
         stop: CancellationToken::new(),
@@ -224,6 +236,7 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
                         let in_time = sent_at.saturating_duration_since(health.acknowledged)
                             <= shared.config.heartbeat;
                         health.acknowledged = sent_at;
+                        health.servers += u64::from(!same_server);
                         if !(unbroken && in_time) {
                             health.well_since = sent_at;
                         }
@@ -269,9 +282,12 @@ async fn beat(
     };
     let before = shared.clock.now();
     let beat = heartbeat.beat().await?;
-    shared
+    let skewed = shared
         .offset
         .measure(beat.server_time, before, shared.clock.now());
+    if let Some(skewed) = skewed {
+        shared.events.send(skewed);
+    }
     Ok(beat)
 }
 

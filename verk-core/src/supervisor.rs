@@ -32,12 +32,6 @@ pub(crate) async fn supervise(
     first: Arc<Registration>,
     stop: CancellationToken,
 ) {
-    let schedule = TaskTracker::new();
-    schedule.spawn(run_schedule(
-        ScheduleManager::new(Arc::clone(&shared), stop.clone()),
-        Arc::clone(&shared),
-    ));
-
     let running = CancellationToken::new();
     let lives = TaskTracker::new();
     let mut registration = Some(first);
@@ -68,7 +62,6 @@ pub(crate) async fn supervise(
     }
 
     lives.close();
-    schedule.close();
     if shared
         .clock
         .timeout(shared.config.shutdown_timeout, lives.wait())
@@ -79,7 +72,6 @@ pub(crate) async fn supervise(
         running.cancel();
         lives.wait().await;
     }
-    schedule.wait().await;
 }
 
 /// The life of one node id: its queues run until it is told to stop, then it stores its last statistics and signs off.
@@ -89,12 +81,20 @@ async fn live(
     earlier: Vec<Weak<Registration>>,
     stop: Stop,
 ) {
-    let watch = TaskTracker::new();
-    watch.spawn(run_watch(
+    let others = TaskTracker::new();
+    others.spawn(run_watch(
         NodeWatch::new(
             Arc::clone(&shared),
             Arc::clone(&registration),
             earlier,
+            stop.fetching.clone(),
+        ),
+        Arc::clone(&shared),
+    ));
+    others.spawn(run_schedule(
+        ScheduleManager::new(
+            Arc::clone(&shared),
+            registration.node().clone(),
             stop.fetching.clone(),
         ),
         Arc::clone(&shared),
@@ -133,8 +133,8 @@ async fn live(
         }
     }
     while managers.join_next().await.is_some() {}
-    watch.close();
-    watch.wait().await;
+    others.close();
+    others.wait().await;
     counted.cancel();
     stats.close();
     stats.wait().await;
@@ -227,7 +227,7 @@ async fn run_manager(mut manager: QueueManager, shared: &Shared) {
 }
 
 /// Runs the schedule manager, again if it panics.
-async fn run_schedule(manager: ScheduleManager, shared: Arc<Shared>) {
+async fn run_schedule(mut manager: ScheduleManager, shared: Arc<Shared>) {
     let mut panics = 0;
     while AssertUnwindSafe(manager.run())
         .catch_unwind()

@@ -71,6 +71,11 @@ impl Keys {
         })
     }
 
+    /// Which node moves due jobs, with a time to live.
+    pub(crate) fn lease(&self) -> Key {
+        self.key("verk:schedule_manager")
+    }
+
     /// The set of the ids of all registered nodes.
     pub(crate) fn nodes(&self) -> Key {
         self.key("verk_nodes")
@@ -152,6 +157,7 @@ mod tests {
             keys.set(JobSet::Schedule),
             keys.set(JobSet::Retry),
             keys.set(JobSet::Dead),
+            keys.lease(),
             keys.nodes(),
             keys.heartbeat(&node),
             keys.node_queues(&node),
@@ -168,13 +174,14 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 18] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
         "schedule",
         "retry",
         "dead",
+        "verk:schedule_manager",
         "verk_nodes",
         "verk:node:web.1.0123456789ab",
         "verk:node:web.1.0123456789ab:queues",

@@ -49,6 +49,7 @@ pub(crate) async fn deregister(shared: &Shared, node: &NodeId) -> Result<bool, F
             keys.node_queues(node),
             keys.name(node),
             keys.node_stats(node),
+            keys.lease(),
         ];
         all_keys.extend(queues.iter().map(|queue| keys.inprogress_of(queue, node)));
         let mut args = vec![arg(node)];

@@ -47,6 +47,9 @@ impl Harness for MemoryStorage {
         for (name, (holder, _)) in &state.names {
             dump.add(format!("name {name}"), [text(holder)]);
         }
+        if let Some((holder, _)) = &state.lease {
+            dump.add("lease", [text(holder)]);
+        }
         let stats = &state.stats;
         for (node, sequence) in &stats.sequences {
             dump.add(format!("node {node} stats"), [text(sequence)]);

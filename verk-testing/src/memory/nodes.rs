@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use verk_core::{
     NodeId, QueueName,
-    storage::{Inprogress, NameClaim, Node},
+    storage::{Inprogress, JobSet, Lease, NameClaim, Node, SchedulePoll},
 };
 
 use super::{
@@ -30,6 +30,28 @@ impl State {
                 self.names.insert(node.name().to_owned(), claim);
                 NameClaim::Granted
             }
+        }
+    }
+
+    pub(super) fn poll_schedule(
+        &mut self,
+        node: &NodeId,
+        ttl: Duration,
+        now: Instant,
+    ) -> SchedulePoll {
+        let lease = match &self.lease {
+            Some((holder, expires)) if holder != node && *expires > now => Lease::Held {
+                ttl: *expires - now,
+            },
+            _ => {
+                self.lease = Some((node.clone(), now + ttl));
+                Lease::Granted
+            }
+        };
+        SchedulePoll {
+            lease,
+            schedule: self.next_due(JobSet::Schedule),
+            retry: self.next_due(JobSet::Retry),
         }
     }
 
@@ -84,6 +106,7 @@ impl State {
         self.nodes.remove(node);
         self.heartbeats.remove(node);
         self.stats.forget(node);
+        self.expire_lease(node);
         if self
             .names
             .get(node.name())
@@ -107,6 +130,10 @@ impl State {
 
     pub(super) fn expire_heartbeat(&mut self, node: &NodeId) {
         self.heartbeats.remove(node);
+    }
+
+    pub(super) fn expire_lease(&mut self, node: &NodeId) {
+        self.lease.take_if(|(holder, _)| holder == node);
     }
 
     pub(super) fn expire_name(&mut self, node: &NodeId) {
