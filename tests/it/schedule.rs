@@ -82,18 +82,20 @@ async fn a_lease_that_nobody_renews_delays_jobs_by_poll_interval_at_most() {
     let start = clock.instant();
     let dead = NodeId::from("dead");
     storage.poll_schedule(&dead, 4 * SECOND).await.unwrap();
+    // Another program stored a job that is due.
+    let due = Due {
+        at: clock.now(),
+        job: payload("default", 1),
+    };
+    storage.schedule(&[due]).await.unwrap();
     let mut it = Fixture::on_clock(storage, clock, |builder| {
         builder.queue("default", 1).poll_interval(4 * SECOND)
     })
     .await;
     it.verk.start().unwrap();
-    // Another program stores it.
-    let due = Due {
-        at: it.clock.now() + SECOND,
-        job: payload("default", 1),
-    };
-    it.storage.schedule(&[due]).await.unwrap();
-    sleep_until(&it.clock, start + 4 * SECOND).await;
+    eventually(|| it.clock.next_deadline() == Some(start + 4 * SECOND)).await;
+    assert_eq!(it.set(JobSet::Schedule).await.len(), 1, "left to the other");
+    it.clock.advance_to(start + 4 * SECOND);
     it.wait_for_finished(1).await;
     assert!(lease_is_held(&it.storage).await);
     it.verk.shutdown().await;
