@@ -7,11 +7,11 @@ use verk::{
     Event, Events, NodeId, State, Storage, Verk, VerkBuilder,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
-    storage::{DequeueRequest, Dequeued, Inprogress},
+    storage::{DequeueRequest, Dequeued, Inprogress, Settlement, Target},
 };
-use verk_testing::{CuttingProxy, RedisCommand, RedisServer, within};
+use verk_testing::{CuttingProxy, Operation, RedisCommand, RedisServer, within};
 
-use crate::support::{Gate, Log, PATIENCE, States, at_once, queue_name, wait_for};
+use crate::support::{ALL, Fixture, Gate, Log, PATIENCE, States, at_once, queue_name, wait_for};
 
 #[verk::worker(retry_at = at_once)]
 async fn second_time(number: u32, State(log): State<Log>, ctx: JobContext) -> Result<(), String> {
@@ -33,6 +33,11 @@ async fn held_back(number: u32, State(gate): State<Gate>, State(log): State<Log>
         () = gate.pass() => log.push(number.to_string()),
         () = lost => {}
     }
+}
+
+#[verk::worker]
+async fn patient(State(gate): State<Gate>) {
+    gate.pass().await;
 }
 
 /// What a node sends.
@@ -360,6 +365,46 @@ async fn connections_that_the_server_ends_are_replaced() {
         node.wait_until_ran((round + 1) * 20).await;
     }
     node.shut_down_with_nothing_left(&redis).await;
+}
+
+#[tokio::test]
+async fn the_outcome_of_a_lost_run_does_not_end_the_next_run_of_the_same_job() {
+    let mut it = Fixture::in_real_time(|builder| builder.queue("default", 5)).await;
+    it.verk.enqueue(Patient::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_started(1).await;
+    // An operator puts it back, and the same node fetches the same bytes.
+    let inprogress = Inprogress {
+        queue: queue_name("default"),
+        node: it.storage.nodes().await.unwrap().remove(0).id,
+    };
+    let held = it
+        .storage
+        .inprogress(&inprogress, ALL)
+        .await
+        .unwrap()
+        .remove(0);
+    let to = Target::Requeue;
+    it.storage
+        .settle(&inprogress, &[Settlement { held, to }])
+        .await;
+    it.wait_for_started(1).await;
+    // The list is compared before what was fetched then starts.
+    it.storage.faults().lose_reply(Operation::Dequeue);
+    it.verk.enqueue(SecondTime::new(1)).await.unwrap();
+    it.wait_for_started(1).await;
+
+    for lost in [true, false] {
+        it.gate.open_once();
+        let was_lost = it.wait_for(|event| match event {
+            Event::JobLost { .. } => Some(true),
+            Event::JobFinished { job, .. } if job.class() == "Patient" => Some(false),
+            _ => None,
+        });
+        assert_eq!(was_lost.await, lost);
+    }
+    it.verk.shutdown().await;
+    it.assert_empty().await;
 }
 
 /// A primary, and a replica that has all of it.

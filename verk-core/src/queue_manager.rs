@@ -183,10 +183,13 @@ impl QueueManager {
                 () = self.stop.leaving.cancelled(), if !leaving => {}
                 () = self.stop.signing_off.cancelled(), if !signing_off => {}
                 Some(results) = &mut settling, if !self.settling.is_empty() => self.settled(results),
-                run = self.workers.next_finished() => {
+                // This node may hold the same payload again by now: what a lost run came to is not stored.
+                run = self.workers.next_finished() => if run.lost {
+                    self.lost();
+                } else {
                     let pending = conclude(run, &self.shared, &self.inprogress.queue);
                     self.pending.push_back(pending);
-                }
+                },
                 reply = connection.reply() => connection = self.replied(reply),
                 () = self.registration.server_changed(&mut self.server) => self.must_reconcile = true,
                 () = self.stop.fetching.cancelled(), if !stopping => {}
