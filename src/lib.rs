@@ -48,6 +48,9 @@ pub mod guide {
     pub mod comparison {
         #![doc = include_str!("docs/comparison.md")]
     }
+    pub mod durability {
+        #![doc = include_str!("docs/durability.md")]
+    }
     pub mod enqueueing {
         #![doc = include_str!("docs/enqueueing.md")]
     }
@@ -65,6 +68,9 @@ pub mod guide {
     }
     pub mod queues {
         #![doc = include_str!("docs/queues.md")]
+    }
+    pub mod scheduling {
+        #![doc = include_str!("docs/scheduling.md")]
     }
 }
 

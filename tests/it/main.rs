@@ -3,6 +3,7 @@
 mod build;
 mod crash;
 mod extremes;
+mod failover;
 mod faults;
 mod lifecycle;
 mod many_queues;
@@ -11,6 +12,7 @@ mod pauses;
 mod poison;
 mod queues;
 mod redis;
+mod schedule;
 mod shutdown;
 mod stats;
 mod support;

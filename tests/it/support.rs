@@ -130,6 +130,15 @@ impl Fixture {
     pub(crate) async fn with(configure: impl FnOnce(VerkBuilder) -> VerkBuilder) -> Self {
         let clock = VirtualClock::new();
         let storage = MemoryStorage::new(Arc::new(clock.clone()));
+        Self::on_clock(storage, clock, configure).await
+    }
+
+    /// In virtual time, on a storage that has something in it.
+    pub(crate) async fn on_clock(
+        storage: MemoryStorage,
+        clock: VirtualClock,
+        configure: impl FnOnce(VerkBuilder) -> VerkBuilder,
+    ) -> Self {
         let builder = Verk::builder()
             .clock(Arc::new(clock.clone()))
             .heartbeat(Duration::from_secs(365 * 24 * 60 * 60));

@@ -135,7 +135,7 @@ impl VerkBuilder {
         self
     }
 
-    /// Sets the longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
+    /// Sets how late a job may start that no running node knew of; also the longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
     pub fn poll_interval(mut self, poll_interval: Duration) -> Self {
         self.config.poll_interval = poll_interval;
         self
@@ -219,8 +219,9 @@ impl VerkBuilder {
             .await?;
         let offset = Arc::new(ServerOffset::default());
         let sent = self.clock.now();
-        offset.measure(storage.server_time().await?, sent, self.clock.now());
-        let wake = ScheduleWake::default();
+        // Nobody listens to events yet: the log tells of a skew.
+        let _ = offset.measure(storage.server_time().await?, sent, self.clock.now());
+        let wake = ScheduleWake::new(self.config.poll_interval);
         let client_of_jobs = Client::with(
             Arc::clone(&storage),
             Arc::clone(&self.clock),

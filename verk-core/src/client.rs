@@ -54,7 +54,7 @@ impl Client {
             storage,
             Arc::new(SystemClock),
             config.max_payload_bytes,
-            ScheduleWake::default(),
+            ScheduleWake::new(config.poll_interval),
             Arc::default(),
             Vec::new(),
         )
@@ -201,7 +201,6 @@ impl Client {
                 self.inner.storage.enqueue(queue, &payloads).await
             }
             Place::Schedule(_) => {
-                let mut earliest = None;
                 let jobs: Vec<Due> = jobs
                     .into_iter()
                     .filter_map(|ready| match ready.place {
@@ -211,13 +210,11 @@ impl Client {
                         }),
                         Place::Queue(_) => None,
                     })
-                    .inspect(|due| {
-                        earliest = Some(earliest.map_or(due.at, |at: SystemTime| at.min(due.at)))
-                    })
                     .collect();
                 let result = self.inner.storage.schedule(&jobs).await;
-                if let Some(at) = earliest {
-                    self.inner.wake.due_at(at);
+                let now = self.inner.offset.correct(self.inner.clock.now());
+                for due in &jobs {
+                    self.inner.wake.due_at(due.at, now);
                 }
                 result.map(|merged| {
                     if merged > 0 {

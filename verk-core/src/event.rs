@@ -125,6 +125,13 @@ pub enum Event {
         /// How many processes died while it ran, in the last 72 hours.
         deaths: u32,
     },
+    /// The clock of this machine and the storage's began to differ by more than a second. Due times follow the storage's.
+    ClockSkewed {
+        /// The time of day here.
+        here: SystemTime,
+        /// The storage's at that moment.
+        storage: SystemTime,
+    },
 }
 
 /// What follows a failure.

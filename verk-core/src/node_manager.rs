@@ -52,6 +52,8 @@ struct Health {
     well_since: Instant,
     /// Who acknowledged the last one.
     server: Option<String>,
+    /// How often another server answered than before, or the same one after a restart or in another role.
+    servers: u64,
 }
 
 impl Health {
@@ -61,6 +63,7 @@ impl Health {
             acknowledged: registered_at,
             well_since: registered_at,
             server: None,
+            servers: 0,
         }
     }
 
@@ -78,6 +81,7 @@ impl Health {
             self.well_since = sent_at;
         }
         self.acknowledged = sent_at;
+        self.servers += u64::from(!same_server);
         self.server = Some(server);
     }
 
@@ -112,6 +116,15 @@ impl Registration {
     /// Since when this node's own heartbeats were acknowledged in time, by the same server.
     pub(crate) fn well_since(&self) -> Instant {
         self.health.borrow().well_since
+    }
+
+    /// Waits until another server answers than at the last time, whose number is in `seen`: it may not know all that the last one knew.
+    pub(crate) async fn server_changed(&self, seen: &mut u64) {
+        let mut health = self.health.subscribe();
+        // An error says that the sender is gone; it is in `self`.
+        if let Ok(health) = health.wait_for(|health| health.servers != *seen).await {
+            *seen = health.servers;
+        }
     }
 
     /// Whether `node` is an earlier holder of this node's configured name.
@@ -285,9 +298,12 @@ async fn beat(
     };
     let before = shared.clock.now();
     let beat = heartbeat.beat().await?;
-    shared
+    let skewed = shared
         .offset
         .measure(beat.server_time, before, shared.clock.now());
+    if let Some(skewed) = skewed {
+        shared.events.send(skewed);
+    }
     Ok(beat)
 }
 

@@ -76,6 +76,8 @@ pub(crate) struct QueueManager {
     settling: Vec<Pending>,
     /// Whether the list must be read before anything else is fetched or settled.
     must_reconcile: bool,
+    /// Which server the list was fetched into.
+    server: u64,
     /// When the list is read next in any case.
     reconcile_at: Instant,
     /// Once the jobs were cancelled: until when what is handed back waits for the rest.
@@ -111,6 +113,7 @@ impl QueueManager {
             pending: VecDeque::new(),
             settling: Vec::new(),
             must_reconcile: false,
+            server: 0,
             hand_back_at: None,
             fetch_failures: 0,
         }
@@ -183,11 +186,15 @@ impl QueueManager {
                 () = self.stop.leaving.cancelled(), if !leaving => {}
                 () = self.stop.signing_off.cancelled(), if !signing_off => {}
                 Some(results) = &mut settling, if !self.settling.is_empty() => self.settled(results),
-                run = self.workers.next_finished() => {
+                // This node may hold the same payload again by now: what a lost run came to is not stored.
+                run = self.workers.next_finished() => if run.lost {
+                    self.lost();
+                } else {
                     let pending = conclude(run, &self.shared, &self.inprogress.queue);
                     self.pending.push_back(pending);
-                }
+                },
                 reply = connection.reply() => connection = self.replied(reply),
+                () = self.registration.server_changed(&mut self.server) => self.must_reconcile = true,
                 () = self.stop.fetching.cancelled(), if !stopping => {}
                 // Looked at above. An error says that the sender is gone; it is in `shared`.
                 _ = self.queues.changed() => self.queues.mark_changed(),
@@ -390,7 +397,7 @@ impl QueueManager {
 
     fn report(&self, pending: Pending) {
         if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
-            self.shared.wake.due_at(due.at);
+            self.shared.wake.due_at(due.at, self.shared.now());
         }
         if let Some(event) = pending.event {
             self.counters.count(&event, self.shared.now());

@@ -192,7 +192,7 @@ fn report(leaving: Leaving, node: &NodeId, shared: &Shared) {
     let (class, jid) = (job.class(), job.jid());
     match &leaving.settlement.to {
         Target::Schedule(due) => {
-            shared.wake.due_at(due.at);
+            shared.wake.due_at(due.at, shared.now());
             let delay = due.at.duration_since(shared.now()).unwrap_or_default();
             tracing::warn!(class, %jid, deaths, %node, ?delay, "processes died while they ran this job: it comes back later, alone");
         }

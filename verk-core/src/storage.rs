@@ -84,9 +84,20 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     // ---- jobs become due ----
 
-    /// Reads a page of the members of `set` that are due at `now`, the earliest first, and when the next
-    /// one after them is due. Changes nothing.
+    /// Reads a page of the members of `set` that are due at `now`, the earliest first and at most [`MAX_BATCH_BYTES`], and
+    /// when the next one after them is due. Changes nothing.
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError>;
+
+    /// Takes the lease on moving due jobs for `node`, or renews it, until `ttl` passes, unless another node holds it; and tells
+    /// when the first member of each set is due. Changes no job.
+    ///
+    /// The lease is advice, so that of many nodes one does the work: [`due`](Self::due) and [`promote`](Self::promote) ask
+    /// nobody for it. Called again, it renews. A set that cannot be read counts as due, and `due` says why.
+    async fn poll_schedule(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<SchedulePoll, StorageError>;
 
     /// Moves due members of `set` on: each [`Promotion`] takes effect only if its member is still in the
     /// set and due at `now`, in one atomic step, adding before removing.
@@ -120,9 +131,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<Box<dyn Heartbeat>, StorageError>;
 
-    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name, the number of its last
-    /// [report](Self::record_stats) and the [deaths](Self::count_deaths) of its jobs, unless one of its `inprogress` lists still
-    /// holds a job.
+    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name, its [lease](Self::poll_schedule), the number
+    /// of its last [report](Self::record_stats) and the [deaths](Self::count_deaths) of its jobs, unless one of its `inprogress`
+    /// lists still holds a job.
     ///
     /// Returns whether it did. Called twice, it answers `true` again.
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError>;
@@ -454,6 +465,40 @@ impl From<DueSet> for JobSet {
     }
 }
 
+/// The answer to [`Storage::poll_schedule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchedulePoll {
+    /// Who moves due jobs.
+    pub lease: Lease,
+    /// When the first member of `schedule` is due; `None` when there is none.
+    pub schedule: Option<SystemTime>,
+    /// When the first member of `retry` is due; `None` when there is none.
+    pub retry: Option<SystemTime>,
+}
+
+impl SchedulePoll {
+    /// When the first member of `set` is due.
+    #[must_use]
+    pub fn next(&self, set: DueSet) -> Option<SystemTime> {
+        match set {
+            DueSet::Schedule => self.schedule,
+            DueSet::Retry => self.retry,
+        }
+    }
+}
+
+/// Which node moves due jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// The one that asked.
+    Granted,
+    /// Another one.
+    Held {
+        /// How long its lease lasts if it is not renewed.
+        ttl: Duration,
+    },
+}
+
 /// The answer to [`Storage::due`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DuePage {
@@ -587,7 +632,8 @@ pub struct StoredQueueStats {
     pub oldest: Option<Bytes>,
 }
 
-/// A slice of a list: `limit` entries from `offset`.
+/// A slice of a list or a set: `limit` entries from `offset`, or as many as [`MAX_BATCH_BYTES`] hold, but at least one. The
+/// slice after it starts `offset` and as many entries later as were read; none are read where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     /// How many entries to pass over.

@@ -35,22 +35,15 @@ pub(crate) async fn supervise(
     first: Arc<Registration>,
     stop: CancellationToken,
 ) {
-    let schedule = TaskTracker::new();
-    schedule.spawn(run_schedule(
-        ScheduleManager::new(Arc::clone(&shared), stop.clone()),
-        Arc::clone(&shared),
-    ));
     let pauses = TaskTracker::new();
     pauses.spawn(run_pauses(
         PauseManager::new(Arc::clone(&shared), stop.clone()),
         Arc::clone(&shared),
     ));
-
-    schedule.spawn({
+    pauses.spawn({
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         async move { foreign::warn(&shared, &stop).await }
     });
-
     let running = CancellationToken::new();
     let lives = TaskTracker::new();
     let mut registration = Some(first);
@@ -83,7 +76,6 @@ pub(crate) async fn supervise(
     }
 
     lives.close();
-    schedule.close();
     pauses.close();
     if shared
         .clock
@@ -95,7 +87,6 @@ pub(crate) async fn supervise(
         running.cancel();
         lives.wait().await;
     }
-    schedule.wait().await;
     pauses.wait().await;
 }
 
@@ -106,12 +97,20 @@ async fn live(
     earlier: Vec<Weak<Registration>>,
     stop: Stop,
 ) {
-    let watch = TaskTracker::new();
-    watch.spawn(run_watch(
+    let others = TaskTracker::new();
+    others.spawn(run_watch(
         NodeWatch::new(
             Arc::clone(&shared),
             Arc::clone(&registration),
             earlier,
+            stop.fetching.clone(),
+        ),
+        Arc::clone(&shared),
+    ));
+    others.spawn(run_schedule(
+        ScheduleManager::new(
+            Arc::clone(&shared),
+            registration.node().clone(),
             stop.fetching.clone(),
         ),
         Arc::clone(&shared),
@@ -150,8 +149,8 @@ async fn live(
         }
     }
     while managers.join_next().await.is_some() {}
-    watch.close();
-    watch.wait().await;
+    others.close();
+    others.wait().await;
     counted.cancel();
     stats.close();
     stats.wait().await;
@@ -248,7 +247,7 @@ async fn run_manager(mut manager: QueueManager, shared: &Shared) {
 }
 
 /// Runs the schedule manager, again if it panics.
-async fn run_schedule(manager: ScheduleManager, shared: Arc<Shared>) {
+async fn run_schedule(mut manager: ScheduleManager, shared: Arc<Shared>) {
     let mut panics = 0;
     while AssertUnwindSafe(manager.run())
         .catch_unwind()

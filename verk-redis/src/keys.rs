@@ -102,6 +102,11 @@ impl Keys {
         self.key("verk:pauses")
     }
 
+    /// Which node moves due jobs, with a time to live.
+    pub(crate) fn lease(&self) -> Key {
+        self.key("verk:schedule_manager")
+    }
+
     /// The set of the ids of all registered nodes.
     pub(crate) fn nodes(&self) -> Key {
         self.key("verk_nodes")
@@ -195,6 +200,7 @@ mod tests {
             keys.set(JobSet::Dead),
             keys.paused(),
             keys.pauses_channel(),
+            keys.lease(),
             keys.nodes(),
             keys.heartbeat(&node),
             keys.node_queues(&node),
@@ -214,7 +220,7 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 22] = [
+    const NAMES: [&str; 23] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -223,6 +229,7 @@ mod tests {
         "dead",
         "paused",
         "verk:pauses",
+        "verk:schedule_manager",
         "verk_nodes",
         "verk:node:web.1.0123456789ab",
         "verk:node:web.1.0123456789ab:queues",

@@ -60,6 +60,7 @@ pub(crate) async fn deregister(shared: &Shared, node: &NodeId) -> Result<bool, F
             keys.name(node),
             keys.node_stats(node),
             keys.node_deaths(node),
+            keys.lease(),
         ];
         all_keys.extend(queues.iter().map(|queue| keys.inprogress_of(queue, node)));
         all_keys.extend(queues.iter().map(|queue| keys.prefetched_of(queue, node)));

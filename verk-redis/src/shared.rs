@@ -59,6 +59,23 @@ impl Shared {
         }
     }
 
+    /// As [`ask`](Self::ask), with a script.
+    pub(crate) async fn ask_script(
+        &self,
+        script: &Script,
+        key: Key,
+        args: &[Arg<'_>],
+    ) -> Result<Value, Failure> {
+        let keys = [key];
+        let mut tries = self.pool.size();
+        loop {
+            match self.run(script, &keys, args).await {
+                Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
+                reply => return reply,
+            }
+        }
+    }
+
     /// Runs a script over the pool.
     pub(crate) async fn run(
         &self,

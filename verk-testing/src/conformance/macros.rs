@@ -4,7 +4,7 @@
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
 /// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
-/// `dead_set`, `schedule`, `node`, `restore`, `poison`, `pauses`, `stats`, `faults`. Call it once in a module.
+/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `stats`, `faults`. Call it once in a module.
 ///
 /// # Example
 ///
@@ -48,6 +48,7 @@ macro_rules! storage_conformance {
                 ten_thousand_jobs_are_fetched,
                 a_queue_is_read_in_pages,
                 an_unknown_queue_is_empty,
+                a_page_is_bounded_by_bytes,
             }
             inprogress {
                 ack_removes_the_job,
@@ -68,6 +69,7 @@ macro_rules! storage_conformance {
                 ten_thousand_settlements,
                 large_payloads_are_settled,
                 inprogress_is_read_in_pages,
+                a_page_is_bounded_by_bytes,
             }
             retry_set {
                 retry_moves_the_job,
@@ -77,6 +79,7 @@ macro_rules! storage_conformance {
                 equal_members_in_one_batch_are_merged,
                 a_set_is_read_in_pages,
                 sets_are_apart,
+                a_page_is_bounded_by_bytes,
             }
             dead_set {
                 dead_moves_the_job,
@@ -106,6 +109,17 @@ macro_rules! storage_conformance {
                 many_promotions_in_one_call,
                 an_empty_promotion_changes_nothing,
                 a_snoozed_job_is_scheduled,
+                a_page_is_bounded_by_bytes,
+            }
+            lease {
+                one_node_has_the_lease,
+                nodes_that_ask_at_once_get_one_lease,
+                a_lease_that_is_not_renewed_ends,
+                a_node_that_deregisters_leaves_its_lease,
+                a_poll_tells_when_jobs_are_due,
+                a_set_that_cannot_be_read_is_due,
+                a_full_backend_grants_the_lease,
+                without_the_lease_jobs_are_moved_once,
             }
             node {
                 register_lists_the_node,
@@ -234,6 +248,7 @@ mod tests {
             include_str!("retry_set.rs"),
             include_str!("dead_set.rs"),
             include_str!("schedule.rs"),
+            include_str!("lease.rs"),
             include_str!("node.rs"),
             include_str!("restore.rs"),
             include_str!("pauses.rs"),

@@ -93,6 +93,7 @@ mod macros;
 pub mod dead_set;
 pub mod faults;
 pub mod inprogress;
+pub mod lease;
 pub mod node;
 pub mod pauses;
 pub mod poison;

@@ -63,6 +63,9 @@ impl Harness for MemoryStorage {
             counted.sort();
             dump.add(format!("node {node} deaths"), counted);
         }
+        if let Some((holder, _)) = &state.lease {
+            dump.add("lease", [text(holder)]);
+        }
         let stats = &state.stats;
         for (node, sequence) in &stats.sequences {
             dump.add(format!("node {node} stats"), [text(sequence)]);

@@ -24,8 +24,8 @@ use verk_core::{
     Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
         Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page,
-        PauseListener, Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport,
-        StoredStats,
+        PauseListener, Promotion, QueueConnection, SchedulePoll, ScoredJob, Settled, Settlement,
+        StatsReport, StoredStats,
     },
 };
 
@@ -223,6 +223,19 @@ impl Storage for MemoryStorage {
 
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError> {
         self.read("read due jobs", |state| state.due(set, now, page))
+    }
+
+    /// Tells nobody of the change: it brings no job.
+    async fn poll_schedule(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<SchedulePoll, StorageError> {
+        let now = self.shared.clock.instant();
+        let mut state = self.shared.lock();
+        (state.faults.check_reachable())
+            .map(|()| state.poll_schedule(node, ttl, now))
+            .map_err(|fault| StorageError::not_applied("look when a job is due", fault))
     }
 
     async fn promote(

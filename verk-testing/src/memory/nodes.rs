@@ -7,7 +7,7 @@ use std::{
 
 use verk_core::{
     Jid, NodeId, QueueName,
-    storage::{ForeignList, Inprogress, NameClaim, Node},
+    storage::{ForeignList, Inprogress, JobSet, Lease, NameClaim, Node, SchedulePoll},
 };
 
 use super::{
@@ -86,6 +86,28 @@ impl State {
         }
     }
 
+    pub(super) fn poll_schedule(
+        &mut self,
+        node: &NodeId,
+        ttl: Duration,
+        now: Instant,
+    ) -> SchedulePoll {
+        let lease = match &self.lease {
+            Some((holder, expires)) if holder != node && *expires > now => Lease::Held {
+                ttl: *expires - now,
+            },
+            _ => {
+                self.lease = Some((node.clone(), now + ttl));
+                Lease::Granted
+            }
+        };
+        SchedulePoll {
+            lease,
+            schedule: self.next_due(JobSet::Schedule),
+            retry: self.next_due(JobSet::Retry),
+        }
+    }
+
     pub(super) fn register(
         &mut self,
         node: &NodeId,
@@ -139,6 +161,7 @@ impl State {
         self.stats.forget(node);
         self.deaths.of_nodes.remove(node);
         self.prefetched.retain(|list, _| list.node != *node);
+        self.expire_lease(node);
         if self
             .names
             .get(node.name())
@@ -162,6 +185,10 @@ impl State {
 
     pub(super) fn expire_heartbeat(&mut self, node: &NodeId) {
         self.heartbeats.remove(node);
+    }
+
+    pub(super) fn expire_lease(&mut self, node: &NodeId) {
+        self.lease.take_if(|(holder, _)| holder == node);
     }
 
     pub(super) fn expire_name(&mut self, node: &NodeId) {
