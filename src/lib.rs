@@ -48,6 +48,9 @@ pub mod guide {
     pub mod comparison {
         #![doc = include_str!("docs/comparison.md")]
     }
+    pub mod configuration {
+        #![doc = include_str!("docs/configuration.md")]
+    }
     pub mod enqueueing {
         #![doc = include_str!("docs/enqueueing.md")]
     }

@@ -80,7 +80,7 @@ impl VerkBuilder {
         }
     }
 
-    /// Replaces the whole configuration, for example by [`Config::from_env`].
+    /// Replaces the whole configuration, for example by [`Config::from_env`]. Call it first: what is set after it stays.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -146,6 +146,12 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets whether the node goes by the host's name even if there is a `node_id`. Without a `node_id` it cannot be `false`.
+    pub fn generate_node_id(mut self, generate_node_id: impl Into<Option<bool>>) -> Self {
+        self.config.generate_node_id = generate_node_id.into();
+        self
+    }
+
     /// Sets after half of what time without a heartbeat the node counts as dead. Defaults to 30 s.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.config.heartbeat = heartbeat;
@@ -161,6 +167,18 @@ impl VerkBuilder {
     /// Sets the largest payload that may be enqueued, in bytes. Defaults to 1 MiB.
     pub fn max_payload_bytes(mut self, max_payload_bytes: usize) -> Self {
         self.config.max_payload_bytes = max_payload_bytes;
+        self
+    }
+
+    /// Sets how many lines of a failure's backtrace are kept in the job. Defaults to 5.
+    pub fn failed_job_stacktrace_size(mut self, lines: usize) -> Self {
+        self.config.failed_job_stacktrace_size = lines;
+        self
+    }
+
+    /// Sets whether to run no queues, whatever else says. Defaults to `false`.
+    pub fn disabled(mut self, disabled: bool) -> Self {
+        self.config.disabled = disabled;
         self
     }
 
@@ -196,6 +214,10 @@ impl VerkBuilder {
     pub async fn build(mut self) -> Result<Verk, BuildError> {
         let mut errors = std::mem::take(&mut self.errors);
         self.config.check(&mut errors);
+        if self.config.disabled {
+            tracing::info!("disabled: no queues run, this node only enqueues");
+            self.config.queues.clear();
+        }
         let (registry, mistakes) = self.registry();
         let mut of_test = Vec::new();
         match self.test {

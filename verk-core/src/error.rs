@@ -1,6 +1,10 @@
 //! The errors of verk itself. What a worker returns is no error of verk: see [`BoxError`].
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use thiserror::Error;
 
@@ -182,6 +186,26 @@ pub enum ConfigError {
         /// What it may be.
         accepted: String,
     },
+    /// A file cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// A field in a file does not parse, or there is no such field. The message shows no value of text that may be a password.
+    #[error("{}line {line}, column {column}: {message}", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
+    Toml {
+        /// The file, if it was one.
+        path: Option<PathBuf>,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// The field, what it is and what is accepted.
+        message: String,
+    },
     /// A queue or node name is not valid.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
@@ -259,6 +283,16 @@ impl ConfigErrors {
         } else {
             Err(Self(errors))
         }
+    }
+
+    /// Names the file that the mistakes are in.
+    pub(crate) fn in_file(mut self, file: &Path) -> Self {
+        for error in &mut self.0 {
+            if let ConfigError::Toml { path, .. } = error {
+                *path = Some(file.to_owned());
+            }
+        }
+        self
     }
 
     /// The mistakes.

@@ -8,6 +8,8 @@ mod builder;
 mod client;
 mod clock;
 mod config;
+#[doc(hidden)]
+pub mod config_file;
 mod connection;
 mod context;
 mod current;

@@ -129,9 +129,9 @@ fn lose(node: &NodeId, lost: &CancellationToken) {
 /// lasts. Returns the registration; the caller restores what earlier holders left.
 pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, BuildError> {
     let config = &shared.config;
-    let name = config.node_id.clone().unwrap_or_else(host_name);
+    let name = config.name().map_or_else(host_name, str::to_owned);
     let node = NodeId::register(&name).map_err(|error| BuildError::Config(error.into()))?;
-    if config.node_id.is_some() {
+    if config.name().is_some() {
         claim_name(shared, &node).await?;
     }
     let queues = shared.queues.names();
@@ -143,7 +143,7 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
     let registration = Arc::new(Registration {
         node,
         heartbeat: config.heartbeat,
-        named: config.node_id.is_some(),
+        named: config.name().is_some(),
         health: Arc::new(watch::Sender::new(Health {
             acknowledged: before,
             well_since: before,

@@ -132,7 +132,8 @@ impl Verk {
         Ok(())
     }
 
-    /// Starts to run the queues in the background. Does nothing when they run already.
+    /// Starts to run the queues in the background. Does nothing when they run already, or when the node is
+    /// [disabled](Config::disabled).
     ///
     /// # Errors
     ///
@@ -142,7 +143,10 @@ impl Verk {
     ///
     /// Outside of a tokio runtime.
     pub fn start(&self) -> Result<(), RunError> {
-        if self.inner.shared.config.queues.is_empty() {
+        if self.config().disabled {
+            return Ok(());
+        }
+        if self.config().queues.is_empty() {
             return Err(RunError::NoQueues);
         }
         // Held until the supervisor is there, so that a shutdown waits for it.
