@@ -60,6 +60,9 @@ pub mod guide {
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
     }
+    pub mod middleware {
+        #![doc = include_str!("docs/middleware.md")]
+    }
     pub mod outcomes {
         #![doc = include_str!("docs/outcomes.md")]
     }

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 
 use crate::{
     Verk,
-    client::Client,
+    client::{self, Client},
     clock::{Clock, SystemClock},
     config::Config,
     context::StateMap,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     event::EventSender,
+    middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
     node_manager::register,
     queues::Queues,
@@ -63,6 +64,8 @@ pub struct VerkBuilder {
     clock: Arc<dyn Clock>,
     workers: Vec<WorkerEntry>,
     state: StateMap,
+    server_middleware: ServerStack,
+    client_middleware: ClientStack,
     test: Option<Arc<dyn TestSeam>>,
     errors: Vec<ConfigError>,
 }
@@ -75,6 +78,8 @@ impl VerkBuilder {
             clock: Arc::new(SystemClock),
             workers: Vec::new(),
             state: StateMap::default(),
+            server_middleware: ServerStack::default(),
+            client_middleware: ClientStack::default(),
             test: None,
             errors: Vec::new(),
         }
@@ -118,6 +123,18 @@ impl VerkBuilder {
     pub fn register<W: Worker>(mut self) -> Self {
         self.workers
             .push(WorkerEntry::of::<W>(std::any::type_name::<W>()));
+        self
+    }
+
+    /// Wraps every run on this node, inside of the server middleware that was given before.
+    pub fn server_middleware(mut self, middleware: impl ServerMiddleware) -> Self {
+        self.server_middleware.push(middleware);
+        self
+    }
+
+    /// Lets every job that this Verk's client enqueues pass `middleware`, after the client middleware that was given before.
+    pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
+        self.client_middleware.push(middleware);
         self
     }
 
@@ -236,14 +253,15 @@ impl VerkBuilder {
         let sent = self.clock.now();
         offset.measure(storage.server_time().await?, sent, self.clock.now());
         let wake = ScheduleWake::default();
-        let client_of_jobs = Client::with(
-            Arc::clone(&storage),
-            Arc::clone(&self.clock),
-            self.config.max_payload_bytes,
-            wake.clone(),
-            Arc::clone(&offset),
-            of_test.clone(),
-        );
+        let client_of_jobs = Client::with(client::Inner {
+            storage: Arc::clone(&storage),
+            clock: Arc::clone(&self.clock),
+            max_payload_bytes: self.config.max_payload_bytes,
+            middleware: self.client_middleware,
+            wake: wake.clone(),
+            offset: Arc::clone(&offset),
+            duplicates: of_test.clone(),
+        });
         let client = match &self.test {
             Some(test) => client_of_jobs.of_test(Arc::clone(test)),
             None => client_of_jobs.clone(),
@@ -255,6 +273,7 @@ impl VerkBuilder {
             config: self.config,
             registry,
             state: Arc::new(self.state),
+            middleware: self.server_middleware,
             client: client_of_jobs,
             events: EventSender::new(self.test.clone()),
             wake,

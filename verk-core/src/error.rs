@@ -129,6 +129,20 @@ pub enum EnqueueError {
     /// `build()` of the node that runs the job says it.
     #[error(transparent)]
     DuplicateClass(ConfigError),
+    /// A client middleware stopped the job by not passing it on; nothing was stored.
+    #[error("job {jid} was stopped by a client middleware")]
+    Stopped {
+        /// The job.
+        jid: Jid,
+    },
+    /// A client middleware failed; nothing was stored.
+    #[error("a client middleware failed for job {jid}")]
+    Middleware {
+        /// The job.
+        jid: Jid,
+        /// The middleware's own error.
+        source: BoxError,
+    },
     /// The storage refused the job, or its reply was lost: see [`may_be_stored`](Self::may_be_stored).
     #[error("job {jid} was not enqueued")]
     Storage {
@@ -150,9 +164,11 @@ impl EnqueueError {
     #[must_use]
     pub fn jid(&self) -> Option<&Jid> {
         match self {
-            Self::NoQueue { jid } | Self::TooLarge { jid, .. } | Self::Storage { jid, .. } => {
-                Some(jid)
-            }
+            Self::NoQueue { jid }
+            | Self::TooLarge { jid, .. }
+            | Self::Stopped { jid }
+            | Self::Middleware { jid, .. }
+            | Self::Storage { jid, .. } => Some(jid),
             Self::NoClient
             | Self::Args { .. }
             | Self::InvalidName(_)

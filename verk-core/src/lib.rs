@@ -16,6 +16,7 @@ mod current;
 mod error;
 mod event;
 mod job;
+mod middleware;
 mod names;
 mod node_manager;
 mod node_watch;
@@ -52,6 +53,7 @@ pub use error::{
 };
 pub use event::{AfterFailure, Event, Events, Lagged};
 pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
+pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
 pub use queues::{QueueStatus, RunningJob, Status};

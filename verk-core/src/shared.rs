@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     client::Client, clock::Clock, config::Config, context::StateMap, event::EventSender,
-    queues::Queues, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
-    test_seam::TestParts,
+    middleware::ServerStack, queues::Queues, registry::Registry, schedule_manager::ScheduleWake,
+    storage::Storage, test_seam::TestParts,
 };
 
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) queues: Arc<Queues>,
     pub(crate) registry: Registry,
     pub(crate) state: Arc<StateMap>,
+    pub(crate) middleware: ServerStack,
     pub(crate) client: Client,
     pub(crate) events: EventSender,
     pub(crate) wake: ScheduleWake,
