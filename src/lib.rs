@@ -57,6 +57,9 @@ pub mod guide {
     pub mod extractors {
         #![doc = include_str!("docs/extractors.md")]
     }
+    pub mod health {
+        #![doc = include_str!("docs/health.md")]
+    }
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
     }

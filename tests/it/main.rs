@@ -4,6 +4,7 @@ mod build;
 mod crash;
 mod extremes;
 mod faults;
+mod health;
 mod lifecycle;
 mod middleware;
 mod queues;

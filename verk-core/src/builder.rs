@@ -12,6 +12,7 @@ use crate::{
     context::StateMap,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     event::EventSender,
+    health::Monitor,
     middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
     node_manager::register,
@@ -253,6 +254,7 @@ impl VerkBuilder {
         let sent = self.clock.now();
         offset.measure(storage.server_time().await?, sent, self.clock.now());
         let wake = ScheduleWake::default();
+        let monitor = Monitor::default();
         let client_of_jobs = Client::with(client::Inner {
             storage: Arc::clone(&storage),
             clock: Arc::clone(&self.clock),
@@ -260,6 +262,7 @@ impl VerkBuilder {
             middleware: self.client_middleware,
             wake: wake.clone(),
             offset: Arc::clone(&offset),
+            link: Arc::clone(&monitor.enqueue),
             duplicates: of_test.clone(),
         });
         let client = match &self.test {
@@ -278,6 +281,7 @@ impl VerkBuilder {
             events: EventSender::new(self.test.clone()),
             wake,
             offset,
+            monitor,
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
         let registration = if shared.config.queues.is_empty() {

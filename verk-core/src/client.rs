@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::{
     clock::{Clock, SystemClock, time_after},
     error::{ConfigError, EnqueueAllError, EnqueueError},
+    health::Link,
     job::Job,
     middleware::{ClientMiddleware, ClientStack},
     names::{Jid, QueueName},
@@ -44,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) middleware: ClientStack,
     pub(crate) wake: ScheduleWake,
     pub(crate) offset: Arc<ServerOffset>,
+    /// How the last enqueue went.
+    pub(crate) link: Arc<Link>,
     /// In a test, the classes that two workers claim.
     pub(crate) duplicates: Vec<ConfigError>,
 }
@@ -61,6 +64,7 @@ impl Client {
             middleware: ClientStack::default(),
             wake: ScheduleWake::default(),
             offset: Arc::default(),
+            link: Arc::default(),
             duplicates: Vec::new(),
         })
     }
@@ -232,6 +236,10 @@ impl Client {
                 })
             }
         };
+        match &result {
+            Ok(()) => self.inner.link.well(),
+            Err(error) => self.inner.link.failed(error, self.inner.clock.instant()),
+        }
         result.map_err(|source| EnqueueError::Storage { jid, source })
     }
 

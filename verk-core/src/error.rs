@@ -404,6 +404,17 @@ impl fmt::Debug for RunError {
     }
 }
 
+/// An error and its sources, in one line.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    struct Chain<'a>(&'a dyn std::error::Error);
+    impl fmt::Display for Chain<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fmt_chain(self.0, f)
+        }
+    }
+    Chain(error).to_string()
+}
+
 fn fmt_chain(error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut last = error.to_string();
     f.write_str(&last)?;

@@ -15,6 +15,7 @@ mod context;
 mod current;
 mod error;
 mod event;
+mod health;
 mod job;
 mod middleware;
 mod names;
@@ -52,6 +53,7 @@ pub use error::{
     RunError, StorageError,
 };
 pub use event::{AfterFailure, Event, Events, Lagged};
+pub use health::{Health, Reason};
 pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
 pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};

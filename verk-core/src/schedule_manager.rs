@@ -44,11 +44,14 @@ impl ScheduleManager {
             let until = match self.move_due().await {
                 Ok(next) => {
                     failures = 0;
+                    self.shared.monitor.schedule.well();
                     let poll = time_after(now, self.shared.config.poll_interval);
                     next.map_or(poll, |next| next.min(poll))
                 }
                 Err(error) => {
                     failures += 1;
+                    let at = self.shared.clock.instant();
+                    self.shared.monitor.schedule.failed(&error, at);
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "cannot look for due jobs, trying again"

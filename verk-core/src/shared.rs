@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     client::Client, clock::Clock, config::Config, context::StateMap, event::EventSender,
-    middleware::ServerStack, queues::Queues, registry::Registry, schedule_manager::ScheduleWake,
-    storage::Storage, test_seam::TestParts,
+    health::Monitor, middleware::ServerStack, queues::Queues, registry::Registry,
+    schedule_manager::ScheduleWake, storage::Storage, test_seam::TestParts,
 };
 
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) events: EventSender,
     pub(crate) wake: ScheduleWake,
     pub(crate) offset: Arc<ServerOffset>,
+    pub(crate) monitor: Monitor,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
     pub(crate) test: Option<TestParts>,
 }
