@@ -48,6 +48,9 @@ pub mod guide {
     pub mod comparison {
         #![doc = include_str!("docs/comparison.md")]
     }
+    pub mod configuration {
+        #![doc = include_str!("docs/configuration.md")]
+    }
     pub mod durability {
         #![doc = include_str!("docs/durability.md")]
     }
@@ -57,8 +60,14 @@ pub mod guide {
     pub mod extractors {
         #![doc = include_str!("docs/extractors.md")]
     }
+    pub mod health {
+        #![doc = include_str!("docs/health.md")]
+    }
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
+    }
+    pub mod middleware {
+        #![doc = include_str!("docs/middleware.md")]
     }
     pub mod nodes {
         #![doc = include_str!("docs/nodes.md")]

@@ -219,8 +219,14 @@ impl Fixture {
             .unwrap()
     }
 
-    /// Nothing is left of any job.
+    /// Nothing is left of any job, and the node is gone.
     pub(crate) async fn assert_empty(&self) {
+        self.assert_no_jobs().await;
+        self.assert_signed_off().await;
+    }
+
+    /// No job waits.
+    pub(crate) async fn assert_no_jobs(&self) {
         for set in [JobSet::Schedule, JobSet::Retry, JobSet::Dead] {
             assert_eq!(
                 self.verk.storage().set_len(set).await.unwrap(),
@@ -235,7 +241,6 @@ impl Fixture {
                 "{queue}"
             );
         }
-        self.assert_signed_off().await;
     }
 
     /// The node deregistered, which it cannot while a job is in progress.

@@ -8,13 +8,17 @@ mod builder;
 mod client;
 mod clock;
 mod config;
+#[doc(hidden)]
+pub mod config_file;
 mod connection;
 mod context;
 mod current;
 mod error;
 mod event;
 mod foreign;
+mod health;
 mod job;
+mod middleware;
 mod names;
 mod node_manager;
 mod node_watch;
@@ -53,7 +57,9 @@ pub use error::{
     RunError, StorageError,
 };
 pub use event::{AfterFailure, Event, Events, Lagged};
+pub use health::{Health, Reason};
 pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
+pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
 pub use queues::{QueueStatus, RunningJob, Status};

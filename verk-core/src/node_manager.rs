@@ -3,10 +3,10 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct Registration {
     beat_on: AtomicBool,
     /// Whether a fetch may still bring jobs that nobody here knows of.
     unsure: AtomicBool,
+    /// The thread of the heartbeat, unless this is a test.
+    thread: OnceLock<JoinHandle<()>>,
 }
 
 /// What the heartbeats tell about this node.
@@ -97,8 +99,21 @@ impl Registration {
 
     /// Whether the node is known to be alive: no fetch is sent while the last acknowledged heartbeat is older than `heartbeat`.
     pub(crate) fn may_fetch(&self, clock: &dyn Clock) -> bool {
-        let fresh = (self.health.borrow()).is_fresh(clock.instant(), self.heartbeat);
-        fresh && !self.lost.is_cancelled()
+        (self.health.borrow()).is_fresh(clock.instant(), self.heartbeat)
+            && !self.lost.is_cancelled()
+    }
+
+    /// How long ago the last heartbeat that was acknowledged was sent.
+    pub(crate) fn heartbeat_age(&self, clock: &dyn Clock) -> Duration {
+        let acknowledged = self.health.borrow().acknowledged;
+        clock.instant().saturating_duration_since(acknowledged)
+    }
+
+    /// Whether the heartbeat has ended though nobody ended it.
+    pub(crate) fn heartbeat_ended(&self) -> bool {
+        self.thread.get().is_some_and(JoinHandle::is_finished)
+            && !self.lost.is_cancelled()
+            && !self.stop.is_cancelled()
     }
 
     /// Waits until an acknowledged heartbeat is young enough to fetch.
@@ -169,9 +184,9 @@ fn lose(node: &NodeId, lost: &CancellationToken) {
 /// lasts. Returns the registration; the caller restores what earlier holders left.
 pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, BuildError> {
     let config = &shared.config;
-    let name = config.node_id.clone().unwrap_or_else(host_name);
+    let name = config.name().map_or_else(host_name, str::to_owned);
     let node = NodeId::register(&name).map_err(|error| BuildError::Config(error.into()))?;
-    if config.node_id.is_some() {
+    if config.name().is_some() {
         claim_name(shared, &node).await?;
     }
     let queues = shared.queues.names();
@@ -183,13 +198,15 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
     let registration = Arc::new(Registration {
         node,
         heartbeat: config.heartbeat,
-        named: config.node_id.is_some(),
+        named: config.name().is_some(),
         health: Arc::new(watch::Sender::new(Health::new(before))),
         lost: CancellationToken::new(),
         stop: CancellationToken::new(),
         beat_on: AtomicBool::new(false),
         unsure: AtomicBool::new(false),
+        thread: OnceLock::new(),
     });
+    shared.monitor.registered(&registration);
     // A test's heartbeat outlasts the test: thousands of them must not need a thread each.
     if shared.test.is_none() {
         start_heartbeat(shared, &registration)?;
@@ -259,10 +276,15 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
                         health.acknowledge(sent_at, beat.server, failures, heartbeat);
                     });
                     failures = 0;
+                    shared.monitor.heartbeat.well();
                     shared.config.heartbeat / 3
                 }
                 Err(error) => {
                     failures += 1;
+                    shared
+                        .monitor
+                        .heartbeat
+                        .failed(&error, shared.clock.instant());
                     tracing::warn!(node = %node, error = &error as &dyn std::error::Error, "heartbeat failed, trying again");
                     heartbeat = None;
                     pause_before_retry(failures).min(shared.config.heartbeat / 3)
@@ -274,10 +296,11 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
             }
         }
     };
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("verk-heartbeat".to_owned())
         .spawn(move || runtime.block_on(beat))
         .map_err(BuildError::Thread)?;
+    registration.thread.get_or_init(|| thread);
     Ok(())
 }
 

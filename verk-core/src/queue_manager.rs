@@ -418,6 +418,7 @@ impl QueueManager {
         match reply {
             Reply::Opened(Ok(queue)) => {
                 self.fetch_failures = 0;
+                self.seat.set_connected();
                 Connection::Idle(queue)
             }
             Reply::Opened(Err(error)) => {
@@ -426,6 +427,7 @@ impl QueueManager {
             }
             Reply::Fetched(queue, Ok(Dequeued::Jobs(payloads))) => {
                 self.fetch_failures = 0;
+                self.seat.set_connected();
                 for payload in payloads {
                     self.accept(payload);
                 }
@@ -467,6 +469,7 @@ impl QueueManager {
 
     fn pause_fetching(&mut self, error: &StorageError) {
         self.fetch_failures += 1;
+        self.seat.set_failing(error);
         self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
         tracing::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
     }

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    error::{StorageError, with_sources},
+    health::{Reason, failing},
     job::Job,
     names::{Jid, NodeId, QueueName},
     storage::Inprogress,
@@ -124,6 +126,8 @@ struct Board {
     /// By the order in which they started.
     running: BTreeMap<u64, (Arc<Job>, SystemTime)>,
     paused: bool,
+    /// How the last fetch went; `None` before the first connection.
+    connected: Option<Result<(), String>>,
 }
 
 impl Queues {
@@ -258,6 +262,27 @@ impl Queues {
         state.wanted.iter().map(status).collect()
     }
 
+    /// Why queues that are wanted do not run.
+    pub(crate) fn reasons(&self) -> Vec<Reason> {
+        let state = self.0.borrow();
+        if !state.wanted.is_empty() && state.wanted.values().all(|wanted| wanted.paused) {
+            return vec![Reason::Quiet];
+        }
+        let mut reasons = Vec::new();
+        for (name, _) in state.wanted.iter().filter(|(_, wanted)| !wanted.paused) {
+            // The last one is that of the node id that fetches.
+            let manager = state.managers_of(name).last();
+            match manager.and_then(|manager| manager.board().connected.clone()) {
+                None => reasons.push(Reason::Connecting {
+                    queue: name.clone(),
+                }),
+                Some(Err(error)) => reasons.push(failing(&format!("queue {name}"), error)),
+                Some(Ok(())) => {}
+            }
+        }
+        reasons
+    }
+
     pub(crate) fn running_jobs(&self) -> Vec<RunningJob> {
         let state = self.0.borrow();
         let mut jobs = Vec::new();
@@ -323,6 +348,16 @@ impl Seat {
 
     pub(crate) fn set_paused(&self, paused: bool) {
         self.board().paused = paused;
+    }
+
+    /// The storage answered.
+    pub(crate) fn set_connected(&self) {
+        self.board().connected = Some(Ok(()));
+    }
+
+    /// The storage did not answer, or refused.
+    pub(crate) fn set_failing(&self, error: &StorageError) {
+        self.board().connected = Some(Err(with_sources(error)));
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {

@@ -55,10 +55,13 @@ impl ScheduleManager {
             let until = match self.look().await {
                 Ok(until) => {
                     failures = 0;
+                    self.shared.monitor.schedule.well();
                     until
                 }
                 Err(error) => {
                     failures += 1;
+                    let at = self.shared.clock.instant();
+                    self.shared.monitor.schedule.failed(&error, at);
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "cannot look for due jobs, trying again"

@@ -16,6 +16,8 @@ use crate::{
     config::Config,
     context::StateMap,
     event::{Event, EventSender},
+    health::Monitor,
+    middleware::ServerStack,
     queues::Queues,
     registry::Registry,
     schedule_manager::ScheduleWake,
@@ -32,12 +34,14 @@ pub(crate) struct Shared {
     pub(crate) queues: Arc<Queues>,
     pub(crate) registry: Registry,
     pub(crate) state: Arc<StateMap>,
+    pub(crate) middleware: ServerStack,
     pub(crate) client: Client,
     pub(crate) events: EventSender,
     pub(crate) wake: ScheduleWake,
     /// Notified when a fetch finds its queue paused for all nodes, and this node does not know.
     pub(crate) found_paused: Notify,
     pub(crate) offset: Arc<ServerOffset>,
+    pub(crate) monitor: Monitor,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
     pub(crate) test: Option<TestParts>,
 }

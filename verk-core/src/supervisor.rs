@@ -233,13 +233,13 @@ async fn run_queue(
 
 /// Runs a queue manager, again if it panics.
 async fn run_manager(mut manager: QueueManager, shared: &Shared) {
-    let mut panics = 0;
+    let part = format!("queue {}", manager.queue());
     while AssertUnwindSafe(manager.run())
         .catch_unwind()
         .await
         .is_err()
     {
-        panics += 1;
+        let panics = shared.monitor.panicked(&part, shared.clock.instant());
         tracing::error!(queue = %manager.queue(), "a queue manager panicked: restarting it");
         manager.recover();
         shared.clock.sleep(pause_before_retry(panics)).await;
@@ -248,13 +248,12 @@ async fn run_manager(mut manager: QueueManager, shared: &Shared) {
 
 /// Runs the schedule manager, again if it panics.
 async fn run_schedule(mut manager: ScheduleManager, shared: Arc<Shared>) {
-    let mut panics = 0;
     while AssertUnwindSafe(manager.run())
         .catch_unwind()
         .await
         .is_err()
     {
-        panics += 1;
+        let panics = shared.monitor.panicked("schedule", shared.clock.instant());
         tracing::error!("the schedule manager panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
@@ -262,13 +261,12 @@ async fn run_schedule(mut manager: ScheduleManager, shared: Arc<Shared>) {
 
 /// Runs the pause manager, again if it panics.
 async fn run_pauses(manager: PauseManager, shared: Arc<Shared>) {
-    let mut panics = 0;
     while AssertUnwindSafe(manager.run())
         .catch_unwind()
         .await
         .is_err()
     {
-        panics += 1;
+        let panics = (shared.monitor).panicked("pauses", shared.clock.instant());
         tracing::error!("the pause manager panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
@@ -276,9 +274,8 @@ async fn run_pauses(manager: PauseManager, shared: Arc<Shared>) {
 
 /// Runs the watch over the other nodes, again if it panics.
 async fn run_watch(mut watch: NodeWatch, shared: Arc<Shared>) {
-    let mut panics = 0;
     while AssertUnwindSafe(watch.run()).catch_unwind().await.is_err() {
-        panics += 1;
+        let panics = shared.monitor.panicked("watch", shared.clock.instant());
         tracing::error!("the watch over the other nodes panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
@@ -286,13 +283,12 @@ async fn run_watch(mut watch: NodeWatch, shared: Arc<Shared>) {
 
 /// Runs the keeper of the statistics, again if it panics.
 async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
-    let mut panics = 0;
     while AssertUnwindSafe(manager.run())
         .catch_unwind()
         .await
         .is_err()
     {
-        panics += 1;
+        let panics = shared.monitor.panicked("stats", shared.clock.instant());
         if manager.is_stopping() {
             tracing::error!("the keeper of the statistics panicked: the last ones may be missing");
             return;

@@ -16,6 +16,7 @@ use crate::{
     error::{ConfigError, EnqueueError, RunError, StorageError},
     event::Events,
     foreign,
+    health::{Health, Reason},
     names::{Jid, QueueName},
     node_manager::Registration,
     queues::{QueueStatus, RunningJob},
@@ -133,7 +134,8 @@ impl Verk {
         Ok(())
     }
 
-    /// Starts to run the queues in the background. Does nothing when they run already.
+    /// Starts to run the queues in the background. Does nothing when they run already, or when the node is
+    /// [disabled](Config::disabled).
     ///
     /// # Errors
     ///
@@ -143,7 +145,10 @@ impl Verk {
     ///
     /// Outside of a tokio runtime.
     pub fn start(&self) -> Result<(), RunError> {
-        if self.inner.shared.config.queues.is_empty() {
+        if self.config().disabled {
+            return Ok(());
+        }
+        if self.config().queues.is_empty() {
             return Err(RunError::NoQueues);
         }
         // Held until the supervisor is there, so that a shutdown waits for it.
@@ -475,6 +480,47 @@ impl Verk {
     #[must_use]
     pub fn events(&self) -> Events {
         self.inner.shared.events.subscribe()
+    }
+
+    /// How this node is, for the probes of whatever runs the process. Asks nobody: what the parts of the node saw last is
+    /// enough.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use verk_core::{Reason, Verk};
+    /// # use verk_testing::MemoryStorage;
+    ///
+    /// let verk = Verk::builder().storage(MemoryStorage::default()).queue("default", 25).build().await?;
+    /// let health = verk.health();
+    /// assert!(health.live && !health.ready);
+    /// assert_eq!(health.reasons, [Reason::NotStarted]);
+    /// # verk.shutdown().await;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let shared = &self.inner.shared;
+        let heartbeat = shared.config.heartbeat;
+        let registration = self.inner.registration.lock();
+        let waits = registration
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some();
+        let mut reasons = Vec::new();
+        if self.inner.stop.is_cancelled() {
+            reasons.push(Reason::Stopping);
+        } else if waits {
+            reasons.push(Reason::NotStarted);
+            reasons.extend(shared.monitor.of_node(&*shared.clock, heartbeat));
+        } else if !shared.config.queues.is_empty() {
+            if self.inner.supervisor.is_empty() {
+                reasons.push(Reason::SupervisorEnded);
+            }
+            reasons.extend(shared.monitor.of_node(&*shared.clock, heartbeat));
+            reasons.extend(shared.queues.reasons());
+        }
+        reasons.extend(shared.monitor.of_parts(shared.clock.instant(), heartbeat));
+        Health::new(reasons)
     }
 
     /// The configuration.

@@ -172,7 +172,7 @@ impl WorkersManager {
         tokio::spawn(client.scope(async move {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
             let run = async {
-                let perform = worker.perform(context);
+                let perform = shared.middleware.perform(worker, context);
                 let perform = match &shared.test {
                     Some(test) => test.wrap(&job, perform),
                     None => perform,
