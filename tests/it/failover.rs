@@ -40,6 +40,9 @@ async fn patient(State(gate): State<Gate>) {
     gate.pass().await;
 }
 
+#[verk::worker]
+async fn fleeting() {}
+
 /// What a node sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -392,8 +395,8 @@ async fn the_outcome_of_a_lost_run_does_not_end_the_next_run_of_the_same_job() {
     it.wait_for_started(1).await;
     // The list is compared before what was fetched then starts.
     it.storage.faults().lose_reply(Operation::Dequeue);
-    it.verk.enqueue(SecondTime::new(1)).await.unwrap();
-    it.wait_for_started(1).await;
+    it.verk.enqueue(Fleeting::new()).await.unwrap();
+    it.wait_for_finished(1).await;
 
     for lost in [true, false] {
         it.gate.open_once();
