@@ -36,7 +36,7 @@ const LANES: [&[Fault]; 3] = [
         Fault::DeployWorker,
         Fault::FreezeWorker,
         Fault::ClockJump,
-        // Fault::Poison,
+        Fault::Poison,
     ],
     &[
         Fault::RestartRedis,

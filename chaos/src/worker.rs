@@ -180,6 +180,9 @@ async fn tell(events: &mut Events, diary: &Diary) -> Infallible {
             Some(Ok(Event::JobsRestored { count, .. })) => {
                 ledger.write(&Record::Restored(life, count));
             }
+            Some(Ok(Event::NodeRegistered { node, .. })) => {
+                ledger.write(&Record::Node(life, node.to_string()));
+            }
             Some(Ok(_)) => {}
             // The default client keeps the Verk to the end of the process.
             None => std::future::pending().await,

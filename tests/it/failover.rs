@@ -75,7 +75,7 @@ impl Kind {
         };
         match self {
             Self::Wait => command.name() == "BLMOVE",
-            Self::Fetch => keys.len() == 5 && starts(0, "queue:"),
+            Self::Fetch => starts(0, "queue:") && starts(1, "inprogress:"),
             Self::Settle => keys.len() == 6 && starts(0, "inprogress:"),
             Self::Restore => keys.len() == 7 && starts(0, "inprogress:"),
             Self::Page => keys.len() == 1 && starts(0, "inprogress:"),

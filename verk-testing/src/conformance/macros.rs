@@ -251,8 +251,8 @@ mod tests {
             include_str!("lease.rs"),
             include_str!("node.rs"),
             include_str!("restore.rs"),
-            include_str!("pauses.rs"),
             include_str!("poison.rs"),
+            include_str!("pauses.rs"),
             include_str!("stats.rs"),
             include_str!("faults.rs"),
         ]
