@@ -51,14 +51,25 @@ pub mod guide {
     pub mod enqueueing {
         #![doc = include_str!("docs/enqueueing.md")]
     }
+    pub mod events {
+        #![doc = include_str!("docs/events.md")]
+    }
     pub mod extractors {
         #![doc = include_str!("docs/extractors.md")]
     }
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
     }
+    #[cfg(any(not(doctest), feature = "metrics"))]
+    pub mod metrics {
+        #![doc = include_str!("docs/metrics.md")]
+    }
     pub mod outcomes {
         #![doc = include_str!("docs/outcomes.md")]
+    }
+    #[cfg(any(not(doctest), feature = "otel"))]
+    pub mod tracing {
+        #![doc = include_str!("docs/tracing.md")]
     }
 }
 

@@ -421,7 +421,7 @@ async fn dead_node_with(storage: &MemoryStorage, name: &str, queue: &str, jobs: 
 
 async fn wait_for_restored(it: &mut Fixture) -> (NodeId, usize) {
     it.wait_for(|event| match event {
-        Event::JobsRestored { node, count } => Some((node, count)),
+        Event::JobsRestored { node, count, .. } => Some((node, count)),
         _ => None,
     })
     .await

@@ -5,6 +5,11 @@ mod crash;
 mod extremes;
 mod faults;
 mod lifecycle;
+mod logs;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(feature = "otel")]
+mod otel;
 mod queues;
 mod redis;
 mod shutdown;

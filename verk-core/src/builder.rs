@@ -11,7 +11,8 @@ use crate::{
     config::Config,
     context::StateMap,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
-    event::EventSender,
+    events::EventSender,
+    job_log::LogLevel,
     names::QueueName,
     node_manager::register,
     queues::Queues,
@@ -137,6 +138,24 @@ impl VerkBuilder {
     /// Sets the longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
     pub fn poll_interval(mut self, poll_interval: Duration) -> Self {
         self.config.poll_interval = poll_interval;
+        self
+    }
+
+    /// Sets at which level of `tracing` the start of a job is logged. Defaults to info.
+    pub fn start_job_log_level(mut self, level: LogLevel) -> Self {
+        self.config.start_job_log_level = level;
+        self
+    }
+
+    /// Sets at which level the end of a job is logged that did not fail. Defaults to info.
+    pub fn done_job_log_level(mut self, level: LogLevel) -> Self {
+        self.config.done_job_log_level = level;
+        self
+    }
+
+    /// Sets at which level the failure of a job is logged. Defaults to info.
+    pub fn fail_job_log_level(mut self, level: LogLevel) -> Self {
+        self.config.fail_job_log_level = level;
         self
     }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, env, time::Duration};
 
 use crate::{
     error::{ConfigError, ConfigErrors},
+    job_log::LogLevel,
     names::{NodeId, QueueName},
     storage::DeadLimits,
 };
@@ -36,6 +37,12 @@ pub struct Config {
     pub dead_timeout: Duration,
     /// The longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
     pub poll_interval: Duration,
+    /// At which level of `tracing` the start of a job is logged. Defaults to info.
+    pub start_job_log_level: LogLevel,
+    /// At which level the end of a job is logged that did not fail. Defaults to info.
+    pub done_job_log_level: LogLevel,
+    /// At which level the failure of a job is logged. Defaults to info.
+    pub fail_job_log_level: LogLevel,
     /// A name with one holder: a second node that is started under it waits for the first to end, then takes over its jobs. Defaults
     /// to none: the host's name, for any number of nodes.
     pub node_id: Option<String>,
@@ -60,6 +67,9 @@ impl Default for Config {
             max_dead_jobs: 10_000,
             dead_timeout: Duration::from_secs(180 * 24 * 60 * 60),
             poll_interval: Duration::from_secs(5),
+            start_job_log_level: LogLevel::Info,
+            done_job_log_level: LogLevel::Info,
+            fail_job_log_level: LogLevel::Info,
             node_id: None,
             heartbeat: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(25),
@@ -79,6 +89,7 @@ impl Config {
     /// | `VERK_MAX_RETRY_COUNT`, `VERK_MAX_DEAD_JOBS`, `VERK_MAX_PAYLOAD_BYTES`, `VERK_FAILED_JOB_STACKTRACE_SIZE` | `25` |
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
+    /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
     /// | `VERK_DISABLED` | `true`: run no queues, whatever else says |
     ///
@@ -122,6 +133,9 @@ impl Config {
             Duration::from_secs,
             &mut config.dead_timeout,
         );
+        vars.log_level("VERK_START_JOB_LOG_LEVEL", &mut config.start_job_log_level);
+        vars.log_level("VERK_DONE_JOB_LOG_LEVEL", &mut config.done_job_log_level);
+        vars.log_level("VERK_FAIL_JOB_LOG_LEVEL", &mut config.fail_job_log_level);
         config.node_id = (vars.var)("VERK_NODE_ID");
         config.prefix = (vars.var)("VERK_PREFIX");
         if let Some(queues) = vars.queues("VERK_QUEUES") {
@@ -214,6 +228,16 @@ impl<F: Fn(&str) -> Option<String>> Vars<F> {
         }
     }
 
+    fn log_level(&mut self, name: &str, target: &mut LogLevel) {
+        let Some(value) = (self.var)(name) else {
+            return;
+        };
+        match value.parse() {
+            Ok(level) => *target = level,
+            Err(_) => self.reject(name, &value, LogLevel::ACCEPTED),
+        }
+    }
+
     fn queues(&mut self, name: &str) -> Option<BTreeMap<QueueName, usize>> {
         let value = (self.var)(name)?;
         let mut queues = BTreeMap::new();
@@ -272,6 +296,9 @@ mod tests {
             ("VERK_QUEUES", "default:25, a:b:10"),
             ("VERK_HEARTBEAT", "1500"),
             ("VERK_DEAD_TIMEOUT", "60"),
+            ("VERK_START_JOB_LOG_LEVEL", "off"),
+            ("VERK_DONE_JOB_LOG_LEVEL", "DEBUG"),
+            ("VERK_FAIL_JOB_LOG_LEVEL", "error"),
         ])
         .unwrap();
         let queues: Vec<_> = config
@@ -282,6 +309,9 @@ mod tests {
         assert_eq!(queues, [("a:b", 10), ("default", 25)]);
         assert_eq!(config.heartbeat, Duration::from_millis(1_500));
         assert_eq!(config.dead_timeout, Duration::from_secs(60));
+        assert_eq!(config.start_job_log_level, LogLevel::Off);
+        assert_eq!(config.done_job_log_level, LogLevel::Debug);
+        assert_eq!(config.fail_job_log_level, LogLevel::Error);
     }
 
     #[test]
@@ -289,6 +319,7 @@ mod tests {
         let errors = from(&[
             ("VERK_QUEUES", "default"),
             ("VERK_MAX_RETRY_COUNT", "-1"),
+            ("VERK_FAIL_JOB_LOG_LEVEL", "loud"),
             ("VERK_DISABLED", "yes"),
         ])
         .unwrap_err();
@@ -297,6 +328,7 @@ mod tests {
             errors,
             [
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
+                r#"VERK_FAIL_JOB_LOG_LEVEL is "loud"; accepted: off, error, warn, info, debug or trace"#,
                 r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, such as default:25,priority:10"#,
                 r#"VERK_DISABLED is "yes"; accepted: true or false"#,
             ]

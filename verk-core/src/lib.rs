@@ -13,7 +13,11 @@ mod context;
 mod current;
 mod error;
 mod event;
+mod events;
 mod job;
+mod job_log;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod names;
 mod node_manager;
 mod node_watch;
@@ -48,8 +52,10 @@ pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
     RunError, StorageError,
 };
-pub use event::{AfterFailure, Event, Events, Lagged};
+pub use event::{AfterFailure, Event, EventKind};
+pub use events::{Events, Lagged};
 pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
+pub use job_log::LogLevel;
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
 pub use queues::{QueueStatus, RunningJob, Status};

@@ -110,6 +110,7 @@ impl NodeWatch {
             self.empty_since.insert(node.id.clone(), now);
             self.shared.events.send(Event::JobsRestored {
                 node: node.id,
+                at: self.shared.now(),
                 count: restored,
             });
             return result;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    client::Client, clock::Clock, config::Config, context::StateMap, event::EventSender,
+    client::Client, clock::Clock, config::Config, context::StateMap, events::EventSender,
     queues::Queues, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
     test_seam::TestParts,
 };
