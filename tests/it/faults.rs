@@ -375,8 +375,10 @@ async fn a_running_job_can_ask_whether_it_is_still_the_nodes() {
     enqueue_steady(&it, 1).await;
     it.wait_for_finished(1).await;
     it.gate.open();
-    it.wait_for(|event| matches!(event, Event::JobLost { .. }).then_some(()))
+    let lost = it
+        .wait_for(|event| matches!(event, Event::JobLost { .. }).then_some(event))
         .await;
+    assert_eq!(lost.job().unwrap().class(), "Owned");
     assert_eq!(it.log.entries(), ["0", "still owner: false"]);
     it.verk.shutdown().await;
     it.assert_empty().await;

@@ -2,6 +2,7 @@
 
 mod build;
 mod crash;
+mod events;
 mod extremes;
 mod faults;
 mod lifecycle;

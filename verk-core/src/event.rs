@@ -147,7 +147,8 @@ pub enum Event {
         /// How long the answer took.
         took: Duration,
     },
-    /// The reply to a change was lost, so nobody knows whether it was made. The node looks, and sends again only what was not.
+    /// The reply to a fetch, to a batch of outcomes or to a move of due jobs was lost, so nobody knows whether it took effect. The node looks, and
+    /// sends again only what did not.
     ReplyLost {
         /// The queue, if the change concerned only one.
         queue: Option<QueueName>,
