@@ -76,6 +76,9 @@ pub mod guide {
     pub mod middleware {
         #![doc = include_str!("docs/middleware.md")]
     }
+    pub mod mixed_fleet {
+        #![doc = include_str!("docs/mixed_fleet.md")]
+    }
     pub mod nodes {
         #![doc = include_str!("docs/nodes.md")]
     }

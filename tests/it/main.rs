@@ -2,6 +2,7 @@
 
 mod build;
 mod crash;
+mod doctor;
 mod events;
 mod extremes;
 mod failover;

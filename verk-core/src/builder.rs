@@ -9,7 +9,7 @@ use crate::{
     Verk,
     client::{self, Client},
     clock::{Clock, SystemClock},
-    config::Config,
+    config::{Config, ScheduleKeys},
     context::StateMap,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::EventSender,
@@ -229,6 +229,12 @@ impl VerkBuilder {
     /// Sets what every key of the storage begins with. Defaults to none.
     pub fn prefix(mut self, prefix: impl Into<Option<String>>) -> Self {
         self.config.prefix = prefix.into();
+        self
+    }
+
+    /// Sets in which sets of the storage jobs wait for their time. Defaults to [`ScheduleKeys::Shared`].
+    pub fn schedule_keys(mut self, schedule_keys: ScheduleKeys) -> Self {
+        self.config.schedule_keys = schedule_keys;
         self
     }
 

@@ -36,6 +36,7 @@ const FIELDS: &[&str] = &[
     "max_payload_bytes",
     "failed_job_stacktrace_size",
     "prefix",
+    "schedule_keys",
     "disabled",
 ];
 
@@ -96,8 +97,24 @@ pub struct Config {
     pub failed_job_stacktrace_size: usize,
     /// What every key of the storage begins with. Defaults to none.
     pub prefix: Option<String>,
+    /// In which sets of the storage jobs wait for their time: those that the whole fleet shares, or some of verk's own. Defaults to
+    /// shared.
+    pub schedule_keys: ScheduleKeys,
     /// Whether to run no queues, whatever else says, the builder included: the node only enqueues. Defaults to `false`.
     pub disabled: bool,
+}
+
+/// In which sets of the storage jobs wait for their time. All of verk's nodes and clients on one storage need the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScheduleKeys {
+    /// In `schedule` and `retry`, which Sidekiq and Elixir's Verk have as well: whoever is first moves a due job, by its own rules,
+    /// and Sidekiq Web shows all jobs.
+    #[default]
+    Shared,
+    /// In `verk:schedule` and `verk:retry`: no other program moves these jobs, nor sees them. What others store in `schedule` and `retry`
+    /// is theirs to move.
+    Own,
 }
 
 impl Default for Config {
@@ -119,6 +136,7 @@ impl Default for Config {
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
             prefix: None,
+            schedule_keys: ScheduleKeys::Shared,
             disabled: false,
         }
     }
@@ -191,6 +209,7 @@ impl Config {
     /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
     /// | `VERK_GENERATE_NODE_ID` | `true` |
+    /// | `VERK_SCHEDULE_KEYS` | `shared` or `own` |
     /// | `VERK_DISABLED` | `true`: run no queues, whatever else says |
     ///
     /// Other names that begin with `VERK_` are warned of, except those that begin with `VERK_REDIS_`, which are left to `RedisConfig`.
@@ -224,6 +243,7 @@ impl Config {
         vars.log_level("VERK_FAIL_JOB_LOG_LEVEL", &mut self.fail_job_log_level);
         vars.text("VERK_NODE_ID", &mut self.node_id);
         vars.text("VERK_PREFIX", &mut self.prefix);
+        vars.schedule_keys("VERK_SCHEDULE_KEYS", &mut self.schedule_keys);
         vars.queues("VERK_QUEUES", &mut self.queues);
         if let Some(generate) = vars.switch("VERK_GENERATE_NODE_ID") {
             self.generate_node_id = Some(generate);
@@ -369,6 +389,17 @@ impl Vars {
         }
     }
 
+    fn schedule_keys(&mut self, name: &str, target: &mut ScheduleKeys) {
+        let parse = |value: &str| match value {
+            "shared" => Some(ScheduleKeys::Shared),
+            "own" => Some(ScheduleKeys::Own),
+            _ => None,
+        };
+        if let Some(keys) = self.read(name, "shared or own", parse) {
+            *target = keys;
+        }
+    }
+
     fn switch(&mut self, name: &str) -> Option<bool> {
         self.read(name, "true or false", |value| match value {
             "true" => Some(true),
@@ -461,6 +492,7 @@ mod tests {
             ("VERK_QUEUES", "default"),
             ("VERK_MAX_RETRY_COUNT", "-1"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "loud"),
+            ("VERK_SCHEDULE_KEYS", "mine"),
             ("VERK_DISABLED", "yes"),
         ])
         .unwrap_err();
@@ -470,6 +502,7 @@ mod tests {
             [
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
                 r#"VERK_FAIL_JOB_LOG_LEVEL is "loud"; accepted: off, error, warn, info, debug or trace"#,
+                r#"VERK_SCHEDULE_KEYS is "mine"; accepted: shared or own"#,
                 r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10"#,
                 r#"VERK_DISABLED is "yes"; accepted: true or false"#,
             ]
@@ -515,6 +548,7 @@ mod tests {
             ("VERK_MAX_PAYLOAD_BYTES", "10"),
             ("VERK_FAILED_JOB_STACKTRACE_SIZE", "11"),
             ("VERK_PREFIX", "twelve"),
+            ("VERK_SCHEDULE_KEYS", "shared"),
             ("VERK_DISABLED", "false"),
         ];
         let mut names: Vec<_> = vars.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -542,6 +576,7 @@ mod tests {
                 "max_payload_bytes": 10,
                 "failed_job_stacktrace_size": 11,
                 "prefix": "twelve",
+                "schedule_keys": "shared",
                 "disabled": false,
             })
         );
@@ -581,6 +616,7 @@ mod tests {
         max_payload_bytes = 3
         failed_job_stacktrace_size = 4
         prefix = "shop"
+        schedule_keys = "own"
         disabled = true
     "#;
 

@@ -13,6 +13,7 @@ pub mod config_file;
 mod connection;
 mod context;
 mod current;
+pub mod doctor;
 mod error;
 mod event;
 mod events;
@@ -53,7 +54,7 @@ pub use args::{ArgsError, ArgsReader, ArgsWriter};
 pub use builder::{Connect, VerkBuilder};
 pub use client::{Client, EnqueueExt, IntoJob, NewJob};
 pub use clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};
-pub use config::Config;
+pub use config::{Config, ScheduleKeys};
 pub use context::{FromJob, JobContext, Requirement, State};
 pub use current::{AlreadyInstalled, Installed};
 pub use error::{

@@ -49,9 +49,6 @@ impl Shared {
 pub(crate) struct ServerOffset(AtomicI64);
 
 impl ServerOffset {
-    /// A difference that is worth an operator's attention.
-    const SKEW: Duration = Duration::from_secs(1);
-
     /// Records that the storage said `server` to a question that was sent and answered at these times of this node.
     ///
     /// Returns what is worth an operator's attention: that they differ by more than a second, and did not before.
@@ -62,14 +59,9 @@ impl ServerOffset {
         sent: SystemTime,
         answered: SystemTime,
     ) -> Option<Event> {
-        let here = sent + answered.duration_since(sent).unwrap_or_default() / 2;
-        let micros = match server.duration_since(here) {
-            Ok(ahead) => micros(ahead),
-            Err(error) => -micros(error.duration()),
-        };
+        let (here, micros) = ahead(server, sent, answered);
         let before = self.0.swap(micros, Ordering::Relaxed);
-        let skewed = |micros: i64| Duration::from_micros(micros.unsigned_abs()) > Self::SKEW;
-        if !skewed(micros) || skewed(before) {
+        if !is_skewed(micros) || is_skewed(before) {
             return None;
         }
         tracing::warn!(
@@ -92,6 +84,28 @@ impl ServerOffset {
         }
     }
 }
+
+/// When this node believes that the storage said `server`, and by how many microseconds the storage is ahead.
+pub(crate) fn ahead(
+    server: SystemTime,
+    sent: SystemTime,
+    answered: SystemTime,
+) -> (SystemTime, i64) {
+    let here = sent + answered.duration_since(sent).unwrap_or_default() / 2;
+    let micros = match server.duration_since(here) {
+        Ok(ahead) => micros(ahead),
+        Err(error) => -micros(error.duration()),
+    };
+    (here, micros)
+}
+
+/// Whether a difference is worth an operator's attention.
+pub(crate) fn is_skewed(micros: i64) -> bool {
+    Duration::from_micros(micros.unsigned_abs()) > SKEW
+}
+
+/// The largest difference that is not.
+const SKEW: Duration = Duration::from_secs(1);
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)

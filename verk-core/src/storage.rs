@@ -236,6 +236,21 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Reads a page of `set`, the lowest score first.
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError>;
+
+    /// What the backend tells of itself, and of who shares it, as far as it wants to. Changes nothing.
+    ///
+    /// Not one moment. A backend that has nothing to tell answers the default.
+    async fn server_facts(&self) -> Result<ServerFacts, StorageError> {
+        Ok(ServerFacts::default())
+    }
+
+    /// Replaces jobs that wait: each [`Replacement`] takes effect only if its job is still there, in one atomic step. The new
+    /// payload has the place in the queue, or the score, that the old one had. Of equal jobs in a queue, the next to be fetched is
+    /// replaced.
+    ///
+    /// Results are in the order of the replacements, one each, as with [`settle`](Self::settle). Called twice, the second call
+    /// answers [`Settled::NotHeld`] (unless the queue holds the same bytes once more).
+    async fn replace(&self, at: &Source, replacements: &[Replacement]) -> Vec<Settled>;
 }
 
 /// The fetching side of one queue on one node.
@@ -400,7 +415,7 @@ pub struct DeadLimits {
     pub timeout: Duration,
 }
 
-/// What became of one [`Settlement`] or [`Promotion`].
+/// What became of one [`Settlement`], [`Promotion`] or [`Replacement`].
 #[derive(Clone, Debug)]
 pub enum Settled {
     /// It took effect.
@@ -505,6 +520,24 @@ pub enum Lease {
     },
 }
 
+/// Where jobs wait: a queue or a sorted set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The jobs that wait in a queue.
+    Queue(QueueName),
+    /// The members of a set.
+    Set(JobSet),
+}
+
+/// A job that waits, with what takes its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The payload as it was read.
+    pub held: Bytes,
+    /// The payload to store.
+    pub job: Bytes,
+}
+
 /// The answer to [`Storage::due`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DuePage {
@@ -564,6 +597,25 @@ pub struct ForeignPage {
     pub lists: Vec<ForeignList>,
     /// Where to go on; `None` when all was looked at.
     pub next: Option<u64>,
+}
+
+/// The answer to [`Storage::server_facts`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// Which version the server is; `None` when it does not tell.
+    pub version: Option<String>,
+    /// Whether it is too old to be used.
+    pub too_old: bool,
+    /// By which policy the server may drop jobs when its memory is full; `None` when it drops none, or does not tell.
+    pub eviction_policy: Option<String>,
+    /// Whether the server writes every change to its disk; `None` when it does not tell.
+    pub append_only: Option<bool>,
+    /// Whether its last try to write to its disk failed.
+    pub disk_fails: bool,
+    /// The JSON objects in which the processes of the fleet that are registered describe themselves: Sidekiq's `info`.
+    pub processes: Vec<Bytes>,
+    /// How many jobs wait in the sets of the other [`ScheduleKeys`](crate::ScheduleKeys).
+    pub elsewhere: usize,
 }
 
 /// How many runs ended, and how.

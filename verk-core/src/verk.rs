@@ -13,6 +13,7 @@ use crate::{
     builder::VerkBuilder,
     client::{Client, IntoJob},
     config::Config,
+    doctor::Doctor,
     error::{ConfigError, EnqueueError, RunError, StorageError},
     events::Events,
     foreign,
@@ -475,6 +476,16 @@ impl Verk {
     pub async fn foreign_lists(&self) -> Result<Vec<ForeignList>, StorageError> {
         let (lists, _) = foreign::read(&**self.storage(), usize::MAX).await?;
         Ok(lists)
+    }
+
+    /// What looks for things that go wrong in the storage: jobs that another program of the fleet cannot read, settings of the server
+    /// that lose jobs, jobs that nobody sees to.
+    pub fn doctor(&self) -> Doctor {
+        Doctor::new(self)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
     }
 
     /// Records metrics through the crate [`metrics`](https://docs.rs/metrics), from now on until this Verk is shut down: for

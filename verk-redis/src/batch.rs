@@ -7,7 +7,7 @@ use verk_core::{
     StorageError,
     storage::{
         DeadLimits, Due, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Promotion,
-        PromotionTarget, Settled, Settlement, Target,
+        PromotionTarget, Replacement, Settled, Settlement, Source, Target,
     },
     unix_seconds,
 };
@@ -96,6 +96,31 @@ pub(crate) fn promote_calls<'a>(
         (range, call)
     };
     cut(promotions.iter().map(promotion_bytes))
+        .into_iter()
+        .map(call)
+        .collect()
+}
+
+/// The replacements as calls of the script `replace`, with the places of their answers, in the order to send them.
+pub(crate) fn replace_calls<'a>(
+    keys: &Keys,
+    at: &Source,
+    replacements: &'a [Replacement],
+) -> Vec<(Range<usize>, Call<'a>)> {
+    let (key, kind) = match at {
+        Source::Queue(queue) => (keys.queue(queue), "list"),
+        Source::Set(set) => (keys.set(*set), "zset"),
+    };
+    let call = |range: Range<usize>| {
+        let mut args = vec![borrowed(kind)];
+        for Replacement { held, job } in &replacements[range.clone()] {
+            args.extend([borrowed(held), borrowed(job)]);
+        }
+        let keys = vec![key.clone()];
+        (range, Call { keys, args })
+    };
+    let bytes = |replacement: &Replacement| replacement.held.len() + replacement.job.len();
+    cut(replacements.iter().map(bytes))
         .into_iter()
         .map(call)
         .collect()

@@ -9,8 +9,8 @@ use crate::{config::RedisConfig, storage::RedisStorage};
 
 /// Lets a Verk be built on Redis.
 pub trait RedisBuilderExt {
-    /// Uses the Redis at a URL, or one that is described in more detail. The prefix is that of the [`RedisConfig`] or, if
-    /// it has none, that of the Verk's configuration.
+    /// Uses the Redis at a URL, or one that is described in more detail. The prefix and the schedule keys are those of the
+    /// [`RedisConfig`] or, if it has none, those of the Verk's configuration.
     ///
     /// # Example
     ///
@@ -40,7 +40,9 @@ impl Connect for RedisConfig {
         _: Arc<dyn Clock>,
     ) -> Result<Arc<dyn Storage>, StorageError> {
         let prefix = self.prefix.clone().or_else(|| config.prefix.clone());
-        let storage = RedisStorage::connect(self.clone().prefix(prefix)).await;
+        let schedule_keys = self.schedule_keys.unwrap_or(config.schedule_keys);
+        let redis = self.clone().prefix(prefix).schedule_keys(schedule_keys);
+        let storage = RedisStorage::connect(redis).await;
         let storage =
             storage.map_err(|error| StorageError::not_applied("connect to Redis", error))?;
         Ok(Arc::new(storage))

@@ -4,7 +4,7 @@ use std::{env, fmt, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 use verk_core::{
-    ConfigErrors,
+    ConfigErrors, ScheduleKeys,
     config_file::{self, duration},
 };
 
@@ -41,6 +41,9 @@ pub struct RedisConfig {
     /// In a file, it is for the node's configuration.
     #[serde(skip)]
     pub(crate) prefix: Option<String>,
+    /// As the prefix.
+    #[serde(skip)]
+    pub(crate) schedule_keys: Option<ScheduleKeys>,
     #[serde(rename = "redis_pool_size")]
     pub(crate) pool_size: u32,
     #[serde(rename = "redis_blocking_connections")]
@@ -58,6 +61,7 @@ impl RedisConfig {
         Self {
             url: url.into(),
             prefix: None,
+            schedule_keys: None,
             pool_size: 4,
             blocking_connections: 16,
             connect_timeout: Duration::from_secs(5),
@@ -85,7 +89,7 @@ impl RedisConfig {
     }
 
     /// The defaults, changed by a TOML file, which may be that of the node's [`Config`](verk_core::Config): reads `redis_url`,
-    /// `redis_pool_size`, `redis_blocking_connections`, `redis_connect_timeout` and `redis_response_timeout`, and no other settings. The prefix is one of the node's.
+    /// `redis_pool_size`, `redis_blocking_connections`, `redis_connect_timeout` and `redis_response_timeout`, and no other settings. The prefix and the schedule keys are the node's.
     ///
     /// ```no_run
     /// use verk_core::{Config, Verk};
@@ -120,6 +124,12 @@ impl RedisConfig {
     /// without seeing each other. Sidekiq and Elixir's Verk then need the same. Defaults to none.
     pub fn prefix(mut self, prefix: impl Into<Option<String>>) -> Self {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// In which sets jobs wait for their time. Defaults to [`ScheduleKeys::Shared`].
+    pub fn schedule_keys(mut self, schedule_keys: impl Into<Option<ScheduleKeys>>) -> Self {
+        self.schedule_keys = schedule_keys.into();
         self
     }
 
@@ -175,6 +185,7 @@ impl fmt::Debug for RedisConfig {
         f.debug_struct("RedisConfig")
             .field("url", &redacted(&self.url))
             .field("prefix", &self.prefix)
+            .field("schedule_keys", &self.schedule_keys)
             .field("pool_size", &self.pool_size)
             .field("blocking_connections", &self.blocking_connections)
             .field("connect_timeout", &self.connect_timeout)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use verk_core::{Day, Jid, MAX_NAME_BYTES, NodeId, QueueName, storage::JobSet};
+use verk_core::{Day, Jid, MAX_NAME_BYTES, NodeId, QueueName, ScheduleKeys, storage::JobSet};
 
 use crate::error::Error;
 
@@ -16,11 +16,12 @@ pub(crate) type Key = Vec<u8>;
 pub(crate) struct Keys {
     /// With its colon; empty for none.
     prefix: String,
+    schedule: ScheduleKeys,
 }
 
 impl Keys {
     /// Keys with `prefix` and a colon before them; an empty prefix is none.
-    pub(crate) fn new(prefix: &str) -> Result<Self, Error> {
+    pub(crate) fn new(prefix: &str, schedule: ScheduleKeys) -> Result<Self, Error> {
         let prefix = prefix.strip_suffix(':').unwrap_or(prefix);
         if prefix.len() > MAX_NAME_BYTES || prefix.chars().any(char::is_control) {
             return Err(Error::InvalidPrefix {
@@ -32,6 +33,7 @@ impl Keys {
                 "" => String::new(),
                 prefix => format!("{prefix}:"),
             },
+            schedule,
         })
     }
 
@@ -85,10 +87,25 @@ impl Keys {
 
     /// A sorted set of jobs.
     pub(crate) fn set(&self, set: JobSet) -> Key {
-        self.key(match set {
-            JobSet::Schedule => "schedule",
-            JobSet::Retry => "retry",
-            JobSet::Dead => "dead",
+        self.set_among(self.schedule, set)
+    }
+
+    /// As [`set`](Self::set), for a program that has other [`ScheduleKeys`].
+    pub(crate) fn other_set(&self, set: JobSet) -> Key {
+        let other = match self.schedule {
+            ScheduleKeys::Shared => ScheduleKeys::Own,
+            ScheduleKeys::Own => ScheduleKeys::Shared,
+        };
+        self.set_among(other, set)
+    }
+
+    fn set_among(&self, schedule: ScheduleKeys, set: JobSet) -> Key {
+        self.key(match (schedule, set) {
+            (ScheduleKeys::Shared, JobSet::Schedule) => "schedule",
+            (ScheduleKeys::Shared, JobSet::Retry) => "retry",
+            (ScheduleKeys::Own, JobSet::Schedule) => "verk:schedule",
+            (ScheduleKeys::Own, JobSet::Retry) => "verk:retry",
+            (_, JobSet::Dead) => "dead",
         })
     }
 
@@ -105,6 +122,18 @@ impl Keys {
     /// Which node moves due jobs, with a time to live.
     pub(crate) fn lease(&self) -> Key {
         self.key("verk:schedule_manager")
+    }
+
+    /// The set of the identities of all processes that Sidekiq Web shows.
+    pub(crate) fn processes(&self) -> Key {
+        self.key("processes")
+    }
+
+    /// What such a process tells of itself, with a time to live.
+    pub(crate) fn process(&self, identity: &[u8]) -> Key {
+        let mut key = self.key("");
+        key.extend_from_slice(identity);
+        key
     }
 
     /// The set of the ids of all registered nodes.
@@ -179,6 +208,7 @@ impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys")
             .field("prefix", &self.prefix)
+            .field("schedule", &self.schedule)
             .finish()
     }
 }
@@ -198,6 +228,8 @@ mod tests {
             keys.set(JobSet::Schedule),
             keys.set(JobSet::Retry),
             keys.set(JobSet::Dead),
+            keys.processes(),
+            keys.process(b"host:1:0f"),
             keys.paused(),
             keys.pauses_channel(),
             keys.lease(),
@@ -220,13 +252,15 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 23] = [
+    const NAMES: [&str; 25] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
         "schedule",
         "retry",
         "dead",
+        "processes",
+        "host:1:0f",
         "paused",
         "verk:pauses",
         "verk:schedule_manager",
@@ -246,22 +280,42 @@ mod tests {
         "stat:failed:a:b",
     ];
 
+    fn shared(prefix: &str) -> Keys {
+        Keys::new(prefix, ScheduleKeys::Shared).unwrap()
+    }
+
     #[test]
     fn keys_are_those_of_sidekiq_and_verk() {
         assert_eq!(all(&Keys::default()), NAMES);
-        assert_eq!(all(&Keys::new("").unwrap()), NAMES);
+        assert_eq!(all(&shared("")), NAMES);
     }
 
     #[test]
     fn every_key_has_the_prefix() {
         let prefixed = NAMES.map(|name| format!("app:{name}"));
-        assert_eq!(all(&Keys::new("app").unwrap()), prefixed);
-        assert_eq!(all(&Keys::new("app:").unwrap()), prefixed);
+        assert_eq!(all(&shared("app")), prefixed);
+        assert_eq!(all(&shared("app:")), prefixed);
     }
 
     #[test]
     fn a_prefix_is_checked() {
-        assert!(Keys::new("two\nlines").is_err());
-        assert!(Keys::new(&"x".repeat(257)).is_err());
+        for prefix in ["two\nlines", &"x".repeat(257)] {
+            assert!(Keys::new(prefix, ScheduleKeys::Shared).is_err());
+        }
+    }
+
+    #[test]
+    fn own_schedule_keys_differ_in_the_sets_that_others_move() {
+        let own = Keys::new("", ScheduleKeys::Own).unwrap();
+        let names = NAMES.map(|name| match name {
+            "schedule" => "verk:schedule",
+            "retry" => "verk:retry",
+            name => name,
+        });
+        assert_eq!(all(&own), names);
+        for set in [JobSet::Schedule, JobSet::Retry, JobSet::Dead] {
+            assert_eq!(own.other_set(set), shared("").set(set));
+            assert_eq!(own.set(set), shared("").other_set(set));
+        }
     }
 }

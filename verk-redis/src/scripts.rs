@@ -22,6 +22,7 @@ pub(crate) static POLL_SCHEDULE: Script = Script::new(include_str!("../scripts/p
 pub(crate) static PROMOTE: Script = Script::new(include_str!("../scripts/promote.lua"));
 pub(crate) static RECORD_STATS: Script = Script::new(include_str!("../scripts/record_stats.lua"));
 pub(crate) static REGISTER: Script = Script::new(include_str!("../scripts/register.lua"));
+pub(crate) static REPLACE: Script = Script::new(include_str!("../scripts/replace.lua"));
 pub(crate) static SET_PAUSED: Script = Script::new(include_str!("../scripts/set_paused.lua"));
 pub(crate) static SETTLE: Script = Script::new(include_str!("../scripts/settle.lua"));
 

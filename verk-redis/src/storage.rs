@@ -13,8 +13,9 @@ use verk_core::{
     Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
         Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Lease, MAX_BATCH_BYTES,
-        NameClaim, Node, Page, PauseListener, Promotion, QueueConnection, SchedulePoll, ScoredJob,
-        Settled, Settlement, StatsReport, StoredStats,
+        NameClaim, Node, Page, PauseListener, Promotion, QueueConnection, Replacement,
+        SchedulePoll, ScoredJob, ServerFacts, Settled, Settlement, Source, StatsReport,
+        StoredStats,
     },
     unix_seconds,
 };
@@ -72,7 +73,10 @@ impl RedisStorage {
     /// ```
     pub async fn connect(config: impl Into<RedisConfig>) -> Result<Self, Error> {
         let config = config.into();
-        let keys = Keys::new(config.prefix.as_deref().unwrap_or_default())?;
+        let keys = Keys::new(
+            config.prefix.as_deref().unwrap_or_default(),
+            config.schedule_keys.unwrap_or_default(),
+        )?;
         let connector = Connector::new(&config)?;
         let mut connection = connector.connect().await.map_err(|error| Error::Connect {
             address: connector.address(),
@@ -441,6 +445,19 @@ impl Storage for RedisStorage {
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
         let key = self.shared.keys.set(set);
         self.page("read the jobs of a set", "set", key, page, reply::scored)
+            .await
+    }
+
+    async fn server_facts(&self) -> Result<ServerFacts, StorageError> {
+        server::facts(&self.shared)
+            .await
+            .map_err(|failure| failure.during("ask Redis about itself"))
+    }
+
+    async fn replace(&self, at: &Source, replacements: &[Replacement]) -> Vec<Settled> {
+        let calls = batch::replace_calls(&self.shared.keys, at, replacements);
+        self.shared
+            .run_batch("replace jobs", &scripts::REPLACE, calls, replacements.len())
             .await
     }
 }

@@ -1,4 +1,4 @@
-//! The conformance suite on a real Redis: with the bare keys, under a prefix, and with queues that share one look instead of
+//! The conformance suite on a real Redis: with the bare keys, under a prefix, with schedule keys of its own, and with queues that share one look instead of
 //! waiting on the server.
 
 use std::{sync::Arc, time::Duration};
@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
-    Clock, NodeId, Storage, SystemClock,
+    Clock, NodeId, ScheduleKeys, Storage, SystemClock,
     storage::{Inprogress, JobSet, ScoredJob},
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -23,6 +23,10 @@ mod prefixed {
     verk_testing::storage_conformance!(super::RedisHarness::start("app:", 16).await);
 }
 
+mod own_schedule_keys {
+    verk_testing::storage_conformance!(super::RedisHarness::with_own_schedule_keys("app:").await);
+}
+
 mod quiet {
     verk_testing::storage_conformance!(super::RedisHarness::start("", 0).await);
 }
@@ -34,15 +38,29 @@ struct RedisHarness {
     storage: RedisStorage,
     /// Before every key.
     prefix: &'static str,
+    schedule_keys: ScheduleKeys,
     blocking_connections: usize,
 }
 
 impl RedisHarness {
     async fn start(prefix: &'static str, blocking_connections: usize) -> Self {
+        Self::with(prefix, blocking_connections, ScheduleKeys::Shared).await
+    }
+
+    async fn with_own_schedule_keys(prefix: &'static str) -> Self {
+        Self::with(prefix, 16, ScheduleKeys::Own).await
+    }
+
+    async fn with(
+        prefix: &'static str,
+        blocking_connections: usize,
+        schedule_keys: ScheduleKeys,
+    ) -> Self {
         let server = RedisServer::start();
         let proxy = CuttingProxy::start(&server);
         let config = RedisConfig::new(proxy.url())
             .prefix(prefix.to_owned())
+            .schedule_keys(schedule_keys)
             .blocking_connections(blocking_connections)
             .connect_timeout(Duration::from_secs(2));
         let storage = RedisStorage::connect(config).await.expect("connect");
@@ -51,6 +69,7 @@ impl RedisHarness {
             proxy,
             storage,
             prefix,
+            schedule_keys,
             blocking_connections,
         }
     }
@@ -79,10 +98,12 @@ impl RedisHarness {
     }
 
     fn set(&self, set: JobSet) -> Vec<u8> {
-        self.key(match set {
-            JobSet::Schedule => "schedule",
-            JobSet::Retry => "retry",
-            JobSet::Dead => "dead",
+        self.key(match (self.schedule_keys, set) {
+            (ScheduleKeys::Shared, JobSet::Schedule) => "schedule",
+            (ScheduleKeys::Shared, JobSet::Retry) => "retry",
+            (ScheduleKeys::Own, JobSet::Schedule) => "verk:schedule",
+            (ScheduleKeys::Own, JobSet::Retry) => "verk:retry",
+            (_, JobSet::Dead) => "dead",
         })
     }
 
@@ -151,6 +172,10 @@ impl Harness for RedisHarness {
             }
             let name = String::from_utf8(key.to_vec()).expect("a readable key");
             assert!(name.starts_with(self.prefix), "{name}");
+            if self.schedule_keys == ScheduleKeys::Own {
+                let shared = ["schedule", "retry"].map(|name| self.key(name));
+                assert!(!shared.contains(&key.to_vec()), "{name} is moved by others");
+            }
             dump.add(name, entries);
         }
         dump

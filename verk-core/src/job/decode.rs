@@ -331,6 +331,23 @@ const NO_ARGS: &str = "[]";
 /// Room for the keys of a usual job.
 const USUAL_KEYS: usize = 14;
 
+/// The keys that Elixir's Verk writes, all of them in each job.
+pub(super) const VERK_KEY_NAMES: [&str; 13] = [
+    "args",
+    "class",
+    "created_at",
+    "enqueued_at",
+    "error_backtrace",
+    "error_message",
+    "failed_at",
+    "finished_at",
+    "jid",
+    "max_retry_count",
+    "queue",
+    "retried_at",
+    "retry_count",
+];
+
 /// All keys of Elixir's Verk, and no `retry`.
 const VERK_KEYS: u16 = (1 << 13) - 1;
 const RETRY: u16 = 1 << 13;

@@ -3,6 +3,7 @@
 //! A [`Job`] keeps the bytes that it was read from. A change is a patch over them: what nobody changed
 //! is written back byte for byte, unknown keys and the digits of numbers included.
 
+mod compat;
 mod decode;
 mod encode;
 mod failure;

@@ -41,14 +41,18 @@ impl TimeForm {
 pub(super) fn time(raw: &str) -> Option<SystemTime> {
     const FIRST_MILLISECONDS: f64 = 1e11;
     let number = number(raw)?;
-    let is_float = raw.contains(['.', 'e', 'E']);
     Some(from_unix_seconds(
-        if is_float || number < FIRST_MILLISECONDS {
+        if is_float(raw) || number < FIRST_MILLISECONDS {
             number
         } else {
             number / 1000.0
         },
     ))
+}
+
+/// Whether a number is written as a float.
+pub(super) fn is_float(raw: &str) -> bool {
+    raw.contains(['.', 'e', 'E'])
 }
 
 /// Reads a number as a count: below 0 is 0, fractions are cut.

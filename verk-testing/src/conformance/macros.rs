@@ -4,7 +4,7 @@
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
 /// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
-/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `stats`, `faults`. Call it once in a module.
+/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `replace`, `stats`, `faults`. Call it once in a module.
 ///
 /// # Example
 ///
@@ -179,6 +179,17 @@ macro_rules! storage_conformance {
                 a_full_backend_pauses,
                 a_broken_set_stops_fetching,
             }
+            replace {
+                a_replacement_has_the_place_in_the_queue,
+                of_equal_jobs_the_next_is_replaced,
+                a_replacement_has_the_score,
+                a_replacement_may_be_merged,
+                a_job_that_is_gone_is_not_replaced,
+                many_jobs_are_replaced,
+                a_full_backend_replaces,
+                a_broken_place_fails_its_replacements,
+                facts_change_nothing,
+            }
             stats {
                 without_a_report_all_is_zero,
                 a_report_is_added_to_every_counter,
@@ -253,6 +264,7 @@ mod tests {
             include_str!("restore.rs"),
             include_str!("poison.rs"),
             include_str!("pauses.rs"),
+            include_str!("replace.rs"),
             include_str!("stats.rs"),
             include_str!("faults.rs"),
         ]

@@ -98,6 +98,7 @@ pub mod node;
 pub mod pauses;
 pub mod poison;
 pub mod queue;
+pub mod replace;
 pub mod restore;
 pub mod retry_set;
 pub mod schedule;

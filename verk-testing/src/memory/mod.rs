@@ -24,8 +24,8 @@ use verk_core::{
     Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
         Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page,
-        PauseListener, Promotion, QueueConnection, SchedulePoll, ScoredJob, Settled, Settlement,
-        StatsReport, StoredStats,
+        PauseListener, Promotion, QueueConnection, Replacement, SchedulePoll, ScoredJob, Settled,
+        Settlement, Source, StatsReport, StoredStats,
     },
 };
 
@@ -400,6 +400,12 @@ impl Storage for MemoryStorage {
 
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
         self.read("read a set", |state| state.set_page(set, page))
+    }
+
+    async fn replace(&self, at: &Source, replacements: &[Replacement]) -> Vec<Settled> {
+        const OP: &str = "replace a job";
+        let replaced = self.write(OP, |state| Ok(state.replace(at, replacements, OP)));
+        replaced.unwrap_or_else(|error| each_failed(replacements.len(), &error))
     }
 }
 

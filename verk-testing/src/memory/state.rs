@@ -11,7 +11,7 @@ use verk_core::{
     NodeId, QueueName, StorageError,
     storage::{
         DeadLimits, Due, DuePage, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, Page, Promotion,
-        PromotionTarget, ScoredJob, Settled, Settlement, Target,
+        PromotionTarget, Replacement, ScoredJob, Settled, Settlement, Source, Target,
     },
     unix_seconds,
 };
@@ -247,6 +247,50 @@ impl State {
         };
         self.set_mut(set.into()).remove(&promotion.held);
         Ok(done(merged))
+    }
+
+    pub(super) fn replace(
+        &mut self,
+        at: &Source,
+        replacements: &[Replacement],
+        op: &'static str,
+    ) -> Vec<Settled> {
+        replacements
+            .iter()
+            .map(|replacement| {
+                let replaced = match at {
+                    Source::Queue(queue) => self.replace_in_queue(queue, replacement),
+                    Source::Set(set) => self.replace_in_set(*set, replacement),
+                };
+                replaced
+                    .unwrap_or_else(|fault| Settled::Failed(StorageError::not_applied(op, fault)))
+            })
+            .collect()
+    }
+
+    fn replace_in_queue(
+        &mut self,
+        queue: &QueueName,
+        replacement: &Replacement,
+    ) -> Result<Settled, Fault> {
+        self.faults.check_key(Key::Queue(queue.clone()))?;
+        let mut jobs = self.queues.get_mut(queue).into_iter().flatten();
+        let Some(job) = jobs.find(|job| **job == replacement.held) else {
+            return Ok(Settled::NotHeld);
+        };
+        job.clone_from(&replacement.job);
+        Ok(Settled::Done)
+    }
+
+    fn replace_in_set(&mut self, set: JobSet, replacement: &Replacement) -> Result<Settled, Fault> {
+        let Replacement { held, job } = replacement;
+        self.faults.check_key(Key::Set(set))?;
+        let set = self.set_mut(set);
+        let Some(score) = set.score(held) else {
+            return Ok(Settled::NotHeld);
+        };
+        set.remove(held);
+        Ok(done(set.insert(score, job.clone())))
     }
 
     /// Adds to a set; answers whether an equal member was there.

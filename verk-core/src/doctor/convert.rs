@@ -1,0 +1,131 @@
+//! Turns the arguments of Elixir's Verk into arrays.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{ALL_SETS, Doctor, Pages};
+use crate::{
+    error::StorageError,
+    job::Job,
+    storage::{Replacement, Settled, Source},
+};
+
+/// What [`Doctor::convert_string_args`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Conversion {
+    /// How many jobs have their arguments in an array now.
+    pub converted: usize,
+    /// How many of them became equal to another member of their set, and are one with it.
+    pub merged: usize,
+    /// How many were gone before they could be converted: somebody fetched or moved them.
+    pub gone: usize,
+    /// Whether all jobs that waited were looked at.
+    pub complete: bool,
+}
+
+impl fmt::Display for Conversion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            converted,
+            merged,
+            gone,
+            complete,
+        } = self;
+        write!(
+            f,
+            "{converted} jobs converted, {merged} of them merged with an equal one; {gone} were gone"
+        )?;
+        if *complete {
+            Ok(())
+        } else {
+            f.write_str("; more wait")
+        }
+    }
+}
+
+impl Doctor {
+    /// Turns arguments that are no array, as Elixir's Verk writes them, into arrays, which Sidekiq, verk and Elixir's Verk all read.
+    ///
+    /// Each job that waits in a queue or a set is replaced in its place, with its score, and only if it is still there; all
+    /// other bytes of it stay. Jobs in progress are left alone. Of each queue and each set the first
+    /// [`max_jobs`](Self::max_jobs) are looked at. A node of Elixir's Verk that fails such a job writes a
+    /// string again, and what changes meanwhile shifts the pages: call it until it converts none.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::{Job, Storage, Verk, storage::Page};
+    /// # use verk_testing::MemoryStorage;
+    /// # let storage = MemoryStorage::default();
+    /// # let verk = Verk::builder().storage(storage.clone()).build().await?;
+    /// let queue = "mailers".parse()?;
+    /// storage.enqueue(&queue, &[r#"{"class":"Welcome","args":"[1, 2]","jid":"227897"}"#.into()]).await?;
+    ///
+    /// let conversion = verk.doctor().convert_string_args().await?;
+    /// assert_eq!(conversion.converted, 1);
+    /// let jobs = storage.queue_page(&queue, Page { offset: 0, limit: 10 }).await?;
+    /// assert_eq!(jobs, [r#"{"class":"Welcome","args":[1, 2],"jid":"227897"}"#]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails: some jobs may be converted then. It does no harm to call this again.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, some jobs are converted, and the others are as they were.
+    pub async fn convert_string_args(&self) -> Result<Conversion, StorageError> {
+        let storage = &**self.verk.storage();
+        let queues = storage.queues().await?.into_iter().map(Source::Queue);
+        let mut conversion = Conversion {
+            complete: true,
+            ..Conversion::default()
+        };
+        for place in queues.chain(ALL_SETS.map(Source::Set)) {
+            let mut pages = Pages::new(storage, &place, self.max_jobs);
+            loop {
+                let page = pages.next().await?;
+                if page.is_empty() {
+                    break;
+                }
+                let replacements: Vec<Replacement> =
+                    page.into_iter().filter_map(replacement).collect();
+                for settled in storage.replace(&place, &replacements).await {
+                    conversion.count(settled)?;
+                }
+            }
+            conversion.complete &= pages.is_complete().await?;
+        }
+        Ok(conversion)
+    }
+}
+
+impl Conversion {
+    fn count(&mut self, settled: Settled) -> Result<(), StorageError> {
+        match settled {
+            Settled::Done => self.converted += 1,
+            Settled::Merged => {
+                self.converted += 1;
+                self.merged += 1;
+            }
+            Settled::NotHeld => self.gone += 1,
+            Settled::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// What takes the place of a payload; `None` when it may stay.
+fn replacement(held: Bytes) -> Option<Replacement> {
+    let mut job = Job::decode(held.clone()).ok()?;
+    if !job.has_spoiled_args() {
+        return None;
+    }
+    job.put_args_in_array();
+    let job = job.encode();
+    Some(Replacement { held, job })
+}

@@ -1,0 +1,303 @@
+//! What an examination finds: [`Finding`].
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    names::{Jid, NodeId, QueueName},
+    storage::{JobSet, Source},
+};
+
+/// How bad a [`Finding`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Notice,
+    /// Something goes wrong, or will when a program crashes.
+    Warning,
+    /// Jobs are lost, or not run, unless somebody acts.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// One thing that an operator should know. Its text says what was found and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "finding", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Finding {
+    /// Something cannot be read: most often another program uses its key for something else.
+    Unreadable {
+        /// What.
+        what: String,
+        /// What the storage said.
+        problem: String,
+    },
+    /// The server lacks commands.
+    ServerTooOld {
+        /// Its version.
+        version: String,
+    },
+    /// The server may drop jobs when its memory is full.
+    EvictingServer {
+        /// By which policy.
+        policy: String,
+    },
+    /// The server could not write to its disk.
+    DiskFails,
+    /// The server keeps no log of changes.
+    NotAppendOnly,
+    /// The clocks of this machine and of the storage differ by more than a second.
+    ClockSkew {
+        /// By how many milliseconds the storage is ahead.
+        ahead_ms: i64,
+    },
+    /// Other programs move jobs out of the sets that verk uses.
+    OtherMovers {
+        /// Whether processes of Sidekiq are registered.
+        sidekiq: bool,
+        /// Whether nodes of Elixir's Verk are.
+        elixir: bool,
+    },
+    /// Jobs wait in the sets of the other [`schedule_keys`](crate::Config::schedule_keys), which nobody of this fleet moves.
+    JobsElsewhere {
+        /// How many.
+        jobs: usize,
+    },
+    /// Jobs whose arguments are no array, beside Sidekiq.
+    StringArgs(Jobs),
+    /// Jobs that Elixir's Verk, which is there, would change when it moves or retries them.
+    ChangedByElixir(Jobs),
+    /// Jobs with times in milliseconds, beside Sidekiq before 8, or in whole seconds, beside Sidekiq from 8.
+    MisreadTimes(Jobs),
+    /// Members of a set that name no queue.
+    NoQueue(Jobs),
+    /// Payloads that are no job.
+    Malformed(Jobs),
+    /// Jobs in queues that this node runs, of a class that it has no worker for.
+    UnknownClass {
+        /// The class.
+        class: String,
+        /// How many were found.
+        jobs: usize,
+    },
+    /// Jobs in progress on a node that is not registered.
+    ForeignList {
+        /// The name of the list.
+        key: String,
+        /// How many jobs.
+        jobs: usize,
+    },
+    /// A registered node is dead and still holds jobs.
+    DeadNode {
+        /// Its id.
+        #[serde(serialize_with = "as_text")]
+        node: NodeId,
+        /// How many jobs it holds, counted up to 100 in each queue.
+        jobs: usize,
+    },
+    /// The dead set is nearly full.
+    DeadSetFull {
+        /// How many jobs it has.
+        jobs: usize,
+        /// How many it may have.
+        max_dead_jobs: usize,
+    },
+    /// A queue is paused on all nodes.
+    PausedQueue {
+        /// The queue.
+        queue: QueueName,
+        /// How many jobs wait in it.
+        jobs: usize,
+    },
+}
+
+/// Jobs of one place that have something in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Jobs {
+    /// Where.
+    #[serde(serialize_with = "as_text")]
+    pub place: Source,
+    /// How many of those that were looked at.
+    pub jobs: usize,
+    /// One of them; `None` for payloads that are no job.
+    #[serde(serialize_with = "as_optional_text")]
+    pub example: Option<Jid>,
+}
+
+impl Finding {
+    /// How bad it is.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Unreadable { .. }
+            | Self::ServerTooOld { .. }
+            | Self::EvictingServer { .. }
+            | Self::DiskFails
+            | Self::StringArgs(_)
+            | Self::OtherMovers {
+                sidekiq: true,
+                elixir: true,
+            } => Severity::Error,
+            Self::NotAppendOnly
+            | Self::ClockSkew { .. }
+            | Self::JobsElsewhere { .. }
+            | Self::ChangedByElixir(_)
+            | Self::MisreadTimes(_)
+            | Self::NoQueue(_)
+            | Self::Malformed(_)
+            | Self::UnknownClass { .. }
+            | Self::ForeignList { .. }
+            | Self::DeadNode { .. }
+            | Self::DeadSetFull { .. }
+            | Self::OtherMovers { elixir: true, .. } => Severity::Warning,
+            Self::PausedQueue { jobs, .. } if *jobs > 0 => Severity::Warning,
+            Self::PausedQueue { .. } | Self::OtherMovers { .. } => Severity::Notice,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { what, problem } => write!(
+                f,
+                "{what} cannot be read ({problem}): see which program put something else there, and rename or delete that key"
+            ),
+            Self::ServerTooOld { version } => write!(
+                f,
+                "the server is of version {version}, which lacks commands that verk needs: update it"
+            ),
+            Self::EvictingServer { policy } => write!(
+                f,
+                "the server drops keys when its memory is full, and jobs with them (maxmemory-policy {policy}): set maxmemory-policy to noeviction"
+            ),
+            Self::DiskFails => f.write_str(
+                "the server could not write to its disk: look into its log, and make room; until then a crash loses jobs",
+            ),
+            Self::NotAppendOnly => f.write_str(
+                "the server keeps no append-only file, so a crash loses the jobs since its last snapshot: set appendonly to yes, or have replicas",
+            ),
+            Self::ClockSkew { ahead_ms } => {
+                let (by, how) = (ahead_ms.unsigned_abs(), if *ahead_ms < 0 { "behind" } else { "ahead of" });
+                write!(
+                    f,
+                    "the clock of the storage is {by} ms {how} the one of this machine: let both follow NTP; other programs judge due times by their own"
+                )
+            }
+            Self::OtherMovers { sidekiq: true, elixir: true } => f.write_str(
+                "Sidekiq and Elixir's Verk both move jobs out of `schedule` and `retry`: Sidekiq destroys jobs of Elixir's Verk, and that one changes jobs of Sidekiq; give them databases or prefixes of their own, and set schedule_keys to own here",
+            ),
+            Self::OtherMovers { elixir: true, .. } => f.write_str(
+                "Elixir's Verk moves jobs out of `schedule` and `retry`, and changes them on the way: set schedule_keys to own",
+            ),
+            Self::OtherMovers { .. } => f.write_str(
+                "Sidekiq moves jobs out of `schedule` and `retry` as well, and loses the one that it moves when it crashes: set schedule_keys to own, unless Sidekiq Web has to show them",
+            ),
+            Self::JobsElsewhere { jobs } => write!(
+                f,
+                "{jobs} {} the sets of the other schedule_keys, and no program that is registered moves them: run a node with that setting until they are gone",
+                wait_in(*jobs)
+            ),
+            Self::StringArgs(jobs) => write!(
+                f,
+                "{jobs} with arguments that are no array, which Sidekiq cannot run, and destroys when it moves them: convert them (Doctor::convert_string_args), and keep Elixir's Verk off queues and sets of Sidekiq"
+            ),
+            Self::ChangedByElixir(jobs) => write!(
+                f,
+                "{jobs} that Elixir's Verk changes when it moves or retries them: it drops keys that it does not know, rounds numbers, and turns [] into {{}}; give these classes queues that no Elixir node runs, and set schedule_keys to own"
+            ),
+            Self::MisreadTimes(jobs) => write!(
+                f,
+                "{jobs} with times that a Sidekiq of this fleet misreads (milliseconds before Sidekiq 8, whole seconds since): its pages and latencies show wrong dates; run one version of Sidekiq"
+            ),
+            Self::NoQueue(jobs) => write!(
+                f,
+                "{jobs} that name no queue: verk moves them to the dead set when they are due, an Elixir node stops at the first; delete them, and mend what enqueues them"
+            ),
+            Self::Malformed(jobs) => write!(
+                f,
+                "{jobs} with payloads that are no job: they go to the dead set when their turn comes; mend what enqueues them"
+            ),
+            Self::UnknownClass { class, jobs } => write!(
+                f,
+                "{jobs} {} of class {class:?} in queues that this node runs, which has no worker for it, so they fail here: link the crate that has the worker, or give the class a queue of its own",
+                if *jobs == 1 { "job" } else { "jobs" }
+            ),
+            Self::ForeignList { key, jobs } => write!(
+                f,
+                "{jobs} {} {key}, of a node that is not registered, so nobody restores them: if it is a node of Elixir's Verk with a fixed id, start it again; if it never comes back, move them to their queue by hand",
+                wait_in(*jobs)
+            ),
+            Self::DeadNode { node, jobs } => write!(
+                f,
+                "node {node} is dead and holds {jobs} {}: a running node restores them within a few heartbeats; if none runs, start one",
+                if *jobs == 1 { "job" } else { "jobs" }
+            ),
+            Self::DeadSetFull { jobs, max_dead_jobs } => write!(
+                f,
+                "the dead set has {jobs} of at most {max_dead_jobs} jobs, the oldest go first: look through them, requeue or delete what you can, or raise max_dead_jobs"
+            ),
+            Self::PausedQueue { queue, jobs } => write!(
+                f,
+                "queue {queue} is paused on all nodes, and {jobs} {} it: resume it (Verk::resume_queue_everywhere) if nobody needs the pause any more",
+                wait_in(*jobs)
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Jobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let jobs = if self.jobs == 1 { "job" } else { "jobs" };
+        write!(f, "{} {jobs} in {}", self.jobs, self.place)?;
+        match &self.example {
+            Some(jid) => write!(f, " (such as {jid})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queue(queue) => write!(f, "queue {queue}"),
+            Self::Set(JobSet::Schedule) => f.write_str("the schedule set"),
+            Self::Set(JobSet::Retry) => f.write_str("the retry set"),
+            Self::Set(JobSet::Dead) => f.write_str("the dead set"),
+        }
+    }
+}
+
+fn wait_in(jobs: usize) -> &'static str {
+    if jobs == 1 {
+        "job waits in"
+    } else {
+        "jobs wait in"
+    }
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn as_optional_text<S: Serializer>(
+    value: &Option<impl fmt::Display>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,498 @@
+//! Looks for what goes wrong in a storage that several programs share: [`Doctor`].
+
+mod convert;
+mod finding;
+mod fleet;
+mod tally;
+
+use std::{collections::BTreeMap, error::Error, fmt};
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+pub use self::{
+    convert::Conversion,
+    finding::{Finding, Jobs, Severity},
+};
+
+use self::{
+    fleet::Fleet,
+    tally::{Judge, Tally},
+};
+use crate::{
+    config::ScheduleKeys,
+    error::StorageError,
+    foreign,
+    shared::{self, Shared},
+    storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, ServerFacts, Source, Storage},
+    verk::Verk,
+};
+
+/// Of each queue and each set, so many jobs are looked at unless [`Doctor::max_jobs`] says otherwise.
+const MAX_JOBS: usize = 1_000;
+
+/// Through so many parts of the storage an examination looks for lists of nodes that are not registered.
+const FOREIGN_PAGES: usize = 1_000;
+
+const ALL_SETS: [JobSet; 3] = [JobSet::Schedule, JobSet::Retry, JobSet::Dead];
+
+/// Examines the storage of a [`Verk`], and can mend one thing. Made by [`Verk::doctor`].
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use verk_core::{Verk, doctor::{Finding, Severity}};
+/// # use verk_testing::MemoryStorage;
+///
+/// let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+/// verk.pause_queue_everywhere("mailers").await?;
+///
+/// let report = verk.doctor().examine().await?;
+/// assert_eq!(report.worst(), Some(Severity::Notice));
+/// assert!(matches!(&report.findings[..], [Finding::PausedQueue { jobs: 0, .. }]));
+/// assert!(report.to_string().starts_with("notice: queue mailers is paused on all nodes"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "`examine()` looks"]
+pub struct Doctor {
+    verk: Verk,
+    max_jobs: usize,
+}
+
+/// What [`Doctor::examine`] found. Its text has one line for each finding. Serialized, each finding is an object with `severity`,
+/// `message`, `finding` (its name) and its fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// What was found, the worst first.
+    #[serde(serialize_with = "with_messages")]
+    pub findings: Vec<Finding>,
+    /// How many jobs were looked at.
+    pub jobs: usize,
+    /// Whether these were all that wait, and all keys were looked through for lists of nodes that are not registered.
+    pub complete: bool,
+}
+
+impl Doctor {
+    pub(crate) fn new(verk: &Verk) -> Self {
+        Self {
+            verk: verk.clone(),
+            max_jobs: MAX_JOBS,
+        }
+    }
+
+    /// Sets how many jobs of each queue and each set are looked at, the next to run first. Defaults to 1 000.
+    pub fn max_jobs(mut self, max_jobs: usize) -> Self {
+        self.max_jobs = max_jobs;
+        self
+    }
+
+    /// Looks at the server, the fleet, the queues and the sets. Changes nothing; reads in pages.
+    ///
+    /// The classes and the queues that it judges by are those of this Verk: run it in the program whose workers you ask for.
+    ///
+    /// # Errors
+    ///
+    /// When the storage does not answer. What cannot be read although it answers is a [finding](Finding::Unreadable).
+    ///
+    /// # Cancel safety
+    ///
+    /// Changes nothing.
+    pub async fn examine(&self) -> Result<Report, StorageError> {
+        let shared = self.verk.shared();
+        let mut examination = Examination {
+            shared,
+            max_jobs: self.max_jobs,
+            findings: Vec::new(),
+            jobs: 0,
+            complete: true,
+        };
+        examination.clock().await?;
+        let nodes = examination.nodes().await;
+        let fleet = examination.server(&nodes).await;
+        examination.places(fleet).await;
+        examination.dead_set().await;
+        examination.pauses().await;
+        examination.dead_nodes(&nodes).await;
+        examination.foreign_lists().await;
+        let Examination {
+            mut findings,
+            jobs,
+            complete,
+            ..
+        } = examination;
+        let unreadable = |finding: &Finding| matches!(finding, Finding::Unreadable { .. });
+        if findings.iter().any(unreadable) {
+            // Because of what is there, or because nobody answers any more?
+            shared.storage.server_time().await?;
+        }
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
+        Ok(Report {
+            findings,
+            jobs,
+            complete,
+        })
+    }
+}
+
+impl Report {
+    /// How bad the worst finding is; `None` when nothing was found.
+    #[must_use]
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(Finding::severity).max()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{}: {finding}", finding.severity())?;
+        }
+        let (found, jobs) = (self.findings.len(), self.jobs);
+        let all = if self.complete {
+            "all that wait"
+        } else {
+            "a sample"
+        };
+        write!(f, "{found} findings; {jobs} jobs looked at, {all}")
+    }
+}
+
+/// An examination that goes on.
+struct Examination<'a> {
+    shared: &'a Shared,
+    max_jobs: usize,
+    findings: Vec<Finding>,
+    jobs: usize,
+    complete: bool,
+}
+
+impl Examination<'_> {
+    fn storage(&self) -> &dyn Storage {
+        &*self.shared.storage
+    }
+
+    /// The answer, or a finding.
+    fn or_unreadable<T>(
+        &mut self,
+        what: impl fmt::Display,
+        answer: Result<T, StorageError>,
+    ) -> Option<T> {
+        match answer {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                let source = error.source().map(ToString::to_string);
+                self.findings.push(Finding::Unreadable {
+                    what: what.to_string(),
+                    problem: source.unwrap_or_else(|| error.to_string()),
+                });
+                None
+            }
+        }
+    }
+
+    async fn clock(&mut self) -> Result<(), StorageError> {
+        let sent = self.shared.clock.now();
+        let server = self.storage().server_time().await?;
+        let (_, micros) = shared::ahead(server, sent, self.shared.clock.now());
+        if shared::is_skewed(micros) {
+            let ahead_ms = micros / 1000;
+            self.findings.push(Finding::ClockSkew { ahead_ms });
+        }
+        Ok(())
+    }
+
+    async fn nodes(&mut self) -> Vec<Node> {
+        let nodes = self.storage().nodes().await;
+        self.or_unreadable("the list of nodes", nodes)
+            .unwrap_or_default()
+    }
+
+    async fn server(&mut self, nodes: &[Node]) -> Fleet {
+        let facts = self.storage().server_facts().await;
+        let facts = self.or_unreadable("what the server tells of itself and its processes", facts);
+        let facts = facts.unwrap_or_default();
+        let fleet = Fleet::read(&facts.processes, nodes);
+        let schedule_keys = self.shared.config.schedule_keys;
+        (self.findings).extend(of_server(facts, fleet, schedule_keys));
+        fleet
+    }
+
+    /// Looks at the jobs that wait.
+    async fn places(&mut self, fleet: Fleet) {
+        let shared = self.shared;
+        let queues = self.storage().queues().await;
+        let queues = self.or_unreadable("the list of queues", queues);
+        let queues = queues.into_iter().flatten().map(Source::Queue);
+        let running = shared.queues.statuses();
+        let judge = Judge {
+            fleet,
+            schedule_keys: shared.config.schedule_keys,
+            runs: &|queue| running.iter().any(|status| status.name == *queue),
+            knows: &|class| shared.registry.of_class(class).is_some(),
+        };
+        let mut unknown_classes = BTreeMap::new();
+        for place in queues.chain(ALL_SETS.map(Source::Set)) {
+            let mut tally = Tally::of(place.clone());
+            let mut pages = Pages::new(&*shared.storage, &place, self.max_jobs);
+            let read = async {
+                loop {
+                    let page = pages.next().await?;
+                    if page.is_empty() {
+                        return pages.is_complete().await;
+                    }
+                    for job in page {
+                        tally.add(job, &judge, &mut unknown_classes);
+                    }
+                }
+            };
+            let complete = read.await;
+            self.jobs += pages.jobs;
+            self.complete &= self.or_unreadable(&place, complete).unwrap_or(false);
+            self.findings.extend(tally.findings());
+        }
+        let unknown = unknown_classes
+            .into_iter()
+            .map(|(class, jobs)| Finding::UnknownClass { class, jobs });
+        self.findings.extend(unknown);
+    }
+
+    async fn dead_set(&mut self) {
+        // That it cannot be read is told already.
+        let jobs = self.storage().set_len(JobSet::Dead).await.unwrap_or(0);
+        let max_dead_jobs = self.shared.config.max_dead_jobs;
+        if jobs > 0 && jobs >= max_dead_jobs - max_dead_jobs / 10 {
+            self.findings.push(Finding::DeadSetFull {
+                jobs,
+                max_dead_jobs,
+            });
+        }
+    }
+
+    async fn pauses(&mut self) {
+        let paused = self.storage().paused_queues().await;
+        let paused = self.or_unreadable("the set of paused queues", paused);
+        for queue in paused.unwrap_or_default() {
+            let jobs = self.storage().queue_len(&queue).await.unwrap_or(0);
+            self.findings.push(Finding::PausedQueue { queue, jobs });
+        }
+    }
+
+    /// Looks for jobs that registered nodes left.
+    async fn dead_nodes(&mut self, nodes: &[Node]) {
+        for node in nodes.iter().filter(|node| !node.alive) {
+            let mut jobs = 0;
+            for queue in &node.queues {
+                let held = Inprogress {
+                    queue: queue.clone(),
+                    node: node.id.clone(),
+                };
+                let page = self.storage().inprogress(&held, FIRST_PAGE).await;
+                let page = self.or_unreadable(
+                    format_args!("what node {} holds of queue {queue}", node.id),
+                    page,
+                );
+                jobs += page.map_or(0, |page| page.len());
+            }
+            if jobs > 0 {
+                let node = node.id.clone();
+                self.findings.push(Finding::DeadNode { node, jobs });
+            }
+        }
+    }
+
+    async fn foreign_lists(&mut self) {
+        let found = foreign::read(self.storage(), FOREIGN_PAGES).await;
+        let found = self.or_unreadable("the lists of jobs in progress", found);
+        if let Some((lists, complete)) = found {
+            self.complete &= complete;
+            self.findings.extend(lists.into_iter().map(|list| {
+                let (key, jobs) = (list.key, list.jobs);
+                Finding::ForeignList { key, jobs }
+            }));
+        }
+    }
+}
+
+/// What there is to say of the server and of who else uses it.
+fn of_server(
+    facts: ServerFacts,
+    fleet: Fleet,
+    schedule_keys: ScheduleKeys,
+) -> impl Iterator<Item = Finding> {
+    let too_old = facts.version.filter(|_| facts.too_old);
+    let shares_sets = schedule_keys == ScheduleKeys::Shared;
+    let others = fleet.has_sidekiq() || fleet.elixir;
+    // In the shared sets, others see to their jobs; in those of verk's own, nobody else does.
+    let stranded = facts.elsewhere > 0 && (shares_sets || !others);
+    let found = [
+        too_old.map(|version| Finding::ServerTooOld { version }),
+        facts
+            .eviction_policy
+            .map(|policy| Finding::EvictingServer { policy }),
+        facts.disk_fails.then_some(Finding::DiskFails),
+        (facts.append_only == Some(false)).then_some(Finding::NotAppendOnly),
+        (shares_sets && others).then_some(Finding::OtherMovers {
+            sidekiq: fleet.has_sidekiq(),
+            elixir: fleet.elixir,
+        }),
+        stranded.then_some(Finding::JobsElsewhere {
+            jobs: facts.elsewhere,
+        }),
+    ];
+    found.into_iter().flatten()
+}
+
+/// The first jobs of one place, page after page.
+struct Pages<'a> {
+    storage: &'a dyn Storage,
+    place: &'a Source,
+    max_jobs: usize,
+    /// How many were read.
+    jobs: usize,
+}
+
+impl<'a> Pages<'a> {
+    fn new(storage: &'a dyn Storage, place: &'a Source, max_jobs: usize) -> Self {
+        Self {
+            storage,
+            place,
+            max_jobs,
+            jobs: 0,
+        }
+    }
+
+    /// The next page; an empty one at the end.
+    async fn next(&mut self) -> Result<Vec<Bytes>, StorageError> {
+        let limit = MAX_BATCH_JOBS.min(self.max_jobs - self.jobs);
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let page = self.read(limit).await?;
+        self.jobs += page.len();
+        Ok(page)
+    }
+
+    /// Whether there is no job after those that were read.
+    async fn is_complete(&self) -> Result<bool, StorageError> {
+        Ok(self.read(1).await?.is_empty())
+    }
+
+    async fn read(&self, limit: usize) -> Result<Vec<Bytes>, StorageError> {
+        let page = Page {
+            offset: self.jobs,
+            limit,
+        };
+        match self.place {
+            Source::Queue(queue) => self.storage.queue_page(queue, page).await,
+            Source::Set(set) => {
+                let members = self.storage.set_page(*set, page).await?;
+                Ok(members.into_iter().map(|member| member.job).collect())
+            }
+        }
+    }
+}
+
+fn with_messages<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct WithMessage<'a> {
+        severity: Severity,
+        message: String,
+        #[serde(flatten)]
+        finding: &'a Finding,
+    }
+    serializer.collect_seq(findings.iter().map(|finding| WithMessage {
+        severity: finding.severity(),
+        message: finding.to_string(),
+        finding,
+    }))
+}
+
+const FIRST_PAGE: Page = Page {
+    offset: 0,
+    limit: MAX_BATCH_JOBS,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIDEKIQ: &[u8] = br#"{"version":"7.3.2"}"#;
+
+    fn found(facts: ServerFacts, elixir: bool, keys: ScheduleKeys) -> Vec<Finding> {
+        let fleet = Fleet {
+            elixir,
+            ..Fleet::read(&facts.processes, &[])
+        };
+        of_server(facts, fleet, keys).collect()
+    }
+
+    #[test]
+    fn a_server_that_tells_nothing_is_fine() {
+        assert_eq!(
+            found(ServerFacts::default(), false, ScheduleKeys::Shared),
+            []
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_server_is_told() {
+        let facts = ServerFacts {
+            version: Some("6.0.1".into()),
+            too_old: true,
+            eviction_policy: Some("allkeys-lru".into()),
+            append_only: Some(false),
+            disk_fails: true,
+            ..ServerFacts::default()
+        };
+        let [too_old, evicting, disk, log] = &found(facts, false, ScheduleKeys::Shared)[..] else {
+            panic!("four findings");
+        };
+        assert!(too_old.to_string().contains("6.0.1"));
+        assert!(
+            evicting
+                .to_string()
+                .contains("(maxmemory-policy allkeys-lru)")
+        );
+        assert_eq!(*disk, Finding::DiskFails);
+        assert_eq!(*log, Finding::NotAppendOnly);
+    }
+
+    #[test]
+    fn who_else_moves_jobs_matters_in_shared_sets_only() {
+        for (sidekiq, elixir, severity) in [
+            (true, true, Some(Severity::Error)),
+            (false, true, Some(Severity::Warning)),
+            (true, false, Some(Severity::Notice)),
+            (false, false, None),
+        ] {
+            let facts = || ServerFacts {
+                processes: if sidekiq {
+                    vec![SIDEKIQ.into()]
+                } else {
+                    Vec::new()
+                },
+                ..ServerFacts::default()
+            };
+            let shared = found(facts(), elixir, ScheduleKeys::Shared);
+            assert_eq!(shared.first().map(Finding::severity), severity);
+            assert_eq!(found(facts(), elixir, ScheduleKeys::Own), []);
+        }
+    }
+
+    #[test]
+    fn jobs_in_other_sets_are_stranded_unless_others_see_to_them() {
+        let facts = |processes| ServerFacts {
+            elsewhere: 3,
+            processes,
+            ..ServerFacts::default()
+        };
+        let stranded = [Finding::JobsElsewhere { jobs: 3 }];
+        assert_eq!(found(facts(vec![]), false, ScheduleKeys::Own), stranded);
+        assert_eq!(found(facts(vec![]), false, ScheduleKeys::Shared), stranded);
+        let beside_sidekiq = || facts(vec![SIDEKIQ.into()]);
+        assert_eq!(found(beside_sidekiq(), false, ScheduleKeys::Own), []);
+        assert!(found(beside_sidekiq(), false, ScheduleKeys::Shared).contains(&stranded[0]));
+    }
+}

@@ -1,0 +1,158 @@
+//! Jobs that are replaced where they wait, and what a backend tells of itself.
+
+use bytes::Bytes;
+use verk_core::storage::{JobSet, Replacement, ScoredJob, Settled, Source};
+
+use super::{
+    Harness,
+    fixture::{Fixture, assert_done, bytes, job, numbered},
+};
+use crate::Key;
+
+/// A new payload is fetched when the old one would have been.
+pub async fn a_replacement_has_the_place_in_the_queue(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    fixture.enqueue(&["a", "b", "c"]).await;
+    assert_done(&replace(&fixture, &queue(&fixture), &[("b", "B")]).await);
+    assert_eq!(fixture.dequeue_all().await, bytes(&["a", "B", "c"]));
+}
+
+/// Of equal jobs, the next to be fetched is replaced, and only that one.
+pub async fn of_equal_jobs_the_next_is_replaced(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    fixture.enqueue(&["a", "b", "a"]).await;
+    let at = queue(&fixture);
+    assert_done(&replace(&fixture, &at, &[("a", "A")]).await);
+    assert_eq!(fixture.queued().await, bytes(&["A", "b", "a"]));
+    assert_done(&replace(&fixture, &at, &[("a", "A")]).await);
+    assert_eq!(fixture.queued().await, bytes(&["A", "b", "A"]));
+}
+
+/// In a set, the new payload has the score of the old one, whatever number that is.
+pub async fn a_replacement_has_the_score(harness: &dyn Harness) {
+    for set in SETS {
+        let fixture = Fixture::new(harness).await;
+        add(harness, set, -2.5, "a").await;
+        add(harness, set, 1_732_387_200.123_456, "b").await;
+        let replaced = replace(&fixture, &Source::Set(set), &[("a", "A"), ("b", "B")]).await;
+        assert_done(&replaced);
+        assert_eq!(
+            fixture.members(set).await,
+            [(-2.5, job("A")), (1_732_387_200.123_456, job("B"))]
+        );
+    }
+}
+
+/// A payload that is in the set already is there once, and the caller is told. A job that is replaced by itself stays.
+pub async fn a_replacement_may_be_merged(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    add(harness, JobSet::Retry, 1.0, "a").await;
+    add(harness, JobSet::Retry, 2.0, "b").await;
+    let at = Source::Set(JobSet::Retry);
+    assert_done(&replace(&fixture, &at, &[("a", "a")]).await);
+    let replaced = replace(&fixture, &at, &[("a", "b")]).await;
+    assert!(matches!(replaced[..], [Settled::Merged]), "{replaced:?}");
+    assert_eq!(fixture.members(JobSet::Retry).await, [(1.0, job("b"))]);
+}
+
+/// What somebody took meanwhile is not stored again.
+pub async fn a_job_that_is_gone_is_not_replaced(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    fixture.enqueue(&["a"]).await;
+    add(harness, JobSet::Schedule, 1.0, "a").await;
+    for at in [queue(&fixture), Source::Set(JobSet::Schedule)] {
+        let replaced = replace(&fixture, &at, &[("gone", "b"), ("a", "A"), ("a", "A")]).await;
+        assert!(
+            matches!(
+                replaced[..],
+                [Settled::NotHeld, Settled::Done, Settled::NotHeld]
+            ),
+            "{replaced:?}"
+        );
+    }
+    let nowhere = Source::Set(JobSet::Dead);
+    let replaced = replace(&fixture, &nowhere, &[("a", "A")]).await;
+    assert!(matches!(replaced[..], [Settled::NotHeld]), "{replaced:?}");
+    assert_eq!(fixture.queued().await, bytes(&["A"]));
+}
+
+/// Any number of jobs can be replaced at once, in their order; none is fine too.
+pub async fn many_jobs_are_replaced(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    let jobs = numbered(250);
+    fixture.enqueue_bytes(&jobs).await;
+    let new: Vec<Bytes> = jobs
+        .iter()
+        .map(|job| [b"new ", &job[..]].concat().into())
+        .collect();
+    let replacements: Vec<Replacement> = (jobs.iter().cloned().zip(new.iter().cloned()))
+        .map(|(held, job)| Replacement { held, job })
+        .collect();
+    let at = queue(&fixture);
+    assert_done(&fixture.storage.replace(&at, &replacements).await);
+    assert_eq!(fixture.queued().await, new);
+    assert!(fixture.storage.replace(&at, &[]).await.is_empty());
+}
+
+/// A backend without room for new jobs replaces those that it has.
+pub async fn a_full_backend_replaces(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    fixture.enqueue(&["a"]).await;
+    add(harness, JobSet::Dead, 1.0, "a").await;
+    harness.fill().await;
+    for at in [queue(&fixture), Source::Set(JobSet::Dead)] {
+        assert_done(&replace(&fixture, &at, &[("a", "something longer")]).await);
+    }
+    harness.make_room().await;
+}
+
+/// Where something else is, nothing is replaced.
+pub async fn a_broken_place_fails_its_replacements(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    fixture.enqueue(&["a"]).await;
+    add(harness, JobSet::Retry, 1.0, "a").await;
+    for (at, key) in [
+        (queue(&fixture), Key::Queue(fixture.held.queue.clone())),
+        (Source::Set(JobSet::Retry), Key::Set(JobSet::Retry)),
+    ] {
+        harness.break_key(&key).await;
+        let replaced = replace(&fixture, &at, &[("a", "A")]).await;
+        assert!(matches!(replaced[..], [Settled::Failed(_)]), "{replaced:?}");
+        harness.mend_key(&key).await;
+    }
+    assert_eq!(fixture.queued().await, bytes(&["a"]));
+    assert_eq!(fixture.members(JobSet::Retry).await, [(1.0, job("a"))]);
+}
+
+/// What a backend tells of itself can be asked for at any time.
+pub async fn facts_change_nothing(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    fixture.enqueue(&["a"]).await;
+    let before = harness.dump().await;
+    let facts = fixture.storage.server_facts().await.expect("facts");
+    assert!(!facts.too_old && !facts.disk_fails, "{facts:?}");
+    assert_eq!((facts.elsewhere, facts.processes), (0, Vec::new()));
+    assert_eq!(harness.dump().await, before);
+}
+
+const SETS: [JobSet; 3] = [JobSet::Schedule, JobSet::Retry, JobSet::Dead];
+
+fn queue(fixture: &Fixture<'_>) -> Source {
+    Source::Queue(fixture.held.queue.clone())
+}
+
+async fn add(harness: &dyn Harness, set: JobSet, score: f64, payload: &str) {
+    let job = job(payload);
+    harness.add_member(set, ScoredJob { score, job }).await;
+}
+
+async fn replace(fixture: &Fixture<'_>, at: &Source, jobs: &[(&str, &str)]) -> Vec<Settled> {
+    let replacements: Vec<Replacement> = jobs
+        .iter()
+        .map(|(held, new)| Replacement {
+            held: job(held),
+            job: job(new),
+        })
+        .collect();
+    fixture.storage.replace(at, &replacements).await
+}
