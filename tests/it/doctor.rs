@@ -12,7 +12,7 @@ use verk::{
 };
 use verk_testing::{Key, MemoryStorage, RedisServer, conformance::Harness};
 
-use crate::support::{ALL, Fixture};
+use crate::support::{ALL, Fixture, States};
 
 #[verk::worker(class = "Doctor::Known", queue = "clinic")]
 async fn known() {}
@@ -30,13 +30,11 @@ struct Clinic {
 impl Clinic {
     async fn new(schedule_keys: ScheduleKeys) -> Self {
         let redis = RedisServer::start();
-        let verk = Verk::builder()
+        let builder = Verk::builder()
             .redis(RedisConfig::new(redis.url()))
             .schedule_keys(schedule_keys)
-            .queue("clinic", 1)
-            .build()
-            .await
-            .unwrap();
+            .queue("clinic", 1);
+        let verk = States::new().give(builder).build().await.unwrap();
         // So that nothing is wrong at first.
         let clinic = Self { redis, verk };
         clinic.command(&["CONFIG", "SET", "appendonly", "yes"]);
@@ -248,13 +246,11 @@ async fn jobs_that_nobody_sees_to_are_found() {
     };
     Harness::add_member(&storage, JobSet::Dead, died).await;
 
-    let verk = Verk::builder()
+    let builder = Verk::builder()
         .storage(storage)
         .queue("clinic", 1)
-        .dead_set(1, Duration::from_secs(60))
-        .build()
-        .await
-        .unwrap();
+        .dead_set(1, Duration::from_secs(60));
+    let verk = States::new().give(builder).build().await.unwrap();
     let report = verk.doctor().examine().await.unwrap();
     let class = "Doctor::Unknown".to_owned();
     for finding in [
