@@ -218,6 +218,7 @@ impl VerkBuilder {
             Arc::clone(&storage),
             Arc::clone(&self.clock),
             self.config.max_payload_bytes,
+            self.config.dead_limits(),
             wake.clone(),
             Arc::clone(&offset),
             of_test.clone(),

@@ -15,7 +15,7 @@ use crate::{
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
     shared::ServerOffset,
-    storage::{Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
+    storage::{DeadLimits, Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
     test_seam::TestSeam,
     worker::Worker,
 };
@@ -38,6 +38,7 @@ struct Inner {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     max_payload_bytes: usize,
+    dead_limits: DeadLimits,
     wake: ScheduleWake,
     offset: Arc<ServerOffset>,
     /// In a test, the classes that two workers claim.
@@ -54,6 +55,7 @@ impl Client {
             storage,
             Arc::new(SystemClock),
             config.max_payload_bytes,
+            config.dead_limits(),
             ScheduleWake::default(),
             Arc::default(),
             Vec::new(),
@@ -64,6 +66,7 @@ impl Client {
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
         max_payload_bytes: usize,
+        dead_limits: DeadLimits,
         wake: ScheduleWake,
         offset: Arc<ServerOffset>,
         duplicates: Vec<ConfigError>,
@@ -72,6 +75,7 @@ impl Client {
             storage,
             clock,
             max_payload_bytes,
+            dead_limits,
             wake,
             offset,
             duplicates,
@@ -112,7 +116,9 @@ impl Client {
         let jid = ready.jid.clone();
         let place = ready.place.clone();
         self.store(&place, vec![ready]).await?;
-        self.tell_test(&place, || vec![jid.clone()]).await;
+        if let Place::Queue(_) = place {
+            self.tell_test(|| vec![jid.clone()]).await;
+        }
         Ok(jid)
     }
 
@@ -161,6 +167,24 @@ impl Client {
         &*self.inner.clock
     }
 
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.inner.storage
+    }
+
+    /// The time of day of the storage, as far as this client knows.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.inner.offset.correct(self.inner.clock.now())
+    }
+
+    /// The caps of the `dead` set.
+    pub(crate) fn dead_limits(&self) -> DeadLimits {
+        self.inner.dead_limits
+    }
+
+    pub(crate) fn wake(&self) -> &ScheduleWake {
+        &self.inner.wake
+    }
+
     async fn store_chunk(
         &self,
         chunk: &mut Vec<Ready>,
@@ -174,7 +198,9 @@ impl Client {
         let jids: Vec<Jid> = chunk.iter().map(|ready| ready.jid.clone()).collect();
         match self.store(&place, chunk).await {
             Ok(()) => {
-                self.tell_test(&place, || jids.clone()).await;
+                if let Place::Queue(_) = place {
+                    self.tell_test(|| jids.clone()).await;
+                }
                 stored.extend(jids);
                 Ok(())
             }
@@ -186,8 +212,8 @@ impl Client {
     }
 
     /// Tells the test that jobs are in their queue.
-    async fn tell_test(&self, place: &Place, jids: impl FnOnce() -> Vec<Jid>) {
-        if let (Some(test), Place::Queue(_)) = (&self.test, place) {
+    pub(crate) async fn tell_test(&self, jids: impl FnOnce() -> Vec<Jid>) {
+        if let Some(test) = &self.test {
             test.stored(jids()).await;
         }
     }
@@ -238,7 +264,7 @@ impl Client {
         if let Some(error) = self.inner.duplicates.iter().find(claimed_twice) {
             return Err(EnqueueError::DuplicateClass(error.clone()));
         }
-        let now = self.inner.offset.correct(self.inner.clock.now());
+        let now = self.now();
         let at = match new.when {
             When::Now => now,
             When::At(at) => at,

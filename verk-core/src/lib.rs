@@ -14,6 +14,7 @@ mod current;
 mod error;
 mod event;
 mod job;
+mod manage;
 mod names;
 mod node_manager;
 mod node_watch;
@@ -46,10 +47,11 @@ pub use context::{FromJob, JobContext, Requirement, State};
 pub use current::{AlreadyInstalled, Installed};
 pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
-    RunError, StorageError,
+    RunError, SelectionError, StorageError,
 };
 pub use event::{AfterFailure, Event, Events, Lagged};
 pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
+pub use manage::{Entry, Found, JobInProgress, Jobs, Selection};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
 pub use queues::{QueueStatus, RunningJob, Status};

@@ -36,6 +36,7 @@ mod config;
 mod error;
 mod heartbeat;
 mod keys;
+mod manage;
 mod nodes;
 mod pool;
 mod prefix;

@@ -12,9 +12,11 @@ use crate::{
 };
 
 pub(crate) static CLAIM_NAME: Script = Script::new(include_str!("../scripts/claim_name.lua"));
+pub(crate) static CLEAR: Script = Script::new(include_str!("../scripts/clear.lua"));
 pub(crate) static DEQUEUE: Script = Script::new(include_str!("../scripts/dequeue.lua"));
 pub(crate) static DEREGISTER: Script = Script::new(include_str!("../scripts/deregister.lua"));
 pub(crate) static HEARTBEAT: Script = Script::new(include_str!("../scripts/heartbeat.lua"));
+pub(crate) static MOVE: Script = Script::new(include_str!("../scripts/move.lua"));
 pub(crate) static PROMOTE: Script = Script::new(include_str!("../scripts/promote.lua"));
 pub(crate) static RECORD_STATS: Script = Script::new(include_str!("../scripts/record_stats.lua"));
 pub(crate) static REGISTER: Script = Script::new(include_str!("../scripts/register.lua"));

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use verk_core::{
     Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock, from_unix_seconds,
     storage::{
-        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, Promotion,
-        QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
+        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, Move, NameClaim, Node, Page,
+        Promotion, QueueConnection, ScoredJob, SetScan, Settled, Settlement, Source, StatsReport,
+        StoredStats,
     },
     unix_seconds,
 };
@@ -23,7 +24,7 @@ use crate::{
     error::{Error, Failure},
     heartbeat::{RedisHeartbeat, milliseconds},
     keys::Keys,
-    nodes,
+    manage, nodes,
     pool::{Connector, Pool},
     prefix,
     queue_connection::RedisQueueConnection,
@@ -398,6 +399,43 @@ impl Storage for RedisStorage {
             .arg("WITHSCORES");
         self.ask("read the jobs of a set", &command, reply::scored)
             .await
+    }
+
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        let Some((first, last)) = bounds(page) else {
+            return Ok(Vec::new());
+        };
+        let mut command = redis::cmd("LRANGE");
+        command
+            .arg(self.shared.keys.queue(queue))
+            .arg(first)
+            .arg(last);
+        self.ask("read the jobs of a queue", &command, reply::payloads)
+            .await
+    }
+
+    async fn scan_set(
+        &self,
+        set: JobSet,
+        cursor: u64,
+        text: &str,
+    ) -> Result<SetScan, StorageError> {
+        manage::scan_set(&self.shared, set, cursor, text)
+            .await
+            .map_err(|failure| failure.during("search the jobs of a set"))
+    }
+
+    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
+        let calls = manage::move_calls(&self.shared.keys, from, moves);
+        self.shared
+            .run_batch("move jobs", &scripts::MOVE, calls, moves.len())
+            .await
+    }
+
+    async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
+        manage::clear(&self.shared, source)
+            .await
+            .map_err(|failure| failure.during("clear a queue or a set"))
     }
 }
 

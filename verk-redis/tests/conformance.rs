@@ -196,6 +196,14 @@ impl Harness for RedisHarness {
         self.proxy.lose_reply(move |command| match operation {
             Operation::Dequeue => command.name() == "BLMOVE" || script(command, "5"),
             Operation::Settle => script(command, "6"),
+            // What kind of key it is about comes after its keys.
+            Operation::MoveJobs => {
+                let args = command.args();
+                let text = |index: usize| std::str::from_utf8(args.get(index)?).ok();
+                let keys = text(2).and_then(|keys| keys.parse::<usize>().ok());
+                let kind = keys.and_then(|keys| text(3 + keys));
+                command.name() == "EVALSHA" && matches!(kind, Some("zset" | "list"))
+            }
             // The length of this one depends on what was counted.
             Operation::RecordStats => {
                 let first_key = command.args().get(3);

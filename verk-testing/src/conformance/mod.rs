@@ -89,6 +89,7 @@ mod macros;
 pub mod dead_set;
 pub mod faults;
 pub mod inprogress;
+pub mod manage;
 pub mod node;
 pub mod queue;
 pub mod restore;

@@ -107,6 +107,8 @@ pub enum Operation {
     Settle,
     /// [`Storage::record_stats`](verk_core::Storage::record_stats).
     RecordStats,
+    /// [`Storage::move_jobs`](verk_core::Storage::move_jobs).
+    MoveJobs,
 }
 
 /// Why a [`MemoryStorage`](super::MemoryStorage) failed: the source of its

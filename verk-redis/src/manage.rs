@@ -1,0 +1,169 @@
+//! What an operator does with waiting jobs: searches, moves, clears.
+
+use std::{collections::HashMap, ops::Range};
+
+use bb8_redis::redis::{self, Value};
+use verk_core::{
+    storage::{JobSet, MAX_BATCH_JOBS, Move, MoveTarget, SetScan, Source},
+    unix_seconds,
+};
+
+use crate::{
+    batch::{Call, borrowed, cut, push_dead},
+    error::Failure,
+    keys::{Key, Keys},
+    reply,
+    scripts::{self, arg},
+    shared::Shared,
+};
+
+/// The most moves out of a queue in one call: each walks through the list to its job, and the server does nothing else meanwhile.
+const MAX_QUEUE_MOVES: usize = 10;
+
+/// One step of a `ZSCAN`, which the server bounds.
+pub(crate) async fn scan_set(
+    shared: &Shared,
+    set: JobSet,
+    cursor: u64,
+    text: &str,
+) -> Result<SetScan, Failure> {
+    let mut command = redis::cmd("ZSCAN");
+    command.arg(shared.keys.set(set)).arg(cursor);
+    if !text.is_empty() {
+        command.arg("MATCH").arg(glob(text));
+    }
+    command.arg("COUNT").arg(MAX_BATCH_JOBS);
+    let reply = reply::array(shared.ask(&command).await?)?;
+    let Ok([next, members]) = <[Value; 2]>::try_from(reply) else {
+        return Err(Failure::unexpected_reply("a cursor and members"));
+    };
+    let next: u64 = reply::text(next)?
+        .parse()
+        .map_err(|_| Failure::unexpected_reply("a cursor"))?;
+    Ok(SetScan {
+        jobs: reply::scored(members)?,
+        next: (next != 0).then_some(next),
+    })
+}
+
+/// A pattern for what holds `text`, whatever characters that has.
+fn glob(text: &str) -> String {
+    let mut glob = String::with_capacity(text.len() + 2);
+    glob.push('*');
+    for char in text.chars() {
+        if matches!(char, '*' | '?' | '[' | ']' | '\\') {
+            glob.push('\\');
+        }
+        glob.push(char);
+    }
+    glob.push('*');
+    glob
+}
+
+/// The moves as calls of the script `move`, with the places of their answers, in the order to send them.
+pub(crate) fn move_calls<'a>(
+    keys: &Keys,
+    from: &Source,
+    moves: &'a [Move],
+) -> Vec<(Range<usize>, Call<'a>)> {
+    let (key, kind) = source(keys, from);
+    let call = |range: Range<usize>| {
+        let mut targets = Targets {
+            keys: vec![key.clone(), keys.set(JobSet::Dead), keys.queues()],
+            indexes: HashMap::new(),
+        };
+        let mut args = vec![borrowed(kind)];
+        for Move { held, to } in &moves[range.clone()] {
+            match to {
+                MoveTarget::Delete => args.extend([borrowed("delete"), borrowed(held)]),
+                MoveTarget::Queue { queue, job } => args.extend([
+                    borrowed("queue"),
+                    borrowed(held),
+                    arg(targets.index(keys.queue(queue))),
+                    borrowed(queue.as_str()),
+                    borrowed(job),
+                ]),
+                MoveTarget::Set { set, job } => args.extend([
+                    borrowed("set"),
+                    borrowed(held),
+                    arg(targets.index(keys.set((*set).into()))),
+                    arg(unix_seconds(job.at)),
+                    borrowed(&job.job),
+                ]),
+                MoveTarget::Dead { job, limits } => {
+                    args.extend([borrowed("dead"), borrowed(held)]);
+                    push_dead(&mut args, job, *limits);
+                }
+            }
+        }
+        let keys = targets.keys;
+        (range, Call { keys, args })
+    };
+    let ranges = cut(moves.iter().map(bytes)).into_iter();
+    match from {
+        Source::Set(_) => ranges.map(call).collect(),
+        Source::Queue(_) => ranges
+            .flat_map(|range| {
+                let end = range.end;
+                let starts = range.step_by(MAX_QUEUE_MOVES);
+                starts.map(move |start| start..end.min(start + MAX_QUEUE_MOVES))
+            })
+            .map(call)
+            .collect(),
+    }
+}
+
+pub(crate) async fn clear(shared: &Shared, of: &Source) -> Result<usize, Failure> {
+    let (key, kind) = source(&shared.keys, of);
+    let (mut keys, mut args) = (vec![key], vec![borrowed(kind)]);
+    if let Source::Queue(queue) = of {
+        keys.push(shared.keys.queues());
+        args.push(borrowed(queue.as_str()));
+    }
+    reply::count(shared.run(&scripts::CLEAR, &keys, &args).await?)
+}
+
+/// The keys of one call, each target once.
+struct Targets {
+    keys: Vec<Key>,
+    indexes: HashMap<Key, usize>,
+}
+
+impl Targets {
+    /// The index of `key`, from 1.
+    fn index(&mut self, key: Key) -> usize {
+        let Self { keys, indexes } = self;
+        *indexes.entry(key).or_insert_with_key(|key| {
+            keys.push(key.clone());
+            keys.len()
+        })
+    }
+}
+
+/// The key of a source, and its type.
+fn source(keys: &Keys, source: &Source) -> (Key, &'static str) {
+    match source {
+        Source::Queue(queue) => (keys.queue(queue), "list"),
+        Source::Set(set) => (keys.set(*set), "zset"),
+    }
+}
+
+fn bytes(step: &Move) -> usize {
+    let payload = match &step.to {
+        MoveTarget::Delete => 0,
+        MoveTarget::Queue { job, .. } => job.len(),
+        MoveTarget::Set { job, .. } | MoveTarget::Dead { job, .. } => job.job.len(),
+    };
+    step.held.len() + payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_searched_as_it_is() {
+        assert_eq!(glob("ada"), "*ada*");
+        assert_eq!(glob(r"[a-z]*\?"), r"*\[a-z\]\*\\\?*");
+    }
+}
