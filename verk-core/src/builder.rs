@@ -14,6 +14,7 @@ use crate::{
     event::EventSender,
     names::QueueName,
     node_manager::register,
+    queue_stats::LiveCounters,
     queues::Queues,
     registry::Registry,
     schedule_manager::ScheduleWake,
@@ -238,6 +239,7 @@ impl VerkBuilder {
             events: EventSender::new(self.test.clone()),
             wake,
             offset,
+            live: LiveCounters::default(),
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
         let registration = if shared.config.queues.is_empty() {

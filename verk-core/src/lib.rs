@@ -56,7 +56,7 @@ pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
 pub use queues::{QueueStatus, RunningJob, Status};
 pub use retry::backoff;
-pub use stats::{Day, DayStats, InvalidDay, QueueStats, Stats};
+pub use stats::{Day, DayStats, InvalidDay, LiveQueueStats, LiveStats, QueueStats, Stats};
 pub use storage::Storage;
 pub use verk::Verk;
 pub use worker::{Worker, WorkerEntry, WorkerOptions};

@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     client::Client, clock::Clock, config::Config, context::StateMap, event::EventSender,
-    queues::Queues, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
-    test_seam::TestParts,
+    queue_stats::LiveCounters, queues::Queues, registry::Registry, schedule_manager::ScheduleWake,
+    storage::Storage, test_seam::TestParts,
 };
 
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) events: EventSender,
     pub(crate) wake: ScheduleWake,
     pub(crate) offset: Arc<ServerOffset>,
+    /// What was counted since this Verk was built.
+    pub(crate) live: LiveCounters,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
     pub(crate) test: Option<TestParts>,
 }
