@@ -57,6 +57,9 @@ pub mod guide {
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
     }
+    pub mod managing {
+        #![doc = include_str!("docs/managing.md")]
+    }
     pub mod outcomes {
         #![doc = include_str!("docs/outcomes.md")]
     }
