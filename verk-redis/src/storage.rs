@@ -426,7 +426,11 @@ impl Storage for RedisStorage {
     }
 
     async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
-        let calls = manage::move_calls(&self.shared.keys, from, moves);
+        if moves.is_empty() {
+            return Vec::new();
+        }
+        let max_moves = manage::max_moves(&self.shared, from).await;
+        let calls = manage::move_calls(&self.shared.keys, from, moves, max_moves);
         self.shared
             .run_batch("move jobs", &scripts::MOVE, calls, moves.len())
             .await

@@ -65,8 +65,8 @@ impl Entry {
     /// # Errors
     ///
     /// When the payload is no job.
-    pub fn job(&self) -> Result<&Job, &MalformedJob> {
-        self.job.as_ref()
+    pub fn job(&self) -> Result<&Job, MalformedJob> {
+        self.job.as_ref().map_err(Clone::clone)
     }
 
     /// The queue or set that it was read from.

@@ -228,6 +228,7 @@ mod tests {
             include_str!("node.rs"),
             include_str!("restore.rs"),
             include_str!("stats.rs"),
+            include_str!("manage.rs"),
             include_str!("faults.rs"),
         ]
         .into_iter()
