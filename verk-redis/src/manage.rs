@@ -11,6 +11,7 @@ use verk_core::{
 use crate::{
     batch::{Call, borrowed, cut, push_dead},
     error::Failure,
+    glob,
     keys::{Key, Keys},
     reply,
     scripts::{self, arg},
@@ -31,7 +32,9 @@ pub(crate) async fn scan_set(
     let mut command = redis::cmd("ZSCAN");
     command.arg(shared.keys.set(set)).arg(cursor);
     if !text.is_empty() {
-        command.arg("MATCH").arg(glob(text));
+        command
+            .arg("MATCH")
+            .arg(format!("*{}*", glob::literal(text)));
     }
     command.arg("COUNT").arg(MAX_BATCH_JOBS);
     let reply = reply::array(shared.ask(&command).await?)?;
@@ -45,20 +48,6 @@ pub(crate) async fn scan_set(
         jobs: reply::scored(members)?,
         next: (next != 0).then_some(next),
     })
-}
-
-/// A pattern for what holds `text`, whatever characters that has.
-fn glob(text: &str) -> String {
-    let mut glob = String::with_capacity(text.len() + 2);
-    glob.push('*');
-    for char in text.chars() {
-        if matches!(char, '*' | '?' | '[' | ']' | '\\') {
-            glob.push('\\');
-        }
-        glob.push(char);
-    }
-    glob.push('*');
-    glob
 }
 
 /// How many jobs one call may move.
@@ -188,11 +177,5 @@ mod tests {
             let found: Vec<usize> = calls.iter().map(|(range, _)| range.len()).collect();
             assert_eq!(found, lengths);
         }
-    }
-
-    #[test]
-    fn a_text_is_searched_as_it_is() {
-        assert_eq!(glob("ada"), "*ada*");
-        assert_eq!(glob(r"[a-z]*\?"), r"*\[a-z\]\*\\\?*");
     }
 }

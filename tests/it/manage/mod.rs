@@ -143,12 +143,13 @@ impl Consumer {
         let request = DequeueRequest {
             max_jobs,
             max_bytes: usize::MAX,
+            prefetched: 0,
             wait: Duration::ZERO,
             interrupt: CancellationToken::new(),
         };
         match self.0.dequeue(request).await.unwrap() {
             Dequeued::Jobs(jobs) => jobs,
-            Dequeued::NodeGone => panic!("the node is gone"),
+            other => panic!("{other:?}"),
         }
     }
 }

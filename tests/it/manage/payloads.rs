@@ -3,7 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use verk::{Clock, Job, SystemClock, storage::JobSet};
+use verk::{
+    Clock, Job, SystemClock,
+    storage::{JobSet, MAX_BATCH_BYTES},
+};
 
 use super::{payload, requeued, storages};
 use crate::support::ALL;
@@ -146,6 +149,25 @@ async fn a_requeue_changes_the_count_and_the_time_and_not_a_byte_more() {
         let later = SystemClock.now() + Duration::from_secs(60);
         assert_eq!(one.dead_set().select().reschedule(later).await.unwrap(), 1);
         assert_eq!(storage.members(JobSet::Retry).await, [sidekiq(3)]);
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_no_page_holds_together_are_all_reached() {
+    let jobs: Vec<Bytes> = (0..5)
+        .map(|jid| payload(&"A".repeat(MAX_BATCH_BYTES / 2), jid))
+        .collect();
+    for shared in storages().await {
+        shared.enqueue(&jobs).await;
+        let queue = shared.one.queue("default").unwrap();
+        let mut worker = shared.consumer().await;
+        for _ in 0..3 {
+            worker.fetch(1).await;
+        }
+        assert_eq!(shared.one.in_progress().await.unwrap().len(), 3);
+        assert!(queue.find("3").await.unwrap().is_some());
+        shared.enqueue(&jobs[..3]).await;
+        assert_eq!(queue.select().delete().await.unwrap(), 5);
     }
 }
 

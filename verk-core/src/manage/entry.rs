@@ -205,7 +205,7 @@ impl Action {
             entry.gone.fetch_add(1, Ordering::Relaxed);
         }
         match self {
-            Self::Reschedule(at) => client.wake().due_at(at),
+            Self::Reschedule(at) => client.wake().due_at(at, client.now()),
             Self::Requeue => {
                 client
                     .tell_test(|| {

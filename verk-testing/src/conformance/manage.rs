@@ -14,7 +14,8 @@ use super::{
     Harness,
     fixture::{
         ALL, AT_0, Fixture, NO_LIMITS, assert_done, assert_failed, assert_not_held, assert_refused,
-        at, bytes, dequeue_while, due, first, job, members, numbered, queue_name,
+        at, bytes, dequeue_while, due, first, job, members, numbered, of_many_sizes, queue_name,
+        read_in_pages,
     },
 };
 use crate::{Key, Operation};
@@ -360,6 +361,17 @@ pub async fn a_queue_is_read_from_its_end(harness: &dyn Harness) {
     assert_eq!(page(&*storage, 0, 0).await, bytes(&[]));
     let unknown = storage.newest_page(&queue_name("unknown"), first(3)).await;
     assert_eq!(unknown.unwrap(), bytes(&[]));
+}
+
+/// A page has at most 1 MiB, and at least one job; the rest is in the pages after it.
+pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    let mut all = of_many_sizes();
+    fixture.enqueue_bytes(&all).await;
+    let queue = &fixture.held.queue;
+    let read = read_in_pages(async |page| fixture.storage.newest_page(queue, page).await.unwrap());
+    all.reverse();
+    assert_eq!(read.await, all);
 }
 
 /// Each member is read, whatever is added, taken and rescheduled between the steps.

@@ -17,7 +17,7 @@ impl State {
     pub(super) fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, Fault> {
         self.faults.check_key(Key::Queue(queue.clone()))?;
         let jobs = self.queues.get(queue).into_iter().flatten();
-        Ok(slice(jobs.rev().cloned(), page))
+        Ok(slice(jobs.rev().cloned(), page, Bytes::len))
     }
 
     pub(super) fn scan_set(&self, set: JobSet, cursor: u64, text: &str) -> Result<SetScan, Fault> {
