@@ -1,6 +1,6 @@
 //! From when a job is sent to its first line, on a node that is idle meanwhile. Producer and worker are two processes.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use benchmark_harness::Role;
@@ -15,6 +15,9 @@ use crate::{
 };
 
 const EVERY: Duration = Duration::from_millis(10);
+
+/// What a worker does at its start is over by then.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// The main figure is the median; the first 50 jobs are not counted.
 pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Report {
@@ -36,6 +39,7 @@ fn measure(contender: &Contender, load: &Load) -> Result<Measured> {
     let mut worker = Child::start(contender, Role::Work, &server.url(), load)?;
     let mut producer = Child::start(contender, Role::Enqueue, &server.url(), load)?;
     worker.go()?;
+    thread::sleep(SETTLE);
     producer.go()?;
     producer.done()?;
     let latency = worker.done()?.latency.context("no job carried its time")?;
