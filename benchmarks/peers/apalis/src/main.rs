@@ -1,6 +1,6 @@
-//! apalis-redis. As its documentation says: the defaults, and the concurrency of the worker; it asks for jobs every 100 ms, because
-//! without an interval an idle worker only looks with its heartbeat.
-//! Tuned: it asks every 10 ms; batches of 100, no locks ("can be turned off for tasks that last shorter than a worker heartbeat") and no events. Results
+//! apalis-redis. As its documentation says: the defaults, and the concurrency of the worker. An idle worker then
+//! looks for jobs with its heartbeat, every 30 s.
+//! Tuned: a heartbeat every 100 ms, batches of 100, no locks ("can be turned off for tasks that last shorter than a worker heartbeat") and no events. Results
 //! are persisted either way: without them, nothing is acknowledged.
 
 use std::time::Duration;
@@ -32,10 +32,8 @@ impl System for Apalis {
     }
 
     async fn work(options: &Options) -> Result<()> {
-        let interval = Duration::from_millis(if options.tuned { 10 } else { 100 });
-        let storage = storage(options).await?.poll_with_interval(interval);
         let worker = WorkerBuilder::new("bench")
-            .backend(storage)
+            .backend(storage(options).await?)
             .concurrency(options.concurrency)
             .build(run);
         worker.run().await.map_err(|error| anyhow!("{error}"))
@@ -51,7 +49,11 @@ async fn storage(options: &Options) -> Result<Storage> {
     let connection = apalis_redis::connect(options.url.as_str()).await?;
     let mut config = Config::default().queue("bench-0");
     if options.tuned {
-        config = config.batch_size(100).lock_tasks(false).emit_events(false);
+        config = config
+            .heartbeat_interval(Duration::from_millis(100))
+            .batch_size(100)
+            .lock_tasks(false)
+            .emit_events(false);
     }
     Ok(RedisStorage::new(connection).with_config(config))
 }
