@@ -16,8 +16,10 @@ impl System for BullMq {
     type Client = Arc<Queue>;
 
     async fn connect(options: &Options) -> Result<Arc<Queue>> {
-        let mut settings = QueueOptions::default();
-        settings.connection = connection(options);
+        let settings = QueueOptions {
+            connection: connection(options),
+            ..QueueOptions::default()
+        };
         Ok(Arc::new(Queue::with_options("bench-0", settings).await?))
     }
 
@@ -33,12 +35,12 @@ impl System for BullMq {
     }
 
     async fn work(options: &Options) -> Result<()> {
-        let mut settings = WorkerOptions::default();
-        settings.connection = connection(options);
-        settings.concurrency = options.concurrency;
-        if options.tuned {
-            settings.remove_on_complete = Some(RemoveOnFinish::Bool(true));
-        }
+        let settings = WorkerOptions {
+            connection: connection(options),
+            concurrency: options.concurrency,
+            remove_on_complete: options.tuned.then_some(RemoveOnFinish::Bool(true)),
+            ..WorkerOptions::default()
+        };
         let run = |job: bullmq::Job, _: CancellationToken| async move {
             perform(serde_json::from_value(job.data().clone())?).await;
             Ok(serde_json::Value::Null)
