@@ -8,21 +8,33 @@ mod builder;
 mod client;
 mod clock;
 mod config;
+#[doc(hidden)]
+pub mod config_file;
 mod connection;
 mod context;
 mod current;
 mod error;
 mod event;
+mod events;
+mod foreign;
+mod health;
 mod job;
+mod job_log;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod middleware;
 mod names;
 mod node_manager;
 mod node_watch;
 mod outcome;
+mod pause_manager;
+mod poison;
 mod queue_manager;
 mod queue_stats;
 mod queues;
 mod reconcile;
 mod registry;
+mod restore;
 mod retry;
 mod schedule_manager;
 mod settle;
@@ -48,8 +60,12 @@ pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
     RunError, StorageError,
 };
-pub use event::{AfterFailure, Event, Events, Lagged};
+pub use event::{AfterFailure, Event, EventKind};
+pub use events::{Events, Lagged};
+pub use health::{Health, Reason};
 pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
+pub use job_log::LogLevel;
+pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
 pub use queues::{QueueStatus, RunningJob, Status};

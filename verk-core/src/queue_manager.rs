@@ -41,6 +41,9 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 /// How long what is handed back waits for jobs that were cancelled and have not ended, so that all of it goes back in order.
 const HAND_BACK_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a queue that was found paused is not fetched from, if nobody tells that it is paused.
+const PAUSED_AGAIN: Duration = Duration::from_millis(500);
+
 /// How a manager is told to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
@@ -71,8 +74,12 @@ pub(crate) struct QueueManager {
     pending: VecDeque<Pending>,
     /// What was sent to be settled.
     settling: Vec<Pending>,
+    /// When it was sent.
+    settling_since: Instant,
     /// Whether the list must be read before anything else is fetched or settled.
     must_reconcile: bool,
+    /// Which server the list was fetched into.
+    server: u64,
     /// When the list is read next in any case.
     reconcile_at: Instant,
     /// Once the jobs were cancelled: until when what is handed back waits for the rest.
@@ -107,7 +114,9 @@ impl QueueManager {
             stop,
             pending: VecDeque::new(),
             settling: Vec::new(),
+            settling_since: now,
             must_reconcile: false,
+            server: 0,
             hand_back_at: None,
             fetch_failures: 0,
         }
@@ -180,11 +189,15 @@ impl QueueManager {
                 () = self.stop.leaving.cancelled(), if !leaving => {}
                 () = self.stop.signing_off.cancelled(), if !signing_off => {}
                 Some(results) = &mut settling, if !self.settling.is_empty() => self.settled(results),
-                run = self.workers.next_finished() => {
+                // This node may hold the same payload again by now: what a lost run came to is not stored.
+                run = self.workers.next_finished() => if run.lost {
+                    self.lost(Some(run.job));
+                } else {
                     let pending = conclude(run, &self.shared, &self.inprogress.queue);
                     self.pending.push_back(pending);
-                }
+                },
                 reply = connection.reply() => connection = self.replied(reply),
+                () = self.registration.server_changed(&mut self.server) => self.must_reconcile = true,
                 () = self.stop.fetching.cancelled(), if !stopping => {}
                 // Looked at above. An error says that the sender is gone; it is in `shared`.
                 _ = self.queues.changed() => self.queues.mark_changed(),
@@ -210,6 +223,9 @@ impl QueueManager {
         let Some(wanted) = state.wanted(&self.inprogress.queue) else {
             return false;
         };
+        if wanted.changes != self.wanted.changes && self.fetch_failures == 0 {
+            self.fetch_at = self.shared.clock.instant();
+        }
         let fewer = wanted.concurrency < self.wanted.concurrency;
         self.workers.set_concurrency(wanted.concurrency);
         self.wanted = wanted;
@@ -228,10 +244,11 @@ impl QueueManager {
             *told = Some((changes, next));
             self.seat.set_paused(next == Told::Paused);
             let queue = self.inprogress.queue.clone();
+            let at = self.shared.now();
             self.shared.events.send(match next {
-                Told::Running => Event::QueueRunning { queue },
-                Told::Pausing => Event::QueuePausing { queue },
-                Told::Paused => Event::QueuePaused { queue },
+                Told::Running => Event::QueueRunning { queue, at },
+                Told::Pausing => Event::QueuePausing { queue, at },
+                Told::Paused => Event::QueuePaused { queue, at },
             });
         }
     }
@@ -278,6 +295,7 @@ impl QueueManager {
                 let request = DequeueRequest {
                     max_jobs: self.workers.free(),
                     max_bytes: MAX_BATCH_BYTES,
+                    prefetched: 0,
                     wait: self.shared.config.fetch_wait(),
                     interrupt: interrupt.clone(),
                 };
@@ -351,6 +369,7 @@ impl QueueManager {
             .map(|pending| pending.settlement.clone())
             .collect();
         self.settling = batch;
+        self.settling_since = now;
         let (storage, inprogress) = (Arc::clone(&self.shared.storage), self.inprogress.clone());
         Some(Box::pin(async move {
             storage.settle(&inprogress, &settlements).await
@@ -359,14 +378,26 @@ impl QueueManager {
 
     fn settled(&mut self, results: Vec<Settled>) {
         let now = self.shared.clock.instant();
+        let mut reply_lost = None;
+        self.shared.events.send(Event::BatchSettled {
+            queue: self.inprogress.queue.clone(),
+            at: self.shared.now(),
+            jobs: results.len(),
+            took: now.saturating_duration_since(self.settling_since),
+        });
         for (mut pending, result) in std::mem::take(&mut self.settling).into_iter().zip(results) {
             match result {
                 Settled::Done => self.report(pending),
                 Settled::Merged => {
                     tracing::warn!(queue = %self.inprogress.queue, "a job equals a member of the set that it went to: merged");
+                    self.shared.events.send(Event::JobMerged {
+                        job: pending.job(),
+                        queue: Some(self.inprogress.queue.clone()),
+                        at: self.shared.now(),
+                    });
                     self.report(pending);
                 }
-                Settled::NotHeld => self.lost(),
+                Settled::NotHeld => self.lost(pending.job()),
                 Settled::Failed(error) => {
                     pending.failures += 1;
                     pending.not_before = now + pause_before_retry(pending.failures);
@@ -374,16 +405,29 @@ impl QueueManager {
                     if error.applied() == Applied::Unknown {
                         pending.unknown = true;
                         self.must_reconcile = true;
+                        reply_lost.get_or_insert(error);
                     }
                     self.pending.push_back(pending);
                 }
             }
         }
+        // One for all that was sent with it.
+        if let Some(error) = &reply_lost {
+            self.reply_lost(error);
+        }
+    }
+
+    fn reply_lost(&self, error: &StorageError) {
+        self.shared.events.send(Event::ReplyLost {
+            queue: Some(self.inprogress.queue.clone()),
+            at: self.shared.now(),
+            error: error.clone(),
+        });
     }
 
     fn report(&self, pending: Pending) {
         if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
-            self.shared.wake.due_at(due.at);
+            self.shared.wake.due_at(due.at, self.shared.now());
         }
         if let Some(event) = pending.event {
             self.counters.count(&event, self.shared.now());
@@ -391,10 +435,12 @@ impl QueueManager {
         }
     }
 
-    fn lost(&self) {
+    fn lost(&self, job: Option<Arc<Job>>) {
         tracing::warn!(queue = %self.inprogress.queue, "the outcome of a job has no effect: the job does not belong to this node any more");
         self.shared.events.send(Event::JobLost {
+            job,
             queue: self.inprogress.queue.clone(),
+            at: self.shared.now(),
         });
     }
 
@@ -404,6 +450,7 @@ impl QueueManager {
         match reply {
             Reply::Opened(Ok(queue)) => {
                 self.fetch_failures = 0;
+                self.seat.set_connected();
                 Connection::Idle(queue)
             }
             Reply::Opened(Err(error)) => {
@@ -412,8 +459,21 @@ impl QueueManager {
             }
             Reply::Fetched(queue, Ok(Dequeued::Jobs(payloads))) => {
                 self.fetch_failures = 0;
+                self.seat.set_connected();
                 for payload in payloads {
                     self.accept(payload);
+                }
+                Connection::Idle(queue)
+            }
+            Reply::Fetched(queue, Ok(Dequeued::Paused(payloads))) => {
+                self.fetch_failures = 0;
+                for payload in payloads {
+                    self.hand_back(payload);
+                }
+                if !self.wanted.paused {
+                    // The announcement is on its way, or there was none.
+                    self.fetch_at = self.shared.clock.instant() + PAUSED_AGAIN;
+                    self.shared.found_paused.notify_one();
                 }
                 Connection::Idle(queue)
             }
@@ -424,6 +484,7 @@ impl QueueManager {
             Reply::Fetched(queue, Err(error)) => {
                 if error.applied() == Applied::Unknown {
                     self.must_reconcile = true;
+                    self.reply_lost(&error);
                 }
                 self.pause_fetching(&error);
                 Connection::Idle(queue)
@@ -441,6 +502,7 @@ impl QueueManager {
 
     fn pause_fetching(&mut self, error: &StorageError) {
         self.fetch_failures += 1;
+        self.seat.set_failing(error);
         self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
         tracing::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
     }
@@ -448,11 +510,7 @@ impl QueueManager {
     /// Starts a fetched payload, or settles it at once if it cannot run.
     fn accept(&mut self, payload: Bytes) {
         if !self.is_open() || self.workers.free() == 0 {
-            self.pending.push_back(Pending::hand_back(
-                payload,
-                &self.shared,
-                &self.inprogress.queue,
-            ));
+            self.hand_back(payload);
             return;
         }
         let queue = &self.inprogress.queue;
@@ -470,6 +528,11 @@ impl QueueManager {
                 .pending
                 .push_back(unknown_class(job, payload, &self.shared, queue)),
         }
+    }
+
+    fn hand_back(&mut self, payload: Bytes) {
+        let pending = Pending::hand_back(None, payload, &self.shared, &self.inprogress.queue);
+        self.pending.push_back(pending);
     }
 
     /// Compares the `inprogress` list with what this node works on.
@@ -497,7 +560,7 @@ impl QueueManager {
             match self.pending.remove(position) {
                 // The reply was lost, the change was not.
                 Some(applied) if applied.unknown => self.report(applied),
-                Some(_) => self.lost(),
+                Some(pending) => self.lost(pending.job()),
                 None => {}
             }
         }

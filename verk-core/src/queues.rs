@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    error::{StorageError, with_sources},
+    health::{Reason, failing},
     job::Job,
     names::{Jid, NodeId, QueueName},
     storage::Inprogress,
@@ -29,6 +31,9 @@ pub struct QueueStatus {
     pub running: usize,
     /// What the node does with it.
     pub status: Status,
+    /// Whether it is paused for all nodes: then it runs once [`resume_queue_everywhere`](crate::Verk::resume_queue_everywhere)
+    /// was called, and it is not paused on this node as well.
+    pub paused_everywhere: bool,
 }
 
 /// What a node does with a queue.
@@ -74,8 +79,9 @@ pub struct RunningJob {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) concurrency: usize,
+    /// Whether it is paused, here or for all nodes.
     pub(crate) paused: bool,
-    /// How often it was paused or resumed. Each time is told, even if the manager sees only the last.
+    /// How often it was paused or resumed, here or for all nodes. Each time is told, even if the manager sees only the last.
     pub(crate) changes: u64,
 }
 
@@ -96,7 +102,10 @@ pub(crate) struct Queues(watch::Sender<State>);
 /// What is wanted, and what is there. Whoever subscribes is woken by a change of what is wanted.
 #[derive(Debug, Default)]
 pub(crate) struct State {
+    /// By queue, with the pauses of this node only.
     wanted: BTreeMap<QueueName, Wanted>,
+    /// The queues that are paused for all nodes, this node's and others.
+    paused_everywhere: BTreeSet<QueueName>,
     managers: Vec<Arc<Seat>>,
 }
 
@@ -117,6 +126,8 @@ struct Board {
     /// By the order in which they started.
     running: BTreeMap<u64, (Arc<Job>, SystemTime)>,
     paused: bool,
+    /// How the last fetch went; `None` before the first connection.
+    connected: Option<Result<(), String>>,
 }
 
 impl Queues {
@@ -127,7 +138,7 @@ impl Queues {
             .collect();
         Self(watch::Sender::new(State {
             wanted,
-            managers: Vec::new(),
+            ..State::default()
         }))
     }
 
@@ -163,13 +174,27 @@ impl Queues {
         (known || !ends.is_empty()).then_some(ends)
     }
 
-    /// Pauses or resumes a queue. Returns whether that changes anything, or `None` when the queue is not wanted.
+    /// Pauses or resumes a queue on this node. Returns whether that changes anything, or `None` when the queue is not wanted.
     pub(crate) fn set_paused(&self, name: &QueueName, paused: bool) -> Option<bool> {
         self.change(name, |wanted| {
             let changed = wanted.paused != paused;
             wanted.paused = paused;
             wanted.changes += u64::from(changed);
         })
+    }
+
+    /// Takes over which queues are paused for all nodes.
+    pub(crate) fn set_paused_everywhere(&self, paused: BTreeSet<QueueName>) {
+        self.0.send_if_modified(|state| {
+            for changed in state.paused_everywhere.symmetric_difference(&paused) {
+                if let Some(wanted) = state.wanted.get_mut(changed) {
+                    wanted.changes += 1;
+                }
+            }
+            let changed = state.paused_everywhere != paused;
+            state.paused_everywhere = paused;
+            changed
+        });
     }
 
     /// Returns whether that changes anything, or `None` when the queue is not wanted.
@@ -220,6 +245,7 @@ impl Queues {
         let state = self.0.borrow();
         let status = |(name, wanted): (&QueueName, &Wanted)| {
             let (mut running, mut quiet) = (0, true);
+            let paused_everywhere = state.paused_everywhere.contains(name);
             for manager in state.managers_of(name) {
                 let board = manager.board();
                 running += board.running.len();
@@ -229,10 +255,32 @@ impl Queues {
                 name: name.clone(),
                 concurrency: wanted.concurrency,
                 running,
-                status: status(wanted.paused, running, quiet),
+                status: status(wanted.paused || paused_everywhere, running, quiet),
+                paused_everywhere,
             }
         };
         state.wanted.iter().map(status).collect()
+    }
+
+    /// Why queues that are wanted do not run.
+    pub(crate) fn reasons(&self) -> Vec<Reason> {
+        let state = self.0.borrow();
+        if !state.wanted.is_empty() && state.wanted.values().all(|wanted| wanted.paused) {
+            return vec![Reason::Quiet];
+        }
+        let mut reasons = Vec::new();
+        for (name, _) in state.wanted.iter().filter(|(_, wanted)| !wanted.paused) {
+            // The last one is that of the node id that fetches.
+            let manager = state.managers_of(name).last();
+            match manager.and_then(|manager| manager.board().connected.clone()) {
+                None => reasons.push(Reason::Connecting {
+                    queue: name.clone(),
+                }),
+                Some(Err(error)) => reasons.push(failing(&format!("queue {name}"), error)),
+                Some(Ok(())) => {}
+            }
+        }
+        reasons
     }
 
     pub(crate) fn running_jobs(&self) -> Vec<RunningJob> {
@@ -254,7 +302,11 @@ impl Queues {
 
 impl State {
     pub(crate) fn wanted(&self, queue: &QueueName) -> Option<Wanted> {
-        self.wanted.get(queue).copied()
+        let wanted = *self.wanted.get(queue)?;
+        Some(Wanted {
+            paused: wanted.paused || self.paused_everywhere.contains(queue),
+            ..wanted
+        })
     }
 
     fn managers_of(&self, queue: &QueueName) -> impl Iterator<Item = &Arc<Seat>> {
@@ -296,6 +348,16 @@ impl Seat {
 
     pub(crate) fn set_paused(&self, paused: bool) {
         self.board().paused = paused;
+    }
+
+    /// The storage answered.
+    pub(crate) fn set_connected(&self) {
+        self.board().connected = Some(Ok(()));
+    }
+
+    /// The storage did not answer, or refused.
+    pub(crate) fn set_failing(&self, error: &StorageError) {
+        self.board().connected = Some(Err(with_sources(error)));
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -411,6 +473,33 @@ mod tests {
         assert!(queues.remove(&name("c")).is_none());
         assert_eq!(queues.set_paused(&name("a"), true), Some(true));
         assert_eq!(queues.set_paused(&name("a"), true), Some(false));
+    }
+
+    #[test]
+    fn a_queue_is_open_when_neither_pause_holds() {
+        let queues = queues();
+        let wanted = |queue: &str| {
+            let wanted = queues.0.borrow().wanted(&name(queue)).unwrap();
+            (wanted.paused, wanted.changes)
+        };
+        let everywhere =
+            |names: &[&str]| queues.set_paused_everywhere(names.iter().map(|n| name(n)).collect());
+        everywhere(&["a", "new"]);
+        assert_eq!((wanted("a"), wanted("b")), ((true, 1), (false, 0)));
+        queues.set_paused(&name("a"), true);
+        everywhere(&["new"]);
+        assert_eq!(wanted("a"), (true, 3), "still paused here");
+        queues.set_paused(&name("a"), false);
+        assert_eq!(wanted("a"), (false, 4));
+        queues.add(name("new"), 1);
+        assert!(wanted("new").0, "it was paused before it was added");
+
+        let mut watching = queues.subscribe();
+        everywhere(&["new"]);
+        assert!(!watching.has_changed().unwrap());
+        everywhere(&[]);
+        assert!(watching.borrow_and_update().wanted(&name("new")).is_some());
+        assert!(!wanted("new").0);
     }
 
     #[test]

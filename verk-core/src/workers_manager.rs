@@ -15,12 +15,14 @@ use futures_util::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::{
     clock::{Clock, JobWait},
     context::{JobContext, Ownership},
     event::Event,
     job::Job,
+    job_log,
     names::QueueName,
     outcome::{Outcome, PerformError},
     queues::Seat,
@@ -62,6 +64,8 @@ pub(crate) struct Run {
     pub(crate) held: Bytes,
     pub(crate) started_at: SystemTime,
     pub(crate) end: RunEnd,
+    /// Whether the job was found to belong to this node no more while it ran.
+    pub(crate) lost: bool,
 }
 
 #[derive(Debug)]
@@ -112,9 +116,14 @@ impl WorkersManager {
         self.running.is_empty()
     }
 
-    /// The payloads of the running jobs, in the order of [`Self::lose`].
+    /// The payloads of the running jobs that are this node's, in the order of [`Self::lose`].
     pub(crate) fn held(&self) -> impl Iterator<Item = Bytes> {
-        self.running.values().map(|running| running.held.clone())
+        self.owned().map(|running| running.held.clone())
+    }
+
+    fn owned(&self) -> impl Iterator<Item = &Running> {
+        let running = self.running.values();
+        running.filter(|running| !running.ownership.is_lost())
     }
 
     /// The running jobs, for the log.
@@ -141,9 +150,11 @@ impl WorkersManager {
             deadline,
             ownership.clone(),
         );
-        tracing::info!(class = job.class(), jid = %job.jid(), queue = %self.queue(), "start");
+        let span = job_log::span(&job, self.seat.inprogress());
+        job_log::start(&self.shared.config, &job, self.queue());
         self.shared.events.send(Event::JobStarted {
             job: Arc::clone(&job),
+            queue: self.queue().clone(),
             started_at,
         });
         self.seat.started(number, Arc::clone(&job), started_at);
@@ -165,7 +176,7 @@ impl WorkersManager {
         tokio::spawn(client.scope(async move {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
             let run = async {
-                let perform = worker.perform(context);
+                let perform = shared.middleware.perform(worker, context);
                 let perform = match &shared.test {
                     Some(test) => test.wrap(&job, perform),
                     None => perform,
@@ -173,12 +184,14 @@ impl WorkersManager {
                 let deadline = timeout.zip(deadline);
                 run_to_end(perform, &job, deadline, &*clock, &cancel).await
             };
+            let run = run.instrument(span.clone());
             let end = match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(end) => end,
                 Err(panic) => {
                     RunEnd::Returned(Err(PerformError::of("Panic", panic_message(&*panic))))
                 }
             };
+            job_log::close(span, &end);
             // An error says that the manager is gone, and with it whoever wants to know.
             let _ = finished_in.send(Finished { number, end });
         }));
@@ -197,7 +210,7 @@ impl WorkersManager {
                 job,
                 held,
                 started_at,
-                ..
+                ownership,
             }) = self.running.remove(&number)
             {
                 self.seat.finished(number);
@@ -207,6 +220,7 @@ impl WorkersManager {
                     held,
                     started_at,
                     end,
+                    lost: ownership.is_lost(),
                 };
             }
         }
@@ -214,7 +228,7 @@ impl WorkersManager {
 
     /// Tells the running job at this position (see [`Self::held`]) that it belongs to another node now.
     pub(crate) fn lose(&self, position: usize) {
-        if let Some(running) = self.running.values().nth(position) {
+        if let Some(running) = self.owned().nth(position) {
             tracing::warn!(class = running.job.class(), jid = %running.job.jid(), queue = %self.queue(), "a running job does not belong to this node any more");
             running.ownership.lose();
         }

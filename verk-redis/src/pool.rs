@@ -7,7 +7,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,7 @@ use verk_core::Applied;
 use crate::{
     config::{RedisConfig, redacted},
     error::{Error, Failure, applied},
+    identity::Identity,
 };
 
 /// Makes connections to one server.
@@ -36,6 +37,8 @@ pub(crate) struct Connector {
     response_timeout: Duration,
     /// Why the pool could not connect the last time: its own error only says that time ran out.
     last_error: Arc<Mutex<Option<RedisError>>>,
+    /// How many connections broke.
+    lost: Arc<AtomicU64>,
 }
 
 impl Connector {
@@ -57,12 +60,18 @@ impl Connector {
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             last_error: Arc::default(),
+            lost: Arc::default(),
         })
     }
 
     /// Where the server is, without credentials.
     pub(crate) fn address(&self) -> String {
         self.client.get_connection_info().addr().to_string()
+    }
+
+    /// How many connections broke.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// How long a reply may take.
@@ -72,13 +81,28 @@ impl Connector {
 
     /// Opens a connection, bound to the calling runtime.
     pub(crate) async fn connect(&self) -> Result<Connection, RedisError> {
-        let broken = Arc::new(AtomicBool::new(false));
+        self.connect_with(|| ()).await
+    }
+
+    /// As [`connect`](Self::connect). `told` is called for each message that is published to a channel that the connection
+    /// [subscribed](Connection::subscribe) to, and when the connection ended.
+    pub(crate) async fn connect_with(
+        &self,
+        told: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Connection, RedisError> {
+        let broken = Broken {
+            is: Arc::default(),
+            lost: Arc::clone(&self.lost),
+        };
         let on_push = {
-            let broken = Arc::clone(&broken);
+            let broken = broken.clone();
             move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    broken.store(true, Ordering::Relaxed);
+                match push.kind {
+                    PushKind::Disconnection => broken.set(),
+                    PushKind::Message => {}
+                    _ => return Ok(()),
                 }
+                told();
                 Ok::<(), std::convert::Infallible>(())
             }
         };
@@ -86,12 +110,17 @@ impl Connector {
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.response_timeout))
             .set_push_sender(on_push);
-        let inner = self
+        let mut inner = self
             .client
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .map_err(|error| self.without_password(error))?;
-        Ok(Connection { inner, broken })
+        let identity = Identity::introduce(&mut inner).await?;
+        Ok(Connection {
+            inner,
+            broken,
+            identity,
+        })
     }
 
     /// A server that does not know a command repeats its arguments, and one of those is the password.
@@ -148,12 +177,38 @@ impl ManageConnection for Connector {
 pub(crate) struct Connection {
     inner: MultiplexedConnection,
     /// Whether a reply failed to come, or the connection ended.
-    broken: Arc<AtomicBool>,
+    broken: Broken,
+    /// `None` when the server does not tell.
+    identity: Option<Identity>,
+}
+
+/// Set once, and counted then.
+#[derive(Clone, Debug)]
+struct Broken {
+    is: Arc<AtomicBool>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Broken {
+    fn set(&self) {
+        if !self.is.swap(true, Ordering::Relaxed) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Connection {
     pub(crate) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+        self.broken.is.load(Ordering::Relaxed)
+    }
+
+    /// Lets nobody use the connection any more.
+    pub(crate) fn give_up(&self) {
+        self.broken.set();
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     /// This connection with another patience for replies, for a command that blocks.
@@ -197,6 +252,12 @@ impl Connection {
             .collect())
     }
 
+    /// Lets the connection hear what is published to `channel`.
+    pub(crate) async fn subscribe(&mut self, channel: &[u8]) -> Result<(), Failure> {
+        let reply = self.inner.subscribe(channel).await;
+        self.seen(reply).map_err(Failure::of_command)
+    }
+
     /// Sends several commands as one transaction; answers with the replies to those that are not ignored.
     pub(crate) async fn query_transaction(
         &mut self,
@@ -212,7 +273,7 @@ impl Connection {
         if let Err(error) = &reply
             && (applied(error) == Applied::Unknown || is_replica(error))
         {
-            self.broken.store(true, Ordering::Relaxed);
+            self.give_up();
         }
         reply
     }
@@ -233,7 +294,7 @@ pub(crate) enum ScriptFailure {
     Other(Failure),
 }
 
-/// The connections that everything shares but fetching and heartbeats.
+/// The connections that everything shares but what waits on the server and heartbeats.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     inner: bb8::Pool<Connector>,
@@ -266,6 +327,15 @@ impl Pool {
     /// How many connections it keeps.
     pub(crate) fn size(&self) -> u32 {
         self.size
+    }
+
+    /// Makes sure that none of the connections is one that was given up before the call.
+    pub(crate) async fn drop_broken(&self) -> Result<(), Failure> {
+        // In turn, and each is looked at.
+        for _ in 0..self.size {
+            self.get().await?;
+        }
+        Ok(())
     }
 
     /// A connection to share.
@@ -317,7 +387,8 @@ mod tests {
     #[tokio::test]
     async fn connections_that_end_while_idle_are_replaced_before_they_are_used() {
         let server = RedisServer::start();
-        let pool = Pool::new(connector(&server), 3);
+        let connector = connector(&server);
+        let pool = Pool::new(connector.clone(), 3);
         let mut idle = Vec::new();
         for _ in 0..3 {
             let mut connection = pool.get().await.unwrap();
@@ -331,6 +402,7 @@ mod tests {
             }
         };
         within(PATIENCE, noticed).await;
+        assert_eq!(connector.lost(), 3);
         for _ in 0..6 {
             let mut connection = pool.get().await.unwrap();
             connection.query(&redis::cmd("PING")).await.unwrap();
@@ -380,7 +452,7 @@ mod tests {
             "another server may be the master now"
         );
 
-        pipelined.broken = Arc::default();
+        pipelined.broken.is = Arc::default();
         let mut writes = redis::pipe();
         writes.cmd("SADD").arg("key").arg("member");
         let replies = pipelined.query_all(&writes).await.unwrap();

@@ -159,7 +159,9 @@ impl Accounts {
                 self.total.succeeded += 1;
                 self.ended.insert(job.jid().clone());
             }
-            Event::JobFailed { job, failure, then } => {
+            Event::JobFailed {
+                job, failure, then, ..
+            } => {
                 self.total.failed += 1;
                 match then {
                     AfterFailure::Retry { .. } => self.total.retried += 1,
@@ -181,6 +183,12 @@ impl Accounts {
             Event::JobMalformed { reason, .. } => {
                 self.total.dead += 1;
                 self.total.errors.push(format!("malformed job: {reason}"));
+            }
+            Event::PoisonPillBuried { job, deaths, .. } => {
+                self.total.dead += 1;
+                let error = format!("{}: {deaths} processes died while it ran", job.class());
+                self.total.errors.push(error);
+                self.ended.insert(job.jid().clone());
             }
             Event::JobHandedBack { .. } => {}
             Event::JobsRestored { count, .. } => return *count as u64,
