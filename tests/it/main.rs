@@ -5,6 +5,7 @@ mod crash;
 mod extremes;
 mod faults;
 mod lifecycle;
+mod process;
 mod queues;
 mod redis;
 mod shutdown;

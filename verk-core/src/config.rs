@@ -50,6 +50,17 @@ pub struct Config {
     pub failed_job_stacktrace_size: usize,
     /// What every key of the storage begins with. Defaults to none.
     pub prefix: Option<String>,
+    /// Whether a process that runs queues shows itself and its running jobs to Sidekiq Web, whose buttons *Quiet* and *Stop* then
+    /// work on it. Defaults to yes.
+    pub process_registry: bool,
+    /// What Sidekiq Web shows beside the name of the process. Defaults to none: the name of the program.
+    pub tag: Option<String>,
+    /// Labels that Sidekiq Web shows beside the tag. Defaults to none.
+    pub labels: Vec<String>,
+    /// Whether running jobs are also shown where Sidekiq before 6.4.2 looks for them. Defaults to no.
+    pub sidekiq_6_work: bool,
+    /// Whether the runs of each class and their times are stored by the minute, for the page *Metrics* of Sidekiq 8. Defaults to no.
+    pub execution_metrics: bool,
 }
 
 impl Default for Config {
@@ -66,6 +77,11 @@ impl Default for Config {
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
             prefix: None,
+            process_registry: true,
+            tag: None,
+            labels: Vec::new(),
+            sidekiq_6_work: false,
+            execution_metrics: false,
         }
     }
 }
@@ -80,6 +96,8 @@ impl Config {
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
+    /// | `VERK_TAG`, `VERK_LABELS` | `billing`, `eu,canary` |
+    /// | `VERK_PROCESS_REGISTRY`, `VERK_SIDEKIQ_6_WORK`, `VERK_EXECUTION_METRICS` | `true` or `false` |
     /// | `VERK_DISABLED` | `true`: run no queues, whatever else says |
     ///
     /// # Errors
@@ -127,10 +145,21 @@ impl Config {
         if let Some(queues) = vars.queues("VERK_QUEUES") {
             config.queues = queues;
         }
-        match (vars.var)("VERK_DISABLED").as_deref() {
-            Some("true") => config.queues.clear(),
-            None | Some("" | "false") => {}
-            Some(value) => vars.reject("VERK_DISABLED", value, "true or false"),
+        config.tag = (vars.var)("VERK_TAG");
+        if let Some(labels) = (vars.var)("VERK_LABELS") {
+            let labels = labels.split(',').map(str::trim);
+            config.labels = labels
+                .filter(|label| !label.is_empty())
+                .map(str::to_owned)
+                .collect();
+        }
+        vars.flag("VERK_PROCESS_REGISTRY", &mut config.process_registry);
+        vars.flag("VERK_SIDEKIQ_6_WORK", &mut config.sidekiq_6_work);
+        vars.flag("VERK_EXECUTION_METRICS", &mut config.execution_metrics);
+        let mut disabled = false;
+        vars.flag("VERK_DISABLED", &mut disabled);
+        if disabled {
+            config.queues.clear();
         }
         ConfigErrors::check(vars.errors)?;
         Ok(config)
@@ -190,6 +219,15 @@ impl<F: Fn(&str) -> Option<String>> Vars<F> {
         match value.parse() {
             Ok(number) => *target = number,
             Err(_) => self.reject(name, &value, "a whole number, not negative"),
+        }
+    }
+
+    fn flag(&mut self, name: &str, target: &mut bool) {
+        match (self.var)(name).as_deref() {
+            Some("true") => *target = true,
+            Some("false") => *target = false,
+            None | Some("") => {}
+            Some(value) => self.reject(name, value, "true or false"),
         }
     }
 
@@ -272,8 +310,12 @@ mod tests {
             ("VERK_QUEUES", "default:25, a:b:10"),
             ("VERK_HEARTBEAT", "1500"),
             ("VERK_DEAD_TIMEOUT", "60"),
+            ("VERK_LABELS", "eu, canary,"),
+            ("VERK_PROCESS_REGISTRY", "false"),
         ])
         .unwrap();
+        assert_eq!(config.labels, ["eu", "canary"]);
+        assert!(!config.process_registry);
         let queues: Vec<_> = config
             .queues
             .iter()

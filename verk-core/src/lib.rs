@@ -18,6 +18,8 @@ mod names;
 mod node_manager;
 mod node_watch;
 mod outcome;
+mod process;
+mod process_manager;
 mod queue_manager;
 mod queue_stats;
 mod queues;

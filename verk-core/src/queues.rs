@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::unix_seconds,
     job::Job,
     names::{Jid, NodeId, QueueName},
     storage::Inprogress,
@@ -70,6 +71,14 @@ pub struct RunningJob {
     pub started_at: SystemTime,
 }
 
+/// A job that runs, as the managers know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) job: Arc<Job>,
+    pub(crate) queue: QueueName,
+    pub(crate) started_at: SystemTime,
+}
+
 /// What is wanted of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
@@ -98,6 +107,8 @@ pub(crate) struct Queues(watch::Sender<State>);
 pub(crate) struct State {
     wanted: BTreeMap<QueueName, Wanted>,
     managers: Vec<Arc<Seat>>,
+    /// Whether nothing is fetched any more, whatever is wanted of each queue.
+    quiet: bool,
 }
 
 /// The place of one manager. While it is taken, no other manager works on the same list.
@@ -128,6 +139,7 @@ impl Queues {
         Self(watch::Sender::new(State {
             wanted,
             managers: Vec::new(),
+            quiet: false,
         }))
     }
 
@@ -165,24 +177,46 @@ impl Queues {
 
     /// Pauses or resumes a queue. Returns whether that changes anything, or `None` when the queue is not wanted.
     pub(crate) fn set_paused(&self, name: &QueueName, paused: bool) -> Option<bool> {
-        self.change(name, |wanted| {
+        self.change(name, |wanted, quiet| {
             let changed = wanted.paused != paused;
             wanted.paused = paused;
-            wanted.changes += u64::from(changed);
+            wanted.changes += u64::from(changed && !quiet);
         })
+    }
+
+    /// Pauses all queues, those that are added later too, until the process ends. Returns whether that changes anything.
+    pub(crate) fn quiet(&self) -> bool {
+        self.0.send_if_modified(|state| {
+            let changed = !std::mem::replace(&mut state.quiet, true);
+            for wanted in state.wanted.values_mut() {
+                wanted.changes += u64::from(changed && !wanted.paused);
+            }
+            changed
+        })
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.borrow().quiet
+    }
+
+    pub(crate) async fn until_quiet(&self) {
+        // An error says that the sender is gone; it is `self`.
+        let _ = self.subscribe().wait_for(|state| state.quiet).await;
     }
 
     /// Returns whether that changes anything, or `None` when the queue is not wanted.
     pub(crate) fn set_concurrency(&self, name: &QueueName, concurrency: usize) -> Option<bool> {
-        self.change(name, |wanted| wanted.concurrency = concurrency)
+        self.change(name, |wanted, _| wanted.concurrency = concurrency)
     }
 
-    fn change(&self, name: &QueueName, change: impl FnOnce(&mut Wanted)) -> Option<bool> {
+    /// Changes what is wanted of a queue; `change` is also told whether the node is quiet.
+    fn change(&self, name: &QueueName, change: impl FnOnce(&mut Wanted, bool)) -> Option<bool> {
         let mut changed = None;
         self.0.send_if_modified(|state| {
+            let quiet = state.quiet;
             changed = state.wanted.get_mut(name).map(|wanted| {
                 let before = *wanted;
-                change(wanted);
+                change(wanted, quiet);
                 *wanted != before
             });
             changed == Some(true)
@@ -229,32 +263,64 @@ impl Queues {
                 name: name.clone(),
                 concurrency: wanted.concurrency,
                 running,
-                status: status(wanted.paused, running, quiet),
+                status: status(wanted.paused || state.quiet, running, quiet),
             }
         };
         state.wanted.iter().map(status).collect()
     }
 
     pub(crate) fn running_jobs(&self) -> Vec<RunningJob> {
+        let public = |Run {
+                          job,
+                          queue,
+                          started_at,
+                      }: Run| RunningJob {
+            class: job.class().to_owned(),
+            jid: job.jid().clone(),
+            queue,
+            started_at,
+        };
+        self.runs().into_iter().map(public).collect()
+    }
+
+    /// Logs what runs now, as Sidekiq logs its threads.
+    pub(crate) fn log_running_jobs(&self) {
+        let runs = self.runs();
+        tracing::info!(count = runs.len(), "running jobs");
+        for Run {
+            job,
+            queue,
+            started_at,
+        } in runs
+        {
+            let started_at = unix_seconds(started_at);
+            tracing::info!(class = job.class(), jid = %job.jid(), %queue, started_at, "runs");
+        }
+    }
+
+    /// What runs now, the oldest run first.
+    pub(crate) fn runs(&self) -> Vec<Run> {
         let state = self.0.borrow();
-        let mut jobs = Vec::new();
+        let mut runs = Vec::new();
         for manager in &state.managers {
             let board = manager.board();
-            jobs.extend(board.running.values().map(|(job, started_at)| RunningJob {
-                class: job.class().to_owned(),
-                jid: job.jid().clone(),
+            runs.extend(board.running.values().map(|(job, started_at)| Run {
+                job: Arc::clone(job),
                 queue: manager.inprogress.queue.clone(),
                 started_at: *started_at,
             }));
         }
-        jobs.sort_by_key(|job| job.started_at);
-        jobs
+        runs.sort_by_key(|run| run.started_at);
+        runs
     }
 }
 
 impl State {
     pub(crate) fn wanted(&self, queue: &QueueName) -> Option<Wanted> {
-        self.wanted.get(queue).copied()
+        self.wanted.get(queue).map(|wanted| Wanted {
+            paused: wanted.paused || self.quiet,
+            ..*wanted
+        })
     }
 
     fn managers_of(&self, queue: &QueueName) -> impl Iterator<Item = &Arc<Seat>> {
@@ -411,6 +477,21 @@ mod tests {
         assert!(queues.remove(&name("c")).is_none());
         assert_eq!(queues.set_paused(&name("a"), true), Some(true));
         assert_eq!(queues.set_paused(&name("a"), true), Some(false));
+    }
+
+    #[test]
+    fn quiet_pauses_all_and_stays() {
+        let queues = queues();
+        queues.set_paused(&name("a"), true);
+        assert!(queues.quiet());
+        assert!(!queues.quiet(), "it was before");
+        queues.add(name("c"), 1);
+        queues.set_paused(&name("a"), false);
+        let state = queues.subscribe();
+        for (queue, changes) in [("a", 1), ("b", 1), ("c", 0)] {
+            let wanted = state.borrow().wanted(&name(queue)).unwrap();
+            assert_eq!((wanted.paused, wanted.changes), (true, changes), "{queue}");
+        }
     }
 
     #[test]

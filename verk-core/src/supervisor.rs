@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     node_manager::{Registration, deregister, register},
     node_watch::NodeWatch,
+    process_manager::ProcessManager,
     queue_manager::{QueueManager, Stop},
     queue_stats::{Counters, StatsManager},
     queues::Taken,
@@ -37,6 +38,20 @@ pub(crate) async fn supervise(
         ScheduleManager::new(Arc::clone(&shared), stop.clone()),
         Arc::clone(&shared),
     ));
+
+    let ended = CancellationToken::new();
+    let process = TaskTracker::new();
+    if shared.config.process_registry && shared.test.is_none() {
+        process.spawn(run_process(
+            ProcessManager::new(
+                Arc::clone(&shared),
+                first.node(),
+                stop.clone(),
+                ended.clone(),
+            ),
+            Arc::clone(&shared),
+        ));
+    }
 
     let running = CancellationToken::new();
     let lives = TaskTracker::new();
@@ -80,6 +95,18 @@ pub(crate) async fn supervise(
         lives.wait().await;
     }
     schedule.wait().await;
+    ended.cancel();
+    process.close();
+    if shared
+        .clock
+        .timeout(SIGN_OFF, process.wait())
+        .await
+        .is_none()
+    {
+        tracing::warn!(
+            "the storage does not answer: Sidekiq Web shows this process for another minute"
+        );
+    }
 }
 
 /// The life of one node id: its queues run until it is told to stop, then it stores its last statistics and signs off.
@@ -264,6 +291,20 @@ async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
             return;
         }
         tracing::error!("the keeper of the statistics panicked: restarting it");
+        shared.clock.sleep(pause_before_retry(panics)).await;
+    }
+}
+
+/// Runs the manager that shows the process, again if it panics.
+async fn run_process(mut manager: ProcessManager, shared: Arc<Shared>) {
+    let mut panics = 0;
+    while AssertUnwindSafe(manager.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        panics += 1;
+        tracing::error!("what shows this process to Sidekiq Web panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
 }

@@ -106,6 +106,40 @@ impl Keys {
         self.key(format_args!("verk:name:{}", node.name()))
     }
 
+    /// The set of all processes that are shown to Sidekiq.
+    pub(crate) fn processes(&self) -> Key {
+        self.key("processes")
+    }
+
+    /// The lock of whoever prunes that set, with a time to live.
+    pub(crate) fn process_cleanup(&self) -> Key {
+        self.key("process_cleanup")
+    }
+
+    /// The hash that describes a process, with a time to live.
+    pub(crate) fn process(&self, identity: &[u8]) -> Key {
+        self.of_process(identity, "")
+    }
+
+    /// The hash of the jobs that run in a process, with a time to live.
+    pub(crate) fn work(&self, identity: &[u8]) -> Key {
+        self.of_process(identity, ":work")
+    }
+
+    /// As [`work`](Self::work), for Sidekiq before 6.4.2.
+    pub(crate) fn workers(&self, identity: &[u8]) -> Key {
+        self.of_process(identity, ":workers")
+    }
+
+    /// The list of what is asked of a process, with a time to live: new entries enter left.
+    pub(crate) fn signals(&self, identity: &[u8]) -> Key {
+        self.of_process(identity, "-signals")
+    }
+
+    fn of_process(&self, identity: &[u8], ending: &str) -> Key {
+        [self.prefix.as_bytes(), identity, ending.as_bytes()].concat()
+    }
+
     fn key(&self, name: impl fmt::Display) -> Key {
         format!("{}{name}", self.prefix).into_bytes()
     }
@@ -163,12 +197,18 @@ mod tests {
             keys.failed(StatsOf::All),
             keys.failed(StatsOf::Day(day)),
             keys.failed(StatsOf::Queue(&queue)),
+            keys.processes(),
+            keys.process_cleanup(),
+            keys.process(b"web:1:0123456789ab"),
+            keys.work(b"web:1:0123456789ab"),
+            keys.workers(b"web:1:0123456789ab"),
+            keys.signals(b"web:1:0123456789ab"),
         ]
         .map(|key| String::from_utf8(key).unwrap())
         .into()
     }
 
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 23] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -186,6 +226,12 @@ mod tests {
         "stat:failed",
         "stat:failed:2025-01-31",
         "stat:failed:a:b",
+        "processes",
+        "process_cleanup",
+        "web:1:0123456789ab",
+        "web:1:0123456789ab:work",
+        "web:1:0123456789ab:workers",
+        "web:1:0123456789ab-signals",
     ];
 
     #[test]

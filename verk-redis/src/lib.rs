@@ -39,6 +39,7 @@ mod keys;
 mod nodes;
 mod pool;
 mod prefix;
+mod processes;
 mod queue_connection;
 mod reply;
 mod scripts;

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use verk_core::{
     Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock, from_unix_seconds,
     storage::{
-        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, Promotion,
-        QueueConnection, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
+        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, ProcessReport,
+        ProcessSignal, Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport,
+        StoredStats,
     },
     unix_seconds,
 };
@@ -25,7 +26,7 @@ use crate::{
     keys::Keys,
     nodes,
     pool::{Connector, Pool},
-    prefix,
+    prefix, processes,
     queue_connection::RedisQueueConnection,
     reply,
     scripts::{self, arg},
@@ -334,6 +335,43 @@ impl Storage for RedisStorage {
         stats::of_days(&self.shared, days)
             .await
             .map_err(|failure| failure.during("read the statistics of days"))
+    }
+
+    async fn report_process(
+        &self,
+        report: &ProcessReport,
+    ) -> Result<Vec<ProcessSignal>, StorageError> {
+        processes::report(&self.shared, report)
+            .await
+            .map_err(|failure| failure.during("show a process"))
+    }
+
+    async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
+        processes::forget(&self.shared, identity)
+            .await
+            .map_err(|failure| failure.during("forget a process"))
+    }
+
+    async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError> {
+        processes::list(&self.shared)
+            .await
+            .map_err(|failure| failure.during("list the processes"))
+    }
+
+    async fn signal_process(
+        &self,
+        identity: &str,
+        signal: ProcessSignal,
+    ) -> Result<(), StorageError> {
+        processes::send(&self.shared, identity, signal)
+            .await
+            .map_err(|failure| failure.during("ask something of a process"))
+    }
+
+    async fn prune_processes(&self) -> Result<usize, StorageError> {
+        processes::prune(&self.shared)
+            .await
+            .map_err(|failure| failure.during("forget processes that ended"))
     }
 
     async fn server_time(&self) -> Result<SystemTime, StorageError> {

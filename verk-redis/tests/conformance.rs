@@ -119,6 +119,7 @@ impl Harness for RedisHarness {
             let mut entries = match kind.as_str() {
                 "list" => self.entries([b"LRANGE", &key, b"0", b"-1"]),
                 "set" => self.entries([b"SMEMBERS", &key]),
+                "hash" => self.entries([b"HGETALL", &key]),
                 "zset" => self.entries([b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]),
                 _ => self.entries([b"GET", &key]),
             };
@@ -146,6 +147,10 @@ impl Harness for RedisHarness {
 
     async fn expire_name(&self, node: &NodeId) {
         self.command([b"DEL", &self.name(node)]);
+    }
+
+    async fn expire_process(&self, identity: &str) {
+        self.command([b"DEL", format!("{}{identity}", self.prefix).as_bytes()]);
     }
 
     async fn add_member(&self, set: JobSet, member: ScoredJob) {

@@ -4,7 +4,7 @@
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
 /// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
-/// `dead_set`, `schedule`, `node`, `restore`, `stats`, `faults`. Call it once in a module.
+/// `dead_set`, `schedule`, `node`, `restore`, `stats`, `process`, `faults`. Call it once in a module.
 ///
 /// # Example
 ///
@@ -150,6 +150,15 @@ macro_rules! storage_conformance {
                 a_full_backend_counts,
                 a_broken_counter_fails_the_report,
             }
+            process {
+                a_process_is_shown_as_it_reports,
+                very_many_jobs_are_shown,
+                a_forgotten_process_leaves_nothing,
+                only_processes_are_forgotten,
+                signals_are_taken_once_in_order,
+                a_process_that_was_killed_is_pruned,
+                a_full_backend_shows_processes,
+            }
             faults {
                 a_broken_target_fails_only_its_jobs,
                 a_broken_inprogress_fails_its_settlements,
@@ -208,6 +217,7 @@ mod tests {
             include_str!("node.rs"),
             include_str!("restore.rs"),
             include_str!("stats.rs"),
+            include_str!("process.rs"),
             include_str!("faults.rs"),
         ]
         .into_iter()

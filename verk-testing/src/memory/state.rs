@@ -19,6 +19,7 @@ use verk_core::{
 use super::{
     activity::{Gate, not_before},
     faults::{Fault, Key, Switches},
+    processes::Processes,
     sorted_set::SortedSet,
     stats::Counters,
 };
@@ -43,6 +44,7 @@ pub(super) struct State {
     /// Who holds a name, and until when.
     pub(super) names: HashMap<String, (NodeId, Instant)>,
     pub(super) stats: Counters,
+    pub(super) processes: Processes,
     pub(super) faults: Switches,
     pub(super) gate: Gate,
 }
