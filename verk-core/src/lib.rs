@@ -14,6 +14,7 @@ mod current;
 mod error;
 mod event;
 mod job;
+mod metrics;
 mod names;
 mod node_manager;
 mod node_watch;

@@ -386,7 +386,7 @@ impl QueueManager {
             self.shared.wake.due_at(due.at);
         }
         if let Some(event) = pending.event {
-            self.counters.count(&event, self.shared.now());
+            self.counters.count(&event, pending.took, self.shared.now());
             self.shared.events.send(event);
         }
     }

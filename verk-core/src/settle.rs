@@ -1,6 +1,9 @@
 //! From the end of a run to the settlement that is sent: pure but for the log and one random number.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -24,6 +27,8 @@ pub(crate) struct Pending {
     pub(crate) settlement: Settlement,
     /// What to tell once it is stored.
     pub(crate) event: Option<Event>,
+    /// How long the run took; `None` when there was none.
+    pub(crate) took: Option<Duration>,
     /// Whether it was sent, and nobody knows what came of it.
     pub(crate) unknown: bool,
     /// How often it was sent in vain.
@@ -38,6 +43,7 @@ impl Pending {
             number: u64::MAX,
             settlement: Settlement { held, to },
             event: Some(event),
+            took: None,
             unknown: false,
             failures: 0,
             not_before: shared.clock.instant(),
@@ -127,6 +133,7 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         }
     };
     pending.number = number;
+    pending.took = Some(took);
     pending
 }
 

@@ -31,6 +31,8 @@ use crate::{
     stats::{Day, DayStats},
 };
 
+pub use crate::metrics::{Executions, ExecutionsByMinute, Minute};
+
 /// Where jobs live.
 ///
 /// Payloads are opaque bytes: a backend never decodes or changes them.
@@ -136,7 +138,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     // ---- statistics ----
 
     /// Adds what `node` counted to the totals, the days and the queues, all or none, unless a report of that node with
-    /// the same `sequence` or a higher one was added before. Numbers of days are kept for 5 years.
+    /// the same `sequence` or a higher one was added before. Numbers of days are kept for 5 years, execution metrics for 8 hours
+    /// or (without their histogram, in steps of 10 minutes) for 3 days.
     ///
     /// Returns whether it was added now. Called twice, it answers `false`. This is the one change that may be sent again after
     /// [`Unknown`](crate::Applied::Unknown): with the same `sequence` and content, it counts once. A node that crashes
@@ -145,7 +148,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Besides those of the trait: when one of the counters is no number, and nothing is added then.
+    /// Besides those of the trait: when one of the counters is no number, and nothing is added then. Where another program put
+    /// something else in the place of execution metrics, those are left out without an error.
     async fn record_stats(
         &self,
         node: &NodeId,
@@ -496,6 +500,8 @@ pub struct StatsReport {
     pub days: BTreeMap<Day, Counts>,
     /// By queue.
     pub queues: BTreeMap<QueueName, Counts>,
+    /// By minute and class, if that is wanted.
+    pub executions: ExecutionsByMinute,
 }
 
 impl StatsReport {

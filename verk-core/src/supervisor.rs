@@ -126,7 +126,7 @@ async fn live(
         ),
         Arc::clone(&shared),
     ));
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(Counters::new(shared.config.execution_metrics));
     let counted = CancellationToken::new();
     let stats = TaskTracker::new();
     stats.spawn(run_stats(

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use verk_core::{Day, MAX_NAME_BYTES, NodeId, QueueName, storage::JobSet};
+use verk_core::{
+    Day, MAX_NAME_BYTES, NodeId, QueueName,
+    storage::{JobSet, Minute},
+};
 
 use crate::error::Error;
 
@@ -106,6 +109,35 @@ impl Keys {
         self.key(format_args!("verk:name:{}", node.name()))
     }
 
+    /// The hash of what ran in a minute, with a time to live.
+    pub(crate) fn executions(&self, minute: Minute) -> Key {
+        self.key(format_args!(
+            "j|{:02}{:02}{:02}|{}:{:02}",
+            minute.year() % 100,
+            minute.month(),
+            minute.day(),
+            minute.hour(),
+            minute.minute()
+        ))
+    }
+
+    /// The hash of what ran in the ten minutes that `minute` is in, with a time to live: that of the minute without its last digit.
+    pub(crate) fn executions_of_ten_minutes(&self, minute: Minute) -> Key {
+        let mut key = self.executions(minute);
+        key.pop();
+        key
+    }
+
+    /// The counters of how long the runs of a class took in a minute, with a time to live.
+    pub(crate) fn histogram(&self, class: &str, minute: Minute) -> Key {
+        self.key(format_args!(
+            "h|{class}-{}-{}:{}",
+            minute.day(),
+            minute.hour(),
+            minute.minute()
+        ))
+    }
+
     /// The set of all processes that are shown to Sidekiq.
     pub(crate) fn processes(&self) -> Key {
         self.key("processes")
@@ -173,12 +205,15 @@ impl fmt::Debug for Keys {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     fn all(keys: &Keys) -> Vec<String> {
         let queue: QueueName = "a:b".parse().unwrap();
         let node = NodeId::from("web.1.0123456789ab");
         let day = "2025-01-31".parse().unwrap();
+        let minute = Minute::of(UNIX_EPOCH + Duration::from_secs(1_738_314_180));
         [
             keys.queues(),
             keys.queue(&queue),
@@ -197,6 +232,9 @@ mod tests {
             keys.failed(StatsOf::All),
             keys.failed(StatsOf::Day(day)),
             keys.failed(StatsOf::Queue(&queue)),
+            keys.executions(minute),
+            keys.executions_of_ten_minutes(minute),
+            keys.histogram("A::B", minute),
             keys.processes(),
             keys.process_cleanup(),
             keys.process(b"web:1:0123456789ab"),
@@ -208,7 +246,7 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 23] = [
+    const NAMES: [&str; 26] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -226,6 +264,9 @@ mod tests {
         "stat:failed",
         "stat:failed:2025-01-31",
         "stat:failed:a:b",
+        "j|250131|9:03",
+        "j|250131|9:0",
+        "h|A::B-31-9:3",
         "processes",
         "process_cleanup",
         "web:1:0123456789ab",

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use verk_core::{
     Applied, NodeId, Storage, StorageError,
     storage::{
-        Counts, DequeueRequest, Dequeued, Due, Inprogress, JobSet, Page, ProcessReport,
-        ProcessSignal, QueueConnection, Settled, Settlement, StatsReport, Target,
+        Counts, DequeueRequest, Dequeued, Due, Executions, Inprogress, JobSet, Minute, Page,
+        ProcessReport, ProcessSignal, QueueConnection, Settled, Settlement, StatsReport, Target,
     },
 };
 use verk_redis::{Error, RedisConfig, RedisStorage};
@@ -424,6 +424,7 @@ fn report(succeeded: u64) -> StatsReport {
     StatsReport {
         days: [("2025-01-31".parse().unwrap(), counts)].into(),
         queues: [("default".parse().unwrap(), counts)].into(),
+        executions: Default::default(),
     }
 }
 
@@ -645,4 +646,61 @@ async fn processes_of_sidekiq_are_read() {
     assert_eq!(again, 0, "somebody did so within a minute");
     let lock = server.command(&["TTL", "process_cleanup"]);
     assert!((50..=60).contains(&lock.as_integer().unwrap()));
+}
+
+/// The field of a hash as a number.
+fn field(server: &RedisServer, key: &str, field: &str) -> i64 {
+    let value = text(server.command(&["HGET", key, field]));
+    value.parse().unwrap()
+}
+
+#[tokio::test]
+async fn executions_are_written_as_sidekiq_8_writes_them() {
+    let Setup {
+        server,
+        storage,
+        held,
+        ..
+    } = Setup::start().await;
+    let mut report = report(2);
+    let mut executions = Executions {
+        counts: report.total(),
+        took: Duration::from_millis(8_001),
+        ..Executions::default()
+    };
+    executions.histogram[0] = 70_000;
+    executions.histogram[15] = 1;
+    // 2025-02-14 08:03 UTC.
+    let minute = Minute::of(std::time::UNIX_EPOCH + Duration::from_secs(1_739_520_180));
+    let classes = [("Slow::Job".to_owned(), executions)];
+    report.executions = [(minute, classes.into())].into();
+    // Another program's, and not what is expected: totals count all the same.
+    server.command(&["SET", "j|250214|8:0", "broken"]);
+    let node = &held.node;
+    assert!(storage.record_stats(node, 1, &report).await.unwrap());
+    assert_eq!(text(server.command(&["GET", "stat:processed"])), "3");
+    assert_eq!(text(server.command(&["GET", "j|250214|8:0"])), "broken");
+    server.command(&["DEL", "j|250214|8:0"]);
+    assert!(storage.record_stats(node, 2, &report).await.unwrap());
+
+    let ttl = |key: &str| server.command(&["TTL", key]).as_integer().unwrap();
+    for (key, times, seconds) in [
+        ("j|250214|8:03", 2, 8 * 3_600),
+        ("j|250214|8:0", 1, 3 * 86_400),
+    ] {
+        assert_eq!(hash(&server, key).len(), 6, "{key}");
+        assert_eq!(field(&server, key, "Slow::Job|p"), 3 * times);
+        assert_eq!(field(&server, key, "Slow::Job|f"), times);
+        assert_eq!(field(&server, key, "Slow::Job|ms"), 8_001 * times);
+        assert!((seconds - 60..=seconds).contains(&ttl(key)), "{key}");
+    }
+    let histogram = "h|Slow::Job-14-8:3";
+    #[rustfmt::skip]
+    let buckets = server.command(&[
+        "BITFIELD", histogram, "GET", "u16", "#0", "GET", "u16", "#14", "GET", "u16", "#15",
+    ]);
+    let buckets = buckets.into_array().unwrap();
+    let buckets: Vec<_> = buckets.iter().filter_map(Reply::as_integer).collect();
+    assert_eq!(buckets, [65_535, 0, 2], "as many as 16 bits hold");
+    assert!((28_740..=28_800).contains(&ttl(histogram)));
 }

@@ -140,6 +140,7 @@ macro_rules! storage_conformance {
                 without_a_report_all_is_zero,
                 a_report_is_added_to_every_counter,
                 a_report_that_is_sent_twice_counts_once,
+                executions_are_added_once,
                 reports_at_once_count_once,
                 nodes_are_numbered_apart,
                 many_queues_are_one_report,

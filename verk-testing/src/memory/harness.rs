@@ -64,6 +64,10 @@ impl Harness for MemoryStorage {
         for (queue, of_queue) in &stats.queues {
             counts(format!("queue {queue}"), of_queue);
         }
+        for (minute, classes) in &stats.executions {
+            let executions = classes.iter().map(|of_class| text(format!("{of_class:?}")));
+            dump.add(format!("executions {minute:?}"), executions);
+        }
         for (identity, (report, _)) in &state.processes.shown {
             dump.add(format!("process {identity}"), [report.info.clone()]);
         }
