@@ -16,6 +16,14 @@ process_that = lambda do |what, &wanted|
   wait_until("the Rust worker to show that it #{what}") { rust_processes.call.find(&wanted) }
 end
 
+# Execution metrics as Sidekiq 8 looks for them, which Debian has not.
+metrics_of = lambda do |minute, job|
+  fields = %w[p f ms].map { |name| "#{job}|#{name}" }
+  coarse = minute.strftime("j|%y%m%d|%-H:%M")[0..-2]
+  short, medium = [minute.strftime("j|%y%m%d|%-H:%M"), coarse].map { |key| redis { |r| r.hmget(key, *fields) }.map(&:to_i) }
+  [short, medium, redis { |r| r.get(minute.strftime("h|#{job}-%-d-%-H:%-M")) }.to_s.unpack("n*")]
+end
+
 shown = { "VERK_TAG" => "billing", "VERK_LABELS" => "eu,canary", "VERK_SIDEKIQ_6_WORK" => "true", "VERK_SHUTDOWN_TIMEOUT" => "1000" }
 
 check "the page of a Redis where Rust never worked answers" do
@@ -47,15 +55,11 @@ with_rust("default:5,mailers:5", shown) do |rust|
   end
 
   check "Busy shows the Rust worker and the job that it runs, and WorkSet reads it" do
-    jid = Reports::Build.perform_async(1)
-    rust.wait_for(jid)
-    wait_until_idle
     jid = Reports::Build.perform_async(3600)
     rust.wait_for(jid)
+    identity, _, work = wait_until("the job in the WorkSet") { Sidekiq::WorkSet.new.find { |_, tid, _| tid == jid } }
     process = process_that.call("is busy") { |found| found["busy"] == 1 }
-    _, _, work = Sidekiq::WorkSet.new.find { |identity, tid, _| [identity, tid] == [process.identity, jid] }
-    assert work, "not in the WorkSet"
-    assert_equal "default", work["queue"], "queue"
+    assert_equal [process.identity, "default"], [identity, work["queue"]], "process and queue"
     job = work["payload"].then { |payload| payload.is_a?(String) ? JSON.parse(payload) : payload }
     assert_equal ["Reports::Build", [3600], jid], job.values_at("class", "args", "jid"), "payload"
     page = web.get("/busy")
@@ -175,6 +179,26 @@ check "Busy shows Ruby's processes and Rust's side by side, and 'Stop all' ends 
     end
   end
 end
+
+check "execution metrics are where Sidekiq 8 looks for them, if they are wanted" do
+  started = Time.now.utc
+  with_rust("default:5,mailers:5", shown.merge("VERK_EXECUTION_METRICS" => "true")) do |rust|
+    jids = [Reports::Build.perform_async(1), Payments::Charge.perform_async(1, 99), Mailers::Welcome.perform_async("m")]
+    jids.each { |jid| rust.wait_for(jid) }
+    wait_until_idle
+    assert_equal 0, rust.stop, "exit code" # which stores the last of them
+  end
+  # The minute may have ended meanwhile.
+  minute = [started, Time.now.utc].find { |time| metrics_of.call(time, "Reports::Build")[0][0].positive? }
+  assert minute, "no metrics"
+  short, medium, histogram = metrics_of.call(minute, "Reports::Build")
+  assert_equal [[1, 0], short], [short[0, 2], medium], "runs, failures; the same in ten minutes"
+  assert_between 1000..DEADLINE * 1000, short[2], "milliseconds"
+  assert histogram.length <= 26 && histogram.sum == 1, "histogram is #{histogram}"
+  minute = [started, Time.now.utc].find { |time| metrics_of.call(time, "Payments::Charge")[0][0].positive? }
+  assert_equal [[1, 1, 0], [1, 1, 0], []], metrics_of.call(minute, "Payments::Charge"), "of what failed"
+end
+flush
 
 check "the signals TTIN and TSTP do in Rust what they do in Ruby" do
   with_rust("default:5", shown) do |rust|
