@@ -60,6 +60,9 @@ pub mod guide {
     pub mod outcomes {
         #![doc = include_str!("docs/outcomes.md")]
     }
+    pub mod sidekiq {
+        #![doc = include_str!("docs/sidekiq.md")]
+    }
 }
 
 /// Compiles the README's example.
