@@ -48,17 +48,38 @@ pub mod guide {
     pub mod comparison {
         #![doc = include_str!("docs/comparison.md")]
     }
+    pub mod configuration {
+        #![doc = include_str!("docs/configuration.md")]
+    }
+    pub mod durability {
+        #![doc = include_str!("docs/durability.md")]
+    }
     pub mod enqueueing {
         #![doc = include_str!("docs/enqueueing.md")]
     }
     pub mod extractors {
         #![doc = include_str!("docs/extractors.md")]
     }
+    pub mod health {
+        #![doc = include_str!("docs/health.md")]
+    }
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
     }
+    pub mod middleware {
+        #![doc = include_str!("docs/middleware.md")]
+    }
+    pub mod nodes {
+        #![doc = include_str!("docs/nodes.md")]
+    }
     pub mod outcomes {
         #![doc = include_str!("docs/outcomes.md")]
+    }
+    pub mod queues {
+        #![doc = include_str!("docs/queues.md")]
+    }
+    pub mod scheduling {
+        #![doc = include_str!("docs/scheduling.md")]
     }
     pub mod sidekiq {
         #![doc = include_str!("docs/sidekiq.md")]

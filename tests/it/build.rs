@@ -87,6 +87,20 @@ async fn a_program_that_only_enqueues_needs_no_state_but_cannot_run() {
 }
 
 #[tokio::test]
+async fn a_disabled_node_runs_no_queues_whatever_the_builder_says() {
+    let verk = Verk::builder()
+        .storage(MemoryStorage::default())
+        .disabled(true)
+        .queue("default", 1)
+        .build()
+        .await
+        .unwrap();
+    verk.run_until(async {}).await.unwrap();
+    assert!(verk.config().disabled && verk.queues().is_empty());
+    assert_eq!(verk.storage().nodes().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn all_mistakes_are_reported_together() {
     let builder = Verk::builder()
         .queue("", 1)

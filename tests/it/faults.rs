@@ -10,7 +10,7 @@ use verk::{
 };
 use verk_testing::{Key, MemoryStorage, Operation, within};
 
-use crate::support::{ALL, Fixture, Gate, Log, PATIENCE, at_once, queue_name, wait_for};
+use crate::support::{ALL, Fixture, Gate, Log, Logged, PATIENCE, at_once, queue_name, wait_for};
 
 #[verk::worker]
 async fn steady(number: u32, State(log): State<Log>) {
@@ -98,8 +98,8 @@ async fn a_node_that_was_lost_in_an_outage_ends_its_old_life_at_once() {
     it.storage.faults().set_refusing(true);
     // The heartbeat runs out, and the list is to be compared.
     it.advance(Duration::from_secs(40));
-    // The heartbeat, the queue, the schedule and the watch: each waits before it tries again.
-    within(PATIENCE, it.clock.wait_for_sleepers(4)).await;
+    // The heartbeat, the queue, the schedule, the watch, the pauses and the process: each waits before it tries again.
+    within(PATIENCE, it.clock.wait_for_sleepers(6)).await;
     it.storage.faults().set_refusing(false);
     it.advance(Duration::from_secs(5));
     // No time passes, so nothing else makes the queue look up.
@@ -123,7 +123,7 @@ async fn a_node_with_nothing_to_do_does_not_wait_for_the_storage_at_shutdown() {
     it.storage.faults().set_refusing(true);
     // The list is to be compared, and cannot be read.
     it.advance(Duration::from_secs(40));
-    within(PATIENCE, it.clock.wait_for_sleepers(4)).await;
+    within(PATIENCE, it.clock.wait_for_sleepers(6)).await;
     let start = it.clock.instant();
     let verk = it.verk.clone();
     let shutdown = tokio::spawn(async move { verk.shutdown().await });
@@ -149,7 +149,7 @@ async fn a_removed_queue_waits_for_the_storage_until_the_node_stops() {
     it.storage.faults().set_refusing(true);
     // The list is to be compared, and cannot be read.
     it.advance(Duration::from_secs(40));
-    within(PATIENCE, it.clock.wait_for_sleepers(4)).await;
+    within(PATIENCE, it.clock.wait_for_sleepers(6)).await;
     let verk = it.verk.clone();
     let removal = tokio::spawn(async move { verk.remove_queue("default").await });
     for _ in 0..600 {
@@ -181,7 +181,7 @@ async fn a_node_that_may_hold_a_job_that_it_does_not_know_stays_on_the_list() {
     it.storage.wait_for_dequeues(1).await;
     it.storage.faults().set_refusing(true);
     it.advance(Duration::from_secs(40));
-    within(PATIENCE, it.clock.wait_for_sleepers(4)).await;
+    within(PATIENCE, it.clock.wait_for_sleepers(6)).await;
     let verk = it.verk.clone();
     let shutdown = tokio::spawn(async move { verk.shutdown().await });
     // The storage is there again when the queue has given up.
@@ -294,14 +294,28 @@ async fn due_jobs_of_a_broken_queue_hold_up_no_other() {
 
 #[tokio::test]
 async fn a_node_that_was_declared_dead_goes_on_under_a_new_id() {
+    let (logged, _guard) = Logged::capture();
     let mut it = fixture().await;
     it.verk.enqueue(Owned::new()).await.unwrap();
     it.verk.start().unwrap();
     it.wait_for_started(1).await;
     let before = it.verk.storage().nodes().await.unwrap();
-    it.storage.faults().expire_heartbeat(&before[0].id);
+    let before = &before[0].id;
+    it.storage.faults().expire_heartbeat(before);
 
     enqueue_steady(&it, 10).await;
+    let lost = it.wait_for(|event| match event {
+        Event::NodeLost { node } => Some(node),
+        _ => None,
+    });
+    assert_eq!(lost.await, *before);
+    let again = it.wait_for(|event| match event {
+        Event::NodeRegistered { node } => Some(node),
+        _ => None,
+    });
+    assert_ne!(again.await, *before);
+    let logged = logged.lines_with(&["WARN", "declared dead", before.as_str()]);
+    assert_eq!(logged, 1);
     it.wait_for_finished(10).await;
     it.gate.open();
     it.wait_for_finished(1).await;
@@ -410,6 +424,7 @@ async fn dead_node_with(storage: &MemoryStorage, name: &str, queue: &str, jobs: 
     let request = DequeueRequest {
         max_jobs: 100,
         max_bytes: usize::MAX,
+        prefetched: 0,
         wait: Duration::ZERO,
         interrupt: CancellationToken::new(),
     };

@@ -8,13 +8,17 @@ use verk::{AfterFailure, Event, Job, QueueName, State, prelude::*, storage::JobS
 use crate::support::{Fixture, Log, at_once, queue_name};
 
 #[verk::worker]
-async fn note(text: String, State(log): State<Log>) {
+pub(crate) async fn note(text: String, State(log): State<Log>) {
     log.push(text);
 }
 
 /// Fails until the given attempt.
 #[verk::worker(retry_at = at_once)]
-async fn stubborn(succeeds_at: u32, State(log): State<Log>, ctx: JobContext) -> Result<(), String> {
+pub(crate) async fn stubborn(
+    succeeds_at: u32,
+    State(log): State<Log>,
+    ctx: JobContext,
+) -> Result<(), String> {
     log.push(format!("attempt {}", ctx.attempt()));
     if ctx.attempt() < succeeds_at {
         Err(format!("attempt {} failed", ctx.attempt()))

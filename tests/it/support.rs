@@ -1,6 +1,7 @@
 //! What the tests share: a Verk on a storage of its own, and its events.
 
 use std::{
+    io,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -9,7 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::subscriber::DefaultGuard;
 use verk::{
     Event, Events, Job, QueueName, Verk, VerkBuilder,
     storage::{JobSet, Page},
@@ -54,6 +56,11 @@ impl Gate {
 
     pub(crate) async fn pass(&self) {
         self.0.acquire().await.unwrap().forget();
+    }
+
+    /// Passes if that is possible at once.
+    pub(crate) fn try_pass(&self) -> bool {
+        self.0.try_acquire().map(SemaphorePermit::forget).is_ok()
     }
 }
 
@@ -123,6 +130,15 @@ impl Fixture {
     pub(crate) async fn with(configure: impl FnOnce(VerkBuilder) -> VerkBuilder) -> Self {
         let clock = VirtualClock::new();
         let storage = MemoryStorage::new(Arc::new(clock.clone()));
+        Self::on_clock(storage, clock, configure).await
+    }
+
+    /// In virtual time, on a storage that has something in it.
+    pub(crate) async fn on_clock(
+        storage: MemoryStorage,
+        clock: VirtualClock,
+        configure: impl FnOnce(VerkBuilder) -> VerkBuilder,
+    ) -> Self {
         let builder = Verk::builder()
             .clock(Arc::new(clock.clone()))
             .heartbeat(Duration::from_secs(365 * 24 * 60 * 60));
@@ -203,8 +219,14 @@ impl Fixture {
             .unwrap()
     }
 
-    /// Nothing is left of any job.
+    /// Nothing is left of any job, and the node is gone.
     pub(crate) async fn assert_empty(&self) {
+        self.assert_no_jobs().await;
+        self.assert_signed_off().await;
+    }
+
+    /// No job waits.
+    pub(crate) async fn assert_no_jobs(&self) {
         for set in [JobSet::Schedule, JobSet::Retry, JobSet::Dead] {
             assert_eq!(
                 self.verk.storage().set_len(set).await.unwrap(),
@@ -219,7 +241,6 @@ impl Fixture {
                 "{queue}"
             );
         }
-        self.assert_signed_off().await;
     }
 
     /// The node deregistered, which it cannot while a job is in progress.
@@ -242,6 +263,42 @@ pub(crate) async fn wait_for<T>(events: &mut Events, wanted: impl Fn(Event) -> O
         }
     })
     .await
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    /// From now on, until the guard is dropped.
+    pub(crate) fn capture() -> (Self, DefaultGuard) {
+        let logged = Self::default();
+        let writer = logged.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (logged, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// How many lines have all of `parts`.
+    pub(crate) fn lines_with(&self, parts: &[&str]) -> usize {
+        let logged = self.0.lock().unwrap();
+        let text = String::from_utf8_lossy(&logged);
+        text.lines()
+            .filter(|line| parts.iter().all(|part| line.contains(part)))
+            .count()
+    }
+}
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 pub(crate) fn queue_name(name: &str) -> QueueName {

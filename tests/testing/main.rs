@@ -13,7 +13,10 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use verk::{EnqueueError, backoff, prelude::*};
+use verk::{
+    BoxError, ClientMiddleware, ClientNext, EnqueueError, Job, Next, PerformError,
+    ServerMiddleware, backoff, prelude::*,
+};
 use verk_testing::TestVerk;
 
 /// What the workers of one test tell it.
@@ -346,4 +349,37 @@ async fn many_jobs_are_all_counted() {
     verk.client().enqueue_all(jobs).await.unwrap();
     assert_eq!(verk.drain().await.succeeded, 10_000);
     assert_eq!(log.entries().len(), 10_000);
+}
+
+/// Notes each run and each job that passes.
+struct Noting(Log);
+
+impl ServerMiddleware for Noting {
+    async fn call(&self, ctx: &JobContext, next: Next) -> Result<Outcome, PerformError> {
+        self.0.push(format!(
+            "runs {}",
+            ctx.job().get("note").unwrap_or_default()
+        ));
+        next.run().await
+    }
+}
+
+impl ClientMiddleware for Noting {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<(), BoxError> {
+        job.set("note", &7)?;
+        next.run(job).await
+    }
+}
+
+#[tokio::test]
+async fn middleware_works_as_in_production() {
+    let log = Log::default();
+    let verk = TestVerk::builder()
+        .state(log.clone())
+        .client_middleware(Noting(log.clone()))
+        .server_middleware(Noting(log.clone()))
+        .build();
+    Greet::enqueue("ada").await.unwrap();
+    assert_eq!(verk.drain().await.succeeded, 1);
+    assert_eq!(log.entries(), ["runs 7", "ada"]);
 }

@@ -3,15 +3,18 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use crate::{
     Verk,
-    client::Client,
+    client::{self, Client},
     clock::{Clock, SystemClock},
     config::Config,
     context::StateMap,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     event::EventSender,
+    health::Monitor,
+    middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
     node_manager::register,
     queues::Queues,
@@ -63,6 +66,8 @@ pub struct VerkBuilder {
     clock: Arc<dyn Clock>,
     workers: Vec<WorkerEntry>,
     state: StateMap,
+    server_middleware: ServerStack,
+    client_middleware: ClientStack,
     test: Option<Arc<dyn TestSeam>>,
     errors: Vec<ConfigError>,
 }
@@ -75,12 +80,14 @@ impl VerkBuilder {
             clock: Arc::new(SystemClock),
             workers: Vec::new(),
             state: StateMap::default(),
+            server_middleware: ServerStack::default(),
+            client_middleware: ClientStack::default(),
             test: None,
             errors: Vec::new(),
         }
     }
 
-    /// Replaces the whole configuration, for example by [`Config::from_env`].
+    /// Replaces the whole configuration, for example by [`Config::from_env`]. Call it first: what is set after it stays.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -121,6 +128,18 @@ impl VerkBuilder {
         self
     }
 
+    /// Wraps every run on this node, inside of the server middleware that was given before.
+    pub fn server_middleware(mut self, middleware: impl ServerMiddleware) -> Self {
+        self.server_middleware.push(middleware);
+        self
+    }
+
+    /// Lets every job that this Verk's client enqueues pass `middleware`, after the client middleware that was given before.
+    pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
+        self.client_middleware.push(middleware);
+        self
+    }
+
     /// Sets how often a failed job is tried again if neither the job nor its worker says. Defaults to 25.
     pub fn max_retry_count(mut self, count: u32) -> Self {
         self.config.max_retry_count = count;
@@ -134,7 +153,7 @@ impl VerkBuilder {
         self
     }
 
-    /// Sets the longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
+    /// Sets how late a job may start that no running node knew of; also the longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
     pub fn poll_interval(mut self, poll_interval: Duration) -> Self {
         self.config.poll_interval = poll_interval;
         self
@@ -146,9 +165,21 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets whether the node goes by the host's name even if there is a `node_id`. Without a `node_id` it cannot be `false`.
+    pub fn generate_node_id(mut self, generate_node_id: impl Into<Option<bool>>) -> Self {
+        self.config.generate_node_id = generate_node_id.into();
+        self
+    }
+
     /// Sets after half of what time without a heartbeat the node counts as dead. Defaults to 30 s.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.config.heartbeat = heartbeat;
+        self
+    }
+
+    /// Sets with how many dead processes that ran it a job is a poison pill, and goes to the `dead` set; 0 for never. Defaults to 3.
+    pub fn poison_pill_after(mut self, deaths: u32) -> Self {
+        self.config.poison_pill_after = deaths;
         self
     }
 
@@ -161,6 +192,18 @@ impl VerkBuilder {
     /// Sets the largest payload that may be enqueued, in bytes. Defaults to 1 MiB.
     pub fn max_payload_bytes(mut self, max_payload_bytes: usize) -> Self {
         self.config.max_payload_bytes = max_payload_bytes;
+        self
+    }
+
+    /// Sets how many lines of a failure's backtrace are kept in the job. Defaults to 5.
+    pub fn failed_job_stacktrace_size(mut self, lines: usize) -> Self {
+        self.config.failed_job_stacktrace_size = lines;
+        self
+    }
+
+    /// Sets whether to run no queues, whatever else says. Defaults to `false`.
+    pub fn disabled(mut self, disabled: bool) -> Self {
+        self.config.disabled = disabled;
         self
     }
 
@@ -227,6 +270,10 @@ impl VerkBuilder {
     pub async fn build(mut self) -> Result<Verk, BuildError> {
         let mut errors = std::mem::take(&mut self.errors);
         self.config.check(&mut errors);
+        if self.config.disabled {
+            tracing::info!("disabled: no queues run, this node only enqueues");
+            self.config.queues.clear();
+        }
         let (registry, mistakes) = self.registry();
         let mut of_test = Vec::new();
         match self.test {
@@ -243,16 +290,20 @@ impl VerkBuilder {
             .await?;
         let offset = Arc::new(ServerOffset::default());
         let sent = self.clock.now();
-        offset.measure(storage.server_time().await?, sent, self.clock.now());
-        let wake = ScheduleWake::default();
-        let client_of_jobs = Client::with(
-            Arc::clone(&storage),
-            Arc::clone(&self.clock),
-            self.config.max_payload_bytes,
-            wake.clone(),
-            Arc::clone(&offset),
-            of_test.clone(),
-        );
+        // Nobody listens to events yet: the log tells of a skew.
+        let _ = offset.measure(storage.server_time().await?, sent, self.clock.now());
+        let wake = ScheduleWake::new(self.config.poll_interval);
+        let monitor = Monitor::default();
+        let client_of_jobs = Client::with(client::Inner {
+            storage: Arc::clone(&storage),
+            clock: Arc::clone(&self.clock),
+            max_payload_bytes: self.config.max_payload_bytes,
+            middleware: self.client_middleware,
+            wake: wake.clone(),
+            offset: Arc::clone(&offset),
+            link: Arc::clone(&monitor.enqueue),
+            duplicates: of_test.clone(),
+        });
         let client = match &self.test {
             Some(test) => client_of_jobs.of_test(Arc::clone(test)),
             None => client_of_jobs.clone(),
@@ -264,10 +315,13 @@ impl VerkBuilder {
             config: self.config,
             registry,
             state: Arc::new(self.state),
+            middleware: self.server_middleware,
             client: client_of_jobs,
             events: EventSender::new(self.test.clone()),
             wake,
+            found_paused: Notify::new(),
             offset,
+            monitor,
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
         let registration = if shared.config.queues.is_empty() {

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use crate::{
     clock::{Clock, SystemClock, time_after},
     error::{ConfigError, EnqueueAllError, EnqueueError},
+    health::Link,
     job::Job,
+    middleware::{ClientMiddleware, ClientStack},
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
     shared::ServerOffset,
@@ -34,14 +36,19 @@ pub struct Client {
     test: Option<Arc<dyn TestSeam>>,
 }
 
-struct Inner {
-    storage: Arc<dyn Storage>,
-    clock: Arc<dyn Clock>,
-    max_payload_bytes: usize,
-    wake: ScheduleWake,
-    offset: Arc<ServerOffset>,
+/// What a client is made of.
+#[derive(Clone)]
+pub(crate) struct Inner {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) max_payload_bytes: usize,
+    pub(crate) middleware: ClientStack,
+    pub(crate) wake: ScheduleWake,
+    pub(crate) offset: Arc<ServerOffset>,
+    /// How the last enqueue went.
+    pub(crate) link: Arc<Link>,
     /// In a test, the classes that two workers claim.
-    duplicates: Vec<ConfigError>,
+    pub(crate) duplicates: Vec<ConfigError>,
 }
 
 impl Client {
@@ -50,36 +57,31 @@ impl Client {
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
         let config = crate::Config::default();
-        Self::with(
+        Self::with(Inner {
             storage,
-            Arc::new(SystemClock),
-            config.max_payload_bytes,
-            ScheduleWake::default(),
-            Arc::default(),
-            Vec::new(),
-        )
+            clock: Arc::new(SystemClock),
+            max_payload_bytes: config.max_payload_bytes,
+            middleware: ClientStack::default(),
+            wake: ScheduleWake::new(config.poll_interval),
+            offset: Arc::default(),
+            link: Arc::default(),
+            duplicates: Vec::new(),
+        })
     }
 
-    pub(crate) fn with(
-        storage: Arc<dyn Storage>,
-        clock: Arc<dyn Clock>,
-        max_payload_bytes: usize,
-        wake: ScheduleWake,
-        offset: Arc<ServerOffset>,
-        duplicates: Vec<ConfigError>,
-    ) -> Self {
-        let inner = Inner {
-            storage,
-            clock,
-            max_payload_bytes,
-            wake,
-            offset,
-            duplicates,
-        };
+    pub(crate) fn with(inner: Inner) -> Self {
         Self {
             inner: Arc::new(inner),
             test: None,
         }
+    }
+
+    /// This client with one more [`ClientMiddleware`], inside of those it has. The client of a Verk gets its by
+    /// [`VerkBuilder::client_middleware`](crate::VerkBuilder::client_middleware).
+    #[must_use]
+    pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
+        Arc::make_mut(&mut self.inner).middleware.push(middleware);
+        self
     }
 
     /// This client, for the test itself.
@@ -102,13 +104,13 @@ impl Client {
     /// # Errors
     ///
     /// [`EnqueueError::may_be_stored`] tells whether the job may be there all the same (a reply was lost);
-    /// otherwise nothing was stored. Nothing is sent twice.
+    /// otherwise nothing was stored. Nothing is sent twice. [`EnqueueError::Stopped`] when a [`ClientMiddleware`] stopped the job.
     ///
     /// # Cancel safety
     ///
     /// A dropped future leaves the job stored, or not.
     pub async fn enqueue(&self, job: impl IntoJob) -> Result<Jid, EnqueueError> {
-        let ready = self.prepare(job.into_job())?;
+        let ready = self.prepare(job.into_job()).await?;
         let jid = ready.jid.clone();
         let place = ready.place.clone();
         self.store(&place, vec![ready]).await?;
@@ -118,7 +120,8 @@ impl Client {
 
     /// Stores many jobs in few round trips: chunks of neighbours that go to the same place, each stored whole or not at all.
     ///
-    /// The jobs are taken from the iterator as the chunks fill; only one chunk is held at a time. Returns the ids in order.
+    /// The jobs are taken from the iterator as the chunks fill; only one chunk is held at a time. Returns the ids in order,
+    /// without those of jobs that a [`ClientMiddleware`] stopped.
     ///
     /// # Errors
     ///
@@ -131,8 +134,12 @@ impl Client {
         let mut chunk: Vec<Ready> = Vec::new();
         let mut chunk_bytes = 0;
         for job in jobs {
-            let ready = match self.prepare(job.into_job()) {
+            let ready = match self.prepare(job.into_job()).await {
                 Ok(ready) => ready,
+                Err(EnqueueError::Stopped { jid }) => {
+                    tracing::debug!(%jid, "stopped by a client middleware");
+                    continue;
+                }
                 Err(source) => {
                     self.store_chunk(&mut chunk, &mut stored).await?;
                     return Err(EnqueueAllError { stored, source });
@@ -201,7 +208,6 @@ impl Client {
                 self.inner.storage.enqueue(queue, &payloads).await
             }
             Place::Schedule(_) => {
-                let mut earliest = None;
                 let jobs: Vec<Due> = jobs
                     .into_iter()
                     .filter_map(|ready| match ready.place {
@@ -211,13 +217,11 @@ impl Client {
                         }),
                         Place::Queue(_) => None,
                     })
-                    .inspect(|due| {
-                        earliest = Some(earliest.map_or(due.at, |at: SystemTime| at.min(due.at)))
-                    })
                     .collect();
                 let result = self.inner.storage.schedule(&jobs).await;
-                if let Some(at) = earliest {
-                    self.inner.wake.due_at(at);
+                let now = self.inner.offset.correct(self.inner.clock.now());
+                for due in &jobs {
+                    self.inner.wake.due_at(due.at, now);
                 }
                 result.map(|merged| {
                     if merged > 0 {
@@ -229,11 +233,16 @@ impl Client {
                 })
             }
         };
+        match &result {
+            Ok(()) => self.inner.link.well(),
+            Err(error) => self.inner.link.failed(error, self.inner.clock.instant()),
+        }
         result.map_err(|source| EnqueueError::Storage { jid, source })
     }
 
-    fn prepare(&self, new: NewJob) -> Result<Ready, EnqueueError> {
+    async fn prepare(&self, new: NewJob) -> Result<Ready, EnqueueError> {
         let mut job = new.job?;
+        self.inner.middleware.pass(&mut job).await?;
         let claimed_twice = |error: &&ConfigError| matches!(error, ConfigError::DuplicateClass { class, .. } if *class == job.class());
         if let Some(error) = self.inner.duplicates.iter().find(claimed_twice) {
             return Err(EnqueueError::DuplicateClass(error.clone()));

@@ -1,8 +1,11 @@
 //! Configuration: [`Config`], and where it can come from.
 
-use std::{collections::BTreeMap, env, time::Duration};
+use std::{collections::BTreeMap, env, ffi::OsString, path::Path, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
+    config_file::{self, duration, nearest},
     error::{ConfigError, ConfigErrors},
     names::{NodeId, QueueName},
     storage::DeadLimits,
@@ -14,7 +17,35 @@ const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
 /// So that some times of it can be added to a time: 10 years.
 const MAX_HEARTBEAT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
+/// The fields of a [`Config`]: as they are called in a file and, after `VERK_` and in capitals, in the environment.
+const FIELDS: &[&str] = &[
+    "queues",
+    "max_retry_count",
+    "max_dead_jobs",
+    "dead_timeout",
+    "poll_interval",
+    "node_id",
+    "generate_node_id",
+    "heartbeat",
+    "poison_pill_after",
+    "shutdown_timeout",
+    "max_payload_bytes",
+    "failed_job_stacktrace_size",
+    "prefix",
+    "process_registry",
+    "tag",
+    "labels",
+    "sidekiq_6_work",
+    "execution_metrics",
+    "disabled",
+];
+
+/// What the names of a backend's own settings begin with, in files and, in capitals, in the environment.
+const OF_BACKENDS: &str = "redis_";
+
 /// How a node behaves. The names are Verk's, and so are the defaults unless noted.
+///
+/// A [file](Self::from_file), the [environment](Self::with_env) and the [builder](crate::VerkBuilder) set the same fields.
 ///
 /// ```
 /// use verk_core::Config;
@@ -23,7 +54,8 @@ const MAX_HEARTBEAT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// assert_eq!(config.max_retry_count, 25);
 /// assert!(config.queues.is_empty(), "a program that only enqueues");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
     /// The queues to run, with how many jobs of each run at once. Defaults to none: a program that only enqueues.
@@ -33,16 +65,25 @@ pub struct Config {
     /// The most jobs in the `dead` set. Defaults to 10 000, as Sidekiq: the set is shared (Verk keeps 100).
     pub max_dead_jobs: usize,
     /// How long a job stays in the `dead` set. Defaults to 180 days, as Sidekiq (Verk: 7).
+    #[serde(with = "duration")]
     pub dead_timeout: Duration,
     /// The longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
+    #[serde(with = "duration")]
     pub poll_interval: Duration,
     /// A name with one holder: a second node that is started under it waits for the first to end, then takes over its jobs. Defaults
     /// to none: the host's name, for any number of nodes.
     pub node_id: Option<String>,
+    /// Whether the node goes by the host's name, which any number of nodes may have, even if there is a `node_id`. Without
+    /// a `node_id` it cannot be `false`. Defaults to none: `true` unless there is a `node_id`.
+    pub generate_node_id: Option<bool>,
     /// A node whose heartbeat is missing for twice this time is dead. Defaults to 30 s.
+    #[serde(with = "duration")]
     pub heartbeat: Duration,
+    /// With how many dead processes that ran it a job is a poison pill, and goes to the `dead` set; 0 for never. Defaults to 3.
+    pub poison_pill_after: u32,
     /// How long running jobs may take to finish at shutdown before they are cancelled and handed back. Defaults to 25 s, because
     /// Kubernetes, ECS and Heroku kill at 30 s.
+    #[serde(with = "duration")]
     pub shutdown_timeout: Duration,
     /// The largest payload that may be enqueued, in bytes. Defaults to 1 MiB.
     pub max_payload_bytes: usize,
@@ -61,6 +102,8 @@ pub struct Config {
     pub sidekiq_6_work: bool,
     /// Whether the runs of each class and their times are stored by the minute, for the page *Metrics* of Sidekiq 8. Defaults to no.
     pub execution_metrics: bool,
+    /// Whether to run no queues, whatever else says, the builder included: the node only enqueues. Defaults to `false`.
+    pub disabled: bool,
 }
 
 impl Default for Config {
@@ -72,7 +115,9 @@ impl Default for Config {
             dead_timeout: Duration::from_secs(180 * 24 * 60 * 60),
             poll_interval: Duration::from_secs(5),
             node_id: None,
+            generate_node_id: None,
             heartbeat: Duration::from_secs(30),
+            poison_pill_after: 3,
             shutdown_timeout: Duration::from_secs(25),
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
@@ -82,87 +127,133 @@ impl Default for Config {
             labels: Vec::new(),
             sidekiq_6_work: false,
             execution_metrics: false,
+            disabled: false,
         }
     }
 }
 
 impl Config {
-    /// The defaults, changed by `VERK_...` environment variables.
+    /// The defaults, changed by a TOML file.
+    ///
+    /// Durations are text: `"5s"`, `"250ms"`, `"7days"`. Settings whose names begin with `redis_` are left to `RedisConfig`.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, and every field that does not parse or that there is none of, with its place.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
+        config_file::read(path.as_ref(), Self::from_toml)
+    }
+
+    /// As [`from_file`](Self::from_file), from the text of such a file.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use verk_core::Config;
+    ///
+    /// let config = Config::from_toml(r#"
+    ///     queues = { default = 25, priority = 10 }
+    ///     poll_interval = "250ms"
+    /// "#)?;
+    /// assert_eq!(config.poll_interval, Duration::from_millis(250));
+    ///
+    /// let error = Config::from_toml("hearbeat = \"5s\"").unwrap_err();
+    /// assert!(error.to_string().starts_with("line 1, column 1: hearbeat: no such field; did you mean heartbeat?"));
+    /// # Ok::<(), verk_core::ConfigErrors>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Every field that does not parse or that there is none of, with its place.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigErrors> {
+        config_file::parse(text, FIELDS, |field| !field.starts_with(OF_BACKENDS))
+    }
+
+    /// The defaults, changed by the environment: see [`with_env`](Self::with_env).
+    ///
+    /// # Errors
+    ///
+    /// As [`with_env`](Self::with_env).
+    pub fn from_env() -> Result<Self, ConfigErrors> {
+        Self::default().with_env()
+    }
+
+    /// Changes what `VERK_...` environment variables say. So the environment beats a file, and the builder beats both:
+    ///
+    /// ```no_run
+    /// # use verk_core::{Config, Verk};
+    /// # fn example() -> Result<(), verk_core::ConfigErrors> {
+    /// let builder = Verk::builder()
+    ///     .config(Config::from_file("verk.toml")?.with_env()?)
+    ///     .max_retry_count(5);
+    /// # drop(builder);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// | variable | example |
     /// |---|---|
-    /// | `VERK_QUEUES` | `default:25,priority:10` |
-    /// | `VERK_MAX_RETRY_COUNT`, `VERK_MAX_DEAD_JOBS`, `VERK_MAX_PAYLOAD_BYTES`, `VERK_FAILED_JOB_STACKTRACE_SIZE` | `25` |
+    /// | `VERK_QUEUES` | `default:25,priority:10`: all the queues |
+    /// | `VERK_MAX_RETRY_COUNT`, `VERK_MAX_DEAD_JOBS`, `VERK_MAX_PAYLOAD_BYTES`, `VERK_FAILED_JOB_STACKTRACE_SIZE`, `VERK_POISON_PILL_AFTER` | `25` |
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
+    /// | `VERK_GENERATE_NODE_ID` | `true` |
     /// | `VERK_TAG`, `VERK_LABELS` | `billing`, `eu,canary` |
     /// | `VERK_PROCESS_REGISTRY`, `VERK_SIDEKIQ_6_WORK`, `VERK_EXECUTION_METRICS` | `true` or `false` |
     /// | `VERK_DISABLED` | `true`: run no queues, whatever else says |
     ///
+    /// Other names that begin with `VERK_` are warned of, except those that begin with `VERK_REDIS_`, which are left to `RedisConfig`.
+    ///
     /// # Errors
     ///
     /// Every value that does not parse, with the variable, the value and what is accepted.
-    pub fn from_env() -> Result<Self, ConfigErrors> {
-        Self::from_vars(|name| env::var(name).ok())
+    pub fn with_env(self) -> Result<Self, ConfigErrors> {
+        self.with_vars(env::vars_os())
     }
 
-    fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let mut vars = Vars {
-            var,
-            errors: Vec::new(),
-        };
-        let mut config = Self::default();
-        vars.number("VERK_MAX_RETRY_COUNT", &mut config.max_retry_count);
-        vars.number("VERK_MAX_DEAD_JOBS", &mut config.max_dead_jobs);
-        vars.number("VERK_MAX_PAYLOAD_BYTES", &mut config.max_payload_bytes);
+    fn with_vars(
+        mut self,
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut vars = Vars::new(vars);
+        vars.number("VERK_MAX_RETRY_COUNT", &mut self.max_retry_count);
+        vars.number("VERK_MAX_DEAD_JOBS", &mut self.max_dead_jobs);
+        vars.number("VERK_MAX_PAYLOAD_BYTES", &mut self.max_payload_bytes);
         vars.number(
             "VERK_FAILED_JOB_STACKTRACE_SIZE",
-            &mut config.failed_job_stacktrace_size,
+            &mut self.failed_job_stacktrace_size,
         );
-        vars.duration(
-            "VERK_POLL_INTERVAL",
-            Duration::from_millis,
-            &mut config.poll_interval,
-        );
-        vars.duration(
-            "VERK_HEARTBEAT",
-            Duration::from_millis,
-            &mut config.heartbeat,
-        );
-        vars.duration(
-            "VERK_SHUTDOWN_TIMEOUT",
-            Duration::from_millis,
-            &mut config.shutdown_timeout,
-        );
-        vars.duration(
-            "VERK_DEAD_TIMEOUT",
-            Duration::from_secs,
-            &mut config.dead_timeout,
-        );
-        config.node_id = (vars.var)("VERK_NODE_ID");
-        config.prefix = (vars.var)("VERK_PREFIX");
-        if let Some(queues) = vars.queues("VERK_QUEUES") {
-            config.queues = queues;
+        vars.number("VERK_POISON_PILL_AFTER", &mut self.poison_pill_after);
+        vars.milliseconds("VERK_POLL_INTERVAL", &mut self.poll_interval);
+        vars.milliseconds("VERK_HEARTBEAT", &mut self.heartbeat);
+        vars.milliseconds("VERK_SHUTDOWN_TIMEOUT", &mut self.shutdown_timeout);
+        vars.seconds("VERK_DEAD_TIMEOUT", &mut self.dead_timeout);
+        vars.text("VERK_NODE_ID", &mut self.node_id);
+        vars.text("VERK_PREFIX", &mut self.prefix);
+        vars.queues("VERK_QUEUES", &mut self.queues);
+        if let Some(generate) = vars.switch("VERK_GENERATE_NODE_ID") {
+            self.generate_node_id = Some(generate);
         }
-        config.tag = (vars.var)("VERK_TAG");
-        if let Some(labels) = (vars.var)("VERK_LABELS") {
-            let labels = labels.split(',').map(str::trim);
-            config.labels = labels
-                .filter(|label| !label.is_empty())
-                .map(str::to_owned)
-                .collect();
+        vars.text("VERK_TAG", &mut self.tag);
+        vars.list("VERK_LABELS", &mut self.labels);
+        for (name, target) in [
+            ("VERK_PROCESS_REGISTRY", &mut self.process_registry),
+            ("VERK_SIDEKIQ_6_WORK", &mut self.sidekiq_6_work),
+            ("VERK_EXECUTION_METRICS", &mut self.execution_metrics),
+            ("VERK_DISABLED", &mut self.disabled),
+        ] {
+            if let Some(on) = vars.switch(name) {
+                *target = on;
+            }
         }
-        vars.flag("VERK_PROCESS_REGISTRY", &mut config.process_registry);
-        vars.flag("VERK_SIDEKIQ_6_WORK", &mut config.sidekiq_6_work);
-        vars.flag("VERK_EXECUTION_METRICS", &mut config.execution_metrics);
-        let mut disabled = false;
-        vars.flag("VERK_DISABLED", &mut disabled);
-        if disabled {
-            config.queues.clear();
+        for name in vars.unknown() {
+            let meant = nearest(&name, FIELDS.iter().map(|field| variable(field)))
+                .map(|name| format!("; did you mean {name}?"))
+                .unwrap_or_default();
+            tracing::warn!("no setting of verk is called {name}{meant}");
         }
         ConfigErrors::check(vars.errors)?;
-        Ok(config)
+        Ok(self)
     }
 
     /// Reports what cannot work.
@@ -182,9 +273,23 @@ impl Config {
         if self.poll_interval.is_zero() {
             errors.push(ConfigError::invalid("poll_interval", "0", "more than 0"));
         }
-        if let Some(Err(error)) = self.node_id.as_deref().map(NodeId::register) {
+        if let Some(Err(error)) = self.name().map(NodeId::register) {
             errors.push(error.into());
         }
+        if self.generate_node_id == Some(false) && self.node_id.is_none() {
+            errors.push(ConfigError::invalid(
+                "generate_node_id",
+                "false",
+                "true, or a node_id: a node needs a name, and false says that none is generated",
+            ));
+        }
+    }
+
+    /// The name with one holder, if the node has one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.node_id
+            .as_deref()
+            .filter(|_| self.generate_node_id != Some(true))
     }
 
     pub(crate) fn dead_limits(&self) -> DeadLimits {
@@ -205,86 +310,129 @@ impl Config {
     }
 }
 
+/// The environment variable of a field.
+fn variable(field: &str) -> String {
+    format!("VERK_{}", field.to_uppercase())
+}
+
 /// Reads variables, and remembers what is wrong with them.
-struct Vars<F> {
-    var: F,
+#[derive(Debug)]
+struct Vars {
+    vars: BTreeMap<String, OsString>,
     errors: Vec<ConfigError>,
 }
 
-impl<F: Fn(&str) -> Option<String>> Vars<F> {
+impl Vars {
+    fn new(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let ours = |(name, value): (OsString, OsString)| {
+            let name = name.into_string().ok()?;
+            name.starts_with("VERK_").then_some((name, value))
+        };
+        Self {
+            vars: vars.into_iter().filter_map(ours).collect(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// What `parse` makes of a variable that is there. `None` from it is a mistake.
+    fn read<T>(
+        &mut self,
+        name: &str,
+        accepted: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.vars.get(name)?;
+        let parsed = value.to_str().and_then(parse);
+        if parsed.is_none() {
+            let value = format!("{value:?}");
+            self.errors
+                .push(ConfigError::invalid(name, value, accepted));
+        }
+        parsed
+    }
+
     fn number<T: std::str::FromStr>(&mut self, name: &str, target: &mut T) {
-        let Some(value) = (self.var)(name) else {
-            return;
+        let parse = |value: &str| value.parse().ok();
+        if let Some(number) = self.read(name, "a whole number, not negative", parse) {
+            *target = number;
+        }
+    }
+
+    fn milliseconds(&mut self, name: &str, target: &mut Duration) {
+        let parse = |value: &str| value.parse().ok().map(Duration::from_millis);
+        if let Some(time) = self.read(name, "a whole number of milliseconds", parse) {
+            *target = time;
+        }
+    }
+
+    fn seconds(&mut self, name: &str, target: &mut Duration) {
+        let parse = |value: &str| value.parse().ok().map(Duration::from_secs);
+        if let Some(time) = self.read(name, "a whole number of seconds", parse) {
+            *target = time;
+        }
+    }
+
+    fn text(&mut self, name: &str, target: &mut Option<String>) {
+        if let Some(text) = self.read(name, "text in UTF-8", |value| Some(value.to_owned())) {
+            *target = Some(text);
+        }
+    }
+
+    fn list(&mut self, name: &str, target: &mut Vec<String>) {
+        if let Some(list) = self.read(name, "texts in UTF-8, separated by commas", |value| {
+            Some(entries(value).map(str::to_owned).collect())
+        }) {
+            *target = list;
+        }
+    }
+
+    fn switch(&mut self, name: &str) -> Option<bool> {
+        self.read(name, "true or false", |value| match value {
+            "true" => Some(true),
+            "false" | "" => Some(false),
+            _ => None,
+        })
+    }
+
+    fn queues(&mut self, name: &str, target: &mut BTreeMap<QueueName, usize>) {
+        let accepted = "QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10";
+        if let Some(queues) = self.read(name, accepted, queues) {
+            *target = queues;
+        }
+    }
+
+    /// The variables that no field has.
+    fn unknown(&self) -> Vec<String> {
+        let of_backends = variable(OF_BACKENDS);
+        let known = |name: &&String| {
+            name.starts_with(&of_backends) || FIELDS.iter().any(|field| variable(field) == **name)
         };
-        match value.parse() {
-            Ok(number) => *target = number,
-            Err(_) => self.reject(name, &value, "a whole number, not negative"),
-        }
+        let names = self.vars.keys();
+        names.filter(|name| !known(name)).cloned().collect()
     }
+}
 
-    fn flag(&mut self, name: &str, target: &mut bool) {
-        match (self.var)(name).as_deref() {
-            Some("true") => *target = true,
-            Some("false") => *target = false,
-            None | Some("") => {}
-            Some(value) => self.reject(name, value, "true or false"),
-        }
-    }
+/// The entries of a list that is separated by commas.
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}
 
-    fn duration(&mut self, name: &str, unit: fn(u64) -> Duration, target: &mut Duration) {
-        let mut number = None;
-        let Some(value) = (self.var)(name) else {
-            return;
-        };
-        match value.parse() {
-            Ok(parsed) => number = Some(parsed),
-            Err(_) => {
-                let unit = if unit(1) == Duration::from_secs(1) {
-                    "seconds"
-                } else {
-                    "milliseconds"
-                };
-                self.reject(name, &value, &format!("a whole number of {unit}"));
-            }
-        }
-        if let Some(number) = number {
-            *target = unit(number);
-        }
-    }
-
-    fn queues(&mut self, name: &str) -> Option<BTreeMap<QueueName, usize>> {
-        let value = (self.var)(name)?;
-        let mut queues = BTreeMap::new();
-        for entry in value
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty())
+fn queues(value: &str) -> Option<BTreeMap<QueueName, usize>> {
+    let mut queues = BTreeMap::new();
+    for entry in entries(value) {
+        // The last colon: a queue's name may hold others.
+        let (queue, concurrency) = entry.rsplit_once(':')?;
+        let queue = QueueName::new(queue.trim()).ok()?;
+        if queues
+            .insert(queue, concurrency.trim().parse().ok()?)
+            .is_some()
         {
-            // The last colon: a queue's name may hold others.
-            let parsed = entry.rsplit_once(':').and_then(|(queue, concurrency)| {
-                Some((
-                    QueueName::new(queue.trim()).ok()?,
-                    concurrency.trim().parse().ok()?,
-                ))
-            });
-            match parsed {
-                Some((queue, concurrency)) => {
-                    queues.insert(queue, concurrency);
-                }
-                None => self.reject(
-                    name,
-                    entry,
-                    "QUEUE:CONCURRENCY, separated by commas, such as default:25,priority:10",
-                ),
-            }
+            return None;
         }
-        Some(queues)
     }
-
-    fn reject(&mut self, name: &str, value: &str, accepted: &str) {
-        self.errors
-            .push(ConfigError::invalid(name, format!("{value:?}"), accepted));
-    }
+    Some(queues)
 }
 
 #[cfg(test)]
@@ -292,11 +440,11 @@ mod tests {
     use super::*;
 
     fn from(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
-        Config::from_vars(|name| {
-            vars.iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        })
+        change(Config::default(), vars)
+    }
+
+    fn change(config: Config, vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+        config.with_vars(vars.iter().map(|(name, value)| (name.into(), value.into())))
     }
 
     #[test]
@@ -312,6 +460,7 @@ mod tests {
             ("VERK_DEAD_TIMEOUT", "60"),
             ("VERK_LABELS", "eu, canary,"),
             ("VERK_PROCESS_REGISTRY", "false"),
+            ("VERK_POISON_PILL_AFTER", "0"),
         ])
         .unwrap();
         assert_eq!(config.labels, ["eu", "canary"]);
@@ -324,6 +473,7 @@ mod tests {
         assert_eq!(queues, [("a:b", 10), ("default", 25)]);
         assert_eq!(config.heartbeat, Duration::from_millis(1_500));
         assert_eq!(config.dead_timeout, Duration::from_secs(60));
+        assert_eq!(config.poison_pill_after, 0);
     }
 
     #[test]
@@ -339,15 +489,200 @@ mod tests {
             errors,
             [
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
-                r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, such as default:25,priority:10"#,
+                r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10"#,
                 r#"VERK_DISABLED is "yes"; accepted: true or false"#,
             ]
         );
     }
 
     #[test]
-    fn disabled_wins_over_queues() {
-        let config = from(&[("VERK_QUEUES", "default:25"), ("VERK_DISABLED", "true")]).unwrap();
-        assert!(config.queues.is_empty());
+    fn a_queue_is_named_once() {
+        let errors = from(&[("VERK_QUEUES", "a:1,b:2,a:3")]).unwrap_err();
+        assert!(errors.to_string().contains("each queue once"), "{errors}");
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_a_mistake() {
+        use std::os::unix::ffi::OsStringExt;
+        let value = OsString::from_vec(b"worker-\xff".to_vec());
+        let vars = [("VERK_NODE_ID".into(), value)];
+        let errors = Config::default().with_vars(vars).unwrap_err();
+        assert_eq!(
+            errors.to_string(),
+            r#"VERK_NODE_ID is "worker-\xFF"; accepted: text in UTF-8"#
+        );
+    }
+
+    #[test]
+    fn every_field_has_a_variable_that_beats_the_file_and_only_what_is_there_is_changed() {
+        let file = Config::from_toml(EVERY_FIELD).unwrap();
+        assert_eq!(change(file.clone(), &[]).unwrap(), file);
+        let vars = [
+            ("VERK_QUEUES", "b:2"),
+            ("VERK_MAX_RETRY_COUNT", "3"),
+            ("VERK_MAX_DEAD_JOBS", "4"),
+            ("VERK_DEAD_TIMEOUT", "5"),
+            ("VERK_POLL_INTERVAL", "6"),
+            ("VERK_NODE_ID", "seven"),
+            ("VERK_GENERATE_NODE_ID", "true"),
+            ("VERK_HEARTBEAT", "8"),
+            ("VERK_POISON_PILL_AFTER", "13"),
+            ("VERK_SHUTDOWN_TIMEOUT", "9"),
+            ("VERK_MAX_PAYLOAD_BYTES", "10"),
+            ("VERK_FAILED_JOB_STACKTRACE_SIZE", "11"),
+            ("VERK_PREFIX", "twelve"),
+            ("VERK_PROCESS_REGISTRY", "true"),
+            ("VERK_TAG", "fourteen"),
+            ("VERK_LABELS", "fifteen"),
+            ("VERK_SIDEKIQ_6_WORK", "false"),
+            ("VERK_EXECUTION_METRICS", "false"),
+            ("VERK_DISABLED", "false"),
+        ];
+        let mut names: Vec<_> = vars.iter().map(|(name, _)| (*name).to_owned()).collect();
+        names.sort();
+        let mut fields: Vec<_> = FIELDS.iter().map(|field| variable(field)).collect();
+        fields.sort();
+        assert_eq!(names, fields);
+        let config = serde_json::to_value(change(file, &vars).unwrap()).unwrap();
+        assert_eq!(
+            config,
+            serde_json::json!({
+                "queues": {"b": 2},
+                "max_retry_count": 3,
+                "max_dead_jobs": 4,
+                "dead_timeout": "5s",
+                "poll_interval": "6ms",
+                "node_id": "seven",
+                "generate_node_id": true,
+                "heartbeat": "8ms",
+                "poison_pill_after": 13,
+                "shutdown_timeout": "9ms",
+                "max_payload_bytes": 10,
+                "failed_job_stacktrace_size": 11,
+                "prefix": "twelve",
+                "process_registry": true,
+                "tag": "fourteen",
+                "labels": ["fifteen"],
+                "sidekiq_6_work": false,
+                "execution_metrics": false,
+                "disabled": false,
+            })
+        );
+    }
+
+    #[test]
+    fn unknown_names_are_told_apart() {
+        let vars = [
+            ("VERK_HEARBEAT", "5"),
+            ("VERK_REDIS_URL", "redis://host"),
+            ("VERK_HEARTBEAT", "5"),
+            ("PATH", "/bin"),
+        ];
+        let vars = Vars::new(vars.iter().map(|(name, value)| (name.into(), value.into())));
+        assert_eq!(vars.unknown(), ["VERK_HEARBEAT"]);
+        assert_eq!(
+            nearest("VERK_HEARBEAT", FIELDS.iter().map(|field| variable(field))),
+            Some("VERK_HEARTBEAT".to_owned())
+        );
+    }
+
+    /// A value for each field that is not its default.
+    const EVERY_FIELD: &str = r#"
+        queues = { default = 25, "a:b" = 1 }
+        max_retry_count = 1
+        max_dead_jobs = 2
+        dead_timeout = "7days"
+        poll_interval = "1s 500ms"
+        node_id = "worker-0"
+        generate_node_id = false
+        heartbeat = "10s"
+        poison_pill_after = 5
+        shutdown_timeout = "1m"
+        max_payload_bytes = 3
+        failed_job_stacktrace_size = 4
+        prefix = "shop"
+        process_registry = false
+        tag = "billing"
+        labels = ["eu", "canary"]
+        sidekiq_6_work = true
+        execution_metrics = true
+        disabled = true
+    "#;
+
+    #[test]
+    fn a_file_sets_every_field_and_a_configuration_reads_back_what_it_wrote() {
+        let config = Config::from_toml(EVERY_FIELD).unwrap();
+        assert_eq!(config.poll_interval, Duration::from_millis(1_500));
+        assert!(config.disabled);
+        let json = serde_json::to_value(&config).unwrap();
+        let written: Vec<&str> = json
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut fields = FIELDS.to_vec();
+        fields.sort_unstable();
+        assert_eq!(written, fields);
+        let defaults = serde_json::to_value(Config::default()).unwrap();
+        for field in FIELDS {
+            assert_ne!(json[field], defaults[field], "{field}");
+        }
+        assert_eq!(serde_json::from_value::<Config>(json).unwrap(), config);
+    }
+
+    #[test]
+    fn every_mistake_in_a_file_is_told_with_its_place() {
+        let text = "# ours\nqueues = { default = \"many\" }\nhearbeat = \"5s\"\npoll_interval = 5000\nshutdown_timeout = \"soon\"\nredis_url = \"redis://host\"\ncolour = 1\n";
+        let errors = Config::from_toml(text).unwrap_err();
+        let errors: Vec<_> = errors.as_slice().iter().map(ToString::to_string).collect();
+        assert_eq!(errors.len(), 5, "{errors:#?}");
+        for (error, expected) in errors.iter().zip([
+            "line 2, column 22: queues: invalid type: string \"many\", expected usize",
+            "line 3, column 1: hearbeat: no such field; did you mean heartbeat?",
+            "line 4, column 17: poll_interval: invalid type: integer `5000`, expected a time such as \"5s\", \"250ms\" or \"7days\"",
+            "line 5, column 20: shutdown_timeout: invalid value: string \"soon\", expected a time such as",
+            "line 7, column 1: colour: no such field; accepted: queues, max_retry_count,",
+        ]) {
+            assert!(error.starts_with(expected), "{error} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_with_its_place_and_the_file() {
+        let error = Config::from_toml("queues = {\n  default = 1\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("line "), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        let missing = Config::from_file("no/such.toml").unwrap_err().to_string();
+        assert!(
+            missing.starts_with("cannot read no/such.toml: "),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn a_generated_id_beats_a_node_id_and_something_must_name_the_node() {
+        let mut config = Config {
+            node_id: Some("worker-0".to_owned()),
+            ..Config::default()
+        };
+        for (generate, name) in [
+            (None, Some("worker-0")),
+            (Some(false), Some("worker-0")),
+            (Some(true), None),
+        ] {
+            config.generate_node_id = generate;
+            assert_eq!(config.name(), name);
+        }
+        let config = Config {
+            generate_node_id: Some(false),
+            ..Config::default()
+        };
+        let mut errors = Vec::new();
+        config.check(&mut errors);
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].to_string().contains("or a node_id"));
     }
 }

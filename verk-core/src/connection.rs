@@ -82,11 +82,10 @@ pub(crate) async fn read_all(
                 limit: MAX_BATCH_JOBS,
             };
             let payloads = storage.inprogress(&inprogress, page).await?;
-            let last = payloads.len() < page.limit;
-            list.extend(payloads);
-            if last {
+            if payloads.is_empty() {
                 return Ok(list);
             }
+            list.extend(payloads);
         }
     };
     let result = result.await;

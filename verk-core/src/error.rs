@@ -1,6 +1,10 @@
 //! The errors of verk itself. What a worker returns is no error of verk: see [`BoxError`].
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use thiserror::Error;
 
@@ -125,6 +129,20 @@ pub enum EnqueueError {
     /// `build()` of the node that runs the job says it.
     #[error(transparent)]
     DuplicateClass(ConfigError),
+    /// A client middleware stopped the job by not passing it on; nothing was stored.
+    #[error("job {jid} was stopped by a client middleware")]
+    Stopped {
+        /// The job.
+        jid: Jid,
+    },
+    /// A client middleware failed; nothing was stored.
+    #[error("a client middleware failed for job {jid}")]
+    Middleware {
+        /// The job.
+        jid: Jid,
+        /// The middleware's own error.
+        source: BoxError,
+    },
     /// The storage refused the job, or its reply was lost: see [`may_be_stored`](Self::may_be_stored).
     #[error("job {jid} was not enqueued")]
     Storage {
@@ -146,9 +164,11 @@ impl EnqueueError {
     #[must_use]
     pub fn jid(&self) -> Option<&Jid> {
         match self {
-            Self::NoQueue { jid } | Self::TooLarge { jid, .. } | Self::Storage { jid, .. } => {
-                Some(jid)
-            }
+            Self::NoQueue { jid }
+            | Self::TooLarge { jid, .. }
+            | Self::Stopped { jid }
+            | Self::Middleware { jid, .. }
+            | Self::Storage { jid, .. } => Some(jid),
             Self::NoClient
             | Self::Args { .. }
             | Self::InvalidName(_)
@@ -181,6 +201,26 @@ pub enum ConfigError {
         value: String,
         /// What it may be.
         accepted: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// A field in a file does not parse, or there is no such field. The message shows no value of text that may be a password.
+    #[error("{}line {line}, column {column}: {message}", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
+    Toml {
+        /// The file, if it was one.
+        path: Option<PathBuf>,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// The field, what it is and what is accepted.
+        message: String,
     },
     /// A queue or node name is not valid.
     #[error(transparent)]
@@ -259,6 +299,16 @@ impl ConfigErrors {
         } else {
             Err(Self(errors))
         }
+    }
+
+    /// Names the file that the mistakes are in.
+    pub(crate) fn in_file(mut self, file: &Path) -> Self {
+        for error in &mut self.0 {
+            if let ConfigError::Toml { path, .. } = error {
+                *path = Some(file.to_owned());
+            }
+        }
+        self
     }
 
     /// The mistakes.
@@ -352,6 +402,17 @@ impl fmt::Debug for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt_chain(self, f)
     }
+}
+
+/// An error and its sources, in one line.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    struct Chain<'a>(&'a dyn std::error::Error);
+    impl fmt::Display for Chain<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fmt_chain(self.0, f)
+        }
+    }
+    Chain(error).to_string()
 }
 
 fn fmt_chain(error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {

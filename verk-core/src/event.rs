@@ -98,12 +98,39 @@ pub enum Event {
         /// The queue.
         queue: QueueName,
     },
-    /// A node that died left jobs, and they are back in their queues.
+    /// This node registered again, under this id: see [`NodeLost`](Self::NodeLost).
+    NodeRegistered {
+        /// The new id.
+        node: NodeId,
+    },
+    /// The storage does not know this node any more: it was declared dead. What runs goes on under this id, and ends there unless it was given
+    /// to another node; new jobs are fetched under a new id.
+    NodeLost {
+        /// The id that is gone.
+        node: NodeId,
+    },
+    /// A node that died left jobs, and they are back in their queues, or in the `schedule` set if they may be poison pills.
     JobsRestored {
         /// The node that held them.
         node: NodeId,
         /// How many.
         count: usize,
+    },
+    /// A job that a dead node left is a poison pill: it went to the `dead` set.
+    PoisonPillBuried {
+        /// The job, with a failure recorded in it that says so.
+        job: Arc<Job>,
+        /// The node that died last.
+        node: NodeId,
+        /// How many processes died while it ran, in the last 72 hours.
+        deaths: u32,
+    },
+    /// The clock of this machine and the storage's began to differ by more than a second. Due times follow the storage's.
+    ClockSkewed {
+        /// The time of day here.
+        here: SystemTime,
+        /// The storage's at that moment.
+        storage: SystemTime,
     },
 }
 

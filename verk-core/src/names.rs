@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The longest queue or node name that verk accepts, in bytes.
@@ -58,7 +59,8 @@ impl fmt::Display for Jid {
 /// assert!("".parse::<QueueName>().is_err());
 /// assert!("two\nlines".parse::<QueueName>().is_err());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct QueueName(Arc<str>);
 
 impl QueueName {

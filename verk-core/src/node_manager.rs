@@ -3,10 +3,10 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -41,15 +41,55 @@ pub(crate) struct Registration {
     beat_on: AtomicBool,
     /// Whether a fetch may still bring jobs that nobody here knows of.
     unsure: AtomicBool,
+    /// The thread of the heartbeat, unless this is a test.
+    thread: OnceLock<JoinHandle<()>>,
 }
 
 /// What the heartbeats tell about this node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Health {
     /// When the last heartbeat that the storage acknowledged was sent.
     acknowledged: Instant,
     /// Since when each was acknowledged in time, by the same server.
     well_since: Instant,
+    /// Who acknowledged the last one.
+    server: Option<String>,
+    /// How often another server answered than before, or the same one after a restart or in another role.
+    servers: u64,
+}
+
+impl Health {
+    /// The node is registered, and has not sent a heartbeat yet.
+    fn new(registered_at: Instant) -> Self {
+        Self {
+            acknowledged: registered_at,
+            well_since: registered_at,
+            server: None,
+            servers: 0,
+        }
+    }
+
+    /// A heartbeat that was sent at this time is acknowledged. `failures` were not, since the last one.
+    fn acknowledge(
+        &mut self,
+        sent_at: Instant,
+        server: String,
+        failures: u32,
+        heartbeat: Duration,
+    ) {
+        let in_time = sent_at.saturating_duration_since(self.acknowledged) <= heartbeat;
+        let same_server = self.server.as_ref().is_none_or(|known| *known == server);
+        if !(in_time && same_server && failures == 0) {
+            self.well_since = sent_at;
+        }
+        self.acknowledged = sent_at;
+        self.servers += u64::from(!same_server);
+        self.server = Some(server);
+    }
+
+    fn is_fresh(&self, now: Instant, heartbeat: Duration) -> bool {
+        now.saturating_duration_since(self.acknowledged) <= heartbeat
+    }
 }
 
 impl Registration {
@@ -59,20 +99,26 @@ impl Registration {
 
     /// Whether the node is known to be alive: no fetch is sent while the last acknowledged heartbeat is older than `heartbeat`.
     pub(crate) fn may_fetch(&self, clock: &dyn Clock) -> bool {
-        let age = clock
-            .instant()
-            .saturating_duration_since(self.health.borrow().acknowledged);
-        age <= self.heartbeat && !self.lost.is_cancelled()
+        (self.health.borrow()).is_fresh(clock.instant(), self.heartbeat)
+            && !self.lost.is_cancelled()
+    }
+
+    /// How long ago the last heartbeat that was acknowledged was sent.
+    pub(crate) fn heartbeat_age(&self, clock: &dyn Clock) -> Duration {
+        let acknowledged = self.health.borrow().acknowledged;
+        clock.instant().saturating_duration_since(acknowledged)
+    }
+
+    /// Whether the heartbeat has ended though nobody ended it.
+    pub(crate) fn heartbeat_ended(&self) -> bool {
+        self.thread.get().is_some_and(JoinHandle::is_finished)
+            && !self.lost.is_cancelled()
+            && !self.stop.is_cancelled()
     }
 
     /// Waits until an acknowledged heartbeat is young enough to fetch.
     pub(crate) async fn until_fresh(&self, clock: &dyn Clock) {
-        let fresh = |health: &Health| {
-            clock
-                .instant()
-                .saturating_duration_since(health.acknowledged)
-                <= self.heartbeat
-        };
+        let fresh = |health: &Health| health.is_fresh(clock.instant(), self.heartbeat);
         // An error says that the sender is gone; it is in `self`.
         let _ = self.health.subscribe().wait_for(fresh).await;
     }
@@ -85,6 +131,15 @@ impl Registration {
     /// Since when this node's own heartbeats were acknowledged in time, by the same server.
     pub(crate) fn well_since(&self) -> Instant {
         self.health.borrow().well_since
+    }
+
+    /// Waits until another server answers than at the last time, whose number is in `seen`: it may not know all that the last one knew.
+    pub(crate) async fn server_changed(&self, seen: &mut u64) {
+        let mut health = self.health.subscribe();
+        // An error says that the sender is gone; it is in `self`.
+        if let Ok(health) = health.wait_for(|health| health.servers != *seen).await {
+            *seen = health.servers;
+        }
     }
 
     /// Whether `node` is an earlier holder of this node's configured name.
@@ -129,9 +184,9 @@ fn lose(node: &NodeId, lost: &CancellationToken) {
 /// lasts. Returns the registration; the caller restores what earlier holders left.
 pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, BuildError> {
     let config = &shared.config;
-    let name = config.node_id.clone().unwrap_or_else(host_name);
+    let name = config.name().map_or_else(host_name, str::to_owned);
     let node = NodeId::register(&name).map_err(|error| BuildError::Config(error.into()))?;
-    if config.node_id.is_some() {
+    if config.name().is_some() {
         claim_name(shared, &node).await?;
     }
     let queues = shared.queues.names();
@@ -143,16 +198,15 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
     let registration = Arc::new(Registration {
         node,
         heartbeat: config.heartbeat,
-        named: config.node_id.is_some(),
-        health: Arc::new(watch::Sender::new(Health {
-            acknowledged: before,
-            well_since: before,
-        })),
+        named: config.name().is_some(),
+        health: Arc::new(watch::Sender::new(Health::new(before))),
         lost: CancellationToken::new(),
         stop: CancellationToken::new(),
         beat_on: AtomicBool::new(false),
         unsure: AtomicBool::new(false),
+        thread: OnceLock::new(),
     });
+    shared.monitor.registered(&registration);
     // A test's heartbeat outlasts the test: thousands of them must not need a thread each.
     if shared.test.is_none() {
         start_heartbeat(shared, &registration)?;
@@ -202,7 +256,6 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
     let health = Arc::clone(&registration.health);
     let beat = async move {
         let mut heartbeat: Option<Box<dyn Heartbeat>> = None;
-        let mut server = None;
         let mut failures = 0;
         loop {
             let sent_at = shared.clock.instant();
@@ -218,22 +271,20 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
                     return;
                 }
                 Ok(beat) => {
-                    let same_server = server.as_ref().is_none_or(|server| *server == beat.server);
-                    let unbroken = failures == 0 && same_server;
+                    let heartbeat = shared.config.heartbeat;
                     health.send_modify(|health| {
-                        let in_time = sent_at.saturating_duration_since(health.acknowledged)
-                            <= shared.config.heartbeat;
-                        health.acknowledged = sent_at;
-                        if !(unbroken && in_time) {
-                            health.well_since = sent_at;
-                        }
+                        health.acknowledge(sent_at, beat.server, failures, heartbeat);
                     });
-                    server = Some(beat.server);
                     failures = 0;
+                    shared.monitor.heartbeat.well();
                     shared.config.heartbeat / 3
                 }
                 Err(error) => {
                     failures += 1;
+                    shared
+                        .monitor
+                        .heartbeat
+                        .failed(&error, shared.clock.instant());
                     tracing::warn!(node = %node, error = &error as &dyn std::error::Error, "heartbeat failed, trying again");
                     heartbeat = None;
                     pause_before_retry(failures).min(shared.config.heartbeat / 3)
@@ -245,10 +296,11 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
             }
         }
     };
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("verk-heartbeat".to_owned())
         .spawn(move || runtime.block_on(beat))
         .map_err(BuildError::Thread)?;
+    registration.thread.get_or_init(|| thread);
     Ok(())
 }
 
@@ -269,9 +321,12 @@ async fn beat(
     };
     let before = shared.clock.now();
     let beat = heartbeat.beat().await?;
-    shared
+    let skewed = shared
         .offset
         .measure(beat.server_time, before, shared.clock.now());
+    if let Some(skewed) = skewed {
+        shared.events.send(skewed);
+    }
     Ok(beat)
 }
 
@@ -291,5 +346,39 @@ pub(crate) async fn deregister(shared: &Shared, registration: &Registration) {
         Err(error) => {
             tracing::warn!(node = %registration.node, error = &error as &dyn std::error::Error, "could not deregister; the node expires by itself");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    const HEARTBEAT: Duration = Duration::from_secs(9);
+
+    /// Since which second a node that registered at 0 is well, after beats at these seconds, each with its server and how many failed
+    /// before it.
+    fn well_since(beats: &[(u64, &str, u32)]) -> u64 {
+        let start = SystemClock.instant();
+        let mut health = Health::new(start);
+        for &(second, server, failures) in beats {
+            let sent_at = start + Duration::from_secs(second);
+            health.acknowledge(sent_at, server.to_owned(), failures, HEARTBEAT);
+            assert_eq!(health.acknowledged, sent_at);
+        }
+        (health.well_since - start).as_secs()
+    }
+
+    #[test]
+    fn a_node_is_well_while_its_heartbeats_are_acknowledged_in_time() {
+        assert_eq!(well_since(&[(0, "a", 0), (3, "a", 0), (12, "a", 0)]), 0);
+        assert_eq!(well_since(&[(0, "a", 0), (10, "a", 0), (13, "a", 0)]), 10);
+        assert_eq!(well_since(&[(0, "a", 0), (5, "a", 1), (8, "a", 0)]), 5);
+    }
+
+    #[test]
+    fn after_a_restart_or_a_failover_of_the_server_a_node_is_well_anew() {
+        assert_eq!(well_since(&[(0, "a", 0), (3, "b", 0), (6, "b", 0)]), 3);
+        assert_eq!(well_since(&[(0, "a", 0), (3, "b", 0), (6, "a", 0)]), 6);
     }
 }

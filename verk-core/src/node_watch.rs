@@ -1,7 +1,7 @@
 //! Finds nodes that died, and puts back what they had in progress.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -13,8 +13,9 @@ use crate::{
     event::Event,
     names::NodeId,
     node_manager::Registration,
+    restore::{Moved, Verdicts, restore},
     shared::Shared,
-    storage::{Inprogress, MAX_BATCH_JOBS, Node, Page, Settled, Settlement, Target},
+    storage::{Inprogress, Node},
 };
 
 /// The longest that a fetch of a node may still be pending on the server after the node died, and fill its lists.
@@ -29,8 +30,17 @@ pub(crate) struct NodeWatch {
     earlier: Vec<Weak<Registration>>,
     stop: CancellationToken,
     judge: Judge,
-    /// The dead nodes whose lists are being emptied, and since when they were found empty.
-    empty_since: HashMap<NodeId, Instant>,
+    /// The dead nodes whose lists are being emptied.
+    emptied: HashMap<NodeId, Emptied>,
+}
+
+/// A dead node whose lists are being emptied.
+#[derive(Debug)]
+struct Emptied {
+    /// What becomes of the jobs that it had started.
+    verdicts: Verdicts,
+    /// Since when its lists were found empty.
+    since: Option<Instant>,
 }
 
 impl NodeWatch {
@@ -47,7 +57,7 @@ impl NodeWatch {
             earlier,
             stop,
             judge,
-            empty_since: HashMap::new(),
+            emptied: HashMap::new(),
         }
     }
 
@@ -77,7 +87,7 @@ impl NodeWatch {
             .iter()
             .filter(|node| !node.alive && self.registration.follows(&node.id));
         dead.extend(earlier.map(|node| node.id.clone()));
-        self.empty_since.retain(|node, _| dead.contains(node));
+        self.emptied.retain(|node, _| dead.contains(node));
         // One that cannot be emptied holds up no other.
         let mut result = Ok(());
         for node in nodes.into_iter().filter(|node| dead.contains(&node.id)) {
@@ -95,69 +105,49 @@ impl NodeWatch {
     /// Restores what a dead node had in progress. It leaves the list of nodes only when its lists stayed empty for so long that no fetch of
     /// it can be pending any more.
     async fn empty(&mut self, node: Node) -> Result<(), StorageError> {
-        let mut restored = 0;
+        let emptied = match self.emptied.entry(node.id.clone()) {
+            Entry::Occupied(emptied) => emptied.into_mut(),
+            Entry::Vacant(place) => place.insert(Emptied {
+                verdicts: Verdicts::reach(&self.shared, &node).await?,
+                since: None,
+            }),
+        };
+        let mut moved = Moved::default();
         let mut result = Ok(());
         for queue in node.queues {
             let inprogress = Inprogress {
                 queue,
                 node: node.id.clone(),
             };
-            result = result.and(self.restore(&inprogress, &mut restored).await);
+            let restored = restore(
+                &self.shared,
+                &inprogress,
+                &emptied.verdicts,
+                &self.stop,
+                &mut moved,
+            );
+            result = result.and(restored.await);
         }
         let now = self.shared.clock.instant();
+        let Moved { restored, buried } = moved;
         if restored > 0 {
             tracing::warn!(node = %node.id, restored, "restored the jobs of a dead node");
-            self.empty_since.insert(node.id.clone(), now);
             self.shared.events.send(Event::JobsRestored {
-                node: node.id,
+                node: node.id.clone(),
                 count: restored,
             });
+        }
+        if restored + buried > 0 {
+            emptied.since = Some(now);
             return result;
         }
         result?;
-        let since = *self.empty_since.entry(node.id.clone()).or_insert(now);
+        let since = *emptied.since.get_or_insert(now);
         if now.saturating_duration_since(since) >= LONGEST_FETCH
             && self.shared.storage.deregister(&node.id).await?
         {
-            self.empty_since.remove(&node.id);
+            self.emptied.remove(&node.id);
             tracing::info!(node = %node.id, "took a dead node off the list");
-        }
-        Ok(())
-    }
-
-    /// Moves what is in `inprogress` to the front of its queue, in order: page after page from the most recently fetched on, so that the
-    /// oldest ends up in front. Adds to `restored` how many it moved.
-    async fn restore(
-        &self,
-        inprogress: &Inprogress,
-        restored: &mut usize,
-    ) -> Result<(), StorageError> {
-        let storage = &self.shared.storage;
-        let mut stuck = 0;
-        while !self.stop.is_cancelled() {
-            let page = Page {
-                offset: stuck,
-                limit: MAX_BATCH_JOBS,
-            };
-            let mut jobs = storage.inprogress(inprogress, page).await?;
-            if jobs.is_empty() {
-                break;
-            }
-            jobs.reverse();
-            let settlements: Vec<_> = jobs
-                .into_iter()
-                .map(|held| Settlement {
-                    held,
-                    to: Target::Requeue,
-                })
-                .collect();
-            for result in storage.restore(inprogress, &settlements).await {
-                match result {
-                    Settled::Done | Settled::Merged => *restored += 1,
-                    Settled::NotHeld => stuck += 1,
-                    Settled::Failed(error) => return Err(error),
-                }
-            }
         }
         Ok(())
     }

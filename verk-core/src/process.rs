@@ -205,6 +205,7 @@ mod tests {
             concurrency,
             running: 0,
             status: Status::Idle,
+            paused_everywhere: false,
         }
     }
 

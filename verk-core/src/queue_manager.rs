@@ -41,6 +41,9 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 /// How long what is handed back waits for jobs that were cancelled and have not ended, so that all of it goes back in order.
 const HAND_BACK_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a queue that was found paused is not fetched from, if nobody tells that it is paused.
+const PAUSED_AGAIN: Duration = Duration::from_millis(500);
+
 /// How a manager is told to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
@@ -73,6 +76,8 @@ pub(crate) struct QueueManager {
     settling: Vec<Pending>,
     /// Whether the list must be read before anything else is fetched or settled.
     must_reconcile: bool,
+    /// Which server the list was fetched into.
+    server: u64,
     /// When the list is read next in any case.
     reconcile_at: Instant,
     /// Once the jobs were cancelled: until when what is handed back waits for the rest.
@@ -108,6 +113,7 @@ impl QueueManager {
             pending: VecDeque::new(),
             settling: Vec::new(),
             must_reconcile: false,
+            server: 0,
             hand_back_at: None,
             fetch_failures: 0,
         }
@@ -180,11 +186,15 @@ impl QueueManager {
                 () = self.stop.leaving.cancelled(), if !leaving => {}
                 () = self.stop.signing_off.cancelled(), if !signing_off => {}
                 Some(results) = &mut settling, if !self.settling.is_empty() => self.settled(results),
-                run = self.workers.next_finished() => {
+                // This node may hold the same payload again by now: what a lost run came to is not stored.
+                run = self.workers.next_finished() => if run.lost {
+                    self.lost();
+                } else {
                     let pending = conclude(run, &self.shared, &self.inprogress.queue);
                     self.pending.push_back(pending);
-                }
+                },
                 reply = connection.reply() => connection = self.replied(reply),
+                () = self.registration.server_changed(&mut self.server) => self.must_reconcile = true,
                 () = self.stop.fetching.cancelled(), if !stopping => {}
                 // Looked at above. An error says that the sender is gone; it is in `shared`.
                 _ = self.queues.changed() => self.queues.mark_changed(),
@@ -210,6 +220,9 @@ impl QueueManager {
         let Some(wanted) = state.wanted(&self.inprogress.queue) else {
             return false;
         };
+        if wanted.changes != self.wanted.changes && self.fetch_failures == 0 {
+            self.fetch_at = self.shared.clock.instant();
+        }
         let fewer = wanted.concurrency < self.wanted.concurrency;
         self.workers.set_concurrency(wanted.concurrency);
         self.wanted = wanted;
@@ -278,6 +291,7 @@ impl QueueManager {
                 let request = DequeueRequest {
                     max_jobs: self.workers.free(),
                     max_bytes: MAX_BATCH_BYTES,
+                    prefetched: 0,
                     wait: self.shared.config.fetch_wait(),
                     interrupt: interrupt.clone(),
                 };
@@ -383,7 +397,7 @@ impl QueueManager {
 
     fn report(&self, pending: Pending) {
         if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
-            self.shared.wake.due_at(due.at);
+            self.shared.wake.due_at(due.at, self.shared.now());
         }
         if let Some(event) = pending.event {
             self.counters.count(&event, pending.took, self.shared.now());
@@ -404,6 +418,7 @@ impl QueueManager {
         match reply {
             Reply::Opened(Ok(queue)) => {
                 self.fetch_failures = 0;
+                self.seat.set_connected();
                 Connection::Idle(queue)
             }
             Reply::Opened(Err(error)) => {
@@ -412,8 +427,21 @@ impl QueueManager {
             }
             Reply::Fetched(queue, Ok(Dequeued::Jobs(payloads))) => {
                 self.fetch_failures = 0;
+                self.seat.set_connected();
                 for payload in payloads {
                     self.accept(payload);
+                }
+                Connection::Idle(queue)
+            }
+            Reply::Fetched(queue, Ok(Dequeued::Paused(payloads))) => {
+                self.fetch_failures = 0;
+                for payload in payloads {
+                    self.hand_back(payload);
+                }
+                if !self.wanted.paused {
+                    // The announcement is on its way, or there was none.
+                    self.fetch_at = self.shared.clock.instant() + PAUSED_AGAIN;
+                    self.shared.found_paused.notify_one();
                 }
                 Connection::Idle(queue)
             }
@@ -441,6 +469,7 @@ impl QueueManager {
 
     fn pause_fetching(&mut self, error: &StorageError) {
         self.fetch_failures += 1;
+        self.seat.set_failing(error);
         self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
         tracing::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
     }
@@ -448,11 +477,7 @@ impl QueueManager {
     /// Starts a fetched payload, or settles it at once if it cannot run.
     fn accept(&mut self, payload: Bytes) {
         if !self.is_open() || self.workers.free() == 0 {
-            self.pending.push_back(Pending::hand_back(
-                payload,
-                &self.shared,
-                &self.inprogress.queue,
-            ));
+            self.hand_back(payload);
             return;
         }
         let queue = &self.inprogress.queue;
@@ -470,6 +495,11 @@ impl QueueManager {
                 .pending
                 .push_back(unknown_class(job, payload, &self.shared, queue)),
         }
+    }
+
+    fn hand_back(&mut self, payload: Bytes) {
+        let pending = Pending::hand_back(payload, &self.shared, &self.inprogress.queue);
+        self.pending.push_back(pending);
     }
 
     /// Compares the `inprogress` list with what this node works on.

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::unix_seconds,
+    error::{StorageError, with_sources},
+    health::{Reason, failing},
     job::Job,
     names::{Jid, NodeId, QueueName},
     storage::Inprogress,
@@ -30,6 +32,9 @@ pub struct QueueStatus {
     pub running: usize,
     /// What the node does with it.
     pub status: Status,
+    /// Whether it is paused for all nodes: then it runs once [`resume_queue_everywhere`](crate::Verk::resume_queue_everywhere)
+    /// was called, and it is not paused on this node as well.
+    pub paused_everywhere: bool,
 }
 
 /// What a node does with a queue.
@@ -83,8 +88,9 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) concurrency: usize,
+    /// Whether it is paused, here or for all nodes.
     pub(crate) paused: bool,
-    /// How often it was paused or resumed. Each time is told, even if the manager sees only the last.
+    /// How often it was paused or resumed, here or for all nodes. Each time is told, even if the manager sees only the last.
     pub(crate) changes: u64,
 }
 
@@ -105,7 +111,10 @@ pub(crate) struct Queues(watch::Sender<State>);
 /// What is wanted, and what is there. Whoever subscribes is woken by a change of what is wanted.
 #[derive(Debug, Default)]
 pub(crate) struct State {
+    /// By queue, with the pauses of this node only.
     wanted: BTreeMap<QueueName, Wanted>,
+    /// The queues that are paused for all nodes, this node's and others.
+    paused_everywhere: BTreeSet<QueueName>,
     managers: Vec<Arc<Seat>>,
     /// Whether nothing is fetched any more, whatever is wanted of each queue.
     quiet: bool,
@@ -128,6 +137,8 @@ struct Board {
     /// By the order in which they started.
     running: BTreeMap<u64, (Arc<Job>, SystemTime)>,
     paused: bool,
+    /// How the last fetch went; `None` before the first connection.
+    connected: Option<Result<(), String>>,
 }
 
 impl Queues {
@@ -138,8 +149,7 @@ impl Queues {
             .collect();
         Self(watch::Sender::new(State {
             wanted,
-            managers: Vec::new(),
-            quiet: false,
+            ..State::default()
         }))
     }
 
@@ -175,12 +185,12 @@ impl Queues {
         (known || !ends.is_empty()).then_some(ends)
     }
 
-    /// Pauses or resumes a queue. Returns whether that changes anything, or `None` when the queue is not wanted.
+    /// Pauses or resumes a queue on this node. Returns whether that changes anything, or `None` when the queue is not wanted.
     pub(crate) fn set_paused(&self, name: &QueueName, paused: bool) -> Option<bool> {
-        self.change(name, |wanted, quiet| {
+        self.change(name, |wanted| {
             let changed = wanted.paused != paused;
             wanted.paused = paused;
-            wanted.changes += u64::from(changed && !quiet);
+            wanted.changes += u64::from(changed);
         })
     }
 
@@ -189,7 +199,7 @@ impl Queues {
         self.0.send_if_modified(|state| {
             let changed = !std::mem::replace(&mut state.quiet, true);
             for wanted in state.wanted.values_mut() {
-                wanted.changes += u64::from(changed && !wanted.paused);
+                wanted.changes += u64::from(changed);
             }
             changed
         })
@@ -204,19 +214,31 @@ impl Queues {
         let _ = self.subscribe().wait_for(|state| state.quiet).await;
     }
 
-    /// Returns whether that changes anything, or `None` when the queue is not wanted.
-    pub(crate) fn set_concurrency(&self, name: &QueueName, concurrency: usize) -> Option<bool> {
-        self.change(name, |wanted, _| wanted.concurrency = concurrency)
+    /// Takes over which queues are paused for all nodes.
+    pub(crate) fn set_paused_everywhere(&self, paused: BTreeSet<QueueName>) {
+        self.0.send_if_modified(|state| {
+            for changed in state.paused_everywhere.symmetric_difference(&paused) {
+                if let Some(wanted) = state.wanted.get_mut(changed) {
+                    wanted.changes += 1;
+                }
+            }
+            let changed = state.paused_everywhere != paused;
+            state.paused_everywhere = paused;
+            changed
+        });
     }
 
-    /// Changes what is wanted of a queue; `change` is also told whether the node is quiet.
-    fn change(&self, name: &QueueName, change: impl FnOnce(&mut Wanted, bool)) -> Option<bool> {
+    /// Returns whether that changes anything, or `None` when the queue is not wanted.
+    pub(crate) fn set_concurrency(&self, name: &QueueName, concurrency: usize) -> Option<bool> {
+        self.change(name, |wanted| wanted.concurrency = concurrency)
+    }
+
+    fn change(&self, name: &QueueName, change: impl FnOnce(&mut Wanted)) -> Option<bool> {
         let mut changed = None;
         self.0.send_if_modified(|state| {
-            let quiet = state.quiet;
             changed = state.wanted.get_mut(name).map(|wanted| {
                 let before = *wanted;
-                change(wanted, quiet);
+                change(wanted);
                 *wanted != before
             });
             changed == Some(true)
@@ -263,10 +285,33 @@ impl Queues {
                 name: name.clone(),
                 concurrency: wanted.concurrency,
                 running,
-                status: status(wanted.paused || state.quiet, running, quiet),
+                status: status(state.is_paused(name, wanted), running, quiet),
+                paused_everywhere: state.paused_everywhere.contains(name),
             }
         };
         state.wanted.iter().map(status).collect()
+    }
+
+    /// Why queues that are wanted do not run.
+    pub(crate) fn reasons(&self) -> Vec<Reason> {
+        let state = self.0.borrow();
+        let is_open = |(name, wanted): &(&QueueName, &Wanted)| !state.is_paused(name, wanted);
+        if !state.wanted.is_empty() && !state.wanted.iter().any(|queue| is_open(&queue)) {
+            return vec![Reason::Quiet];
+        }
+        let mut reasons = Vec::new();
+        for (name, _) in state.wanted.iter().filter(is_open) {
+            // The last one is that of the node id that fetches.
+            let manager = state.managers_of(name).last();
+            match manager.and_then(|manager| manager.board().connected.clone()) {
+                None => reasons.push(Reason::Connecting {
+                    queue: name.clone(),
+                }),
+                Some(Err(error)) => reasons.push(failing(&format!("queue {name}"), error)),
+                Some(Ok(())) => {}
+            }
+        }
+        reasons
     }
 
     pub(crate) fn running_jobs(&self) -> Vec<RunningJob> {
@@ -317,10 +362,16 @@ impl Queues {
 
 impl State {
     pub(crate) fn wanted(&self, queue: &QueueName) -> Option<Wanted> {
-        self.wanted.get(queue).map(|wanted| Wanted {
-            paused: wanted.paused || self.quiet,
-            ..*wanted
+        let wanted = *self.wanted.get(queue)?;
+        Some(Wanted {
+            paused: self.is_paused(queue, &wanted),
+            ..wanted
         })
+    }
+
+    /// Whether nothing is to be fetched from a queue, for whatever reason.
+    fn is_paused(&self, queue: &QueueName, wanted: &Wanted) -> bool {
+        wanted.paused || self.quiet || self.paused_everywhere.contains(queue)
     }
 
     fn managers_of(&self, queue: &QueueName) -> impl Iterator<Item = &Arc<Seat>> {
@@ -362,6 +413,16 @@ impl Seat {
 
     pub(crate) fn set_paused(&self, paused: bool) {
         self.board().paused = paused;
+    }
+
+    /// The storage answered.
+    pub(crate) fn set_connected(&self) {
+        self.board().connected = Some(Ok(()));
+    }
+
+    /// The storage did not answer, or refused.
+    pub(crate) fn set_failing(&self, error: &StorageError) {
+        self.board().connected = Some(Err(with_sources(error)));
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -488,10 +549,42 @@ mod tests {
         queues.add(name("c"), 1);
         queues.set_paused(&name("a"), false);
         let state = queues.subscribe();
-        for (queue, changes) in [("a", 1), ("b", 1), ("c", 0)] {
+        for (queue, changes) in [("a", 3), ("b", 1), ("c", 0)] {
             let wanted = state.borrow().wanted(&name(queue)).unwrap();
             assert_eq!((wanted.paused, wanted.changes), (true, changes), "{queue}");
         }
+    }
+
+    #[test]
+    fn a_queue_is_open_when_neither_pause_holds() {
+        let queues = queues();
+        let wanted = |queue: &str| {
+            let wanted = queues.0.borrow().wanted(&name(queue)).unwrap();
+            (wanted.paused, wanted.changes)
+        };
+        let everywhere =
+            |names: &[&str]| queues.set_paused_everywhere(names.iter().map(|n| name(n)).collect());
+        everywhere(&["a", "new"]);
+        assert_eq!((wanted("a"), wanted("b")), ((true, 1), (false, 0)));
+        queues.set_paused(&name("a"), true);
+        everywhere(&["new"]);
+        assert_eq!(wanted("a"), (true, 3), "still paused here");
+        queues.set_paused(&name("a"), false);
+        assert_eq!(wanted("a"), (false, 4));
+        queues.add(name("new"), 1);
+        assert!(wanted("new").0, "it was paused before it was added");
+
+        let mut watching = queues.subscribe();
+        everywhere(&["new"]);
+        assert!(!watching.has_changed().unwrap());
+        everywhere(&[]);
+        assert!(watching.borrow_and_update().wanted(&name("new")).is_some());
+        assert!(!wanted("new").0);
+        everywhere(&["a", "b", "new"]);
+        assert_eq!(queues.reasons(), [Reason::Quiet]);
+        everywhere(&["a", "b"]);
+        let connecting = Reason::Connecting { queue: name("new") };
+        assert_eq!(queues.reasons(), [connecting]);
     }
 
     #[test]

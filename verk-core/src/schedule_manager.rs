@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -14,41 +14,54 @@ use crate::{
     clock::time_after,
     error::{Applied, StorageError},
     job::Job,
-    names::QueueName,
+    names::{NodeId, QueueName},
     shared::{Shared, pause_before_retry},
-    storage::{Due, DueSet, MAX_BATCH_JOBS, Page, Promotion, PromotionTarget, Settled},
+    storage::{
+        Due, DueSet, Lease, MAX_BATCH_JOBS, Page, Promotion, PromotionTarget, SchedulePoll, Settled,
+    },
 };
 
 /// How many members that cannot be moved one look passes over.
 const MAX_STUCK: usize = 100 * MAX_BATCH_JOBS;
 
-/// Sleeps until the next job is due, or `poll_interval`, whichever is sooner.
+/// Sleeps until the next job is due, and moves it, if this node has the lease to do so for all.
+///
+/// The lease lasts for `poll_interval`, and whoever holds it looks, and renews it, twice as often: so it knows of every job in time that
+/// was stored more than `poll_interval` before it is due, and another node takes over within `poll_interval`. A job that this node stored
+/// later than that is moved by this node itself, with the lease or without.
 #[derive(Debug)]
 pub(crate) struct ScheduleManager {
     shared: Arc<Shared>,
+    node: NodeId,
     stop: CancellationToken,
+    /// Until when this node moves jobs without the lease, because it stored some of them.
+    moves_until: Option<SystemTime>,
 }
 
 impl ScheduleManager {
-    pub(crate) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
-        Self { shared, stop }
+    pub(crate) fn new(shared: Arc<Shared>, node: NodeId, stop: CancellationToken) -> Self {
+        Self {
+            shared,
+            node,
+            stop,
+            moves_until: None,
+        }
     }
 
     /// Runs until it is told to stop.
-    pub(crate) async fn run(&self) {
+    pub(crate) async fn run(&mut self) {
         let mut failures = 0;
         while !self.stop.is_cancelled() {
-            self.shared.wake.clear();
-            // Taken before the look: whatever time the look takes is no part of the sleep.
-            let now = self.shared.now();
-            let until = match self.move_due().await {
-                Ok(next) => {
+            let until = match self.look().await {
+                Ok(until) => {
                     failures = 0;
-                    let poll = time_after(now, self.shared.config.poll_interval);
-                    next.map_or(poll, |next| next.min(poll))
+                    self.shared.monitor.schedule.well();
+                    until
                 }
                 Err(error) => {
                     failures += 1;
+                    let at = self.shared.clock.instant();
+                    self.shared.monitor.schedule.failed(&error, at);
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "cannot look for due jobs, trying again"
@@ -60,7 +73,7 @@ impl ScheduleManager {
         }
     }
 
-    /// Sleeps until `until`, or until this node schedules something sooner.
+    /// Sleeps until `until`, or until a job is due that this node stored meanwhile.
     async fn sleep(&self, until: SystemTime) {
         let mut until = until;
         loop {
@@ -75,22 +88,51 @@ impl ScheduleManager {
         }
     }
 
-    /// Moves all that is due; returns when the next job will be.
-    async fn move_due(&self) -> Result<Option<SystemTime>, StorageError> {
+    /// Moves what is due if that is up to this node; returns when to look again.
+    async fn look(&mut self) -> Result<SystemTime, StorageError> {
+        let poll_interval = self.shared.config.poll_interval;
+        // Taken before the look: whatever time the look takes is no part of the sleep.
+        let now = self.shared.now();
+        self.moves_until = self.moves_until.max(self.shared.wake.take(now));
+        let storage = &self.shared.storage;
+        let poll = storage.poll_schedule(&self.node, poll_interval).await?;
+        let look_again = match poll.lease {
+            Lease::Granted => time_after(now, poll_interval / 2),
+            Lease::Held { ttl } => time_after(now, ttl.min(poll_interval)),
+        };
+        if poll.lease != Lease::Granted && self.moves_until.is_none() {
+            return Ok(look_again);
+        }
         // A set that cannot be read, or has much to move, holds up no other.
         let (retry, schedule) = tokio::join!(
-            self.move_due_of(DueSet::Retry),
-            self.move_due_of(DueSet::Schedule)
+            self.move_due_of(DueSet::Retry, &poll, look_again),
+            self.move_due_of(DueSet::Schedule, &poll, look_again)
         );
-        Ok([retry?, schedule?].into_iter().flatten().min())
+        let next = [retry?, schedule?].into_iter().flatten().min();
+        let is_ours = poll.lease == Lease::Granted || next <= self.moves_until;
+        self.moves_until = self.moves_until.filter(|until| *until > now);
+        Ok(match next {
+            Some(next) if is_ours => next.min(look_again),
+            _ => look_again,
+        })
     }
 
-    async fn move_due_of(&self, set: DueSet) -> Result<Option<SystemTime>, StorageError> {
+    /// Moves what is due of one set, until there is no more or the time comes to renew the lease; returns when the next is due.
+    async fn move_due_of(
+        &self,
+        set: DueSet,
+        poll: &SchedulePoll,
+        until: SystemTime,
+    ) -> Result<Option<SystemTime>, StorageError> {
         // Members that cannot be moved stay where they are, at the front: pass over them, so that they hold up nobody.
         let mut stuck = 0;
         let mut refused = HashSet::new();
+        let mut next = poll.next(set);
         loop {
             let now = self.shared.now();
+            if next.is_none_or(|next| next > now) || now >= until || self.stop.is_cancelled() {
+                return Ok(next);
+            }
             let page = self
                 .shared
                 .storage
@@ -103,10 +145,8 @@ impl ScheduleManager {
                     },
                 )
                 .await?;
-            if page.jobs.is_empty() || self.stop.is_cancelled() {
-                // What is stuck is due all the time: look again after `poll_interval`.
-                return Ok(page.next);
-            }
+            // What is stuck is due all the time, and not counted: it is looked at again with all else.
+            next = page.next;
             let members = page.jobs.len();
             let before = stuck;
             let mut promotions: Vec<Promotion> = page
@@ -193,52 +233,60 @@ fn queue_of(promotion: &Promotion) -> Option<QueueName> {
 }
 
 /// Lets whoever stores a job for later in this process wake the schedule manager in time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct ScheduleWake(Arc<Wake>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Wake {
-    /// The earliest time that was stored since the last look.
-    earliest: Mutex<Option<SystemTime>>,
+    /// Jobs that are due later than this from now need nobody to be woken.
+    horizon: Duration,
+    /// The first and the last time that was stored since the first of them was due.
+    stored: Mutex<Option<(SystemTime, SystemTime)>>,
     changed: Notify,
 }
 
 impl ScheduleWake {
-    /// A job was stored that is due at this time.
-    pub(crate) fn due_at(&self, at: SystemTime) {
-        let mut earliest = self
-            .0
-            .earliest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if earliest.is_none_or(|earliest| at < earliest) {
-            *earliest = Some(at);
+    /// For a schedule manager that looks at least that often by itself.
+    pub(crate) fn new(poll_interval: Duration) -> Self {
+        Self(Arc::new(Wake {
+            horizon: poll_interval,
+            stored: Mutex::default(),
+            changed: Notify::new(),
+        }))
+    }
+
+    /// At `now`, a job was stored that is due at `at`.
+    pub(crate) fn due_at(&self, at: SystemTime, now: SystemTime) {
+        if at > time_after(now, self.0.horizon) {
+            return;
+        }
+        let mut stored = self.stored();
+        let (first, last) = stored.unwrap_or((at, at));
+        if stored.is_none() || at < first {
             self.0.changed.notify_one();
         }
+        *stored = Some((first.min(at), last.max(at)));
     }
 
     /// Waits for a time that is sooner than `planned`.
     async fn sooner_than(&self, planned: SystemTime) -> SystemTime {
         loop {
             let changed = self.0.changed.notified();
-            let earliest = *self
-                .0
-                .earliest
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            match earliest {
-                Some(at) if at < planned => return at,
+            let stored = *self.stored();
+            match stored {
+                Some((first, _)) if first < planned => return first,
                 _ => changed.await,
             }
         }
     }
 
-    /// Forgets what was stored: the sets are about to be read.
-    fn clear(&self) {
-        *self
-            .0
-            .earliest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
+    /// Once the first of the times has come: forgets them, and answers with the last.
+    fn take(&self, now: SystemTime) -> Option<SystemTime> {
+        let stored = self.stored().take_if(|(first, _)| *first <= now);
+        stored.map(|(_, last)| last)
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Option<(SystemTime, SystemTime)>> {
+        self.0.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

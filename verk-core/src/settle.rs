@@ -84,6 +84,7 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         held,
         started_at,
         end,
+        lost: _,
     } = run;
     let now = shared.now();
     let took = now.duration_since(started_at).unwrap_or_default();

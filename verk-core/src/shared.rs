@@ -8,9 +8,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::sync::Notify;
+
 use crate::{
-    client::Client, clock::Clock, config::Config, context::StateMap, event::EventSender,
-    queues::Queues, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
+    client::Client,
+    clock::Clock,
+    config::Config,
+    context::StateMap,
+    event::{Event, EventSender},
+    health::Monitor,
+    middleware::ServerStack,
+    queues::Queues,
+    registry::Registry,
+    schedule_manager::ScheduleWake,
+    storage::Storage,
     test_seam::TestParts,
 };
 
@@ -23,10 +34,14 @@ pub(crate) struct Shared {
     pub(crate) queues: Arc<Queues>,
     pub(crate) registry: Registry,
     pub(crate) state: Arc<StateMap>,
+    pub(crate) middleware: ServerStack,
     pub(crate) client: Client,
     pub(crate) events: EventSender,
     pub(crate) wake: ScheduleWake,
+    /// Notified when a fetch finds its queue paused for all nodes, and this node does not know.
+    pub(crate) found_paused: Notify,
     pub(crate) offset: Arc<ServerOffset>,
+    pub(crate) monitor: Monitor,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
     pub(crate) test: Option<TestParts>,
 }
@@ -47,20 +62,33 @@ impl ServerOffset {
     const SKEW: Duration = Duration::from_secs(1);
 
     /// Records that the storage said `server` to a question that was sent and answered at these times of this node.
-    pub(crate) fn measure(&self, server: SystemTime, sent: SystemTime, answered: SystemTime) {
-        let local = sent + answered.duration_since(sent).unwrap_or_default() / 2;
-        let micros = match server.duration_since(local) {
+    ///
+    /// Returns what is worth an operator's attention: that they differ by more than a second, and did not before.
+    #[must_use]
+    pub(crate) fn measure(
+        &self,
+        server: SystemTime,
+        sent: SystemTime,
+        answered: SystemTime,
+    ) -> Option<Event> {
+        let here = sent + answered.duration_since(sent).unwrap_or_default() / 2;
+        let micros = match server.duration_since(here) {
             Ok(ahead) => micros(ahead),
             Err(error) => -micros(error.duration()),
         };
         let before = self.0.swap(micros, Ordering::Relaxed);
         let skewed = |micros: i64| Duration::from_micros(micros.unsigned_abs()) > Self::SKEW;
-        if skewed(micros) && !skewed(before) {
-            tracing::warn!(
-                offset_us = micros,
-                "this machine's clock and the storage's differ by more than a second; due times follow the storage's"
-            );
+        if !skewed(micros) || skewed(before) {
+            return None;
         }
+        tracing::warn!(
+            offset_us = micros,
+            "this machine's clock and the storage's differ by more than a second; due times follow the storage's"
+        );
+        Some(Event::ClockSkewed {
+            here,
+            storage: server,
+        })
     }
 
     pub(crate) fn correct(&self, local: SystemTime) -> SystemTime {
@@ -98,9 +126,25 @@ mod tests {
             UNIX_EPOCH + Duration::from_secs(13),
         );
         let offset = ServerOffset::default();
-        offset.measure(late, early, early);
+        let _ = offset.measure(late, early, early);
         assert_eq!(offset.correct(early), late);
-        offset.measure(early, late, late);
+        let _ = offset.measure(early, late, late);
         assert_eq!(offset.correct(late), early);
+    }
+
+    #[test]
+    fn a_skew_is_told_when_it_begins() {
+        let time = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        let offset = ServerOffset::default();
+        for (server, told) in [
+            (11_000, false),
+            (11_001, true),
+            (15_000, false),
+            (10_500, false),
+            (8_999, true),
+        ] {
+            let event = offset.measure(time(server), time(9_000), time(11_000));
+            assert_eq!(event.is_some(), told, "{server}");
+        }
     }
 }

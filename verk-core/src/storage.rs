@@ -16,7 +16,7 @@
 //! until 1.0.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     time::{Duration, SystemTime},
 };
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
-    names::{NodeId, QueueName},
+    names::{Jid, NodeId, QueueName},
     stats::{Day, DayStats},
 };
 
@@ -63,7 +63,7 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     // ---- jobs are worked on ----
 
-    /// Opens what the manager of one queue needs to fetch: a connection of its own.
+    /// Opens what the manager of one queue needs to fetch.
     async fn open_queue(
         &self,
         inprogress: &Inprogress,
@@ -86,9 +86,20 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     // ---- jobs become due ----
 
-    /// Reads a page of the members of `set` that are due at `now`, the earliest first, and when the next
-    /// one after them is due. Changes nothing.
+    /// Reads a page of the members of `set` that are due at `now`, the earliest first and at most [`MAX_BATCH_BYTES`], and
+    /// when the next one after them is due. Changes nothing.
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError>;
+
+    /// Takes the lease on moving due jobs for `node`, or renews it, until `ttl` passes, unless another node holds it; and tells
+    /// when the first member of each set is due. Changes no job.
+    ///
+    /// The lease is advice, so that of many nodes one does the work: [`due`](Self::due) and [`promote`](Self::promote) ask
+    /// nobody for it. Called again, it renews. A set that cannot be read counts as due, and `due` says why.
+    async fn poll_schedule(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<SchedulePoll, StorageError>;
 
     /// Moves due members of `set` on: each [`Promotion`] takes effect only if its member is still in the
     /// set and due at `now`, in one atomic step, adding before removing.
@@ -122,8 +133,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<Box<dyn Heartbeat>, StorageError>;
 
-    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name and the number of its last
-    /// [report](Self::record_stats), unless one of its `inprogress` lists still holds a job.
+    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name, its [lease](Self::poll_schedule), the number
+    /// of its last [report](Self::record_stats) and the [deaths](Self::count_deaths) of its jobs, unless one of its `inprogress`
+    /// lists still holds a job.
     ///
     /// Returns whether it did. Called twice, it answers `true` again.
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError>;
@@ -134,6 +146,44 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Like [`settle`](Self::settle), for the jobs of another node: takes effect only while the heartbeat
     /// of that node is missing. While it is alive, every answer is [`Settled::NotHeld`].
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
+
+    // ---- pauses ----
+
+    /// Pauses `queue` for all nodes, or resumes it, and announces that to every [`PauseListener`]. Its jobs stay where they
+    /// are, and [`dequeue`](QueueConnection::dequeue) takes none while it is paused. A pause lasts until it is ended,
+    /// whatever restarts meanwhile. The queue need not have a job, nor a node that runs it.
+    ///
+    /// Returns whether that changes anything. Called twice, it answers `false` and announces it again. After
+    /// [`Unknown`](crate::Applied::Unknown) it may be sent again.
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError>;
+
+    /// The queues that are paused for all nodes, sorted.
+    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError>;
+
+    /// Opens what a node needs to obey pauses: a connection of its own, which listens for announcements.
+    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError>;
+    /// How many of the most recently fetched jobs of `inprogress` were prefetched, and may not have been started: see
+    /// [`DequeueRequest::prefetched`]. Changes nothing.
+    async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError>;
+
+    /// Counts for each of the jobs in `started` that a process died while it ran: that of `node`, whose heartbeat is missing. A count is
+    /// kept for 72 hours after the last death.
+    ///
+    /// Returns how many deaths each of these jobs has seen, this one included. A node dies once: called again, with whatever jobs, it
+    /// counts nothing, and returns what it returned the first time, until the node is [deregistered](Self::deregister). After an
+    /// error, or a crash on the way, some are counted; called again, it counts the others. While the heartbeat is there, it counts
+    /// nothing and returns nothing.
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError>;
+
+    /// Looks through a part of the storage for `inprogress` lists of nodes that are not registered, or that did not register their
+    /// queue. Nobody restores those. `cursor` is 0 at first, then the [`ForeignPage::next`] of the answer before. Changes nothing.
+    ///
+    /// A list that is there the whole time is found; it may be found twice.
+    async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError>;
 
     // ---- statistics ----
 
@@ -230,7 +280,8 @@ pub trait QueueConnection: fmt::Debug + Send {
     /// answer, each in one atomic step; when the queue is empty, waits up to `request.wait` for one.
     ///
     /// Registers the node and the queue again, and takes nothing when the node's heartbeat is gone
-    /// ([`Dequeued::NodeGone`]).
+    /// ([`Dequeued::NodeGone`]) or the queue is paused for all nodes ([`Dequeued::Paused`]). A queue that is paused during a
+    /// wait may end it at once, or when it would have ended.
     ///
     /// # Errors
     ///
@@ -250,6 +301,26 @@ pub trait QueueConnection: fmt::Debug + Send {
     ///
     /// When that could not be made sure of. Call it again before the next `dequeue`.
     async fn reset(&mut self) -> Result<(), StorageError>;
+}
+
+/// Tells a node which queues are paused for all nodes.
+#[async_trait]
+pub trait PauseListener: fmt::Debug + Send {
+    /// Reads which queues are paused, over the connection that listens: an error says that announcements may have been
+    /// missed as well. Open another then.
+    async fn paused(&mut self) -> Result<BTreeSet<QueueName>, StorageError>;
+
+    /// Waits until [`paused`](Self::paused) may answer something else than the last time. What is announced between the two
+    /// calls is not missed. Other programs may change pauses without an announcement.
+    ///
+    /// # Errors
+    ///
+    /// When the connection ended. Open another then.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again.
+    async fn changed(&mut self) -> Result<(), StorageError>;
 }
 
 /// The heartbeat of one node.
@@ -281,6 +352,9 @@ pub struct DequeueRequest {
     pub max_jobs: usize,
     /// The most payload bytes to take, but at least one job.
     pub max_bytes: usize,
+    /// If `max_jobs` are taken, how many of the most recently fetched jobs in `inprogress` are not started at once, but wait in the node;
+    /// with fewer, that many fewer wait. The storage remembers it until the next fetch: if the node dies, those jobs did not kill it.
+    pub prefetched: usize,
     /// How long to wait for a job when there is none; zero to look once.
     pub wait: Duration,
     /// Ends the wait early. The answer must still be awaited.
@@ -292,6 +366,9 @@ pub struct DequeueRequest {
 pub enum Dequeued {
     /// The payloads that were moved, oldest first; none when the queue stayed empty.
     Jobs(Vec<Bytes>),
+    /// The queue is paused for all nodes. The payloads are what a wait brought in spite of it: they are in `inprogress`, and
+    /// belong back at the front of the queue.
+    Paused(Vec<Bytes>),
     /// The node's heartbeat is gone: it was declared dead, and takes nothing.
     NodeGone,
 }
@@ -427,6 +504,40 @@ impl From<DueSet> for JobSet {
     }
 }
 
+/// The answer to [`Storage::poll_schedule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchedulePoll {
+    /// Who moves due jobs.
+    pub lease: Lease,
+    /// When the first member of `schedule` is due; `None` when there is none.
+    pub schedule: Option<SystemTime>,
+    /// When the first member of `retry` is due; `None` when there is none.
+    pub retry: Option<SystemTime>,
+}
+
+impl SchedulePoll {
+    /// When the first member of `set` is due.
+    #[must_use]
+    pub fn next(&self, set: DueSet) -> Option<SystemTime> {
+        match set {
+            DueSet::Schedule => self.schedule,
+            DueSet::Retry => self.retry,
+        }
+    }
+}
+
+/// Which node moves due jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// The one that asked.
+    Granted,
+    /// Another one.
+    Held {
+        /// How long its lease lasts if it is not renewed.
+        ttl: Duration,
+    },
+}
+
 /// The answer to [`Storage::due`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DuePage {
@@ -468,6 +579,24 @@ pub struct Node {
     pub alive: bool,
     /// The queues that it fetched from.
     pub queues: Vec<QueueName>,
+}
+
+/// An `inprogress` list that belongs to no registered node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ForeignList {
+    /// Its name in the storage; what is no UTF-8 in it is replaced.
+    pub key: String,
+    /// How many jobs it holds.
+    pub jobs: usize,
+}
+
+/// The answer to [`Storage::foreign_lists`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForeignPage {
+    /// What was found in this part.
+    pub lists: Vec<ForeignList>,
+    /// Where to go on; `None` when all was looked at.
+    pub next: Option<u64>,
 }
 
 /// How many runs ended, and how.
@@ -580,7 +709,8 @@ pub enum ProcessSignal {
     Dump,
 }
 
-/// A slice of a list: `limit` entries from `offset`.
+/// A slice of a list or a set: `limit` entries from `offset`, or as many as [`MAX_BATCH_BYTES`] hold, but at least one. The
+/// slice after it starts `offset` and as many entries later as were read; none are read where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     /// How many entries to pass over.

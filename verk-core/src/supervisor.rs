@@ -11,8 +11,11 @@ use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    event::Event,
+    foreign,
     node_manager::{Registration, deregister, register},
     node_watch::NodeWatch,
+    pause_manager::PauseManager,
     process_manager::ProcessManager,
     queue_manager::{QueueManager, Stop},
     queue_stats::{Counters, StatsManager},
@@ -33,11 +36,15 @@ pub(crate) async fn supervise(
     first: Arc<Registration>,
     stop: CancellationToken,
 ) {
-    let schedule = TaskTracker::new();
-    schedule.spawn(run_schedule(
-        ScheduleManager::new(Arc::clone(&shared), stop.clone()),
+    let pauses = TaskTracker::new();
+    pauses.spawn(run_pauses(
+        PauseManager::new(Arc::clone(&shared), stop.clone()),
         Arc::clone(&shared),
     ));
+    pauses.spawn({
+        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        async move { foreign::warn(&shared, &stop).await }
+    });
 
     let ended = CancellationToken::new();
     let process = TaskTracker::new();
@@ -77,13 +84,15 @@ pub(crate) async fn supervise(
             () = stop.cancelled() => {}
             () = current.lost() => {
                 stop_life.fetching.cancel();
+                let node = current.node().clone();
+                shared.events.send(Event::NodeLost { node });
                 registration = register_again(&shared, &stop).await;
             }
         }
     }
 
     lives.close();
-    schedule.close();
+    pauses.close();
     if shared
         .clock
         .timeout(shared.config.shutdown_timeout, lives.wait())
@@ -94,7 +103,7 @@ pub(crate) async fn supervise(
         running.cancel();
         lives.wait().await;
     }
-    schedule.wait().await;
+    pauses.wait().await;
     ended.cancel();
     process.close();
     if shared
@@ -116,12 +125,20 @@ async fn live(
     earlier: Vec<Weak<Registration>>,
     stop: Stop,
 ) {
-    let watch = TaskTracker::new();
-    watch.spawn(run_watch(
+    let others = TaskTracker::new();
+    others.spawn(run_watch(
         NodeWatch::new(
             Arc::clone(&shared),
             Arc::clone(&registration),
             earlier,
+            stop.fetching.clone(),
+        ),
+        Arc::clone(&shared),
+    ));
+    others.spawn(run_schedule(
+        ScheduleManager::new(
+            Arc::clone(&shared),
+            registration.node().clone(),
             stop.fetching.clone(),
         ),
         Arc::clone(&shared),
@@ -160,8 +177,8 @@ async fn live(
         }
     }
     while managers.join_next().await.is_some() {}
-    watch.close();
-    watch.wait().await;
+    others.close();
+    others.wait().await;
     counted.cancel();
     stats.close();
     stats.wait().await;
@@ -186,7 +203,11 @@ async fn register_again(
             result = register(shared) => result,
         };
         match result {
-            Ok(registration) => return Some(registration),
+            Ok(registration) => {
+                let node = registration.node().clone();
+                shared.events.send(Event::NodeRegistered { node });
+                return Some(registration);
+            }
             Err(error) => {
                 failures += 1;
                 tracing::error!(
@@ -240,13 +261,13 @@ async fn run_queue(
 
 /// Runs a queue manager, again if it panics.
 async fn run_manager(mut manager: QueueManager, shared: &Shared) {
-    let mut panics = 0;
+    let part = format!("queue {}", manager.queue());
     while AssertUnwindSafe(manager.run())
         .catch_unwind()
         .await
         .is_err()
     {
-        panics += 1;
+        let panics = shared.monitor.panicked(&part, shared.clock.instant());
         tracing::error!(queue = %manager.queue(), "a queue manager panicked: restarting it");
         manager.recover();
         shared.clock.sleep(pause_before_retry(panics)).await;
@@ -254,24 +275,35 @@ async fn run_manager(mut manager: QueueManager, shared: &Shared) {
 }
 
 /// Runs the schedule manager, again if it panics.
-async fn run_schedule(manager: ScheduleManager, shared: Arc<Shared>) {
-    let mut panics = 0;
+async fn run_schedule(mut manager: ScheduleManager, shared: Arc<Shared>) {
     while AssertUnwindSafe(manager.run())
         .catch_unwind()
         .await
         .is_err()
     {
-        panics += 1;
+        let panics = shared.monitor.panicked("schedule", shared.clock.instant());
         tracing::error!("the schedule manager panicked: restarting it");
+        shared.clock.sleep(pause_before_retry(panics)).await;
+    }
+}
+
+/// Runs the pause manager, again if it panics.
+async fn run_pauses(manager: PauseManager, shared: Arc<Shared>) {
+    while AssertUnwindSafe(manager.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        let panics = (shared.monitor).panicked("pauses", shared.clock.instant());
+        tracing::error!("the pause manager panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
 }
 
 /// Runs the watch over the other nodes, again if it panics.
 async fn run_watch(mut watch: NodeWatch, shared: Arc<Shared>) {
-    let mut panics = 0;
     while AssertUnwindSafe(watch.run()).catch_unwind().await.is_err() {
-        panics += 1;
+        let panics = shared.monitor.panicked("watch", shared.clock.instant());
         tracing::error!("the watch over the other nodes panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
@@ -279,13 +311,12 @@ async fn run_watch(mut watch: NodeWatch, shared: Arc<Shared>) {
 
 /// Runs the keeper of the statistics, again if it panics.
 async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
-    let mut panics = 0;
     while AssertUnwindSafe(manager.run())
         .catch_unwind()
         .await
         .is_err()
     {
-        panics += 1;
+        let panics = shared.monitor.panicked("stats", shared.clock.instant());
         if manager.is_stopping() {
             tracing::error!("the keeper of the statistics panicked: the last ones may be missing");
             return;
@@ -297,13 +328,12 @@ async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
 
 /// Runs the manager that shows the process, again if it panics.
 async fn run_process(mut manager: ProcessManager, shared: Arc<Shared>) {
-    let mut panics = 0;
     while AssertUnwindSafe(manager.run())
         .catch_unwind()
         .await
         .is_err()
     {
-        panics += 1;
+        let panics = shared.monitor.panicked("process", shared.clock.instant());
         tracing::error!("what shows this process to Sidekiq Web panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }

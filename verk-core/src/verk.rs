@@ -15,13 +15,15 @@ use crate::{
     config::Config,
     error::{ConfigError, EnqueueError, RunError, StorageError},
     event::Events,
+    foreign,
+    health::{Health, Reason},
     names::{Jid, QueueName},
     node_manager::Registration,
     queues::{QueueStatus, RunningJob},
     shared::Shared,
     signals::{self, Signals},
     stats::{self, Day, DayStats, Stats},
-    storage::{ProcessSignal, Storage},
+    storage::{ForeignList, ProcessSignal, Storage},
     supervisor::supervise,
 };
 
@@ -146,7 +148,8 @@ impl Verk {
         Ok(())
     }
 
-    /// Starts to run the queues in the background. Does nothing when they run already.
+    /// Starts to run the queues in the background. Does nothing when they run already, or when the node is
+    /// [disabled](Config::disabled).
     ///
     /// # Errors
     ///
@@ -156,7 +159,10 @@ impl Verk {
     ///
     /// Outside of a tokio runtime.
     pub fn start(&self) -> Result<(), RunError> {
-        if self.inner.shared.config.queues.is_empty() {
+        if self.config().disabled {
+            return Ok(());
+        }
+        if self.config().queues.is_empty() {
             return Err(RunError::NoQueues);
         }
         // Held until the supervisor is there, so that a shutdown waits for it.
@@ -218,7 +224,8 @@ impl Verk {
         Ok(())
     }
 
-    /// Stops fetching from a queue on this node; its running jobs go on. Other nodes are not concerned. Returns whether that
+    /// Stops fetching from a queue on this node; its running jobs go on. Other nodes are not concerned: see
+    /// [`pause_queue_everywhere`](Self::pause_queue_everywhere). Returns whether that
     /// changes anything: `false` when the queue was paused before.
     ///
     /// [`QueuePausing`](crate::Event::QueuePausing) is told when fetching stops, and [`QueuePaused`](crate::Event::QueuePaused)
@@ -271,6 +278,81 @@ impl Verk {
         if self.inner.shared.queues.quiet() {
             tracing::info!("quiet: no more jobs are fetched");
         }
+    }
+
+    /// Pauses a queue on all nodes: none starts a job of it any more, running jobs go on, and idle nodes are told at once. Returns
+    /// whether that changes anything: `false` when it was paused everywhere before.
+    ///
+    /// The pause is kept in storage (Sidekiq Pro's `paused` set, which it obeys too), so it outlives every restart, and is there for nodes
+    /// that come later; it ends with [`resume_queue_everywhere`](Self::resume_queue_everywhere). It is independent of
+    /// [`pause_queue`](Self::pause_queue): a queue runs on a node while neither holds. Each node tells its own
+    /// [`QueuePausing`](crate::Event::QueuePausing) and [`QueuePaused`](crate::Event::QueuePaused). Any program may call it, also
+    /// one that only enqueues, for any queue.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::Verk;
+    /// # use verk_testing::MemoryStorage;
+    /// let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+    /// assert!(verk.pause_queue_everywhere("mailers").await?);
+    /// assert!(!verk.pause_queue_everywhere("mailers").await?, "it is paused already");
+    /// assert_eq!(verk.paused_queues().await?[0].as_str(), "mailers");
+    /// assert!(verk.resume_queue_everywhere("mailers").await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the name is not valid, or the storage fails: after a lost reply the queue may be paused; it does no harm to
+    /// call this again.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the queue is paused or not.
+    pub async fn pause_queue_everywhere(&self, name: &str) -> Result<bool, StorageError> {
+        self.set_paused_everywhere("pause a queue", name, true)
+            .await
+    }
+
+    /// Ends the [pause of a queue on all nodes](Self::pause_queue_everywhere), which are told at once. Returns whether that changes
+    /// anything: `false` when it was not paused everywhere. A node that [paused](Self::pause_queue) the queue for itself does
+    /// not run it yet.
+    ///
+    /// # Errors
+    ///
+    /// When the name is not valid, or the storage fails: after a lost reply the queue may be resumed; it does no harm to
+    /// call this again.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the queue is resumed or not.
+    pub async fn resume_queue_everywhere(&self, name: &str) -> Result<bool, StorageError> {
+        self.set_paused_everywhere("resume a queue", name, false)
+            .await
+    }
+
+    async fn set_paused_everywhere(
+        &self,
+        op: &'static str,
+        name: &str,
+        paused: bool,
+    ) -> Result<bool, StorageError> {
+        let name = QueueName::new(name).map_err(|error| StorageError::not_applied(op, error))?;
+        self.storage().set_paused(&name, paused).await
+    }
+
+    /// The queues that are [paused on all nodes](Self::pause_queue_everywhere), by name: those of this node, and others.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Changes nothing.
+    pub async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        self.storage().paused_queues().await
     }
 
     /// Changes how many jobs of a queue run at once on this node. More start at once; when it is lowered, running jobs go on,
@@ -403,10 +485,81 @@ impl Verk {
         stats::history(&*shared.storage, shared.now(), days).await
     }
 
+    /// The `inprogress` lists of nodes that are not registered, by name: those of an Elixir Verk with a fixed node id that is down, or strays.
+    /// Nobody restores their jobs, since nobody knows whether that node lives. A node that starts warns of them once.
+    ///
+    /// Looks through all keys of the storage, in small steps.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::Verk;
+    /// # use verk_testing::MemoryStorage;
+    /// let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+    /// for list in verk.foreign_lists().await? {
+    ///     println!("{} holds {} jobs", list.key, list.jobs);
+    /// }
+    /// assert!(verk.foreign_lists().await?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Changes nothing.
+    pub async fn foreign_lists(&self) -> Result<Vec<ForeignList>, StorageError> {
+        let (lists, _) = foreign::read(&**self.storage(), usize::MAX).await?;
+        Ok(lists)
+    }
+
     /// What happens from now on.
     #[must_use]
     pub fn events(&self) -> Events {
         self.inner.shared.events.subscribe()
+    }
+
+    /// How this node is, for the probes of whatever runs the process. Asks nobody: what the parts of the node saw last is
+    /// enough.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use verk_core::{Reason, Verk};
+    /// # use verk_testing::MemoryStorage;
+    ///
+    /// let verk = Verk::builder().storage(MemoryStorage::default()).queue("default", 25).build().await?;
+    /// let health = verk.health();
+    /// assert!(health.live && !health.ready);
+    /// assert_eq!(health.reasons, [Reason::NotStarted]);
+    /// # verk.shutdown().await;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let shared = &self.inner.shared;
+        let heartbeat = shared.config.heartbeat;
+        let registration = self.inner.registration.lock();
+        let waits = registration
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some();
+        let mut reasons = Vec::new();
+        if self.inner.stop.is_cancelled() {
+            reasons.push(Reason::Stopping);
+        } else if waits {
+            reasons.push(Reason::NotStarted);
+            reasons.extend(shared.monitor.of_node(&*shared.clock, heartbeat));
+        } else if !shared.config.queues.is_empty() {
+            if self.inner.supervisor.is_empty() {
+                reasons.push(Reason::SupervisorEnded);
+            }
+            reasons.extend(shared.monitor.of_node(&*shared.clock, heartbeat));
+            reasons.extend(shared.queues.reasons());
+        }
+        reasons.extend(shared.monitor.of_parts(shared.clock.instant(), heartbeat));
+        Health::new(reasons)
     }
 
     /// The configuration.

@@ -62,6 +62,8 @@ pub(crate) struct Run {
     pub(crate) held: Bytes,
     pub(crate) started_at: SystemTime,
     pub(crate) end: RunEnd,
+    /// Whether the job was found to belong to this node no more while it ran.
+    pub(crate) lost: bool,
 }
 
 #[derive(Debug)]
@@ -112,9 +114,14 @@ impl WorkersManager {
         self.running.is_empty()
     }
 
-    /// The payloads of the running jobs, in the order of [`Self::lose`].
+    /// The payloads of the running jobs that are this node's, in the order of [`Self::lose`].
     pub(crate) fn held(&self) -> impl Iterator<Item = Bytes> {
-        self.running.values().map(|running| running.held.clone())
+        self.owned().map(|running| running.held.clone())
+    }
+
+    fn owned(&self) -> impl Iterator<Item = &Running> {
+        let running = self.running.values();
+        running.filter(|running| !running.ownership.is_lost())
     }
 
     /// The running jobs, for the log.
@@ -165,7 +172,7 @@ impl WorkersManager {
         tokio::spawn(client.scope(async move {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
             let run = async {
-                let perform = worker.perform(context);
+                let perform = shared.middleware.perform(worker, context);
                 let perform = match &shared.test {
                     Some(test) => test.wrap(&job, perform),
                     None => perform,
@@ -197,7 +204,7 @@ impl WorkersManager {
                 job,
                 held,
                 started_at,
-                ..
+                ownership,
             }) = self.running.remove(&number)
             {
                 self.seat.finished(number);
@@ -207,6 +214,7 @@ impl WorkersManager {
                     held,
                     started_at,
                     end,
+                    lost: ownership.is_lost(),
                 };
             }
         }
@@ -214,7 +222,7 @@ impl WorkersManager {
 
     /// Tells the running job at this position (see [`Self::held`]) that it belongs to another node now.
     pub(crate) fn lose(&self, position: usize) {
-        if let Some(running) = self.running.values().nth(position) {
+        if let Some(running) = self.owned().nth(position) {
             tracing::warn!(class = running.job.class(), jid = %running.job.jid(), queue = %self.queue(), "a running job does not belong to this node any more");
             running.ownership.lose();
         }

@@ -1,10 +1,25 @@
 //! Where Redis is and how to talk to it: [`RedisConfig`].
 
-use std::{env, fmt, time::Duration};
+use std::{env, fmt, path::Path, time::Duration};
+
+use serde::{Deserialize, Serialize, Serializer};
+use verk_core::{
+    ConfigErrors,
+    config_file::{self, duration},
+};
+
+/// The settings of a file that are for Redis.
+const FIELDS: &[&str] = &[
+    "redis_url",
+    "redis_pool_size",
+    "redis_blocking_connections",
+    "redis_connect_timeout",
+    "redis_response_timeout",
+];
 
 /// What [`RedisStorage::connect`](crate::RedisStorage::connect) needs to know.
 ///
-/// Its `Debug` shows no password.
+/// Neither its `Debug` nor its `Serialize` shows a password.
 ///
 /// # Example
 ///
@@ -17,13 +32,22 @@ use std::{env, fmt, time::Duration};
 ///     .response_timeout(Duration::from_secs(10));
 /// assert!(!format!("{config:?}").contains("secret"));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[must_use]
 pub struct RedisConfig {
+    #[serde(rename = "redis_url", serialize_with = "serialize_redacted")]
     pub(crate) url: String,
+    /// In a file, it is for the node's configuration.
+    #[serde(skip)]
     pub(crate) prefix: Option<String>,
+    #[serde(rename = "redis_pool_size")]
     pub(crate) pool_size: u32,
+    #[serde(rename = "redis_blocking_connections")]
+    pub(crate) blocking_connections: usize,
+    #[serde(rename = "redis_connect_timeout", with = "duration")]
     pub(crate) connect_timeout: Duration,
+    #[serde(rename = "redis_response_timeout", with = "duration")]
     pub(crate) response_timeout: Duration,
 }
 
@@ -35,6 +59,7 @@ impl RedisConfig {
             url: url.into(),
             prefix: None,
             pool_size: 4,
+            blocking_connections: 16,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(5),
         }
@@ -42,8 +67,53 @@ impl RedisConfig {
 
     /// The server at `VERK_REDIS_URL`, else at `REDIS_URL`, else at `redis://127.0.0.1:6379`.
     pub fn from_env() -> Self {
-        let url = env::var("VERK_REDIS_URL").or_else(|_| env::var("REDIS_URL"));
-        url.map_or_else(|_| Self::default(), Self::new)
+        Self::default().with_env()
+    }
+
+    /// Changes the server to that at `VERK_REDIS_URL`, else to that at `REDIS_URL`, if there is one of them. Other names that begin
+    /// with `VERK_REDIS_` are warned of.
+    pub fn with_env(mut self) -> Self {
+        for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
+            if name.starts_with("VERK_REDIS_") && name != "VERK_REDIS_URL" {
+                tracing::warn!("no setting of verk is called {name}; did you mean VERK_REDIS_URL?");
+            }
+        }
+        if let Ok(url) = env::var("VERK_REDIS_URL").or_else(|_| env::var("REDIS_URL")) {
+            self.url = url;
+        }
+        self
+    }
+
+    /// The defaults, changed by a TOML file, which may be that of the node's [`Config`](verk_core::Config): reads `redis_url`,
+    /// `redis_pool_size`, `redis_blocking_connections`, `redis_connect_timeout` and `redis_response_timeout`, and no other settings. The prefix is one of the node's.
+    ///
+    /// ```no_run
+    /// use verk_core::{Config, Verk};
+    /// use verk_redis::{RedisBuilderExt, RedisConfig};
+    ///
+    /// # fn example() -> Result<(), verk_core::ConfigErrors> {
+    /// let builder = Verk::builder()
+    ///     .config(Config::from_file("verk.toml")?.with_env()?)
+    ///     .redis(RedisConfig::from_file("verk.toml")?.with_env());
+    /// # drop(builder);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, and every setting of Redis that does not parse or that there is none of, with its place.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
+        config_file::read(path.as_ref(), Self::from_toml)
+    }
+
+    /// As [`from_file`](Self::from_file), from the text of such a file.
+    ///
+    /// # Errors
+    ///
+    /// Every setting of Redis that does not parse or that there is none of, with its place.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigErrors> {
+        config_file::parse(text, FIELDS, |field| field.starts_with("redis_"))
     }
 
     /// Puts `prefix` and a colon before every key, so that several programs can share one database
@@ -53,10 +123,17 @@ impl RedisConfig {
         self
     }
 
-    /// How many connections are kept for everything but fetching and heartbeats, which have their own. Each can
-    /// carry many requests at once. At least 1. Defaults to 4.
+    /// How many connections are kept for all that is answered at once. Each can carry many requests at once. At least 1. Defaults to 4.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
+        self
+    }
+
+    /// How many idle queues of a node wait for their next job on a connection of their own, so that it starts within a round
+    /// trip: those that had a job last. When a node has more queues, the others share one look, so a job of one that was quiet
+    /// may start 250 ms later. Connections are opened as they are needed. Defaults to 16; 0 lets all queues share the look.
+    pub fn blocking_connections(mut self, connections: usize) -> Self {
+        self.blocking_connections = connections;
         self
     }
 
@@ -99,10 +176,15 @@ impl fmt::Debug for RedisConfig {
             .field("url", &redacted(&self.url))
             .field("prefix", &self.prefix)
             .field("pool_size", &self.pool_size)
+            .field("blocking_connections", &self.blocking_connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .finish()
     }
+}
+
+fn serialize_redacted<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&redacted(url))
 }
 
 /// `url` without anything that may be a password, also for a text that is not quite a URL.
@@ -150,6 +232,48 @@ mod tests {
             assert_eq!(redacted(url), shown);
             let debug = format!("{:?}", RedisConfig::new(url));
             assert!(!debug.contains("secret"), "{debug}");
+            let json = serde_json::to_value(RedisConfig::new(url)).unwrap();
+            assert_eq!(json["redis_url"], shown);
+        }
+    }
+
+    #[test]
+    fn a_file_is_shared_with_the_node() {
+        let text = "heartbeat = \"5s\"\nredis_url = \"redis://:secret@host\"\nredis_pool_size = 2\nredis_connect_timeout = \"1s\"\nredis_response_timeout = \"2s\"\nprefix = \"shop\"\n";
+        let config = RedisConfig::from_toml(text).unwrap();
+        assert_eq!(config.url, "redis://:secret@host");
+        assert_eq!(config.pool_size, 2);
+        assert_eq!(config.connect_timeout, Duration::from_secs(1));
+        assert_eq!(config.response_timeout, Duration::from_secs(2));
+        let node = verk_core::Config::from_toml(text).unwrap();
+        assert_eq!(node.heartbeat, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn mistakes_in_a_file_show_no_password() {
+        for (text, start) in [
+            (
+                "redis_ulr = \"redis://:secret@host\"",
+                "line 1, column 1: redis_ulr: no such field; did you mean redis_url?",
+            ),
+            ("\nredis_url = \"redis://:secret@host", "line 2, column "),
+            ("redis_url = redis://:secret@host", "line 1, column "),
+            (
+                "redis_url = [\"redis://:secret@host\"]",
+                "line 1, column 13: redis_url: invalid type",
+            ),
+            (
+                "redis_pool_size = \"2\"",
+                "line 1, column 19: redis_pool_size: ",
+            ),
+        ] {
+            let error = RedisConfig::from_toml(text).unwrap_err();
+            let (error, debug) = (error.to_string(), format!("{:?}", error.as_slice()));
+            assert!(error.starts_with(start), "{error}");
+            assert!(
+                !error.contains("secret") && !debug.contains("secret"),
+                "{debug}"
+            );
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use verk_core::{
-    Day, MAX_NAME_BYTES, NodeId, QueueName,
+    Day, Jid, MAX_NAME_BYTES, NodeId, QueueName,
     storage::{JobSet, Minute},
 };
 
 use crate::error::Error;
+
+const INPROGRESS: &str = "inprogress:";
 
 /// A key as Redis gets it.
 pub(crate) type Key = Vec<u8>;
@@ -58,7 +60,26 @@ impl Keys {
 
     /// As [`inprogress`](Self::inprogress), for a queue name as another program wrote it.
     pub(crate) fn inprogress_of(&self, queue: &[u8], node: &NodeId) -> Key {
-        let mut key = self.key("inprogress:");
+        self.of_queue_and_node(INPROGRESS, queue, node)
+    }
+
+    /// What the names of all lists of jobs in progress start with.
+    pub(crate) fn inprogress_prefix(&self) -> String {
+        format!("{}{INPROGRESS}", self.prefix)
+    }
+
+    /// How many of the newest jobs in progress a node has prefetched, and not started.
+    pub(crate) fn prefetched(&self, queue: &QueueName, node: &NodeId) -> Key {
+        self.prefetched_of(queue.as_str().as_bytes(), node)
+    }
+
+    /// As [`prefetched`](Self::prefetched), for a queue name as another program wrote it.
+    pub(crate) fn prefetched_of(&self, queue: &[u8], node: &NodeId) -> Key {
+        self.of_queue_and_node("verk:prefetched:", queue, node)
+    }
+
+    fn of_queue_and_node(&self, name: &str, queue: &[u8], node: &NodeId) -> Key {
+        let mut key = self.key(name);
         key.extend_from_slice(queue);
         key.push(b':');
         key.extend_from_slice(node.as_str().as_bytes());
@@ -72,6 +93,21 @@ impl Keys {
             JobSet::Retry => "retry",
             JobSet::Dead => "dead",
         })
+    }
+
+    /// The set of the queues that are paused for all nodes.
+    pub(crate) fn paused(&self) -> Key {
+        self.key("paused")
+    }
+
+    /// The channel on which a change of [`paused`](Self::paused) is announced.
+    pub(crate) fn pauses_channel(&self) -> Key {
+        self.key("verk:pauses")
+    }
+
+    /// Which node moves due jobs, with a time to live.
+    pub(crate) fn lease(&self) -> Key {
+        self.key("verk:schedule_manager")
     }
 
     /// The set of the ids of all registered nodes.
@@ -92,6 +128,16 @@ impl Keys {
     /// The number of the last statistics that a node reported, with a time to live.
     pub(crate) fn node_stats(&self, node: &NodeId) -> Key {
         self.key(format_args!("verk:node:{node}:stats"))
+    }
+
+    /// How often a process died while a job ran, with a time to live.
+    pub(crate) fn deaths(&self, jid: &Jid) -> Key {
+        self.key(format_args!("verk:deaths:{jid}"))
+    }
+
+    /// What was counted of the jobs of a node that died, with a time to live.
+    pub(crate) fn node_deaths(&self, node: &NodeId) -> Key {
+        self.key(format_args!("verk:node:{node}:deaths"))
     }
 
     /// How many runs there were, or of a queue: how many succeeded.
@@ -221,11 +267,17 @@ mod tests {
             keys.set(JobSet::Schedule),
             keys.set(JobSet::Retry),
             keys.set(JobSet::Dead),
+            keys.paused(),
+            keys.pauses_channel(),
+            keys.lease(),
             keys.nodes(),
             keys.heartbeat(&node),
             keys.node_queues(&node),
             keys.name(&node),
             keys.node_stats(&node),
+            keys.node_deaths(&node),
+            keys.deaths(&Jid::from("4cea318993b40a256edfeb68")),
+            keys.prefetched(&queue, &node),
             keys.processed(StatsOf::All),
             keys.processed(StatsOf::Day(day)),
             keys.processed(StatsOf::Queue(&queue)),
@@ -246,18 +298,24 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 26] = [
+    const NAMES: [&str; 32] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
         "schedule",
         "retry",
         "dead",
+        "paused",
+        "verk:pauses",
+        "verk:schedule_manager",
         "verk_nodes",
         "verk:node:web.1.0123456789ab",
         "verk:node:web.1.0123456789ab:queues",
         "verk:name:web.1",
         "verk:node:web.1.0123456789ab:stats",
+        "verk:node:web.1.0123456789ab:deaths",
+        "verk:deaths:4cea318993b40a256edfeb68",
+        "verk:prefetched:a:b:web.1.0123456789ab",
         "stat:processed",
         "stat:processed:2025-01-31",
         "stat:processed:a:b",

@@ -23,24 +23,33 @@
 //! that its jobs can be worked off. Besides the commands on its keys, a user with restricted rights needs
 //! `EVALSHA` and `SCRIPT LOAD`, and should have `MULTI`, `EXEC`, `INFO` and of `CLIENT` the subcommands `ID`,
 //! `SETNAME`, `LIST`, `KILL` and `UNBLOCK`: without these a node stops and recovers more slowly, and does not
-//! warn of a server that may evict keys.
+//! warn of a server that may evict keys. Without `SUBSCRIBE` and `PUBLISH` on the channel `verk:pauses` it is late to learn
+//! that a queue was paused or resumed for all nodes.
 //!
 //! # Connections
 //!
-//! A small pool of shared connections carries everything but fetching and heartbeats: each queue of a node has a connection
-//! that waits for jobs, each node has one for its heartbeat. A connection that broke is replaced at the next use.
+//! A node has at most 22 connections by default, however many queues it runs. A small pool of shared ones
+//! ([`pool_size`](RedisConfig::pool_size)) carries all that is answered at once. An idle queue waits for its next job on a connection of its own,
+//! if it is one of those that had a job last ([`blocking_connections`](RedisConfig::blocking_connections)); all the others share
+//! one look every 250 ms. One connection is for the heartbeat, one hears which queues are paused. A connection that broke is replaced at
+//! the next use.
 
 mod batch;
+mod blocking;
 mod builder;
 mod config;
 mod error;
+mod glob;
 mod heartbeat;
+mod identity;
 mod keys;
 mod nodes;
+mod pauses;
 mod pool;
 mod prefix;
 mod processes;
 mod queue_connection;
+mod quiet;
 mod reply;
 mod scripts;
 mod server;

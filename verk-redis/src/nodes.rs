@@ -1,20 +1,30 @@
 //! What is done with nodes: names, the end of a registration, the list.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use bb8_redis::redis::{self, Value};
 use verk_core::{
-    NodeId,
-    storage::{MAX_BATCH_JOBS, NameClaim, Node},
+    Jid, NodeId,
+    storage::{ForeignList, ForeignPage, Inprogress, MAX_BATCH_JOBS, NameClaim, Node},
 };
 
 use crate::{
     error::Failure,
+    glob,
     heartbeat::milliseconds,
     reply,
     scripts::{self, Arg, arg},
     shared::Shared,
 };
+
+/// How long a death of a job is remembered.
+const DEATHS_LAST: Duration = Duration::from_secs(72 * 60 * 60);
+
+/// Through about how many keys one part of a scan goes.
+const SCANNED_KEYS: usize = 1000;
 
 pub(crate) async fn claim_name(
     shared: &Shared,
@@ -49,8 +59,11 @@ pub(crate) async fn deregister(shared: &Shared, node: &NodeId) -> Result<bool, F
             keys.node_queues(node),
             keys.name(node),
             keys.node_stats(node),
+            keys.node_deaths(node),
+            keys.lease(),
         ];
         all_keys.extend(queues.iter().map(|queue| keys.inprogress_of(queue, node)));
+        all_keys.extend(queues.iter().map(|queue| keys.prefetched_of(queue, node)));
         let mut args = vec![arg(node)];
         args.extend(queues.iter().map(|queue| Arg::Borrowed(&queue[..])));
         match reply::integer(shared.run(&scripts::DEREGISTER, &all_keys, &args).await?)? {
@@ -63,14 +76,7 @@ pub(crate) async fn deregister(shared: &Shared, node: &NodeId) -> Result<bool, F
 }
 
 pub(crate) async fn list(shared: &Shared) -> Result<Vec<Node>, Failure> {
-    let mut members = redis::cmd("SMEMBERS");
-    members.arg(shared.keys.nodes());
-    let mut ids: Vec<NodeId> = reply::payloads(shared.ask(&members).await?)?
-        .iter()
-        .filter_map(|id| Some(NodeId::from(std::str::from_utf8(id).ok()?)))
-        .collect();
-    ids.sort();
-
+    let ids = ids(shared).await?;
     let mut nodes = Vec::with_capacity(ids.len());
     for ids in ids.chunks(MAX_BATCH_JOBS) {
         let mut commands = redis::pipe();
@@ -94,4 +100,116 @@ pub(crate) async fn list(shared: &Shared) -> Result<Vec<Node>, Failure> {
         }
     }
     Ok(nodes)
+}
+
+async fn ids(shared: &Shared) -> Result<Vec<NodeId>, Failure> {
+    let mut members = redis::cmd("SMEMBERS");
+    members.arg(shared.keys.nodes());
+    let mut ids: Vec<NodeId> = reply::payloads(shared.ask(&members).await?)?
+        .iter()
+        .filter_map(|id| Some(NodeId::from(std::str::from_utf8(id).ok()?)))
+        .collect();
+    ids.sort();
+    Ok(ids)
+}
+
+pub(crate) async fn prefetched(shared: &Shared, inprogress: &Inprogress) -> Result<usize, Failure> {
+    let key = (shared.keys).prefetched(&inprogress.queue, &inprogress.node);
+    let mut get = redis::cmd("GET");
+    get.arg(key);
+    match shared.ask(&get).await? {
+        Value::Nil => Ok(0),
+        count => reply::count(count),
+    }
+}
+
+pub(crate) async fn count_deaths(
+    shared: &Shared,
+    node: &NodeId,
+    started: &[Jid],
+) -> Result<HashMap<Jid, u32>, Failure> {
+    let keys = &shared.keys;
+    let mut batches: Vec<&[Jid]> = started.chunks(MAX_BATCH_JOBS).collect();
+    let last = batches.pop().unwrap_or_default();
+    let calls = batches.into_iter().map(|jids| (jids, "more"));
+    let mut counted = HashMap::new();
+    for (jids, which) in calls.chain([(last, "last")]) {
+        let mut all_keys = vec![keys.heartbeat(node), keys.node_deaths(node)];
+        all_keys.extend(jids.iter().map(|jid| keys.deaths(jid)));
+        let mut args = vec![arg(DEATHS_LAST.as_secs()), arg(which)];
+        args.extend(jids.iter().map(arg));
+        let reply = shared.run(&scripts::COUNT_DEATHS, &all_keys, &args).await?;
+        let mut values = reply::array(reply)?.into_iter();
+        while let (Some(jid), Some(deaths)) = (values.next(), values.next()) {
+            let deaths = reply::integer(deaths)?;
+            let deaths = u32::try_from(deaths.max(0)).unwrap_or(u32::MAX);
+            counted.insert(Jid::from(reply::text(jid)?.as_str()), deaths);
+        }
+    }
+    Ok(counted)
+}
+
+pub(crate) async fn foreign_lists(shared: &Shared, cursor: u64) -> Result<ForeignPage, Failure> {
+    let mut scan = redis::cmd("SCAN");
+    scan.arg(cursor)
+        .arg("MATCH")
+        .arg(format!(
+            "{}*",
+            glob::literal(&shared.keys.inprogress_prefix())
+        ))
+        .arg("COUNT")
+        .arg(SCANNED_KEYS)
+        .arg("TYPE")
+        .arg("list");
+    let [next, found] = <[Value; 2]>::try_from(reply::array(shared.ask(&scan).await?)?)
+        .map_err(|_| Failure::unexpected_reply("a cursor with keys"))?;
+    let mut foreign = reply::payloads(found)?;
+    if !foreign.is_empty() {
+        // After the scan: a list that it found had jobs then, so its node was registered. If it is not any more, the list is empty.
+        let known = known_lists(shared).await?;
+        foreign.retain(|key| !known.contains(&key[..]));
+    }
+    let mut lengths = redis::pipe();
+    for key in &foreign {
+        lengths.cmd("LLEN").arg(&key[..]);
+    }
+    let mut lists = Vec::new();
+    if !foreign.is_empty() {
+        let lengths = shared.ask_all(&lengths).await?;
+        for (key, jobs) in foreign.iter().zip(lengths) {
+            let jobs = reply::count(jobs?)?;
+            if jobs > 0 {
+                let key = String::from_utf8_lossy(key).into_owned();
+                lists.push(ForeignList { key, jobs });
+            }
+        }
+    }
+    let next = reply::text(next)?.parse::<u64>();
+    let next = next.map_err(|_| Failure::unexpected_reply("a cursor"))?;
+    Ok(ForeignPage {
+        lists,
+        next: (next != 0).then_some(next),
+    })
+}
+
+/// The names of the lists of all registered nodes.
+async fn known_lists(shared: &Shared) -> Result<HashSet<Vec<u8>>, Failure> {
+    let ids = ids(shared).await?;
+    let mut known = HashSet::new();
+    for ids in ids.chunks(MAX_BATCH_JOBS) {
+        let mut commands = redis::pipe();
+        for id in ids {
+            commands.cmd("SMEMBERS").arg(shared.keys.node_queues(id));
+        }
+        let replies = shared.ask_all(&commands).await?;
+        for (id, queues) in ids.iter().zip(replies) {
+            let queues = reply::payloads(queues?)?;
+            known.extend(
+                queues
+                    .iter()
+                    .map(|queue| shared.keys.inprogress_of(queue, id)),
+            );
+        }
+    }
+    Ok(known)
 }

@@ -26,6 +26,7 @@ use verk_core::Applied;
 use crate::{
     config::{RedisConfig, redacted},
     error::{Error, Failure, applied},
+    identity::Identity,
 };
 
 /// Makes connections to one server.
@@ -72,13 +73,25 @@ impl Connector {
 
     /// Opens a connection, bound to the calling runtime.
     pub(crate) async fn connect(&self) -> Result<Connection, RedisError> {
+        self.connect_with(|| ()).await
+    }
+
+    /// As [`connect`](Self::connect). `told` is called for each message that is published to a channel that the connection
+    /// [subscribed](Connection::subscribe) to, and when the connection ended.
+    pub(crate) async fn connect_with(
+        &self,
+        told: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Connection, RedisError> {
         let broken = Arc::new(AtomicBool::new(false));
         let on_push = {
             let broken = Arc::clone(&broken);
             move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    broken.store(true, Ordering::Relaxed);
+                match push.kind {
+                    PushKind::Disconnection => broken.store(true, Ordering::Relaxed),
+                    PushKind::Message => {}
+                    _ => return Ok(()),
                 }
+                told();
                 Ok::<(), std::convert::Infallible>(())
             }
         };
@@ -86,12 +99,17 @@ impl Connector {
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.response_timeout))
             .set_push_sender(on_push);
-        let inner = self
+        let mut inner = self
             .client
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .map_err(|error| self.without_password(error))?;
-        Ok(Connection { inner, broken })
+        let identity = Identity::introduce(&mut inner).await?;
+        Ok(Connection {
+            inner,
+            broken,
+            identity,
+        })
     }
 
     /// A server that does not know a command repeats its arguments, and one of those is the password.
@@ -149,11 +167,22 @@ pub(crate) struct Connection {
     inner: MultiplexedConnection,
     /// Whether a reply failed to come, or the connection ended.
     broken: Arc<AtomicBool>,
+    /// `None` when the server does not tell.
+    identity: Option<Identity>,
 }
 
 impl Connection {
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Lets nobody use the connection any more.
+    pub(crate) fn give_up(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     /// This connection with another patience for replies, for a command that blocks.
@@ -197,6 +226,12 @@ impl Connection {
             .collect())
     }
 
+    /// Lets the connection hear what is published to `channel`.
+    pub(crate) async fn subscribe(&mut self, channel: &[u8]) -> Result<(), Failure> {
+        let reply = self.inner.subscribe(channel).await;
+        self.seen(reply).map_err(Failure::of_command)
+    }
+
     /// Sends several commands as one transaction; answers with the replies to those that are not ignored.
     pub(crate) async fn query_transaction(
         &mut self,
@@ -212,7 +247,7 @@ impl Connection {
         if let Err(error) = &reply
             && (applied(error) == Applied::Unknown || is_replica(error))
         {
-            self.broken.store(true, Ordering::Relaxed);
+            self.give_up();
         }
         reply
     }
@@ -233,7 +268,7 @@ pub(crate) enum ScriptFailure {
     Other(Failure),
 }
 
-/// The connections that everything shares but fetching and heartbeats.
+/// The connections that everything shares but what waits on the server and heartbeats.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     inner: bb8::Pool<Connector>,
@@ -266,6 +301,15 @@ impl Pool {
     /// How many connections it keeps.
     pub(crate) fn size(&self) -> u32 {
         self.size
+    }
+
+    /// Makes sure that none of the connections is one that was given up before the call.
+    pub(crate) async fn drop_broken(&self) -> Result<(), Failure> {
+        // In turn, and each is looked at.
+        for _ in 0..self.size {
+            self.get().await?;
+        }
+        Ok(())
     }
 
     /// A connection to share.

@@ -4,7 +4,7 @@ use bb8_redis::redis::{self, Value};
 
 use crate::{
     error::{Error, Failure},
-    reply,
+    glob, reply,
     shared::Shared,
 };
 
@@ -19,7 +19,7 @@ pub(crate) async fn delete(shared: &Shared) -> Result<(), Error> {
 }
 
 async fn scan_and_delete(shared: &Shared, prefix: &str) -> Result<(), Failure> {
-    let pattern = format!("{}*", literal(prefix));
+    let pattern = format!("{}*", glob::literal(prefix));
     let mut cursor = "0".to_owned();
     loop {
         let mut scan = redis::cmd("SCAN");
@@ -44,28 +44,5 @@ async fn scan_and_delete(shared: &Shared, prefix: &str) -> Result<(), Failure> {
         if cursor == "0" {
             return Ok(());
         }
-    }
-}
-
-/// `text` as a pattern that matches nothing else.
-fn literal(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern
-}
-
-#[cfg(test)]
-mod tests {
-    use super::literal;
-
-    #[test]
-    fn a_prefix_is_no_pattern() {
-        assert_eq!(literal("app:"), "app:");
-        assert_eq!(literal("a*[b]?\\"), "a\\*\\[b\\]\\?\\\\");
     }
 }

@@ -1,4 +1,7 @@
-//! The fetching side of one queue, on a connection of its own: [`RedisQueueConnection`].
+//! The fetching side of one queue: [`RedisQueueConnection`].
+//!
+//! What is there is fetched over the shared connections. Then a queue that had a job lately waits on the server, and
+//! any other in [`QuietQueues`].
 
 use std::{
     pin::pin,
@@ -9,16 +12,19 @@ use std::{
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
 use verk_core::{
-    Applied, Jid, StorageError,
+    Applied, StorageError,
     storage::{
         DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection,
     },
 };
 
 use crate::{
+    blocking::{QueueId, Slot},
     error::Failure,
+    identity::Identity,
     keys::Key,
     pool::Connection,
+    quiet::QuietQueues,
     reply,
     scripts::{self, Arg, arg},
     shared::Shared,
@@ -27,14 +33,17 @@ use crate::{
 const DEQUEUE: &str = "dequeue jobs";
 const RESET: &str = "reset the connection of a queue";
 
-/// The longest that one command blocks; who wants to wait longer asks again.
-const LONGEST_BLOCK: Duration = Duration::from_secs(5);
+/// The longest wait; who wants to wait longer asks again.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The shortest block: zero would be for ever.
 const SHORTEST_BLOCK: Duration = Duration::from_millis(1);
 
 /// How late the server may be with ending a block.
 const BLOCK_SLACK: Duration = Duration::from_secs(1);
+
+/// How long it may take until a connection that nobody uses is closed.
+const CLOSE_SLACK: Duration = Duration::from_millis(100);
 
 /// How long to wait before trying again to end a block that has not begun yet.
 const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
@@ -43,32 +52,23 @@ const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct RedisQueueConnection {
     shared: Arc<Shared>,
+    id: QueueId,
     /// Those of the script.
-    keys: [Key; 5],
+    keys: [Key; 7],
     names: [Arg<'static>; 2],
-    link: Option<Link>,
+    /// Whether the last call ended in a wait among the quiet queues: if it is not empty, the shared look tells.
+    quiet: bool,
     /// Set while a command is under way, and left when its reply did not come.
     doubt: Option<Doubt>,
-}
-
-/// A connection, and how the server knows it.
-#[derive(Clone, Debug)]
-struct Link {
-    connection: Connection,
-    identity: Option<Arc<Identity>>,
-}
-
-/// The id alone is not enough to end a connection: a server that was restarted gives it to another.
-#[derive(Clone, Debug)]
-struct Identity {
-    id: i64,
-    name: String,
 }
 
 /// A command whose reply nobody saw: the server may still move a job for it.
 #[derive(Debug)]
 struct Doubt {
-    identity: Option<Arc<Identity>>,
+    /// What it was sent on, until it is given up.
+    connection: Option<Connection>,
+    /// How the server knows it.
+    identity: Option<Identity>,
     /// When the server has given up on it by itself.
     over_at: Instant,
 }
@@ -85,101 +85,113 @@ impl RedisQueueConnection {
             shared.keys.heartbeat(node),
             shared.keys.nodes(),
             shared.keys.node_queues(node),
+            shared.keys.paused(),
+            shared.keys.prefetched(queue, node),
         ];
-        let mut connection = Self {
-            shared,
-            keys,
-            names: [arg(node), arg(queue)],
-            link: None,
-            doubt: None,
-        };
-        match connection.link().await {
-            Ok(_) => Ok(connection),
+        match shared.pool.get().await {
+            Ok(_) => Ok(Self {
+                id: shared.blocking.open(),
+                shared,
+                keys,
+                names: [arg(node), arg(queue)],
+                quiet: false,
+                doubt: None,
+            }),
             Err(failure) => Err(failure.during("open the connection of a queue")),
         }
     }
 
-    /// The connection, made anew when there is none or it ended.
-    async fn link(&mut self) -> Result<Link, Failure> {
-        match &self.link {
-            Some(link) if !link.connection.is_broken() => Ok(link.clone()),
-            _ => {
-                self.link = None;
-                let connected = self.shared.connector.connect().await;
-                let mut connection = connected.map_err(Failure::not_sent)?;
-                let identity = introduce(&mut connection)
-                    .await
-                    .map_err(Failure::before_sending)?;
-                let link = Link {
-                    connection,
-                    identity: identity.map(Arc::new),
-                };
-                self.link = Some(link.clone());
-                Ok(link)
+    async fn try_dequeue(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
+        let shared = Arc::clone(&self.shared);
+        let waits = !request.wait.is_zero() && !request.interrupt.is_cancelled();
+        let slot = if waits {
+            shared.blocking.slot(self.id)
+        } else {
+            None
+        };
+        if !waits || slot.is_some() || !self.quiet {
+            let fetched = self.fetch(request).await?;
+            if !waits || !is_none(&fetched) {
+                return Ok(fetched);
             }
+        }
+        match slot {
+            Some(slot) => self.block(slot, request).await,
+            None => self.wait_quietly(request).await,
         }
     }
 
     /// Looks once, without waiting.
-    async fn fetch(
-        &mut self,
-        link: &mut Link,
-        request: &DequeueRequest,
-    ) -> Result<Dequeued, Failure> {
+    async fn fetch(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
         let [node, queue] = self.names.clone();
+        let max_jobs = request.max_jobs.clamp(1, MAX_BATCH_JOBS);
+        let left_out = request.max_jobs.saturating_sub(max_jobs);
         let args = [
-            arg(request.max_jobs.clamp(1, MAX_BATCH_JOBS)),
+            arg(max_jobs),
             arg(request.max_bytes.min(MAX_BATCH_BYTES)),
             node,
             queue,
+            arg(request.prefetched.saturating_sub(left_out)),
         ];
-        self.begin(link, Duration::ZERO);
+        self.quiet = false;
+        let mut connection = self.shared.pool.get().await?;
+        self.begin(&connection, Duration::ZERO);
         let reply = scripts::DEQUEUE
-            .run(&mut link.connection, &self.keys, &args)
+            .run(&mut connection, &self.keys, &args)
             .await
             .and_then(|reply| match reply {
-                Value::Int(_) => Ok(Dequeued::NodeGone),
+                Value::Int(NODE_GONE) => Ok(Dequeued::NodeGone),
+                Value::Int(PAUSED) => Ok(Dequeued::Paused(Vec::new())),
                 jobs => reply::payloads(jobs).map(Dequeued::Jobs),
             });
         self.end(reply)
     }
 
-    /// Waits for one job.
-    async fn wait(&mut self, link: &Link, request: &DequeueRequest) -> Result<Dequeued, Failure> {
-        let block = request.wait.clamp(SHORTEST_BLOCK, LONGEST_BLOCK);
-        let patience = self.shared.connector.response_timeout().max(BLOCK_SLACK);
-        let mut connection = link
-            .connection
+    /// Waits on the server for one job.
+    async fn block(
+        &mut self,
+        slot: Slot<'_>,
+        request: &DequeueRequest,
+    ) -> Result<Dequeued, Failure> {
+        let connector = &self.shared.connector;
+        let block = request.wait.clamp(SHORTEST_BLOCK, LONGEST_WAIT);
+        let patience = connector.response_timeout().max(BLOCK_SLACK);
+        let connection = slot.connection(connector).await?;
+        let mut blocked = connection
             .clone()
             .with_response_timeout(block.saturating_add(patience));
-        let mut command = redis::cmd("BLMOVE");
-        command
+        // The server looks whether the queue is paused after the move: the look costs no round trip, and comes too early for
+        // no job.
+        let mut commands = redis::pipe();
+        commands
+            .cmd("BLMOVE")
             .arg(&self.keys[0])
             .arg(&self.keys[1])
             .arg("RIGHT")
             .arg("LEFT")
-            .arg(block.as_secs_f64());
+            .arg(block.as_secs_f64())
+            .cmd("SISMEMBER")
+            .arg(&self.keys[5])
+            .arg(&*self.names[1]);
 
-        self.begin(link, block);
-        let reply = {
-            let mut reply = pin!(connection.query(&command));
+        self.begin(&connection, block);
+        let replies = {
+            let mut replies = pin!(blocked.query_all(&commands));
             tokio::select! {
                 biased;
-                reply = &mut reply => reply,
-                () = self.unblock_when_interrupted(link, request) => reply.await,
+                replies = &mut replies => replies,
+                () = self.unblock_when_interrupted(&connection, request) => replies.await,
             }
         };
-        let jobs = reply.and_then(|reply| match reply {
-            Value::Nil => Ok(Vec::new()),
-            job => reply::payload(job).map(|job| vec![job]),
-        });
-        self.end(jobs.map(Dequeued::Jobs))
+        let dequeued = self.end(replies.and_then(read_block))?;
+        slot.give_back(connection);
+        Ok(dequeued)
     }
 
     /// Completes once the block was ended on the server, or can't be. Until then it may be that it has not begun.
-    async fn unblock_when_interrupted(&self, link: &Link, request: &DequeueRequest) {
+    async fn unblock_when_interrupted(&self, connection: &Connection, request: &DequeueRequest) {
         request.interrupt.cancelled().await;
-        let Some(identity) = &link.identity else {
+        let Some(identity) = connection.identity() else {
             return;
         };
         // A server that is paused (`CLIENT PAUSE`, `FAILOVER`) holds the move back, and Redis 7.0 crashes when
@@ -208,28 +220,44 @@ impl RedisQueueConnection {
         }
     }
 
-    fn begin(&mut self, link: &Link, block: Duration) {
+    /// Waits without a command of its own, and fetches when there is something. The next call goes on with the wait: what was
+    /// looked at all the time needs no other look.
+    async fn wait_quietly(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
+        let clock = Arc::clone(&self.shared.clock);
+        let until = clock.instant() + request.wait.min(LONGEST_WAIT);
+        loop {
+            self.quiet = false;
+            tokio::select! {
+                biased;
+                () = request.interrupt.cancelled() => break,
+                filled = QuietQueues::until_filled(&self.shared, self.id, &self.keys[0]) => filled?,
+                () = clock.sleep_until(until) => break,
+            }
+            let fetched = self.fetch(request).await?;
+            if !is_none(&fetched) {
+                return Ok(fetched);
+            }
+        }
+        self.quiet = true;
+        Ok(Dequeued::Jobs(Vec::new()))
+    }
+
+    fn begin(&mut self, connection: &Connection, block: Duration) {
         self.doubt = Some(Doubt {
-            identity: link.identity.clone(),
+            identity: connection.identity().cloned(),
+            connection: Some(connection.clone()),
             over_at: self.shared.clock.instant() + block + BLOCK_SLACK,
         });
     }
 
-    fn end<T>(&mut self, reply: Result<T, Failure>) -> Result<T, Failure> {
+    fn end(&mut self, reply: Result<Dequeued, Failure>) -> Result<Dequeued, Failure> {
         if !matches!(&reply, Err(failure) if failure.applied() == Applied::Unknown) {
             self.doubt = None;
         }
-        reply
-    }
-
-    async fn try_dequeue(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
-        let mut link = self.link().await?;
-        let fetched = self.fetch(&mut link, request).await?;
-        let none = matches!(&fetched, Dequeued::Jobs(jobs) if jobs.is_empty());
-        if !none || request.wait.is_zero() || request.interrupt.is_cancelled() {
-            return Ok(fetched);
+        if matches!(&reply, Ok(Dequeued::Jobs(jobs)) if !jobs.is_empty()) {
+            self.shared.blocking.had_jobs(self.id);
         }
-        self.wait(&link, request).await
+        reply
     }
 
     async fn server_answers(&self) -> bool {
@@ -237,19 +265,11 @@ impl RedisQueueConnection {
         command.arg(&self.keys[2]);
         self.shared.ask(&command).await.is_ok()
     }
+}
 
-    /// Ends the connection of `identity` on the server, if it is there.
-    async fn kill(&self, identity: &Identity) -> Result<(), Failure> {
-        let mut list = redis::cmd("CLIENT");
-        list.arg("LIST").arg("ID").arg(identity.id);
-        let clients = reply::text(self.shared.ask(&list).await?)?;
-        let name = format!("name={}", identity.name);
-        if !clients.split_whitespace().any(|field| field == name) {
-            return Ok(());
-        }
-        let mut kill = redis::cmd("CLIENT");
-        kill.arg("KILL").arg("ID").arg(identity.id);
-        self.shared.ask(&kill).await.map(|_| ())
+impl Drop for RedisQueueConnection {
+    fn drop(&mut self) {
+        self.shared.blocking.close(self.id);
     }
 }
 
@@ -263,44 +283,55 @@ impl QueueConnection for RedisQueueConnection {
     }
 
     async fn reset(&mut self) -> Result<(), StorageError> {
-        let Some(doubt) = &self.doubt else {
+        let Some(doubt) = &mut self.doubt else {
             return Ok(());
         };
-        self.link = None;
-        let killed = match &doubt.identity {
-            Some(identity) => self.kill(identity).await,
+        if let Some(connection) = doubt.connection.take() {
+            connection.give_up();
+        }
+        let ended = match &doubt.identity {
+            Some(identity) => identity.end(&self.shared).await,
             None => Err(Failure::not_sent("the server does not tell who is who")),
         };
-        if let Err(failure) = killed {
+        if let Err(failure) = ended {
+            // Nobody begins to use the connection any more, and who does has no reply within the time for it: then it closes.
+            let shared = &self.shared;
+            let dropped = shared.pool.drop_broken().await;
+            dropped.map_err(|failure| failure.during(RESET))?;
+            let closed_at = shared.clock.instant() + shared.connector.response_timeout();
+            let over_at = doubt.over_at.max(closed_at + CLOSE_SLACK);
+            shared.clock.sleep_until(over_at).await;
+            // The server has seen the end of the connection; what it had begun for it is over.
             if !self.server_answers().await {
                 return Err(failure.during(RESET));
             }
-            // It has seen the end of the connection; what it had begun for it is over when its time is.
-            self.shared.clock.sleep_until(doubt.over_at).await;
         }
         self.doubt = None;
         Ok(())
     }
 }
 
-/// Gives the connection a name and asks for its id; `None` when the server does not allow that.
-async fn introduce(connection: &mut Connection) -> Result<Option<Identity>, Failure> {
-    let name = format!("verk-{}", Jid::random());
-    let mut commands = redis::pipe();
-    commands
-        .cmd("CLIENT")
-        .arg("SETNAME")
-        .arg(&name)
-        .cmd("CLIENT")
-        .arg("ID");
-    let replies = connection.query_all(&commands).await?;
-    match <[_; 2]>::try_from(replies) {
-        Ok([Ok(_), Ok(id)]) => {
-            let id = reply::integer(id)?;
-            Ok(Some(Identity { id, name }))
-        }
-        _ => Ok(None),
-    }
+/// What the script answers instead of jobs.
+const NODE_GONE: i64 = -1;
+const PAUSED: i64 = -2;
+
+fn is_none(dequeued: &Dequeued) -> bool {
+    matches!(dequeued, Dequeued::Jobs(jobs) if jobs.is_empty())
+}
+
+/// Reads the replies to a move and to the question whether the queue is paused.
+fn read_block(replies: Vec<Result<Value, Failure>>) -> Result<Dequeued, Failure> {
+    let [moved, paused] =
+        <[_; 2]>::try_from(replies).map_err(|_| Failure::unexpected_reply("two replies"))?;
+    let jobs = match moved? {
+        Value::Nil => Vec::new(),
+        job => vec![reply::payload(job)?],
+    };
+    // A set that cannot be read stops the next fetch; what is here may run.
+    Ok(match paused {
+        Ok(Value::Int(1)) => Dequeued::Paused(jobs),
+        _ => Dequeued::Jobs(jobs),
+    })
 }
 
 #[cfg(test)]
@@ -314,7 +345,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    async fn open(server: &RedisServer) -> (RedisQueueConnection, Link, DequeueRequest) {
+    async fn open(server: &RedisServer) -> (RedisQueueConnection, DequeueRequest) {
         let storage = RedisStorage::connect(server.url()).await.unwrap();
         let inprogress = Inprogress {
             queue: "default".parse().unwrap(),
@@ -322,17 +353,17 @@ mod tests {
         };
         storage.server_time().await.unwrap();
         let shared = Arc::clone(storage.shared());
-        let mut connection = RedisQueueConnection::open(shared, &inprogress)
+        let connection = RedisQueueConnection::open(shared, &inprogress)
             .await
             .unwrap();
-        let link = connection.link().await.unwrap();
         let request = DequeueRequest {
             max_jobs: 1,
             max_bytes: 1,
+            prefetched: 0,
             wait: Duration::from_secs(300),
             interrupt: CancellationToken::new(),
         };
-        (connection, link, request)
+        (connection, request)
     }
 
     async fn until_info_has(server: &RedisServer, section: &str, text: &str) {
@@ -351,11 +382,13 @@ mod tests {
     #[tokio::test]
     async fn an_interrupt_of_a_server_that_is_paused_does_no_harm() {
         let server = RedisServer::start();
-        let (mut connection, link, request) = open(&server).await;
+        let (mut connection, request) = open(&server).await;
+        let shared = Arc::clone(&connection.shared);
+        let slot = shared.blocking.slot(connection.id).unwrap();
         server.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
         let interrupt = request.interrupt.clone();
         let (answer, ()) = within(PATIENCE, async {
-            tokio::join!(connection.wait(&link, &request), async {
+            tokio::join!(connection.block(slot, &request), async {
                 interrupt.cancel();
                 until_info_has(&server, "commandstats", "cmdstat_multi:calls=1").await;
                 assert!(server.command(&["CLIENT", "LIST"]).into_bytes().is_some());
@@ -369,17 +402,23 @@ mod tests {
     #[tokio::test]
     async fn a_block_that_begins_after_the_interrupt_is_ended_too() {
         let server = RedisServer::start();
-        let (connection, link, request) = open(&server).await;
+        let (connection, request) = open(&server).await;
+        let blocked = connection.shared.connector.connect().await.unwrap();
         request.interrupt.cancel();
         let block = async {
             let unblocked = "cmdstat_client|unblock:calls=1";
             until_info_has(&server, "commandstats", unblocked).await;
             let mut block = redis::cmd("BLPOP");
             block.arg("nothing").arg(0);
-            link.connection.clone().query(&block).await
+            blocked.clone().query(&block).await
         };
-        let both =
-            async { tokio::join!(block, connection.unblock_when_interrupted(&link, &request)).0 };
+        let both = async {
+            tokio::join!(
+                block,
+                connection.unblock_when_interrupted(&blocked, &request)
+            )
+            .0
+        };
         assert_eq!(within(PATIENCE, both).await.unwrap(), Value::Nil);
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bb8_redis::redis::Value;
 use bytes::Bytes;
-use verk_core::{QueueName, storage::ScoredJob};
+use verk_core::{QueueName, from_unix_seconds, storage::ScoredJob};
 
 use crate::error::Failure;
 
@@ -83,17 +83,28 @@ pub(crate) fn scored(value: Value) -> Result<Vec<ScoredJob>, Failure> {
     Ok(jobs)
 }
 
-fn scored_job(job: Value, score: Value) -> Result<ScoredJob, Failure> {
-    let score = match score {
-        Value::Double(score) => score,
-        score => text(score)?
-            .parse()
-            .map_err(|_| Failure::unexpected_reply("a score"))?,
-    };
+fn scored_job(job: Value, score_of_job: Value) -> Result<ScoredJob, Failure> {
     Ok(ScoredJob {
-        score,
+        score: score(score_of_job)?,
         job: payload(job)?,
     })
+}
+
+fn score(value: Value) -> Result<f64, Failure> {
+    match value {
+        Value::Double(score) => Ok(score),
+        value => text(value)?
+            .parse()
+            .map_err(|_| Failure::unexpected_reply("a score")),
+    }
+}
+
+/// The score of the first member, if there is one, as a time.
+pub(crate) fn due_time(value: Value) -> Result<Option<SystemTime>, Failure> {
+    match value {
+        Value::Nil => Ok(None),
+        value => score(value).map(|score| Some(from_unix_seconds(score))),
+    }
 }
 
 /// The answer to `TIME`.

@@ -7,9 +7,11 @@ use verk_core::{Clock, storage::Settled};
 
 use crate::{
     batch::{self, Call},
+    blocking::Blocking,
     error::Failure,
     keys::{Key, Keys},
     pool::{Connector, Pool},
+    quiet::QuietQueues,
     scripts::{Arg, Script},
 };
 
@@ -18,6 +20,8 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) connector: Connector,
     pub(crate) pool: Pool,
+    pub(crate) blocking: Blocking,
+    pub(crate) quiet: QuietQueues,
     pub(crate) keys: Keys,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -51,6 +55,23 @@ impl Shared {
             match connection.query_all(commands).await {
                 Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
                 replies => return replies,
+            }
+        }
+    }
+
+    /// As [`ask`](Self::ask), with a script.
+    pub(crate) async fn ask_script(
+        &self,
+        script: &Script,
+        key: Key,
+        args: &[Arg<'_>],
+    ) -> Result<Value, Failure> {
+        let keys = [key];
+        let mut tries = self.pool.size();
+        loop {
+            match self.run(script, &keys, args).await {
+                Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
+                reply => return reply,
             }
         }
     }

@@ -1,6 +1,7 @@
 //! [`RedisStorage`]: each method is one command or one script.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -9,27 +10,30 @@ use async_trait::async_trait;
 use bb8_redis::redis::{self, Cmd, Value};
 use bytes::Bytes;
 use verk_core::{
-    Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock, from_unix_seconds,
+    Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
-        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, ProcessReport,
-        ProcessSignal, Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport,
-        StoredStats,
+        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Lease, MAX_BATCH_BYTES,
+        NameClaim, Node, Page, PauseListener, ProcessReport, ProcessSignal, Promotion,
+        QueueConnection, SchedulePoll, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
     },
     unix_seconds,
 };
 
 use crate::{
     batch,
+    blocking::Blocking,
     config::RedisConfig,
     error::{Error, Failure},
     heartbeat::{RedisHeartbeat, milliseconds},
-    keys::Keys,
+    keys::{Key, Keys},
     nodes,
+    pauses::{self, RedisPauseListener},
     pool::{Connector, Pool},
     prefix, processes,
     queue_connection::RedisQueueConnection,
+    quiet::QuietQueues,
     reply,
-    scripts::{self, arg},
+    scripts::{self, Arg, arg},
     server,
     shared::Shared,
     stats,
@@ -76,10 +80,13 @@ impl RedisStorage {
         })?;
         server::check(&connector, &mut connection).await?;
         let pool = Pool::new(connector.clone(), config.pool_size);
+        let blocking = Blocking::new(config.blocking_connections);
         Ok(Self {
             shared: Arc::new(Shared {
                 connector,
                 pool,
+                blocking,
+                quiet: QuietQueues::default(),
                 keys,
                 clock: Arc::new(SystemClock),
             }),
@@ -111,6 +118,21 @@ impl RedisStorage {
         read: impl FnOnce(Value) -> Result<T, Failure>,
     ) -> Result<T, StorageError> {
         let reply = self.shared.ask(command).await;
+        reply.and_then(read).map_err(|failure| failure.during(op))
+    }
+
+    /// Reads a page of what `kind` says that `key` is.
+    async fn page<T>(
+        &self,
+        op: &'static str,
+        kind: &'static str,
+        key: Key,
+        page: Page,
+        read: impl FnOnce(Value) -> Result<Vec<T>, Failure>,
+    ) -> Result<Vec<T>, StorageError> {
+        let [offset, limit] = bounds(page);
+        let args = [arg(kind), offset, limit, arg(MAX_BATCH_BYTES)];
+        let reply = self.shared.ask_script(&scripts::PAGE, key, &args).await;
         reply.and_then(read).map_err(|failure| failure.during(op))
     }
 
@@ -197,61 +219,53 @@ impl Storage for RedisStorage {
         inprogress: &Inprogress,
         page: Page,
     ) -> Result<Vec<Bytes>, StorageError> {
-        let Some((first, last)) = bounds(page) else {
-            return Ok(Vec::new());
-        };
         let key = (self.shared.keys).inprogress(&inprogress.queue, &inprogress.node);
-        let mut command = redis::cmd("LRANGE");
-        command.arg(key).arg(first).arg(last);
-        self.ask("read jobs in progress", &command, reply::payloads)
+        self.page("read jobs in progress", "left", key, page, reply::payloads)
             .await
     }
 
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError> {
+        let [offset, limit] = bounds(page);
+        let args = [arg(unix_seconds(now)), offset, limit, arg(MAX_BATCH_BYTES)];
         let key = self.shared.keys.set(set.into());
-        let now = arg(unix_seconds(now));
-        let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-        let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
-        let beyond = offset.saturating_add(limit);
-        let mut commands = redis::pipe();
-        // The due ones of the page; the one after a full page; the first that is not due.
-        commands
-            .cmd("ZRANGE")
-            .arg(&key)
-            .arg("-inf")
-            .arg(&*now)
-            .arg("BYSCORE")
-            .arg("LIMIT")
-            .arg(offset)
-            .arg(limit)
-            .cmd("ZRANGE")
-            .arg(&key)
-            .arg(beyond)
-            .arg(beyond)
-            .arg("WITHSCORES")
-            .cmd("ZRANGE")
-            .arg(&key)
-            .arg([b"(", &*now].concat())
-            .arg("+inf")
-            .arg("BYSCORE")
-            .arg("LIMIT")
-            .arg(0)
-            .arg(1)
-            .arg("WITHSCORES");
-        let page = async {
-            let replies = self.shared.ask_all(&commands).await?;
-            let [due, beyond, later] = <[_; 3]>::try_from(replies)
-                .map_err(|_| Failure::unexpected_reply("three replies"))?;
-            let jobs = reply::payloads(due?)?;
-            let full = i64::try_from(jobs.len()) == Ok(limit);
-            let next = reply::scored(if full { beyond? } else { later? })?;
-            Ok(DuePage {
-                jobs,
-                next: next.first().map(|next| from_unix_seconds(next.score)),
-            })
-        };
-        page.await
-            .map_err(|failure: Failure| failure.during("look for due jobs"))
+        let reply = self.shared.ask_script(&scripts::DUE, key, &args).await;
+        let page = reply.and_then(|reply| match <[Value; 2]>::try_from(reply::array(reply)?) {
+            Ok([jobs, next]) => Ok(DuePage {
+                jobs: reply::payloads(jobs)?,
+                next: reply::due_time(next)?,
+            }),
+            Err(_) => Err(Failure::unexpected_reply("jobs and a score")),
+        });
+        page.map_err(|failure| failure.during("look for due jobs"))
+    }
+
+    async fn poll_schedule(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<SchedulePoll, StorageError> {
+        let keys = &self.shared.keys;
+        let keys = [
+            keys.lease(),
+            keys.set(JobSet::Schedule),
+            keys.set(JobSet::Retry),
+        ];
+        let args = [arg(node), arg(milliseconds(ttl))];
+        let reply = (self.shared.run(&scripts::POLL_SCHEDULE, &keys, &args)).await;
+        let poll = reply.and_then(|reply| match <[Value; 3]>::try_from(reply::array(reply)?) {
+            Ok([left, schedule, retry]) => Ok(SchedulePoll {
+                lease: match u64::try_from(reply::integer(left)?) {
+                    Ok(left) => Lease::Held {
+                        ttl: Duration::from_millis(left),
+                    },
+                    Err(_) => Lease::Granted,
+                },
+                schedule: reply::due_time(schedule)?,
+                retry: reply::due_time(retry)?,
+            }),
+            Err(_) => Err(Failure::unexpected_reply("a lease and two scores")),
+        });
+        poll.map_err(|failure| failure.during("look when a job is due"))
     }
 
     async fn promote(
@@ -312,6 +326,43 @@ impl Storage for RedisStorage {
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
         self.settle_guarded("restore jobs", inprogress, settlements, true)
             .await
+    }
+
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
+        pauses::set(&self.shared, queue, paused)
+            .await
+            .map_err(|failure| failure.during("pause or resume a queue"))
+    }
+
+    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        pauses::list(&self.shared).await
+    }
+
+    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
+        let listener = RedisPauseListener::open(Arc::clone(&self.shared)).await?;
+        Ok(Box::new(listener))
+    }
+
+    async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {
+        nodes::prefetched(&self.shared, inprogress)
+            .await
+            .map_err(|failure| failure.during("ask what was prefetched"))
+    }
+
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError> {
+        nodes::count_deaths(&self.shared, node, started)
+            .await
+            .map_err(|failure| failure.during("count the deaths of jobs"))
+    }
+
+    async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError> {
+        nodes::foreign_lists(&self.shared, cursor)
+            .await
+            .map_err(|failure| failure.during("look for lists of other nodes"))
     }
 
     async fn record_stats(
@@ -401,20 +452,16 @@ impl Storage for RedisStorage {
     }
 
     async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
-        let Some((first, last)) = bounds(page) else {
-            return Ok(Vec::new());
-        };
         // The next to be fetched is the last of the list.
-        let mut command = redis::cmd("LRANGE");
-        command
-            .arg(self.shared.keys.queue(queue))
-            .arg(-1 - last)
-            .arg(-1 - first);
-        let mut jobs = self
-            .ask("read the jobs of a queue", &command, reply::payloads)
-            .await?;
-        jobs.reverse();
-        Ok(jobs)
+        let key = self.shared.keys.queue(queue);
+        self.page(
+            "read the jobs of a queue",
+            "right",
+            key,
+            page,
+            reply::payloads,
+        )
+        .await
     }
 
     async fn set_len(&self, set: JobSet) -> Result<usize, StorageError> {
@@ -425,28 +472,15 @@ impl Storage for RedisStorage {
     }
 
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
-        let Some((first, last)) = bounds(page) else {
-            return Ok(Vec::new());
-        };
-        let mut command = redis::cmd("ZRANGE");
-        command
-            .arg(self.shared.keys.set(set))
-            .arg(first)
-            .arg(last)
-            .arg("WITHSCORES");
-        self.ask("read the jobs of a set", &command, reply::scored)
+        let key = self.shared.keys.set(set);
+        self.page("read the jobs of a set", "set", key, page, reply::scored)
             .await
     }
 }
 
-/// The first and the last place of a page; `None` when there is none.
-fn bounds(page: Page) -> Option<(i64, i64)> {
-    /// No list is as long, and no sum here overflows.
-    const END: i64 = i64::MAX / 4;
-    let bounded = |number| i64::try_from(number).unwrap_or(END).min(END);
-    let first = bounded(page.offset);
-    match bounded(page.limit) {
-        0 => None,
-        limit => Some((first, first + limit - 1)),
-    }
+/// The first place of a page and the most entries in it, for a script.
+fn bounds(page: Page) -> [Arg<'static>; 2] {
+    /// No list is as long, and Lua counts so far.
+    const END: usize = 1 << 50;
+    [page.offset, page.limit].map(|number| arg(number.min(END)))
 }

@@ -1,12 +1,13 @@
-//! The conformance suite on a real Redis: with the bare keys, and under a prefix.
+//! The conformance suite on a real Redis: with the bare keys, under a prefix, and with queues that share one look instead of
+//! waiting on the server.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
-    NodeId, Storage,
-    storage::{JobSet, ScoredJob},
+    Clock, NodeId, Storage, SystemClock,
+    storage::{Inprogress, JobSet, ScoredJob},
 };
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{
@@ -15,11 +16,15 @@ use verk_testing::{
 };
 
 mod bare {
-    verk_testing::storage_conformance!(super::RedisHarness::start("").await);
+    verk_testing::storage_conformance!(super::RedisHarness::start("", 16).await);
 }
 
 mod prefixed {
-    verk_testing::storage_conformance!(super::RedisHarness::start("app:").await);
+    verk_testing::storage_conformance!(super::RedisHarness::start("app:", 16).await);
+}
+
+mod quiet {
+    verk_testing::storage_conformance!(super::RedisHarness::start("", 0).await);
 }
 
 /// A server of its own, and a network in front of it that can break.
@@ -29,14 +34,16 @@ struct RedisHarness {
     storage: RedisStorage,
     /// Before every key.
     prefix: &'static str,
+    blocking_connections: usize,
 }
 
 impl RedisHarness {
-    async fn start(prefix: &'static str) -> Self {
+    async fn start(prefix: &'static str, blocking_connections: usize) -> Self {
         let server = RedisServer::start();
         let proxy = CuttingProxy::start(&server);
         let config = RedisConfig::new(proxy.url())
             .prefix(prefix.to_owned())
+            .blocking_connections(blocking_connections)
             .connect_timeout(Duration::from_secs(2));
         let storage = RedisStorage::connect(config).await.expect("connect");
         Self {
@@ -44,6 +51,7 @@ impl RedisHarness {
             proxy,
             storage,
             prefix,
+            blocking_connections,
         }
     }
 
@@ -85,9 +93,19 @@ impl RedisHarness {
                 self.key(format_args!("inprogress:{}:{}", held.queue, held.node))
             }
             Key::Set(set) => self.set(*set),
+            Key::Paused => self.key("paused"),
             Key::Processed => self.key("stat:processed"),
             Key::FailedOf(queue) => self.key(format_args!("stat:failed:{queue}")),
         }
+    }
+
+    /// How often the server was asked whether keys exist.
+    fn exists_calls(&self) -> u64 {
+        let stats = self.entries([b"INFO", b"commandstats"]);
+        let stats = String::from_utf8_lossy(&stats[0]);
+        let calls = stats.split("cmdstat_exists:calls=").nth(1);
+        let calls = calls.and_then(|calls| calls.split(',').next()?.parse().ok());
+        calls.unwrap_or_default()
     }
 
     fn name(&self, node: &NodeId) -> Vec<u8> {
@@ -119,7 +137,12 @@ impl Harness for RedisHarness {
             let mut entries = match kind.as_str() {
                 "list" => self.entries([b"LRANGE", &key, b"0", b"-1"]),
                 "set" => self.entries([b"SMEMBERS", &key]),
-                "hash" => self.entries([b"HGETALL", &key]),
+                "hash" => {
+                    let fields = self.entries([b"HGETALL", &key]);
+                    let mut fields: Vec<_> = fields.chunks(2).map(<[Bytes]>::concat).collect();
+                    fields.sort();
+                    fields.into_iter().map(Bytes::from).collect()
+                }
                 "zset" => self.entries([b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]),
                 _ => self.entries([b"GET", &key]),
             };
@@ -158,7 +181,21 @@ impl Harness for RedisHarness {
         self.command([b"ZADD", &self.set(set), score.as_bytes(), &member.job]);
     }
 
+    async fn add_inprogress(&self, held: &Inprogress, job: Bytes) {
+        let key = self.place(&Key::Inprogress(held.clone()));
+        self.command([b"LPUSH", &key, &job]);
+    }
+
     async fn dequeue_is_waiting(&self) {
+        if self.blocking_connections == 0 {
+            // One is the script's that looks before the wait, one the look that is shared.
+            let looked = self.exists_calls() + 2;
+            let clock: &dyn Clock = &SystemClock;
+            while self.exists_calls() < looked {
+                clock.sleep(Duration::from_millis(10)).await;
+            }
+            return;
+        }
         loop {
             let info = self.entries([b"INFO", b"clients"]);
             if !String::from_utf8_lossy(&info[0]).contains("blocked_clients:0") {
@@ -194,18 +231,20 @@ impl Harness for RedisHarness {
     }
 
     async fn lose_reply(&self, operation: Operation) {
-        // The scripts are told apart by how many keys they have.
-        let script = |command: &RedisCommand, keys: &str| {
-            command.name() == "EVALSHA" && command.args().get(2).is_some_and(|n| n == keys)
+        let prefix = self.prefix;
+        // The scripts are told apart by their keys.
+        let script = move |command: &RedisCommand, place: usize, is_it: fn(&str) -> bool| {
+            let key = command.args().get(2 + place).map(|key| &key[..]);
+            let key = key.and_then(|key| std::str::from_utf8(key).ok()?.strip_prefix(prefix));
+            command.name() == "EVALSHA" && key.is_some_and(is_it)
         };
         self.proxy.lose_reply(move |command| match operation {
-            Operation::Dequeue => command.name() == "BLMOVE" || script(command, "5"),
-            Operation::Settle => script(command, "6"),
-            // The length of this one depends on what was counted.
-            Operation::RecordStats => {
-                let first_key = command.args().get(3);
-                command.name() == "EVALSHA" && first_key.is_some_and(|key| key.ends_with(b":stats"))
+            Operation::Dequeue => {
+                command.name() == "BLMOVE" || script(command, 1, |key| key.starts_with("queue:"))
             }
+            Operation::Settle => script(command, 1, |key| key.starts_with("inprogress:")),
+            Operation::RecordStats => script(command, 1, |key| key.ends_with(":stats")),
+            Operation::CountDeaths => script(command, 2, |key| key.ends_with(":deaths")),
         });
     }
 

@@ -115,6 +115,7 @@ fn request(wait: Duration) -> DequeueRequest {
     DequeueRequest {
         max_jobs: 10,
         max_bytes: 1024 * 1024,
+        prefetched: 0,
         wait,
         interrupt: CancellationToken::new(),
     }
@@ -123,6 +124,7 @@ fn request(wait: Duration) -> DequeueRequest {
 fn jobs(answer: Dequeued) -> Vec<Bytes> {
     match answer {
         Dequeued::Jobs(jobs) => jobs,
+        Dequeued::Paused(_) => panic!("the queue is paused"),
         Dequeued::NodeGone => panic!("the node is gone"),
     }
 }
@@ -295,6 +297,29 @@ async fn without_the_right_to_end_connections_a_reset_waits() {
     request.interrupt.cancel();
     let answer = setup.connection.dequeue(request).await;
     assert_eq!(jobs(answer.unwrap()), bytes(&[]));
+}
+
+#[tokio::test]
+async fn without_the_right_to_announce_pauses_they_are_read_all_the_same() {
+    let server = RedisServer::start();
+    let rights = [
+        "on",
+        ">secret",
+        "~*",
+        "+@all",
+        "-subscribe",
+        "resetchannels",
+    ];
+    server.command(&[&["ACL", "SETUSER", "app"], &rights[..]].concat());
+    let path = server.socket();
+    let url = format!("redis+unix://{}?user=app&pass=secret", path.display());
+    let mut setup = Setup::connect(server, RedisConfig::new(url)).await;
+    let mut listener = setup.storage.open_pause_listener().await.unwrap();
+    let queue = setup.held.queue.clone();
+    assert!(setup.storage.set_paused(&queue, true).await.unwrap());
+    assert!(listener.paused().await.unwrap().contains(&queue));
+    let answer = setup.connection.dequeue(request(LONG)).await.unwrap();
+    assert_eq!(answer, Dequeued::Paused(Vec::new()));
 }
 
 #[tokio::test]

@@ -153,6 +153,21 @@ impl RedisServer {
         }
     }
 
+    /// Tells the server to end, and waits until it has. Does nothing when it is stopped.
+    pub fn shut_down(&self) {
+        if let Some(mut process) = self.process().take() {
+            // It closes the connection instead of answering.
+            let _ = request(&self.socket(), &["SHUTDOWN"]);
+            let _ = process.wait();
+        }
+    }
+
+    /// The id of the server's process; `None` while it is stopped.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process().as_ref().map(Child::id)
+    }
+
     /// Kills the server if it runs, starts it again with the same address and settings, and waits until it
     /// answers. It is empty then, unless a setting made it save.
     ///

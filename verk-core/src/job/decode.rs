@@ -293,7 +293,7 @@ fn is_too_deep(json: &str) -> bool {
 /// Whether the arrays and objects of a valid JSON text are nested deeper than `max`.
 ///
 /// The parser itself passes over any depth, but nobody could read the value later.
-fn depth_over(json: &str, max: usize) -> bool {
+pub(super) fn depth_over(json: &str, max: usize) -> bool {
     let bytes = json.as_bytes();
     // Most payloads have fewer brackets than that in all.
     if bytes

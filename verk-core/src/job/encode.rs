@@ -1,13 +1,20 @@
 //! Writing a job: the original bytes with the patches laid over them.
 
-use bytes::Bytes;
+use std::borrow::Cow;
 
-use super::{Dialect, Job};
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{
+    Dialect, InvalidJob, Job,
+    decode::{MAX_DEPTH, depth_over},
+    value::quoted,
+};
 
 /// A key whose value is not that of the original payload.
 #[derive(Clone)]
 pub(super) struct Patch {
-    pub(super) key: &'static str,
+    pub(super) key: Cow<'static, str>,
     /// The JSON text; `None` when the key is taken out.
     pub(super) value: Option<String>,
 }
@@ -15,7 +22,7 @@ pub(super) struct Patch {
 impl Patch {
     pub(super) fn new(key: &'static str, json: String) -> Self {
         Self {
-            key,
+            key: key.into(),
             value: Some(json),
         }
     }
@@ -48,7 +55,7 @@ impl Job {
             .map(|patch| {
                 self.entries
                     .iter()
-                    .rposition(|entry| self.is_key(entry, patch.key))
+                    .rposition(|entry| self.is_key(entry, &patch.key))
             })
             .collect();
         for (index, entry) in self.entries.iter().enumerate() {
@@ -56,7 +63,7 @@ impl Job {
             match self
                 .patches
                 .iter()
-                .position(|patch| self.is_key(entry, patch.key))
+                .position(|patch| self.is_key(entry, &patch.key))
             {
                 None => json.push(key, self.slice(&entry.value)),
                 Some(patch) if places[patch] == Some(index) => {
@@ -73,13 +80,45 @@ impl Job {
             .zip(places)
             .filter_map(|(patch, place)| place.is_none().then_some(patch))
             .collect();
-        appended.sort_by_key(|patch| KEY_ORDER.iter().position(|key| *key == patch.key));
+        let place = |patch: &&Patch| KEY_ORDER.iter().position(|key| *key == patch.key);
+        appended.sort_by_key(|patch| place(patch).unwrap_or(KEY_ORDER.len()));
         for patch in appended {
             if let Some(value) = &patch.value {
-                json.push(&format!("\"{}\"", patch.key), value);
+                json.push(&quoted(&patch.key), value);
             }
         }
         json.finish()
+    }
+
+    /// Gives the job a key of one's own, which it keeps for its whole life, whoever moves it. [`get`](Self::get) reads it.
+    ///
+    /// ```
+    /// use verk_core::Job;
+    ///
+    /// let mut job = Job::new("Welcome", "mailers".parse()?, "[]".to_owned())?;
+    /// job.set("tenant", "acme")?;
+    /// assert_eq!(job.get("tenant"), Some(r#""acme""#));
+    /// assert!(job.set("jid", "another").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidJob`] when the key is one that verk writes itself, or the value has no JSON form or is nested too deep. The job is as it was.
+    pub fn set(&mut self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<(), InvalidJob> {
+        if let Some(key) = KEY_ORDER.iter().find(|reserved| **reserved == key) {
+            return Err(InvalidJob::ReservedKey { key });
+        }
+        let json = serde_json::to_string(value).map_err(|_| InvalidJob::ValueNotJson)?;
+        // One level is the payload around it.
+        if depth_over(&json, MAX_DEPTH - 1) {
+            return Err(InvalidJob::ValueTooDeep);
+        }
+        self.put(Patch {
+            key: key.to_owned().into(),
+            value: Some(json),
+        });
+        Ok(())
     }
 
     /// Gives `key` the value `json`, unless it has just that.
@@ -95,7 +134,10 @@ impl Job {
             return;
         }
         match self.dialect {
-            Dialect::Sidekiq => self.put(Patch { key, value: None }),
+            Dialect::Sidekiq => self.put(Patch {
+                key: key.into(),
+                value: None,
+            }),
             Dialect::Verk => self.patch(key, "null".to_owned()),
         }
     }

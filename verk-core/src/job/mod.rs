@@ -97,6 +97,18 @@ pub enum InvalidJob {
     /// The arguments are nested so deep that other programs refuse to read them. Flatten them.
     #[error("the args of a job must not be nested deeper than {max} levels", max = decode::MAX_DEPTH - 1)]
     ArgsTooDeep,
+    /// The key of [`Job::set`] is one that verk writes. Use the method for it, if there is one.
+    #[error("the key {key:?} of a job is written by verk itself")]
+    ReservedKey {
+        /// The key.
+        key: &'static str,
+    },
+    /// The value of [`Job::set`] has no JSON form, such as a map whose keys are no strings.
+    #[error("the value cannot be written as JSON")]
+    ValueNotJson,
+    /// The value of [`Job::set`] is nested so deep that other programs refuse to read it. Flatten it.
+    #[error("a value in a job must not be nested deeper than {max} levels", max = decode::MAX_DEPTH - 1)]
+    ValueTooDeep,
 }
 
 /// Whose counting, time format and backtrace format a job uses.

@@ -427,3 +427,34 @@ fn debug_never_shows_the_payload() {
         r#"Job { jid: Jid("1"), class: "A", queue: Some(QueueName("q")), .. }"#
     );
 }
+
+#[test]
+fn keys_of_ones_own_come_last_and_are_written_as_json() {
+    let mut job = Job::new("A", "q".parse().unwrap(), "[]".to_owned()).unwrap();
+    job.set("a \"quoted\" key", &[1.5]).unwrap();
+    job.set("tenant", "acme").unwrap();
+    job.set("tenant", "other").unwrap();
+    job.set_dead(false);
+    let json = job.encode();
+    let json = std::str::from_utf8(&json).unwrap();
+    assert!(
+        json.ends_with(r#","a \"quoted\" key":[1.5],"tenant":"other"}"#),
+        "{json}"
+    );
+    let mut read = Job::decode(job.encode()).unwrap();
+    assert_eq!(read.get("tenant"), Some(r#""other""#));
+    read.set("tenant", &7).unwrap();
+    assert_eq!(read.encode(), json.replace(r#""other""#, "7"));
+
+    let before = job.encode();
+    assert_eq!(
+        job.set("queue", "x"),
+        Err(InvalidJob::ReservedKey { key: "queue" })
+    );
+    let no_json = std::collections::BTreeMap::from([((1, 2), 3)]);
+    assert_eq!(job.set("map", &no_json), Err(InvalidJob::ValueNotJson));
+    let deep: serde_json::Value =
+        serde_json::from_str(&format!("{}{}", "[".repeat(127), "]".repeat(127))).unwrap();
+    assert_eq!(job.set("deep", &deep), Err(InvalidJob::ValueTooDeep));
+    assert_eq!(job.encode(), before);
+}

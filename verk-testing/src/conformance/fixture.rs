@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use verk_core::{
     Applied, NodeId, QueueName, Storage,
     storage::{
-        DeadLimits, DequeueRequest, Dequeued, Due, Heartbeat, Inprogress, JobSet, Page,
-        QueueConnection, Settled, Settlement, Target,
+        DeadLimits, DequeueRequest, Dequeued, Due, Heartbeat, Inprogress, JobSet, MAX_BATCH_BYTES,
+        Page, QueueConnection, Settled, Settlement, Target,
     },
 };
 
@@ -153,10 +153,18 @@ impl<'a> Fixture<'a> {
 }
 
 pub(super) async fn members(storage: &dyn Storage, set: JobSet) -> Vec<(f64, Bytes)> {
-    let page = storage.set_page(set, ALL).await.expect("read a set");
-    page.into_iter()
-        .map(|member| (member.score, member.job))
-        .collect()
+    let mut members = Vec::new();
+    loop {
+        let page = Page {
+            offset: members.len(),
+            ..ALL
+        };
+        let page = storage.set_page(set, page).await.expect("read a set");
+        if page.is_empty() {
+            return members;
+        }
+        members.extend(page.into_iter().map(|member| (member.score, member.job)));
+    }
 }
 
 pub(super) fn queue_name(name: &str) -> QueueName {
@@ -179,6 +187,43 @@ pub(super) fn numbered(count: usize) -> Vec<Bytes> {
     (0..count)
         .map(|number| Bytes::from(format!("job {number}")))
         .collect()
+}
+
+/// Jobs that do not fit in one page: one alone is too large, and some large ones are side by side.
+pub(super) fn of_many_sizes() -> Vec<Bytes> {
+    let mut jobs = numbered(60);
+    for (place, size) in [
+        (0, MAX_BATCH_BYTES + 1),
+        (3, MAX_BATCH_BYTES / 2),
+        (4, MAX_BATCH_BYTES / 2 + 1),
+        (20, MAX_BATCH_BYTES),
+        (50, MAX_BATCH_BYTES / 2),
+    ] {
+        let mut job = jobs[place].to_vec();
+        job.resize(size, b'x');
+        jobs[place] = job.into();
+    }
+    jobs
+}
+
+/// Reads all in pages of up to 40, each of which must be as long as the bounds allow.
+pub(super) async fn read_in_pages(read: impl AsyncFn(Page) -> Vec<Bytes>) -> Vec<Bytes> {
+    let limit = 40;
+    let mut pages: Vec<Vec<Bytes>> = Vec::new();
+    loop {
+        let offset = pages.iter().map(Vec::len).sum();
+        let page = read(Page { offset, limit }).await;
+        let bytes: usize = page.iter().map(Bytes::len).sum();
+        assert!(page.len() <= 1 || (page.len() <= limit && bytes <= MAX_BATCH_BYTES));
+        if let (Some(before), Some(next)) = (pages.last(), page.first()) {
+            let bytes: usize = before.iter().chain([next]).map(Bytes::len).sum();
+            assert!(before.len() == limit || bytes > MAX_BATCH_BYTES, "{offset}");
+        }
+        if page.is_empty() {
+            return pages.concat();
+        }
+        pages.push(page);
+    }
 }
 
 /// `seconds` after a fixed time in the past, exact as a score.
@@ -226,6 +271,7 @@ pub(super) fn look(max_jobs: usize) -> DequeueRequest {
     DequeueRequest {
         max_jobs,
         max_bytes: 1024 * 1024,
+        prefetched: 0,
         wait: Duration::ZERO,
         interrupt: CancellationToken::new(),
     }
@@ -276,6 +322,7 @@ pub(super) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
 pub(super) fn jobs(answer: Dequeued) -> Vec<Bytes> {
     match answer {
         Dequeued::Jobs(jobs) => jobs,
+        Dequeued::Paused(_) => panic!("the queue is paused"),
         Dequeued::NodeGone => panic!("the node is gone"),
     }
 }

@@ -7,7 +7,7 @@ use super::{
     Harness,
     fixture::{
         AT_0, Fixture, NO_LIMITS, assert_done, assert_not_held, at, bytes, dead, due, every_target,
-        job, numbered, settlement,
+        job, numbered, of_many_sizes, read_in_pages, settlement,
     },
 };
 
@@ -330,4 +330,16 @@ pub async fn inprogress_is_read_in_pages(harness: &dyn Harness) {
         let read = fixture.storage.inprogress(&fixture.held, page).await;
         assert_eq!(read.unwrap(), bytes(expected), "{page:?}");
     }
+}
+
+/// A page has at most 1 MiB, and at least one job; the rest is in the pages after it.
+pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    let mut all = of_many_sizes();
+    fixture.enqueue_bytes(&all).await;
+    assert_eq!(fixture.dequeue_all().await, all);
+    let held = &fixture.held;
+    let read = read_in_pages(async |page| fixture.storage.inprogress(held, page).await.unwrap());
+    all.reverse();
+    assert_eq!(read.await, all);
 }

@@ -4,7 +4,8 @@
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
 /// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
-/// `dead_set`, `schedule`, `node`, `restore`, `stats`, `process`, `faults`. Call it once in a module.
+/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `stats`, `process`, `faults`. Call it once in a
+/// module.
 ///
 /// # Example
 ///
@@ -48,6 +49,7 @@ macro_rules! storage_conformance {
                 ten_thousand_jobs_are_fetched,
                 a_queue_is_read_in_pages,
                 an_unknown_queue_is_empty,
+                a_page_is_bounded_by_bytes,
             }
             inprogress {
                 ack_removes_the_job,
@@ -68,6 +70,7 @@ macro_rules! storage_conformance {
                 ten_thousand_settlements,
                 large_payloads_are_settled,
                 inprogress_is_read_in_pages,
+                a_page_is_bounded_by_bytes,
             }
             retry_set {
                 retry_moves_the_job,
@@ -77,6 +80,7 @@ macro_rules! storage_conformance {
                 equal_members_in_one_batch_are_merged,
                 a_set_is_read_in_pages,
                 sets_are_apart,
+                a_page_is_bounded_by_bytes,
             }
             dead_set {
                 dead_moves_the_job,
@@ -106,6 +110,17 @@ macro_rules! storage_conformance {
                 many_promotions_in_one_call,
                 an_empty_promotion_changes_nothing,
                 a_snoozed_job_is_scheduled,
+                a_page_is_bounded_by_bytes,
+            }
+            lease {
+                one_node_has_the_lease,
+                nodes_that_ask_at_once_get_one_lease,
+                a_lease_that_is_not_renewed_ends,
+                a_node_that_deregisters_leaves_its_lease,
+                a_poll_tells_when_jobs_are_due,
+                a_set_that_cannot_be_read_is_due,
+                a_full_backend_grants_the_lease,
+                without_the_lease_jobs_are_moved_once,
             }
             node {
                 register_lists_the_node,
@@ -135,6 +150,35 @@ macro_rules! storage_conformance {
                 settle_and_restore_at_once_are_done_once,
                 a_restored_job_wakes_a_dequeue,
                 a_restored_node_leaves_nothing,
+                lists_of_nodes_that_are_not_registered_are_foreign,
+            }
+            poison {
+                deaths_add_up_over_nodes,
+                a_node_dies_once,
+                what_comes_after_the_first_count_does_not_count,
+                the_death_of_many_jobs_is_counted,
+                a_job_that_is_held_twice_dies_once,
+                the_jobs_of_a_live_node_do_not_count,
+                counting_at_once_counts_once,
+                a_lost_reply_to_a_count_counts_once,
+                a_full_backend_counts_deaths,
+                deregister_forgets_a_node_and_keeps_the_deaths_of_jobs,
+                a_fetch_says_how_many_jobs_are_prefetched,
+                fewer_jobs_than_asked_for_are_fewer_prefetched,
+                a_wait_may_bring_one_more,
+                a_large_prefetch_is_counted_to_the_batch,
+                deregister_forgets_what_was_prefetched,
+            }
+            pauses {
+                a_paused_queue_keeps_its_jobs,
+                pausing_twice_is_pausing_once,
+                paused_queues_are_listed,
+                a_pause_during_a_wait_starts_no_job,
+                pauses_are_announced,
+                an_early_announcement_is_not_missed,
+                a_listener_learns_that_the_backend_went_away,
+                a_full_backend_pauses,
+                a_broken_set_stops_fetching,
             }
             stats {
                 without_a_report_all_is_zero,
@@ -215,8 +259,11 @@ mod tests {
             include_str!("retry_set.rs"),
             include_str!("dead_set.rs"),
             include_str!("schedule.rs"),
+            include_str!("lease.rs"),
             include_str!("node.rs"),
             include_str!("restore.rs"),
+            include_str!("poison.rs"),
+            include_str!("pauses.rs"),
             include_str!("stats.rs"),
             include_str!("process.rs"),
             include_str!("faults.rs"),

@@ -13,7 +13,8 @@
 //! use std::{sync::Arc, time::Duration};
 //!
 //! use async_trait::async_trait;
-//! use verk_core::{NodeId, Storage, storage::{JobSet, ScoredJob}};
+//! use bytes::Bytes;
+//! use verk_core::{NodeId, Storage, storage::{Inprogress, JobSet, ScoredJob}};
 //! use verk_testing::{Key, MemoryStorage, Operation, conformance::{Dump, Harness}};
 //!
 //! /// A new database of its own for each test. Here it is a storage in memory, which can do all of this itself.
@@ -49,6 +50,9 @@
 //!     }
 //!     async fn add_member(&self, set: JobSet, member: ScoredJob) {
 //!         self.database.add_member(set, member).await
+//!     }
+//!     async fn add_inprogress(&self, held: &Inprogress, job: Bytes) {
+//!         self.database.add_inprogress(held, job).await
 //!     }
 //!     async fn dequeue_is_waiting(&self) {
 //!         self.database.dequeue_is_waiting().await // ask the server for blocked clients
@@ -92,7 +96,10 @@ mod macros;
 pub mod dead_set;
 pub mod faults;
 pub mod inprogress;
+pub mod lease;
 pub mod node;
+pub mod pauses;
+pub mod poison;
 pub mod process;
 pub mod queue;
 pub mod restore;
@@ -106,7 +113,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     NodeId, Storage,
-    storage::{JobSet, ScoredJob},
+    storage::{Inprogress, JobSet, ScoredJob},
 };
 
 use crate::{Key, Operation, within};
@@ -140,6 +147,9 @@ pub trait Harness: Send + Sync {
 
     /// Puts a member with any score into `set`, as another program might.
     async fn add_member(&self, set: JobSet, member: ScoredJob);
+
+    /// Puts a job into an `inprogress` list, as another program might, for a node that may not be registered.
+    async fn add_inprogress(&self, held: &Inprogress, job: Bytes);
 
     /// Completes once a [`dequeue`](verk_core::storage::QueueConnection::dequeue) waits for a job in the backend.
     ///

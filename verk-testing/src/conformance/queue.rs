@@ -11,7 +11,7 @@ use super::{
     Harness,
     fixture::{
         Fixture, TTL, assert_done, bytes, dequeue_while, job, jobs, look, node_id, numbered,
-        queue_name, soon, wait,
+        of_many_sizes, queue_name, read_in_pages, soon, wait,
     },
 };
 
@@ -426,4 +426,14 @@ pub async fn an_unknown_queue_is_empty(harness: &dyn Harness) {
     };
     assert_eq!(storage.queue_len(&queue).await.unwrap(), 0);
     assert_eq!(storage.queue_page(&queue, page).await.unwrap(), bytes(&[]));
+}
+
+/// A page has at most 1 MiB, and at least one job; the rest is in the pages after it.
+pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    let all = of_many_sizes();
+    fixture.enqueue_bytes(&all).await;
+    let queue = &fixture.held.queue;
+    let read = read_in_pages(async |page| fixture.storage.queue_page(queue, page).await.unwrap());
+    assert_eq!(read.await, all);
 }

@@ -1,13 +1,18 @@
 //! The jobs of a dead node go back: [`Storage::restore`](verk_core::Storage::restore).
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use verk_core::storage::{Inprogress, JobSet, Page, Settled, Settlement, Target};
+use verk_core::{
+    NodeId,
+    storage::{Inprogress, JobSet, Page, Settled, Settlement, Target},
+};
 
 use super::{
     Harness,
     fixture::{
         Fixture, TTL, assert_done, assert_not_held, bytes, dead, dequeue_while, due, every_target,
-        numbered, queue_name, settlement,
+        job, numbered, queue_name, settlement,
     },
 };
 
@@ -166,4 +171,54 @@ pub async fn a_restored_node_leaves_nothing(harness: &dyn Harness) {
     assert!(gone.unwrap());
     let dump = harness.dump().await;
     assert_eq!(dump.keys().len(), 1, "{dump:?}");
+}
+
+/// A list whose node did not register, or did not register the queue, is reported with what it holds, and is not touched.
+pub async fn lists_of_nodes_that_are_not_registered_are_foreign(harness: &dyn Harness) {
+    let alive = Fixture::holding(harness, &["a"]).await;
+    let dead_node = Fixture::holding(harness, &["a"]).await;
+    harness.expire_heartbeat(&dead_node.held.node).await;
+    assert_eq!(foreign_lists(harness).await, []);
+
+    // Names that could be cut in several places.
+    let foreign = |queue, node| Inprogress {
+        queue: queue_name(queue),
+        node: NodeId::from(node),
+    };
+    let of_elixir = foreign("a:b", "c:d");
+    let of_no_queue = Inprogress {
+        queue: queue_name("other"),
+        node: alive.held.node.clone(),
+    };
+    harness.add_inprogress(&of_elixir, job("x")).await;
+    harness.add_inprogress(&of_elixir, job("y")).await;
+    harness.add_inprogress(&of_no_queue, job("z")).await;
+    let before = harness.dump().await;
+    let found = foreign_lists(harness).await;
+    let [(elixir, 2), (stray, 1)] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert!(elixir.ends_with("inprogress:a:b:c:d"), "{elixir}");
+    let expected = format!("inprogress:other:{}", alive.held.node);
+    assert!(stray.ends_with(&expected), "{stray}");
+    assert_eq!(harness.dump().await, before);
+
+    // Once they are known, they are not foreign.
+    let storage = harness.storage();
+    let (node, queues) = (&of_elixir.node, [of_elixir.queue.clone()]);
+    storage.register(node, &queues, TTL).await.unwrap();
+    assert_eq!(foreign_lists(harness).await.len(), 1);
+}
+
+/// All foreign lists with their lengths, by name.
+async fn foreign_lists(harness: &dyn Harness) -> Vec<(String, usize)> {
+    let storage = harness.storage();
+    let mut found = BTreeMap::new();
+    let mut next = Some(0);
+    while let Some(cursor) = next {
+        let page = storage.foreign_lists(cursor).await.unwrap();
+        found.extend(page.lists.into_iter().map(|list| (list.key, list.jobs)));
+        next = page.next;
+    }
+    found.into_iter().collect()
 }

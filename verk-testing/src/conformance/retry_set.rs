@@ -1,10 +1,12 @@
 //! The `retry` set: members ordered by time, equal bytes once.
 
-use verk_core::storage::{JobSet, Page, Settled, Target};
+use verk_core::storage::{JobSet, Page, ScoredJob, Settled, Target};
 
 use super::{
     Harness,
-    fixture::{AT_0, Fixture, assert_done, bytes, due, job, settlement},
+    fixture::{
+        AT_0, Fixture, assert_done, bytes, due, job, of_many_sizes, read_in_pages, settlement,
+    },
 };
 
 /// A failed job is in the set with its new payload and its time.
@@ -114,4 +116,21 @@ pub async fn sets_are_apart(harness: &dyn Harness) {
         assert_eq!(fixture.storage.set_len(set).await.unwrap(), len);
         assert_eq!(fixture.members(set).await.len(), len);
     }
+}
+
+/// A page has at most 1 MiB, and at least one job; the rest is in the pages after it.
+pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let all = of_many_sizes();
+    for (second, job) in (0_u32..).zip(&all) {
+        let (score, job) = (f64::from(second), job.clone());
+        harness
+            .add_member(JobSet::Retry, ScoredJob { score, job })
+            .await;
+    }
+    let read = read_in_pages(async |page| {
+        let members = storage.set_page(JobSet::Retry, page).await.unwrap();
+        members.into_iter().map(|member| member.job).collect()
+    });
+    assert_eq!(read.await, all);
 }

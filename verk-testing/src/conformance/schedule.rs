@@ -13,7 +13,7 @@ use super::{
     Harness,
     fixture::{
         ALL, AT_0, Fixture, NO_LIMITS, assert_done, assert_not_held, at, bytes, dequeue_while, due,
-        first, job, members, numbered, queue_name, settlement,
+        first, job, members, numbered, of_many_sizes, queue_name, read_in_pages, settlement,
     },
 };
 
@@ -379,6 +379,30 @@ pub async fn a_snoozed_job_is_scheduled(harness: &dyn Harness) {
     assert_done(&fixture.settle_each(&[settlement("a", snooze)]).await);
     let page = fixture.storage.due(DueSet::Schedule, at(7), first(1)).await;
     assert_eq!(page.unwrap().jobs, bytes(&["a"]));
+}
+
+/// A page has at most 1 MiB, and at least one job, and tells when the next one after it is due.
+pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let all = of_many_sizes();
+    let jobs: Vec<Due> = (1..)
+        .zip(&all)
+        .map(|(second, job)| Due {
+            at: at(second),
+            job: job.clone(),
+        })
+        .collect();
+    for job in jobs.chunks(10) {
+        storage.schedule(job).await.unwrap();
+    }
+    let read = read_in_pages(async |page| {
+        let due = storage.due(DueSet::Schedule, at(1_000), page);
+        let due = due.await.unwrap();
+        let next = jobs.get(page.offset + due.jobs.len()).map(|job| job.at);
+        assert_eq!(due.next, next);
+        due.jobs
+    });
+    assert_eq!(read.await, all);
 }
 
 fn to_default(payload: &str) -> Promotion {

@@ -224,12 +224,13 @@ impl MemoryStorage {
         !self.shared.lock().gate.dead_nodes.is_empty()
     }
 
-    /// The heartbeats and names of the nodes that died run out, so that another node may take over.
+    /// The heartbeats, names and leases of the nodes that died run out, so that another node may take over.
     pub(crate) fn bury_dead_nodes(&self) {
         self.shared.change(|state| {
             for node in std::mem::take(&mut state.gate.dead_nodes) {
                 state.expire_heartbeat(&node);
                 state.expire_name(&node);
+                state.expire_lease(&node);
             }
         });
     }

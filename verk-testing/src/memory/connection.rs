@@ -1,23 +1,27 @@
 //! The fetching side and the heartbeat of a [`MemoryStorage`].
 
-use std::{pin::pin, time::Duration};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 use verk_core::{
-    NodeId, StorageError,
-    storage::{Beat, DequeueRequest, Dequeued, Heartbeat, Inprogress, QueueConnection},
+    NodeId, QueueName, StorageError,
+    storage::{
+        Beat, DequeueRequest, Dequeued, Heartbeat, Inprogress, PauseListener, QueueConnection,
+    },
 };
 
 use super::{
     MemoryStorage,
     faults::{Fault, Operation},
+    state::State,
 };
 
 /// The longest wait for a job, so that a deadline can always be computed.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DEQUEUE: &str = "dequeue";
+const BEAT: &str = "send a heartbeat";
 
 #[derive(Debug)]
 pub(super) struct MemoryConnection {
@@ -45,11 +49,20 @@ impl MemoryConnection {
                 if !state.touch(&self.inprogress, now) {
                     return Ok(Dequeued::NodeGone);
                 }
+                if state.is_paused(&self.inprogress.queue)? {
+                    return Ok(Dequeued::Paused(Vec::new()));
+                }
                 let max_jobs = state.gate.limit(&self.inprogress, request.max_jobs);
                 if max_jobs == 0 {
                     return Ok(Dequeued::Jobs(Vec::new()));
                 }
                 let jobs = state.fetch(&self.inprogress, max_jobs, request.max_bytes)?;
+                // A wait that follows may bring one.
+                let fewer = request.max_jobs.saturating_sub(jobs.len().max(1));
+                match request.prefetched.saturating_sub(fewer) {
+                    0 => state.prefetched.remove(&self.inprogress),
+                    some => state.prefetched.insert(self.inprogress.clone(), some),
+                };
                 if state.gate.fetched(&self.inprogress, &jobs) {
                     return Ok(Dequeued::Jobs(jobs));
                 }
@@ -100,6 +113,46 @@ impl QueueConnection for MemoryConnection {
 }
 
 #[derive(Debug)]
+pub(super) struct MemoryPauseListener {
+    storage: MemoryStorage,
+    /// What was read last.
+    seen: BTreeSet<QueueName>,
+}
+
+impl MemoryPauseListener {
+    pub(super) fn new(storage: MemoryStorage) -> Self {
+        Self {
+            storage,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    fn read(&self) -> Result<BTreeSet<QueueName>, StorageError> {
+        self.storage
+            .read("read which queues are paused", State::paused_queues)
+    }
+}
+
+#[async_trait]
+impl PauseListener for MemoryPauseListener {
+    async fn paused(&mut self) -> Result<BTreeSet<QueueName>, StorageError> {
+        self.seen = self.read()?;
+        Ok(self.seen.clone())
+    }
+
+    async fn changed(&mut self) -> Result<(), StorageError> {
+        loop {
+            let mut changed = pin!(self.storage.shared.changed.notified());
+            changed.as_mut().enable();
+            if self.read()? != self.seen {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+}
+
+#[derive(Debug)]
 pub(super) struct MemoryHeartbeat {
     storage: MemoryStorage,
     node: NodeId,
@@ -117,13 +170,17 @@ impl Heartbeat for MemoryHeartbeat {
     async fn beat(&mut self) -> Result<Beat, StorageError> {
         let clock = &self.storage.shared.clock;
         let (now, server_time) = (clock.instant(), clock.now());
-        self.storage.write("send a heartbeat", |state| {
-            Ok(Beat {
+        let beat = self.storage.write(BEAT, |state| {
+            if state.faults.losing_heartbeats {
+                return Ok(None);
+            }
+            Ok(Some(Beat {
                 alive: state.beat(&self.node, self.ttl, now),
                 server_time,
                 server: String::new(),
-            })
-        })
+            }))
+        })?;
+        beat.ok_or_else(|| StorageError::unknown(BEAT, Fault::ReplyLost))
     }
 }
 

@@ -72,6 +72,12 @@ impl Faults {
         self.shared.change(|state| state.faults.refusing = refusing);
     }
 
+    /// While `true`, heartbeats fail with [`Unknown`](verk_core::Applied::Unknown); everything else goes on.
+    pub fn set_losing_heartbeats(&self, losing: bool) {
+        self.shared
+            .change(|state| state.faults.losing_heartbeats = losing);
+    }
+
     /// Ends the heartbeat of `node`, as if its time to live had passed.
     pub fn expire_heartbeat(&self, node: &NodeId) {
         self.shared.change(|state| state.expire_heartbeat(node));
@@ -92,6 +98,8 @@ pub enum Key {
     Inprogress(Inprogress),
     /// A sorted set of jobs.
     Set(JobSet),
+    /// The set of the queues that are paused for all nodes.
+    Paused,
     /// The counter of all runs.
     Processed,
     /// The counter of the runs of a queue that failed.
@@ -107,6 +115,8 @@ pub enum Operation {
     Settle,
     /// [`Storage::record_stats`](verk_core::Storage::record_stats).
     RecordStats,
+    /// [`Storage::count_deaths`](verk_core::Storage::count_deaths).
+    CountDeaths,
 }
 
 /// Why a [`MemoryStorage`](super::MemoryStorage) failed: the source of its
@@ -135,6 +145,7 @@ pub(super) struct Switches {
     full: bool,
     lost_replies: HashSet<Operation>,
     refusing: bool,
+    pub(super) losing_heartbeats: bool,
 }
 
 impl Switches {

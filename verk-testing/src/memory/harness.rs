@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     NodeId, Storage,
-    storage::{Counts, JobSet, ScoredJob},
+    storage::{Counts, Inprogress, JobSet, ScoredJob},
 };
 
 use super::{Key, MemoryStorage, Operation, sorted_set::SortedSet};
@@ -37,6 +37,7 @@ impl Harness for MemoryStorage {
             dump.add(format!("{name} jobs"), set.iter().map(|member| member.job));
             dump.add(format!("{name} scores"), scores(set));
         }
+        dump.add("paused", state.paused.iter().map(text));
         dump.add("nodes", state.nodes.keys().map(text));
         for (node, queues) in &state.nodes {
             dump.add(format!("node {node} queues"), queues.iter().map(text));
@@ -46,6 +47,24 @@ impl Harness for MemoryStorage {
         dump.add("heartbeats", alive);
         for (name, (holder, _)) in &state.names {
             dump.add(format!("name {name}"), [text(holder)]);
+        }
+        for (held, count) in &state.prefetched {
+            let key = format!("prefetched {} {}", held.queue, held.node);
+            dump.add(key, [text(count)]);
+        }
+        for (jid, (deaths, _)) in &state.deaths.of_jobs {
+            dump.add(format!("deaths {jid}"), [text(deaths)]);
+        }
+        for (node, counted) in &state.deaths.of_nodes {
+            let mut counted: Vec<_> = counted
+                .iter()
+                .map(|(jid, deaths)| format!("{jid} {deaths}").into())
+                .collect();
+            counted.sort();
+            dump.add(format!("node {node} deaths"), counted);
+        }
+        if let Some((holder, _)) = &state.lease {
+            dump.add("lease", [text(holder)]);
         }
         let stats = &state.stats;
         for (node, sequence) in &stats.sequences {
@@ -100,6 +119,13 @@ impl Harness for MemoryStorage {
     async fn add_member(&self, set: JobSet, member: ScoredJob) {
         self.shared
             .change(|state| state.set_mut(set).insert(member.score, member.job));
+    }
+
+    async fn add_inprogress(&self, held: &Inprogress, job: Bytes) {
+        self.shared.change(|state| {
+            let list = state.inprogress.entry(held.clone()).or_default();
+            list.push_back(job);
+        });
     }
 
     async fn dequeue_is_waiting(&self) {

@@ -13,6 +13,7 @@ mod stats;
 mod tests;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -21,11 +22,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use verk_core::{
-    Clock, Day, DayStats, NodeId, QueueName, Storage, StorageError, SystemClock,
+    Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
-        Due, DuePage, DueSet, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page, ProcessReport,
-        ProcessSignal, Promotion, QueueConnection, ScoredJob, Settled, Settlement, StatsReport,
-        StoredStats,
+        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page,
+        PauseListener, ProcessReport, ProcessSignal, Promotion, QueueConnection, SchedulePoll,
+        ScoredJob, Settled, Settlement, StatsReport, StoredStats,
     },
 };
 
@@ -33,7 +34,7 @@ pub(crate) use activity::{Activity, CrashOn, Driver};
 pub use faults::{Fault, Faults, Key, Operation};
 
 use self::{
-    connection::{MemoryConnection, MemoryHeartbeat},
+    connection::{MemoryConnection, MemoryHeartbeat, MemoryPauseListener},
     state::State,
 };
 
@@ -62,6 +63,7 @@ use self::{
 /// let request = DequeueRequest {
 ///     max_jobs: 10,
 ///     max_bytes: 1024,
+///     prefetched: 0,
 ///     wait: Duration::ZERO,
 ///     interrupt: Default::default(),
 /// };
@@ -224,6 +226,19 @@ impl Storage for MemoryStorage {
         self.read("read due jobs", |state| state.due(set, now, page))
     }
 
+    /// Tells nobody of the change: it brings no job.
+    async fn poll_schedule(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<SchedulePoll, StorageError> {
+        let now = self.shared.clock.instant();
+        let mut state = self.shared.lock();
+        (state.faults.check_reachable())
+            .map(|()| state.poll_schedule(node, ttl, now))
+            .map_err(|fault| StorageError::not_applied("look when a job is due", fault))
+    }
+
     async fn promote(
         &self,
         set: DueSet,
@@ -285,6 +300,54 @@ impl Storage for MemoryStorage {
             Ok(state.settle(inprogress, settlements, OP))
         })
         .unwrap_or_else(|error| each_failed(settlements.len(), &error))
+    }
+
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
+        self.write("pause or resume a queue", |state| {
+            state.set_paused(queue, paused)
+        })
+    }
+
+    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        let paused = self.read("read which queues are paused", State::paused_queues)?;
+        Ok(paused.into_iter().collect())
+    }
+
+    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
+        self.read("listen for pauses", |_| Ok(()))?;
+        Ok(Box::new(MemoryPauseListener::new(self.clone())))
+    }
+
+    async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {
+        self.read("ask what was prefetched", |state| {
+            Ok(state.prefetched.get(inprogress).copied().unwrap_or(0))
+        })
+    }
+
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError> {
+        const OP: &str = "count the deaths of jobs";
+        let now = self.shared.clock.instant();
+        let (counted, lost) = self.write(OP, |state| {
+            let counted = state.count_deaths(node, started, now);
+            Ok((counted, state.faults.loses_reply(Operation::CountDeaths)))
+        })?;
+        if lost {
+            return Err(StorageError::unknown(OP, Fault::ReplyLost));
+        }
+        Ok(counted)
+    }
+
+    async fn foreign_lists(&self, _: u64) -> Result<ForeignPage, StorageError> {
+        self.read("look for lists of other nodes", |state| {
+            Ok(ForeignPage {
+                lists: state.foreign_lists(),
+                next: None,
+            })
+        })
     }
 
     async fn record_stats(

@@ -1,10 +1,13 @@
 //! The changes of a [`State`] that concern nodes.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use verk_core::{
-    NodeId, QueueName,
-    storage::{Inprogress, NameClaim, Node},
+    Jid, NodeId, QueueName,
+    storage::{ForeignList, Inprogress, JobSet, Lease, NameClaim, Node, SchedulePoll},
 };
 
 use super::{
@@ -12,7 +15,57 @@ use super::{
     state::State,
 };
 
+/// How long a death of a job is remembered.
+const DEATHS_LAST: Duration = Duration::from_secs(72 * 60 * 60);
+
+/// Whose processes died.
+#[derive(Debug, Default)]
+pub(super) struct Deaths {
+    /// How often, and until when that is remembered.
+    pub(super) of_jobs: HashMap<Jid, (u32, Instant)>,
+    /// What was counted for a node.
+    pub(super) of_nodes: HashMap<NodeId, HashMap<Jid, u32>>,
+}
+
 impl State {
+    pub(super) fn count_deaths(
+        &mut self,
+        node: &NodeId,
+        started: &[Jid],
+        now: Instant,
+    ) -> HashMap<Jid, u32> {
+        if self.is_alive(node, now) {
+            return HashMap::new();
+        }
+        let Deaths { of_jobs, of_nodes } = &mut self.deaths;
+        let counted = of_nodes.entry(node.clone()).or_insert_with(|| {
+            let mut counted = HashMap::new();
+            for jid in started {
+                counted.entry(jid.clone()).or_insert_with(|| {
+                    let (deaths, until) = of_jobs.entry(jid.clone()).or_insert((0, now));
+                    *deaths = if *until > now { *deaths + 1 } else { 1 };
+                    *until = now + DEATHS_LAST;
+                    *deaths
+                });
+            }
+            counted
+        });
+        counted.clone()
+    }
+
+    pub(super) fn foreign_lists(&self) -> Vec<ForeignList> {
+        let foreign = self.inprogress.iter().filter(|(list, _)| {
+            let queues = self.nodes.get(&list.node);
+            !queues.is_some_and(|queues| queues.contains(&list.queue))
+        });
+        foreign
+            .map(|(list, jobs)| ForeignList {
+                key: format!("inprogress:{}:{}", list.queue, list.node),
+                jobs: jobs.len(),
+            })
+            .collect()
+    }
+
     pub(super) fn is_alive(&self, node: &NodeId, now: Instant) -> bool {
         self.heartbeats
             .get(node)
@@ -30,6 +83,28 @@ impl State {
                 self.names.insert(node.name().to_owned(), claim);
                 NameClaim::Granted
             }
+        }
+    }
+
+    pub(super) fn poll_schedule(
+        &mut self,
+        node: &NodeId,
+        ttl: Duration,
+        now: Instant,
+    ) -> SchedulePoll {
+        let lease = match &self.lease {
+            Some((holder, expires)) if holder != node && *expires > now => Lease::Held {
+                ttl: *expires - now,
+            },
+            _ => {
+                self.lease = Some((node.clone(), now + ttl));
+                Lease::Granted
+            }
+        };
+        SchedulePoll {
+            lease,
+            schedule: self.next_due(JobSet::Schedule),
+            retry: self.next_due(JobSet::Retry),
         }
     }
 
@@ -84,6 +159,9 @@ impl State {
         self.nodes.remove(node);
         self.heartbeats.remove(node);
         self.stats.forget(node);
+        self.deaths.of_nodes.remove(node);
+        self.prefetched.retain(|list, _| list.node != *node);
+        self.expire_lease(node);
         if self
             .names
             .get(node.name())
@@ -107,6 +185,10 @@ impl State {
 
     pub(super) fn expire_heartbeat(&mut self, node: &NodeId) {
         self.heartbeats.remove(node);
+    }
+
+    pub(super) fn expire_lease(&mut self, node: &NodeId) {
+        self.lease.take_if(|(holder, _)| holder == node);
     }
 
     pub(super) fn expire_name(&mut self, node: &NodeId) {

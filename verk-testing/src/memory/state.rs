@@ -10,8 +10,8 @@ use bytes::Bytes;
 use verk_core::{
     NodeId, QueueName, StorageError,
     storage::{
-        DeadLimits, Due, DuePage, DueSet, Inprogress, JobSet, Page, Promotion, PromotionTarget,
-        ScoredJob, Settled, Settlement, Target,
+        DeadLimits, Due, DuePage, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, Page, Promotion,
+        PromotionTarget, ScoredJob, Settled, Settlement, Target,
     },
     unix_seconds,
 };
@@ -19,6 +19,7 @@ use verk_core::{
 use super::{
     activity::{Gate, not_before},
     faults::{Fault, Key, Switches},
+    nodes::Deaths,
     processes::Processes,
     sorted_set::SortedSet,
     stats::Counters,
@@ -34,15 +35,22 @@ pub(super) struct State {
     /// The queues that ever had a job.
     pub(super) queue_names: BTreeSet<QueueName>,
     pub(super) inprogress: HashMap<Inprogress, JobList>,
+    /// How many of the newest jobs of such a list were prefetched, where there are some.
+    pub(super) prefetched: HashMap<Inprogress, usize>,
     pub(super) schedule: SortedSet,
     pub(super) retry: SortedSet,
     pub(super) dead: SortedSet,
+    /// The queues that are paused for all nodes.
+    pub(super) paused: BTreeSet<QueueName>,
     /// The registered nodes with the queues that they fetched from.
     pub(super) nodes: BTreeMap<NodeId, BTreeSet<QueueName>>,
     /// When the heartbeat of a node runs out.
     pub(super) heartbeats: HashMap<NodeId, Instant>,
     /// Who holds a name, and until when.
     pub(super) names: HashMap<String, (NodeId, Instant)>,
+    pub(super) deaths: Deaths,
+    /// Who moves due jobs, and until when.
+    pub(super) lease: Option<(NodeId, Instant)>,
     pub(super) stats: Counters,
     pub(super) processes: Processes,
     pub(super) faults: Switches,
@@ -59,6 +67,26 @@ impl State {
             list.extend(jobs.iter().cloned());
         }
         Ok(())
+    }
+
+    /// Answers whether that changes anything.
+    pub(super) fn set_paused(&mut self, queue: &QueueName, paused: bool) -> Result<bool, Fault> {
+        self.faults.check_key(Key::Paused)?;
+        Ok(if paused {
+            self.paused.insert(queue.clone())
+        } else {
+            self.paused.remove(queue)
+        })
+    }
+
+    pub(super) fn is_paused(&self, queue: &QueueName) -> Result<bool, Fault> {
+        self.faults.check_key(Key::Paused)?;
+        Ok(self.paused.contains(queue))
+    }
+
+    pub(super) fn paused_queues(&self) -> Result<BTreeSet<QueueName>, Fault> {
+        self.faults.check_key(Key::Paused)?;
+        Ok(self.paused.clone())
     }
 
     pub(super) fn schedule(&mut self, jobs: &[Due]) -> Result<usize, Fault> {
@@ -84,16 +112,8 @@ impl State {
         let Some(waiting) = self.queues.get_mut(queue) else {
             return Ok(Vec::new());
         };
-        let mut bytes = 0_usize;
-        let fitting = waiting
-            .iter()
-            .take(max_jobs.max(1))
-            .enumerate()
-            .take_while(|(index, job)| {
-                bytes = bytes.saturating_add(job.len());
-                *index == 0 || bytes <= max_bytes
-            })
-            .count();
+        let oldest = waiting.iter().take(max_jobs.max(1));
+        let fitting = take_fitting(oldest, max_bytes, |job| job.len()).count();
         let jobs: Vec<Bytes> = waiting.drain(..fitting).collect();
         if waiting.is_empty() {
             self.queues.remove(queue);
@@ -175,14 +195,19 @@ impl State {
         let now = unix_seconds(now);
         let set = self.set(set.into());
         let due = set.iter().take_while(|member| member.score <= now);
-        let jobs: Vec<_> = due
-            .skip(page.offset)
-            .take(page.limit)
-            .map(|member| member.job)
-            .collect();
+        let jobs = slice(due.map(|member| member.job), page, Bytes::len);
         let mut after = set.iter().skip(page.offset + jobs.len());
         let next = after.next().map(|member| not_before(member.score));
         Ok(DuePage { jobs, next })
+    }
+
+    /// When the first member of `set` is due; in the past if that cannot be read.
+    pub(super) fn next_due(&self, set: JobSet) -> Option<SystemTime> {
+        if self.faults.check_key(Key::Set(set)).is_err() {
+            return Some(SystemTime::UNIX_EPOCH);
+        }
+        let first = self.set(set).iter().next();
+        first.map(|member| not_before(member.score))
     }
 
     pub(super) fn promote(
@@ -264,14 +289,14 @@ impl State {
     ) -> Result<Vec<Bytes>, Fault> {
         self.faults.check_key(Key::Inprogress(inprogress.clone()))?;
         let jobs = self.inprogress.get(inprogress).into_iter().flatten();
-        Ok(slice(jobs.rev().cloned(), page))
+        Ok(slice(jobs.rev().cloned(), page, Bytes::len))
     }
 
     /// A page of `queue`, the next job to be fetched first.
     pub(super) fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, Fault> {
         self.faults.check_key(Key::Queue(queue.clone()))?;
         let jobs = self.queues.get(queue).into_iter().flatten();
-        Ok(slice(jobs.cloned(), page))
+        Ok(slice(jobs.cloned(), page, Bytes::len))
     }
 
     pub(super) fn queue_len(&self, queue: &QueueName) -> Result<usize, Fault> {
@@ -281,7 +306,7 @@ impl State {
 
     pub(super) fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, Fault> {
         self.faults.check_key(Key::Set(set))?;
-        Ok(slice(self.set(set).iter(), page))
+        Ok(slice(self.set(set).iter(), page, |member| member.job.len()))
     }
 
     pub(super) fn set_len(&self, set: JobSet) -> Result<usize, Fault> {
@@ -302,6 +327,24 @@ fn done(merged: bool) -> Settled {
     }
 }
 
-fn slice<T>(entries: impl Iterator<Item = T>, page: Page) -> Vec<T> {
-    entries.skip(page.offset).take(page.limit).collect()
+/// The entries of a page, as many as the bytes of a batch hold.
+fn slice<T>(entries: impl Iterator<Item = T>, page: Page, size: impl Fn(&T) -> usize) -> Vec<T> {
+    let entries = entries.skip(page.offset).take(page.limit);
+    take_fitting(entries, MAX_BATCH_BYTES, size).collect()
+}
+
+/// The first entries with at most `max_bytes` together, and at least one.
+fn take_fitting<T>(
+    entries: impl Iterator<Item = T>,
+    max_bytes: usize,
+    size: impl Fn(&T) -> usize,
+) -> impl Iterator<Item = T> {
+    let mut bytes = 0_usize;
+    entries
+        .enumerate()
+        .take_while(move |(index, entry)| {
+            bytes = bytes.saturating_add(size(entry));
+            *index == 0 || bytes <= max_bytes
+        })
+        .map(|(_, entry)| entry)
 }

@@ -46,6 +46,7 @@ fn wait(wait: Duration) -> DequeueRequest {
     DequeueRequest {
         max_jobs: 1,
         max_bytes: 1024,
+        prefetched: 0,
         wait,
         interrupt: Default::default(),
     }

@@ -56,7 +56,8 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: Listener) {
 /// Forwards for one client until one side ends, or a cut.
 async fn connection(shared: Arc<Shared>, client: Box<dyn Stream>, mut cuts: watch::Receiver<u64>) {
     let _open = Open::new(&shared.connections);
-    let Ok(server) = UnixStream::connect(&shared.server).await else {
+    let server = shared.server().clone();
+    let Ok(server) = UnixStream::connect(server).await else {
         return;
     };
     let (from_client, to_client) = tokio::io::split(client);
@@ -118,12 +119,19 @@ async fn forward_replies(
             } else {
                 lock(in_flight).pop_front()
             };
-            if let Some(command) = command
+            if let Some(command) = &command
                 && !matches!(reply, Reply::Error(_))
-                && Plan::takes(&mut shared.plan().lose_reply, &command)
+                && Plan::takes(&mut shared.plan().lose_reply, command)
             {
                 shared.count_loss();
                 return Ok(());
+            }
+            if let Some(command) = &command
+                && !matches!(reply, Reply::Error(_))
+                && Plan::takes(&mut shared.plan().tear_reply, command)
+            {
+                shared.count_loss();
+                return client.write_all(&frame[..frame.len() / 2]).await;
             }
             client.write_all(&frame).await?;
         }

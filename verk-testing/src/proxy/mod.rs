@@ -53,7 +53,8 @@ pub struct CuttingProxy {
 
 #[derive(Debug)]
 struct Shared {
-    server: PathBuf,
+    /// The unix socket of the server behind it.
+    server: Mutex<PathBuf>,
     plan: Mutex<Plan>,
     /// Changes when all connections are to be cut.
     cuts: watch::Sender<u64>,
@@ -70,6 +71,7 @@ struct Plan {
     delay: Duration,
     lose_request: Option<Matcher>,
     lose_reply: Option<Matcher>,
+    tear_reply: Option<Matcher>,
 }
 
 type Matcher = Box<dyn Fn(&RedisCommand) -> bool + Send>;
@@ -142,7 +144,7 @@ impl CuttingProxy {
         listen: impl FnOnce(&runtime::Runtime) -> io::Result<(String, Listener)> + Send,
     ) -> Self {
         let shared = Arc::new(Shared {
-            server: server.socket(),
+            server: Mutex::new(server.socket()),
             plan: Mutex::default(),
             cuts: watch::Sender::new(0),
             losses: watch::Sender::new(0),
@@ -195,6 +197,12 @@ impl CuttingProxy {
         self.shared.plan().refusing = refusing;
     }
 
+    /// Leads to another server from now on, and cuts every connection: as an address does after a failover.
+    pub fn lead_to(&self, server: &RedisServer) {
+        *self.shared.server() = server.socket();
+        self.cut();
+    }
+
     /// Lets what a client sends reach the server that much later. Zero at first.
     pub fn set_delay(&self, delay: Duration) {
         self.shared.plan().delay = delay;
@@ -211,6 +219,12 @@ impl CuttingProxy {
     /// Loses the next command that `matches`: it never reaches the server, and the connection is cut.
     pub fn lose_request(&self, matches: impl Fn(&RedisCommand) -> bool + Send + 'static) {
         self.shared.plan().lose_request = Some(Box::new(matches));
+    }
+
+    /// Sends only the first half of the reply to the next command that `matches`, then cuts the connection. Otherwise as
+    /// [`lose_reply`](Self::lose_reply).
+    pub fn tear_reply(&self, matches: impl Fn(&RedisCommand) -> bool + Send + 'static) {
+        self.shared.plan().tear_reply = Some(Box::new(matches));
     }
 
     /// Forgets what was to be lost and refused, and the delay. What was cut stays cut.
@@ -262,6 +276,10 @@ impl Shared {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn server(&self) -> MutexGuard<'_, PathBuf> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn count_loss(&self) {
         self.losses.send_modify(|losses| *losses += 1);
     }
@@ -281,6 +299,7 @@ impl fmt::Debug for Plan {
             .field("delay", &self.delay)
             .field("lose_request", &self.lose_request.is_some())
             .field("lose_reply", &self.lose_reply.is_some())
+            .field("tear_reply", &self.tear_reply.is_some())
             .finish()
     }
 }

@@ -194,3 +194,29 @@ fn ends_with_its_guard() {
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
     assert_eq!(server.command(&["PING"]), Reply::Status("PONG".into()));
 }
+
+#[test]
+fn a_torn_reply_is_half_a_reply() {
+    let setup = Setup::start();
+    let mut client = setup.connect();
+    setup.proxy.tear_reply(|command| command.name() == "SET");
+    assert_eq!(
+        exchange(&mut client, &[&["SET", "a", "1"]], "+OK\r\n"),
+        "+O"
+    );
+    assert_eq!(setup.stored("a"), Reply::Bulk("1".into()));
+    assert_eq!(setup.proxy.losses(), 1);
+}
+
+#[test]
+fn the_address_can_lead_to_another_server() {
+    let setup = Setup::start();
+    let mut client = setup.connect();
+    exchange(&mut client, &[&["SET", "a", "1"]], "+OK\r\n");
+    let other = RedisServer::start();
+    setup.proxy.lead_to(&other);
+    assert_eq!(exchange(&mut client, &[], "x"), "", "cut");
+    let mut client = setup.connect();
+    let nothing = "$-1\r\n";
+    assert_eq!(exchange(&mut client, &[&["GET", "a"]], nothing), nothing);
+}

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use verk_core::{Verk, VerkBuilder, Worker};
+use verk_core::{ClientMiddleware, ServerMiddleware, Verk, VerkBuilder, Worker};
 
 use super::{
     TestVerk,
@@ -68,6 +68,18 @@ impl TestVerkBuilder {
     /// Registers a worker that has no `#[verk::worker]`.
     pub fn register<W: Worker>(mut self) -> Self {
         self.builder = self.builder.register::<W>();
+        self
+    }
+
+    /// Wraps every run, as in production.
+    pub fn server_middleware(mut self, middleware: impl ServerMiddleware) -> Self {
+        self.builder = self.builder.server_middleware(middleware);
+        self
+    }
+
+    /// Lets every job that is enqueued pass `middleware`, as in production.
+    pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
+        self.builder = self.builder.client_middleware(middleware);
         self
     }
 

@@ -182,6 +182,12 @@ impl Accounts {
                 self.total.dead += 1;
                 self.total.errors.push(format!("malformed job: {reason}"));
             }
+            Event::PoisonPillBuried { job, deaths, .. } => {
+                self.total.dead += 1;
+                let error = format!("{}: {deaths} processes died while it ran", job.class());
+                self.total.errors.push(error);
+                self.ended.insert(job.jid().clone());
+            }
             Event::JobHandedBack { .. } => {}
             Event::JobsRestored { count, .. } => return *count as u64,
             _ => return 0,

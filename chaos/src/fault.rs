@@ -1,0 +1,115 @@
+//! What can break: [`Fault`].
+
+/// An enum whose variants are words.
+macro_rules! words {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word,)+ })
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = ();
+
+            fn from_str(word: &str) -> Result<Self, ()> {
+                match word { $($word => Ok(Self::$variant),)+ _ => Err(()) }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// Something that breaks.
+    pub enum Fault {
+        /// A worker process is killed (-9) and started again.
+        KillWorker = "kill_worker",
+        /// A worker process is told to end (TERM), with little time, and started again.
+        DeployWorker = "deploy_worker",
+        /// A worker process stands still (SIGSTOP) until long after it was declared dead.
+        FreezeWorker = "freeze_worker",
+        /// The clock of a worker process jumps by hours, there and back.
+        ClockJump = "clock_jump",
+        /// A worker process runs a job that ends it.
+        Poison = "poison",
+        /// Redis is told to end, and started again.
+        RestartRedis = "restart_redis",
+        /// Redis is killed (-9), and started again.
+        KillRedis = "kill_redis",
+        /// Redis stands still (SIGSTOP) for a time to live, with its connections open.
+        StallRedis = "stall_redis",
+        /// Redis refuses writes for want of memory, for longer than three times to live.
+        OutOfMemory = "out_of_memory",
+        /// Redis cannot write its file, and ends.
+        DiskFull = "disk_full",
+        /// A script of another program keeps Redis busy, until it answers `BUSY`.
+        SlowScript = "slow_script",
+        /// Redis forgets its scripts.
+        ScriptFlush = "script_flush",
+        /// Redis ends every connection.
+        ClientKill = "client_kill",
+        /// Commands of a worker reach Redis late.
+        Delay = "delay",
+        /// The connections of a worker are cut, and for a while it gets no new ones.
+        Partition = "partition",
+        /// The reply to a settlement is lost: the connection is cut after Redis did what it was told.
+        CutAfterSettle = "cut_after_settle",
+        /// The reply to a fetch is lost.
+        CutAfterFetch = "cut_after_fetch",
+        /// A reply is cut in its middle.
+        CutMidReply = "cut_mid_reply",
+        /// The reply to an enqueue is lost.
+        CutAfterEnqueue = "cut_after_enqueue",
+        /// Something that is no job is put into a queue.
+        Malformed = "malformed",
+        /// A payload is put into a queue twice.
+        DuplicatePayload = "duplicate_payload",
+        /// A payload of most of a megabyte.
+        HugePayload = "huge_payload",
+    }
+}
+
+impl Fault {
+    /// Whether it concerns one worker process, and not all.
+    #[must_use]
+    pub fn concerns_a_worker(self) -> bool {
+        matches!(
+            self,
+            Self::KillWorker
+                | Self::DeployWorker
+                | Self::FreezeWorker
+                | Self::ClockJump
+                | Self::Delay
+                | Self::Partition
+                | Self::CutAfterSettle
+                | Self::CutAfterFetch
+                | Self::CutMidReply
+        )
+    }
+
+    /// Whether a run that was not settled when it struck may be followed by a second one.
+    #[must_use]
+    pub fn may_run_twice(self) -> bool {
+        !matches!(
+            self,
+            Self::ClockJump
+                | Self::ScriptFlush
+                | Self::CutAfterEnqueue
+                | Self::Malformed
+                | Self::HugePayload
+                | Self::Delay
+        )
+    }
+}

@@ -1,0 +1,261 @@
+//! The processes of a run: [`Fleet`].
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use tempfile::TempDir;
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+    sync::{RwLock, mpsc},
+    task::JoinHandle,
+};
+use verk_testing::{CuttingProxy, RedisServer};
+
+use crate::ledger::{Ledger, Life, Record};
+
+/// A Redis that keeps its data, worker processes that reach it through a proxy each, and a proxy for the producers.
+#[derive(Debug)]
+pub struct Fleet {
+    dir: TempDir,
+    /// The server.
+    pub server: RedisServer,
+    /// Held for writing while the server is away; for reading by who asks it directly.
+    pub(crate) server_is_there: RwLock<()>,
+    /// Where everything is written.
+    pub ledger: Ledger,
+    /// What the producers connect to.
+    pub(crate) producer_proxy: CuttingProxy,
+    /// What each worker connects to.
+    pub(crate) proxies: Vec<CuttingProxy>,
+    workers: Vec<Keeper>,
+    /// A node's heartbeat.
+    pub heartbeat: Duration,
+}
+
+/// What a fleet is made of.
+#[derive(Clone, Debug)]
+pub struct Size {
+    /// The program to start the workers with: this one.
+    pub program: PathBuf,
+    /// How many worker processes.
+    pub workers: usize,
+    /// How many jobs each runs at once.
+    pub concurrency: usize,
+    /// The heartbeat of the nodes.
+    pub heartbeat: Duration,
+}
+
+/// Starts a worker process, and again when it ends.
+#[derive(Debug)]
+struct Keeper {
+    commands: mpsc::UnboundedSender<Order>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Signal(Signal),
+    /// A line for its standard input.
+    Tell(String),
+    /// TERM, and no new one.
+    Stop,
+}
+
+impl Fleet {
+    /// Starts everything.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger cannot be made.
+    pub fn start(size: &Size) -> io::Result<Self> {
+        let dir = TempDir::with_prefix("verk-chaos")?;
+        let ledger = Ledger::open(&dir.path().join("ledger"))?;
+        let server = RedisServer::builder()
+            .setting("appendonly", "yes")
+            .setting("appendfsync", "always")
+            .setting("busy-reply-threshold", "50")
+            .start();
+        let proxies: Vec<_> = (0..size.workers)
+            .map(|_| CuttingProxy::start(&server))
+            .collect();
+        let workers = (0..)
+            .zip(&proxies)
+            .map(|(worker, proxy)| {
+                let (commands, orders) = mpsc::unbounded_channel();
+                let life = Life {
+                    worker,
+                    restarts: 0,
+                };
+                let start = Start {
+                    size: size.clone(),
+                    dir: dir.path().to_owned(),
+                    redis: proxy.url().to_owned(),
+                };
+                let task = tokio::spawn(keep(life, start, ledger.clone(), orders));
+                Keeper { commands, task }
+            })
+            .collect();
+        Ok(Self {
+            producer_proxy: CuttingProxy::start(&server),
+            server_is_there: RwLock::default(),
+            dir,
+            server,
+            ledger,
+            proxies,
+            workers,
+            heartbeat: size.heartbeat,
+        })
+    }
+
+    /// The time to live of a node's heartbeat.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.heartbeat * 2
+    }
+
+    /// The file that everything is written to.
+    #[must_use]
+    pub fn ledger_path(&self) -> PathBuf {
+        self.dir.path().join("ledger")
+    }
+
+    pub(crate) fn signal(&self, worker: usize, signal: Signal) {
+        self.order(worker, Order::Signal(signal));
+    }
+
+    pub(crate) fn tell(&self, worker: usize, line: String) {
+        self.order(worker, Order::Tell(line));
+    }
+
+    fn order(&self, worker: usize, order: Order) {
+        // An error says that its keeper has ended: it was told to stop.
+        let _ = self.workers[worker].commands.send(order);
+    }
+
+    /// Signals the server.
+    pub(crate) fn signal_server(&self, signal: Signal) {
+        if let Some(pid) = self.server_pid() {
+            // It may have ended just now.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// From now on no file of the server grows.
+    pub(crate) fn fill_the_disk(&self) {
+        let full = Rlimit {
+            current: Some(0),
+            maximum: None,
+        };
+        // It may have ended just now.
+        let _ = prlimit(self.server_pid(), Resource::Fsize, full);
+    }
+
+    fn server_pid(&self) -> Option<Pid> {
+        let pid = i32::try_from(self.server.pid()?).ok()?;
+        Pid::from_raw(pid)
+    }
+
+    /// Ends the workers with TERM, and waits until they have ended.
+    pub async fn stop_workers(&mut self) {
+        for keeper in &self.workers {
+            // An error says that its keeper has ended.
+            let _ = keeper.commands.send(Order::Stop);
+        }
+        for keeper in self.workers.drain(..) {
+            // A panic there has been printed.
+            let _ = keeper.task.await;
+        }
+    }
+
+    /// Keeps the ledger and the logs of the workers when this is dropped.
+    pub(crate) fn keep_files(&mut self) {
+        self.dir.disable_cleanup(true);
+    }
+}
+
+/// How to start a worker process.
+#[derive(Clone, Debug)]
+struct Start {
+    size: Size,
+    dir: PathBuf,
+    redis: String,
+}
+
+impl Start {
+    fn spawn(&self, life: Life) -> io::Result<Child> {
+        let log = std::fs::File::create(self.dir.join(format!("worker-{life}.log")))?;
+        Command::new(&self.size.program)
+            .arg("worker")
+            .args(["--life", &life.to_string()])
+            .args(["--redis", &self.redis])
+            .args(["--heartbeat", &self.size.heartbeat.as_millis().to_string()])
+            .args(["--concurrency", &self.size.concurrency.to_string()])
+            .arg("--ledger")
+            .arg(self.dir.join("ledger"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+    }
+}
+
+async fn keep(
+    mut life: Life,
+    start: Start,
+    ledger: Ledger,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) {
+    let mut stopping = false;
+    while !stopping {
+        let mut child = start.spawn(life).expect("this program can be started");
+        let mut input = child.stdin.take();
+        loop {
+            let order = tokio::select! {
+                biased;
+                _ = child.wait() => break,
+                order = orders.recv(), if !stopping => order.unwrap_or(Order::Stop),
+            };
+            match order {
+                Order::Signal(signal) => send(&child, signal),
+                Order::Tell(line) => {
+                    if let Some(input) = &mut input {
+                        // It may have ended just now.
+                        let _ = input.write_all(format!("{line}\n").as_bytes()).await;
+                    }
+                }
+                Order::Stop => {
+                    stopping = true;
+                    send(&child, Signal::TERM);
+                }
+            }
+        }
+        ledger.write(&Record::Died(life));
+        life.restarts += 1;
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = child
+        .id()
+        .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    if let Some(pid) = pid {
+        // It may have ended just now.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// The program that is running, which is also the worker.
+///
+/// # Errors
+///
+/// When the system does not tell.
+pub fn this_program() -> io::Result<PathBuf> {
+    std::env::current_exe().map(|path| Path::new(&path).to_owned())
+}

@@ -1,0 +1,490 @@
+//! Whether the promises were kept: [`judge`] reads the ledger and what is left in Redis.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+};
+
+use serde::Serialize;
+use verk_testing::{RedisServer, Reply};
+
+use crate::{
+    fault::Fault,
+    kind::Kind,
+    ledger::{Attempt, Life, Record},
+};
+
+/// What a run came to.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// Jobs that the producers were told are stored.
+    pub stored: usize,
+    /// Jobs that may be stored: the reply was lost.
+    pub may_be_stored: usize,
+    /// Jobs that were refused.
+    pub not_stored: usize,
+    /// Runs that began.
+    pub started: usize,
+    /// Stored jobs that neither came to their end nor are in Redis.
+    pub lost: usize,
+    /// Jobs that are in Redis after everything came to rest, and not where they belong.
+    pub stuck: usize,
+    /// Jobs in the dead set that did nothing to get there.
+    pub wrongly_dead: usize,
+    /// Second starts of an attempt that no fault explains.
+    pub illegal_duplicates: usize,
+    /// Worker processes that ended by themselves.
+    pub crashes: usize,
+    /// Keys that nothing explains.
+    pub stray_keys: Vec<String>,
+    /// How often each fault struck.
+    pub faults: BTreeMap<String, usize>,
+    /// Second starts of an attempt, by the fault that explains them.
+    pub duplicates: BTreeMap<String, usize>,
+    /// Jobs that were given back to their queues for nodes that died.
+    pub restored: usize,
+    /// Outcomes that had no effect, because the job belonged to another node.
+    pub outcomes_without_effect: usize,
+    /// The jids of some of the jobs that something is wrong with.
+    pub examples: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether every promise was kept.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.lost == 0
+            && self.stuck == 0
+            && self.wrongly_dead == 0
+            && self.illegal_duplicates == 0
+            && self.crashes == 0
+            && self.stray_keys.is_empty()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string_pretty(self).map_err(|_| fmt::Error)?;
+        f.write_str(&text)
+    }
+}
+
+/// What is in Redis.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Left {
+    keys: Vec<String>,
+    waiting: Vec<String>,
+    dead: Vec<String>,
+    nodes: usize,
+}
+
+impl Left {
+    /// Whether no job is left to run, with so many nodes alive and no other on the list.
+    pub(crate) fn is_at_rest(&self, nodes: usize) -> bool {
+        self.waiting.is_empty() && self.nodes == nodes
+    }
+}
+
+/// Looks into Redis, without help from verk.
+pub(crate) fn what_is_left(server: &RedisServer) -> Left {
+    let texts = |reply: Reply| -> Vec<String> {
+        let entries = reply.into_array().unwrap_or_default().into_iter();
+        entries
+            .filter_map(Reply::into_bytes)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .collect()
+    };
+    let mut left = Left {
+        keys: texts(server.command(&["KEYS", "*"])),
+        ..Left::default()
+    };
+    // What processes that were killed had shown of themselves expires, and nothing depends on it.
+    let shown = texts(server.command(&["SMEMBERS", "processes"]));
+    let of_process = |key: &String| shown.iter().any(|identity| key.starts_with(identity));
+    left.keys.retain(|key| !of_process(key));
+    left.keys.sort();
+    for key in &left.keys {
+        if key.starts_with("queue:") || key.starts_with("inprogress:") {
+            left.waiting
+                .extend(texts(server.command(&["LRANGE", key, "0", "-1"])));
+        }
+    }
+    for set in ["schedule", "retry"] {
+        left.waiting
+            .extend(texts(server.command(&["ZRANGE", set, "0", "-1"])));
+    }
+    left.dead = texts(server.command(&["ZRANGE", "dead", "0", "-1"]));
+    let nodes = server.command(&["SCARD", "verk_nodes"]).as_integer();
+    left.nodes = nodes.and_then(|nodes| nodes.try_into().ok()).unwrap_or(0);
+    left
+}
+
+/// A fault, and for how long it was there: places in the ledger.
+#[derive(Debug)]
+struct Struck {
+    fault: Fault,
+    worker: Option<usize>,
+    begin: usize,
+    end: usize,
+}
+
+/// Where things are in the ledger.
+#[derive(Debug, Default)]
+struct Index<'a> {
+    sent: HashMap<&'a str, Kind>,
+    stored: HashSet<&'a str>,
+    started: HashMap<&'a Attempt, Vec<(usize, Life)>>,
+    ended: HashSet<&'a Attempt>,
+    settled: HashMap<(Life, &'a Attempt), Vec<usize>>,
+    died: HashMap<Life, usize>,
+    faults: Vec<Struck>,
+}
+
+impl<'a> Index<'a> {
+    fn new(records: &'a [Record], verdict: &mut Verdict) -> Self {
+        let mut index = Self::default();
+        let mut open: HashMap<usize, usize> = HashMap::new();
+        for (place, record) in records.iter().enumerate() {
+            match record {
+                Record::Sent { jid, kind } => {
+                    index.sent.insert(jid, *kind);
+                }
+                Record::Stored(jid) => {
+                    verdict.stored += 1;
+                    index.stored.insert(jid);
+                }
+                Record::MayBeStored(_) => verdict.may_be_stored += 1,
+                Record::NotStored(_) => verdict.not_stored += 1,
+                Record::Started(life, attempt) => {
+                    verdict.started += 1;
+                    index
+                        .started
+                        .entry(attempt)
+                        .or_default()
+                        .push((place, *life));
+                }
+                Record::Ended(_, attempt) => {
+                    index.ended.insert(attempt);
+                }
+                Record::Settled(life, attempt) => {
+                    let settled = index.settled.entry((*life, attempt));
+                    settled.or_default().push(place);
+                }
+                Record::Lost(_) => verdict.outcomes_without_effect += 1,
+                Record::Restored(_, jobs) => verdict.restored += jobs,
+                Record::Node(..) => {}
+                Record::Died(life) => {
+                    index.died.insert(*life, place);
+                }
+                Record::Fault {
+                    number,
+                    fault,
+                    worker,
+                } => {
+                    *verdict.faults.entry(fault.to_string()).or_default() += 1;
+                    open.insert(*number, index.faults.len());
+                    index.faults.push(Struck {
+                        fault: *fault,
+                        worker: *worker,
+                        begin: place,
+                        end: usize::MAX,
+                    });
+                }
+                Record::Over(number) => {
+                    if let Some(fault) = open.remove(number) {
+                        index.faults[fault].end = place;
+                    }
+                }
+            }
+        }
+        index
+    }
+
+    /// The fault that explains why an attempt that `life` began at `first` was begun again at `second`.
+    fn explanation(
+        &self,
+        attempt: &'a Attempt,
+        life: Life,
+        first: usize,
+        second: usize,
+    ) -> Option<Fault> {
+        let settled = self.settled.get(&(life, attempt));
+        let mut settled = settled.into_iter().flatten();
+        if settled.any(|settled| (first..second).contains(settled)) {
+            return None;
+        }
+        if let Some(died) = self.died.get(&life)
+            && (first..second).contains(died)
+        {
+            return self.cause_of_death(life, *died);
+        }
+        // A fault of this worker rather than one of all, and of those the last.
+        let faults = self.faults.iter();
+        faults
+            .filter(|struck| struck.fault.may_run_twice() && struck.fault != Fault::Poison)
+            .filter(|struck| struck.worker.is_none_or(|worker| worker == life.worker))
+            .filter(|struck| struck.begin < second && struck.end > first)
+            .max_by_key(|struck| (struck.worker, struck.begin))
+            .map(|struck| struck.fault)
+    }
+
+    /// Why a process ended: it was told to, or a job ended it.
+    fn cause_of_death(&self, life: Life, died: usize) -> Option<Fault> {
+        let previous = life.restarts.checked_sub(1).and_then(|restarts| {
+            let previous = Life { restarts, ..life };
+            self.died.get(&previous).copied()
+        });
+        let told = self.faults.iter().rev().find(|struck| {
+            matches!(struck.fault, Fault::KillWorker | Fault::DeployWorker)
+                && struck.worker == Some(life.worker)
+                && struck.begin < died
+                && previous.is_none_or(|previous| struck.begin > previous)
+        });
+        let ran_poison = || {
+            self.started.iter().any(|(attempt, starts)| {
+                self.sent.get(attempt.jid.as_str()) == Some(&Kind::Poison)
+                    && starts.iter().any(|(_, by)| *by == life)
+            })
+        };
+        told.map(|struck| struck.fault)
+            .or_else(|| ran_poison().then_some(Fault::Poison))
+    }
+}
+
+/// Judges.
+pub(crate) fn judge(records: &[Record], left: &Left, at_rest: bool) -> Verdict {
+    let mut verdict = Verdict::default();
+    let index = Index::new(records, &mut verdict);
+    judge_ends(&index, left, at_rest, &mut verdict);
+    judge_starts(&index, &mut verdict);
+    verdict.crashes = index
+        .died
+        .iter()
+        // The last life of each worker was told to end after all faults.
+        .filter(|(life, _)| {
+            let next = Life {
+                restarts: life.restarts + 1,
+                ..**life
+            };
+            index.died.contains_key(&next)
+        })
+        .filter(|(life, died)| index.cause_of_death(**life, **died).is_none())
+        .count();
+    verdict.stray_keys = left
+        .keys
+        .iter()
+        .filter(|key| !is_expected(key))
+        .cloned()
+        .collect();
+    verdict
+}
+
+fn judge_ends(index: &Index<'_>, left: &Left, at_rest: bool, verdict: &mut Verdict) {
+    let mut well: HashSet<&str> = HashSet::new();
+    for attempt in &index.ended {
+        let needed = match index.sent.get(attempt.jid.as_str()) {
+            Some(Kind::FailsOnce) => 2,
+            _ => 1,
+        };
+        if attempt.number >= needed {
+            well.insert(&attempt.jid);
+        }
+    }
+    let jids_of = |payloads: &[String]| -> HashSet<String> {
+        let jids = payloads.iter().filter_map(|payload| jid_of(payload));
+        jids.collect()
+    };
+    let (dead, waiting) = (jids_of(&left.dead), jids_of(&left.waiting));
+    for jid in &index.stored {
+        let Some(kind) = index.sent.get(jid) else {
+            continue;
+        };
+        let is_dead = dead.contains(*jid);
+        let fault = if waiting.contains(*jid) {
+            &mut verdict.stuck
+        } else if is_dead && !kind.ends_dead() {
+            &mut verdict.wrongly_dead
+        } else if !is_dead && (kind.ends_dead() || !well.contains(jid)) {
+            &mut verdict.lost
+        } else {
+            continue;
+        };
+        *fault += 1;
+        if verdict.examples.len() < 20 {
+            verdict.examples.push((*jid).to_owned());
+        }
+    }
+    if !at_rest && verdict.stuck == 0 {
+        // What may be stored, or a node that stays on the list.
+        verdict.stuck = left.waiting.len().max(1);
+    }
+}
+
+fn judge_starts(index: &Index<'_>, verdict: &mut Verdict) {
+    for (attempt, starts) in &index.started {
+        let mut copies = match index.sent.get(attempt.jid.as_str()) {
+            Some(Kind::Twice) => 2,
+            _ => 1,
+        };
+        for (position, &(second, _)) in starts.iter().enumerate() {
+            if copies > 0 {
+                copies -= 1;
+                continue;
+            }
+            let before = &starts[..position];
+            let explained = before
+                .iter()
+                .rev()
+                .find_map(|&(first, life)| index.explanation(attempt, life, first, second));
+            match explained {
+                Some(fault) => *verdict.duplicates.entry(fault.to_string()).or_default() += 1,
+                None => {
+                    verdict.illegal_duplicates += 1;
+                    if verdict.examples.len() < 20 {
+                        verdict.examples.push(attempt.jid.clone());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the payload says, whether it is a job or not.
+fn jid_of(payload: &str) -> Option<String> {
+    let (_, rest) = payload.split_once(r#""jid":""#)?;
+    let (jid, _) = rest.split_once('"')?;
+    Some(jid.to_owned())
+}
+
+/// Whether a key may be there when no job is left and no node lives.
+fn is_expected(key: &str) -> bool {
+    matches!(key, "queues" | "dead" | "processes" | "process_cleanup")
+        || key.starts_with("stat:")
+        || key.starts_with("verk:deaths:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(worker: usize, restarts: usize) -> Life {
+        Life { worker, restarts }
+    }
+
+    fn attempt() -> Attempt {
+        Attempt {
+            jid: "j".to_owned(),
+            number: 1,
+        }
+    }
+
+    fn job() -> Vec<Record> {
+        vec![
+            Record::Sent {
+                jid: "j".to_owned(),
+                kind: Kind::Quick,
+            },
+            Record::Stored("j".to_owned()),
+        ]
+    }
+
+    fn run_of(life: Life) -> [Record; 3] {
+        [
+            Record::Started(life, attempt()),
+            Record::Ended(life, attempt()),
+            Record::Settled(life, attempt()),
+        ]
+    }
+
+    fn fault(fault: Fault, worker: Option<usize>) -> Record {
+        Record::Fault {
+            number: 0,
+            fault,
+            worker,
+        }
+    }
+
+    fn verdict(records: &[Record]) -> Verdict {
+        judge(records, &Left::default(), true)
+    }
+
+    #[test]
+    fn a_job_that_ran_is_well_and_one_that_did_not_is_lost() {
+        let mut records = job();
+        assert_eq!(verdict(&records).lost, 1);
+        records.extend(run_of(life(0, 0)));
+        assert!(verdict(&records).is_clean());
+    }
+
+    #[test]
+    fn a_job_that_waits_for_ever_is_stuck() {
+        let left = Left {
+            waiting: vec![r#"{"jid":"j"}"#.to_owned()],
+            ..Left::default()
+        };
+        assert_eq!(judge(&job(), &left, false).stuck, 1);
+        assert_eq!(judge(&job(), &Left::default(), false).stuck, 1);
+    }
+
+    #[test]
+    fn a_second_start_needs_a_fault_that_concerns_the_first() {
+        let mut records = job();
+        records.extend(run_of(life(0, 0)));
+        records.extend(run_of(life(1, 0)));
+        assert_eq!(verdict(&records).illegal_duplicates, 1);
+
+        let mut killed = job();
+        killed.push(Record::Started(life(0, 0), attempt()));
+        killed.push(fault(Fault::KillWorker, Some(0)));
+        killed.push(Record::Died(life(0, 0)));
+        killed.extend(run_of(life(1, 0)));
+        let killed = verdict(&killed);
+        assert_eq!(killed.illegal_duplicates, 0);
+        assert_eq!(killed.duplicates["kill_worker"], 1);
+
+        let mut another_was_killed = job();
+        another_was_killed.push(Record::Started(life(0, 0), attempt()));
+        another_was_killed.push(fault(Fault::KillWorker, Some(1)));
+        another_was_killed.extend(run_of(life(1, 0)));
+        assert_eq!(verdict(&another_was_killed).illegal_duplicates, 1);
+    }
+
+    #[test]
+    fn what_was_settled_must_not_run_again_whatever_breaks() {
+        let mut records = job();
+        records.push(fault(Fault::StallRedis, None));
+        records.extend(run_of(life(0, 0)));
+        records.extend(run_of(life(0, 0)));
+        assert_eq!(verdict(&records).illegal_duplicates, 1);
+    }
+
+    #[test]
+    fn a_fault_that_was_over_before_explains_nothing() {
+        let mut records = vec![fault(Fault::StallRedis, None), Record::Over(0)];
+        records.extend(job());
+        records.push(Record::Started(life(0, 0), attempt()));
+        records.extend(run_of(life(0, 0)));
+        assert_eq!(verdict(&records).illegal_duplicates, 1);
+    }
+
+    #[test]
+    fn a_process_that_ends_by_itself_is_a_crash() {
+        let mut records = job();
+        records.extend(run_of(life(0, 0)));
+        records.push(Record::Died(life(0, 0)));
+        records.push(Record::Died(life(0, 1)));
+        assert_eq!(verdict(&records).crashes, 1);
+    }
+
+    #[test]
+    fn keys_that_nothing_explains_are_named() {
+        let left = Left {
+            keys: ["stat:processed", "queues", "inprogress:default:x"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..Left::default()
+        };
+        assert_eq!(judge(&[], &left, true).stray_keys, ["inprogress:default:x"]);
+    }
+}

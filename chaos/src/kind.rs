@@ -1,0 +1,41 @@
+//! What the jobs of a run do: [`Kind`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::words;
+
+words! {
+    /// What a job does. Its name is its first argument.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Kind {
+        /// Ends at once.
+        Quick = "quick",
+        /// Takes a fiftieth of a second.
+        Short = "short",
+        /// Takes a fifth of a second.
+        Slow = "slow",
+        /// Fails once, then ends well.
+        FailsOnce = "fails_once",
+        /// Fails, and asks for no retry: it ends in the dead set.
+        Dies = "dies",
+        /// Carries most of a megabyte.
+        Huge = "huge",
+        /// Is stored for later.
+        Scheduled = "scheduled",
+        /// Ends its process: it ends in the dead set.
+        Poison = "poison",
+        /// Is in the queue twice, with the same bytes.
+        Twice = "twice",
+        /// Is no job: it ends in the dead set.
+        Malformed = "malformed",
+    }
+}
+
+impl Kind {
+    /// Whether the job has to end in the dead set.
+    #[must_use]
+    pub fn ends_dead(self) -> bool {
+        matches!(self, Self::Dies | Self::Poison | Self::Malformed)
+    }
+}

@@ -1,0 +1,159 @@
+//! What breaks when: [`Plan`].
+
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+
+use crate::fault::Fault;
+
+/// One fault of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// When, from the start of the run.
+    pub at: Duration,
+    /// What.
+    pub fault: Fault,
+    /// Which worker it concerns, if it concerns one.
+    pub worker: usize,
+    /// How long it lasts, if it lasts and not as long as such a fault does by itself.
+    pub length: Option<Duration>,
+    /// For whoever needs another random number.
+    pub random: u64,
+}
+
+/// The faults of a run, in three lanes. In a lane one comes after the other; the lanes run side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The lanes.
+    pub lanes: Vec<Vec<Step>>,
+}
+
+/// What happens to processes, to Redis, and to connections and payloads.
+const LANES: [&[Fault]; 3] = [
+    &[
+        Fault::KillWorker,
+        Fault::DeployWorker,
+        Fault::FreezeWorker,
+        Fault::ClockJump,
+        Fault::Poison,
+    ],
+    &[
+        Fault::RestartRedis,
+        Fault::KillRedis,
+        Fault::StallRedis,
+        Fault::OutOfMemory,
+        Fault::DiskFull,
+        Fault::SlowScript,
+    ],
+    &[
+        Fault::ScriptFlush,
+        Fault::ClientKill,
+        Fault::Delay,
+        Fault::Partition,
+        Fault::CutAfterSettle,
+        Fault::CutAfterFetch,
+        Fault::CutMidReply,
+        Fault::CutAfterEnqueue,
+        Fault::Malformed,
+        Fault::DuplicatePayload,
+        Fault::HugePayload,
+    ],
+];
+
+impl Plan {
+    /// The plan that follows from a seed. Each fault is in it at least once: they are dealt like cards, each lane from a deck of its own.
+    #[must_use]
+    pub fn from_seed(seed: u64, length: Duration, workers: usize) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let lanes = LANES
+            .iter()
+            .map(|faults| {
+                // Two decks for each 20 seconds, so that everything happens at least once, and more than once in a longer run.
+                let decks = length.as_secs().div_ceil(20).max(1);
+                let mut deck = Vec::new();
+                for _ in 0..decks {
+                    let mut cards = faults.to_vec();
+                    cards.shuffle(&mut rng);
+                    deck.extend(cards);
+                }
+                let pause = length / u32::try_from(deck.len()).unwrap_or(u32::MAX);
+                (0..)
+                    .zip(deck)
+                    .map(|(place, fault)| Step {
+                        at: pause * place + pause.mul_f64(rng.random_range(0.0..0.8)),
+                        fault,
+                        worker: rng.random_range(0..workers),
+                        length: None,
+                        random: rng.random(),
+                    })
+                    .collect()
+            })
+            .collect();
+        Self { lanes }
+    }
+
+    /// One fault so often for each worker, at random times.
+    #[must_use]
+    pub fn for_each_worker(
+        seed: u64,
+        length: Duration,
+        workers: usize,
+        fault: Fault,
+        times: usize,
+    ) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let lanes = (0..workers)
+            .map(|worker| {
+                let mut steps: Vec<Step> = (0..times)
+                    .map(|_| Step {
+                        at: length.mul_f64(rng.random()),
+                        fault,
+                        worker,
+                        length: None,
+                        random: rng.random(),
+                    })
+                    .collect();
+                steps.sort_by_key(|step| step.at);
+                steps
+            })
+            .collect();
+        Self { lanes }
+    }
+
+    /// One fault, of the first worker if it concerns one.
+    #[must_use]
+    pub fn one(at: Duration, fault: Fault, length: Option<Duration>) -> Self {
+        let step = Step {
+            at,
+            fault,
+            worker: 0,
+            length,
+            random: 0,
+        };
+        Self {
+            lanes: vec![vec![step]],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_plan_and_everything_is_in_it() {
+        let length = Duration::from_secs(45);
+        let plan = Plan::from_seed(7, length, 3);
+        assert_eq!(plan, Plan::from_seed(7, length, 3));
+        assert_ne!(plan, Plan::from_seed(8, length, 3));
+        for fault in Fault::ALL {
+            let all = plan.lanes.iter().flatten();
+            assert!(all.clone().any(|step| step.fault == *fault), "{fault}");
+        }
+        for lane in plan.lanes {
+            assert!(lane.is_sorted_by_key(|step| step.at));
+            assert!(lane.iter().all(|step| step.at < length && step.worker < 3));
+        }
+    }
+}

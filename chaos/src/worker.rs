@@ -1,0 +1,229 @@
+//! A worker process of a run: verk as users run it, and a line in the ledger for everything that it does.
+
+use std::{
+    convert::Infallible,
+    io,
+    path::PathBuf,
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use verk::{BoxError, Clock, Event, Events, Job, RetryIn, SystemClock, prelude::*};
+
+use crate::{
+    kind::Kind,
+    ledger::{Attempt, Ledger, Life, Record},
+};
+
+/// What a worker process is started with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The worker, and how often it was started before.
+    #[arg(long, value_parser = |text: &str| text.parse::<Life>().map_err(|()| "not a life"))]
+    pub life: Life,
+    /// The file to which everything is written.
+    #[arg(long)]
+    pub ledger: PathBuf,
+    /// Where Redis is.
+    #[arg(long)]
+    pub redis: String,
+    /// The heartbeat, in milliseconds.
+    #[arg(long)]
+    pub heartbeat: u64,
+    /// How many jobs run at once.
+    #[arg(long)]
+    pub concurrency: usize,
+}
+
+/// How long a short job takes.
+const SHORT: Duration = Duration::from_millis(20);
+
+/// How long a slow job takes.
+const SLOW: Duration = Duration::from_millis(200);
+
+/// How long running jobs may take to end after TERM: less than a slow job.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// What the jobs of a worker write to, and as whom.
+#[derive(Clone, Debug)]
+struct Diary {
+    ledger: Ledger,
+    life: Life,
+}
+
+/// The job of every run.
+#[verk::worker(retry_in = soon)]
+async fn chaos(
+    kind: Kind,
+    #[arg(default)] padding: String,
+    State(diary): State<Diary>,
+    ctx: JobContext,
+) -> Result<(), &'static str> {
+    let attempt = Attempt {
+        jid: ctx.jid().to_string(),
+        number: ctx.attempt(),
+    };
+    diary
+        .ledger
+        .write(&Record::Started(diary.life, attempt.clone()));
+    drop(padding);
+    let result = match kind {
+        Kind::Short => {
+            ctx.sleep(SHORT).await;
+            Ok(())
+        }
+        Kind::Slow => {
+            ctx.sleep(SLOW).await;
+            Ok(())
+        }
+        Kind::FailsOnce if attempt.number == 1 => Err("once"),
+        Kind::Dies => Err("for good"),
+        Kind::Poison => process::abort(),
+        Kind::Quick
+        | Kind::FailsOnce
+        | Kind::Huge
+        | Kind::Scheduled
+        | Kind::Twice
+        | Kind::Malformed => Ok(()),
+    };
+    diary.ledger.write(&Record::Ended(diary.life, attempt));
+    result
+}
+
+fn soon(_retry_count: u32, error: &&'static str) -> RetryIn {
+    match *error {
+        "once" => RetryIn::After(Duration::from_millis(300)),
+        _ => RetryIn::Kill,
+    }
+}
+
+/// The untyped form of a job, for who has to know its jid before it is sent.
+pub(crate) fn job(kind: Kind) -> Job {
+    let padding = match kind {
+        Kind::Huge => "x".repeat(900 * 1024),
+        _ => String::new(),
+    };
+    let worker = Chaos::new(kind, padding);
+    let args = verk::Worker::encode_args(&worker).expect("a word and a text have a JSON form");
+    let queue = verk::QueueName::new(QUEUE).expect("a valid name");
+    Job::new(<Chaos as verk::Worker>::CLASS, queue, args).expect("a valid job")
+}
+
+/// The queue of every run.
+pub(crate) const QUEUE: &str = "default";
+
+/// Runs a worker process until it is told to end.
+///
+/// # Errors
+///
+/// When verk cannot run.
+pub async fn run(options: Options) -> Result<(), BoxError> {
+    let ledger = Ledger::open(&options.ledger)?;
+    let clock = Arc::new(JumpingClock::default());
+    {
+        // Not a task: the runtime would wait at its end for a line that does not come.
+        let clock = Arc::clone(&clock);
+        thread::spawn(move || listen(&clock));
+    }
+    let diary = Diary {
+        ledger,
+        life: options.life,
+    };
+    let verk = loop {
+        let built = Verk::builder()
+            .redis(options.redis.clone())
+            .queue(QUEUE, options.concurrency)
+            .heartbeat(Duration::from_millis(options.heartbeat))
+            .poll_interval(Duration::from_secs(1))
+            .shutdown_timeout(SHUTDOWN_TIMEOUT)
+            .clock(Arc::<JumpingClock>::clone(&clock))
+            .state(diary.clone())
+            .build()
+            .await;
+        match built {
+            Ok(verk) => break verk,
+            // Redis may be down just now. A process manager would start the program again.
+            Err(error) => tracing::warn!(?error, "cannot start, trying again"),
+        }
+    };
+    let mut events = verk.events();
+    let ran = tokio::select! {
+        ran = verk.run() => ran,
+        never = tell(&mut events, &diary) => match never {},
+    };
+    // What happened last.
+    let _ = tell(&mut events, &diary).now_or_never();
+    Ok(ran?)
+}
+
+/// Writes what happens to the ledger.
+async fn tell(events: &mut Events, diary: &Diary) -> Infallible {
+    let (ledger, life) = (&diary.ledger, diary.life);
+    let settled = |job: &Job, number| {
+        let attempt = Attempt {
+            jid: job.jid().to_string(),
+            number,
+        };
+        ledger.write(&Record::Settled(life, attempt));
+    };
+    loop {
+        match events.recv().await {
+            Some(Ok(Event::JobFinished { job, .. })) => settled(&job, job.failures() + 1),
+            Some(Ok(Event::JobFailed { job, .. })) => settled(&job, job.failures()),
+            Some(Ok(Event::JobLost { .. })) => ledger.write(&Record::Lost(life)),
+            Some(Ok(Event::JobsRestored { count, .. })) => {
+                ledger.write(&Record::Restored(life, count));
+            }
+            Some(Ok(Event::NodeRegistered { node, .. })) => {
+                ledger.write(&Record::Node(life, node.to_string()));
+            }
+            Some(Ok(_)) => {}
+            // The default client keeps the Verk to the end of the process.
+            None => std::future::pending().await,
+            Some(Err(lagged)) => tracing::warn!(%lagged, "the ledger misses settlements"),
+        }
+    }
+}
+
+/// Takes commands: `clock MILLISECONDS` sets how far the clock is off. Without anybody to give commands the process ends.
+#[expect(clippy::exit, reason = "as if it was killed")]
+fn listen(clock: &JumpingClock) {
+    for line in io::stdin().lines().map_while(Result::ok) {
+        let offset = line
+            .strip_prefix("clock ")
+            .and_then(|text| text.parse().ok());
+        if let Some(offset) = offset {
+            clock.offset_ms.store(offset, Ordering::Relaxed);
+        }
+    }
+    process::exit(1);
+}
+
+/// A time of day that can be set. What waits is not concerned, as with the machine's.
+#[derive(Debug, Default)]
+struct JumpingClock {
+    offset_ms: AtomicI64,
+}
+
+impl Clock for JumpingClock {
+    fn now(&self) -> SystemTime {
+        let offset = self.offset_ms.load(Ordering::Relaxed);
+        let by = Duration::from_millis(offset.unsigned_abs());
+        let now = SystemClock.now();
+        if offset < 0 { now - by } else { now + by }
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        SystemClock.sleep_until(deadline)
+    }
+}

@@ -1,0 +1,115 @@
+//! What a fleet of worker processes survives. Each test prints its figures.
+
+use std::time::Duration;
+
+use verk_chaos::{
+    Fault, Kind, Plan, Production, Run, Size, Verdict,
+    ledger::{Life, Record},
+    run,
+};
+
+/// Three workers, and a load that lasts for `seconds`.
+fn load(seconds: u64, plan: Plan) -> Run {
+    const PRODUCERS: usize = 4;
+    const PAUSE: Duration = Duration::from_millis(4);
+    let jobs = u128::from(seconds) * 1000 / PAUSE.as_millis();
+    Run {
+        size: Size {
+            program: env!("CARGO_BIN_EXE_verk-chaos").into(),
+            workers: 3,
+            concurrency: 25,
+            heartbeat: Duration::from_millis(600),
+        },
+        plan,
+        production: Production {
+            jobs: usize::try_from(jobs).unwrap(),
+            pause: PAUSE,
+            kinds: vec![(Kind::Quick, 1), (Kind::Short, 8), (Kind::Slow, 1)],
+        },
+        producers: PRODUCERS,
+        produce_until_over: false,
+        seed: 1,
+    }
+}
+
+async fn figures(what: Run) -> (Verdict, Vec<Record>) {
+    let (verdict, records) = run(what).await.unwrap();
+    println!("{verdict}");
+    assert!(verdict.is_clean());
+    (verdict, records)
+}
+
+/// The first life of the first worker, which is the one that something happens to.
+const FIRST: Life = Life {
+    worker: 0,
+    restarts: 0,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_job_runs_when_each_of_three_workers_is_killed_ten_times() {
+    let length = Duration::from_secs(15);
+    let plan = Plan::for_each_worker(1, length, 3, Fault::KillWorker, 10);
+    let mut what = load(15, plan);
+    what.production.jobs = 5_000;
+    what.production.pause = length / 5_000;
+    let (verdict, _) = figures(what).await;
+    assert_eq!(verdict.stored, 20_000);
+    assert_eq!(verdict.faults["kill_worker"], 30);
+    assert!(verdict.restored > 0, "a kill met running jobs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_stood_still_has_lost_its_jobs_says_so_and_goes_on() {
+    let freeze = Plan::one(Duration::from_secs(2), Fault::FreezeWorker, None);
+    let (verdict, records) = figures(load(10, freeze)).await;
+    assert!(verdict.restored > 0, "others ran its jobs");
+    assert!(
+        verdict.outcomes_without_effect > 0,
+        "its outcomes came too late"
+    );
+    let thawed = records
+        .iter()
+        .position(|record| matches!(record, Record::Over(_)));
+    let after = &records[thawed.unwrap()..];
+    let lost = after
+        .iter()
+        .filter(|record| **record == Record::Lost(FIRST));
+    assert_eq!(lost.count(), verdict.outcomes_without_effect);
+    let new_id = after
+        .iter()
+        .position(|record| matches!(record, Record::Node(life, _) if *life == FIRST));
+    let goes_on = after[new_id.expect("it takes a new id")..]
+        .iter()
+        .any(|record| matches!(record, Record::Settled(life, _) if *life == FIRST));
+    assert!(goes_on, "it works under the new id");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_dies_of_a_redis_that_is_down_for_half_a_minute() {
+    let down = Some(Duration::from_secs(30));
+    let mut plan = Plan::one(Duration::from_secs(2), Fault::KillRedis, down);
+    // The producers go on until a while after.
+    plan.lanes
+        .extend(Plan::one(Duration::from_secs(36), Fault::ScriptFlush, None).lanes);
+    let mut what = load(40, plan);
+    what.produce_until_over = true;
+    let (verdict, records) = figures(what).await;
+    assert!(verdict.not_stored > 0, "it was down");
+    assert_nobody_was_declared_dead(&verdict, &records);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_dies_of_a_redis_that_stands_still() {
+    let plan = Plan::one(Duration::from_secs(2), Fault::StallRedis, None);
+    let (verdict, records) = figures(load(6, plan)).await;
+    assert_nobody_was_declared_dead(&verdict, &records);
+}
+
+fn assert_nobody_was_declared_dead(verdict: &Verdict, records: &[Record]) {
+    assert_eq!(verdict.restored, 0);
+    assert_eq!(verdict.outcomes_without_effect, 0);
+    let new_ids = records
+        .iter()
+        .filter(|record| matches!(record, Record::Node(..)));
+    assert_eq!(new_ids.count(), 0);
+}

@@ -1,0 +1,214 @@
+//! What nodes can rely on of each other. The rules of the protocol, and what shows each of them:
+//!
+//! | rule | tests |
+//! |---|---|
+//! | N1 an id for each registration; a configured name has one holder, and the next one takes over | `names` in verk-core; `build::a_node_id_has_one_holder`, `faults::what_an_earlier_holder_of_the_node_id_left_runs_again`; conformance `a_name_has_one_holder`, `a_beat_leaves_the_name_of_another` |
+//! | N2 registered before the first fetch, and again with each; nothing is taken without the own heartbeat | conformance `register_lists_the_node`, `dequeue_registers_the_queue_of_the_node`, `an_unregistered_node_takes_nothing`, `a_dead_node_takes_nothing` |
+//! | N3 heartbeats from a thread of their own; no fetch without one | [`a_worker_that_blocks_every_thread_does_not_stop_the_heartbeat`], [`nothing_is_fetched_while_heartbeats_are_not_acknowledged`] |
+//! | N4 dead after two looks by a node that is well | `node_watch` and `node_manager` in verk-core, [`nobody_is_judged_while_the_judge_itself_is_not_well`]; conformance `a_node_that_came_back_keeps_its_jobs` |
+//! | N5 in order and in pages, watched until the lists stay empty; a node that was declared dead drains and takes a new id | `faults::a_dead_node_is_found_by_another_and_leaves_once_its_lists_stay_empty`, [`what_a_pending_fetch_brings_to_a_dead_node_is_restored`], `faults::a_node_that_was_declared_dead_goes_on_under_a_new_id`, [`lists_of_foreign_nodes_are_reported_and_not_touched`]; of a node that stops: `shutdown::what_does_not_finish_goes_back_to_the_front_in_order_and_uncounted` |
+//! | N6 poison pills | [`poison`](crate::poison), `poison` in verk-core, conformance `poison` |
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use verk::{Clock, Event, NodeId, State, Storage, SystemClock, Verk, prelude::*};
+use verk_testing::{MemoryStorage, RedisServer, within};
+
+use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States};
+
+/// The pause between two looks of a thread that waits, so that others run.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+#[verk::worker]
+async fn present(State(log): State<Log>) {
+    log.push("present");
+}
+
+/// Keeps the thread that it runs on.
+#[verk::worker]
+async fn seizing(State(gate): State<Gate>) {
+    while !gate.try_pass() {
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_worker_that_blocks_every_thread_does_not_stop_the_heartbeat() {
+    let mut it = Fixture::in_real_time(|builder| {
+        builder
+            .queue("default", 1)
+            .heartbeat(Duration::from_secs(1))
+    })
+    .await;
+    it.verk.enqueue(Seizing::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_started(1).await;
+    // The one thread of the runtime is taken; this test has its own. Two times the time to live pass.
+    let until = SystemClock.instant() + Duration::from_secs(4);
+    let mut alive = true;
+    while alive && SystemClock.instant() < until {
+        alive = it.storage.nodes().await.unwrap()[0].alive;
+        thread::sleep(LOOK_AGAIN);
+    }
+    it.gate.open();
+    assert!(alive);
+    it.wait_for_finished(1).await;
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn nothing_is_fetched_while_heartbeats_are_not_acknowledged() {
+    let heartbeat = Duration::from_secs(10);
+    let mut it = Fixture::with(|builder| builder.queue("default", 1).heartbeat(heartbeat)).await;
+    it.verk.start().unwrap();
+    it.storage.wait_for_dequeues(1).await;
+    it.storage.faults().set_losing_heartbeats(true);
+    // The heartbeat is older than it may be, and still there. The fetch that waited is over.
+    it.advance(heartbeat + Duration::from_secs(1));
+    it.verk.enqueue(Present::new()).await.unwrap();
+    // The heartbeat, the schedule, the pauses, the process and the watch go on.
+    within(PATIENCE, it.clock.wait_for_sleepers(5)).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    it.storage.faults().set_losing_heartbeats(false);
+    let acknowledged = it.clock.now() + Duration::from_secs(5);
+    it.advance(Duration::from_secs(5));
+    let started = it.wait_for(|event| match event {
+        Event::JobStarted { started_at, .. } => Some(started_at),
+        _ => None,
+    });
+    let started: SystemTime = started.await;
+    assert!(started >= acknowledged);
+    it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn nobody_is_judged_while_the_judge_itself_is_not_well() {
+    let heartbeat = Duration::from_secs(9);
+    let it = Fixture::with(|builder| builder.queue("default", 1).heartbeat(heartbeat)).await;
+    let other = NodeId::register("other").unwrap();
+    it.storage
+        .register(&other, &[], Duration::from_secs(1))
+        .await
+        .unwrap();
+    it.verk.start().unwrap();
+    let step = async |it: &Fixture| {
+        // The heartbeat, the queue, the schedule, the pauses, the statistics, the process and the watch.
+        within(PATIENCE, it.clock.wait_for_sleepers(7)).await;
+        it.advance(heartbeat / 3);
+        tokio::task::yield_now().await;
+    };
+    // It fails now and then, and is acknowledged in between. For long, the other has been missing.
+    for round in 0..40 {
+        it.storage.faults().set_losing_heartbeats(round % 4 == 0);
+        step(&it).await;
+    }
+    assert_eq!(it.storage.nodes().await.unwrap().len(), 2);
+    it.storage.faults().set_losing_heartbeats(false);
+    let alone = async {
+        while it.storage.nodes().await.unwrap().len() > 1 {
+            step(&it).await;
+        }
+    };
+    within(PATIENCE, alone).await;
+    it.verk.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_pending_fetch_brings_to_a_dead_node_is_restored() {
+    let redis = Arc::new(RedisServer::start());
+    let until = async |done: &dyn Fn() -> bool| {
+        let wait = async {
+            while !done() {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(PATIENCE, wait).await;
+    };
+    let exists = |key: &str| redis.command(&["EXISTS", key]).as_integer() == Some(1);
+    let info = |section: &str| {
+        let info = redis.command(&["INFO", section]).into_bytes().unwrap();
+        String::from_utf8(info.to_vec()).unwrap()
+    };
+
+    // A node that died, of which the server still has a fetch in hand.
+    let node = NodeId::register("worker-0").unwrap();
+    redis.command(&["SADD", &format!("verk:node:{node}:queues"), "slow"]);
+    redis.command(&["SADD", "verk_nodes", node.as_str()]);
+    let inprogress = format!("inprogress:slow:{node}");
+    let fetch = {
+        let (redis, to) = (Arc::clone(&redis), inprogress.clone());
+        let command = ["BLMOVE", "queue:slow", &to, "RIGHT", "LEFT", "60"].map(str::to_owned);
+        tokio::task::spawn_blocking(move || redis.command(&command))
+    };
+    until(&|| info("clients").contains("blocked_clients:1\r\n")).await;
+
+    let builder = Verk::builder()
+        .redis(redis.url())
+        .queue("default", 1)
+        .node_id("worker-0".to_owned())
+        .heartbeat(Duration::from_millis(500));
+    let verk = States::new().give(builder).build().await.unwrap();
+    verk.start().unwrap();
+    // It has looked, found the list empty, and looked again: each look asks for the nodes, and for the queues of both.
+    let looks = || {
+        let stats = info("commandstats");
+        let calls = stats.split("cmdstat_smembers:calls=").nth(1);
+        let calls = calls.and_then(|calls| calls.split(',').next());
+        calls.map_or(0, |calls| calls.parse::<u32>().unwrap()) / 3
+    };
+    until(&|| looks() >= 3).await;
+    redis.command(&["LPUSH", "queue:slow", "late"]);
+    within(PATIENCE, fetch).await.unwrap();
+    until(&|| exists("queue:slow")).await;
+    assert!(!exists(&inprogress) && !exists("dead") && !exists("schedule"));
+    until(&|| redis.command(&["SCARD", "verk_nodes"]).as_integer() == Some(1)).await;
+    verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn lists_of_foreign_nodes_are_reported_and_not_touched() {
+    let redis = RedisServer::start();
+    for number in 0..3_000 {
+        // More keys than one part of a scan has.
+        redis.command(&["SET", &format!("other:{number}"), ""]);
+    }
+    redis.command(&["RPUSH", "inprogress:a:b:elixir", "x", "y"]);
+    let (logged, _guard) = Logged::capture();
+    let builder = Verk::builder()
+        .redis(redis.url())
+        .queue("default", 1)
+        .heartbeat(Duration::from_millis(100));
+    let verk = States::new().give(builder).build().await.unwrap();
+    verk.start().unwrap();
+    let lists = verk.foreign_lists().await.unwrap();
+    let found: Vec<_> = lists.iter().map(|list| (&*list.key, list.jobs)).collect();
+    assert_eq!(found, [("inprogress:a:b:elixir", 2)]);
+    let warning = ["WARN", "inprogress:a:b:elixir", "jobs=2"];
+    let warned = async {
+        while logged.lines_with(&warning) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(PATIENCE, warned).await;
+    verk.shutdown().await;
+    assert_eq!(logged.lines_with(&warning), 1, "once");
+    let left = redis.command(&["LRANGE", "inprogress:a:b:elixir", "0", "-1"]);
+    assert_eq!(left.into_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_program_that_only_enqueues_can_ask_for_foreign_lists() {
+    let verk = Verk::builder()
+        .storage(MemoryStorage::default())
+        .build()
+        .await
+        .unwrap();
+    assert_eq!(verk.foreign_lists().await.unwrap(), []);
+}

@@ -1,0 +1,247 @@
+//! What wraps every run and every enqueue: [`ServerMiddleware`] and [`ClientMiddleware`].
+
+use std::{fmt, future::Future, sync::Arc};
+
+use futures_util::future::BoxFuture;
+
+use crate::{
+    context::JobContext,
+    error::{BoxError, EnqueueError},
+    job::Job,
+    outcome::{Outcome, PerformError},
+    worker::WorkerEntry,
+};
+
+type Performed = Result<Outcome, PerformError>;
+
+/// Wraps every run of a job on a node: sees the job before and its outcome after, and may answer in its place.
+///
+/// The first that the [builder](crate::VerkBuilder::server_middleware) is given is the outermost. All of them are inside of what `timeout` limits, and a panic
+/// is a failure of the job. A job whose class nobody registered passes none: it does not run.
+///
+/// ```
+/// use verk_core::{JobContext, Next, Outcome, PerformError, ServerMiddleware};
+///
+/// struct Timing;
+///
+/// impl ServerMiddleware for Timing {
+///     async fn call(&self, ctx: &JobContext, next: Next) -> Result<Outcome, PerformError> {
+///         let started = ctx.client().clock().instant();
+///         let outcome = next.run().await;
+///         let took = ctx.client().clock().instant() - started;
+///         println!("{} took {took:?}, ok: {}", ctx.job().class(), outcome.is_ok());
+///         outcome
+///     }
+/// }
+/// ```
+pub trait ServerMiddleware: Send + Sync + 'static {
+    /// Runs the rest by `next.run()`, or answers in its place.
+    ///
+    /// The future is dropped where it stands when the job's time is up or the node stops.
+    ///
+    /// # Errors
+    ///
+    /// The run's failure: that of `next`, changed or not, or one of its own.
+    fn call(
+        &self,
+        ctx: &JobContext,
+        next: Next,
+    ) -> impl Future<Output = Result<Outcome, PerformError>> + Send;
+}
+
+/// What a [`ServerMiddleware`] wraps: the middleware after it, and the worker.
+#[must_use = "the job does not run unless `run` is called"]
+pub struct Next {
+    middleware: ServerStack,
+    /// How many of them were passed.
+    passed: usize,
+    worker: WorkerEntry,
+    ctx: JobContext,
+}
+
+impl Next {
+    /// Runs it. Decodes the arguments, so wrong ones are a failure that middleware sees.
+    ///
+    /// # Errors
+    ///
+    /// The run's failure.
+    pub async fn run(self) -> Result<Outcome, PerformError> {
+        self.boxed().await
+    }
+
+    fn boxed(mut self) -> BoxFuture<'static, Performed> {
+        let Some(middleware) = self.middleware.0.get(self.passed).map(Arc::clone) else {
+            return self.worker.perform(self.ctx);
+        };
+        self.passed += 1;
+        let ctx = self.ctx.clone();
+        Box::pin(async move { middleware.call(&ctx, self).await })
+    }
+}
+
+impl fmt::Debug for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Next")
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The server middleware of a node, the outermost first.
+#[derive(Clone, Default)]
+pub(crate) struct ServerStack(Arc<Vec<Arc<dyn AnyServer>>>);
+
+impl ServerStack {
+    pub(crate) fn push(&mut self, middleware: impl ServerMiddleware) {
+        Arc::make_mut(&mut self.0).push(Arc::new(middleware));
+    }
+
+    /// Runs a job through all of them.
+    pub(crate) fn perform(
+        &self,
+        worker: WorkerEntry,
+        ctx: JobContext,
+    ) -> BoxFuture<'static, Performed> {
+        Next {
+            middleware: self.clone(),
+            passed: 0,
+            worker,
+            ctx,
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for ServerStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerStack({} middleware)", self.0.len())
+    }
+}
+
+/// A [`ServerMiddleware`] without its type.
+trait AnyServer: Send + Sync {
+    fn call<'a>(&'a self, ctx: &'a JobContext, next: Next) -> BoxFuture<'a, Performed>;
+}
+
+impl<M: ServerMiddleware> AnyServer for M {
+    fn call<'a>(&'a self, ctx: &'a JobContext, next: Next) -> BoxFuture<'a, Performed> {
+        Box::pin(ServerMiddleware::call(self, ctx, next))
+    }
+}
+
+/// Sees every job on its way to storage: may change it, or stop it.
+///
+/// Every enqueue passes it: now and scheduled, one and each of many. A job passes it once, when its sender enqueues it: not again when it is retried,
+/// when its time comes, or when it is handed back. (Sidekiq's runs again each time a job moves from a set to its queue.) The first that the
+/// [builder](crate::VerkBuilder::client_middleware) is given is the outermost.
+///
+/// ```
+/// use verk_core::{BoxError, ClientMiddleware, ClientNext, Job};
+///
+/// /// Notes for whom a job is done.
+/// struct Tenant(String);
+///
+/// impl ClientMiddleware for Tenant {
+///     async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<(), BoxError> {
+///         job.set("tenant", &self.0)?;
+///         next.run(job).await
+///     }
+/// }
+/// ```
+pub trait ClientMiddleware: Send + Sync + 'static {
+    /// Passes the job on by `next.run(job)`. A middleware that returns without it stops the job: nothing is stored, and the enqueue
+    /// fails with [`EnqueueError::Stopped`]; an `enqueue_all` leaves the job out. The job is stored after all middleware has returned.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is stored, and the enqueue fails with [`EnqueueError::Middleware`].
+    fn call(
+        &self,
+        job: &mut Job,
+        next: ClientNext<'_>,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// The way to storage, after a [`ClientMiddleware`].
+#[must_use = "the job is stopped unless `run` is called"]
+pub struct ClientNext<'a> {
+    rest: &'a [Arc<dyn AnyClient>],
+    /// Whether the job got past all of them.
+    passed: &'a mut bool,
+}
+
+impl ClientNext<'_> {
+    /// Passes the job on to the middleware that is left.
+    ///
+    /// # Errors
+    ///
+    /// That of the middleware that is left.
+    pub async fn run(self, job: &mut Job) -> Result<(), BoxError> {
+        let Some((first, rest)) = self.rest.split_first() else {
+            *self.passed = true;
+            return Ok(());
+        };
+        let next = ClientNext {
+            rest,
+            passed: self.passed,
+        };
+        first.call(job, next).await
+    }
+}
+
+impl fmt::Debug for ClientNext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientNext({} middleware left)", self.rest.len())
+    }
+}
+
+/// The client middleware of a client, the outermost first.
+#[derive(Clone, Default)]
+pub(crate) struct ClientStack(Vec<Arc<dyn AnyClient>>);
+
+impl ClientStack {
+    pub(crate) fn push(&mut self, middleware: impl ClientMiddleware) {
+        self.0.push(Arc::new(middleware));
+    }
+
+    /// Takes a job past all of them.
+    pub(crate) async fn pass(&self, job: &mut Job) -> Result<(), EnqueueError> {
+        let mut passed = false;
+        let next = ClientNext {
+            rest: &self.0,
+            passed: &mut passed,
+        };
+        let result = next.run(job).await;
+        let jid = || job.jid().clone();
+        match result {
+            Err(source) => Err(EnqueueError::Middleware { jid: jid(), source }),
+            Ok(()) if passed => Ok(()),
+            Ok(()) => Err(EnqueueError::Stopped { jid: jid() }),
+        }
+    }
+}
+
+impl fmt::Debug for ClientStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientStack({} middleware)", self.0.len())
+    }
+}
+
+/// A [`ClientMiddleware`] without its type.
+trait AnyClient: Send + Sync {
+    fn call<'a>(
+        &'a self,
+        job: &'a mut Job,
+        next: ClientNext<'a>,
+    ) -> BoxFuture<'a, Result<(), BoxError>>;
+}
+
+impl<M: ClientMiddleware> AnyClient for M {
+    fn call<'a>(
+        &'a self,
+        job: &'a mut Job,
+        next: ClientNext<'a>,
+    ) -> BoxFuture<'a, Result<(), BoxError>> {
+        Box::pin(ClientMiddleware::call(self, job, next))
+    }
+}

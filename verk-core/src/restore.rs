@@ -1,0 +1,209 @@
+//! What becomes of the jobs that a dead node had in progress.
+
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::time_after,
+    error::{Applied, StorageError},
+    event::Event,
+    job::{Failure, Job},
+    names::{Jid, NodeId, QueueName},
+    poison::{self, Verdict},
+    shared::Shared,
+    storage::{Due, Inprogress, MAX_BATCH_JOBS, Node, Page, Settled, Settlement, Target},
+};
+
+/// What is known of the jobs that a dead node had started.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    deaths: HashMap<Jid, u32>,
+    verdicts: HashMap<Jid, Verdict>,
+}
+
+impl Verdicts {
+    /// Counts, before anything is moved, that `node` died while it ran its jobs, and judges them. Jobs that were prefetched, or are
+    /// none, do not count. Nor does what a fetch that was pending on the server brings after this.
+    pub(crate) async fn reach(shared: &Shared, node: &Node) -> Result<Self, StorageError> {
+        let storage = &shared.storage;
+        let mut started = Vec::new();
+        for queue in &node.queues {
+            let inprogress = Inprogress {
+                queue: queue.clone(),
+                node: node.id.clone(),
+            };
+            let mut offset = storage.prefetched(&inprogress).await?;
+            loop {
+                let limit = MAX_BATCH_JOBS;
+                let jobs = storage
+                    .inprogress(&inprogress, Page { offset, limit })
+                    .await?;
+                let last = jobs.len() < limit;
+                offset += jobs.len();
+                let jobs = jobs.into_iter().filter_map(|job| Job::decode(job).ok());
+                started.extend(jobs.map(|job| job.jid().clone()));
+                if last {
+                    break;
+                }
+            }
+        }
+        let deaths = storage.count_deaths(&node.id, &started).await?;
+        let verdicts = poison::judge(&deaths, shared.config.poison_pill_after);
+        Ok(Self { deaths, verdicts })
+    }
+}
+
+/// How many jobs left the lists of a dead node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    /// They run again.
+    pub(crate) restored: usize,
+    /// They do not.
+    pub(crate) buried: usize,
+}
+
+/// A job on its way out of the list of a dead node.
+struct Leaving {
+    settlement: Settlement,
+    /// Present unless it just goes back to its queue.
+    suspect: Option<Suspect>,
+}
+
+struct Suspect {
+    job: Job,
+    deaths: u32,
+}
+
+/// Moves what is in `inprogress` to the front of its queue, in order: page after page from the most recently fetched on, so that the
+/// oldest ends up in front. Suspects come back later, and a poison pill is buried. Adds to `moved` how many left the list.
+pub(crate) async fn restore(
+    shared: &Shared,
+    inprogress: &Inprogress,
+    verdicts: &Verdicts,
+    stop: &CancellationToken,
+    moved: &mut Moved,
+) -> Result<(), StorageError> {
+    let storage = &shared.storage;
+    let mut stuck = 0;
+    let mut outcome = Ok(());
+    while !stop.is_cancelled() {
+        let page = Page {
+            offset: stuck,
+            limit: MAX_BATCH_JOBS,
+        };
+        let mut jobs = storage.inprogress(inprogress, page).await?;
+        if jobs.is_empty() {
+            break;
+        }
+        jobs.reverse();
+        let now = shared.now();
+        let leaving: Vec<_> = jobs
+            .into_iter()
+            .map(|held| leave(held, inprogress, verdicts, shared, now))
+            .collect();
+        let settlements: Vec<_> = leaving.iter().map(|job| job.settlement.clone()).collect();
+        let results = storage.restore(inprogress, &settlements).await;
+        for (job, result) in leaving.into_iter().zip(results) {
+            match result {
+                Settled::Done | Settled::Merged => {
+                    if matches!(job.settlement.to, Target::Dead { .. }) {
+                        moved.buried += 1;
+                    } else {
+                        moved.restored += 1;
+                    }
+                    report(job, &inprogress.node, shared);
+                }
+                Settled::NotHeld => stuck += 1,
+                // It stays where it is, and holds up no other.
+                Settled::Failed(error) if error.applied() == Applied::NotApplied => {
+                    stuck += 1;
+                    outcome = Err(error);
+                }
+                Settled::Failed(error) => return Err(error),
+            }
+        }
+    }
+    outcome
+}
+
+fn leave(
+    held: Bytes,
+    inprogress: &Inprogress,
+    verdicts: &Verdicts,
+    shared: &Shared,
+    now: SystemTime,
+) -> Leaving {
+    let job = Job::decode(held.clone()).ok();
+    let judged = job.and_then(|job| {
+        let verdict = *verdicts.verdicts.get(job.jid())?;
+        let deaths = *verdicts.deaths.get(job.jid())?;
+        Some((verdict, Suspect { job, deaths }))
+    });
+    let (to, suspect) = match judged {
+        None | Some((Verdict::Requeue, _)) => (Target::Requeue, None),
+        Some((Verdict::Delay(delay), mut suspect)) => {
+            delayed(&mut suspect.job, &inprogress.queue);
+            let due = Due {
+                at: time_after(now, delay),
+                job: suspect.job.encode(),
+            };
+            (Target::Schedule(due), Some(suspect))
+        }
+        Some((Verdict::Bury, mut suspect)) => {
+            let failure = Failure {
+                error_class: "PoisonPill".to_owned(),
+                error_message: format!(
+                    "{} processes died while they ran this job, the last one as node {}",
+                    suspect.deaths, inprogress.node
+                ),
+                error_backtrace: Vec::new(),
+            };
+            suspect.job.record_failure(&failure, now, &inprogress.queue);
+            let to = Target::Dead {
+                job: Due {
+                    at: now,
+                    job: suspect.job.encode(),
+                },
+                limits: shared.config.dead_limits(),
+            };
+            (to, Some(suspect))
+        }
+    };
+    Leaving {
+        settlement: Settlement { held, to },
+        suspect,
+    }
+}
+
+/// No attempt is counted.
+fn delayed(job: &mut Job, queue: &QueueName) {
+    job.set_enqueued_at(None);
+    if job.queue().is_none() {
+        job.set_queue(queue.clone());
+    }
+}
+
+fn report(leaving: Leaving, node: &NodeId, shared: &Shared) {
+    let Some(Suspect { job, deaths }) = leaving.suspect else {
+        return;
+    };
+    let (class, jid) = (job.class(), job.jid());
+    match &leaving.settlement.to {
+        Target::Schedule(due) => {
+            shared.wake.due_at(due.at, shared.now());
+            let delay = due.at.duration_since(shared.now()).unwrap_or_default();
+            tracing::warn!(class, %jid, deaths, %node, ?delay, "processes died while they ran this job: it comes back later, alone");
+        }
+        Target::Dead { .. } => {
+            tracing::error!(class, %jid, deaths, %node, "poison pill: processes died while they ran this job; moved to the dead set");
+            shared.events.send(Event::PoisonPillBuried {
+                job: Arc::new(job),
+                node: node.clone(),
+                deaths,
+            });
+        }
+        Target::Ack | Target::Requeue | Target::Retry(_) => {}
+    }
+}

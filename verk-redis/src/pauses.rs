@@ -1,0 +1,95 @@
+//! Queues that are paused for all nodes, and how a node learns of it: [`RedisPauseListener`].
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+use bb8_redis::redis;
+use tokio::sync::Notify;
+use verk_core::{Applied, QueueName, StorageError, storage::PauseListener};
+
+use crate::{
+    error::Failure,
+    pool::Connection,
+    reply,
+    scripts::{self, arg},
+    shared::Shared,
+};
+
+const LISTEN: &str = "listen for pauses";
+const READ: &str = "read which queues are paused";
+
+/// Pauses or resumes a queue; answers whether that changed anything.
+pub(crate) async fn set(shared: &Shared, queue: &QueueName, paused: bool) -> Result<bool, Failure> {
+    let channel = shared.keys.pauses_channel();
+    let args = [arg(queue), arg(u8::from(paused)), channel.into()];
+    let reply = shared
+        .run(&scripts::SET_PAUSED, &[shared.keys.paused()], &args)
+        .await?;
+    Ok(reply::integer(reply)? == 1)
+}
+
+/// The queues that are paused, sorted.
+pub(crate) async fn list(shared: &Shared) -> Result<Vec<QueueName>, StorageError> {
+    let mut command = redis::cmd("SMEMBERS");
+    command.arg(shared.keys.paused());
+    let reply = shared.ask(&command).await;
+    let names = reply.and_then(reply::queue_names);
+    names.map_err(|failure| failure.during(READ))
+}
+
+/// A connection that is subscribed to the announcements.
+#[derive(Debug)]
+pub(crate) struct RedisPauseListener {
+    shared: Arc<Shared>,
+    connection: Connection,
+    /// Notified of each announcement, and of the end of the connection.
+    told: Arc<Notify>,
+}
+
+impl RedisPauseListener {
+    pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self, StorageError> {
+        let told = Arc::new(Notify::new());
+        let tell = Arc::clone(&told);
+        let connected = shared
+            .connector
+            .connect_with(move || tell.notify_one())
+            .await;
+        let mut connection = connected.map_err(|error| Failure::not_sent(error).during(LISTEN))?;
+        match connection.subscribe(&shared.keys.pauses_channel()).await {
+            Ok(()) => {}
+            // A user with restricted rights. The set is read all the same.
+            Err(failure) if failure.applied() == Applied::NotApplied => tracing::warn!(
+                error = &failure.during(LISTEN) as &dyn std::error::Error,
+                "pauses for all nodes are noticed late: the server refuses the subscription"
+            ),
+            Err(failure) => return Err(failure.during(LISTEN)),
+        }
+        Ok(Self {
+            shared,
+            connection,
+            told,
+        })
+    }
+}
+
+#[async_trait]
+impl PauseListener for RedisPauseListener {
+    async fn paused(&mut self) -> Result<BTreeSet<QueueName>, StorageError> {
+        let mut command = redis::cmd("SMEMBERS");
+        command.arg(self.shared.keys.paused());
+        let reply = self.connection.query(&command).await;
+        let names = reply.and_then(reply::queue_names);
+        let names = names.map_err(|failure| failure.during(READ))?;
+        Ok(names.into_iter().collect())
+    }
+
+    async fn changed(&mut self) -> Result<(), StorageError> {
+        if !self.connection.is_broken() {
+            self.told.notified().await;
+        }
+        if self.connection.is_broken() {
+            return Err(Failure::not_sent("the connection ended").during(LISTEN));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! Queues that share one look: [`QuietQueues`].
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use bb8_redis::redis;
+use tokio::sync::oneshot;
+
+use crate::{blocking::QueueId, error::Failure, keys::Key, reply, shared::Shared};
+
+/// The pause between two looks: how long a job of a quiet queue may wait, beside the look itself.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How many queues one command asks for.
+const MOST_KEYS: usize = 1000;
+
+/// The queues that wait for a job without a connection of their own. While there are any, one task looks after all of them.
+#[derive(Debug, Default)]
+pub(crate) struct QuietQueues(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: HashMap<QueueId, Waiting>,
+    /// Whether the task runs.
+    looking: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    key: Key,
+    tell: oneshot::Sender<Result<(), Failure>>,
+}
+
+impl QuietQueues {
+    /// Waits until the list `key` of a queue is not empty. It may be empty again by then.
+    pub(crate) async fn until_filled(
+        shared: &Arc<Shared>,
+        queue: QueueId,
+        key: &Key,
+    ) -> Result<(), Failure> {
+        let (tell, told) = oneshot::channel();
+        let waiting = Waiting {
+            key: key.clone(),
+            tell,
+        };
+        let _leave = Leave { shared, queue };
+        {
+            let mut state = shared.quiet.state();
+            state.waiting.insert(queue, waiting);
+            if !std::mem::replace(&mut state.looking, true) {
+                tokio::spawn(look(Looking(Arc::clone(shared))));
+            }
+        }
+        told.await
+            .unwrap_or_else(|gone| Err(Failure::not_sent(gone)))
+    }
+
+    fn tell(&self, queue: QueueId, result: Result<(), Failure>) {
+        let waiting = self.state().waiting.remove(&queue);
+        if let Some(waiting) = waiting {
+            // An error says that it does not wait any more.
+            let _ = waiting.tell.send(result);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a queue off the list when it does not wait any more.
+struct Leave<'a> {
+    shared: &'a Shared,
+    queue: QueueId,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.shared.quiet.state().waiting.remove(&self.queue);
+    }
+}
+
+/// The task. When it panics, those who wait are told, and the next to wait starts another.
+struct Looking(Arc<Shared>);
+
+impl Looking {
+    /// Who waits now. When nobody does, the task ends, and whoever comes next starts another.
+    fn waiting(&self) -> Vec<(QueueId, Key)> {
+        let mut state = self.0.quiet.state();
+        state.looking = !state.waiting.is_empty();
+        let waiting = state.waiting.iter();
+        waiting.map(|(id, it)| (*id, it.key.clone())).collect()
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let mut state = self.0.quiet.state();
+            state.looking = false;
+            state.waiting.clear();
+        }
+    }
+}
+
+/// Looks until nobody waits.
+async fn look(looking: Looking) {
+    let shared = &looking.0;
+    loop {
+        shared.clock.sleep(LOOK_EVERY).await;
+        let queues = looking.waiting();
+        if queues.is_empty() {
+            return;
+        }
+        for queues in queues.chunks(MOST_KEYS) {
+            match filled(shared, queues).await {
+                Ok(filled) => {
+                    for queue in filled {
+                        shared.quiet.tell(queue, Ok(()));
+                    }
+                }
+                Err(failure) => {
+                    let failure = Arc::new(failure.during("look for jobs"));
+                    for (queue, _) in queues {
+                        let failure = Failure::not_sent(Arc::clone(&failure));
+                        shared.quiet.tell(*queue, Err(failure));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Which of these lists are not empty: one command when none is.
+async fn filled(shared: &Shared, queues: &[(QueueId, Key)]) -> Result<Vec<QueueId>, Failure> {
+    let mut any = redis::cmd("EXISTS");
+    for (_, key) in queues {
+        any.arg(key);
+    }
+    if reply::count(shared.ask(&any).await?)? == 0 {
+        return Ok(Vec::new());
+    }
+    let mut each = redis::pipe();
+    for (_, key) in queues {
+        each.cmd("EXISTS").arg(key);
+    }
+    let replies = shared.ask_all(&each).await?;
+    let mut filled = Vec::new();
+    for ((queue, _), reply) in queues.iter().zip(replies) {
+        if reply::count(reply?)? > 0 {
+            filled.push(*queue);
+        }
+    }
+    Ok(filled)
+}

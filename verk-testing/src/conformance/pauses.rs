@@ -1,0 +1,194 @@
+//! Queues are paused for all nodes: [`Storage::set_paused`](verk_core::Storage::set_paused) and
+//! [`PauseListener`].
+
+use std::collections::BTreeSet;
+
+use tokio_util::sync::CancellationToken;
+use verk_core::{
+    Applied,
+    storage::{Dequeued, PauseListener, Target},
+};
+
+use super::{
+    Harness,
+    fixture::{Fixture, assert_done, assert_refused, bytes, look, queue_name, soon, wait},
+};
+use crate::Key;
+
+/// Nobody fetches from a queue that is paused, with a wait or without; its jobs stay, and are fetched once it is resumed.
+pub async fn a_paused_queue_keeps_its_jobs(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    fixture.enqueue(&["a"]).await;
+    let queue = fixture.held.queue.clone();
+    assert!(fixture.storage.set_paused(&queue, true).await.unwrap());
+
+    let before = harness.dump().await;
+    let nothing = Dequeued::Paused(Vec::new());
+    let answer = fixture.connection.dequeue(look(10)).await;
+    assert_eq!(answer.unwrap(), nothing);
+    let answer = soon(fixture.connection.dequeue(wait(&CancellationToken::new()))).await;
+    assert_eq!(answer.unwrap(), nothing, "nor does it wait");
+    assert_eq!(harness.dump().await, before);
+
+    fixture.enqueue(&["b"]).await;
+    assert!(fixture.storage.set_paused(&queue, false).await.unwrap());
+    assert_eq!(fixture.dequeue(10).await, bytes(&["a", "b"]));
+}
+
+/// A pause that is there already, or not, changes nothing, and leaves nothing behind.
+pub async fn pausing_twice_is_pausing_once(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let queue = queue_name("default");
+    let before = harness.dump().await;
+    assert!(!storage.set_paused(&queue, false).await.unwrap());
+    assert_eq!(harness.dump().await, before);
+    assert!(storage.set_paused(&queue, true).await.unwrap());
+    assert!(!storage.set_paused(&queue, true).await.unwrap());
+    assert!(storage.set_paused(&queue, false).await.unwrap());
+    assert!(!storage.set_paused(&queue, false).await.unwrap());
+    assert_eq!(harness.dump().await, before);
+}
+
+/// Queues are paused one by one, and listed by name.
+pub async fn paused_queues_are_listed(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    for name in ["mailers", "with:colon", "a"] {
+        let paused = fixture.storage.set_paused(&queue_name(name), true).await;
+        assert!(paused.unwrap());
+    }
+    let names = ["a", "mailers", "with:colon"].map(queue_name);
+    assert_eq!(fixture.storage.paused_queues().await.unwrap(), names);
+    let mut listener = fixture.storage.open_pause_listener().await.unwrap();
+    assert_eq!(listener.paused().await.unwrap(), BTreeSet::from(names));
+
+    fixture.enqueue(&["a"]).await;
+    assert_eq!(fixture.dequeue(10).await, bytes(&["a"]), "another queue");
+}
+
+/// What a wait brings from a queue that was paused meanwhile can be handed back to its place.
+pub async fn a_pause_during_a_wait_starts_no_job(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    let queue = fixture.held.queue.clone();
+    let storage = harness.storage();
+    let interrupt = CancellationToken::new();
+    let (answer, ()) = soon(async {
+        tokio::join!(fixture.connection.dequeue(wait(&interrupt)), async {
+            harness.dequeue_is_waiting().await;
+            storage.set_paused(&queue, true).await.unwrap();
+            storage.enqueue(&queue, &bytes(&["a", "b"])).await.unwrap();
+        })
+    })
+    .await;
+
+    let Dequeued::Paused(jobs) = answer.unwrap() else {
+        panic!("the queue is paused");
+    };
+    assert_eq!(fixture.in_progress().await, jobs);
+    if !jobs.is_empty() {
+        assert_eq!(jobs, bytes(&["a"]));
+        assert_done(&fixture.settle(&["a"], Target::Requeue).await);
+    }
+    assert_eq!(fixture.queued().await, bytes(&["a", "b"]));
+    assert_eq!(fixture.in_progress().await, bytes(&[]));
+}
+
+/// Everybody who listens is told of every pause and of its end.
+pub async fn pauses_are_announced(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let mut listeners = Vec::new();
+    for _ in 0..2 {
+        let mut listener = storage.open_pause_listener().await.unwrap();
+        assert_eq!(listener.paused().await.unwrap(), BTreeSet::new());
+        listeners.push(listener);
+    }
+    let queue = queue_name("default");
+    for paused in [true, false, true] {
+        storage.set_paused(&queue, paused).await.unwrap();
+        let expected = BTreeSet::from_iter(paused.then(|| queue.clone()));
+        for listener in &mut listeners {
+            until_read(&mut **listener, &expected).await;
+        }
+    }
+}
+
+/// What is announced while nobody waits, or before the set is read, is not missed.
+pub async fn an_early_announcement_is_not_missed(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let mut listener = storage.open_pause_listener().await.unwrap();
+    let queue = queue_name("default");
+    storage.set_paused(&queue, true).await.unwrap();
+    let paused = BTreeSet::from([queue.clone()]);
+    assert_eq!(listener.paused().await.unwrap(), paused);
+    storage.set_paused(&queue, false).await.unwrap();
+    until_read(&mut *listener, &BTreeSet::new()).await;
+}
+
+/// Reads after each announcement until this is paused.
+async fn until_read(listener: &mut dyn PauseListener, expected: &BTreeSet<verk_core::QueueName>) {
+    soon(async {
+        loop {
+            listener.changed().await.unwrap();
+            if listener.paused().await.unwrap() == *expected {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+/// Who listens is told when announcements do not come any more, and can listen again.
+pub async fn a_listener_learns_that_the_backend_went_away(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let mut listener = storage.open_pause_listener().await.unwrap();
+    listener.paused().await.unwrap();
+    soon(async {
+        let ended = async {
+            // It may be told of something else before.
+            while listener.changed().await.is_ok() {}
+        };
+        tokio::join!(ended, harness.disconnect());
+    })
+    .await;
+    assert!(soon(listener.paused()).await.is_err());
+    assert!(soon(storage.open_pause_listener()).await.is_err());
+
+    harness.reconnect().await;
+    let mut listener = soon(storage.open_pause_listener()).await.unwrap();
+    let queue = queue_name("default");
+    // A connection whose end was not seen yet may fail once more; sending it again does no harm.
+    soon(async { while storage.set_paused(&queue, true).await.is_err() {} }).await;
+    assert_eq!(listener.paused().await.unwrap(), BTreeSet::from([queue]));
+}
+
+/// A backend that is full pauses and resumes.
+pub async fn a_full_backend_pauses(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    fixture.enqueue(&["a"]).await;
+    harness.fill().await;
+    let queue = fixture.held.queue.clone();
+    assert!(fixture.storage.set_paused(&queue, true).await.unwrap());
+    let answer = fixture.connection.dequeue(look(1)).await.unwrap();
+    assert_eq!(answer, Dequeued::Paused(Vec::new()));
+    assert!(fixture.storage.set_paused(&queue, false).await.unwrap());
+    assert_eq!(fixture.dequeue(1).await, bytes(&["a"]));
+    harness.make_room().await;
+}
+
+/// While it cannot be known what is paused, nothing is fetched.
+pub async fn a_broken_set_stops_fetching(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    fixture.enqueue(&["a"]).await;
+    let queue = fixture.held.queue.clone();
+    harness.break_key(&Key::Paused).await;
+    let before = harness.dump().await;
+    assert_refused(
+        fixture.connection.dequeue(look(1)).await,
+        Applied::NotApplied,
+    );
+    let refused = fixture.storage.set_paused(&queue, true).await;
+    assert_refused(refused, Applied::NotApplied);
+    assert_refused(fixture.storage.paused_queues().await, Applied::NotApplied);
+    assert_eq!(harness.dump().await, before);
+    harness.mend_key(&Key::Paused).await;
+    assert_eq!(fixture.dequeue(1).await, bytes(&["a"]));
+}
