@@ -57,6 +57,9 @@ pub mod guide {
     pub mod enqueueing {
         #![doc = include_str!("docs/enqueueing.md")]
     }
+    pub mod events {
+        #![doc = include_str!("docs/events.md")]
+    }
     pub mod extractors {
         #![doc = include_str!("docs/extractors.md")]
     }
@@ -65,6 +68,10 @@ pub mod guide {
     }
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
+    }
+    #[cfg(any(not(doctest), feature = "metrics"))]
+    pub mod metrics {
+        #![doc = include_str!("docs/metrics.md")]
     }
     pub mod middleware {
         #![doc = include_str!("docs/middleware.md")]
@@ -83,6 +90,10 @@ pub mod guide {
     }
     pub mod sidekiq {
         #![doc = include_str!("docs/sidekiq.md")]
+    }
+    #[cfg(any(not(doctest), feature = "otel"))]
+    pub mod tracing {
+        #![doc = include_str!("docs/tracing.md")]
     }
 }
 

@@ -305,12 +305,12 @@ async fn a_node_that_was_declared_dead_goes_on_under_a_new_id() {
 
     enqueue_steady(&it, 10).await;
     let lost = it.wait_for(|event| match event {
-        Event::NodeLost { node } => Some(node),
+        Event::NodeLost { node, .. } => Some(node),
         _ => None,
     });
     assert_eq!(lost.await, *before);
     let again = it.wait_for(|event| match event {
-        Event::NodeRegistered { node } => Some(node),
+        Event::NodeRegistered { node, .. } => Some(node),
         _ => None,
     });
     assert_ne!(again.await, *before);
@@ -389,8 +389,10 @@ async fn a_running_job_can_ask_whether_it_is_still_the_nodes() {
     enqueue_steady(&it, 1).await;
     it.wait_for_finished(1).await;
     it.gate.open();
-    it.wait_for(|event| matches!(event, Event::JobLost { .. }).then_some(()))
+    let lost = it
+        .wait_for(|event| matches!(event, Event::JobLost { .. }).then_some(event))
         .await;
+    assert_eq!(lost.job().unwrap().class(), "Owned");
     assert_eq!(it.log.entries(), ["0", "still owner: false"]);
     it.verk.shutdown().await;
     it.assert_empty().await;
@@ -436,7 +438,7 @@ async fn dead_node_with(storage: &MemoryStorage, name: &str, queue: &str, jobs: 
 
 async fn wait_for_restored(it: &mut Fixture) -> (NodeId, usize) {
     it.wait_for(|event| match event {
-        Event::JobsRestored { node, count } => Some((node, count)),
+        Event::JobsRestored { node, count, .. } => Some((node, count)),
         _ => None,
     })
     .await

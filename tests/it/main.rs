@@ -2,14 +2,20 @@
 
 mod build;
 mod crash;
+mod events;
 mod extremes;
 mod failover;
 mod faults;
 mod health;
 mod lifecycle;
+mod logs;
 mod many_queues;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod middleware;
 mod nodes;
+#[cfg(feature = "otel")]
+mod otel;
 mod pauses;
 mod poison;
 mod process;

@@ -152,7 +152,9 @@ async fn with_its_third_process_a_pill_is_buried_and_says_so() {
     heir.time_passes(1).await;
     heir.death_of_a_node(0).await;
     let buried = wait_for(&mut heir.events, |event| match event {
-        Event::PoisonPillBuried { job, deaths, node } => Some((job, deaths, node)),
+        Event::PoisonPillBuried {
+            job, deaths, node, ..
+        } => Some((job, deaths, node)),
         _ => None,
     });
     let (buried, deaths, node) = buried.await;

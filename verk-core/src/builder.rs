@@ -12,8 +12,9 @@ use crate::{
     config::Config,
     context::StateMap,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
-    event::EventSender,
+    events::EventSender,
     health::Monitor,
+    job_log::LogLevel,
     middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
     node_manager::register,
@@ -156,6 +157,24 @@ impl VerkBuilder {
     /// Sets how late a job may start that no running node knew of; also the longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
     pub fn poll_interval(mut self, poll_interval: Duration) -> Self {
         self.config.poll_interval = poll_interval;
+        self
+    }
+
+    /// Sets at which level of `tracing` the start of a job is logged. Defaults to info.
+    pub fn start_job_log_level(mut self, level: LogLevel) -> Self {
+        self.config.start_job_log_level = level;
+        self
+    }
+
+    /// Sets at which level the end of a job is logged that did not fail. Defaults to info.
+    pub fn done_job_log_level(mut self, level: LogLevel) -> Self {
+        self.config.done_job_log_level = level;
+        self
+    }
+
+    /// Sets at which level the failure of a job is logged. Defaults to info.
+    pub fn fail_job_log_level(mut self, level: LogLevel) -> Self {
+        self.config.fail_job_log_level = level;
         self
     }
 

@@ -247,6 +247,8 @@ impl Client {
         if let Some(error) = self.inner.duplicates.iter().find(claimed_twice) {
             return Err(EnqueueError::DuplicateClass(error.clone()));
         }
+        #[cfg(feature = "otel")]
+        crate::job_log::trace_enqueue(&mut job);
         let now = self.inner.offset.correct(self.inner.clock.now());
         let at = match new.when {
             When::Now => now,

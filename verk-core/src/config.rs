@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config_file::{self, duration, nearest},
     error::{ConfigError, ConfigErrors},
+    job_log::LogLevel,
     names::{NodeId, QueueName},
     storage::DeadLimits,
 };
@@ -24,6 +25,9 @@ const FIELDS: &[&str] = &[
     "max_dead_jobs",
     "dead_timeout",
     "poll_interval",
+    "start_job_log_level",
+    "done_job_log_level",
+    "fail_job_log_level",
     "node_id",
     "generate_node_id",
     "heartbeat",
@@ -70,6 +74,12 @@ pub struct Config {
     /// The longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
     #[serde(with = "duration")]
     pub poll_interval: Duration,
+    /// At which level of `tracing` the start of a job is logged. Defaults to info.
+    pub start_job_log_level: LogLevel,
+    /// At which level the end of a job is logged that did not fail. Defaults to info.
+    pub done_job_log_level: LogLevel,
+    /// At which level the failure of a job is logged. Defaults to info.
+    pub fail_job_log_level: LogLevel,
     /// A name with one holder: a second node that is started under it waits for the first to end, then takes over its jobs. Defaults
     /// to none: the host's name, for any number of nodes.
     pub node_id: Option<String>,
@@ -114,6 +124,9 @@ impl Default for Config {
             max_dead_jobs: 10_000,
             dead_timeout: Duration::from_secs(180 * 24 * 60 * 60),
             poll_interval: Duration::from_secs(5),
+            start_job_log_level: LogLevel::Info,
+            done_job_log_level: LogLevel::Info,
+            fail_job_log_level: LogLevel::Info,
             node_id: None,
             generate_node_id: None,
             heartbeat: Duration::from_secs(30),
@@ -196,6 +209,7 @@ impl Config {
     /// | `VERK_MAX_RETRY_COUNT`, `VERK_MAX_DEAD_JOBS`, `VERK_MAX_PAYLOAD_BYTES`, `VERK_FAILED_JOB_STACKTRACE_SIZE`, `VERK_POISON_PILL_AFTER` | `25` |
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
+    /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
     /// | `VERK_GENERATE_NODE_ID` | `true` |
     /// | `VERK_TAG`, `VERK_LABELS` | `billing`, `eu,canary` |
@@ -228,6 +242,9 @@ impl Config {
         vars.milliseconds("VERK_HEARTBEAT", &mut self.heartbeat);
         vars.milliseconds("VERK_SHUTDOWN_TIMEOUT", &mut self.shutdown_timeout);
         vars.seconds("VERK_DEAD_TIMEOUT", &mut self.dead_timeout);
+        vars.log_level("VERK_START_JOB_LOG_LEVEL", &mut self.start_job_log_level);
+        vars.log_level("VERK_DONE_JOB_LOG_LEVEL", &mut self.done_job_log_level);
+        vars.log_level("VERK_FAIL_JOB_LOG_LEVEL", &mut self.fail_job_log_level);
         vars.text("VERK_NODE_ID", &mut self.node_id);
         vars.text("VERK_PREFIX", &mut self.prefix);
         vars.queues("VERK_QUEUES", &mut self.queues);
@@ -386,6 +403,12 @@ impl Vars {
         }
     }
 
+    fn log_level(&mut self, name: &str, target: &mut LogLevel) {
+        if let Some(level) = self.read(name, LogLevel::ACCEPTED, |value| value.parse().ok()) {
+            *target = level;
+        }
+    }
+
     fn switch(&mut self, name: &str) -> Option<bool> {
         self.read(name, "true or false", |value| match value {
             "true" => Some(true),
@@ -461,6 +484,9 @@ mod tests {
             ("VERK_LABELS", "eu, canary,"),
             ("VERK_PROCESS_REGISTRY", "false"),
             ("VERK_POISON_PILL_AFTER", "0"),
+            ("VERK_START_JOB_LOG_LEVEL", "off"),
+            ("VERK_DONE_JOB_LOG_LEVEL", "DEBUG"),
+            ("VERK_FAIL_JOB_LOG_LEVEL", "error"),
         ])
         .unwrap();
         assert_eq!(config.labels, ["eu", "canary"]);
@@ -474,6 +500,9 @@ mod tests {
         assert_eq!(config.heartbeat, Duration::from_millis(1_500));
         assert_eq!(config.dead_timeout, Duration::from_secs(60));
         assert_eq!(config.poison_pill_after, 0);
+        assert_eq!(config.start_job_log_level, LogLevel::Off);
+        assert_eq!(config.done_job_log_level, LogLevel::Debug);
+        assert_eq!(config.fail_job_log_level, LogLevel::Error);
     }
 
     #[test]
@@ -481,6 +510,7 @@ mod tests {
         let errors = from(&[
             ("VERK_QUEUES", "default"),
             ("VERK_MAX_RETRY_COUNT", "-1"),
+            ("VERK_FAIL_JOB_LOG_LEVEL", "loud"),
             ("VERK_DISABLED", "yes"),
         ])
         .unwrap_err();
@@ -489,6 +519,7 @@ mod tests {
             errors,
             [
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
+                r#"VERK_FAIL_JOB_LOG_LEVEL is "loud"; accepted: off, error, warn, info, debug or trace"#,
                 r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10"#,
                 r#"VERK_DISABLED is "yes"; accepted: true or false"#,
             ]
@@ -523,6 +554,9 @@ mod tests {
             ("VERK_MAX_DEAD_JOBS", "4"),
             ("VERK_DEAD_TIMEOUT", "5"),
             ("VERK_POLL_INTERVAL", "6"),
+            ("VERK_START_JOB_LOG_LEVEL", "debug"),
+            ("VERK_DONE_JOB_LOG_LEVEL", "info"),
+            ("VERK_FAIL_JOB_LOG_LEVEL", "warn"),
             ("VERK_NODE_ID", "seven"),
             ("VERK_GENERATE_NODE_ID", "true"),
             ("VERK_HEARTBEAT", "8"),
@@ -552,6 +586,9 @@ mod tests {
                 "max_dead_jobs": 4,
                 "dead_timeout": "5s",
                 "poll_interval": "6ms",
+                "start_job_log_level": "debug",
+                "done_job_log_level": "info",
+                "fail_job_log_level": "warn",
                 "node_id": "seven",
                 "generate_node_id": true,
                 "heartbeat": "8ms",
@@ -593,6 +630,9 @@ mod tests {
         max_dead_jobs = 2
         dead_timeout = "7days"
         poll_interval = "1s 500ms"
+        start_job_log_level = "off"
+        done_job_log_level = "trace"
+        fail_job_log_level = "error"
         node_id = "worker-0"
         generate_node_id = false
         heartbeat = "10s"

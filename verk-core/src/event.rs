@@ -1,29 +1,20 @@
-//! Everything that happens, as it happens: [`Event`] and [`Events`].
+//! Everything that happens, as it happens: [`Event`].
 
 use std::{
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
-use futures_core::Stream;
-use tokio::sync::broadcast;
-use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
-
 use crate::{
+    error::StorageError,
     job::{Failure, Job},
     names::{NodeId, QueueName},
-    test_seam::TestSeam,
 };
-
-/// How many events a subscriber may lag behind before it misses some.
-const CAPACITY: usize = 4096;
 
 /// Something that happened on this node.
 ///
 /// What a job came to is told once the storage has it, so a program that sees `JobFinished` will not find the job in
-/// storage.
+/// storage. Times are the storage's, as far as this node knows.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -31,6 +22,8 @@ pub enum Event {
     JobStarted {
         /// The job.
         job: Arc<Job>,
+        /// The queue that it was fetched from.
+        queue: QueueName,
         /// When.
         started_at: SystemTime,
     },
@@ -38,15 +31,23 @@ pub enum Event {
     JobFinished {
         /// The job.
         job: Arc<Job>,
+        /// The queue that it was fetched from.
+        queue: QueueName,
         /// When the run began.
         started_at: SystemTime,
         /// How long it took.
         took: Duration,
     },
-    /// A run failed.
+    /// A run failed; or none could begin, because nobody registered the class.
     JobFailed {
         /// The job, with the failure recorded in it.
         job: Arc<Job>,
+        /// The queue that it was fetched from.
+        queue: QueueName,
+        /// When the run began.
+        started_at: SystemTime,
+        /// How long it took.
+        took: Duration,
         /// What went wrong.
         failure: Failure,
         /// What follows.
@@ -56,6 +57,12 @@ pub enum Event {
     JobSnoozed {
         /// The job.
         job: Arc<Job>,
+        /// The queue that it was fetched from.
+        queue: QueueName,
+        /// When the run began.
+        started_at: SystemTime,
+        /// How long it took.
+        took: Duration,
         /// When it runs again.
         until: SystemTime,
     },
@@ -63,6 +70,12 @@ pub enum Event {
     JobDiscarded {
         /// The job.
         job: Arc<Job>,
+        /// The queue that it was fetched from.
+        queue: QueueName,
+        /// When the run began.
+        started_at: SystemTime,
+        /// How long it took.
+        took: Duration,
         /// Why.
         reason: String,
     },
@@ -70,49 +83,101 @@ pub enum Event {
     JobMalformed {
         /// The queue that it was fetched from.
         queue: QueueName,
+        /// When it was found.
+        at: SystemTime,
         /// What is wrong with it.
         reason: String,
     },
     /// A job went back to the front of its queue without counting an attempt: the node stops, or it stops fetching from the queue.
     JobHandedBack {
+        /// The job, if a run had begun.
+        job: Option<Arc<Job>>,
         /// The queue.
         queue: QueueName,
+        /// When.
+        at: SystemTime,
     },
     /// A job of this node is not this node's any more, so its outcome has no effect: another node was given it, or an operator removed it.
     JobLost {
+        /// The job, if it was read.
+        job: Option<Arc<Job>>,
         /// The queue.
         queue: QueueName,
+        /// When this was noticed.
+        at: SystemTime,
+    },
+    /// A job equalled a member (same bytes) of the set that it went to: there is one of them now.
+    JobMerged {
+        /// The job, if it was read.
+        job: Option<Arc<Job>>,
+        /// The queue that it came from or goes to, if it names one.
+        queue: Option<QueueName>,
+        /// When.
+        at: SystemTime,
     },
     /// The node runs the queue: it starts to, or the queue was resumed.
     QueueRunning {
         /// The queue.
         queue: QueueName,
+        /// When.
+        at: SystemTime,
     },
     /// The node stops fetching from the queue, which is paused or removed, or the node stops; jobs may still run.
     QueuePausing {
         /// The queue.
         queue: QueueName,
+        /// When.
+        at: SystemTime,
     },
     /// The node fetches nothing from the queue, and no job of it runs.
     QueuePaused {
         /// The queue.
         queue: QueueName,
+        /// When.
+        at: SystemTime,
+    },
+    /// The storage answered to a batch of outcomes of one queue, whatever the answers were.
+    BatchSettled {
+        /// The queue.
+        queue: QueueName,
+        /// When.
+        at: SystemTime,
+        /// How many outcomes were sent.
+        jobs: usize,
+        /// How long the answer took.
+        took: Duration,
+    },
+    /// The reply to a fetch, to a batch of outcomes or to a move of due jobs was lost, so nobody knows whether it took effect. The node looks, and
+    /// sends again only what did not.
+    ReplyLost {
+        /// The queue, if the change concerned only one.
+        queue: Option<QueueName>,
+        /// When.
+        at: SystemTime,
+        /// What was to be changed, and what happened.
+        error: StorageError,
     },
     /// This node registered again, under this id: see [`NodeLost`](Self::NodeLost).
     NodeRegistered {
         /// The new id.
         node: NodeId,
+        /// When.
+        at: SystemTime,
     },
     /// The storage does not know this node any more: it was declared dead. What runs goes on under this id, and ends there unless it was given
     /// to another node; new jobs are fetched under a new id.
     NodeLost {
         /// The id that is gone.
         node: NodeId,
+        /// When.
+        at: SystemTime,
     },
     /// A node that died left jobs, and they are back in their queues, or in the `schedule` set if they may be poison pills.
     JobsRestored {
         /// The node that held them.
         node: NodeId,
+        /// When.
+        at: SystemTime,
         /// How many.
         count: usize,
     },
@@ -122,6 +187,8 @@ pub enum Event {
         job: Arc<Job>,
         /// The node that died last.
         node: NodeId,
+        /// When.
+        at: SystemTime,
         /// How many processes died while it ran, in the last 72 hours.
         deaths: u32,
     },
@@ -148,72 +215,159 @@ pub enum AfterFailure {
     Discarded,
 }
 
-/// Tells events to whoever subscribed. Free when nobody did.
-#[derive(Clone, Debug)]
-pub(crate) struct EventSender {
-    sender: broadcast::Sender<Event>,
-    /// The test that this node runs in.
-    test: Option<Arc<dyn TestSeam>>,
+/// The kinds of [`Event`]: one for each variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// [`Event::JobStarted`].
+    JobStarted,
+    /// [`Event::JobFinished`].
+    JobFinished,
+    /// [`Event::JobFailed`].
+    JobFailed,
+    /// [`Event::JobSnoozed`].
+    JobSnoozed,
+    /// [`Event::JobDiscarded`].
+    JobDiscarded,
+    /// [`Event::JobMalformed`].
+    JobMalformed,
+    /// [`Event::JobHandedBack`].
+    JobHandedBack,
+    /// [`Event::JobLost`].
+    JobLost,
+    /// [`Event::JobMerged`].
+    JobMerged,
+    /// [`Event::QueueRunning`].
+    QueueRunning,
+    /// [`Event::QueuePausing`].
+    QueuePausing,
+    /// [`Event::QueuePaused`].
+    QueuePaused,
+    /// [`Event::BatchSettled`].
+    BatchSettled,
+    /// [`Event::ReplyLost`].
+    ReplyLost,
+    /// [`Event::JobsRestored`].
+    JobsRestored,
+    /// [`Event::PoisonPillBuried`].
+    PoisonPillBuried,
+    /// [`Event::NodeRegistered`].
+    NodeRegistered,
+    /// [`Event::NodeLost`].
+    NodeLost,
+    /// [`Event::ClockSkewed`].
+    ClockSkewed,
 }
 
-impl EventSender {
-    pub(crate) fn new(test: Option<Arc<dyn TestSeam>>) -> Self {
-        Self {
-            sender: broadcast::Sender::new(CAPACITY),
-            test,
+impl Event {
+    /// Which variant this is.
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::JobStarted { .. } => EventKind::JobStarted,
+            Self::JobFinished { .. } => EventKind::JobFinished,
+            Self::JobFailed { .. } => EventKind::JobFailed,
+            Self::JobSnoozed { .. } => EventKind::JobSnoozed,
+            Self::JobDiscarded { .. } => EventKind::JobDiscarded,
+            Self::JobMalformed { .. } => EventKind::JobMalformed,
+            Self::JobHandedBack { .. } => EventKind::JobHandedBack,
+            Self::JobLost { .. } => EventKind::JobLost,
+            Self::JobMerged { .. } => EventKind::JobMerged,
+            Self::QueueRunning { .. } => EventKind::QueueRunning,
+            Self::QueuePausing { .. } => EventKind::QueuePausing,
+            Self::QueuePaused { .. } => EventKind::QueuePaused,
+            Self::BatchSettled { .. } => EventKind::BatchSettled,
+            Self::ReplyLost { .. } => EventKind::ReplyLost,
+            Self::JobsRestored { .. } => EventKind::JobsRestored,
+            Self::PoisonPillBuried { .. } => EventKind::PoisonPillBuried,
+            Self::NodeRegistered { .. } => EventKind::NodeRegistered,
+            Self::NodeLost { .. } => EventKind::NodeLost,
+            Self::ClockSkewed { .. } => EventKind::ClockSkewed,
         }
     }
 
-    pub(crate) fn send(&self, event: Event) {
-        // An error says that nobody listens.
-        if let Some(test) = &self.test {
-            let _ = self.sender.send(event.clone());
-            test.event(&event);
-        } else {
-            let _ = self.sender.send(event);
+    /// When it happened; of a run that ended, when it ended.
+    #[must_use]
+    pub fn at(&self) -> SystemTime {
+        match self {
+            Self::JobStarted { started_at, .. } => *started_at,
+            Self::JobFinished {
+                started_at, took, ..
+            }
+            | Self::JobFailed {
+                started_at, took, ..
+            }
+            | Self::JobSnoozed {
+                started_at, took, ..
+            }
+            | Self::JobDiscarded {
+                started_at, took, ..
+            } => *started_at + *took,
+            Self::JobMalformed { at, .. }
+            | Self::JobHandedBack { at, .. }
+            | Self::JobLost { at, .. }
+            | Self::JobMerged { at, .. }
+            | Self::QueueRunning { at, .. }
+            | Self::QueuePausing { at, .. }
+            | Self::QueuePaused { at, .. }
+            | Self::BatchSettled { at, .. }
+            | Self::ReplyLost { at, .. }
+            | Self::JobsRestored { at, .. }
+            | Self::PoisonPillBuried { at, .. }
+            | Self::NodeRegistered { at, .. }
+            | Self::NodeLost { at, .. }
+            | Self::ClockSkewed { storage: at, .. } => *at,
         }
     }
 
-    pub(crate) fn subscribe(&self) -> Events {
-        Events(BroadcastStream::new(self.sender.subscribe()))
+    /// The job, if it concerns one that was read.
+    #[must_use]
+    pub fn job(&self) -> Option<&Arc<Job>> {
+        match self {
+            Self::JobStarted { job, .. }
+            | Self::JobFinished { job, .. }
+            | Self::JobFailed { job, .. }
+            | Self::JobSnoozed { job, .. }
+            | Self::JobDiscarded { job, .. }
+            | Self::PoisonPillBuried { job, .. } => Some(job),
+            Self::JobHandedBack { job, .. }
+            | Self::JobLost { job, .. }
+            | Self::JobMerged { job, .. } => job.as_ref(),
+            Self::JobMalformed { .. }
+            | Self::QueueRunning { .. }
+            | Self::QueuePausing { .. }
+            | Self::QueuePaused { .. }
+            | Self::BatchSettled { .. }
+            | Self::ReplyLost { .. }
+            | Self::JobsRestored { .. }
+            | Self::NodeRegistered { .. }
+            | Self::NodeLost { .. }
+            | Self::ClockSkewed { .. } => None,
+        }
     }
-}
 
-/// The events of a Verk from now on, as a [`Stream`].
-///
-/// A subscriber that falls behind by more than 4096 events is told how many it missed, and never slows a
-/// worker.
-#[derive(Debug)]
-pub struct Events(BroadcastStream<Event>);
-
-/// The subscriber was too slow, and missed this many events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("missed {0} events")]
-pub struct Lagged(pub u64);
-
-impl Events {
-    /// Waits for the next event; `None` once the Verk is gone.
-    ///
-    /// # Errors
-    ///
-    /// [`Lagged`] when events were missed; the next call goes on with the oldest one kept.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: no event is lost.
-    pub async fn recv(&mut self) -> Option<Result<Event, Lagged>> {
-        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
-    }
-}
-
-impl Stream for Events {
-    type Item = Result<Event, Lagged>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.0).poll_next(cx).map(|event| {
-            event.map(|event| {
-                event.map_err(|BroadcastStreamRecvError::Lagged(missed)| Lagged(missed))
-            })
-        })
+    /// The queue, if it concerns one; of a job, the one that it was fetched from.
+    #[must_use]
+    pub fn queue(&self) -> Option<&QueueName> {
+        match self {
+            Self::JobStarted { queue, .. }
+            | Self::JobFinished { queue, .. }
+            | Self::JobFailed { queue, .. }
+            | Self::JobSnoozed { queue, .. }
+            | Self::JobDiscarded { queue, .. }
+            | Self::JobMalformed { queue, .. }
+            | Self::JobHandedBack { queue, .. }
+            | Self::JobLost { queue, .. }
+            | Self::QueueRunning { queue, .. }
+            | Self::QueuePausing { queue, .. }
+            | Self::QueuePaused { queue, .. }
+            | Self::BatchSettled { queue, .. } => Some(queue),
+            Self::JobMerged { queue, .. } | Self::ReplyLost { queue, .. } => queue.as_ref(),
+            Self::JobsRestored { .. }
+            | Self::PoisonPillBuried { .. }
+            | Self::NodeRegistered { .. }
+            | Self::NodeLost { .. }
+            | Self::ClockSkewed { .. } => None,
+        }
     }
 }

@@ -15,9 +15,13 @@ mod context;
 mod current;
 mod error;
 mod event;
+mod events;
+mod execution_metrics;
 mod foreign;
 mod health;
 mod job;
+mod job_log;
+#[cfg(feature = "metrics")]
 mod metrics;
 mod middleware;
 mod names;
@@ -59,9 +63,11 @@ pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
     RunError, StorageError,
 };
-pub use event::{AfterFailure, Event, Events, Lagged};
+pub use event::{AfterFailure, Event, EventKind};
+pub use events::{Events, Lagged};
 pub use health::{Health, Reason};
 pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
+pub use job_log::LogLevel;
 pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};

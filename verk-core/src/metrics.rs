@@ -1,173 +1,237 @@
-//! Execution metrics: how often each class ran in a minute, and how long it took.
+//! Metrics, through the crate `metrics`: what happens is counted, and the state of the queues is read again and again.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use tokio::task::unconstrained;
+
+use crate::{
+    event::Event,
+    events::Events,
+    job::Job,
+    names::QueueName,
+    shared::Shared,
+    stats::{self, Stats},
 };
 
-use jiff::civil::DateTime;
-
-use crate::{stats::utc, storage::Counts};
-
-/// A minute in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Minute(DateTime);
-
-impl Minute {
-    /// The minute of `time`, with the bounds of [`Day::of`](crate::Day::of).
-    #[must_use]
-    pub fn of(time: SystemTime) -> Self {
-        let time = utc(time);
-        // Without its seconds it is a time of day all the same.
-        Self(time.date().at(time.hour(), time.minute(), 0, 0))
+/// Records until `ended` completes, and counts all of `events` that were told by then.
+pub(crate) async fn record(
+    shared: Arc<Shared>,
+    mut events: Events,
+    every: Duration,
+    ended: impl Future<Output = ()>,
+) {
+    describe();
+    tokio::select! {
+        biased;
+        () = count(&mut events) => {}
+        () = watch(&shared, every) => {}
+        () = ended => {}
     }
-
-    /// The year: 1970 to 9999.
-    #[must_use]
-    pub fn year(self) -> i16 {
-        self.0.year()
-    }
-
-    /// The month, from 1.
-    #[must_use]
-    pub fn month(self) -> i8 {
-        self.0.month()
-    }
-
-    /// The day of the month, from 1.
-    #[must_use]
-    pub fn day(self) -> i8 {
-        self.0.day()
-    }
-
-    /// The hour, 0 to 23.
-    #[must_use]
-    pub fn hour(self) -> i8 {
-        self.0.hour()
-    }
-
-    /// The minute of the hour, 0 to 59.
-    #[must_use]
-    pub fn minute(self) -> i8 {
-        self.0.minute()
-    }
+    // Counts what is there already, and does not wait for more.
+    let _ = unconstrained(pin!(count(&mut events))).now_or_never();
+    record_node(&shared, &mut BTreeSet::new());
 }
 
-/// How the runs of one class went in one minute.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Executions {
-    /// How many ended, and how.
-    pub counts: Counts,
-    /// How long those that succeeded took, all together: failures take any time.
-    pub took: Duration,
-    /// How many of those took how long. Bucket `i` has those shorter than [`BUCKETS[i]`](Self::BUCKETS), and not shorter than
-    /// the one before; the last has all others.
-    pub histogram: [u64; Self::BUCKETS.len() + 1],
-}
-
-/// What is known of each class, by the minute.
-pub type ExecutionsByMinute = BTreeMap<Minute, BTreeMap<String, Executions>>;
-
-impl Executions {
-    /// The bounds of the histogram in milliseconds, those of Sidekiq.
-    pub const BUCKETS: [u32; 25] = [
-        20, 30, 45, 65, 100, 150, 225, 335, 500, 750, 1_100, 1_700, 2_500, 3_800, 5_750, 8_500,
-        13_000, 20_000, 30_000, 45_000, 65_000, 100_000, 150_000, 225_000, 335_000,
-    ];
-
-    /// A run that ended.
-    pub(crate) fn of_run(counts: Counts, took: Duration) -> Self {
-        let mut run = Self {
-            counts,
-            ..Self::default()
-        };
-        if counts.succeeded > 0 {
-            // In whole milliseconds, as Sidekiq measures.
-            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            let bucket = Self::BUCKETS.partition_point(|bound| u64::from(*bound) <= milliseconds);
-            run.histogram[bucket] = 1;
-            run.took = Duration::from_millis(milliseconds);
-        }
-        run
-    }
-
-    /// Counts `more` as well.
-    pub fn add(&mut self, more: &Self) {
-        self.counts.add(more.counts);
-        self.took = self.took.saturating_add(more.took);
-        for (bucket, more) in self.histogram.iter_mut().zip(more.histogram) {
-            *bucket = bucket.saturating_add(more);
+/// Counts what is told, until the Verk is gone.
+async fn count(events: &mut Events) {
+    while let Some(event) = events.recv().await {
+        match event {
+            Ok(event) => count_event(&event),
+            Err(lagged) => counter!("verk_events_missed_total").increment(lagged.0),
         }
     }
 }
 
-/// Adds what `from` knows to `to`.
-pub(crate) fn merge(to: &mut ExecutionsByMinute, from: ExecutionsByMinute) {
-    for (minute, classes) in from {
-        let of_minute = to.entry(minute).or_default();
-        for (class, executions) in classes {
-            of_minute.entry(class).or_default().add(&executions);
+fn count_event(event: &Event) {
+    match event {
+        Event::JobFinished {
+            job, queue, took, ..
+        } => count_run(job, queue, *took, "finished"),
+        Event::JobFailed {
+            job, queue, took, ..
+        } => count_run(job, queue, *took, "failed"),
+        Event::JobSnoozed {
+            job, queue, took, ..
+        } => count_run(job, queue, *took, "snoozed"),
+        Event::JobDiscarded {
+            job, queue, took, ..
+        } => count_run(job, queue, *took, "discarded"),
+        Event::JobMalformed { queue, .. } => count_one("verk_jobs_malformed_total", queue),
+        Event::JobHandedBack { queue, .. } => count_one("verk_jobs_handed_back_total", queue),
+        Event::JobLost { queue, .. } => count_one("verk_jobs_lost_total", queue),
+        Event::JobMerged { .. } => counter!("verk_jobs_merged_total").increment(1),
+        Event::ReplyLost { .. } => counter!("verk_replies_lost_total").increment(1),
+        Event::JobsRestored { count, .. } => {
+            counter!("verk_jobs_restored_total").increment(*count as u64);
         }
+        Event::PoisonPillBuried { .. } => counter!("verk_poison_pills_total").increment(1),
+        Event::NodeLost { .. } => counter!("verk_nodes_lost_total").increment(1),
+        Event::BatchSettled {
+            queue, jobs, took, ..
+        } => {
+            let queue = queue.to_string();
+            histogram!("verk_settle_batch_jobs", "queue" => queue.clone()).record(*jobs as f64);
+            histogram!("verk_settle_seconds", "queue" => queue).record(*took);
+        }
+        Event::JobStarted { .. }
+        | Event::QueueRunning { .. }
+        | Event::QueuePausing { .. }
+        | Event::QueuePaused { .. }
+        | Event::NodeRegistered { .. }
+        | Event::ClockSkewed { .. } => {}
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::UNIX_EPOCH;
+fn count_run(job: &Job, queue: &QueueName, took: Duration, outcome: &'static str) {
+    let (queue, class) = (queue.to_string(), job.class().to_owned());
+    counter!("verk_jobs_total", "queue" => queue.clone(), "class" => class.clone(), "outcome" => outcome)
+        .increment(1);
+    histogram!("verk_job_seconds", "queue" => queue, "class" => class).record(took);
+}
 
-    use super::*;
+fn count_one(name: &'static str, queue: &QueueName) {
+    counter!(name, "queue" => queue.to_string()).increment(1);
+}
 
-    const SUCCESS: Counts = Counts {
-        succeeded: 1,
-        failed: 0,
-    };
-
-    fn bucket_of(milliseconds: u64) -> usize {
-        let run = Executions::of_run(SUCCESS, Duration::from_millis(milliseconds));
-        assert_eq!(run.histogram.iter().sum::<u64>(), 1);
-        run.histogram.iter().position(|&count| count == 1).unwrap()
-    }
-
-    #[test]
-    fn buckets_are_those_of_sidekiq() {
-        for (milliseconds, bucket) in [
-            (0, 0),
-            (19, 0),
-            (20, 1),
-            (280, 7),
-            (8_000, 15),
-            (334_999, 24),
-            (335_000, 25),
-            (u64::MAX / 1_000, 25),
-        ] {
-            assert_eq!(bucket_of(milliseconds), bucket, "{milliseconds} ms");
+/// Reads the state of the queues again and again, for ever.
+async fn watch(shared: &Shared, every: Duration) {
+    let (mut here, mut known) = (BTreeSet::new(), BTreeSet::new());
+    loop {
+        let next = shared.clock.instant_in(every);
+        record_node(shared, &mut here);
+        match stats::read(shared).await {
+            Ok(stats) => record_stats(&stats, &mut known),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot read the statistics: the metrics of queues and sets stay as they are"
+                );
+            }
         }
+        shared.clock.sleep_until(next).await;
     }
+}
 
-    #[test]
-    fn the_time_of_failures_does_not_count() {
-        let failure = Counts {
-            succeeded: 0,
-            failed: 1,
-        };
-        let mut sum = Executions::of_run(failure, Duration::from_secs(9));
-        sum.add(&Executions::of_run(SUCCESS, Duration::from_micros(7_900)));
-        sum.add(&Executions::of_run(SUCCESS, Duration::from_millis(25)));
-        assert_eq!((sum.counts.processed(), sum.counts.failed), (3, 1));
-        assert_eq!(sum.took, Duration::from_millis(7 + 25));
-        assert_eq!(sum.histogram[..3], [1, 1, 0]);
+/// Records what this node does. `before` are the queues of the last time: those that are gone have nothing any more.
+fn record_node(shared: &Shared, before: &mut BTreeSet<QueueName>) {
+    let lost = shared.storage.lost_connections();
+    counter!("verk_connections_lost_total").absolute(lost);
+    let queues = shared.queues.statuses();
+    let now = queues.iter().map(|queue| queue.name.clone()).collect();
+    for gone in std::mem::replace(before, now).difference(before) {
+        set_node(gone, 0, 0);
     }
+    for queue in queues {
+        set_node(&queue.name, queue.running, queue.concurrency);
+    }
+}
 
-    #[test]
-    fn a_minute_has_no_seconds() {
-        let at = |second| Minute::of(UNIX_EPOCH + Duration::from_secs(second));
-        assert_eq!(at(1_739_522_580), at(1_739_522_639));
-        assert_ne!(at(1_739_522_639), at(1_739_522_640));
-        let minute = at(1_739_522_580);
-        let date = (minute.year(), minute.month(), minute.day());
-        assert_eq!(
-            (date, minute.hour(), minute.minute()),
-            ((2025, 2, 14), 8, 43)
-        );
+fn set_node(queue: &QueueName, running: usize, concurrency: usize) {
+    gauge!("verk_jobs_running", "queue" => queue.to_string()).set(running as f64);
+    gauge!("verk_queue_concurrency", "queue" => queue.to_string()).set(concurrency as f64);
+}
+
+/// Records what the storage holds. `before` are the queues of the last time: those that are gone have nothing any more.
+fn record_stats(stats: &Stats, before: &mut BTreeSet<QueueName>) {
+    let now = stats.queues.iter().map(|queue| queue.queue.clone());
+    let now = now.collect();
+    for gone in std::mem::replace(before, now).difference(before) {
+        set_queue(gone, 0, Duration::ZERO);
     }
+    for queue in &stats.queues {
+        set_queue(&queue.queue, queue.enqueued, queue.latency);
+    }
+    for (set, size) in [
+        ("schedule", stats.scheduled),
+        ("retry", stats.retry),
+        ("dead", stats.dead),
+    ] {
+        gauge!("verk_set_jobs", "set" => set).set(size as f64);
+    }
+}
+
+fn set_queue(queue: &QueueName, enqueued: usize, latency: Duration) {
+    gauge!("verk_queue_jobs", "queue" => queue.to_string()).set(enqueued as f64);
+    gauge!("verk_queue_latency_seconds", "queue" => queue.to_string()).set(latency.as_secs_f64());
+}
+
+fn describe() {
+    use Unit::{Count, Seconds};
+    describe_counter!(
+        "verk_jobs_total",
+        Count,
+        "Runs that ended, by their outcome"
+    );
+    describe_histogram!("verk_job_seconds", Seconds, "How long runs took");
+    describe_counter!(
+        "verk_jobs_malformed_total",
+        Count,
+        "Payloads that are no jobs"
+    );
+    describe_counter!(
+        "verk_jobs_handed_back_total",
+        Count,
+        "Jobs that went back to the front of their queue"
+    );
+    describe_counter!(
+        "verk_jobs_lost_total",
+        Count,
+        "Outcomes without effect: the job was not this node's any more"
+    );
+    describe_counter!(
+        "verk_jobs_merged_total",
+        Count,
+        "Jobs that equalled a member of the set that they went to"
+    );
+    describe_counter!(
+        "verk_jobs_restored_total",
+        Count,
+        "Jobs of dead nodes that this node put back"
+    );
+    describe_counter!(
+        "verk_replies_lost_total",
+        Count,
+        "Changes of which nobody knew whether they were made"
+    );
+    describe_histogram!(
+        "verk_settle_batch_jobs",
+        Count,
+        "How many outcomes were stored at once"
+    );
+    describe_histogram!(
+        "verk_settle_seconds",
+        Seconds,
+        "How long storing outcomes took"
+    );
+    describe_counter!(
+        "verk_events_missed_total",
+        Count,
+        "Events that these metrics missed"
+    );
+    describe_counter!(
+        "verk_connections_lost_total",
+        Count,
+        "Connections to the storage that ended"
+    );
+    describe_gauge!("verk_jobs_running", Count, "Jobs that run on this node");
+    describe_gauge!(
+        "verk_queue_concurrency",
+        Count,
+        "How many jobs may run at once on this node"
+    );
+    describe_gauge!("verk_queue_jobs", Count, "Jobs that wait in the queue");
+    describe_gauge!(
+        "verk_queue_latency_seconds",
+        Seconds,
+        "How long the oldest job of the queue has waited"
+    );
+    describe_gauge!(
+        "verk_set_jobs",
+        Count,
+        "Jobs in the schedule, retry or dead set"
+    );
 }

@@ -134,6 +134,7 @@ impl NodeWatch {
             tracing::warn!(node = %node.id, restored, "restored the jobs of a dead node");
             self.shared.events.send(Event::JobsRestored {
                 node: node.id.clone(),
+                at: self.shared.now(),
                 count: restored,
             });
         }

@@ -74,6 +74,8 @@ pub(crate) struct QueueManager {
     pending: VecDeque<Pending>,
     /// What was sent to be settled.
     settling: Vec<Pending>,
+    /// When it was sent.
+    settling_since: Instant,
     /// Whether the list must be read before anything else is fetched or settled.
     must_reconcile: bool,
     /// Which server the list was fetched into.
@@ -112,6 +114,7 @@ impl QueueManager {
             stop,
             pending: VecDeque::new(),
             settling: Vec::new(),
+            settling_since: now,
             must_reconcile: false,
             server: 0,
             hand_back_at: None,
@@ -188,7 +191,7 @@ impl QueueManager {
                 Some(results) = &mut settling, if !self.settling.is_empty() => self.settled(results),
                 // This node may hold the same payload again by now: what a lost run came to is not stored.
                 run = self.workers.next_finished() => if run.lost {
-                    self.lost();
+                    self.lost(Some(run.job));
                 } else {
                     let pending = conclude(run, &self.shared, &self.inprogress.queue);
                     self.pending.push_back(pending);
@@ -241,10 +244,11 @@ impl QueueManager {
             *told = Some((changes, next));
             self.seat.set_paused(next == Told::Paused);
             let queue = self.inprogress.queue.clone();
+            let at = self.shared.now();
             self.shared.events.send(match next {
-                Told::Running => Event::QueueRunning { queue },
-                Told::Pausing => Event::QueuePausing { queue },
-                Told::Paused => Event::QueuePaused { queue },
+                Told::Running => Event::QueueRunning { queue, at },
+                Told::Pausing => Event::QueuePausing { queue, at },
+                Told::Paused => Event::QueuePaused { queue, at },
             });
         }
     }
@@ -365,6 +369,7 @@ impl QueueManager {
             .map(|pending| pending.settlement.clone())
             .collect();
         self.settling = batch;
+        self.settling_since = now;
         let (storage, inprogress) = (Arc::clone(&self.shared.storage), self.inprogress.clone());
         Some(Box::pin(async move {
             storage.settle(&inprogress, &settlements).await
@@ -373,14 +378,26 @@ impl QueueManager {
 
     fn settled(&mut self, results: Vec<Settled>) {
         let now = self.shared.clock.instant();
+        let mut reply_lost = None;
+        self.shared.events.send(Event::BatchSettled {
+            queue: self.inprogress.queue.clone(),
+            at: self.shared.now(),
+            jobs: results.len(),
+            took: now.saturating_duration_since(self.settling_since),
+        });
         for (mut pending, result) in std::mem::take(&mut self.settling).into_iter().zip(results) {
             match result {
                 Settled::Done => self.report(pending),
                 Settled::Merged => {
                     tracing::warn!(queue = %self.inprogress.queue, "a job equals a member of the set that it went to: merged");
+                    self.shared.events.send(Event::JobMerged {
+                        job: pending.job(),
+                        queue: Some(self.inprogress.queue.clone()),
+                        at: self.shared.now(),
+                    });
                     self.report(pending);
                 }
-                Settled::NotHeld => self.lost(),
+                Settled::NotHeld => self.lost(pending.job()),
                 Settled::Failed(error) => {
                     pending.failures += 1;
                     pending.not_before = now + pause_before_retry(pending.failures);
@@ -388,11 +405,24 @@ impl QueueManager {
                     if error.applied() == Applied::Unknown {
                         pending.unknown = true;
                         self.must_reconcile = true;
+                        reply_lost.get_or_insert(error);
                     }
                     self.pending.push_back(pending);
                 }
             }
         }
+        // One for all that was sent with it.
+        if let Some(error) = &reply_lost {
+            self.reply_lost(error);
+        }
+    }
+
+    fn reply_lost(&self, error: &StorageError) {
+        self.shared.events.send(Event::ReplyLost {
+            queue: Some(self.inprogress.queue.clone()),
+            at: self.shared.now(),
+            error: error.clone(),
+        });
     }
 
     fn report(&self, pending: Pending) {
@@ -405,10 +435,12 @@ impl QueueManager {
         }
     }
 
-    fn lost(&self) {
+    fn lost(&self, job: Option<Arc<Job>>) {
         tracing::warn!(queue = %self.inprogress.queue, "the outcome of a job has no effect: the job does not belong to this node any more");
         self.shared.events.send(Event::JobLost {
+            job,
             queue: self.inprogress.queue.clone(),
+            at: self.shared.now(),
         });
     }
 
@@ -452,6 +484,7 @@ impl QueueManager {
             Reply::Fetched(queue, Err(error)) => {
                 if error.applied() == Applied::Unknown {
                     self.must_reconcile = true;
+                    self.reply_lost(&error);
                 }
                 self.pause_fetching(&error);
                 Connection::Idle(queue)
@@ -498,7 +531,7 @@ impl QueueManager {
     }
 
     fn hand_back(&mut self, payload: Bytes) {
-        let pending = Pending::hand_back(payload, &self.shared, &self.inprogress.queue);
+        let pending = Pending::hand_back(None, payload, &self.shared, &self.inprogress.queue);
         self.pending.push_back(pending);
     }
 
@@ -527,7 +560,7 @@ impl QueueManager {
             match self.pending.remove(position) {
                 // The reply was lost, the change was not.
                 Some(applied) if applied.unknown => self.report(applied),
-                Some(_) => self.lost(),
+                Some(pending) => self.lost(pending.job()),
                 None => {}
             }
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::StorageError,
     event::Event,
-    metrics,
+    execution_metrics,
     names::{NodeId, QueueName},
     shared::Shared,
     stats::{Day, has_counters},
@@ -84,7 +84,7 @@ impl Counters {
                 report.days.entry(day).or_default().add(counts);
                 of_queue.add(counts);
             }
-            metrics::merge(&mut report.executions, counted.executions);
+            execution_metrics::merge(&mut report.executions, counted.executions);
             if of_queue != Counts::default() && has_counters(queue) {
                 report.queues.insert(queue.clone(), of_queue);
             }

@@ -201,6 +201,7 @@ fn report(leaving: Leaving, node: &NodeId, shared: &Shared) {
             shared.events.send(Event::PoisonPillBuried {
                 job: Arc::new(job),
                 node: node.clone(),
+                at: shared.now(),
                 deaths,
             });
         }

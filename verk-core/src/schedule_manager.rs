@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::time_after,
     error::{Applied, StorageError},
+    event::Event,
     job::Job,
     names::{NodeId, QueueName},
     shared::{Shared, pause_before_retry},
@@ -162,11 +163,23 @@ impl ScheduleManager {
                     Settled::Done => {}
                     // Another node was faster.
                     Settled::NotHeld => {}
-                    Settled::Merged => tracing::warn!(
-                        ?set,
-                        "a member of this set equals one in its target: merged"
-                    ),
+                    Settled::Merged => {
+                        tracing::warn!(
+                            ?set,
+                            "a member of this set equals one in its target: merged"
+                        );
+                        self.shared.events.send(Event::JobMerged {
+                            job: None,
+                            queue: queue_of(promotion),
+                            at: self.shared.now(),
+                        });
+                    }
                     Settled::Failed(error) if error.applied() == Applied::Unknown => {
+                        self.shared.events.send(Event::ReplyLost {
+                            queue: queue_of(promotion),
+                            at: self.shared.now(),
+                            error: error.clone(),
+                        });
                         return Err(error);
                     }
                     Settled::Failed(error) => {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use crate::{
     clock::time_after,
     event::{AfterFailure, Event},
     job::{Backtrace, Job, MalformedJob},
+    job_log,
     names::QueueName,
     outcome::{Outcome, PerformError, RetryIn},
     retry::{Decision, decide},
@@ -50,13 +51,25 @@ impl Pending {
         }
     }
 
+    /// The job, if it was read.
+    pub(crate) fn job(&self) -> Option<Arc<Job>> {
+        self.event.as_ref()?.job().cloned()
+    }
+
     /// The job goes back to the front of its queue as it is.
-    pub(crate) fn hand_back(held: Bytes, shared: &Shared, queue: &QueueName) -> Self {
+    pub(crate) fn hand_back(
+        job: Option<Arc<Job>>,
+        held: Bytes,
+        shared: &Shared,
+        queue: &QueueName,
+    ) -> Self {
         Self::new(
             held,
             Target::Requeue,
             Event::JobHandedBack {
+                job,
                 queue: queue.clone(),
+                at: shared.now(),
             },
             shared,
         )
@@ -88,15 +101,15 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
     } = run;
     let now = shared.now();
     let took = now.duration_since(started_at).unwrap_or_default();
-    let (class, jid) = (job.class(), job.jid());
     let mut pending = match end {
         RunEnd::Returned(Ok(Outcome::Done)) => {
-            tracing::info!(class, %jid, %queue, ?took, "done");
+            job_log::done(&shared.config, &job, queue, took);
             Pending::new(
                 held,
                 Target::Ack,
                 Event::JobFinished {
                     job,
+                    queue: queue.clone(),
                     started_at,
                     took,
                 },
@@ -107,30 +120,53 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
             let until = time_after(now, delay);
             let mut later = Job::clone(&job);
             later.set_enqueued_at(None);
-            tracing::info!(class, %jid, %queue, ?delay, "snoozed");
+            job_log::snoozed(&shared.config, &job, queue, until);
             let to = Target::Schedule(Due {
                 at: until,
                 job: later.encode(),
             });
-            Pending::new(held, to, Event::JobSnoozed { job, until }, shared)
+            let event = Event::JobSnoozed {
+                job,
+                queue: queue.clone(),
+                started_at,
+                took,
+                until,
+            };
+            Pending::new(held, to, event, shared)
         }
         RunEnd::Returned(Ok(Outcome::Discard(reason))) => {
-            tracing::info!(class, %jid, %queue, reason, "discarded");
-            Pending::new(
-                held,
-                Target::Ack,
-                Event::JobDiscarded { job, reason },
-                shared,
-            )
+            job_log::discarded(&shared.config, &job, queue, &reason);
+            let event = Event::JobDiscarded {
+                job,
+                queue: queue.clone(),
+                started_at,
+                took,
+                reason,
+            };
+            Pending::new(held, Target::Ack, event, shared)
         }
         RunEnd::Returned(Ok(Outcome::Kill(reason))) => {
             let error = PerformError::of("Killed", reason).retry_in(RetryIn::Kill);
-            failed(Job::clone(&job), held, error, shared, queue)
+            failed(
+                Job::clone(&job),
+                held,
+                error,
+                (started_at, now),
+                shared,
+                queue,
+            )
         }
-        RunEnd::Returned(Err(error)) => failed(Job::clone(&job), held, error, shared, queue),
+        RunEnd::Returned(Err(error)) => failed(
+            Job::clone(&job),
+            held,
+            error,
+            (started_at, now),
+            shared,
+            queue,
+        ),
         RunEnd::Cancelled => {
-            tracing::info!(class, %jid, %queue, "handed back");
-            Pending::hand_back(held, shared, queue)
+            tracing::info!(class = job.class(), jid = %job.jid(), %queue, "handed back");
+            Pending::hand_back(Some(job), held, shared, queue)
         }
     };
     pending.number = number;
@@ -141,13 +177,8 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
 /// A job whose class nobody registered fails like any other.
 pub(crate) fn unknown_class(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
     let message = format!("no worker of this program has the class {:?}", job.class());
-    failed(
-        job,
-        held,
-        PerformError::of("UnknownClass", message),
-        shared,
-        queue,
-    )
+    let (error, now) = (PerformError::of("UnknownClass", message), shared.now());
+    failed(job, held, error, (now, now), shared, queue)
 }
 
 /// A payload that is no job goes to the `dead` set as it is.
@@ -159,9 +190,10 @@ pub(crate) fn malformed(
 ) -> Pending {
     let reason = reason.to_string();
     tracing::error!(%queue, reason, "malformed job: moved to the dead set as it is");
+    let at = shared.now();
     let to = Target::Dead {
         job: Due {
-            at: shared.now(),
+            at,
             job: held.clone(),
         },
         limits: shared.config.dead_limits(),
@@ -171,6 +203,7 @@ pub(crate) fn malformed(
         to,
         Event::JobMalformed {
             queue: queue.clone(),
+            at,
             reason,
         },
         shared,
@@ -181,10 +214,10 @@ fn failed(
     mut job: Job,
     held: Bytes,
     error: PerformError,
+    (started_at, now): (SystemTime, SystemTime),
     shared: &Shared,
     queue: &QueueName,
 ) -> Pending {
-    let now = shared.now();
     let worker = shared.registry.of_class(job.class());
     let PerformError { failure, retry_in } = error;
     let lines = match job.backtrace() {
@@ -229,20 +262,15 @@ fn failed(
         }
         Decision::Discard => (Target::Ack, AfterFailure::Discarded),
     };
-    tracing::info!(
-        class = job.class(),
-        jid = %job.jid(),
-        %queue,
-        error_class = failure.error_class,
-        error_message = failure.error_message,
-        ?then,
-        "fail"
-    );
+    job_log::failed(&shared.config, &job, queue, &failure, then);
     Pending::new(
         held,
         to,
         Event::JobFailed {
             job: Arc::new(job),
+            queue: queue.clone(),
+            started_at,
+            took: now.duration_since(started_at).unwrap_or_default(),
             failure,
             then,
         },

@@ -11,18 +11,9 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    client::Client,
-    clock::Clock,
-    config::Config,
-    context::StateMap,
-    event::{Event, EventSender},
-    health::Monitor,
-    middleware::ServerStack,
-    queues::Queues,
-    registry::Registry,
-    schedule_manager::ScheduleWake,
-    storage::Storage,
-    test_seam::TestParts,
+    client::Client, clock::Clock, config::Config, context::StateMap, event::Event,
+    events::EventSender, health::Monitor, middleware::ServerStack, queues::Queues,
+    registry::Registry, schedule_manager::ScheduleWake, storage::Storage, test_seam::TestParts,
 };
 
 #[derive(Debug)]

@@ -31,7 +31,7 @@ use crate::{
     stats::{Day, DayStats},
 };
 
-pub use crate::metrics::{Executions, ExecutionsByMinute, Minute};
+pub use crate::execution_metrics::{Executions, ExecutionsByMinute, Minute};
 
 /// Where jobs live.
 ///
@@ -251,6 +251,12 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     async fn prune_processes(&self) -> Result<usize, StorageError>;
 
     // ---- looking ----
+
+    /// How many connections to the backend ended unexpectedly, or gave no reply, since this was made: as often it connected again, if
+    /// there was something to do. Asks nobody. Stays 0 for a backend without connections.
+    fn lost_connections(&self) -> u64 {
+        0
+    }
 
     /// The time of day of the backend. Also proves that it answers.
     async fn server_time(&self) -> Result<SystemTime, StorageError>;

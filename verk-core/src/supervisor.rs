@@ -85,7 +85,7 @@ pub(crate) async fn supervise(
             () = current.lost() => {
                 stop_life.fetching.cancel();
                 let node = current.node().clone();
-                shared.events.send(Event::NodeLost { node });
+                shared.events.send(Event::NodeLost { node, at: shared.now() });
                 registration = register_again(&shared, &stop).await;
             }
         }
@@ -205,7 +205,10 @@ async fn register_again(
         match result {
             Ok(registration) => {
                 let node = registration.node().clone();
-                shared.events.send(Event::NodeRegistered { node });
+                shared.events.send(Event::NodeRegistered {
+                    node,
+                    at: shared.now(),
+                });
                 return Some(registration);
             }
             Err(error) => {

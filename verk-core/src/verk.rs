@@ -14,7 +14,7 @@ use crate::{
     client::{Client, IntoJob},
     config::Config,
     error::{ConfigError, EnqueueError, RunError, StorageError},
-    event::Events,
+    events::Events,
     foreign,
     health::{Health, Reason},
     names::{Jid, QueueName},
@@ -62,6 +62,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Nobody can ask for a shutdown any more; the supervisor drains by itself if the runtime lives on.
         self.stop.cancel();
+        self.supervisor.close();
     }
 }
 
@@ -515,8 +516,26 @@ impl Verk {
         Ok(lists)
     }
 
-    /// What happens from now on.
-    #[must_use]
+    /// Records metrics through the crate [`metrics`](https://docs.rs/metrics), from now on until this Verk is shut down: for
+    /// `tokio::spawn`. The state of the queues is read from the storage every `every`, such as 15 s.
+    ///
+    /// Install a recorder first. Needs the feature `metrics`. The guide lists the metrics.
+    ///
+    /// # Cancel safety
+    ///
+    /// Records no more when the future is dropped. It keeps no Verk alive.
+    #[cfg(feature = "metrics")]
+    pub fn record_metrics(
+        &self,
+        every: Duration,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let shared = Arc::clone(&self.inner.shared);
+        let supervisor = self.inner.supervisor.clone();
+        let ended = async move { supervisor.wait().await };
+        crate::metrics::record(shared, self.events(), every, ended)
+    }
+
+    /// What happens from now on: all of it, or what is selected.
     pub fn events(&self) -> Events {
         self.inner.shared.events.subscribe()
     }

@@ -15,12 +15,14 @@ use futures_util::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::{
     clock::{Clock, JobWait},
     context::{JobContext, Ownership},
     event::Event,
     job::Job,
+    job_log,
     names::QueueName,
     outcome::{Outcome, PerformError},
     queues::Seat,
@@ -148,9 +150,11 @@ impl WorkersManager {
             deadline,
             ownership.clone(),
         );
-        tracing::info!(class = job.class(), jid = %job.jid(), queue = %self.queue(), "start");
+        let span = job_log::span(&job, self.seat.inprogress());
+        job_log::start(&self.shared.config, &job, self.queue());
         self.shared.events.send(Event::JobStarted {
             job: Arc::clone(&job),
+            queue: self.queue().clone(),
             started_at,
         });
         self.seat.started(number, Arc::clone(&job), started_at);
@@ -180,12 +184,14 @@ impl WorkersManager {
                 let deadline = timeout.zip(deadline);
                 run_to_end(perform, &job, deadline, &*clock, &cancel).await
             };
+            let run = run.instrument(span.clone());
             let end = match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(end) => end,
                 Err(panic) => {
                     RunEnd::Returned(Err(PerformError::of("Panic", panic_message(&*panic))))
                 }
             };
+            job_log::close(span, &end);
             // An error says that the manager is gone, and with it whoever wants to know.
             let _ = finished_in.send(Finished { number, end });
         }));

@@ -7,7 +7,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -37,6 +37,8 @@ pub(crate) struct Connector {
     response_timeout: Duration,
     /// Why the pool could not connect the last time: its own error only says that time ran out.
     last_error: Arc<Mutex<Option<RedisError>>>,
+    /// How many connections broke.
+    lost: Arc<AtomicU64>,
 }
 
 impl Connector {
@@ -58,12 +60,18 @@ impl Connector {
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             last_error: Arc::default(),
+            lost: Arc::default(),
         })
     }
 
     /// Where the server is, without credentials.
     pub(crate) fn address(&self) -> String {
         self.client.get_connection_info().addr().to_string()
+    }
+
+    /// How many connections broke.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// How long a reply may take.
@@ -82,12 +90,15 @@ impl Connector {
         &self,
         told: impl Fn() + Send + Sync + 'static,
     ) -> Result<Connection, RedisError> {
-        let broken = Arc::new(AtomicBool::new(false));
+        let broken = Broken {
+            is: Arc::default(),
+            lost: Arc::clone(&self.lost),
+        };
         let on_push = {
-            let broken = Arc::clone(&broken);
+            let broken = broken.clone();
             move |push: PushInfo| {
                 match push.kind {
-                    PushKind::Disconnection => broken.store(true, Ordering::Relaxed),
+                    PushKind::Disconnection => broken.set(),
                     PushKind::Message => {}
                     _ => return Ok(()),
                 }
@@ -166,19 +177,34 @@ impl ManageConnection for Connector {
 pub(crate) struct Connection {
     inner: MultiplexedConnection,
     /// Whether a reply failed to come, or the connection ended.
-    broken: Arc<AtomicBool>,
+    broken: Broken,
     /// `None` when the server does not tell.
     identity: Option<Identity>,
 }
 
+/// Set once, and counted then.
+#[derive(Clone, Debug)]
+struct Broken {
+    is: Arc<AtomicBool>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Broken {
+    fn set(&self) {
+        if !self.is.swap(true, Ordering::Relaxed) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Connection {
     pub(crate) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+        self.broken.is.load(Ordering::Relaxed)
     }
 
     /// Lets nobody use the connection any more.
     pub(crate) fn give_up(&self) {
-        self.broken.store(true, Ordering::Relaxed);
+        self.broken.set();
     }
 
     pub(crate) fn identity(&self) -> Option<&Identity> {
@@ -361,7 +387,8 @@ mod tests {
     #[tokio::test]
     async fn connections_that_end_while_idle_are_replaced_before_they_are_used() {
         let server = RedisServer::start();
-        let pool = Pool::new(connector(&server), 3);
+        let connector = connector(&server);
+        let pool = Pool::new(connector.clone(), 3);
         let mut idle = Vec::new();
         for _ in 0..3 {
             let mut connection = pool.get().await.unwrap();
@@ -375,6 +402,7 @@ mod tests {
             }
         };
         within(PATIENCE, noticed).await;
+        assert_eq!(connector.lost(), 3);
         for _ in 0..6 {
             let mut connection = pool.get().await.unwrap();
             connection.query(&redis::cmd("PING")).await.unwrap();
@@ -424,7 +452,7 @@ mod tests {
             "another server may be the master now"
         );
 
-        pipelined.broken = Arc::default();
+        pipelined.broken.is = Arc::default();
         let mut writes = redis::pipe();
         writes.cmd("SADD").arg("key").arg("member");
         let replies = pipelined.query_all(&writes).await.unwrap();

@@ -425,6 +425,10 @@ impl Storage for RedisStorage {
             .map_err(|failure| failure.during("forget processes that ended"))
     }
 
+    fn lost_connections(&self) -> u64 {
+        self.shared.connector.lost()
+    }
+
     async fn server_time(&self) -> Result<SystemTime, StorageError> {
         self.ask(
             "ask for the time",

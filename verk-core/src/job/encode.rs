@@ -188,4 +188,6 @@ const KEY_ORDER: &[&str] = &[
     "retry_count",
     "error_backtrace",
     "retried_at",
+    "traceparent",
+    "tracestate",
 ];

@@ -6,6 +6,8 @@
 mod decode;
 mod encode;
 mod failure;
+#[cfg(feature = "otel")]
+mod trace_context;
 mod value;
 
 use std::{borrow::Cow, fmt, ops::Range, sync::Arc, time::SystemTime};

@@ -159,7 +159,9 @@ impl Accounts {
                 self.total.succeeded += 1;
                 self.ended.insert(job.jid().clone());
             }
-            Event::JobFailed { job, failure, then } => {
+            Event::JobFailed {
+                job, failure, then, ..
+            } => {
                 self.total.failed += 1;
                 match then {
                     AfterFailure::Retry { .. } => self.total.retried += 1,

@@ -218,7 +218,6 @@ impl TestVerk {
     }
 
     /// What happens from now on.
-    #[must_use]
     pub fn events(&self) -> Events {
         self.engine.verk.events()
     }

@@ -1,0 +1,197 @@
+//! What `tracing` is told of jobs.
+
+use std::{
+    fmt::{Debug, Write},
+    sync::{Arc, Mutex},
+};
+
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+    span,
+    subscriber::DefaultGuard,
+};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+    registry::LookupSpan,
+};
+use verk::{LogLevel, prelude::*};
+
+use crate::support::{Fixture, at_once};
+
+/// Logs, also after it has waited, and also where its future is dropped.
+#[verk::worker(retry_at = at_once)]
+async fn chatty(password: String, ctx: JobContext) -> Result<(), String> {
+    struct Dropped;
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            tracing::info!("dropped");
+        }
+    }
+    let _dropped = Dropped;
+    tracing::info!("before");
+    tokio::task::yield_now().await;
+    tracing::info!(len = password.len(), "after");
+    if ctx.attempt() == 1 {
+        return Err("not yet".into());
+    }
+    Ok(())
+}
+
+/// Keeps every span and every line, each with its fields in order.
+#[derive(Clone, Debug, Default)]
+struct Recorder(Arc<Mutex<Recorded>>);
+
+#[derive(Debug, Default)]
+struct Recorded {
+    spans: Vec<String>,
+    /// With the level, the target and the span that it is in.
+    lines: Vec<(Level, String, Option<String>, String)>,
+}
+
+#[derive(Default)]
+struct Fields(String);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {}={value:?}", field.name()).unwrap();
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
+        let mut fields = Fields(attributes.metadata().name().to_owned());
+        attributes.record(&mut fields);
+        self.0.lock().unwrap().spans.push(fields.0);
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        self.0.lock().unwrap().lines.push((
+            *metadata.level(),
+            metadata.target().to_owned(),
+            context.event_span(event).map(|span| span.name().to_owned()),
+            fields.0,
+        ));
+    }
+}
+
+impl Recorder {
+    /// For this thread, on which all of a test runs.
+    fn install(&self, level: LevelFilter) -> DefaultGuard {
+        let subscriber = tracing_subscriber::registry().with(self.clone().with_filter(level));
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn spans(&self) -> Vec<String> {
+        self.0.lock().unwrap().spans.clone()
+    }
+
+    /// The lines of a target, each with its level and its span.
+    fn lines_of(&self, target: &str) -> Vec<(Level, Option<String>, String)> {
+        let recorded = self.0.lock().unwrap();
+        let lines = recorded.lines.iter().filter(|line| line.1 == target);
+        lines
+            .map(|(level, _, span, fields)| (*level, span.clone(), fields.clone()))
+            .collect()
+    }
+
+    /// Levels and messages of what is said of jobs.
+    fn said_of_jobs(&self) -> Vec<(Level, String)> {
+        let lines = self.lines_of("verk::job").into_iter();
+        let message = |fields: &str| {
+            let (_, message) = fields.split_once("message=").unwrap();
+            message.split(' ').next().unwrap().to_owned()
+        };
+        lines
+            .map(|(level, _, fields)| (level, message(&fields)))
+            .collect()
+    }
+}
+
+async fn run_chatty(levels: [LogLevel; 3]) -> (verk::Jid, String) {
+    let mut it = Fixture::with(|builder| {
+        builder
+            .queue("default", 5)
+            .start_job_log_level(levels[0])
+            .done_job_log_level(levels[1])
+            .fail_job_log_level(levels[2])
+    })
+    .await;
+    let jid = it.verk.enqueue(Chatty::new("hunter2")).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_finished(1).await;
+    let node = it.verk.storage().nodes().await.unwrap().remove(0).id;
+    it.verk.shutdown().await;
+    (jid, node.to_string())
+}
+
+#[tokio::test]
+async fn each_run_has_a_span_that_its_worker_logs_in_and_no_argument_is_logged() {
+    let recorder = Recorder::default();
+    let guard = recorder.install(LevelFilter::TRACE);
+    let (jid, node) = run_chatty([LogLevel::Info; 3]).await;
+    drop(guard);
+
+    let span = |attempt| {
+        format!(r#"job class="Chatty" jid={jid} queue=default attempt={attempt} node={node}"#)
+    };
+    assert_eq!(recorder.spans(), [span(1), span(2)]);
+    let own = recorder.lines_of(module_path!());
+    assert_eq!(own.len(), 6, "{own:?}");
+    for (_, span, _) in &own {
+        assert_eq!(span.as_deref(), Some("job"));
+    }
+    let lines = recorder.lines_of("verk::job");
+    for (_, _, fields) in &lines {
+        let named = format!(r#"class="Chatty" jid={jid} queue=default"#);
+        assert!(fields.contains(&named), "{fields}");
+    }
+    assert!(
+        lines[1].2.contains(r#"error_message="not yet""#),
+        "{lines:?}"
+    );
+    let everything = format!("{:?}", recorder.0.lock().unwrap());
+    assert!(!everything.contains("hunter2"), "{everything}");
+}
+
+#[tokio::test]
+async fn starts_ends_and_failures_are_logged_at_their_levels() {
+    let recorder = Recorder::default();
+    let guard = recorder.install(LevelFilter::TRACE);
+    run_chatty([LogLevel::Trace, LogLevel::Debug, LogLevel::Error]).await;
+    drop(guard);
+    let said = [
+        (Level::TRACE, "start"),
+        (Level::ERROR, "fail"),
+        (Level::TRACE, "start"),
+        (Level::DEBUG, "done"),
+    ];
+    assert_eq!(
+        recorder.said_of_jobs(),
+        said.map(|(level, text)| (level, text.to_owned()))
+    );
+}
+
+#[tokio::test]
+async fn what_is_off_is_not_said() {
+    let recorder = Recorder::default();
+    let guard = recorder.install(LevelFilter::TRACE);
+    run_chatty([LogLevel::Off, LogLevel::Warn, LogLevel::Off]).await;
+    drop(guard);
+    assert_eq!(recorder.said_of_jobs(), [(Level::WARN, "done".to_owned())]);
+}
+
+#[tokio::test]
+async fn no_span_is_made_that_nobody_wants() {
+    let recorder = Recorder::default();
+    let guard = recorder.install(LevelFilter::WARN);
+    run_chatty([LogLevel::Info; 3]).await;
+    drop(guard);
+    assert_eq!(recorder.spans(), [] as [&str; 0]);
+    assert_eq!(recorder.said_of_jobs(), []);
+}

@@ -1,0 +1,145 @@
+//! Metrics, as Prometheus scrapes them.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use bytes::Bytes;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use verk::{Event, EventKind, State, Verk, prelude::*};
+use verk_testing::{CuttingProxy, Operation, RedisServer, within};
+
+use crate::support::{Fixture, Gate, PATIENCE, States, queue_name};
+
+#[verk::worker(max_retry_count = 0)]
+async fn scraped(fails: bool) -> Result<(), String> {
+    if fails { Err("no".into()) } else { Ok(()) }
+}
+
+#[verk::worker]
+async fn scraped_late(State(gate): State<Gate>) {
+    gate.pass().await;
+}
+
+fn recorder() -> (PrometheusRecorder, PrometheusHandle) {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    (recorder, handle)
+}
+
+/// Waits until a scrape has this line.
+async fn until_scraped(handle: &PrometheusHandle, line: &str) {
+    within(PATIENCE, async {
+        while !handle.render().lines().any(|one| one == line) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+fn assert_scraped(handle: &PrometheusHandle, lines: &[&str]) {
+    let text = handle.render();
+    for line in lines {
+        assert!(text.lines().any(|one| one == *line), "no {line} in\n{text}");
+    }
+}
+
+/// The names in the first column of the page's tables.
+fn documented() -> BTreeSet<String> {
+    let page = include_str!("../../src/docs/metrics.md");
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    cells
+        .map(|cell| cell.split('`').next().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_happens_is_counted_and_what_is_there_is_shown() {
+    let (recorder, handle) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let mut it = Fixture::in_real_time(|builder| builder.queue("default", 5)).await;
+    let recording = tokio::spawn(it.verk.record_metrics(Duration::from_millis(1)));
+    for _ in 0..2 {
+        it.verk
+            .enqueue(Scraped::new(false).queue("elsewhere"))
+            .await
+            .unwrap();
+    }
+    for fails in [false, true, false] {
+        it.verk.enqueue(Scraped::new(fails)).await.unwrap();
+    }
+    it.verk.enqueue(ScrapedLate::new()).await.unwrap();
+    let storage = it.verk.storage();
+    storage
+        .enqueue(&queue_name("default"), &[Bytes::from("{")])
+        .await
+        .unwrap();
+    it.storage.faults().lose_reply(Operation::Settle);
+    it.verk.start().unwrap();
+    until_scraped(&handle, r#"verk_queue_jobs{queue="elsewhere"} 2"#).await;
+    until_scraped(&handle, r#"verk_jobs_running{queue="default"} 1"#).await;
+    until_scraped(&handle, r#"verk_set_jobs{set="dead"} 2"#).await;
+    it.wait_for_finished(2).await;
+    assert_scraped(&handle, &[r#"verk_queue_concurrency{queue="default"} 5"#]);
+    it.gate.open();
+    it.wait_for_finished(1).await;
+    it.verk.shutdown().await;
+    within(PATIENCE, recording).await.unwrap();
+
+    assert_scraped(
+        &handle,
+        &[
+            r#"verk_jobs_total{queue="default",class="Scraped",outcome="finished"} 2"#,
+            r#"verk_jobs_total{queue="default",class="Scraped",outcome="failed"} 1"#,
+            r#"verk_jobs_total{queue="default",class="ScrapedLate",outcome="finished"} 1"#,
+            r#"verk_job_seconds_count{queue="default",class="Scraped"} 3"#,
+            r#"verk_jobs_malformed_total{queue="default"} 1"#,
+            r#"verk_replies_lost_total 1"#,
+            r#"verk_jobs_running{queue="default"} 0"#,
+            r#"verk_connections_lost_total 0"#,
+        ],
+    );
+    let text = handle.render();
+    let latency = r#"verk_queue_latency_seconds{queue="elsewhere"} "#;
+    let latency: f64 = text
+        .lines()
+        .find_map(|line| line.strip_prefix(latency))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(latency > 0.0);
+    let scraped = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let documented = documented();
+    for name in scraped.map(|line| line.split(' ').next().unwrap()) {
+        assert!(documented.contains(name), "{name} is not documented");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_is_counted() {
+    let (recorder, handle) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let redis = RedisServer::start();
+    let proxy = CuttingProxy::start(&redis);
+    let verk = States::new()
+        .give(Verk::builder())
+        .redis(proxy.url())
+        .queue("default", 1)
+        .build()
+        .await
+        .unwrap();
+    let mut running = verk.events().kinds([EventKind::QueueRunning]);
+    tokio::spawn(verk.record_metrics(Duration::from_millis(1)));
+    verk.start().unwrap();
+    assert!(matches!(
+        running.recv().await,
+        Some(Ok(Event::QueueRunning { .. }))
+    ));
+    until_scraped(&handle, "verk_connections_lost_total 0").await;
+    redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    within(PATIENCE, async {
+        while handle.render().contains("verk_connections_lost_total 0\n") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    verk.shutdown().await;
+}

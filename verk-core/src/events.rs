@@ -1,0 +1,266 @@
+//! Who listens: [`Events`], and what is told to them.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
+
+use crate::{
+    event::{Event, EventKind},
+    test_seam::TestSeam,
+};
+
+/// How many events a subscriber may lag behind before it misses some.
+const CAPACITY: usize = 4096;
+
+/// Tells events to whoever subscribed. Next to free when nobody did.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSender {
+    sender: broadcast::Sender<Event>,
+    /// The test that this node runs in.
+    test: Option<Arc<dyn TestSeam>>,
+}
+
+impl EventSender {
+    pub(crate) fn new(test: Option<Arc<dyn TestSeam>>) -> Self {
+        Self {
+            sender: broadcast::Sender::new(CAPACITY),
+            test,
+        }
+    }
+
+    pub(crate) fn send(&self, event: Event) {
+        // An error says that nobody listens.
+        if let Some(test) = &self.test {
+            let _ = self.sender.send(event.clone());
+            test.event(&event);
+        } else {
+            let _ = self.sender.send(event);
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> Events {
+        Events {
+            stream: BroadcastStream::new(self.sender.subscribe()),
+            selector: Selector::default(),
+        }
+    }
+}
+
+/// The events of a Verk from now on, as a [`Stream`]: all of them, or those that are selected.
+///
+/// A subscriber that falls behind by more than 4096 events, those that it did not select included, is told how many it
+/// missed, and never slows a worker.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # use verk_core::Verk;
+/// # use verk_testing::MemoryStorage;
+/// use verk_core::{Event, EventKind};
+///
+/// # let verk = Verk::builder().storage(MemoryStorage::default()).queue("mailers", 1).build().await?;
+/// let mut events = verk.events().kinds([EventKind::QueueRunning]).queue("mailers");
+/// verk.start()?;
+/// let event = events.recv().await.expect("the Verk lives")?;
+/// assert!(matches!(event, Event::QueueRunning { .. }));
+/// # verk.shutdown().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct Events {
+    stream: BroadcastStream<Event>,
+    selector: Selector,
+}
+
+/// Which events a subscriber gets: those that agree with every part that says anything.
+#[derive(Debug, Default)]
+struct Selector {
+    kinds: Vec<EventKind>,
+    queues: Vec<String>,
+    classes: Vec<String>,
+}
+
+/// The subscriber was too slow, and missed this many events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("missed {0} events")]
+pub struct Lagged(pub u64);
+
+impl Events {
+    /// Selects events of these kinds. Called again, of those as well.
+    pub fn kinds(mut self, kinds: impl IntoIterator<Item = EventKind>) -> Self {
+        self.selector.kinds.extend(kinds);
+        self
+    }
+
+    /// Selects events of this queue. Called again, of that one as well. What concerns no queue is left out.
+    pub fn queue(mut self, name: impl Into<String>) -> Self {
+        self.selector.queues.push(name.into());
+        self
+    }
+
+    /// Selects events of jobs of this class. Called again, of that one as well. What concerns no job is left out.
+    pub fn class(mut self, class: impl Into<String>) -> Self {
+        self.selector.classes.push(class.into());
+        self
+    }
+
+    /// Waits for the next event; `None` once the Verk is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Lagged`] when events were missed; the next call goes on with the oldest one kept.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no event is lost.
+    pub async fn recv(&mut self) -> Option<Result<Event, Lagged>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Event, Lagged>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            return Poll::Ready(match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
+                Some(Ok(event)) if !self.selector.selects(&event) => continue,
+                Some(Ok(event)) => Some(Ok(event)),
+                Some(Err(BroadcastStreamRecvError::Lagged(missed))) => Some(Err(Lagged(missed))),
+                None => None,
+            });
+        }
+    }
+}
+
+impl Selector {
+    fn selects(&self, event: &Event) -> bool {
+        let any = |selected: &[String], of: Option<&str>| {
+            selected.is_empty() || of.is_some_and(|of| selected.iter().any(|one| one == of))
+        };
+        (self.kinds.is_empty() || self.kinds.contains(&event.kind()))
+            && any(&self.queues, event.queue().map(|queue| queue.as_str()))
+            && any(&self.classes, event.job().map(|job| job.class()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use futures_util::{FutureExt, StreamExt};
+
+    use super::*;
+    use crate::job::Job;
+
+    fn started(class: &str, queue: &str) -> Event {
+        let queue: crate::QueueName = queue.parse().unwrap();
+        Event::JobStarted {
+            job: Arc::new(Job::new(class, queue.clone(), "[]".to_owned()).unwrap()),
+            queue,
+            started_at: UNIX_EPOCH,
+        }
+    }
+
+    fn finished(class: &str, queue: &str) -> Event {
+        let Event::JobStarted {
+            job,
+            queue,
+            started_at,
+        } = started(class, queue)
+        else {
+            unreachable!()
+        };
+        Event::JobFinished {
+            job,
+            queue,
+            started_at,
+            took: Duration::from_secs(3),
+        }
+    }
+
+    fn running(queue: &str) -> Event {
+        Event::QueueRunning {
+            queue: queue.parse().unwrap(),
+            at: UNIX_EPOCH,
+        }
+    }
+
+    /// What is there now, as kind, queue and class.
+    fn told(mut events: Events) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Some(Some(event)) = events.next().now_or_never() {
+            let event = event.unwrap();
+            let class = event.job().map_or("", |job| job.class());
+            told.push(format!(
+                "{:?} {} {class}",
+                event.kind(),
+                event.queue().unwrap()
+            ));
+        }
+        told
+    }
+
+    #[test]
+    fn selectors_compose() {
+        let sender = EventSender::new(None);
+        let all = sender.subscribe();
+        let of_queue = sender.subscribe().queue("a");
+        let of_queues = sender
+            .subscribe()
+            .queue("a")
+            .queue("b")
+            .kinds([EventKind::QueueRunning]);
+        let of_class = sender.subscribe().class("Mail");
+        let narrow = sender
+            .subscribe()
+            .kinds([EventKind::JobFinished, EventKind::JobFailed])
+            .queue("b")
+            .class("Mail");
+        for queue in ["a", "b"] {
+            sender.send(running(queue));
+            sender.send(started("Mail", queue));
+            sender.send(finished("Mail", queue));
+            sender.send(finished("Bill", queue));
+        }
+        assert_eq!(told(all).len(), 8);
+        assert_eq!(
+            told(of_queue),
+            [
+                "QueueRunning a ",
+                "JobStarted a Mail",
+                "JobFinished a Mail",
+                "JobFinished a Bill"
+            ]
+        );
+        assert_eq!(told(of_queues), ["QueueRunning a ", "QueueRunning b "]);
+        assert_eq!(told(of_class).len(), 4);
+        assert_eq!(told(narrow), ["JobFinished b Mail"]);
+    }
+
+    #[test]
+    fn who_lags_is_told_how_much_it_missed_and_holds_up_nobody() {
+        let sender = EventSender::new(None);
+        let mut slow = sender.subscribe().kinds([EventKind::JobFinished]);
+        for _ in 0..CAPACITY + 10 {
+            sender.send(running("a"));
+        }
+        sender.send(finished("Mail", "a"));
+        assert_eq!(
+            slow.next().now_or_never().flatten().unwrap().unwrap_err(),
+            Lagged(11)
+        );
+        let next = slow.next().now_or_never().flatten().unwrap().unwrap();
+        assert_eq!(next.at(), UNIX_EPOCH + Duration::from_secs(3));
+        assert!(slow.next().now_or_never().is_none(), "it waits");
+        drop(sender);
+        assert!(slow.next().now_or_never().unwrap().is_none(), "the end");
+    }
+}
