@@ -19,6 +19,7 @@ mod nodes;
 mod otel;
 mod pauses;
 mod poison;
+mod process;
 mod queues;
 mod redis;
 mod schedule;

@@ -233,6 +233,37 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets whether the process shows itself and its running jobs to Sidekiq Web, if it runs queues. Defaults to `true`.
+    pub fn process_registry(mut self, process_registry: bool) -> Self {
+        self.config.process_registry = process_registry;
+        self
+    }
+
+    /// Sets what Sidekiq Web shows beside the name of the process. Defaults to none: the name of the program.
+    pub fn tag(mut self, tag: impl Into<Option<String>>) -> Self {
+        self.config.tag = tag.into();
+        self
+    }
+
+    /// Sets the labels that Sidekiq Web shows beside the tag. Defaults to none.
+    pub fn labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.config.labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether running jobs are also shown where Sidekiq before 6.4.2 looks for them. Defaults to `false`.
+    pub fn sidekiq_6_work(mut self, sidekiq_6_work: bool) -> Self {
+        self.config.sidekiq_6_work = sidekiq_6_work;
+        self
+    }
+
+    /// Sets whether the runs of each class and their times are stored by the minute, for the page *Metrics* of Sidekiq 8.
+    /// Defaults to `false`.
+    pub fn execution_metrics(mut self, execution_metrics: bool) -> Self {
+        self.config.execution_metrics = execution_metrics;
+        self
+    }
+
     /// Uses another clock, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

@@ -433,8 +433,9 @@ impl QueueManager {
             self.shared.wake.due_at(due.at, self.shared.now());
         }
         if let Some(event) = pending.event {
-            if let Some(counts) = counts_of(&event) {
-                self.counters.add(counts, self.shared.now());
+            if let Some((job, counts)) = counts_of(&event) {
+                let now = self.shared.now();
+                self.counters.add(job, counts, pending.took, now);
                 self.shared.live.add(&self.inprogress.queue, counts);
             }
             self.shared.events.send(event);
