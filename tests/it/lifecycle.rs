@@ -1,6 +1,6 @@
 //! A job from enqueue to its end.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use verk::{
@@ -542,6 +542,51 @@ async fn a_bulk_is_stored_in_order() {
         .collect();
     assert_eq!(queued, jids);
     assert_eq!(jids.len(), 2_500);
+}
+
+/// JSON has no such keys.
+#[verk::worker]
+async fn priced(prices: BTreeMap<(u8, u8), u32>) {
+    drop(prices);
+}
+
+#[tokio::test]
+async fn arguments_without_a_json_form_are_an_error_and_store_nothing() {
+    let it = Fixture::new().await;
+    let prices = BTreeMap::from([((1, 2), 3)]);
+    let error = it.verk.enqueue(Priced::new(prices)).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            verk::EnqueueError::Args {
+                class: "Priced",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(!error.may_be_stored());
+    it.assert_no_jobs().await;
+}
+
+#[tokio::test]
+async fn a_large_payload_is_stored_and_warned_of() {
+    let it = Fixture::new().await;
+    let (logged, _guard) = Logged::capture();
+    it.verk
+        .enqueue(Note::new("x".repeat(90 * 1024)))
+        .await
+        .unwrap();
+    assert_eq!(logged.lines_with(&["large payload"]), 0);
+    it.verk
+        .enqueue(Note::new("x".repeat(101 * 1024)))
+        .await
+        .unwrap();
+    assert_eq!(
+        logged.lines_with(&["WARN", "large payload", "class=\"Note\""]),
+        1
+    );
+    assert_eq!(it.queued("default").await.len(), 2);
 }
 
 #[tokio::test]
