@@ -21,7 +21,7 @@ use crate::{
     queues::Queues,
     registry::Registry,
     schedule_manager::ScheduleWake,
-    shared::{ServerOffset, Shared},
+    shared::{Asked, ServerTime, Shared},
     storage::Storage,
     test_seam::{TestParts, TestSeam},
     unknown_class::UnknownClass,
@@ -297,10 +297,10 @@ impl VerkBuilder {
         let storage = connect
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
-        let offset = Arc::new(ServerOffset::default());
-        let sent = self.clock.now();
+        let server_time = Arc::new(ServerTime::default());
+        let asked = Asked::now(&*self.clock);
         // Nobody listens to events yet: the log tells of a skew.
-        let _ = offset.measure(storage.server_time().await?, sent, self.clock.now());
+        let _ = server_time.measure(storage.server_time().await?, asked, &*self.clock);
         let wake = ScheduleWake::new(self.config.poll_interval);
         let monitor = Monitor::default();
         let client_of_jobs = Client::with(client::Inner {
@@ -309,7 +309,7 @@ impl VerkBuilder {
             max_payload_bytes: self.config.max_payload_bytes,
             middleware: self.client_middleware,
             wake: wake.clone(),
-            offset: Arc::clone(&offset),
+            server_time: Arc::clone(&server_time),
             link: Arc::clone(&monitor.enqueue),
             duplicates: of_test.clone(),
         });
@@ -329,7 +329,7 @@ impl VerkBuilder {
             events: EventSender::new(self.test.clone()),
             wake,
             found_paused: Notify::new(),
-            offset,
+            server_time,
             monitor,
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
