@@ -104,6 +104,9 @@ pub mod guide {
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
     }
+    pub mod managing {
+        #![doc = include_str!("docs/managing.md")]
+    }
     #[cfg(any(not(doctest), feature = "metrics"))]
     pub mod metrics {
         #![doc = include_str!("docs/metrics.md")]

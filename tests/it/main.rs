@@ -10,6 +10,7 @@ mod faults;
 mod health;
 mod lifecycle;
 mod logs;
+mod manage;
 mod many_queues;
 #[cfg(feature = "metrics")]
 mod metrics;

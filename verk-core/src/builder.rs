@@ -18,6 +18,7 @@ use crate::{
     middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
     node_manager::register,
+    queue_stats::LiveCounters,
     queues::Queues,
     registry::Registry,
     schedule_manager::ScheduleWake,
@@ -307,6 +308,7 @@ impl VerkBuilder {
             storage: Arc::clone(&storage),
             clock: Arc::clone(&self.clock),
             max_payload_bytes: self.config.max_payload_bytes,
+            dead_limits: self.config.dead_limits(),
             middleware: self.client_middleware,
             wake: wake.clone(),
             server_time: Arc::clone(&server_time),
@@ -331,6 +333,7 @@ impl VerkBuilder {
             found_paused: Notify::new(),
             server_time,
             monitor,
+            live: LiveCounters::default(),
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
         let registration = if shared.config.queues.is_empty() {

@@ -21,7 +21,7 @@ use crate::{
     job::Job,
     names::QueueName,
     node_manager::Registration,
-    queue_stats::{Counters, QueueCounters},
+    queue_stats::{Counters, QueueCounters, counts_of},
     queues::{Seat, State, Told, Wanted, tell},
     reconcile::compare,
     settle::{Pending, conclude, malformed, unknown_class},
@@ -433,7 +433,10 @@ impl QueueManager {
             self.shared.wake.due_at(due.at, self.shared.now());
         }
         if let Some(event) = pending.event {
-            self.counters.count(&event, self.shared.now());
+            if let Some(counts) = counts_of(&event) {
+                self.counters.add(counts, self.shared.now());
+                self.shared.live.add(&self.inprogress.queue, counts);
+            }
             self.shared.events.send(event);
         }
     }

@@ -61,21 +61,44 @@ impl Counters {
 }
 
 impl QueueCounters {
-    /// Counts what is told once the storage has it.
-    pub(crate) fn count(&self, event: &Event, now: SystemTime) {
-        let counts = match event {
-            Event::JobFinished { .. } | Event::JobDiscarded { .. } => Counts {
-                succeeded: 1,
-                failed: 0,
-            },
-            Event::JobFailed { .. } => Counts {
-                succeeded: 0,
-                failed: 1,
-            },
-            // No run, or one that does not count. Sidekiq counts no malformed payload either.
-            _ => return,
-        };
+    pub(crate) fn add(&self, counts: Counts, now: SystemTime) {
         lock(&self.0).entry(Day::of(now)).or_default().add(counts);
+    }
+}
+
+/// What a node counted by queue since it was built, under whatever id.
+#[derive(Debug, Default)]
+pub(crate) struct LiveCounters(Mutex<BTreeMap<QueueName, Counts>>);
+
+impl LiveCounters {
+    pub(crate) fn add(&self, queue: &QueueName, counts: Counts) {
+        let mut queues = lock(&self.0);
+        match queues.get_mut(queue) {
+            Some(counted) => counted.add(counts),
+            None => {
+                queues.insert(queue.clone(), counts);
+            }
+        }
+    }
+
+    pub(crate) fn by_queue(&self) -> BTreeMap<QueueName, Counts> {
+        lock(&self.0).clone()
+    }
+}
+
+/// What an event counts for, once the storage has what it tells.
+pub(crate) fn counts_of(event: &Event) -> Option<Counts> {
+    match event {
+        Event::JobFinished { .. } | Event::JobDiscarded { .. } => Some(Counts {
+            succeeded: 1,
+            failed: 0,
+        }),
+        Event::JobFailed { .. } => Some(Counts {
+            succeeded: 0,
+            failed: 1,
+        }),
+        // No run, or one that does not count. Sidekiq counts no malformed payload either.
+        _ => None,
     }
 }
 
