@@ -56,6 +56,7 @@ pub mod guide {
     //! | [configuration] | by builder, environment or file |
     //! | [deployment] | systemd, containers, scaling, new versions |
     //! | [queues] | added, paused and removed at run time |
+    //! | [managing] | counting, finding, deleting and requeueing jobs |
     //! | [health] | for probes |
     //! | [events], [tracing], [metrics] | what happens; logs and traces; what to watch |
     //!
