@@ -1,6 +1,7 @@
 //! What a user can rely on, end to end: real workers, real managers, a real storage.
 
 mod build;
+mod coming_from_verk;
 mod crash;
 mod events;
 mod extremes;

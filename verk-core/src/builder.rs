@@ -25,6 +25,7 @@ use crate::{
     shared::{Asked, ServerTime, Shared},
     storage::Storage,
     test_seam::{TestParts, TestSeam},
+    unknown_class::UnknownClass,
     worker::{Worker, WorkerEntry},
 };
 
@@ -203,6 +204,21 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets what becomes of a job whose class no worker of this program has. Defaults to a failure, as any other.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use verk_core::{UnknownClass, Verk};
+    ///
+    /// // While nodes that have the new classes replace those that have not.
+    /// let builder = Verk::builder().unknown_class(UnknownClass::RequeueAfter(Duration::from_secs(30)));
+    /// # drop(builder);
+    /// ```
+    pub fn unknown_class(mut self, unknown_class: UnknownClass) -> Self {
+        self.config.unknown_class = unknown_class;
+        self
+    }
+
     /// Sets how long running jobs may take to finish at shutdown. Defaults to 25 s.
     pub fn shutdown_timeout(mut self, shutdown_timeout: Duration) -> Self {
         self.config.shutdown_timeout = shutdown_timeout;
@@ -293,6 +309,11 @@ impl VerkBuilder {
         if self.config.disabled {
             tracing::info!("disabled: no queues run, this node only enqueues");
             self.config.queues.clear();
+        }
+        if cfg!(panic = "abort") && !self.config.queues.is_empty() {
+            tracing::warn!(
+                "this program is built with `panic = \"abort\"`: a worker that panics ends the process, with all jobs that run there"
+            );
         }
         let (registry, mistakes) = self.registry();
         let mut of_test = Vec::new();

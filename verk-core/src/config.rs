@@ -10,6 +10,7 @@ use crate::{
     job_log::LogLevel,
     names::{NodeId, QueueName},
     storage::DeadLimits,
+    unknown_class::UnknownClass,
 };
 
 /// Shorter ones would be lost in the delays of any network.
@@ -32,6 +33,7 @@ const FIELDS: &[&str] = &[
     "generate_node_id",
     "heartbeat",
     "poison_pill_after",
+    "unknown_class",
     "shutdown_timeout",
     "max_payload_bytes",
     "failed_job_stacktrace_size",
@@ -91,6 +93,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// With how many dead processes that ran it a job is a poison pill, and goes to the `dead` set; 0 for never. Defaults to 3.
     pub poison_pill_after: u32,
+    /// What becomes of a job whose class no worker of this program has. Defaults to a failure, as any other.
+    pub unknown_class: UnknownClass,
     /// How long running jobs may take to finish at shutdown before they are cancelled and handed back. Defaults to 25 s, because
     /// Kubernetes, ECS and Heroku kill at 30 s.
     #[serde(with = "duration")]
@@ -131,6 +135,7 @@ impl Default for Config {
             generate_node_id: None,
             heartbeat: Duration::from_secs(30),
             poison_pill_after: 3,
+            unknown_class: UnknownClass::Fail,
             shutdown_timeout: Duration::from_secs(25),
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
@@ -210,6 +215,7 @@ impl Config {
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
     /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
+    /// | `VERK_UNKNOWN_CLASS` | `fail`, or `requeue_after:30s` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
     /// | `VERK_GENERATE_NODE_ID` | `true` |
     /// | `VERK_TAG`, `VERK_LABELS` | `billing`, `eu,canary` |
@@ -245,6 +251,10 @@ impl Config {
         vars.log_level("VERK_START_JOB_LOG_LEVEL", &mut self.start_job_log_level);
         vars.log_level("VERK_DONE_JOB_LOG_LEVEL", &mut self.done_job_log_level);
         vars.log_level("VERK_FAIL_JOB_LOG_LEVEL", &mut self.fail_job_log_level);
+        let parse = |value: &str| value.parse().ok();
+        if let Some(unknown) = vars.read("VERK_UNKNOWN_CLASS", UnknownClass::ACCEPTED, parse) {
+            self.unknown_class = unknown;
+        }
         vars.text("VERK_NODE_ID", &mut self.node_id);
         vars.text("VERK_PREFIX", &mut self.prefix);
         vars.queues("VERK_QUEUES", &mut self.queues);
@@ -289,6 +299,13 @@ impl Config {
         }
         if self.poll_interval.is_zero() {
             errors.push(ConfigError::invalid("poll_interval", "0", "more than 0"));
+        }
+        if self.unknown_class == UnknownClass::RequeueAfter(Duration::ZERO) {
+            errors.push(ConfigError::invalid(
+                "unknown_class",
+                self.unknown_class.to_string(),
+                "fail, or requeue_after with a time of more than 0",
+            ));
         }
         if let Some(Err(error)) = self.name().map(NodeId::register) {
             errors.push(error.into());
@@ -512,6 +529,7 @@ mod tests {
             ("VERK_MAX_RETRY_COUNT", "-1"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "loud"),
             ("VERK_DISABLED", "yes"),
+            ("VERK_UNKNOWN_CLASS", "requeue"),
         ])
         .unwrap_err();
         let errors: Vec<_> = errors.as_slice().iter().map(ToString::to_string).collect();
@@ -520,6 +538,7 @@ mod tests {
             [
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
                 r#"VERK_FAIL_JOB_LOG_LEVEL is "loud"; accepted: off, error, warn, info, debug or trace"#,
+                r#"VERK_UNKNOWN_CLASS is "requeue"; accepted: fail, or requeue_after: and a time, such as requeue_after:30s"#,
                 r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10"#,
                 r#"VERK_DISABLED is "yes"; accepted: true or false"#,
             ]
@@ -561,6 +580,7 @@ mod tests {
             ("VERK_GENERATE_NODE_ID", "true"),
             ("VERK_HEARTBEAT", "8"),
             ("VERK_POISON_PILL_AFTER", "13"),
+            ("VERK_UNKNOWN_CLASS", "requeue_after:14s"),
             ("VERK_SHUTDOWN_TIMEOUT", "9"),
             ("VERK_MAX_PAYLOAD_BYTES", "10"),
             ("VERK_FAILED_JOB_STACKTRACE_SIZE", "11"),
@@ -593,6 +613,7 @@ mod tests {
                 "generate_node_id": true,
                 "heartbeat": "8ms",
                 "poison_pill_after": 13,
+                "unknown_class": "requeue_after:14s",
                 "shutdown_timeout": "9ms",
                 "max_payload_bytes": 10,
                 "failed_job_stacktrace_size": 11,
@@ -637,6 +658,7 @@ mod tests {
         generate_node_id = false
         heartbeat = "10s"
         poison_pill_after = 5
+        unknown_class = "requeue_after:30s"
         shutdown_timeout = "1m"
         max_payload_bytes = 3
         failed_job_stacktrace_size = 4

@@ -49,6 +49,7 @@ pub mod storage;
 mod supervisor;
 #[doc(hidden)]
 pub mod test_seam;
+mod unknown_class;
 mod verk;
 mod worker;
 mod workers_manager;
@@ -77,5 +78,6 @@ pub use queues::{QueueStatus, RunningJob, Status};
 pub use retry::backoff;
 pub use stats::{Day, DayStats, InvalidDay, LiveQueueStats, LiveStats, QueueStats, Stats};
 pub use storage::Storage;
+pub use unknown_class::UnknownClass;
 pub use verk::Verk;
 pub use worker::{Worker, WorkerEntry, WorkerOptions};

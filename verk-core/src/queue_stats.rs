@@ -95,7 +95,7 @@ impl Counters {
 }
 
 impl QueueCounters {
-    /// Adds what the end of `job` counts for; `took` is `None` if it did not run.
+    /// Counts what the storage has now; `took` is `None` for a job that did not run.
     pub(crate) fn add(&self, job: &Job, counts: Counts, took: Option<Duration>, now: SystemTime) {
         let mut counted = lock(&self.counted);
         counted.days.entry(Day::of(now)).or_default().add(counts);
@@ -142,8 +142,8 @@ impl LiveCounters {
     }
 }
 
-/// The job of an event, and what it counts for, once the storage has what the event tells.
-pub(crate) fn counts_of(event: &Event) -> Option<(&Job, Counts)> {
+/// What an event counts for, and of which job, once the storage has what it tells.
+pub(crate) fn counts_of(event: &Event) -> Option<(&Arc<Job>, Counts)> {
     match event {
         Event::JobFinished { job, .. } | Event::JobDiscarded { job, .. } => Some((
             job,

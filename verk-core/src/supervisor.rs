@@ -22,6 +22,7 @@ use crate::{
     queues::Taken,
     schedule_manager::ScheduleManager,
     shared::{Shared, pause_before_retry},
+    unknown_class,
 };
 
 /// How long the node may take to sign off once its jobs have ended.
@@ -43,7 +44,10 @@ pub(crate) async fn supervise(
     ));
     pauses.spawn({
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
-        async move { foreign::warn(&shared, &stop).await }
+        async move {
+            unknown_class::warn(&shared, &stop).await;
+            foreign::warn(&shared, &stop).await;
+        }
     });
 
     let ended = CancellationToken::new();
