@@ -14,6 +14,7 @@ use crate::{
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::EventSender,
     health::Monitor,
+    job::{Dialect, TimeFormat},
     job_log::LogLevel,
     middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
@@ -220,6 +221,18 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets whose job format the jobs have that this program makes. Defaults to [`Dialect::Sidekiq`].
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.config.dialect = dialect;
+        self
+    }
+
+    /// Sets how times are written in jobs of Sidekiq's dialect. Defaults to [`TimeFormat::Seconds`].
+    pub fn time_format(mut self, time_format: TimeFormat) -> Self {
+        self.config.time_format = time_format;
+        self
+    }
+
     /// Sets whether to run no queues, whatever else says. Defaults to `false`.
     pub fn disabled(mut self, disabled: bool) -> Self {
         self.config.disabled = disabled;
@@ -286,6 +299,7 @@ impl VerkBuilder {
             storage: Arc::clone(&storage),
             clock: Arc::clone(&self.clock),
             max_payload_bytes: self.config.max_payload_bytes,
+            form: self.config.form(),
             middleware: self.client_middleware,
             wake: wake.clone(),
             server_time: Arc::clone(&server_time),

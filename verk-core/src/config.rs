@@ -2,11 +2,15 @@
 
 use std::{collections::BTreeMap, env, ffi::OsString, path::Path, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IntoDeserializer as _, value::Error as ValueError},
+};
 
 use crate::{
     config_file::{self, duration, nearest},
     error::{ConfigError, ConfigErrors},
+    job::{Dialect, Form, TimeFormat},
     job_log::LogLevel,
     names::{NodeId, QueueName},
     storage::DeadLimits,
@@ -35,6 +39,8 @@ const FIELDS: &[&str] = &[
     "shutdown_timeout",
     "max_payload_bytes",
     "failed_job_stacktrace_size",
+    "dialect",
+    "time_format",
     "prefix",
     "disabled",
 ];
@@ -94,6 +100,10 @@ pub struct Config {
     pub max_payload_bytes: usize,
     /// How many lines of a failure's backtrace are kept in the job, unless the job's own `backtrace` option says. Defaults to 5.
     pub failed_job_stacktrace_size: usize,
+    /// Whose job format the jobs have that this program makes: Sidekiq's, unless the fleet is all Elixir. Defaults to `sidekiq`.
+    pub dialect: Dialect,
+    /// How times are written in jobs of Sidekiq's dialect: `milliseconds` only where every Sidekiq is an 8. Defaults to `seconds`.
+    pub time_format: TimeFormat,
     /// What every key of the storage begins with. Defaults to none.
     pub prefix: Option<String>,
     /// Whether to run no queues, whatever else says, the builder included: the node only enqueues. Defaults to `false`.
@@ -118,6 +128,8 @@ impl Default for Config {
             shutdown_timeout: Duration::from_secs(25),
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
+            dialect: Dialect::default(),
+            time_format: TimeFormat::default(),
             prefix: None,
             disabled: false,
         }
@@ -189,6 +201,8 @@ impl Config {
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
     /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
+    /// | `VERK_DIALECT` | `sidekiq` or `verk` |
+    /// | `VERK_TIME_FORMAT` | `seconds` or `milliseconds` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
     /// | `VERK_GENERATE_NODE_ID` | `true` |
     /// | `VERK_DISABLED` | `true`: run no queues, whatever else says |
@@ -222,6 +236,12 @@ impl Config {
         vars.log_level("VERK_START_JOB_LOG_LEVEL", &mut self.start_job_log_level);
         vars.log_level("VERK_DONE_JOB_LOG_LEVEL", &mut self.done_job_log_level);
         vars.log_level("VERK_FAIL_JOB_LOG_LEVEL", &mut self.fail_job_log_level);
+        vars.choice("VERK_DIALECT", "sidekiq or verk", &mut self.dialect);
+        vars.choice(
+            "VERK_TIME_FORMAT",
+            "seconds or milliseconds",
+            &mut self.time_format,
+        );
         vars.text("VERK_NODE_ID", &mut self.node_id);
         vars.text("VERK_PREFIX", &mut self.prefix);
         vars.queues("VERK_QUEUES", &mut self.queues);
@@ -281,6 +301,15 @@ impl Config {
         DeadLimits {
             max_jobs: self.max_dead_jobs,
             timeout: self.dead_timeout,
+        }
+    }
+
+    /// How jobs are written.
+    pub(crate) fn form(&self) -> Form {
+        Form {
+            dialect: self.dialect,
+            time_format: self.time_format,
+            max_retry_count: self.max_retry_count,
         }
     }
 
@@ -366,6 +395,16 @@ impl Vars {
     fn log_level(&mut self, name: &str, target: &mut LogLevel) {
         if let Some(level) = self.read(name, LogLevel::ACCEPTED, |value| value.parse().ok()) {
             *target = level;
+        }
+    }
+
+    /// One of a few words, in any case.
+    fn choice<T: DeserializeOwned>(&mut self, name: &str, accepted: &str, target: &mut T) {
+        let parse = |value: &str| -> Result<T, ValueError> {
+            T::deserialize(value.to_ascii_lowercase().into_deserializer())
+        };
+        if let Some(choice) = self.read(name, accepted, |value| parse(value).ok()) {
+            *target = choice;
         }
     }
 
@@ -461,6 +500,7 @@ mod tests {
             ("VERK_QUEUES", "default"),
             ("VERK_MAX_RETRY_COUNT", "-1"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "loud"),
+            ("VERK_DIALECT", "resque"),
             ("VERK_DISABLED", "yes"),
         ])
         .unwrap_err();
@@ -470,6 +510,7 @@ mod tests {
             [
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
                 r#"VERK_FAIL_JOB_LOG_LEVEL is "loud"; accepted: off, error, warn, info, debug or trace"#,
+                r#"VERK_DIALECT is "resque"; accepted: sidekiq or verk"#,
                 r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10"#,
                 r#"VERK_DISABLED is "yes"; accepted: true or false"#,
             ]
@@ -514,6 +555,8 @@ mod tests {
             ("VERK_SHUTDOWN_TIMEOUT", "9"),
             ("VERK_MAX_PAYLOAD_BYTES", "10"),
             ("VERK_FAILED_JOB_STACKTRACE_SIZE", "11"),
+            ("VERK_DIALECT", "Sidekiq"),
+            ("VERK_TIME_FORMAT", "seconds"),
             ("VERK_PREFIX", "twelve"),
             ("VERK_DISABLED", "false"),
         ];
@@ -541,6 +584,8 @@ mod tests {
                 "shutdown_timeout": "9ms",
                 "max_payload_bytes": 10,
                 "failed_job_stacktrace_size": 11,
+                "dialect": "sidekiq",
+                "time_format": "seconds",
                 "prefix": "twelve",
                 "disabled": false,
             })
@@ -580,6 +625,8 @@ mod tests {
         shutdown_timeout = "1m"
         max_payload_bytes = 3
         failed_job_stacktrace_size = 4
+        dialect = "verk"
+        time_format = "milliseconds"
         prefix = "shop"
         disabled = true
     "#;

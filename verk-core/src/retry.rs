@@ -67,12 +67,17 @@ pub(crate) fn decide(
             .unwrap_or(max_retry_count),
     };
     let failures = job.failures();
+    // As Sidekiq 8.1: where there is a time, the number of retries does not count.
+    let exhausted = match (job.retry_for(), job.failed_at()) {
+        (Some(retry_for), Some(failed_at)) => time_after(failed_at, retry_for) < now,
+        _ => failures > limit,
+    };
     let at = match retry_in {
         RetryIn::Kill => return buried,
         RetryIn::Discard => return Decision::Discard,
         // Sidekiq's `retry: false`: no retry, and no dead either.
         _ if job.retry_limit() == RetryLimit::Never => return Decision::Discard,
-        _ if failures > limit => return buried,
+        _ if exhausted => return buried,
         RetryIn::At(at) => at,
         RetryIn::After(delay) => time_after(now, delay),
         RetryIn::Default => match worker.and_then(|options| options.retry_at) {

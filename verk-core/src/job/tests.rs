@@ -2,7 +2,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::*;
+use super::{value::TimeForm, *};
 
 /// A job with the keys that every job needs and `more`.
 fn job(more: &str) -> Job {
