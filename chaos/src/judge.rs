@@ -107,6 +107,10 @@ pub(crate) fn what_is_left(server: &RedisServer) -> Left {
         keys: texts(server.command(&["KEYS", "*"])),
         ..Left::default()
     };
+    // What processes that were killed had shown of themselves expires, and nothing depends on it.
+    let shown = texts(server.command(&["SMEMBERS", "processes"]));
+    let of_process = |key: &String| shown.iter().any(|identity| key.starts_with(identity));
+    left.keys.retain(|key| !of_process(key));
     left.keys.sort();
     for key in &left.keys {
         if key.starts_with("queue:") || key.starts_with("inprogress:") {
@@ -363,7 +367,9 @@ fn jid_of(payload: &str) -> Option<String> {
 
 /// Whether a key may be there when no job is left and no node lives.
 fn is_expected(key: &str) -> bool {
-    matches!(key, "queues" | "dead") || key.starts_with("stat:") || key.starts_with("verk:deaths:")
+    matches!(key, "queues" | "dead" | "processes" | "process_cleanup")
+        || key.starts_with("stat:")
+        || key.starts_with("verk:deaths:")
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::{
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
     shared::ServerTime,
-    storage::{Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
+    storage::{DeadLimits, Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
     test_seam::TestSeam,
     worker::Worker,
 };
@@ -44,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) max_payload_bytes: usize,
     pub(crate) form: Form,
+    pub(crate) dead_limits: DeadLimits,
     pub(crate) middleware: ClientStack,
     pub(crate) wake: ScheduleWake,
     pub(crate) server_time: Arc<ServerTime>,
@@ -64,6 +65,7 @@ impl Client {
             clock: Arc::new(SystemClock),
             max_payload_bytes: config.max_payload_bytes,
             form: config.form(),
+            dead_limits: config.dead_limits(),
             middleware: ClientStack::default(),
             wake: ScheduleWake::new(config.poll_interval),
             server_time: Arc::default(),
@@ -117,7 +119,9 @@ impl Client {
         let jid = ready.jid.clone();
         let place = ready.place.clone();
         self.store(&place, vec![ready]).await?;
-        self.tell_test(&place, || vec![jid.clone()]).await;
+        if let Place::Queue(_) = place {
+            self.tell_test(|| vec![jid.clone()]).await;
+        }
         Ok(jid)
     }
 
@@ -183,6 +187,24 @@ impl Client {
         &*self.inner.clock
     }
 
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.inner.storage
+    }
+
+    /// The time of day of the storage, as far as this client knows.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.inner.server_time.now(&*self.inner.clock)
+    }
+
+    /// The caps of the `dead` set.
+    pub(crate) fn dead_limits(&self) -> DeadLimits {
+        self.inner.dead_limits
+    }
+
+    pub(crate) fn wake(&self) -> &ScheduleWake {
+        &self.inner.wake
+    }
+
     async fn store_chunk(
         &self,
         chunk: &mut Vec<Ready>,
@@ -196,7 +218,9 @@ impl Client {
         let jids: Vec<Jid> = chunk.iter().map(|ready| ready.jid.clone()).collect();
         match self.store(&place, chunk).await {
             Ok(()) => {
-                self.tell_test(&place, || jids.clone()).await;
+                if let Place::Queue(_) = place {
+                    self.tell_test(|| jids.clone()).await;
+                }
                 stored.extend(jids);
                 Ok(())
             }
@@ -208,8 +232,8 @@ impl Client {
     }
 
     /// Tells the test that jobs are in their queue.
-    async fn tell_test(&self, place: &Place, jids: impl FnOnce() -> Vec<Jid>) {
-        if let (Some(test), Place::Queue(_)) = (&self.test, place) {
+    pub(crate) async fn tell_test(&self, jids: impl FnOnce() -> Vec<Jid>) {
+        if let Some(test) = &self.test {
             test.stored(jids()).await;
         }
     }
@@ -264,7 +288,7 @@ impl Client {
         }
         #[cfg(feature = "otel")]
         crate::job_log::trace_enqueue(&mut job);
-        let now = self.inner.server_time.now(&*self.inner.clock);
+        let now = self.now();
         let at = match new.when {
             When::Now => now,
             When::At(at) => at,

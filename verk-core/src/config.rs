@@ -14,6 +14,7 @@ use crate::{
     job_log::LogLevel,
     names::{NodeId, QueueName},
     storage::DeadLimits,
+    unknown_class::UnknownClass,
 };
 
 /// Shorter ones would be lost in the delays of any network.
@@ -36,12 +37,18 @@ const FIELDS: &[&str] = &[
     "generate_node_id",
     "heartbeat",
     "poison_pill_after",
+    "unknown_class",
     "shutdown_timeout",
     "max_payload_bytes",
     "failed_job_stacktrace_size",
     "dialect",
     "time_format",
     "prefix",
+    "process_registry",
+    "tag",
+    "labels",
+    "sidekiq_6_work",
+    "execution_metrics",
     "disabled",
 ];
 
@@ -92,6 +99,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// With how many dead processes that ran it a job is a poison pill, and goes to the `dead` set; 0 for never. Defaults to 3.
     pub poison_pill_after: u32,
+    /// What becomes of a job whose class no worker of this program has. Defaults to a failure, as any other.
+    pub unknown_class: UnknownClass,
     /// How long running jobs may take to finish at shutdown before they are cancelled and handed back. Defaults to 25 s, because
     /// Kubernetes, ECS and Heroku kill at 30 s.
     #[serde(with = "duration")]
@@ -106,6 +115,17 @@ pub struct Config {
     pub time_format: TimeFormat,
     /// What every key of the storage begins with. Defaults to none.
     pub prefix: Option<String>,
+    /// Whether a process that runs queues shows itself and its running jobs to Sidekiq Web, whose buttons *Quiet* and *Stop* then
+    /// work on it. Defaults to yes.
+    pub process_registry: bool,
+    /// What Sidekiq Web shows beside the name of the process. Defaults to none: the name of the program.
+    pub tag: Option<String>,
+    /// Labels that Sidekiq Web shows beside the tag. Defaults to none.
+    pub labels: Vec<String>,
+    /// Whether running jobs are also shown where Sidekiq before 6.4.2 looks for them. Defaults to no.
+    pub sidekiq_6_work: bool,
+    /// Whether the runs of each class and their times are stored by the minute, for the page *Metrics* of Sidekiq 8. Defaults to no.
+    pub execution_metrics: bool,
     /// Whether to run no queues, whatever else says, the builder included: the node only enqueues. Defaults to `false`.
     pub disabled: bool,
 }
@@ -125,12 +145,18 @@ impl Default for Config {
             generate_node_id: None,
             heartbeat: Duration::from_secs(30),
             poison_pill_after: 3,
+            unknown_class: UnknownClass::Fail,
             shutdown_timeout: Duration::from_secs(25),
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
             dialect: Dialect::default(),
             time_format: TimeFormat::default(),
             prefix: None,
+            process_registry: true,
+            tag: None,
+            labels: Vec::new(),
+            sidekiq_6_work: false,
+            execution_metrics: false,
             disabled: false,
         }
     }
@@ -203,8 +229,11 @@ impl Config {
     /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
     /// | `VERK_DIALECT` | `sidekiq` or `verk` |
     /// | `VERK_TIME_FORMAT` | `seconds` or `milliseconds` |
+    /// | `VERK_UNKNOWN_CLASS` | `fail`, or `requeue_after:30s` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
     /// | `VERK_GENERATE_NODE_ID` | `true` |
+    /// | `VERK_TAG`, `VERK_LABELS` | `billing`, `eu,canary` |
+    /// | `VERK_PROCESS_REGISTRY`, `VERK_SIDEKIQ_6_WORK`, `VERK_EXECUTION_METRICS` | `true` or `false` |
     /// | `VERK_DISABLED` | `true`: run no queues, whatever else says |
     ///
     /// Other names that begin with `VERK_` are warned of, except those that begin with `VERK_REDIS_`, which are left to `RedisConfig`.
@@ -242,14 +271,27 @@ impl Config {
             "seconds or milliseconds",
             &mut self.time_format,
         );
+        let parse = |value: &str| value.parse().ok();
+        if let Some(unknown) = vars.read("VERK_UNKNOWN_CLASS", UnknownClass::ACCEPTED, parse) {
+            self.unknown_class = unknown;
+        }
         vars.text("VERK_NODE_ID", &mut self.node_id);
         vars.text("VERK_PREFIX", &mut self.prefix);
         vars.queues("VERK_QUEUES", &mut self.queues);
         if let Some(generate) = vars.switch("VERK_GENERATE_NODE_ID") {
             self.generate_node_id = Some(generate);
         }
-        if let Some(disabled) = vars.switch("VERK_DISABLED") {
-            self.disabled = disabled;
+        vars.text("VERK_TAG", &mut self.tag);
+        vars.list("VERK_LABELS", &mut self.labels);
+        for (name, target) in [
+            ("VERK_PROCESS_REGISTRY", &mut self.process_registry),
+            ("VERK_SIDEKIQ_6_WORK", &mut self.sidekiq_6_work),
+            ("VERK_EXECUTION_METRICS", &mut self.execution_metrics),
+            ("VERK_DISABLED", &mut self.disabled),
+        ] {
+            if let Some(on) = vars.switch(name) {
+                *target = on;
+            }
         }
         for name in vars.unknown() {
             let meant = nearest(&name, FIELDS.iter().map(|field| variable(field)))
@@ -277,6 +319,13 @@ impl Config {
         }
         if self.poll_interval.is_zero() {
             errors.push(ConfigError::invalid("poll_interval", "0", "more than 0"));
+        }
+        if self.unknown_class == UnknownClass::RequeueAfter(Duration::ZERO) {
+            errors.push(ConfigError::invalid(
+                "unknown_class",
+                self.unknown_class.to_string(),
+                "fail, or requeue_after with a time of more than 0",
+            ));
         }
         if let Some(Err(error)) = self.name().map(NodeId::register) {
             errors.push(error.into());
@@ -392,6 +441,14 @@ impl Vars {
         }
     }
 
+    fn list(&mut self, name: &str, target: &mut Vec<String>) {
+        if let Some(list) = self.read(name, "texts in UTF-8, separated by commas", |value| {
+            Some(entries(value).map(str::to_owned).collect())
+        }) {
+            *target = list;
+        }
+    }
+
     fn log_level(&mut self, name: &str, target: &mut LogLevel) {
         if let Some(level) = self.read(name, LogLevel::ACCEPTED, |value| value.parse().ok()) {
             *target = level;
@@ -434,10 +491,16 @@ impl Vars {
     }
 }
 
+/// The entries of a list that is separated by commas.
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}
+
 fn queues(value: &str) -> Option<BTreeMap<QueueName, usize>> {
     let mut queues = BTreeMap::new();
-    let entries = value.split(',').map(str::trim);
-    for entry in entries.filter(|entry| !entry.is_empty()) {
+    for entry in entries(value) {
         // The last colon: a queue's name may hold others.
         let (queue, concurrency) = entry.rsplit_once(':')?;
         let queue = QueueName::new(queue.trim()).ok()?;
@@ -474,12 +537,16 @@ mod tests {
             ("VERK_QUEUES", "default:25, a:b:10"),
             ("VERK_HEARTBEAT", "1500"),
             ("VERK_DEAD_TIMEOUT", "60"),
+            ("VERK_LABELS", "eu, canary,"),
+            ("VERK_PROCESS_REGISTRY", "false"),
             ("VERK_POISON_PILL_AFTER", "0"),
             ("VERK_START_JOB_LOG_LEVEL", "off"),
             ("VERK_DONE_JOB_LOG_LEVEL", "DEBUG"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "error"),
         ])
         .unwrap();
+        assert_eq!(config.labels, ["eu", "canary"]);
+        assert!(!config.process_registry);
         let queues: Vec<_> = config
             .queues
             .iter()
@@ -502,6 +569,7 @@ mod tests {
             ("VERK_FAIL_JOB_LOG_LEVEL", "loud"),
             ("VERK_DIALECT", "resque"),
             ("VERK_DISABLED", "yes"),
+            ("VERK_UNKNOWN_CLASS", "requeue"),
         ])
         .unwrap_err();
         let errors: Vec<_> = errors.as_slice().iter().map(ToString::to_string).collect();
@@ -511,6 +579,7 @@ mod tests {
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
                 r#"VERK_FAIL_JOB_LOG_LEVEL is "loud"; accepted: off, error, warn, info, debug or trace"#,
                 r#"VERK_DIALECT is "resque"; accepted: sidekiq or verk"#,
+                r#"VERK_UNKNOWN_CLASS is "requeue"; accepted: fail, or requeue_after: and a time, such as requeue_after:30s"#,
                 r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10"#,
                 r#"VERK_DISABLED is "yes"; accepted: true or false"#,
             ]
@@ -552,12 +621,18 @@ mod tests {
             ("VERK_GENERATE_NODE_ID", "true"),
             ("VERK_HEARTBEAT", "8"),
             ("VERK_POISON_PILL_AFTER", "13"),
+            ("VERK_UNKNOWN_CLASS", "requeue_after:14s"),
             ("VERK_SHUTDOWN_TIMEOUT", "9"),
             ("VERK_MAX_PAYLOAD_BYTES", "10"),
             ("VERK_FAILED_JOB_STACKTRACE_SIZE", "11"),
             ("VERK_DIALECT", "Sidekiq"),
             ("VERK_TIME_FORMAT", "seconds"),
             ("VERK_PREFIX", "twelve"),
+            ("VERK_PROCESS_REGISTRY", "true"),
+            ("VERK_TAG", "fourteen"),
+            ("VERK_LABELS", "fifteen"),
+            ("VERK_SIDEKIQ_6_WORK", "false"),
+            ("VERK_EXECUTION_METRICS", "false"),
             ("VERK_DISABLED", "false"),
         ];
         let mut names: Vec<_> = vars.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -581,12 +656,18 @@ mod tests {
                 "generate_node_id": true,
                 "heartbeat": "8ms",
                 "poison_pill_after": 13,
+                "unknown_class": "requeue_after:14s",
                 "shutdown_timeout": "9ms",
                 "max_payload_bytes": 10,
                 "failed_job_stacktrace_size": 11,
                 "dialect": "sidekiq",
                 "time_format": "seconds",
                 "prefix": "twelve",
+                "process_registry": true,
+                "tag": "fourteen",
+                "labels": ["fifteen"],
+                "sidekiq_6_work": false,
+                "execution_metrics": false,
                 "disabled": false,
             })
         );
@@ -622,12 +703,18 @@ mod tests {
         generate_node_id = false
         heartbeat = "10s"
         poison_pill_after = 5
+        unknown_class = "requeue_after:30s"
         shutdown_timeout = "1m"
         max_payload_bytes = 3
         failed_job_stacktrace_size = 4
         dialect = "verk"
         time_format = "milliseconds"
         prefix = "shop"
+        process_registry = false
+        tag = "billing"
+        labels = ["eu", "canary"]
+        sidekiq_6_work = true
+        execution_metrics = true
         disabled = true
     "#;
 

@@ -231,7 +231,7 @@ async fn claim_name(shared: &Shared, node: &NodeId) -> Result<(), BuildError> {
     }
 }
 
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let name = gethostname::gethostname().to_string_lossy().into_owned();
     if name.is_empty() {
         "localhost".to_owned()

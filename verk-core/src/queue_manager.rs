@@ -21,7 +21,7 @@ use crate::{
     job::Job,
     names::QueueName,
     node_manager::Registration,
-    queue_stats::{Counters, QueueCounters},
+    queue_stats::{Counters, QueueCounters, counts_of},
     queues::{Seat, State, Told, Wanted, tell},
     reconcile::compare,
     settle::{Pending, conclude, encrypted, expired, malformed, unknown_class},
@@ -433,7 +433,11 @@ impl QueueManager {
             self.shared.wake.due_at(due.at, self.shared.now());
         }
         if let Some(event) = pending.event {
-            self.counters.count(&event, self.shared.now());
+            if let Some((job, counts)) = counts_of(&event) {
+                let now = self.shared.now();
+                self.counters.add(job, counts, pending.took, now);
+                self.shared.live.add(&self.inprogress.queue, counts);
+            }
             self.shared.events.send(event);
         }
     }
@@ -535,8 +539,8 @@ impl QueueManager {
         };
         let is_expired = |at| at < self.shared.now();
         let not_run = match self.shared.registry.of_class(job.class()) {
-            _ if job.expires_at().is_some_and(is_expired) => expired,
             None => unknown_class,
+            Some(_) if job.expires_at().is_some_and(is_expired) => expired,
             Some(_) if job.is_encrypted() => encrypted,
             Some(worker) => return self.workers.start(job, payload, *worker),
         };

@@ -17,6 +17,7 @@ use crate::{
     retry::{Decision, decide},
     shared::Shared,
     storage::{Due, Settlement, Target},
+    unknown_class::UnknownClass,
     workers_manager::{Run, RunEnd},
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Pending {
     pub(crate) settlement: Settlement,
     /// What to tell once it is stored.
     pub(crate) event: Option<Event>,
+    /// How long the run took; `None` when there was none.
+    pub(crate) took: Option<Duration>,
     /// Whether it was sent, and nobody knows what came of it.
     pub(crate) unknown: bool,
     /// How often it was sent in vain.
@@ -42,6 +45,7 @@ impl Pending {
             number: u64::MAX,
             settlement: Settlement { held, to },
             event: Some(event),
+            took: None,
             unknown: false,
             failures: 0,
             not_before: shared.clock.instant(),
@@ -115,21 +119,8 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         }
         RunEnd::Returned(Ok(Outcome::Snooze(delay))) => {
             let until = time_after(now, delay);
-            let mut later = Job::clone(&job);
-            later.set_enqueued_at(None);
             job_log::snoozed(&shared.config, &job, queue, until);
-            let to = Target::Schedule(Due {
-                at: until,
-                job: later.encode(),
-            });
-            let event = Event::JobSnoozed {
-                job,
-                queue: queue.clone(),
-                started_at,
-                took,
-                until,
-            };
-            Pending::new(held, to, event, shared)
+            later(job, held, until, (started_at, now), shared, queue)
         }
         RunEnd::Returned(Ok(Outcome::Discard(reason))) => {
             job_log::discarded(&shared.config, &job, queue, &reason);
@@ -167,14 +158,50 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         }
     };
     pending.number = number;
+    pending.took = Some(took);
     pending
 }
 
-/// A job whose class nobody registered fails like any other.
+/// A job whose class nobody registered fails like any other, or waits for a node that has the class.
 pub(crate) fn unknown_class(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
-    let message = format!("no worker of this program has the class {:?}", job.class());
-    let (error, now) = (PerformError::of("UnknownClass", message), shared.now());
-    failed(job, held, error, (now, now), shared, queue)
+    let now = shared.now();
+    match shared.config.unknown_class {
+        UnknownClass::Fail => {
+            let message = format!("no worker of this program has the class {:?}", job.class());
+            let error = PerformError::of("UnknownClass", message);
+            failed(job, held, error, (now, now), shared, queue)
+        }
+        UnknownClass::RequeueAfter(delay) => {
+            let until = time_after(now, delay);
+            job_log::unknown_class(&shared.config, &job, queue, until);
+            later(Arc::new(job), held, until, (now, now), shared, queue)
+        }
+    }
+}
+
+/// The job runs again at a time, as if it had not run.
+fn later(
+    job: Arc<Job>,
+    held: Bytes,
+    until: SystemTime,
+    (started_at, now): (SystemTime, SystemTime),
+    shared: &Shared,
+    queue: &QueueName,
+) -> Pending {
+    let mut later = Job::clone(&job);
+    later.set_enqueued_at(None);
+    let to = Target::Schedule(Due {
+        at: until,
+        job: later.encode(),
+    });
+    let event = Event::JobSnoozed {
+        job,
+        queue: queue.clone(),
+        started_at,
+        took: now.duration_since(started_at).unwrap_or_default(),
+        until,
+    };
+    Pending::new(held, to, event, shared)
 }
 
 /// A job that expired before it could run is discarded.
