@@ -103,6 +103,10 @@ pub mod guide {
     pub mod health {
         #![doc = include_str!("docs/health.md")]
     }
+    #[cfg(any(not(doctest), feature = "testing"))]
+    pub mod job_forms {
+        #![doc = include_str!("docs/job_forms.md")]
+    }
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
     }

@@ -7,6 +7,7 @@ mod events;
 mod extremes;
 mod failover;
 mod faults;
+mod forms;
 mod health;
 mod lifecycle;
 mod logs;

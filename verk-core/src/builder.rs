@@ -14,6 +14,7 @@ use crate::{
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::EventSender,
     health::Monitor,
+    job::{Dialect, TimeFormat},
     job_log::LogLevel,
     middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
@@ -237,6 +238,18 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets whose job format the jobs have that this program makes. Defaults to [`Dialect::Sidekiq`].
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.config.dialect = dialect;
+        self
+    }
+
+    /// Sets how times are written in jobs of Sidekiq's dialect. Defaults to [`TimeFormat::Seconds`].
+    pub fn time_format(mut self, time_format: TimeFormat) -> Self {
+        self.config.time_format = time_format;
+        self
+    }
+
     /// Sets whether to run no queues, whatever else says. Defaults to `false`.
     pub fn disabled(mut self, disabled: bool) -> Self {
         self.config.disabled = disabled;
@@ -339,6 +352,7 @@ impl VerkBuilder {
             storage: Arc::clone(&storage),
             clock: Arc::clone(&self.clock),
             max_payload_bytes: self.config.max_payload_bytes,
+            form: self.config.form(),
             dead_limits: self.config.dead_limits(),
             middleware: self.client_middleware,
             wake: wake.clone(),

@@ -7,12 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::{
     clock::{Clock, SystemClock, time_after},
     error::{ConfigError, EnqueueAllError, EnqueueError},
     health::Link,
-    job::Job,
+    job::{Form, Job, RetryLimit},
     middleware::{ClientMiddleware, ClientStack},
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) max_payload_bytes: usize,
+    pub(crate) form: Form,
     pub(crate) dead_limits: DeadLimits,
     pub(crate) middleware: ClientStack,
     pub(crate) wake: ScheduleWake,
@@ -62,6 +64,7 @@ impl Client {
             storage,
             clock: Arc::new(SystemClock),
             max_payload_bytes: config.max_payload_bytes,
+            form: config.form(),
             dead_limits: config.dead_limits(),
             middleware: ClientStack::default(),
             wake: ScheduleWake::new(config.poll_interval),
@@ -294,6 +297,7 @@ impl Client {
         let queue = job.queue().cloned().ok_or_else(|| EnqueueError::NoQueue {
             jid: job.jid().clone(),
         })?;
+        job.write_as(self.inner.form);
         job.set_created_at(now);
         let place = if at > now {
             job.set_enqueued_at(None);
@@ -473,6 +477,36 @@ pub trait EnqueueExt: IntoJob {
             job.set_max_retry_count(count);
             Ok(())
         })
+    }
+
+    /// Sets how often the job is tried again, or that it never is: [`RetryLimit::Never`] keeps it out of the `dead` set too.
+    fn retry_limit(self, limit: RetryLimit) -> NewJob {
+        self.into_job().edit(|job| {
+            job.set_retry_limit(limit);
+            Ok(())
+        })
+    }
+
+    /// Tries the job again for this long after its first failure, however often that is: see [`Job::retry_for`].
+    fn retry_for(self, retry_for: Duration) -> NewJob {
+        self.into_job().edit(|job| {
+            job.set_retry_for(retry_for);
+            Ok(())
+        })
+    }
+
+    /// Tries the job again in this queue instead of its own.
+    fn retry_queue(self, queue: &str) -> NewJob {
+        let queue = QueueName::new(queue);
+        self.into_job().edit(|job| {
+            job.set_retry_queue(&queue?);
+            Ok(())
+        })
+    }
+
+    /// Gives the job a key of one's own or of Sidekiq's, such as `expires_in` or `locale`: see [`Job::set`].
+    fn set(self, key: &str, value: &(impl Serialize + ?Sized)) -> NewJob {
+        self.into_job().edit(|job| Ok(job.set(key, value)?))
     }
 
     /// Sets the labels that dashboards show.

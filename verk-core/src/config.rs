@@ -2,11 +2,15 @@
 
 use std::{collections::BTreeMap, env, ffi::OsString, path::Path, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IntoDeserializer as _, value::Error as ValueError},
+};
 
 use crate::{
     config_file::{self, duration, nearest},
     error::{ConfigError, ConfigErrors},
+    job::{Dialect, Form, TimeFormat},
     job_log::LogLevel,
     names::{NodeId, QueueName},
     storage::DeadLimits,
@@ -37,6 +41,8 @@ const FIELDS: &[&str] = &[
     "shutdown_timeout",
     "max_payload_bytes",
     "failed_job_stacktrace_size",
+    "dialect",
+    "time_format",
     "prefix",
     "process_registry",
     "tag",
@@ -103,6 +109,10 @@ pub struct Config {
     pub max_payload_bytes: usize,
     /// How many lines of a failure's backtrace are kept in the job, unless the job's own `backtrace` option says. Defaults to 5.
     pub failed_job_stacktrace_size: usize,
+    /// Whose job format the jobs have that this program makes: Sidekiq's, unless the fleet is all Elixir. Defaults to `sidekiq`.
+    pub dialect: Dialect,
+    /// How times are written in jobs of Sidekiq's dialect: `milliseconds` only where every Sidekiq is an 8. Defaults to `seconds`.
+    pub time_format: TimeFormat,
     /// What every key of the storage begins with. Defaults to none.
     pub prefix: Option<String>,
     /// Whether a process that runs queues shows itself and its running jobs to Sidekiq Web, whose buttons *Quiet* and *Stop* then
@@ -139,6 +149,8 @@ impl Default for Config {
             shutdown_timeout: Duration::from_secs(25),
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
+            dialect: Dialect::default(),
+            time_format: TimeFormat::default(),
             prefix: None,
             process_registry: true,
             tag: None,
@@ -215,6 +227,8 @@ impl Config {
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
     /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
+    /// | `VERK_DIALECT` | `sidekiq` or `verk` |
+    /// | `VERK_TIME_FORMAT` | `seconds` or `milliseconds` |
     /// | `VERK_UNKNOWN_CLASS` | `fail`, or `requeue_after:30s` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
     /// | `VERK_GENERATE_NODE_ID` | `true` |
@@ -251,6 +265,12 @@ impl Config {
         vars.log_level("VERK_START_JOB_LOG_LEVEL", &mut self.start_job_log_level);
         vars.log_level("VERK_DONE_JOB_LOG_LEVEL", &mut self.done_job_log_level);
         vars.log_level("VERK_FAIL_JOB_LOG_LEVEL", &mut self.fail_job_log_level);
+        vars.choice("VERK_DIALECT", "sidekiq or verk", &mut self.dialect);
+        vars.choice(
+            "VERK_TIME_FORMAT",
+            "seconds or milliseconds",
+            &mut self.time_format,
+        );
         let parse = |value: &str| value.parse().ok();
         if let Some(unknown) = vars.read("VERK_UNKNOWN_CLASS", UnknownClass::ACCEPTED, parse) {
             self.unknown_class = unknown;
@@ -330,6 +350,15 @@ impl Config {
         DeadLimits {
             max_jobs: self.max_dead_jobs,
             timeout: self.dead_timeout,
+        }
+    }
+
+    /// How jobs are written.
+    pub(crate) fn form(&self) -> Form {
+        Form {
+            dialect: self.dialect,
+            time_format: self.time_format,
+            max_retry_count: self.max_retry_count,
         }
     }
 
@@ -423,6 +452,16 @@ impl Vars {
     fn log_level(&mut self, name: &str, target: &mut LogLevel) {
         if let Some(level) = self.read(name, LogLevel::ACCEPTED, |value| value.parse().ok()) {
             *target = level;
+        }
+    }
+
+    /// One of a few words, in any case.
+    fn choice<T: DeserializeOwned>(&mut self, name: &str, accepted: &str, target: &mut T) {
+        let parse = |value: &str| -> Result<T, ValueError> {
+            T::deserialize(value.to_ascii_lowercase().into_deserializer())
+        };
+        if let Some(choice) = self.read(name, accepted, |value| parse(value).ok()) {
+            *target = choice;
         }
     }
 
@@ -528,6 +567,7 @@ mod tests {
             ("VERK_QUEUES", "default"),
             ("VERK_MAX_RETRY_COUNT", "-1"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "loud"),
+            ("VERK_DIALECT", "resque"),
             ("VERK_DISABLED", "yes"),
             ("VERK_UNKNOWN_CLASS", "requeue"),
         ])
@@ -538,6 +578,7 @@ mod tests {
             [
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
                 r#"VERK_FAIL_JOB_LOG_LEVEL is "loud"; accepted: off, error, warn, info, debug or trace"#,
+                r#"VERK_DIALECT is "resque"; accepted: sidekiq or verk"#,
                 r#"VERK_UNKNOWN_CLASS is "requeue"; accepted: fail, or requeue_after: and a time, such as requeue_after:30s"#,
                 r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10"#,
                 r#"VERK_DISABLED is "yes"; accepted: true or false"#,
@@ -584,6 +625,8 @@ mod tests {
             ("VERK_SHUTDOWN_TIMEOUT", "9"),
             ("VERK_MAX_PAYLOAD_BYTES", "10"),
             ("VERK_FAILED_JOB_STACKTRACE_SIZE", "11"),
+            ("VERK_DIALECT", "Sidekiq"),
+            ("VERK_TIME_FORMAT", "seconds"),
             ("VERK_PREFIX", "twelve"),
             ("VERK_PROCESS_REGISTRY", "true"),
             ("VERK_TAG", "fourteen"),
@@ -617,6 +660,8 @@ mod tests {
                 "shutdown_timeout": "9ms",
                 "max_payload_bytes": 10,
                 "failed_job_stacktrace_size": 11,
+                "dialect": "sidekiq",
+                "time_format": "seconds",
                 "prefix": "twelve",
                 "process_registry": true,
                 "tag": "fourteen",
@@ -662,6 +707,8 @@ mod tests {
         shutdown_timeout = "1m"
         max_payload_bytes = 3
         failed_job_stacktrace_size = 4
+        dialect = "verk"
+        time_format = "milliseconds"
         prefix = "shop"
         process_registry = false
         tag = "billing"

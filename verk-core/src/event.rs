@@ -67,7 +67,7 @@ pub enum Event {
         /// When it runs again.
         until: SystemTime,
     },
-    /// A worker answered that the job is not needed.
+    /// A worker answered that the job is not needed, or the job expired before it could run.
     JobDiscarded {
         /// The job.
         job: Arc<Job>,

@@ -68,7 +68,7 @@ pub use error::{
 pub use event::{AfterFailure, Event, EventKind};
 pub use events::{Events, Lagged};
 pub use health::{Health, Reason};
-pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
+pub use job::{Backtrace, Dialect, Failure, InvalidJob, Job, MalformedJob, RetryLimit, TimeFormat};
 pub use job_log::LogLevel;
 pub use manage::{Entry, Found, JobInProgress, Jobs, Selection};
 pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware};

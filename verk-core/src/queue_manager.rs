@@ -24,7 +24,7 @@ use crate::{
     queue_stats::{Counters, QueueCounters, counts_of},
     queues::{Seat, State, Told, Wanted, tell},
     reconcile::compare,
-    settle::{Pending, conclude, malformed, unknown_class},
+    settle::{Pending, conclude, encrypted, expired, malformed, unknown_class},
     shared::{Shared, pause_before_retry},
     storage::{
         DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Settled, Target,
@@ -537,12 +537,15 @@ impl QueueManager {
                 return;
             }
         };
-        match self.shared.registry.of_class(job.class()) {
-            Some(worker) => self.workers.start(job, payload, *worker),
-            None => self
-                .pending
-                .push_back(unknown_class(job, payload, &self.shared, queue)),
-        }
+        let is_expired = |at| at < self.shared.now();
+        let not_run = match self.shared.registry.of_class(job.class()) {
+            None => unknown_class,
+            Some(_) if job.expires_at().is_some_and(is_expired) => expired,
+            Some(_) if job.is_encrypted() => encrypted,
+            Some(worker) => return self.workers.start(job, payload, *worker),
+        };
+        self.pending
+            .push_back(not_run(job, payload, &self.shared, queue));
     }
 
     fn hand_back(&mut self, payload: Bytes) {

@@ -204,6 +204,27 @@ fn later(
     Pending::new(held, to, event, shared)
 }
 
+/// A job that expired before it could run is discarded.
+pub(crate) fn expired(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
+    let (job, reason) = (Arc::new(job), "expired before it was run".to_owned());
+    job_log::discarded(&shared.config, &job, queue, &reason);
+    let event = Event::JobDiscarded {
+        job,
+        queue: queue.clone(),
+        started_at: shared.now(),
+        took: Duration::ZERO,
+        reason,
+    };
+    Pending::new(held, Target::Ack, event, shared)
+}
+
+/// A job whose arguments nobody here can read fails like any other: a program that can may fetch its retry.
+pub(crate) fn encrypted(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
+    let message = "the last argument is encrypted by Sidekiq Enterprise, which verk cannot read: send the job without `encrypt`, or run it in Ruby";
+    let (error, now) = (PerformError::of("EncryptedArgs", message), shared.now());
+    failed(job, held, error, (now, now), shared, queue)
+}
+
 /// A payload that is no job goes to the `dead` set as it is.
 pub(crate) fn malformed(
     held: Bytes,
@@ -251,6 +272,7 @@ fn failed(
     };
     let mut failure = failure;
     failure.error_backtrace.truncate(lines);
+    job.write_as(shared.config.form());
     job.record_failure(&failure, now, queue);
     let random = rand::random_range(1..=30);
     let options = worker.map(|worker| worker.options());

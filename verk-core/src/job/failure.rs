@@ -132,10 +132,7 @@ impl Job {
             self.patch("error_backtrace", quoted(&backtrace));
         }
 
-        let retry_queue = self
-            .string("retry_queue")
-            .and_then(|name| QueueName::new(&name).ok());
-        if let Some(queue) = retry_queue {
+        if let Some(queue) = self.retry_queue() {
             self.set_queue(queue);
         } else if self.queue.is_none() {
             self.set_queue(fetched_from.clone());
