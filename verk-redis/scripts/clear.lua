@@ -8,9 +8,9 @@
 -- server.
 
 local key, kind = KEYS[1], ARGV[1]
-local found = redis.call('TYPE', key).ok
-if found ~= 'none' and found ~= kind then
-  return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. kind)
+local wrong = check(key, kind)
+if wrong then
+  return redis.error_reply(wrong)
 end
 
 local count = redis.call(kind == 'list' and 'LLEN' or 'ZCARD', key)

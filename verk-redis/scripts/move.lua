@@ -11,16 +11,8 @@
 -- is added to its target before it is removed here. The first write is one that a full Redis allows; after it,
 -- so are the others.
 
-local NOT_HELD, DONE, MERGED = 0, 1, 2
 local from, dead, kind = KEYS[1], KEYS[2], ARGV[1]
 local words = { delete = 2, queue = 5, set = 5, dead = 6 }
-
-local function check(key, wanted)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= wanted then
-    return 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted
-  end
-end
 
 local wrong = check(from, kind)
 if wrong then
@@ -52,7 +44,7 @@ local function remove(held)
 end
 
 -- Adds to a set. Answers what becomes of the job, and whether it is still to be removed; or nil and an error.
-local function add_to_set(set, held, score, job)
+local function move_to_set(set, held, score, job)
   local unusable = check(set, 'zset')
   if unusable then
     return nil, unusable
@@ -64,14 +56,11 @@ local function add_to_set(set, held, score, job)
     end
     return changed == 1 and DONE or NOT_HELD, false
   end
-  local added = redis.pcall('ZADD', set, score, job)
-  if type(added) == 'table' then
-    return nil, added.err
-  end
-  return added == 1 and DONE or MERGED, true
+  local answer, refused = add_to_set(set, score, job)
+  return answer, refused or true
 end
 
-local function add_to_queue(queue, name, job)
+local function move_to_queue(queue, name, job)
   local unusable = check(queue, 'list')
   if unusable then
     return nil, unusable
@@ -81,19 +70,18 @@ local function add_to_queue(queue, name, job)
   return DONE, true
 end
 
--- Adds one job to its target: answers as add_to_set does.
+-- Adds one job to its target: answers as move_to_set does.
 local function add(at)
   local to, held = ARGV[at], ARGV[at + 1]
   if to == 'queue' then
-    return add_to_queue(KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3], ARGV[at + 4])
+    return move_to_queue(KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3], ARGV[at + 4])
   end
   if to == 'set' then
-    return add_to_set(KEYS[tonumber(ARGV[at + 2])], held, ARGV[at + 3], ARGV[at + 4])
+    return move_to_set(KEYS[tonumber(ARGV[at + 2])], held, ARGV[at + 3], ARGV[at + 4])
   end
-  local answer, leaves = add_to_set(dead, held, ARGV[at + 2], ARGV[at + 3])
+  local answer, leaves = move_to_set(dead, held, ARGV[at + 2], ARGV[at + 3])
   if answer then
-    redis.call('ZREMRANGEBYSCORE', dead, '-inf', '(' .. ARGV[at + 4])
-    redis.call('ZREMRANGEBYRANK', dead, 0, '-' .. ARGV[at + 5])
+    cut_dead(dead, ARGV[at + 4], ARGV[at + 5])
   end
   return answer, leaves
 end
@@ -116,10 +104,4 @@ local function move(at)
   return answer
 end
 
-local answers = {}
-local at = 2
-while at <= #ARGV do
-  answers[#answers + 1] = move(at)
-  at = at + words[ARGV[at]]
-end
-return answers
+return each_job(words, move)
