@@ -1,25 +1,24 @@
 //! What the doctor finds in a storage that goes wrong, and what it mends.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use verk::{
-    NodeId, ScheduleKeys, Storage, Verk,
+    Dialect, NodeId, ScheduleKeys, Storage, TimeFormat, Verk,
     doctor::{Finding, Report, Severity},
     prelude::*,
     redis::{RedisConfig, RedisStorage},
     storage::{Due, Inprogress, JobSet, ScoredJob},
 };
-use verk_testing::{Key, MemoryStorage, RedisServer, conformance::Harness};
+use verk_testing::{Key, MemoryStorage, RedisServer, VirtualClock, conformance::Harness};
 
 use crate::support::{ALL, Fixture, States};
 
 #[verk::worker(class = "Doctor::Known", queue = "clinic")]
 async fn known() {}
 
-const STRING_ARGS: &str = r#"{ "class":"Doctor::Known","args":"[1.50, \"a\"]","jid":"elixir","queue":"clinic","x":1e400}"#;
-const ARRAY_ARGS: &str =
-    r#"{"class":"Doctor::Known","args":[1.50, "a"],"jid":"elixir","queue":"clinic","x":1e400}"#;
+const STRING_ARGS: &str = r#"{ "class":"Doctor::Known","args":"[1.50, \"a\"]","jid":"elixir","queue":"clinic","x":12345678901234567890123}"#;
+const ARRAY_ARGS: &str = r#"{"class":"Doctor::Known","args":[1.50, "a"],"jid":"elixir","queue":"clinic","x":12345678901234567890123}"#;
 
 /// A server of its own with a Verk that runs the queue `clinic`, not started.
 struct Clinic {
@@ -168,20 +167,20 @@ async fn what_sidekiq_cannot_read_is_found_and_converted_in_place() {
 
 #[tokio::test]
 async fn sidekiq_and_elixir_on_one_pair_of_sets_are_an_error_unless_ours_are_our_own() {
-    for (schedule_keys, expected) in [
-        (ScheduleKeys::Shared, vec!["other_movers"]),
-        (ScheduleKeys::Own, vec![]),
+    for (schedule_keys, expected, worst) in [
+        (
+            ScheduleKeys::Shared,
+            ["other_movers", "dead_set_cut"].as_slice(),
+            Severity::Error,
+        ),
+        (ScheduleKeys::Own, &["dead_set_cut"], Severity::Warning),
     ] {
         let clinic = Clinic::new(schedule_keys).await;
         clinic.register_sidekiq("7.3.0");
         clinic.command(&["SADD", "verk_nodes", "12345678901234567890"]);
-        let findings = clinic.findings().await;
-        assert_eq!(names(&findings), expected);
-        assert!(
-            findings
-                .iter()
-                .all(|found| found.severity() == Severity::Error)
-        );
+        let report = clinic.verk.doctor().examine().await.unwrap();
+        assert_eq!(names(&report.findings), expected);
+        assert_eq!(report.worst(), Some(worst));
         clinic.verk.shutdown().await;
     }
 }
@@ -214,6 +213,67 @@ async fn own_schedule_keys_keep_jobs_from_other_movers_and_those_that_were_left_
     clinic.register_sidekiq("7.3.0");
     assert_eq!(clinic.findings().await, []);
     clinic.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_counts_is_where_the_storage_keeps_jobs() {
+    let redis = RedisServer::start();
+    redis.command(&["CONFIG", "SET", "appendonly", "yes"]);
+    let config = RedisConfig::new(redis.url()).schedule_keys(ScheduleKeys::Own);
+    let verk = Verk::builder().redis(config).build().await.unwrap();
+    redis.command(&["SADD", "processes", "ruby:1:0f"]);
+    redis.command(&["HSET", "ruby:1:0f", "info", "{}"]);
+    redis.command(&["ZADD", "verk:retry", "1", STRING_ARGS]);
+    let report = verk.doctor().examine().await.unwrap();
+    assert_eq!(report.findings, [], "Sidekiq does not see that set");
+    redis.command(&["ZADD", "dead", "1", STRING_ARGS]);
+    let report = verk.doctor().examine().await.unwrap();
+    assert_eq!(names(&report.findings), ["string_args"]);
+}
+
+#[tokio::test]
+async fn settings_that_others_cannot_read_are_found() {
+    let redis = RedisServer::start();
+    redis.command(&["CONFIG", "SET", "appendonly", "yes"]);
+    redis.command(&["SADD", "processes", "ruby:1:0f"]);
+    redis.command(&["HSET", "ruby:1:0f", "info", r#"{"version":"7.3.2"}"#]);
+    let verk = Verk::builder()
+        .redis(redis.url())
+        .schedule_keys(ScheduleKeys::Own)
+        .dialect(Dialect::Verk)
+        .time_format(TimeFormat::Milliseconds)
+        .build()
+        .await
+        .unwrap();
+    let report = verk.doctor().examine().await.unwrap();
+    assert_eq!(
+        report.findings,
+        [Finding::VerkDialect, Finding::MillisecondTimes]
+    );
+    verk.enqueue(Known::new()).await.unwrap();
+    let report = verk.doctor().examine().await.unwrap();
+    assert_eq!(
+        names(&report.findings),
+        ["verk_dialect", "string_args", "millisecond_times"]
+    );
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_found() {
+    let clock = VirtualClock::starting_at(std::time::UNIX_EPOCH);
+    let redis = RedisServer::start();
+    redis.command(&["CONFIG", "SET", "appendonly", "yes"]);
+    let verk = Verk::builder()
+        .redis(redis.url())
+        .clock(Arc::new(clock))
+        .build()
+        .await
+        .unwrap();
+    let report = verk.doctor().examine().await.unwrap();
+    let [Finding::ClockSkew { ahead_ms }] = report.findings[..] else {
+        panic!("{report}");
+    };
+    assert!(ahead_ms > 0, "{ahead_ms}");
 }
 
 #[tokio::test]

@@ -1,15 +1,18 @@
 //! What a user can rely on, end to end: real workers, real managers, a real storage.
 
 mod build;
+mod coming_from_verk;
 mod crash;
 mod doctor;
 mod events;
 mod extremes;
 mod failover;
 mod faults;
+mod forms;
 mod health;
 mod lifecycle;
 mod logs;
+mod manage;
 mod many_queues;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -19,6 +22,7 @@ mod nodes;
 mod otel;
 mod pauses;
 mod poison;
+mod process;
 mod queues;
 mod redis;
 mod schedule;

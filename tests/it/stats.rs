@@ -4,7 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use verk::{Day, DayStats, Event, State, Stats, Verk, prelude::*, storage::JobSet};
-use verk_testing::{Key, Operation, VirtualClock, conformance::Harness as _, within};
+use verk_testing::{
+    Key, MemoryStorage, Operation, VirtualClock, conformance::Harness as _, within,
+};
 
 use crate::support::{Fixture, Log, PATIENCE, at_once, queue_name};
 
@@ -278,4 +280,72 @@ async fn what_a_removed_queue_counted_is_stored() {
     let stats = it.verk.stats().await.unwrap();
     assert_eq!(total(&stats), (1, 0));
     assert_eq!(of_queue(&stats, "default"), (1, 0));
+}
+
+/// The execution metrics that the storage has.
+async fn executions(it: &Fixture) -> Vec<String> {
+    let dump = it.storage.dump().await;
+    let of_minutes = dump.keys().iter();
+    of_minutes
+        .filter(|(key, _)| key.starts_with("executions "))
+        .flat_map(|(_, entries)| entries)
+        .map(|entry| String::from_utf8(entry.to_vec()).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_ran_is_measured_by_class_if_that_is_wanted() {
+    for wanted in [true, false] {
+        let it = Fixture::with(|builder| {
+            let builder = builder.queue("default", 5).queue("other", 5);
+            builder.execution_metrics(wanted)
+        })
+        .await;
+        it.verk.enqueue(Uneven::new(1)).await.unwrap(); // fails once, then succeeds
+        it.verk.enqueue(Undecided::new("discard")).await.unwrap();
+        let unknown = r#"{"class":"Nobody's","jid":"1","args":[]}"#;
+        let jobs = [Bytes::from_static(unknown.as_bytes())];
+        let queue = queue_name("default");
+        it.verk.storage().enqueue(&queue, &jobs).await.unwrap();
+        it.verk.start().unwrap();
+        wait_for_processed(&it, 4).await;
+        it.verk.shutdown().await;
+
+        let executions = executions(&it).await;
+        let of = |class: &str| {
+            executions
+                .iter()
+                .filter(|entry| entry.contains(class))
+                .count()
+        };
+        assert_eq!(of("Uneven") > 0, wanted, "{executions:?}");
+        assert_eq!(of("Undecided") > 0, wanted, "{executions:?}");
+        assert_eq!(of("Nobody's"), 0, "it did not run: {executions:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_knows_at_once_what_it_counted_itself() {
+    let storage = MemoryStorage::default();
+    let with_queue = |builder: verk::VerkBuilder| builder.queue("default", 5);
+    let mut it = Fixture::on(storage.clone(), with_queue).await;
+    let before = it.verk.live_stats();
+    assert_eq!((before.processed, before.queues.len()), (0, 1));
+    it.verk.start().unwrap();
+    it.verk.enqueue(Counted::new()).await.unwrap();
+    it.verk.enqueue(Uneven::new(1)).await.unwrap();
+    it.wait_for_finished(2).await;
+
+    let live = it.verk.live_stats();
+    assert_eq!((live.processed, live.failed, live.running), (3, 1, 0));
+    let queue = &live.queues[0];
+    assert_eq!(queue.queue, queue_name("default"));
+    assert_eq!((queue.processed, queue.failed, queue.running), (3, 1, 0));
+    it.verk.shutdown().await;
+    assert_eq!(it.verk.live_stats(), live, "stored, and still known");
+
+    let again = Fixture::on(storage, with_queue).await;
+    assert_eq!(again.verk.live_stats().processed, 0);
+    assert_eq!(total(&again.verk.stats().await.unwrap()), (3, 1));
+    again.verk.shutdown().await;
 }

@@ -14,16 +14,19 @@ use crate::{
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::EventSender,
     health::Monitor,
+    job::{Dialect, TimeFormat},
     job_log::LogLevel,
     middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
     node_manager::register,
+    queue_stats::LiveCounters,
     queues::Queues,
     registry::Registry,
     schedule_manager::ScheduleWake,
-    shared::{ServerOffset, Shared},
+    shared::{Asked, ServerTime, Shared},
     storage::Storage,
     test_seam::{TestParts, TestSeam},
+    unknown_class::UnknownClass,
     worker::{Worker, WorkerEntry},
 };
 
@@ -202,6 +205,21 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets what becomes of a job whose class no worker of this program has. Defaults to a failure, as any other.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use verk_core::{UnknownClass, Verk};
+    ///
+    /// // While nodes that have the new classes replace those that have not.
+    /// let builder = Verk::builder().unknown_class(UnknownClass::RequeueAfter(Duration::from_secs(30)));
+    /// # drop(builder);
+    /// ```
+    pub fn unknown_class(mut self, unknown_class: UnknownClass) -> Self {
+        self.config.unknown_class = unknown_class;
+        self
+    }
+
     /// Sets how long running jobs may take to finish at shutdown. Defaults to 25 s.
     pub fn shutdown_timeout(mut self, shutdown_timeout: Duration) -> Self {
         self.config.shutdown_timeout = shutdown_timeout;
@@ -220,6 +238,18 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets whose job format the jobs have that this program makes. Defaults to [`Dialect::Sidekiq`].
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.config.dialect = dialect;
+        self
+    }
+
+    /// Sets how times are written in jobs of Sidekiq's dialect. Defaults to [`TimeFormat::Seconds`].
+    pub fn time_format(mut self, time_format: TimeFormat) -> Self {
+        self.config.time_format = time_format;
+        self
+    }
+
     /// Sets whether to run no queues, whatever else says. Defaults to `false`.
     pub fn disabled(mut self, disabled: bool) -> Self {
         self.config.disabled = disabled;
@@ -235,6 +265,37 @@ impl VerkBuilder {
     /// Sets in which sets of the storage jobs wait for their time. Defaults to [`ScheduleKeys::Shared`].
     pub fn schedule_keys(mut self, schedule_keys: ScheduleKeys) -> Self {
         self.config.schedule_keys = schedule_keys;
+        self
+    }
+
+    /// Sets whether the process shows itself and its running jobs to Sidekiq Web, if it runs queues. Defaults to `true`.
+    pub fn process_registry(mut self, process_registry: bool) -> Self {
+        self.config.process_registry = process_registry;
+        self
+    }
+
+    /// Sets what Sidekiq Web shows beside the name of the process. Defaults to none: the name of the program.
+    pub fn tag(mut self, tag: impl Into<Option<String>>) -> Self {
+        self.config.tag = tag.into();
+        self
+    }
+
+    /// Sets the labels that Sidekiq Web shows beside the tag. Defaults to none.
+    pub fn labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.config.labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether running jobs are also shown where Sidekiq before 6.4.2 looks for them. Defaults to `false`.
+    pub fn sidekiq_6_work(mut self, sidekiq_6_work: bool) -> Self {
+        self.config.sidekiq_6_work = sidekiq_6_work;
+        self
+    }
+
+    /// Sets whether the runs of each class and their times are stored by the minute, for the page *Metrics* of Sidekiq 8.
+    /// Defaults to `false`.
+    pub fn execution_metrics(mut self, execution_metrics: bool) -> Self {
+        self.config.execution_metrics = execution_metrics;
         self
     }
 
@@ -268,6 +329,11 @@ impl VerkBuilder {
             tracing::info!("disabled: no queues run, this node only enqueues");
             self.config.queues.clear();
         }
+        if cfg!(panic = "abort") && !self.config.queues.is_empty() {
+            tracing::warn!(
+                "this program is built with `panic = \"abort\"`: a worker that panics ends the process, with all jobs that run there"
+            );
+        }
         let (registry, mistakes) = self.registry();
         let mut of_test = Vec::new();
         match self.test {
@@ -282,19 +348,21 @@ impl VerkBuilder {
         let storage = connect
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
-        let offset = Arc::new(ServerOffset::default());
-        let sent = self.clock.now();
+        let server_time = Arc::new(ServerTime::default());
+        let asked = Asked::now(&*self.clock);
         // Nobody listens to events yet: the log tells of a skew.
-        let _ = offset.measure(storage.server_time().await?, sent, self.clock.now());
+        let _ = server_time.measure(storage.server_time().await?, asked, &*self.clock);
         let wake = ScheduleWake::new(self.config.poll_interval);
         let monitor = Monitor::default();
         let client_of_jobs = Client::with(client::Inner {
             storage: Arc::clone(&storage),
             clock: Arc::clone(&self.clock),
             max_payload_bytes: self.config.max_payload_bytes,
+            form: self.config.form(),
+            dead_limits: self.config.dead_limits(),
             middleware: self.client_middleware,
             wake: wake.clone(),
-            offset: Arc::clone(&offset),
+            server_time: Arc::clone(&server_time),
             link: Arc::clone(&monitor.enqueue),
             duplicates: of_test.clone(),
         });
@@ -314,8 +382,9 @@ impl VerkBuilder {
             events: EventSender::new(self.test.clone()),
             wake,
             found_paused: Notify::new(),
-            offset,
+            server_time,
             monitor,
+            live: LiveCounters::default(),
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
         let registration = if shared.config.queues.is_empty() {

@@ -7,17 +7,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::{
     clock::{Clock, SystemClock, time_after},
     error::{ConfigError, EnqueueAllError, EnqueueError},
     health::Link,
-    job::Job,
+    job::{Form, Job, RetryLimit},
     middleware::{ClientMiddleware, ClientStack},
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
-    shared::ServerOffset,
-    storage::{Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
+    shared::ServerTime,
+    storage::{DeadLimits, Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
     test_seam::TestSeam,
     worker::Worker,
 };
@@ -42,9 +43,11 @@ pub(crate) struct Inner {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) max_payload_bytes: usize,
+    pub(crate) form: Form,
+    pub(crate) dead_limits: DeadLimits,
     pub(crate) middleware: ClientStack,
     pub(crate) wake: ScheduleWake,
-    pub(crate) offset: Arc<ServerOffset>,
+    pub(crate) server_time: Arc<ServerTime>,
     /// How the last enqueue went.
     pub(crate) link: Arc<Link>,
     /// In a test, the classes that two workers claim.
@@ -61,9 +64,11 @@ impl Client {
             storage,
             clock: Arc::new(SystemClock),
             max_payload_bytes: config.max_payload_bytes,
+            form: config.form(),
+            dead_limits: config.dead_limits(),
             middleware: ClientStack::default(),
             wake: ScheduleWake::new(config.poll_interval),
-            offset: Arc::default(),
+            server_time: Arc::default(),
             link: Arc::default(),
             duplicates: Vec::new(),
         })
@@ -114,7 +119,9 @@ impl Client {
         let jid = ready.jid.clone();
         let place = ready.place.clone();
         self.store(&place, vec![ready]).await?;
-        self.tell_test(&place, || vec![jid.clone()]).await;
+        if let Place::Queue(_) = place {
+            self.tell_test(|| vec![jid.clone()]).await;
+        }
         Ok(jid)
     }
 
@@ -126,15 +133,27 @@ impl Client {
     /// # Errors
     ///
     /// Stops at the first failure: the error tells which jobs are stored, and holds the cause.
-    pub async fn enqueue_all<J: IntoJob>(
+    // Not an `async fn`: its `Send` would be looked for in the iterator's closures, and not be found.
+    pub fn enqueue_all<I>(
         &self,
-        jobs: impl IntoIterator<Item = J>,
+        jobs: I,
+    ) -> impl Future<Output = Result<Vec<Jid>, EnqueueAllError>> + Send
+    where
+        I: IntoIterator<Item: IntoJob, IntoIter: Send>,
+    {
+        let jobs = jobs.into_iter().map(IntoJob::into_job);
+        async move { self.enqueue_each(jobs).await }
+    }
+
+    async fn enqueue_each(
+        &self,
+        jobs: impl Iterator<Item = NewJob> + Send,
     ) -> Result<Vec<Jid>, EnqueueAllError> {
         let mut stored = Vec::new();
         let mut chunk: Vec<Ready> = Vec::new();
         let mut chunk_bytes = 0;
         for job in jobs {
-            let ready = match self.prepare(job.into_job()).await {
+            let ready = match self.prepare(job).await {
                 Ok(ready) => ready,
                 Err(EnqueueError::Stopped { jid }) => {
                     tracing::debug!(%jid, "stopped by a client middleware");
@@ -168,6 +187,29 @@ impl Client {
         &*self.inner.clock
     }
 
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.inner.storage
+    }
+
+    /// The time of day of the storage, as far as this client knows.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.inner.server_time.now(&*self.inner.clock)
+    }
+
+    /// The caps of the `dead` set.
+    pub(crate) fn dead_limits(&self) -> DeadLimits {
+        self.inner.dead_limits
+    }
+
+    /// How this program writes jobs.
+    pub(crate) fn form(&self) -> Form {
+        self.inner.form
+    }
+
+    pub(crate) fn wake(&self) -> &ScheduleWake {
+        &self.inner.wake
+    }
+
     async fn store_chunk(
         &self,
         chunk: &mut Vec<Ready>,
@@ -181,7 +223,9 @@ impl Client {
         let jids: Vec<Jid> = chunk.iter().map(|ready| ready.jid.clone()).collect();
         match self.store(&place, chunk).await {
             Ok(()) => {
-                self.tell_test(&place, || jids.clone()).await;
+                if let Place::Queue(_) = place {
+                    self.tell_test(|| jids.clone()).await;
+                }
                 stored.extend(jids);
                 Ok(())
             }
@@ -193,8 +237,8 @@ impl Client {
     }
 
     /// Tells the test that jobs are in their queue.
-    async fn tell_test(&self, place: &Place, jids: impl FnOnce() -> Vec<Jid>) {
-        if let (Some(test), Place::Queue(_)) = (&self.test, place) {
+    pub(crate) async fn tell_test(&self, jids: impl FnOnce() -> Vec<Jid>) {
+        if let Some(test) = &self.test {
             test.stored(jids()).await;
         }
     }
@@ -219,7 +263,7 @@ impl Client {
                     })
                     .collect();
                 let result = self.inner.storage.schedule(&jobs).await;
-                let now = self.inner.offset.correct(self.inner.clock.now());
+                let now = self.inner.server_time.now(&*self.inner.clock);
                 for due in &jobs {
                     self.inner.wake.due_at(due.at, now);
                 }
@@ -249,7 +293,7 @@ impl Client {
         }
         #[cfg(feature = "otel")]
         crate::job_log::trace_enqueue(&mut job);
-        let now = self.inner.offset.correct(self.inner.clock.now());
+        let now = self.now();
         let at = match new.when {
             When::Now => now,
             When::At(at) => at,
@@ -258,6 +302,7 @@ impl Client {
         let queue = job.queue().cloned().ok_or_else(|| EnqueueError::NoQueue {
             jid: job.jid().clone(),
         })?;
+        job.write_as(self.inner.form);
         job.set_created_at(now);
         let place = if at > now {
             job.set_enqueued_at(None);
@@ -437,6 +482,36 @@ pub trait EnqueueExt: IntoJob {
             job.set_max_retry_count(count);
             Ok(())
         })
+    }
+
+    /// Sets how often the job is tried again, or that it never is: [`RetryLimit::Never`] keeps it out of the `dead` set too.
+    fn retry_limit(self, limit: RetryLimit) -> NewJob {
+        self.into_job().edit(|job| {
+            job.set_retry_limit(limit);
+            Ok(())
+        })
+    }
+
+    /// Tries the job again for this long after its first failure, however often that is: see [`Job::retry_for`].
+    fn retry_for(self, retry_for: Duration) -> NewJob {
+        self.into_job().edit(|job| {
+            job.set_retry_for(retry_for);
+            Ok(())
+        })
+    }
+
+    /// Tries the job again in this queue instead of its own.
+    fn retry_queue(self, queue: &str) -> NewJob {
+        let queue = QueueName::new(queue);
+        self.into_job().edit(|job| {
+            job.set_retry_queue(&queue?);
+            Ok(())
+        })
+    }
+
+    /// Gives the job a key of one's own or of Sidekiq's, such as `expires_in` or `locale`: see [`Job::set`].
+    fn set(self, key: &str, value: &(impl Serialize + ?Sized)) -> NewJob {
+        self.into_job().edit(|job| Ok(job.set(key, value)?))
     }
 
     /// Sets the labels that dashboards show.

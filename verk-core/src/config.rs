@@ -2,14 +2,19 @@
 
 use std::{collections::BTreeMap, env, ffi::OsString, path::Path, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IntoDeserializer as _, value::Error as ValueError},
+};
 
 use crate::{
     config_file::{self, duration, nearest},
     error::{ConfigError, ConfigErrors},
+    job::{Dialect, Form, TimeFormat},
     job_log::LogLevel,
     names::{NodeId, QueueName},
     storage::DeadLimits,
+    unknown_class::UnknownClass,
 };
 
 /// Shorter ones would be lost in the delays of any network.
@@ -32,11 +37,19 @@ const FIELDS: &[&str] = &[
     "generate_node_id",
     "heartbeat",
     "poison_pill_after",
+    "unknown_class",
     "shutdown_timeout",
     "max_payload_bytes",
     "failed_job_stacktrace_size",
+    "dialect",
+    "time_format",
     "prefix",
     "schedule_keys",
+    "process_registry",
+    "tag",
+    "labels",
+    "sidekiq_6_work",
+    "execution_metrics",
     "disabled",
 ];
 
@@ -87,6 +100,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// With how many dead processes that ran it a job is a poison pill, and goes to the `dead` set; 0 for never. Defaults to 3.
     pub poison_pill_after: u32,
+    /// What becomes of a job whose class no worker of this program has. Defaults to a failure, as any other.
+    pub unknown_class: UnknownClass,
     /// How long running jobs may take to finish at shutdown before they are cancelled and handed back. Defaults to 25 s, because
     /// Kubernetes, ECS and Heroku kill at 30 s.
     #[serde(with = "duration")]
@@ -95,11 +110,26 @@ pub struct Config {
     pub max_payload_bytes: usize,
     /// How many lines of a failure's backtrace are kept in the job, unless the job's own `backtrace` option says. Defaults to 5.
     pub failed_job_stacktrace_size: usize,
+    /// Whose job format the jobs have that this program makes: Sidekiq's, unless the fleet is all Elixir. Defaults to `sidekiq`.
+    pub dialect: Dialect,
+    /// How times are written in jobs of Sidekiq's dialect: `milliseconds` only where every Sidekiq is an 8. Defaults to `seconds`.
+    pub time_format: TimeFormat,
     /// What every key of the storage begins with. Defaults to none.
     pub prefix: Option<String>,
     /// In which sets of the storage jobs wait for their time: those that the whole fleet shares, or some of verk's own. Defaults to
     /// shared.
     pub schedule_keys: ScheduleKeys,
+    /// Whether a process that runs queues shows itself and its running jobs to Sidekiq Web, whose buttons *Quiet* and *Stop* then
+    /// work on it. Defaults to yes.
+    pub process_registry: bool,
+    /// What Sidekiq Web shows beside the name of the process. Defaults to none: the name of the program.
+    pub tag: Option<String>,
+    /// Labels that Sidekiq Web shows beside the tag. Defaults to none.
+    pub labels: Vec<String>,
+    /// Whether running jobs are also shown where Sidekiq before 6.4.2 looks for them. Defaults to no.
+    pub sidekiq_6_work: bool,
+    /// Whether the runs of each class and their times are stored by the minute, for the page *Metrics* of Sidekiq 8. Defaults to no.
+    pub execution_metrics: bool,
     /// Whether to run no queues, whatever else says, the builder included: the node only enqueues. Defaults to `false`.
     pub disabled: bool,
 }
@@ -132,11 +162,19 @@ impl Default for Config {
             generate_node_id: None,
             heartbeat: Duration::from_secs(30),
             poison_pill_after: 3,
+            unknown_class: UnknownClass::Fail,
             shutdown_timeout: Duration::from_secs(25),
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
+            dialect: Dialect::default(),
+            time_format: TimeFormat::default(),
             prefix: None,
-            schedule_keys: ScheduleKeys::Shared,
+            schedule_keys: ScheduleKeys::default(),
+            process_registry: true,
+            tag: None,
+            labels: Vec::new(),
+            sidekiq_6_work: false,
+            execution_metrics: false,
             disabled: false,
         }
     }
@@ -207,9 +245,14 @@ impl Config {
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
     /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
+    /// | `VERK_DIALECT` | `sidekiq` or `verk` |
+    /// | `VERK_TIME_FORMAT` | `seconds` or `milliseconds` |
+    /// | `VERK_UNKNOWN_CLASS` | `fail`, or `requeue_after:30s` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
     /// | `VERK_GENERATE_NODE_ID` | `true` |
     /// | `VERK_SCHEDULE_KEYS` | `shared` or `own` |
+    /// | `VERK_TAG`, `VERK_LABELS` | `billing`, `eu,canary` |
+    /// | `VERK_PROCESS_REGISTRY`, `VERK_SIDEKIQ_6_WORK`, `VERK_EXECUTION_METRICS` | `true` or `false` |
     /// | `VERK_DISABLED` | `true`: run no queues, whatever else says |
     ///
     /// Other names that begin with `VERK_` are warned of, except those that begin with `VERK_REDIS_`, which are left to `RedisConfig`.
@@ -241,15 +284,38 @@ impl Config {
         vars.log_level("VERK_START_JOB_LOG_LEVEL", &mut self.start_job_log_level);
         vars.log_level("VERK_DONE_JOB_LOG_LEVEL", &mut self.done_job_log_level);
         vars.log_level("VERK_FAIL_JOB_LOG_LEVEL", &mut self.fail_job_log_level);
+        vars.choice("VERK_DIALECT", "sidekiq or verk", &mut self.dialect);
+        vars.choice(
+            "VERK_TIME_FORMAT",
+            "seconds or milliseconds",
+            &mut self.time_format,
+        );
+        let parse = |value: &str| value.parse().ok();
+        if let Some(unknown) = vars.read("VERK_UNKNOWN_CLASS", UnknownClass::ACCEPTED, parse) {
+            self.unknown_class = unknown;
+        }
         vars.text("VERK_NODE_ID", &mut self.node_id);
         vars.text("VERK_PREFIX", &mut self.prefix);
-        vars.schedule_keys("VERK_SCHEDULE_KEYS", &mut self.schedule_keys);
+        vars.choice(
+            "VERK_SCHEDULE_KEYS",
+            "shared or own",
+            &mut self.schedule_keys,
+        );
         vars.queues("VERK_QUEUES", &mut self.queues);
         if let Some(generate) = vars.switch("VERK_GENERATE_NODE_ID") {
             self.generate_node_id = Some(generate);
         }
-        if let Some(disabled) = vars.switch("VERK_DISABLED") {
-            self.disabled = disabled;
+        vars.text("VERK_TAG", &mut self.tag);
+        vars.list("VERK_LABELS", &mut self.labels);
+        for (name, target) in [
+            ("VERK_PROCESS_REGISTRY", &mut self.process_registry),
+            ("VERK_SIDEKIQ_6_WORK", &mut self.sidekiq_6_work),
+            ("VERK_EXECUTION_METRICS", &mut self.execution_metrics),
+            ("VERK_DISABLED", &mut self.disabled),
+        ] {
+            if let Some(on) = vars.switch(name) {
+                *target = on;
+            }
         }
         for name in vars.unknown() {
             let meant = nearest(&name, FIELDS.iter().map(|field| variable(field)))
@@ -278,6 +344,13 @@ impl Config {
         if self.poll_interval.is_zero() {
             errors.push(ConfigError::invalid("poll_interval", "0", "more than 0"));
         }
+        if self.unknown_class == UnknownClass::RequeueAfter(Duration::ZERO) {
+            errors.push(ConfigError::invalid(
+                "unknown_class",
+                self.unknown_class.to_string(),
+                "fail, or requeue_after with a time of more than 0",
+            ));
+        }
         if let Some(Err(error)) = self.name().map(NodeId::register) {
             errors.push(error.into());
         }
@@ -301,6 +374,15 @@ impl Config {
         DeadLimits {
             max_jobs: self.max_dead_jobs,
             timeout: self.dead_timeout,
+        }
+    }
+
+    /// How jobs are written.
+    pub(crate) fn form(&self) -> Form {
+        Form {
+            dialect: self.dialect,
+            time_format: self.time_format,
+            max_retry_count: self.max_retry_count,
         }
     }
 
@@ -383,20 +465,27 @@ impl Vars {
         }
     }
 
+    fn list(&mut self, name: &str, target: &mut Vec<String>) {
+        if let Some(list) = self.read(name, "texts in UTF-8, separated by commas", |value| {
+            Some(entries(value).map(str::to_owned).collect())
+        }) {
+            *target = list;
+        }
+    }
+
     fn log_level(&mut self, name: &str, target: &mut LogLevel) {
         if let Some(level) = self.read(name, LogLevel::ACCEPTED, |value| value.parse().ok()) {
             *target = level;
         }
     }
 
-    fn schedule_keys(&mut self, name: &str, target: &mut ScheduleKeys) {
-        let parse = |value: &str| match value {
-            "shared" => Some(ScheduleKeys::Shared),
-            "own" => Some(ScheduleKeys::Own),
-            _ => None,
+    /// One of a few words, in any case.
+    fn choice<T: DeserializeOwned>(&mut self, name: &str, accepted: &str, target: &mut T) {
+        let parse = |value: &str| -> Result<T, ValueError> {
+            T::deserialize(value.to_ascii_lowercase().into_deserializer())
         };
-        if let Some(keys) = self.read(name, "shared or own", parse) {
-            *target = keys;
+        if let Some(choice) = self.read(name, accepted, |value| parse(value).ok()) {
+            *target = choice;
         }
     }
 
@@ -426,10 +515,16 @@ impl Vars {
     }
 }
 
+/// The entries of a list that is separated by commas.
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}
+
 fn queues(value: &str) -> Option<BTreeMap<QueueName, usize>> {
     let mut queues = BTreeMap::new();
-    let entries = value.split(',').map(str::trim);
-    for entry in entries.filter(|entry| !entry.is_empty()) {
+    for entry in entries(value) {
         // The last colon: a queue's name may hold others.
         let (queue, concurrency) = entry.rsplit_once(':')?;
         let queue = QueueName::new(queue.trim()).ok()?;
@@ -466,12 +561,16 @@ mod tests {
             ("VERK_QUEUES", "default:25, a:b:10"),
             ("VERK_HEARTBEAT", "1500"),
             ("VERK_DEAD_TIMEOUT", "60"),
+            ("VERK_LABELS", "eu, canary,"),
+            ("VERK_PROCESS_REGISTRY", "false"),
             ("VERK_POISON_PILL_AFTER", "0"),
             ("VERK_START_JOB_LOG_LEVEL", "off"),
             ("VERK_DONE_JOB_LOG_LEVEL", "DEBUG"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "error"),
         ])
         .unwrap();
+        assert_eq!(config.labels, ["eu", "canary"]);
+        assert!(!config.process_registry);
         let queues: Vec<_> = config
             .queues
             .iter()
@@ -492,8 +591,10 @@ mod tests {
             ("VERK_QUEUES", "default"),
             ("VERK_MAX_RETRY_COUNT", "-1"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "loud"),
+            ("VERK_DIALECT", "resque"),
             ("VERK_SCHEDULE_KEYS", "mine"),
             ("VERK_DISABLED", "yes"),
+            ("VERK_UNKNOWN_CLASS", "requeue"),
         ])
         .unwrap_err();
         let errors: Vec<_> = errors.as_slice().iter().map(ToString::to_string).collect();
@@ -502,6 +603,8 @@ mod tests {
             [
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
                 r#"VERK_FAIL_JOB_LOG_LEVEL is "loud"; accepted: off, error, warn, info, debug or trace"#,
+                r#"VERK_DIALECT is "resque"; accepted: sidekiq or verk"#,
+                r#"VERK_UNKNOWN_CLASS is "requeue"; accepted: fail, or requeue_after: and a time, such as requeue_after:30s"#,
                 r#"VERK_SCHEDULE_KEYS is "mine"; accepted: shared or own"#,
                 r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10"#,
                 r#"VERK_DISABLED is "yes"; accepted: true or false"#,
@@ -544,11 +647,19 @@ mod tests {
             ("VERK_GENERATE_NODE_ID", "true"),
             ("VERK_HEARTBEAT", "8"),
             ("VERK_POISON_PILL_AFTER", "13"),
+            ("VERK_UNKNOWN_CLASS", "requeue_after:14s"),
             ("VERK_SHUTDOWN_TIMEOUT", "9"),
             ("VERK_MAX_PAYLOAD_BYTES", "10"),
             ("VERK_FAILED_JOB_STACKTRACE_SIZE", "11"),
+            ("VERK_DIALECT", "Sidekiq"),
+            ("VERK_TIME_FORMAT", "seconds"),
             ("VERK_PREFIX", "twelve"),
             ("VERK_SCHEDULE_KEYS", "shared"),
+            ("VERK_PROCESS_REGISTRY", "true"),
+            ("VERK_TAG", "fourteen"),
+            ("VERK_LABELS", "fifteen"),
+            ("VERK_SIDEKIQ_6_WORK", "false"),
+            ("VERK_EXECUTION_METRICS", "false"),
             ("VERK_DISABLED", "false"),
         ];
         let mut names: Vec<_> = vars.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -572,11 +683,19 @@ mod tests {
                 "generate_node_id": true,
                 "heartbeat": "8ms",
                 "poison_pill_after": 13,
+                "unknown_class": "requeue_after:14s",
                 "shutdown_timeout": "9ms",
                 "max_payload_bytes": 10,
                 "failed_job_stacktrace_size": 11,
+                "dialect": "sidekiq",
+                "time_format": "seconds",
                 "prefix": "twelve",
                 "schedule_keys": "shared",
+                "process_registry": true,
+                "tag": "fourteen",
+                "labels": ["fifteen"],
+                "sidekiq_6_work": false,
+                "execution_metrics": false,
                 "disabled": false,
             })
         );
@@ -612,11 +731,19 @@ mod tests {
         generate_node_id = false
         heartbeat = "10s"
         poison_pill_after = 5
+        unknown_class = "requeue_after:30s"
         shutdown_timeout = "1m"
         max_payload_bytes = 3
         failed_job_stacktrace_size = 4
+        dialect = "verk"
+        time_format = "milliseconds"
         prefix = "shop"
         schedule_keys = "own"
+        process_registry = false
+        tag = "billing"
+        labels = ["eu", "canary"]
+        sidekiq_6_work = true
+        execution_metrics = true
         disabled = true
     "#;
 

@@ -1,12 +1,17 @@
 //! What was done so far, and what waits: [`Stats`], [`QueueStats`] and [`DayStats`].
 
 use std::{
+    collections::BTreeMap,
     fmt,
     str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use jiff::{Timestamp, civil::Date, tz::Offset};
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+    tz::Offset,
+};
 
 use crate::{
     error::StorageError,
@@ -77,6 +82,36 @@ pub struct QueueStats {
     pub latency: Duration,
 }
 
+/// What one node processed since it was built, and what runs there: see [`Verk::live_stats`](crate::Verk::live_stats).
+///
+/// A run counts as in [`Stats`], at once. What other nodes and earlier processes did is not in here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LiveStats {
+    /// How many runs there were, those that failed included.
+    pub processed: u64,
+    /// How many runs failed.
+    pub failed: u64,
+    /// How many jobs run now.
+    pub running: usize,
+    /// Every queue that the node runs or ran a job of, by name.
+    pub queues: Vec<LiveQueueStats>,
+}
+
+/// What one node processed of a queue since it was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LiveQueueStats {
+    /// The queue.
+    pub queue: QueueName,
+    /// How many runs there were, those that failed included.
+    pub processed: u64,
+    /// How many runs failed.
+    pub failed: u64,
+    /// How many jobs run now.
+    pub running: usize,
+}
+
 /// What was processed on one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,14 +155,7 @@ impl Day {
     /// The day of `time`; 1970-01-01 for what is before, 9999-12-30 for what is after.
     #[must_use]
     pub fn of(time: SystemTime) -> Self {
-        let seconds = time
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |after| after.as_secs());
-        let timestamp = i64::try_from(seconds)
-            .ok()
-            .and_then(|seconds| Timestamp::from_second(seconds).ok())
-            .unwrap_or(Timestamp::MAX);
-        Self(Offset::UTC.to_datetime(timestamp).date())
+        Self(utc(time).date())
     }
 
     /// The day before; the first there is has none but itself.
@@ -135,6 +163,18 @@ impl Day {
     pub fn previous(self) -> Self {
         Self(self.0.yesterday().unwrap_or(self.0))
     }
+}
+
+/// The date and time of day of `time`, within the years 1970 to 9999.
+pub(crate) fn utc(time: SystemTime) -> DateTime {
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |after| after.as_secs());
+    let timestamp = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .unwrap_or(Timestamp::MAX);
+    Offset::UTC.to_datetime(timestamp)
 }
 
 impl fmt::Display for Day {
@@ -198,6 +238,35 @@ pub(crate) async fn read(shared: &Shared) -> Result<Stats, StorageError> {
             .map(|(queue, stored)| of_queue(queue, stored, now))
             .collect(),
     })
+}
+
+pub(crate) fn live(shared: &Shared) -> LiveStats {
+    let counted = shared.live.by_queue();
+    let mut running: BTreeMap<QueueName, usize> = BTreeMap::new();
+    for queue in shared.queues.names() {
+        running.entry(queue).or_default();
+    }
+    for job in shared.queues.running_jobs() {
+        *running.entry(job.queue).or_default() += 1;
+    }
+    for queue in counted.keys() {
+        running.entry(queue.clone()).or_default();
+    }
+    let mut stats = LiveStats::default();
+    for (queue, running) in running {
+        let counts = counted.get(&queue).copied().unwrap_or_default();
+        let of_queue = LiveQueueStats {
+            queue,
+            processed: counts.processed(),
+            failed: counts.failed,
+            running,
+        };
+        stats.processed += of_queue.processed;
+        stats.failed += of_queue.failed;
+        stats.running += of_queue.running;
+        stats.queues.push(of_queue);
+    }
+    stats
 }
 
 /// The last `days` days, today first.

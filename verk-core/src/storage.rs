@@ -26,10 +26,13 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    config::ScheduleKeys,
     error::StorageError,
     names::{Jid, NodeId, QueueName},
     stats::{Day, DayStats},
 };
+
+pub use crate::execution_metrics::{Executions, ExecutionsByMinute, Minute};
 
 /// Where jobs live.
 ///
@@ -186,7 +189,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     // ---- statistics ----
 
     /// Adds what `node` counted to the totals, the days and the queues, all or none, unless a report of that node with
-    /// the same `sequence` or a higher one was added before. Numbers of days are kept for 5 years.
+    /// the same `sequence` or a higher one was added before. Numbers of days are kept for 5 years, execution metrics for 8 hours
+    /// or (without their histogram, in steps of 10 minutes) for 3 days.
     ///
     /// Returns whether it was added now. Called twice, it answers `false`. This is the one change that may be sent again after
     /// [`Unknown`](crate::Applied::Unknown): with the same `sequence` and content, it counts once. A node that crashes
@@ -195,7 +199,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Besides those of the trait: when one of the counters is no number, and nothing is added then.
+    /// Besides those of the trait: when one of the counters is no number, and nothing is added then. Where another program put
+    /// something else in the place of execution metrics, those are left out without an error.
     async fn record_stats(
         &self,
         node: &NodeId,
@@ -210,6 +215,41 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Reads what was processed on `days`, in their order, one each: zeros for a day that nothing is known of.
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError>;
+
+    // ---- processes ----
+
+    /// Shows a process to whoever watches the fleet, Sidekiq Web among them, until a minute passes without another report, and
+    /// takes what was asked of it meanwhile, the oldest first.
+    ///
+    /// Called again, it replaces what was shown. What was asked is answered once: it is lost with a reply that is lost, and the
+    /// operator asks again.
+    async fn report_process(
+        &self,
+        report: &ProcessReport,
+    ) -> Result<Vec<ProcessSignal>, StorageError>;
+
+    /// Shows a process no more, and forgets what was asked of it. Does nothing when it is not shown.
+    async fn forget_process(&self, identity: &str) -> Result<(), StorageError>;
+
+    /// Reads every process that is shown, those of Sidekiq too, by identity. Changes nothing.
+    ///
+    /// Not one moment: processes may come and go meanwhile.
+    async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError>;
+
+    /// Asks something of a process, which takes it with its next [report](Self::report_process), within a minute or never.
+    ///
+    /// Called twice, it asks twice.
+    async fn signal_process(
+        &self,
+        identity: &str,
+        signal: ProcessSignal,
+    ) -> Result<(), StorageError>;
+
+    /// Forgets the names of processes whose last report was too long ago: they were killed. Of all programs, one does so in a
+    /// minute.
+    ///
+    /// Returns how many. Called twice, or while another program sees to it, it answers 0.
+    async fn prune_processes(&self) -> Result<usize, StorageError>;
 
     // ---- looking ----
 
@@ -237,20 +277,39 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Reads a page of `set`, the lowest score first.
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError>;
 
-    /// What the backend tells of itself, and of who shares it, as far as it wants to. Changes nothing.
+    /// What the backend tells of itself, as far as it wants to. Changes nothing.
     ///
     /// Not one moment. A backend that has nothing to tell answers the default.
     async fn server_facts(&self) -> Result<ServerFacts, StorageError> {
         Ok(ServerFacts::default())
     }
 
-    /// Replaces jobs that wait: each [`Replacement`] takes effect only if its job is still there, in one atomic step. The new
-    /// payload has the place in the queue, or the score, that the old one had. Of equal jobs in a queue, the next to be fetched is
-    /// replaced.
+    /// Reads a page of `queue`, the job that came last first: what is fetched meanwhile leaves at the other end, and shifts
+    /// no page.
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError>;
+
+    /// Reads some members of `set`, in no order, a step at a time: from `cursor` 0, then from the one that the step before
+    /// answered. Of those that do not hold the bytes of `text`, none are answered.
     ///
-    /// Results are in the order of the replacements, one each, as with [`settle`](Self::settle). Called twice, the second call
-    /// answers [`Settled::NotHeld`] (unless the queue holds the same bytes once more).
-    async fn replace(&self, at: &Source, replacements: &[Replacement]) -> Vec<Settled>;
+    /// A member that is in the set from the first step to the last is read at least once, whatever changes meanwhile, even its
+    /// score. A step may answer no member and not be the last.
+    async fn scan_set(&self, set: JobSet, cursor: u64, text: &str)
+    -> Result<SetScan, StorageError>;
+
+    // ---- managing ----
+
+    /// Takes jobs out of a queue or a set, or replaces them there: each [`Move`] takes effect only if its job is still there, in one
+    /// atomic step, adding to the target before removing. Of equal jobs in a queue, one is taken.
+    ///
+    /// Results are in the order of the moves, one each, as with [`settle`](Self::settle). Called twice, the second call answers
+    /// [`Settled::NotHeld`] (unless the queue holds the same bytes once more). So does a move to the set that the job is in, with
+    /// its bytes and the time that it has; with another time, that becomes its time.
+    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled>;
+
+    /// Removes all jobs of a queue or a set, and a queue from the [names](Self::queues) until the next job comes, in one atomic step.
+    ///
+    /// Returns how many they were. Called twice, it answers 0.
+    async fn clear(&self, source: &Source) -> Result<usize, StorageError>;
 }
 
 /// The fetching side of one queue on one node.
@@ -415,7 +474,7 @@ pub struct DeadLimits {
     pub timeout: Duration,
 }
 
-/// What became of one [`Settlement`], [`Promotion`] or [`Replacement`].
+/// What became of one [`Settlement`], [`Promotion`] or [`Move`].
 #[derive(Clone, Debug)]
 pub enum Settled {
     /// It took effect.
@@ -529,13 +588,66 @@ pub enum Source {
     Set(JobSet),
 }
 
-/// A job that waits, with what takes its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replacement {
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queue(queue) => write!(f, "queue {queue}"),
+            Self::Set(JobSet::Schedule) => f.write_str("the schedule set"),
+            Self::Set(JobSet::Retry) => f.write_str("the retry set"),
+            Self::Set(JobSet::Dead) => f.write_str("the dead set"),
+        }
+    }
+}
+
+/// A step of one job out of a [`Source`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Move {
     /// The payload as it was read.
     pub held: Bytes,
-    /// The payload to store.
-    pub job: Bytes,
+    /// Where it goes.
+    pub to: MoveTarget,
+}
+
+/// Where a [`Move`] takes a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MoveTarget {
+    /// Nowhere: it is deleted.
+    Delete,
+    /// Nowhere: another payload has its place in the queue, or its score. Of equal jobs in a queue, it is the next to be fetched.
+    Replace {
+        /// The payload to store.
+        job: Bytes,
+    },
+    /// To the back of a queue, which is not the one that it comes from.
+    Queue {
+        /// The queue.
+        queue: QueueName,
+        /// The payload to store.
+        job: Bytes,
+    },
+    /// To a set, due then.
+    Set {
+        /// The set.
+        set: DueSet,
+        /// The time, and the payload to store.
+        job: Due,
+    },
+    /// To the `dead` set, which is then cut to the limits.
+    Dead {
+        /// The time of death, and the payload to bury.
+        job: Due,
+        /// The caps of the set.
+        limits: DeadLimits,
+    },
+}
+
+/// The answer to [`Storage::scan_set`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SetScan {
+    /// The members.
+    pub jobs: Vec<ScoredJob>,
+    /// Where the next step goes on; `None` when this was the last.
+    pub next: Option<u64>,
 }
 
 /// The answer to [`Storage::due`].
@@ -602,20 +714,16 @@ pub struct ForeignPage {
 /// The answer to [`Storage::server_facts`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerFacts {
-    /// Which version the server is; `None` when it does not tell.
-    pub version: Option<String>,
-    /// Whether it is too old to be used.
-    pub too_old: bool,
+    /// In which sets jobs wait for their time.
+    pub schedule_keys: ScheduleKeys,
+    /// How many jobs wait in the sets of the other [`ScheduleKeys`].
+    pub elsewhere: usize,
     /// By which policy the server may drop jobs when its memory is full; `None` when it drops none, or does not tell.
     pub eviction_policy: Option<String>,
     /// Whether the server writes every change to its disk; `None` when it does not tell.
     pub append_only: Option<bool>,
     /// Whether its last try to write to its disk failed.
     pub disk_fails: bool,
-    /// The JSON objects in which the processes of the fleet that are registered describe themselves: Sidekiq's `info`.
-    pub processes: Vec<Bytes>,
-    /// How many jobs wait in the sets of the other [`ScheduleKeys`](crate::ScheduleKeys).
-    pub elsewhere: usize,
 }
 
 /// How many runs ended, and how.
@@ -648,6 +756,8 @@ pub struct StatsReport {
     pub days: BTreeMap<Day, Counts>,
     /// By queue.
     pub queues: BTreeMap<QueueName, Counts>,
+    /// By minute and class, if that is wanted.
+    pub executions: ExecutionsByMinute,
 }
 
 impl StatsReport {
@@ -688,6 +798,42 @@ pub struct StoredQueueStats {
     pub enqueued: usize,
     /// The next job to be fetched.
     pub oldest: Option<Bytes>,
+}
+
+/// What a process shows of itself: what Sidekiq writes of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProcessReport {
+    /// Its unique name, `HOST:PID:NONCE`.
+    pub identity: String,
+    /// What rarely changes, as a JSON object: Sidekiq's `info`.
+    pub info: Bytes,
+    /// How many jobs may run at once.
+    pub concurrency: usize,
+    /// How many do.
+    pub busy: usize,
+    /// Whether it fetches no more.
+    pub quiet: bool,
+    /// When it said so.
+    pub beat: SystemTime,
+    /// How much memory it uses, in KiB; 0 when that cannot be known.
+    pub rss: u64,
+    /// How long the storage took to answer.
+    pub rtt: Duration,
+    /// Jobs that run, as JSON objects, by what is Sidekiq's thread id. Not always all of them.
+    pub work: BTreeMap<String, Bytes>,
+    /// Whether the jobs are also shown where Sidekiq before 6.4.2 looks for them. Not read back.
+    pub sidekiq_6_work: bool,
+}
+
+/// What can be asked of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProcessSignal {
+    /// Fetch nothing more: TSTP.
+    Quiet,
+    /// Finish what runs, hand back the rest, and end: TERM.
+    Stop,
+    /// Log what runs: TTIN.
+    Dump,
 }
 
 /// A slice of a list or a set: `limit` entries from `offset`, or as many as [`MAX_BATCH_BYTES`] hold, but at least one. The

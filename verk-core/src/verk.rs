@@ -23,8 +23,8 @@ use crate::{
     queues::{QueueStatus, RunningJob},
     shared::Shared,
     signals::{self, Signals},
-    stats::{self, Day, DayStats, Stats},
-    storage::{ForeignList, Storage},
+    stats::{self, Day, DayStats, LiveStats, Stats},
+    storage::{ForeignList, ProcessSignal, Storage},
     supervisor::supervise,
 };
 
@@ -93,6 +93,9 @@ impl Verk {
     /// Runs the queues until TERM, INT or a call of [`shutdown`](Self::shutdown), then drains. Another signal, at least a quarter of a second
     /// later, ends the process at once.
     ///
+    /// On Unix, two more signals of Sidekiq's mean here what they mean there: TSTP (which Ctrl-Z sends, too) makes the node
+    /// [quiet](Self::quiet), and TTIN logs the jobs that run.
+    ///
     /// # Errors
     ///
     /// [`RunError`], before anything is started.
@@ -100,7 +103,7 @@ impl Verk {
         let mut signals = Signals::listen()?;
         self.start()?;
         tokio::select! {
-            () = signals.next() => tracing::info!(
+            () = self.until_stop(&mut signals) => tracing::info!(
                 "stopping: running jobs may finish; another signal ends the process at once"
             ),
             () = self.inner.stop.cancelled() => {}
@@ -109,7 +112,7 @@ impl Verk {
             // Whoever sends the first to a process and to its group sends it twice.
             self.inner.shared.clock.sleep(SAME_SIGNAL).await;
             let mut signals = Signals::listen()?;
-            signals.next().await;
+            self.until_stop(&mut signals).await;
             Ok(())
         };
         tokio::select! {
@@ -118,6 +121,17 @@ impl Verk {
                 Ok(()) => signals::exit_at_once(),
                 Err(error) => Err(RunError::Signals(error)),
             },
+        }
+    }
+
+    /// Does what signals ask for, until one asks for the end.
+    async fn until_stop(&self, signals: &mut Signals) {
+        loop {
+            match signals.next().await {
+                ProcessSignal::Stop => return,
+                ProcessSignal::Quiet => self.quiet(),
+                ProcessSignal::Dump => self.inner.shared.queues.log_running_jobs(),
+            }
         }
     }
 
@@ -241,6 +255,31 @@ impl Verk {
         let name = QueueName::new(name)?;
         let changed = self.inner.shared.queues.set_paused(&name, paused);
         changed.ok_or(ConfigError::UnknownQueue { name })
+    }
+
+    /// Stops fetching from all queues on this node, those that are added later too, for as long as the process lives; its
+    /// running jobs go on. What Sidekiq Web's button *Quiet* asks for, and the signal TSTP: the first step of a deployment,
+    /// minutes before the node is stopped. Does nothing when the node is quiet already.
+    ///
+    /// The queues are told as paused, and a queue that is [resumed](Self::resume_queue) stays so. Jobs still fall due, and
+    /// what dead nodes left is still restored. Works before [`start`](Self::start).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::{Status, Verk};
+    /// # use verk_testing::MemoryStorage;
+    /// let verk = Verk::builder().storage(MemoryStorage::default()).queue("default", 25).build().await?;
+    /// verk.quiet();
+    /// verk.resume_queue("default")?;
+    /// assert_eq!(verk.queues()[0].status, Status::Paused);
+    /// # verk.shutdown().await;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn quiet(&self) {
+        if self.inner.shared.queues.quiet() {
+            tracing::info!("quiet: no more jobs are fetched");
+        }
     }
 
     /// Pauses a queue on all nodes: none starts a job of it any more, running jobs go on, and idle nodes are told at once. Returns
@@ -415,6 +454,14 @@ impl Verk {
     /// Changes nothing.
     pub async fn stats(&self) -> Result<Stats, StorageError> {
         stats::read(&self.inner.shared).await
+    }
+
+    /// What this node processed since it was built, and how much runs now. Asks nobody.
+    ///
+    /// [`stats`](Self::stats) has the lifetime totals of all programs.
+    #[must_use]
+    pub fn live_stats(&self) -> LiveStats {
+        stats::live(&self.inner.shared)
     }
 
     /// What was processed on one day.

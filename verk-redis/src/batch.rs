@@ -7,7 +7,7 @@ use verk_core::{
     StorageError,
     storage::{
         DeadLimits, Due, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Promotion,
-        PromotionTarget, Replacement, Settled, Settlement, Source, Target,
+        PromotionTarget, Settled, Settlement, Target,
     },
     unix_seconds,
 };
@@ -101,31 +101,6 @@ pub(crate) fn promote_calls<'a>(
         .collect()
 }
 
-/// The replacements as calls of the script `replace`, with the places of their answers, in the order to send them.
-pub(crate) fn replace_calls<'a>(
-    keys: &Keys,
-    at: &Source,
-    replacements: &'a [Replacement],
-) -> Vec<(Range<usize>, Call<'a>)> {
-    let (key, kind) = match at {
-        Source::Queue(queue) => (keys.queue(queue), "list"),
-        Source::Set(set) => (keys.set(*set), "zset"),
-    };
-    let call = |range: Range<usize>| {
-        let mut args = vec![borrowed(kind)];
-        for Replacement { held, job } in &replacements[range.clone()] {
-            args.extend([borrowed(held), borrowed(job)]);
-        }
-        let keys = vec![key.clone()];
-        (range, Call { keys, args })
-    };
-    let bytes = |replacement: &Replacement| replacement.held.len() + replacement.job.len();
-    cut(replacements.iter().map(bytes))
-        .into_iter()
-        .map(call)
-        .collect()
-}
-
 /// Reads what a script answered for `jobs` jobs.
 pub(crate) fn answers(
     op: &'static str,
@@ -161,7 +136,7 @@ fn settled(op: &'static str, answer: Value) -> Result<Settled, Failure> {
 }
 
 /// Cuts jobs of these sizes into batches within the bounds, of at least one job.
-fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     let mut batches: Vec<Range<usize>> = Vec::new();
     let mut bytes = 0_usize;
     for (index, size) in sizes.enumerate() {
@@ -196,7 +171,7 @@ fn push_settlement<'a>(args: &mut Vec<Arg<'a>>, settlement: &'a Settlement) {
     }
 }
 
-fn push_dead<'a>(args: &mut Vec<Arg<'a>>, job: &'a Due, limits: DeadLimits) {
+pub(crate) fn push_dead<'a>(args: &mut Vec<Arg<'a>>, job: &'a Due, limits: DeadLimits) {
     let died = unix_seconds(job.at);
     args.extend([
         arg(died),
@@ -224,7 +199,7 @@ fn promotion_bytes(promotion: &Promotion) -> usize {
     promotion.held.len() + payload
 }
 
-fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {
+pub(crate) fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {
     Cow::Borrowed(bytes.as_ref())
 }
 

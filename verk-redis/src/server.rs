@@ -1,7 +1,7 @@
 //! What kind of server it is: checked at connect, and told on request.
 
 use bb8_redis::redis::{self, Value};
-use verk_core::storage::{JobSet, MAX_BATCH_JOBS, ServerFacts};
+use verk_core::storage::{JobSet, ServerFacts};
 
 use crate::{
     error::{Error, Failure},
@@ -50,65 +50,32 @@ pub(crate) async fn check(connector: &Connector, connection: &mut Connection) ->
     Ok(())
 }
 
-/// What the server tells of itself, the processes that are registered, and how many jobs wait in the sets of other schedule keys.
+/// What the server tells of itself, and how many jobs wait in the sets of the other schedule keys.
 pub(crate) async fn facts(shared: &Shared) -> Result<ServerFacts, Failure> {
-    let mut commands = redis::pipe();
-    for section in ["server", "memory", "persistence"] {
-        commands.cmd("INFO").arg(section);
-    }
-    let replies = shared.ask_all(&commands).await?;
-    // What the server does not tell, because it forbids INFO, is left out.
-    let info: String = replies
-        .into_iter()
-        .filter_map(|reply| reply.and_then(reply::text).ok())
-        .collect();
-    let version = field(&info, "redis_version");
-    let failed = |name| field(&info, name) == Some("err");
-    Ok(ServerFacts {
-        version: version.map(str::to_owned),
-        too_old: version
-            .and_then(parse_version)
-            .is_some_and(|version| version < OLDEST),
-        eviction_policy: evicting(&info).map(str::to_owned),
-        append_only: field(&info, "aof_enabled").map(|enabled| enabled == "1"),
-        disk_fails: failed("rdb_last_bgsave_status") || failed("aof_last_write_status"),
-        processes: processes(shared).await?,
-        elsewhere: elsewhere(shared).await?,
-    })
-}
-
-/// What every registered process tells of itself; nothing of one that is gone.
-async fn processes(shared: &Shared) -> Result<Vec<bytes::Bytes>, Failure> {
-    let mut members = redis::cmd("SMEMBERS");
-    members.arg(shared.keys.processes());
-    let identities = reply::payloads(shared.ask(&members).await?)?;
-    let mut infos = Vec::new();
-    for identities in identities.chunks(MAX_BATCH_JOBS) {
-        let mut commands = redis::pipe();
-        for identity in identities {
-            let key = shared.keys.process(identity);
-            commands.cmd("HGET").arg(key).arg("info");
-        }
-        for info in shared.ask_all(&commands).await? {
-            match info? {
-                Value::Nil => {}
-                info => infos.push(reply::payload(info)?),
-            }
-        }
-    }
-    Ok(infos)
-}
-
-async fn elsewhere(shared: &Shared) -> Result<usize, Failure> {
     let mut commands = redis::pipe();
     for set in [JobSet::Schedule, JobSet::Retry] {
         commands.cmd("ZCARD").arg(shared.keys.other_set(set));
     }
-    let mut jobs = 0;
-    for count in shared.ask_all(&commands).await? {
-        jobs += reply::count(count?)?;
+    for section in ["memory", "persistence"] {
+        commands.cmd("INFO").arg(section);
     }
-    Ok(jobs)
+    let mut replies = shared.ask_all(&commands).await?.into_iter();
+    let mut elsewhere = 0;
+    for count in replies.by_ref().take(2) {
+        elsewhere += reply::count(count?)?;
+    }
+    // Some providers forbid INFO. Then nothing of it is told.
+    let info: String = replies
+        .filter_map(|reply| reply.and_then(reply::text).ok())
+        .collect();
+    let failed = |name| field(&info, name) == Some("err");
+    Ok(ServerFacts {
+        schedule_keys: shared.keys.schedule(),
+        elsewhere,
+        eviction_policy: evicting(&info).map(str::to_owned),
+        append_only: field(&info, "aof_enabled").map(|enabled| enabled == "1"),
+        disk_fails: failed("rdb_last_bgsave_status") || failed("aof_last_write_status"),
+    })
 }
 
 /// The policy of a server that may evict keys.

@@ -13,9 +13,9 @@ use verk_core::{
     Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
         Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Lease, MAX_BATCH_BYTES,
-        NameClaim, Node, Page, PauseListener, Promotion, QueueConnection, Replacement,
-        SchedulePoll, ScoredJob, ServerFacts, Settled, Settlement, Source, StatsReport,
-        StoredStats,
+        Move, NameClaim, Node, Page, PauseListener, ProcessReport, ProcessSignal, Promotion,
+        QueueConnection, SchedulePoll, ScoredJob, ServerFacts, SetScan, Settled, Settlement,
+        Source, StatsReport, StoredStats,
     },
     unix_seconds,
 };
@@ -27,10 +27,10 @@ use crate::{
     error::{Error, Failure},
     heartbeat::{RedisHeartbeat, milliseconds},
     keys::{Key, Keys},
-    nodes,
+    manage, nodes,
     pauses::{self, RedisPauseListener},
     pool::{Connector, Pool},
-    prefix,
+    prefix, processes,
     queue_connection::RedisQueueConnection,
     quiet::QuietQueues,
     reply,
@@ -392,6 +392,43 @@ impl Storage for RedisStorage {
             .map_err(|failure| failure.during("read the statistics of days"))
     }
 
+    async fn report_process(
+        &self,
+        report: &ProcessReport,
+    ) -> Result<Vec<ProcessSignal>, StorageError> {
+        processes::report(&self.shared, report)
+            .await
+            .map_err(|failure| failure.during("show a process"))
+    }
+
+    async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
+        processes::forget(&self.shared, identity)
+            .await
+            .map_err(|failure| failure.during("forget a process"))
+    }
+
+    async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError> {
+        processes::list(&self.shared)
+            .await
+            .map_err(|failure| failure.during("list the processes"))
+    }
+
+    async fn signal_process(
+        &self,
+        identity: &str,
+        signal: ProcessSignal,
+    ) -> Result<(), StorageError> {
+        processes::send(&self.shared, identity, signal)
+            .await
+            .map_err(|failure| failure.during("ask something of a process"))
+    }
+
+    async fn prune_processes(&self) -> Result<usize, StorageError> {
+        processes::prune(&self.shared)
+            .await
+            .map_err(|failure| failure.during("forget processes that ended"))
+    }
+
     fn lost_connections(&self) -> u64 {
         self.shared.connector.lost()
     }
@@ -454,11 +491,44 @@ impl Storage for RedisStorage {
             .map_err(|failure| failure.during("ask Redis about itself"))
     }
 
-    async fn replace(&self, at: &Source, replacements: &[Replacement]) -> Vec<Settled> {
-        let calls = batch::replace_calls(&self.shared.keys, at, replacements);
-        self.shared
-            .run_batch("replace jobs", &scripts::REPLACE, calls, replacements.len())
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        let key = self.shared.keys.queue(queue);
+        self.page(
+            "read the jobs of a queue",
+            "left",
+            key,
+            page,
+            reply::payloads,
+        )
+        .await
+    }
+
+    async fn scan_set(
+        &self,
+        set: JobSet,
+        cursor: u64,
+        text: &str,
+    ) -> Result<SetScan, StorageError> {
+        manage::scan_set(&self.shared, set, cursor, text)
             .await
+            .map_err(|failure| failure.during("search the jobs of a set"))
+    }
+
+    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
+        if moves.is_empty() {
+            return Vec::new();
+        }
+        let max_moves = manage::max_moves(&self.shared, from).await;
+        let calls = manage::move_calls(&self.shared.keys, from, moves, max_moves);
+        self.shared
+            .run_batch("move jobs", &scripts::MOVE, calls, moves.len())
+            .await
+    }
+
+    async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
+        manage::clear(&self.shared, source)
+            .await
+            .map_err(|failure| failure.during("clear a queue or a set"))
     }
 }
 

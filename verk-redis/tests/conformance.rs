@@ -197,6 +197,10 @@ impl Harness for RedisHarness {
         self.command([b"DEL", &self.name(node)]);
     }
 
+    async fn expire_process(&self, identity: &str) {
+        self.command([b"DEL", format!("{}{identity}", self.prefix).as_bytes()]);
+    }
+
     async fn add_member(&self, set: JobSet, member: ScoredJob) {
         let score = member.score.to_string();
         self.command([b"ZADD", &self.set(set), score.as_bytes(), &member.job]);
@@ -264,6 +268,8 @@ impl Harness for RedisHarness {
                 command.name() == "BLMOVE" || script(command, 1, |key| key.starts_with("queue:"))
             }
             Operation::Settle => script(command, 1, |key| key.starts_with("inprogress:")),
+            // As a promotion has them, which a test that moves jobs does not ask for.
+            Operation::MoveJobs => script(command, 2, |key| key == "dead"),
             Operation::RecordStats => script(command, 1, |key| key.ends_with(":stats")),
             Operation::CountDeaths => script(command, 2, |key| key.ends_with(":deaths")),
         });

@@ -9,7 +9,7 @@ use super::{ALL_SETS, Doctor, Pages};
 use crate::{
     error::StorageError,
     job::Job,
-    storage::{Replacement, Settled, Source},
+    storage::{Move, MoveTarget, Settled, Source},
 };
 
 /// What [`Doctor::convert_string_args`] did.
@@ -92,9 +92,8 @@ impl Doctor {
                 if page.is_empty() {
                     break;
                 }
-                let replacements: Vec<Replacement> =
-                    page.into_iter().filter_map(replacement).collect();
-                for settled in storage.replace(&place, &replacements).await {
+                let moves: Vec<Move> = page.into_iter().filter_map(conversion_of).collect();
+                for settled in storage.move_jobs(&place, &moves).await {
                     conversion.count(settled)?;
                 }
             }
@@ -120,12 +119,12 @@ impl Conversion {
 }
 
 /// What takes the place of a payload; `None` when it may stay.
-fn replacement(held: Bytes) -> Option<Replacement> {
+fn conversion_of(held: Bytes) -> Option<Move> {
     let mut job = Job::decode(held.clone()).ok()?;
     if !job.has_spoiled_args() {
         return None;
     }
     job.put_args_in_array();
-    let job = job.encode();
-    Some(Replacement { held, job })
+    let to = MoveTarget::Replace { job: job.encode() };
+    Some(Move { held, to })
 }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     names::{Jid, NodeId, QueueName},
-    storage::{JobSet, Source},
+    storage::Source,
 };
 
 /// How bad a [`Finding`] is.
@@ -43,11 +43,6 @@ pub enum Finding {
         /// What the storage said.
         problem: String,
     },
-    /// The server lacks commands.
-    ServerTooOld {
-        /// Its version.
-        version: String,
-    },
     /// The server may drop jobs when its memory is full.
     EvictingServer {
         /// By which policy.
@@ -69,6 +64,12 @@ pub enum Finding {
         /// Whether nodes of Elixir's Verk are.
         elixir: bool,
     },
+    /// Elixir's Verk cuts the dead set, which all share.
+    DeadSetCut,
+    /// This program writes jobs in the [dialect](crate::Dialect) of Elixir's Verk, beside Sidekiq.
+    VerkDialect,
+    /// This program writes [times in milliseconds](crate::TimeFormat), beside Sidekiq before 8.
+    MillisecondTimes,
     /// Jobs wait in the sets of the other [`schedule_keys`](crate::Config::schedule_keys), which nobody of this fleet moves.
     JobsElsewhere {
         /// How many.
@@ -76,6 +77,8 @@ pub enum Finding {
     },
     /// Jobs whose arguments are no array, beside Sidekiq.
     StringArgs(Jobs),
+    /// Jobs that Ruby cannot read, or cannot write again, beside Sidekiq.
+    UnreadableInRuby(Jobs),
     /// Jobs that Elixir's Verk, which is there, would change when it moves or retries them.
     ChangedByElixir(Jobs),
     /// Jobs with times in milliseconds, beside Sidekiq before 8, or in whole seconds, beside Sidekiq from 8.
@@ -142,16 +145,19 @@ impl Finding {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Unreadable { .. }
-            | Self::ServerTooOld { .. }
             | Self::EvictingServer { .. }
             | Self::DiskFails
+            | Self::VerkDialect
             | Self::StringArgs(_)
+            | Self::UnreadableInRuby(_)
             | Self::OtherMovers {
                 sidekiq: true,
                 elixir: true,
             } => Severity::Error,
             Self::NotAppendOnly
             | Self::ClockSkew { .. }
+            | Self::DeadSetCut
+            | Self::MillisecondTimes
             | Self::JobsElsewhere { .. }
             | Self::ChangedByElixir(_)
             | Self::MisreadTimes(_)
@@ -174,10 +180,6 @@ impl fmt::Display for Finding {
             Self::Unreadable { what, problem } => write!(
                 f,
                 "{what} cannot be read ({problem}): see which program put something else there, and rename or delete that key"
-            ),
-            Self::ServerTooOld { version } => write!(
-                f,
-                "the server is of version {version}, which lacks commands that verk needs: update it"
             ),
             Self::EvictingServer { policy } => write!(
                 f,
@@ -205,6 +207,15 @@ impl fmt::Display for Finding {
             Self::OtherMovers { .. } => f.write_str(
                 "Sidekiq moves jobs out of `schedule` and `retry` as well, and loses the one that it moves when it crashes: set schedule_keys to own, unless Sidekiq Web has to show them",
             ),
+            Self::DeadSetCut => f.write_str(
+                "Elixir's Verk cuts the dead set, which all programs share, to 100 jobs unless it is told otherwise: raise max_dead_jobs in its configuration",
+            ),
+            Self::VerkDialect => f.write_str(
+                "this program writes its jobs as Elixir's Verk does, and Sidekiq, which is here, cannot run them, and destroys those that it moves: set dialect to sidekiq, which Elixir's Verk reads too",
+            ),
+            Self::MillisecondTimes => f.write_str(
+                "this program writes times in milliseconds, which a Sidekiq before 8, which is here, takes for seconds: set time_format to seconds",
+            ),
             Self::JobsElsewhere { jobs } => write!(
                 f,
                 "{jobs} {} the sets of the other schedule_keys, and no program that is registered moves them: run a node with that setting until they are gone",
@@ -213,6 +224,10 @@ impl fmt::Display for Finding {
             Self::StringArgs(jobs) => write!(
                 f,
                 "{jobs} with arguments that are no array, which Sidekiq cannot run, and destroys when it moves them: convert them (Doctor::convert_string_args), and keep Elixir's Verk off queues and sets of Sidekiq"
+            ),
+            Self::UnreadableInRuby(jobs) => write!(
+                f,
+                "{jobs} that Ruby cannot read or write again (a number beyond a float, half of a surrogate pair, or more than 100 levels), so Sidekiq destroys them when it moves them: keep them out of its queues, set schedule_keys to own, and mend what enqueues them"
             ),
             Self::ChangedByElixir(jobs) => write!(
                 f,
@@ -232,7 +247,7 @@ impl fmt::Display for Finding {
             ),
             Self::UnknownClass { class, jobs } => write!(
                 f,
-                "{jobs} {} of class {class:?} in queues that this node runs, which has no worker for it, so they fail here: link the crate that has the worker, or give the class a queue of its own",
+                "{jobs} {} of class {class:?} in queues that this node runs, and no worker here has it: link the crate that has the worker, or give the class a queue of its own",
                 if *jobs == 1 { "job" } else { "jobs" }
             ),
             Self::ForeignList { key, jobs } => write!(
@@ -265,17 +280,6 @@ impl fmt::Display for Jobs {
         match &self.example {
             Some(jid) => write!(f, " (such as {jid})"),
             None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queue(queue) => write!(f, "queue {queue}"),
-            Self::Set(JobSet::Schedule) => f.write_str("the schedule set"),
-            Self::Set(JobSet::Retry) => f.write_str("the retry set"),
-            Self::Set(JobSet::Dead) => f.write_str("the dead set"),
         }
     }
 }

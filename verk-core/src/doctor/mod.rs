@@ -23,8 +23,8 @@ use crate::{
     config::ScheduleKeys,
     error::StorageError,
     foreign,
-    shared::{self, Shared},
-    storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, ServerFacts, Source, Storage},
+    shared::{Asked, Measured, Shared},
+    storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, Source, Storage},
     verk::Verk,
 };
 
@@ -110,8 +110,9 @@ impl Doctor {
         };
         examination.clock().await?;
         let nodes = examination.nodes().await;
-        let fleet = examination.server(&nodes).await;
-        examination.places(fleet).await;
+        let fleet = examination.fleet(&nodes).await;
+        let schedule_keys = examination.server(fleet).await;
+        examination.places(fleet, schedule_keys).await;
         examination.dead_set().await;
         examination.pauses().await;
         examination.dead_nodes(&nodes).await;
@@ -193,11 +194,10 @@ impl Examination<'_> {
     }
 
     async fn clock(&mut self) -> Result<(), StorageError> {
-        let sent = self.shared.clock.now();
+        let clock = &*self.shared.clock;
+        let asked = Asked::now(clock);
         let server = self.storage().server_time().await?;
-        let (_, micros) = shared::ahead(server, sent, self.shared.clock.now());
-        if shared::is_skewed(micros) {
-            let ahead_ms = micros / 1000;
+        if let Some(ahead_ms) = Measured::new(server, asked, clock).skew_ms() {
             self.findings.push(Finding::ClockSkew { ahead_ms });
         }
         Ok(())
@@ -209,18 +209,27 @@ impl Examination<'_> {
             .unwrap_or_default()
     }
 
-    async fn server(&mut self, nodes: &[Node]) -> Fleet {
-        let facts = self.storage().server_facts().await;
-        let facts = self.or_unreadable("what the server tells of itself and its processes", facts);
-        let facts = facts.unwrap_or_default();
-        let fleet = Fleet::read(&facts.processes, nodes);
-        let schedule_keys = self.shared.config.schedule_keys;
-        (self.findings).extend(of_server(facts, fleet, schedule_keys));
+    async fn fleet(&mut self, nodes: &[Node]) -> Fleet {
+        let processes = self.storage().processes().await;
+        let processes = self.or_unreadable("the list of processes", processes);
+        let fleet = Fleet::of(&processes.unwrap_or_default(), nodes);
+        self.findings
+            .extend(fleet.judge_config(&self.shared.config));
         fleet
     }
 
+    /// Looks at the server. Answers in which sets jobs wait for their time.
+    async fn server(&mut self, fleet: Fleet) -> ScheduleKeys {
+        let facts = self.storage().server_facts().await;
+        let facts = self.or_unreadable("what the server tells of itself", facts);
+        let facts = facts.unwrap_or_default();
+        let schedule_keys = facts.schedule_keys;
+        self.findings.extend(fleet.judge_server(facts));
+        schedule_keys
+    }
+
     /// Looks at the jobs that wait.
-    async fn places(&mut self, fleet: Fleet) {
+    async fn places(&mut self, fleet: Fleet, schedule_keys: ScheduleKeys) {
         let shared = self.shared;
         let queues = self.storage().queues().await;
         let queues = self.or_unreadable("the list of queues", queues);
@@ -228,7 +237,7 @@ impl Examination<'_> {
         let running = shared.queues.statuses();
         let judge = Judge {
             fleet,
-            schedule_keys: shared.config.schedule_keys,
+            schedule_keys,
             runs: &|queue| running.iter().any(|status| status.name == *queue),
             knows: &|class| shared.registry.of_class(class).is_some(),
         };
@@ -315,35 +324,6 @@ impl Examination<'_> {
     }
 }
 
-/// What there is to say of the server and of who else uses it.
-fn of_server(
-    facts: ServerFacts,
-    fleet: Fleet,
-    schedule_keys: ScheduleKeys,
-) -> impl Iterator<Item = Finding> {
-    let too_old = facts.version.filter(|_| facts.too_old);
-    let shares_sets = schedule_keys == ScheduleKeys::Shared;
-    let others = fleet.has_sidekiq() || fleet.elixir;
-    // In the shared sets, others see to their jobs; in those of verk's own, nobody else does.
-    let stranded = facts.elsewhere > 0 && (shares_sets || !others);
-    let found = [
-        too_old.map(|version| Finding::ServerTooOld { version }),
-        facts
-            .eviction_policy
-            .map(|policy| Finding::EvictingServer { policy }),
-        facts.disk_fails.then_some(Finding::DiskFails),
-        (facts.append_only == Some(false)).then_some(Finding::NotAppendOnly),
-        (shares_sets && others).then_some(Finding::OtherMovers {
-            sidekiq: fleet.has_sidekiq(),
-            elixir: fleet.elixir,
-        }),
-        stranded.then_some(Finding::JobsElsewhere {
-            jobs: facts.elsewhere,
-        }),
-    ];
-    found.into_iter().flatten()
-}
-
 /// The first jobs of one place, page after page.
 struct Pages<'a> {
     storage: &'a dyn Storage,
@@ -413,86 +393,3 @@ const FIRST_PAGE: Page = Page {
     offset: 0,
     limit: MAX_BATCH_JOBS,
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SIDEKIQ: &[u8] = br#"{"version":"7.3.2"}"#;
-
-    fn found(facts: ServerFacts, elixir: bool, keys: ScheduleKeys) -> Vec<Finding> {
-        let fleet = Fleet {
-            elixir,
-            ..Fleet::read(&facts.processes, &[])
-        };
-        of_server(facts, fleet, keys).collect()
-    }
-
-    #[test]
-    fn a_server_that_tells_nothing_is_fine() {
-        assert_eq!(
-            found(ServerFacts::default(), false, ScheduleKeys::Shared),
-            []
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_server_is_told() {
-        let facts = ServerFacts {
-            version: Some("6.0.1".into()),
-            too_old: true,
-            eviction_policy: Some("allkeys-lru".into()),
-            append_only: Some(false),
-            disk_fails: true,
-            ..ServerFacts::default()
-        };
-        let [too_old, evicting, disk, log] = &found(facts, false, ScheduleKeys::Shared)[..] else {
-            panic!("four findings");
-        };
-        assert!(too_old.to_string().contains("6.0.1"));
-        assert!(
-            evicting
-                .to_string()
-                .contains("(maxmemory-policy allkeys-lru)")
-        );
-        assert_eq!(*disk, Finding::DiskFails);
-        assert_eq!(*log, Finding::NotAppendOnly);
-    }
-
-    #[test]
-    fn who_else_moves_jobs_matters_in_shared_sets_only() {
-        for (sidekiq, elixir, severity) in [
-            (true, true, Some(Severity::Error)),
-            (false, true, Some(Severity::Warning)),
-            (true, false, Some(Severity::Notice)),
-            (false, false, None),
-        ] {
-            let facts = || ServerFacts {
-                processes: if sidekiq {
-                    vec![SIDEKIQ.into()]
-                } else {
-                    Vec::new()
-                },
-                ..ServerFacts::default()
-            };
-            let shared = found(facts(), elixir, ScheduleKeys::Shared);
-            assert_eq!(shared.first().map(Finding::severity), severity);
-            assert_eq!(found(facts(), elixir, ScheduleKeys::Own), []);
-        }
-    }
-
-    #[test]
-    fn jobs_in_other_sets_are_stranded_unless_others_see_to_them() {
-        let facts = |processes| ServerFacts {
-            elsewhere: 3,
-            processes,
-            ..ServerFacts::default()
-        };
-        let stranded = [Finding::JobsElsewhere { jobs: 3 }];
-        assert_eq!(found(facts(vec![]), false, ScheduleKeys::Own), stranded);
-        assert_eq!(found(facts(vec![]), false, ScheduleKeys::Shared), stranded);
-        let beside_sidekiq = || facts(vec![SIDEKIQ.into()]);
-        assert_eq!(found(beside_sidekiq(), false, ScheduleKeys::Own), []);
-        assert!(found(beside_sidekiq(), false, ScheduleKeys::Shared).contains(&stranded[0]));
-    }
-}

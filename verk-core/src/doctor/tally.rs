@@ -40,6 +40,7 @@ pub(super) struct Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trait {
     StringArgs,
+    UnreadableInRuby,
     ChangedByElixir,
     MisreadTimes,
     NoQueue,
@@ -93,10 +94,11 @@ impl Tally {
         if fleet.elixir && job.is_changed_by_elixir() {
             self.count(Trait::ChangedByElixir, Some(&job));
         }
-        let misread =
-            |version: Option<u32>, is_misread: fn(u32) -> bool| version.is_some_and(is_misread);
-        if misread(fleet.oldest_sidekiq, |version| version < 8) && job.has_milliseconds()
-            || misread(fleet.newest_sidekiq, |version| version >= 8) && job.has_whole_seconds()
+        if fleet.has_sidekiq() && job.is_unreadable_in_ruby() {
+            self.count(Trait::UnreadableInRuby, Some(&job));
+        }
+        if fleet.sidekiq_before_8 && job.has_milliseconds()
+            || fleet.sidekiq_from_8 && job.has_whole_seconds()
         {
             self.count(Trait::MisreadTimes, Some(&job));
         }
@@ -112,6 +114,7 @@ impl Tally {
             };
             match what {
                 Trait::StringArgs => Finding::StringArgs(jobs),
+                Trait::UnreadableInRuby => Finding::UnreadableInRuby(jobs),
                 Trait::ChangedByElixir => Finding::ChangedByElixir(jobs),
                 Trait::MisreadTimes => Finding::MisreadTimes(jobs),
                 Trait::NoQueue => Finding::NoQueue(jobs),
@@ -144,18 +147,18 @@ mod tests {
     use super::*;
 
     const SIDEKIQ_7: Fleet = Fleet {
-        oldest_sidekiq: Some(7),
-        newest_sidekiq: Some(7),
+        sidekiq_before_8: true,
+        sidekiq_from_8: false,
         elixir: false,
     };
     const SIDEKIQ_8: Fleet = Fleet {
-        oldest_sidekiq: Some(8),
-        newest_sidekiq: Some(8),
+        sidekiq_before_8: false,
+        sidekiq_from_8: true,
         elixir: false,
     };
     const ELIXIR: Fleet = Fleet {
-        oldest_sidekiq: None,
-        newest_sidekiq: None,
+        sidekiq_before_8: false,
+        sidekiq_from_8: false,
         elixir: true,
     };
 
@@ -166,6 +169,7 @@ mod tests {
         r#"{"class":"A","jid":"1","queue":"q","args":[],"failed_at":1732387200}"#;
     const FLOAT: &str =
         r#"{"class":"A","jid":"1","queue":"q","args":[],"created_at":1732387200.0}"#;
+    const INFINITE: &str = r#"{"class":"A","jid":"1","queue":"q","args":[1e400]}"#;
     const OF_VERK: &str = r#"{"error_message":null,"failed_at":null,"retry_count":0,"queue":"q","class":"A","args":"[]","jid":"1","finished_at":null,"enqueued_at":1732387200,"retried_at":null,"created_at":null,"error_backtrace":null,"max_retry_count":25}"#;
 
     fn findings_in(place: Source, fleet: Fleet, keys: ScheduleKeys, payload: &str) -> Vec<Finding> {
@@ -212,6 +216,8 @@ mod tests {
             (SIDEKIQ_8, FLOAT, vec![]),
             (SIDEKIQ_8, MILLISECONDS, vec![]),
             (SIDEKIQ_8, WHOLE_SECONDS, vec![Finding::MisreadTimes(one())]),
+            (Fleet::default(), INFINITE, vec![]),
+            (SIDEKIQ_8, INFINITE, vec![Finding::UnreadableInRuby(one())]),
             (ELIXIR, OF_VERK, vec![]),
             (ELIXIR, STRING_ARGS, vec![]),
             (ELIXIR, FLOAT, vec![Finding::ChangedByElixir(one())]),

@@ -8,7 +8,7 @@ use serde_json::{error::Category, value::RawValue};
 use thiserror::Error;
 
 use super::{
-    Dialect, InvalidJob, Job, Text,
+    Dialect, InvalidJob, Job, Text, TimeFormat,
     value::{check, string},
 };
 use crate::names::{Jid, QueueName};
@@ -131,12 +131,14 @@ impl Job {
             entries: fields.entries,
             patches: Vec::new(),
             dialect,
+            time_format: TimeFormat::default(),
             jid,
             class,
             queue,
             args,
             original_json: payload,
-        })
+        }
+        .opened())
     }
 }
 
@@ -326,27 +328,10 @@ pub(super) fn depth_over(json: &str, max: usize) -> bool {
 /// The whitespace of JSON.
 const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-const NO_ARGS: &str = "[]";
+pub(super) const NO_ARGS: &str = "[]";
 
 /// Room for the keys of a usual job.
 const USUAL_KEYS: usize = 14;
-
-/// The keys that Elixir's Verk writes, all of them in each job.
-pub(super) const VERK_KEY_NAMES: [&str; 13] = [
-    "args",
-    "class",
-    "created_at",
-    "enqueued_at",
-    "error_backtrace",
-    "error_message",
-    "failed_at",
-    "finished_at",
-    "jid",
-    "max_retry_count",
-    "queue",
-    "retried_at",
-    "retry_count",
-];
 
 /// All keys of Elixir's Verk, and no `retry`.
 const VERK_KEYS: u16 = (1 << 13) - 1;

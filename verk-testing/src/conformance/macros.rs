@@ -4,7 +4,8 @@
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
 /// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
-/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `replace`, `stats`, `faults`. Call it once in a module.
+/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `stats`, `process`, `manage`, `replace`, `faults`.
+/// Call it once in a module.
 ///
 /// # Example
 ///
@@ -179,21 +180,12 @@ macro_rules! storage_conformance {
                 a_full_backend_pauses,
                 a_broken_set_stops_fetching,
             }
-            replace {
-                a_replacement_has_the_place_in_the_queue,
-                of_equal_jobs_the_next_is_replaced,
-                a_replacement_has_the_score,
-                a_replacement_may_be_merged,
-                a_job_that_is_gone_is_not_replaced,
-                many_jobs_are_replaced,
-                a_full_backend_replaces,
-                a_broken_place_fails_its_replacements,
-                facts_change_nothing,
-            }
             stats {
                 without_a_report_all_is_zero,
+                facts_change_nothing,
                 a_report_is_added_to_every_counter,
                 a_report_that_is_sent_twice_counts_once,
+                executions_are_added_once,
                 reports_at_once_count_once,
                 nodes_are_numbered_apart,
                 many_queues_are_one_report,
@@ -203,6 +195,45 @@ macro_rules! storage_conformance {
                 a_lost_reply_to_a_report_counts_once,
                 a_full_backend_counts,
                 a_broken_counter_fails_the_report,
+            }
+            process {
+                a_process_is_shown_as_it_reports,
+                very_many_jobs_are_shown,
+                a_forgotten_process_leaves_nothing,
+                only_processes_are_forgotten,
+                signals_are_taken_once_in_order,
+                a_process_that_was_killed_is_pruned,
+                a_full_backend_shows_processes,
+            }
+            manage {
+                jobs_move_from_everywhere_to_everywhere,
+                what_is_gone_is_not_moved,
+                moving_at_once_is_done_once,
+                equal_jobs_of_a_queue_are_moved_one_by_one,
+                a_member_gets_another_time,
+                an_equal_member_is_merged,
+                burials_are_capped,
+                a_moved_job_wakes_a_dequeue,
+                ten_thousand_moves,
+                a_queue_is_read_from_its_end,
+                a_page_is_bounded_by_bytes,
+                a_scan_reads_what_stays,
+                a_scan_keeps_what_holds_a_text,
+                clear_removes_all_of_one_place,
+                a_broken_target_fails_only_its_moves,
+                a_broken_source_refuses,
+                a_full_backend_moves,
+                a_lost_reply_to_a_move_is_done_once,
+            }
+            replace {
+                a_replacement_has_the_place_in_the_queue,
+                of_equal_jobs_the_next_is_replaced,
+                a_replacement_has_the_score,
+                a_replacement_may_be_merged,
+                a_job_that_is_gone_is_not_replaced,
+                many_jobs_are_replaced,
+                a_full_backend_replaces,
+                a_broken_place_fails_its_replacements,
             }
             faults {
                 a_broken_target_fails_only_its_jobs,
@@ -264,8 +295,10 @@ mod tests {
             include_str!("restore.rs"),
             include_str!("poison.rs"),
             include_str!("pauses.rs"),
-            include_str!("replace.rs"),
             include_str!("stats.rs"),
+            include_str!("process.rs"),
+            include_str!("manage.rs"),
+            include_str!("replace.rs"),
             include_str!("faults.rs"),
         ]
         .into_iter()

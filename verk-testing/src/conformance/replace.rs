@@ -1,7 +1,7 @@
-//! Jobs that are replaced where they wait, and what a backend tells of itself.
+//! Jobs that are replaced where they wait.
 
 use bytes::Bytes;
-use verk_core::storage::{JobSet, Replacement, ScoredJob, Settled, Source};
+use verk_core::storage::{JobSet, Move, MoveTarget, ScoredJob, Settled, Source};
 
 use super::{
     Harness,
@@ -76,7 +76,7 @@ pub async fn a_job_that_is_gone_is_not_replaced(harness: &dyn Harness) {
     assert_eq!(fixture.queued().await, bytes(&["A"]));
 }
 
-/// Any number of jobs can be replaced at once, in their order; none is fine too.
+/// Any number of jobs can be replaced at once, in their order.
 pub async fn many_jobs_are_replaced(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let jobs = numbered(250);
@@ -85,13 +85,11 @@ pub async fn many_jobs_are_replaced(harness: &dyn Harness) {
         .iter()
         .map(|job| [b"new ", &job[..]].concat().into())
         .collect();
-    let replacements: Vec<Replacement> = (jobs.iter().cloned().zip(new.iter().cloned()))
-        .map(|(held, job)| Replacement { held, job })
+    let moves: Vec<Move> = (jobs.into_iter().zip(new.iter().cloned()))
+        .map(|(held, job)| replacement(held, job))
         .collect();
-    let at = queue(&fixture);
-    assert_done(&fixture.storage.replace(&at, &replacements).await);
+    assert_done(&fixture.storage.move_jobs(&queue(&fixture), &moves).await);
     assert_eq!(fixture.queued().await, new);
-    assert!(fixture.storage.replace(&at, &[]).await.is_empty());
 }
 
 /// A backend without room for new jobs replaces those that it has.
@@ -124,17 +122,6 @@ pub async fn a_broken_place_fails_its_replacements(harness: &dyn Harness) {
     assert_eq!(fixture.members(JobSet::Retry).await, [(1.0, job("a"))]);
 }
 
-/// What a backend tells of itself can be asked for at any time.
-pub async fn facts_change_nothing(harness: &dyn Harness) {
-    let fixture = Fixture::new(harness).await;
-    fixture.enqueue(&["a"]).await;
-    let before = harness.dump().await;
-    let facts = fixture.storage.server_facts().await.expect("facts");
-    assert!(!facts.too_old && !facts.disk_fails, "{facts:?}");
-    assert_eq!((facts.elsewhere, facts.processes), (0, Vec::new()));
-    assert_eq!(harness.dump().await, before);
-}
-
 const SETS: [JobSet; 3] = [JobSet::Schedule, JobSet::Retry, JobSet::Dead];
 
 fn queue(fixture: &Fixture<'_>) -> Source {
@@ -146,13 +133,15 @@ async fn add(harness: &dyn Harness, set: JobSet, score: f64, payload: &str) {
     harness.add_member(set, ScoredJob { score, job }).await;
 }
 
+fn replacement(held: Bytes, job: Bytes) -> Move {
+    let to = MoveTarget::Replace { job };
+    Move { held, to }
+}
+
 async fn replace(fixture: &Fixture<'_>, at: &Source, jobs: &[(&str, &str)]) -> Vec<Settled> {
-    let replacements: Vec<Replacement> = jobs
+    let moves: Vec<Move> = jobs
         .iter()
-        .map(|(held, new)| Replacement {
-            held: job(held),
-            job: job(new),
-        })
+        .map(|(held, new)| replacement(job(held), job(new)))
         .collect();
-    fixture.storage.replace(at, &replacements).await
+    fixture.storage.move_jobs(at, &moves).await
 }

@@ -4,7 +4,9 @@ mod activity;
 mod connection;
 mod faults;
 mod harness;
+mod manage;
 mod nodes;
+mod processes;
 mod sorted_set;
 mod state;
 mod stats;
@@ -23,9 +25,9 @@ use tokio::sync::{Notify, watch};
 use verk_core::{
     Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
-        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page,
-        PauseListener, Promotion, QueueConnection, Replacement, SchedulePoll, ScoredJob, Settled,
-        Settlement, Source, StatsReport, StoredStats,
+        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Move, NameClaim, Node,
+        Page, PauseListener, ProcessReport, ProcessSignal, Promotion, QueueConnection,
+        SchedulePoll, ScoredJob, SetScan, Settled, Settlement, Source, StatsReport, StoredStats,
     },
 };
 
@@ -376,6 +378,47 @@ impl Storage for MemoryStorage {
         })
     }
 
+    async fn report_process(
+        &self,
+        report: &ProcessReport,
+    ) -> Result<Vec<ProcessSignal>, StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("show a process", |state| {
+            Ok(state.processes.report(report, now))
+        })
+    }
+
+    async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
+        self.write("forget a process", |state| {
+            state.processes.forget(identity);
+            Ok(())
+        })
+    }
+
+    async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError> {
+        let now = self.shared.clock.instant();
+        self.read("list the processes", |state| Ok(state.processes.list(now)))
+    }
+
+    async fn signal_process(
+        &self,
+        identity: &str,
+        signal: ProcessSignal,
+    ) -> Result<(), StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("ask something of a process", |state| {
+            state.processes.signal(identity, signal, now);
+            Ok(())
+        })
+    }
+
+    async fn prune_processes(&self) -> Result<usize, StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("forget processes that ended", |state| {
+            Ok(state.processes.prune(now))
+        })
+    }
+
     async fn server_time(&self) -> Result<SystemTime, StorageError> {
         self.read("read the time", |_| Ok(self.shared.clock.now()))
     }
@@ -402,10 +445,37 @@ impl Storage for MemoryStorage {
         self.read("read a set", |state| state.set_page(set, page))
     }
 
-    async fn replace(&self, at: &Source, replacements: &[Replacement]) -> Vec<Settled> {
-        const OP: &str = "replace a job";
-        let replaced = self.write(OP, |state| Ok(state.replace(at, replacements, OP)));
-        replaced.unwrap_or_else(|error| each_failed(replacements.len(), &error))
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        self.read("read a queue", |state| state.newest_page(queue, page))
+    }
+
+    async fn scan_set(
+        &self,
+        set: JobSet,
+        cursor: u64,
+        text: &str,
+    ) -> Result<SetScan, StorageError> {
+        self.read("search a set", |state| state.scan_set(set, cursor, text))
+    }
+
+    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
+        const OP: &str = "move a job";
+        let moved = self.write(OP, |state| {
+            let moved = state.move_jobs(from, moves, OP);
+            Ok((moved, state.faults.loses_reply(Operation::MoveJobs)))
+        });
+        match moved {
+            Ok((_, true)) => {
+                let lost = StorageError::unknown(OP, Fault::ReplyLost);
+                each_failed(moves.len(), &lost)
+            }
+            Ok((moved, false)) => moved,
+            Err(error) => each_failed(moves.len(), &error),
+        }
+    }
+
+    async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
+        self.write("clear a queue or a set", |state| state.clear(source))
     }
 }
 

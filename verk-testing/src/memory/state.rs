@@ -11,7 +11,7 @@ use verk_core::{
     NodeId, QueueName, StorageError,
     storage::{
         DeadLimits, Due, DuePage, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, Page, Promotion,
-        PromotionTarget, Replacement, ScoredJob, Settled, Settlement, Source, Target,
+        PromotionTarget, ScoredJob, Settled, Settlement, Target,
     },
     unix_seconds,
 };
@@ -20,6 +20,7 @@ use super::{
     activity::{Gate, not_before},
     faults::{Fault, Key, Switches},
     nodes::Deaths,
+    processes::Processes,
     sorted_set::SortedSet,
     stats::Counters,
 };
@@ -51,6 +52,7 @@ pub(super) struct State {
     /// Who moves due jobs, and until when.
     pub(super) lease: Option<(NodeId, Instant)>,
     pub(super) stats: Counters,
+    pub(super) processes: Processes,
     pub(super) faults: Switches,
     pub(super) gate: Gate,
 }
@@ -249,57 +251,13 @@ impl State {
         Ok(done(merged))
     }
 
-    pub(super) fn replace(
-        &mut self,
-        at: &Source,
-        replacements: &[Replacement],
-        op: &'static str,
-    ) -> Vec<Settled> {
-        replacements
-            .iter()
-            .map(|replacement| {
-                let replaced = match at {
-                    Source::Queue(queue) => self.replace_in_queue(queue, replacement),
-                    Source::Set(set) => self.replace_in_set(*set, replacement),
-                };
-                replaced
-                    .unwrap_or_else(|fault| Settled::Failed(StorageError::not_applied(op, fault)))
-            })
-            .collect()
-    }
-
-    fn replace_in_queue(
-        &mut self,
-        queue: &QueueName,
-        replacement: &Replacement,
-    ) -> Result<Settled, Fault> {
-        self.faults.check_key(Key::Queue(queue.clone()))?;
-        let mut jobs = self.queues.get_mut(queue).into_iter().flatten();
-        let Some(job) = jobs.find(|job| **job == replacement.held) else {
-            return Ok(Settled::NotHeld);
-        };
-        job.clone_from(&replacement.job);
-        Ok(Settled::Done)
-    }
-
-    fn replace_in_set(&mut self, set: JobSet, replacement: &Replacement) -> Result<Settled, Fault> {
-        let Replacement { held, job } = replacement;
-        self.faults.check_key(Key::Set(set))?;
-        let set = self.set_mut(set);
-        let Some(score) = set.score(held) else {
-            return Ok(Settled::NotHeld);
-        };
-        set.remove(held);
-        Ok(done(set.insert(score, job.clone())))
-    }
-
     /// Adds to a set; answers whether an equal member was there.
-    fn insert(&mut self, set: JobSet, job: &Due) -> Result<bool, Fault> {
+    pub(super) fn insert(&mut self, set: JobSet, job: &Due) -> Result<bool, Fault> {
         self.faults.check_key(Key::Set(set))?;
         Ok(insert(self.set_mut(set), job))
     }
 
-    fn bury(&mut self, job: &Due, limits: DeadLimits) -> Result<bool, Fault> {
+    pub(super) fn bury(&mut self, job: &Due, limits: DeadLimits) -> Result<bool, Fault> {
         let merged = self.insert(JobSet::Dead, job)?;
         self.dead
             .remove_below(unix_seconds(job.at) - limits.timeout.as_secs_f64());
@@ -361,7 +319,7 @@ fn insert(set: &mut SortedSet, job: &Due) -> bool {
     set.insert(unix_seconds(job.at), job.job.clone())
 }
 
-fn done(merged: bool) -> Settled {
+pub(super) fn done(merged: bool) -> Settled {
     if merged {
         Settled::Merged
     } else {
@@ -370,7 +328,11 @@ fn done(merged: bool) -> Settled {
 }
 
 /// The entries of a page, as many as the bytes of a batch hold.
-fn slice<T>(entries: impl Iterator<Item = T>, page: Page, size: impl Fn(&T) -> usize) -> Vec<T> {
+pub(super) fn slice<T>(
+    entries: impl Iterator<Item = T>,
+    page: Page,
+    size: impl Fn(&T) -> usize,
+) -> Vec<T> {
     let entries = entries.skip(page.offset).take(page.limit);
     take_fitting(entries, MAX_BATCH_BYTES, size).collect()
 }
