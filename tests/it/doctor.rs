@@ -173,7 +173,7 @@ async fn sidekiq_and_elixir_on_one_pair_of_sets_are_an_error_unless_ours_are_our
             ["other_movers", "dead_set_cut"].as_slice(),
             Severity::Error,
         ),
-        (ScheduleKeys::Own, &["dead_set_cut"], Severity::Warning),
+        (ScheduleKeys::Own, &["dead_set_cut"], Severity::Notice),
     ] {
         let clinic = Clinic::new(schedule_keys).await;
         clinic.register_sidekiq("7.3.0");
@@ -183,6 +183,23 @@ async fn sidekiq_and_elixir_on_one_pair_of_sets_are_an_error_unless_ours_are_our
         assert_eq!(report.worst(), Some(worst));
         clinic.verk.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn queues_of_elixir_are_examined_though_nothing_lists_them() {
+    let clinic = Clinic::new(ScheduleKeys::Own).await;
+    clinic.register_sidekiq("7.3.0");
+    clinic.command(&["SADD", "verk_nodes", "12345678901234567890"]);
+    clinic.command(&["SADD", "verk:node:12345678901234567890:queues", "elixir"]);
+    for queue in ["queue:elixir", "queue:clinic"] {
+        clinic.command(&["LPUSH", queue, STRING_ARGS]);
+    }
+    let found = names(&clinic.findings().await);
+    let strings = found.iter().filter(|name| *name == "string_args");
+    assert_eq!(strings.count(), 2, "{found:?}");
+    let conversion = clinic.verk.doctor().convert_string_args().await.unwrap();
+    assert_eq!(conversion.converted, 2);
+    clinic.verk.shutdown().await;
 }
 
 #[tokio::test]

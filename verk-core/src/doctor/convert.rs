@@ -5,11 +5,11 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{ALL_SETS, Doctor, Pages};
+use super::{Doctor, Pages, places};
 use crate::{
     error::StorageError,
     job::Job,
-    storage::{Move, MoveTarget, Settled, Source},
+    storage::{Move, MoveTarget, Settled},
 };
 
 /// What [`Doctor::convert_string_args`] did.
@@ -80,12 +80,12 @@ impl Doctor {
     /// When the future is dropped, some jobs are converted, and the others are as they were.
     pub async fn convert_string_args(&self) -> Result<Conversion, StorageError> {
         let storage = &**self.verk.storage();
-        let queues = storage.queues().await?.into_iter().map(Source::Queue);
+        let (known, nodes) = (storage.queues().await?, storage.nodes().await?);
         let mut conversion = Conversion {
             complete: true,
             ..Conversion::default()
         };
-        for place in queues.chain(ALL_SETS.map(Source::Set)) {
+        for place in places(self.verk.shared(), known, &nodes) {
             let mut pages = Pages::new(storage, &place, self.max_jobs);
             loop {
                 let page = pages.next().await?;

@@ -156,7 +156,6 @@ impl Finding {
             } => Severity::Error,
             Self::NotAppendOnly
             | Self::ClockSkew { .. }
-            | Self::DeadSetCut
             | Self::MillisecondTimes
             | Self::JobsElsewhere { .. }
             | Self::ChangedByElixir(_)
@@ -169,7 +168,10 @@ impl Finding {
             | Self::DeadSetFull { .. }
             | Self::OtherMovers { elixir: true, .. } => Severity::Warning,
             Self::PausedQueue { jobs, .. } if *jobs > 0 => Severity::Warning,
-            Self::PausedQueue { .. } | Self::OtherMovers { .. } => Severity::Notice,
+            // Its configuration cannot be read here.
+            Self::DeadSetCut | Self::PausedQueue { .. } | Self::OtherMovers { .. } => {
+                Severity::Notice
+            }
         }
     }
 }

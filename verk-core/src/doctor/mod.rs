@@ -5,7 +5,11 @@ mod finding;
 mod fleet;
 mod tally;
 
-use std::{collections::BTreeMap, error::Error, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fmt,
+};
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
@@ -23,6 +27,7 @@ use crate::{
     config::ScheduleKeys,
     error::StorageError,
     foreign,
+    names::QueueName,
     shared::{Asked, Measured, Shared},
     storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, Source, Storage},
     verk::Verk,
@@ -88,7 +93,8 @@ impl Doctor {
         self
     }
 
-    /// Looks at the server, the fleet, the queues and the sets. Changes nothing; reads in pages.
+    /// Looks at the server, the fleet, the queues and the sets. Changes nothing; reads in pages. Jobs that move meanwhile may be
+    /// missed, or counted twice.
     ///
     /// The classes and the queues that it judges by are those of this Verk: run it in the program whose workers you ask for.
     ///
@@ -112,7 +118,7 @@ impl Doctor {
         let nodes = examination.nodes().await;
         let fleet = examination.fleet(&nodes).await;
         let schedule_keys = examination.server(fleet).await;
-        examination.places(fleet, schedule_keys).await;
+        examination.places(&nodes, fleet, schedule_keys).await;
         examination.dead_set().await;
         examination.pauses().await;
         examination.dead_nodes(&nodes).await;
@@ -229,11 +235,10 @@ impl Examination<'_> {
     }
 
     /// Looks at the jobs that wait.
-    async fn places(&mut self, fleet: Fleet, schedule_keys: ScheduleKeys) {
+    async fn places(&mut self, nodes: &[Node], fleet: Fleet, schedule_keys: ScheduleKeys) {
         let shared = self.shared;
-        let queues = self.storage().queues().await;
-        let queues = self.or_unreadable("the list of queues", queues);
-        let queues = queues.into_iter().flatten().map(Source::Queue);
+        let known = self.storage().queues().await;
+        let known = self.or_unreadable("the list of queues", known);
         let running = shared.queues.statuses();
         let judge = Judge {
             fleet,
@@ -242,7 +247,7 @@ impl Examination<'_> {
             knows: &|class| shared.registry.of_class(class).is_some(),
         };
         let mut unknown_classes = BTreeMap::new();
-        for place in queues.chain(ALL_SETS.map(Source::Set)) {
+        for place in places(shared, known.unwrap_or_default(), nodes) {
             let mut tally = Tally::of(place.clone());
             let mut pages = Pages::new(&*shared.storage, &place, self.max_jobs);
             let read = async {
@@ -322,6 +327,20 @@ impl Examination<'_> {
             }));
         }
     }
+}
+
+/// Where jobs wait: in the queues that are known, in those of this node and of all registered ones (Elixir's Verk makes its own
+/// known in no other way), and in the sets.
+fn places(
+    shared: &Shared,
+    known: Vec<QueueName>,
+    nodes: &[Node],
+) -> impl Iterator<Item = Source> + use<> {
+    let mut queues = BTreeSet::from_iter(known);
+    queues.extend(shared.queues.names());
+    queues.extend(nodes.iter().flat_map(|node| node.queues.iter().cloned()));
+    let queues = queues.into_iter().map(Source::Queue);
+    queues.chain(ALL_SETS.map(Source::Set))
 }
 
 /// The first jobs of one place, page after page.
