@@ -70,6 +70,7 @@ pub mod guide {
     //! | coming from elsewhere | |
     //! |---|---|
     //! | [coming_from_verk] | each function, setting and key of Elixir's Verk |
+    //! | [mixed_fleet] | several programs on one Redis: who moves what, what to watch, and the doctor that examines it |
     //! | [sidekiq] | Sidekiq Web, its registry of processes and its metrics |
     //! | [comparison] | one program in three libraries |
 

@@ -36,7 +36,7 @@ impl fmt::Display for Conversion {
         } = self;
         write!(
             f,
-            "{converted} jobs converted, {merged} of them merged with an equal one; {gone} were gone"
+            "converted: {converted}, merged with an equal job: {merged}, gone meanwhile: {gone}"
         )?;
         if *complete {
             Ok(())
@@ -47,7 +47,8 @@ impl fmt::Display for Conversion {
 }
 
 impl Doctor {
-    /// Turns arguments that are no array, as Elixir's Verk writes them, into arrays, which Sidekiq, verk and Elixir's Verk all read.
+    /// Turns arguments that are no array, such as the strings of Elixir's Verk, into arrays, which Sidekiq, verk and Elixir's Verk
+    /// all read.
     ///
     /// Each job that waits in a queue or a set is replaced in its place, with its score, and only if it is still there; all
     /// other bytes of it stay. Jobs in progress are left alone. Of each queue and each set the first

@@ -19,15 +19,14 @@ const FIRST_MILLISECONDS: u64 = 100_000_000_000;
 const RUBY_MAX_DEPTH: usize = 100;
 
 impl Job {
-    /// Whether the arguments are written in another form than an array, the only one that Sidekiq reads.
+    /// Whether the arguments are written in another form than an array, the only one that Sidekiq reads, or missing.
     pub(crate) fn has_spoiled_args(&self) -> bool {
-        self.present("args")
-            .is_some_and(|raw| !raw.starts_with('['))
+        !self.get("args").is_some_and(|raw| raw.starts_with('['))
     }
 
     /// Writes [such](Self::has_spoiled_args) arguments as an array. All else stays as it is, byte for byte.
     pub(crate) fn put_args_in_array(&mut self) {
-        // What is no array in a string is an empty object: `decode` accepts nothing else.
+        // What is no array in a string means none: `decode` accepts nothing else.
         let string = self.string("args").unwrap_or_default();
         let args = check_args(&string).unwrap_or(NO_ARGS).to_owned();
         self.patch("args", args);
@@ -102,6 +101,7 @@ mod tests {
             (r#"" [1.50, \"a\"] ""#, r#"[1.50, "a"]"#),
             (r#""{}""#, "[]"),
             ("{ }", "[]"),
+            ("null", "[]"),
             (in_string.as_str(), envelope),
         ] {
             let payload = |args| {
@@ -112,8 +112,10 @@ mod tests {
             job.put_args_in_array();
             assert_eq!(job.encode(), payload(after));
         }
-        for keys in [r#""args":[1]"#, r#""args":null"#, r#""queue":"q""#] {
-            assert!(!job(keys).has_spoiled_args(), "{keys}");
-        }
+        let mut without = job(r#""queue":"q""#);
+        assert!(without.has_spoiled_args());
+        without.put_args_in_array();
+        assert_eq!(without.encode(), job(r#""queue":"q","args":[]"#).encode());
+        assert!(!job(r#""args":[1]"#).has_spoiled_args());
     }
 }
