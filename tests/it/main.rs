@@ -21,7 +21,10 @@ mod poison;
 mod queues;
 mod redis;
 mod schedule;
+mod sentinel;
 mod shutdown;
 mod stats;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod worker;

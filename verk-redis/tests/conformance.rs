@@ -1,5 +1,5 @@
-//! The conformance suite on a real Redis: with the bare keys, under a prefix, and with queues that share one look instead of
-//! waiting on the server.
+//! The conformance suite on a real Redis: with the bare keys, under a prefix, with queues that share one look instead of
+//! waiting on the server, and as a user who has only the rights that the guide lists.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,6 +27,10 @@ mod quiet {
     verk_testing::storage_conformance!(super::RedisHarness::start("", 0).await);
 }
 
+mod restricted {
+    verk_testing::storage_conformance!(super::RedisHarness::restricted().await);
+}
+
 /// A server of its own, and a network in front of it that can break.
 struct RedisHarness {
     server: RedisServer,
@@ -39,9 +43,29 @@ struct RedisHarness {
 
 impl RedisHarness {
     async fn start(prefix: &'static str, blocking_connections: usize) -> Self {
+        Self::on(RedisServer::start(), "", prefix, blocking_connections).await
+    }
+
+    /// As the user of the guide.
+    async fn restricted() -> Self {
         let server = RedisServer::start();
+        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/docs/redis.md");
+        let guide = std::fs::read_to_string(guide).expect("the guide");
+        let command = guide.split("```acl\n").nth(1).expect("a block with rights");
+        let command = command.split("```").next().expect("the end of the block");
+        let words: Vec<_> = command.split_whitespace().collect();
+        assert_eq!(server.command(&words), Reply::Status("OK".to_owned()));
+        Self::on(server, "?user=verk&pass=password", "shop:", 16).await
+    }
+
+    async fn on(
+        server: RedisServer,
+        credentials: &str,
+        prefix: &'static str,
+        blocking_connections: usize,
+    ) -> Self {
         let proxy = CuttingProxy::start(&server);
-        let config = RedisConfig::new(proxy.url())
+        let config = RedisConfig::new(format!("{}{credentials}", proxy.url()))
             .prefix(prefix.to_owned())
             .blocking_connections(blocking_connections)
             .connect_timeout(Duration::from_secs(2));
@@ -114,6 +138,16 @@ impl RedisHarness {
 
     fn heartbeat(&self, node: &NodeId) -> Vec<u8> {
         self.key(format_args!("verk:node:{node}"))
+    }
+}
+
+impl Drop for RedisHarness {
+    /// Nothing that a user with too few rights was refused goes unseen, also where verk does without.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let refused = self.command([b"ACL", b"LOG"]);
+            assert_eq!(refused, Reply::Array(Vec::new()));
+        }
     }
 }
 

@@ -1,0 +1,105 @@
+//! Which server the connections go to: [`Endpoint`].
+
+use std::time::Duration;
+
+use bb8_redis::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, aio::MultiplexedConnection,
+};
+
+use crate::{
+    config::{RedisConfig, redacted},
+    error::Error,
+    sentinel::{self, Sentinels},
+    tls::Tls,
+};
+
+/// A server, or those who know which one it is.
+#[derive(Debug)]
+pub(crate) enum Endpoint {
+    Server(Client),
+    Sentinels(Sentinels),
+}
+
+impl Endpoint {
+    /// Reads the URL and the certificates; connects to nobody.
+    pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
+        let tls = Tls::new(config)?;
+        let parsed = match sentinel::parse(&config.url) {
+            Some(url) => url
+                .and_then(|url| Sentinels::new(&url, tls))
+                .map(Self::Sentinels),
+            None => parse(&config.url)
+                .and_then(|info| tls.client(with_push_messages(info)))
+                .map(Self::Server),
+        };
+        parsed.map_err(|error| Error::InvalidUrl {
+            url: redacted(&config.url),
+            source: error.into(),
+        })
+    }
+
+    /// Opens a connection, to the current primary where Sentinels know that. Takes up to `patience`.
+    pub(crate) async fn connect(
+        &self,
+        config: &AsyncConnectionConfig,
+        patience: Duration,
+    ) -> RedisResult<MultiplexedConnection> {
+        match self {
+            Self::Server(client) => {
+                client
+                    .get_multiplexed_async_connection_with_config(config)
+                    .await
+            }
+            Self::Sentinels(sentinels) => {
+                let primary = sentinels.find_primary(patience / 2).await?;
+                // What is left of the patience, at least.
+                let config = config.clone().set_connection_timeout(Some(patience / 2));
+                let mut connection = primary
+                    .get_multiplexed_async_connection_with_config(&config)
+                    .await?;
+                sentinel::assert_primary(&mut connection).await?;
+                Ok(connection)
+            }
+        }
+    }
+
+    /// Where the server is, or those who know that, without credentials.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Server(client) => client.get_connection_info().addr().to_string(),
+            Self::Sentinels(sentinels) => sentinels.address(),
+        }
+    }
+
+    /// All that no message may have in it.
+    pub(crate) fn passwords(&self) -> impl Iterator<Item = &str> {
+        let (primary, sentinel) = match self {
+            Self::Server(client) => (client.get_connection_info().redis_settings(), None),
+            Self::Sentinels(sentinels) => (sentinels.primary(), sentinels.sentinel()),
+        };
+        let settings = [Some(primary), sentinel].into_iter().flatten();
+        settings.filter_map(RedisConnectionInfo::password)
+    }
+}
+
+/// What a URL says, unless that is to trust anybody.
+pub(crate) fn parse(url: &str) -> RedisResult<ConnectionInfo> {
+    let info = url.into_connection_info()?;
+    if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
+        return Err(invalid(
+            "verk checks every certificate: there is no #insecure",
+        ));
+    }
+    Ok(info)
+}
+
+/// The third version of the protocol, because only there the client library tells of a connection that ended.
+pub(crate) fn with_push_messages(info: ConnectionInfo) -> ConnectionInfo {
+    let settings = info.redis_settings().clone();
+    info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3))
+}
+
+pub(crate) fn invalid(what: &'static str) -> RedisError {
+    (ErrorKind::InvalidClientConfig, what).into()
+}
