@@ -91,6 +91,9 @@ pub mod guide {
     pub mod scheduling {
         #![doc = include_str!("docs/scheduling.md")]
     }
+    pub mod sidekiq {
+        #![doc = include_str!("docs/sidekiq.md")]
+    }
     #[cfg(any(not(doctest), feature = "otel"))]
     pub mod tracing {
         #![doc = include_str!("docs/tracing.md")]

@@ -75,11 +75,19 @@ impl fmt::Display for Verdict {
 pub(crate) struct Left {
     keys: Vec<String>,
     waiting: Vec<String>,
+    /// Of those, the ones that are in `schedule`, the next first.
+    scheduled: Vec<String>,
     dead: Vec<String>,
     nodes: usize,
 }
 
 impl Left {
+    /// The next job, when nothing runs and all wait for their time.
+    pub(crate) fn next_scheduled(&self) -> Option<&str> {
+        let rest = self.waiting.len() == self.scheduled.len();
+        self.scheduled.first().filter(|_| rest).map(String::as_str)
+    }
+
     /// Whether no job is left to run, with so many nodes alive and no other on the list.
     pub(crate) fn is_at_rest(&self, nodes: usize) -> bool {
         self.waiting.is_empty() && self.nodes == nodes
@@ -99,6 +107,10 @@ pub(crate) fn what_is_left(server: &RedisServer) -> Left {
         keys: texts(server.command(&["KEYS", "*"])),
         ..Left::default()
     };
+    // What processes that were killed had shown of themselves expires, and nothing depends on it.
+    let shown = texts(server.command(&["SMEMBERS", "processes"]));
+    let of_process = |key: &String| shown.iter().any(|identity| key.starts_with(identity));
+    left.keys.retain(|key| !of_process(key));
     left.keys.sort();
     for key in &left.keys {
         if key.starts_with("queue:") || key.starts_with("inprogress:") {
@@ -106,11 +118,11 @@ pub(crate) fn what_is_left(server: &RedisServer) -> Left {
                 .extend(texts(server.command(&["LRANGE", key, "0", "-1"])));
         }
     }
-    for set in ["schedule", "retry"] {
-        left.waiting
-            .extend(texts(server.command(&["ZRANGE", set, "0", "-1"])));
-    }
-    left.dead = texts(server.command(&["ZRANGE", "dead", "0", "-1"]));
+    let members = |set| texts(server.command(&["ZRANGE", set, "0", "-1"]));
+    left.scheduled = members("schedule");
+    left.waiting.extend(left.scheduled.clone());
+    left.waiting.extend(members("retry"));
+    left.dead = members("dead");
     let nodes = server.command(&["SCARD", "verk_nodes"]).as_integer();
     left.nodes = nodes.and_then(|nodes| nodes.try_into().ok()).unwrap_or(0);
     left
@@ -355,7 +367,9 @@ fn jid_of(payload: &str) -> Option<String> {
 
 /// Whether a key may be there when no job is left and no node lives.
 fn is_expected(key: &str) -> bool {
-    matches!(key, "queues" | "dead") || key.starts_with("stat:") || key.starts_with("verk:deaths:")
+    matches!(key, "queues" | "dead" | "processes" | "process_cleanup")
+        || key.starts_with("stat:")
+        || key.starts_with("verk:deaths:")
 }
 
 #[cfg(test)]

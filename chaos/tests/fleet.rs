@@ -67,10 +67,10 @@ async fn a_worker_that_stood_still_has_lost_its_jobs_says_so_and_goes_on() {
         verdict.outcomes_without_effect > 0,
         "its outcomes came too late"
     );
-    let thawed = records
+    let frozen = records
         .iter()
-        .position(|record| matches!(record, Record::Over(_)));
-    let after = &records[thawed.unwrap()..];
+        .position(|record| matches!(record, Record::Fault { .. }));
+    let after = &records[frozen.unwrap()..];
     let lost = after
         .iter()
         .filter(|record| **record == Record::Lost(FIRST));
@@ -93,23 +93,22 @@ async fn nobody_dies_of_a_redis_that_is_down_for_half_a_minute() {
         .extend(Plan::one(Duration::from_secs(36), Fault::ScriptFlush, None).lanes);
     let mut what = load(40, plan);
     what.produce_until_over = true;
-    let (verdict, records) = figures(what).await;
+    let (verdict, _) = figures(what).await;
     assert!(verdict.not_stored > 0, "it was down");
-    assert_nobody_was_declared_dead(&verdict, &records);
+    assert_nobody_was_declared_dead(&verdict);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_dies_of_a_redis_that_stands_still() {
     let plan = Plan::one(Duration::from_secs(2), Fault::StallRedis, None);
-    let (verdict, records) = figures(load(6, plan)).await;
-    assert_nobody_was_declared_dead(&verdict, &records);
+    let (verdict, _) = figures(load(6, plan)).await;
+    assert_nobody_was_declared_dead(&verdict);
 }
 
-fn assert_nobody_was_declared_dead(verdict: &Verdict, records: &[Record]) {
+/// No node gave the jobs of another back to their queues. One whose heartbeat ran out on the server meanwhile takes a new id by itself,
+/// and what it runs goes on.
+fn assert_nobody_was_declared_dead(verdict: &Verdict) {
     assert_eq!(verdict.restored, 0);
     assert_eq!(verdict.outcomes_without_effect, 0);
-    let new_ids = records
-        .iter()
-        .filter(|record| matches!(record, Record::Node(..)));
-    assert_eq!(new_ids.count(), 0);
+    assert!(verdict.duplicates.is_empty());
 }

@@ -31,7 +31,8 @@ end
 
 # Waits until both wait for jobs.
 both_are_up = lambda do
-  wait_until("both to be up") { redis { |r| r.scard("processes").positive? && r.scard("verk_nodes").positive? } }
+  ruby = ->(process) { !process["version"].to_s.start_with?("verk") }
+  wait_until("both to be up") { Sidekiq::ProcessSet.new.any?(&ruby) && redis { |r| r.scard("verk_nodes").positive? } }
 end
 
 check "Ruby and Rust share a queue: of 1000 jobs each runs once, some here and some there" do

@@ -67,6 +67,13 @@ module Interop
     end
   end
 
+  # Waits until a program has ended by itself.
+  def wait_until_ended(program)
+    deadline = monotonic + DEADLINE
+    sleep 0.02 while program.alive? && monotonic < deadline
+    assert !program.alive?, "waited #{DEADLINE} s for #{program.name} to end"
+  end
+
   # Makes a member of a sorted set due.
   def make_due(set, jid)
     entry = find(set, jid)
@@ -127,7 +134,7 @@ module Interop
       def stop_all = @running.dup.each(&:kill)
     end
 
-    attr_reader :name
+    attr_reader :name, :pid
 
     def initialize(name, env, command)
       @name = name
@@ -179,7 +186,8 @@ module Interop
       assert alive?, "#{name} ended by itself (#{@status})\n#{File.read(@errors).lines.last(20).join}"
     end
 
-    private
+    # What it logged, without colours.
+    def log = File.read(@errors).gsub(/\e\[[\d;]*m/, "")
 
     def alive?
       return false if @status

@@ -98,8 +98,8 @@ async fn a_node_that_was_lost_in_an_outage_ends_its_old_life_at_once() {
     it.storage.faults().set_refusing(true);
     // The heartbeat runs out, and the list is to be compared.
     it.advance(Duration::from_secs(40));
-    // The heartbeat, the queue, the schedule, the watch and the pauses: each waits before it tries again.
-    within(PATIENCE, it.clock.wait_for_sleepers(5)).await;
+    // The heartbeat, the queue, the schedule, the watch, the pauses and the process: each waits before it tries again.
+    within(PATIENCE, it.clock.wait_for_sleepers(6)).await;
     it.storage.faults().set_refusing(false);
     it.advance(Duration::from_secs(5));
     // No time passes, so nothing else makes the queue look up.
@@ -123,7 +123,7 @@ async fn a_node_with_nothing_to_do_does_not_wait_for_the_storage_at_shutdown() {
     it.storage.faults().set_refusing(true);
     // The list is to be compared, and cannot be read.
     it.advance(Duration::from_secs(40));
-    within(PATIENCE, it.clock.wait_for_sleepers(5)).await;
+    within(PATIENCE, it.clock.wait_for_sleepers(6)).await;
     let start = it.clock.instant();
     let verk = it.verk.clone();
     let shutdown = tokio::spawn(async move { verk.shutdown().await });
@@ -149,7 +149,7 @@ async fn a_removed_queue_waits_for_the_storage_until_the_node_stops() {
     it.storage.faults().set_refusing(true);
     // The list is to be compared, and cannot be read.
     it.advance(Duration::from_secs(40));
-    within(PATIENCE, it.clock.wait_for_sleepers(5)).await;
+    within(PATIENCE, it.clock.wait_for_sleepers(6)).await;
     let verk = it.verk.clone();
     let removal = tokio::spawn(async move { verk.remove_queue("default").await });
     for _ in 0..600 {
@@ -181,7 +181,7 @@ async fn a_node_that_may_hold_a_job_that_it_does_not_know_stays_on_the_list() {
     it.storage.wait_for_dequeues(1).await;
     it.storage.faults().set_refusing(true);
     it.advance(Duration::from_secs(40));
-    within(PATIENCE, it.clock.wait_for_sleepers(5)).await;
+    within(PATIENCE, it.clock.wait_for_sleepers(6)).await;
     let verk = it.verk.clone();
     let shutdown = tokio::spawn(async move { verk.shutdown().await });
     // The storage is there again when the queue has given up.

@@ -67,6 +67,8 @@ async fn a_node_is_ready_from_its_first_connection_until_it_stops() {
     assert_eq!(verk.health().reasons, [Reason::Quiet]);
     verk.resume_queue("a").unwrap();
     until(verk, |health| health.ready).await;
+    verk.quiet();
+    assert_eq!(verk.health().reasons, [Reason::Quiet]);
 
     verk.shutdown().await;
     let health = verk.health();

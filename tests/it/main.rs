@@ -18,6 +18,7 @@ mod nodes;
 mod otel;
 mod pauses;
 mod poison;
+mod process;
 mod queues;
 mod redis;
 mod schedule;

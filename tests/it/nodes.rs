@@ -71,8 +71,8 @@ async fn nothing_is_fetched_while_heartbeats_are_not_acknowledged() {
     // The heartbeat is older than it may be, and still there. The fetch that waited is over.
     it.advance(heartbeat + Duration::from_secs(1));
     it.verk.enqueue(Present::new()).await.unwrap();
-    // The heartbeat, the schedule, the pauses and the watch go on.
-    within(PATIENCE, it.clock.wait_for_sleepers(4)).await;
+    // The heartbeat, the schedule, the pauses, the process and the watch go on.
+    within(PATIENCE, it.clock.wait_for_sleepers(5)).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -99,8 +99,8 @@ async fn nobody_is_judged_while_the_judge_itself_is_not_well() {
         .unwrap();
     it.verk.start().unwrap();
     let step = async |it: &Fixture| {
-        // The heartbeat, the queue, the schedule, the pauses, the statistics and the watch.
-        within(PATIENCE, it.clock.wait_for_sleepers(6)).await;
+        // The heartbeat, the queue, the schedule, the pauses, the statistics, the process and the watch.
+        within(PATIENCE, it.clock.wait_for_sleepers(7)).await;
         it.advance(heartbeat / 3);
         tokio::task::yield_now().await;
     };

@@ -246,7 +246,7 @@ async fn a_pause_outlives_the_node_id() {
     let first = it.verk.storage().nodes().await.unwrap()[0].id.clone();
     it.storage.faults().expire_heartbeat(&first);
     // Paused, it finds out by its heartbeat.
-    it.clock.wait_for_sleepers(4).await;
+    it.clock.wait_for_sleepers(5).await;
     it.advance(Duration::from_secs(365 * 24 * 60 * 60 / 3));
     wait_for_queue(&mut it, "pausing").await;
     wait_for_queue(&mut it, "paused").await;

@@ -279,3 +279,45 @@ async fn what_a_removed_queue_counted_is_stored() {
     assert_eq!(total(&stats), (1, 0));
     assert_eq!(of_queue(&stats, "default"), (1, 0));
 }
+
+/// The execution metrics that the storage has.
+async fn executions(it: &Fixture) -> Vec<String> {
+    let dump = it.storage.dump().await;
+    let of_minutes = dump.keys().iter();
+    of_minutes
+        .filter(|(key, _)| key.starts_with("executions "))
+        .flat_map(|(_, entries)| entries)
+        .map(|entry| String::from_utf8(entry.to_vec()).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_ran_is_measured_by_class_if_that_is_wanted() {
+    for wanted in [true, false] {
+        let it = Fixture::with(|builder| {
+            let builder = builder.queue("default", 5).queue("other", 5);
+            builder.execution_metrics(wanted)
+        })
+        .await;
+        it.verk.enqueue(Uneven::new(1)).await.unwrap(); // fails once, then succeeds
+        it.verk.enqueue(Undecided::new("discard")).await.unwrap();
+        let unknown = r#"{"class":"Nobody's","jid":"1","args":[]}"#;
+        let jobs = [Bytes::from_static(unknown.as_bytes())];
+        let queue = queue_name("default");
+        it.verk.storage().enqueue(&queue, &jobs).await.unwrap();
+        it.verk.start().unwrap();
+        wait_for_processed(&it, 4).await;
+        it.verk.shutdown().await;
+
+        let executions = executions(&it).await;
+        let of = |class: &str| {
+            executions
+                .iter()
+                .filter(|entry| entry.contains(class))
+                .count()
+        };
+        assert_eq!(of("Uneven") > 0, wanted, "{executions:?}");
+        assert_eq!(of("Undecided") > 0, wanted, "{executions:?}");
+        assert_eq!(of("Nobody's"), 0, "it did not run: {executions:?}");
+    }
+}

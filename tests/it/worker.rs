@@ -143,3 +143,15 @@ async fn a_running_job_can_ask_about_itself() {
     assert_eq!(fixture.log.entries(), [expected]);
     fixture.verk.shutdown().await;
 }
+
+#[tokio::test]
+async fn jobs_of_borrowed_items_are_enqueued_in_a_task() {
+    let it = Fixture::new().await;
+    let client = it.verk.client().clone();
+    let names = ["ada ", "grace "].map(str::to_owned);
+    let task = tokio::spawn(async move {
+        let jobs = names.iter().map(|name| Charge::new(name.trim()));
+        client.enqueue_all(jobs).await
+    });
+    assert_eq!(task.await.unwrap().unwrap().len(), 2);
+}

@@ -21,7 +21,7 @@ use crate::{
     queues::Queues,
     registry::Registry,
     schedule_manager::ScheduleWake,
-    shared::{ServerOffset, Shared},
+    shared::{Asked, ServerTime, Shared},
     storage::Storage,
     test_seam::{TestParts, TestSeam},
     worker::{Worker, WorkerEntry},
@@ -232,6 +232,37 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets whether the process shows itself and its running jobs to Sidekiq Web, if it runs queues. Defaults to `true`.
+    pub fn process_registry(mut self, process_registry: bool) -> Self {
+        self.config.process_registry = process_registry;
+        self
+    }
+
+    /// Sets what Sidekiq Web shows beside the name of the process. Defaults to none: the name of the program.
+    pub fn tag(mut self, tag: impl Into<Option<String>>) -> Self {
+        self.config.tag = tag.into();
+        self
+    }
+
+    /// Sets the labels that Sidekiq Web shows beside the tag. Defaults to none.
+    pub fn labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.config.labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether running jobs are also shown where Sidekiq before 6.4.2 looks for them. Defaults to `false`.
+    pub fn sidekiq_6_work(mut self, sidekiq_6_work: bool) -> Self {
+        self.config.sidekiq_6_work = sidekiq_6_work;
+        self
+    }
+
+    /// Sets whether the runs of each class and their times are stored by the minute, for the page *Metrics* of Sidekiq 8.
+    /// Defaults to `false`.
+    pub fn execution_metrics(mut self, execution_metrics: bool) -> Self {
+        self.config.execution_metrics = execution_metrics;
+        self
+    }
+
     /// Uses another clock, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -276,10 +307,10 @@ impl VerkBuilder {
         let storage = connect
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
-        let offset = Arc::new(ServerOffset::default());
-        let sent = self.clock.now();
+        let server_time = Arc::new(ServerTime::default());
+        let asked = Asked::now(&*self.clock);
         // Nobody listens to events yet: the log tells of a skew.
-        let _ = offset.measure(storage.server_time().await?, sent, self.clock.now());
+        let _ = server_time.measure(storage.server_time().await?, asked, &*self.clock);
         let wake = ScheduleWake::new(self.config.poll_interval);
         let monitor = Monitor::default();
         let client_of_jobs = Client::with(client::Inner {
@@ -288,7 +319,7 @@ impl VerkBuilder {
             max_payload_bytes: self.config.max_payload_bytes,
             middleware: self.client_middleware,
             wake: wake.clone(),
-            offset: Arc::clone(&offset),
+            server_time: Arc::clone(&server_time),
             link: Arc::clone(&monitor.enqueue),
             duplicates: of_test.clone(),
         });
@@ -308,7 +339,7 @@ impl VerkBuilder {
             events: EventSender::new(self.test.clone()),
             wake,
             found_paused: Notify::new(),
-            offset,
+            server_time,
             monitor,
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });

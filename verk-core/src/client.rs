@@ -16,7 +16,7 @@ use crate::{
     middleware::{ClientMiddleware, ClientStack},
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
-    shared::ServerOffset,
+    shared::ServerTime,
     storage::{Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
     test_seam::TestSeam,
     worker::Worker,
@@ -44,7 +44,7 @@ pub(crate) struct Inner {
     pub(crate) max_payload_bytes: usize,
     pub(crate) middleware: ClientStack,
     pub(crate) wake: ScheduleWake,
-    pub(crate) offset: Arc<ServerOffset>,
+    pub(crate) server_time: Arc<ServerTime>,
     /// How the last enqueue went.
     pub(crate) link: Arc<Link>,
     /// In a test, the classes that two workers claim.
@@ -63,7 +63,7 @@ impl Client {
             max_payload_bytes: config.max_payload_bytes,
             middleware: ClientStack::default(),
             wake: ScheduleWake::new(config.poll_interval),
-            offset: Arc::default(),
+            server_time: Arc::default(),
             link: Arc::default(),
             duplicates: Vec::new(),
         })
@@ -126,15 +126,27 @@ impl Client {
     /// # Errors
     ///
     /// Stops at the first failure: the error tells which jobs are stored, and holds the cause.
-    pub async fn enqueue_all<J: IntoJob>(
+    // Not an `async fn`: its `Send` would be looked for in the iterator's closures, and not be found.
+    pub fn enqueue_all<I>(
         &self,
-        jobs: impl IntoIterator<Item = J>,
+        jobs: I,
+    ) -> impl Future<Output = Result<Vec<Jid>, EnqueueAllError>> + Send
+    where
+        I: IntoIterator<Item: IntoJob, IntoIter: Send>,
+    {
+        let jobs = jobs.into_iter().map(IntoJob::into_job);
+        async move { self.enqueue_each(jobs).await }
+    }
+
+    async fn enqueue_each(
+        &self,
+        jobs: impl Iterator<Item = NewJob> + Send,
     ) -> Result<Vec<Jid>, EnqueueAllError> {
         let mut stored = Vec::new();
         let mut chunk: Vec<Ready> = Vec::new();
         let mut chunk_bytes = 0;
         for job in jobs {
-            let ready = match self.prepare(job.into_job()).await {
+            let ready = match self.prepare(job).await {
                 Ok(ready) => ready,
                 Err(EnqueueError::Stopped { jid }) => {
                     tracing::debug!(%jid, "stopped by a client middleware");
@@ -219,7 +231,7 @@ impl Client {
                     })
                     .collect();
                 let result = self.inner.storage.schedule(&jobs).await;
-                let now = self.inner.offset.correct(self.inner.clock.now());
+                let now = self.inner.server_time.now(&*self.inner.clock);
                 for due in &jobs {
                     self.inner.wake.due_at(due.at, now);
                 }
@@ -249,7 +261,7 @@ impl Client {
         }
         #[cfg(feature = "otel")]
         crate::job_log::trace_enqueue(&mut job);
-        let now = self.inner.offset.correct(self.inner.clock.now());
+        let now = self.inner.server_time.now(&*self.inner.clock);
         let at = match new.when {
             When::Now => now,
             When::At(at) => at,

@@ -36,6 +36,11 @@ const FIELDS: &[&str] = &[
     "max_payload_bytes",
     "failed_job_stacktrace_size",
     "prefix",
+    "process_registry",
+    "tag",
+    "labels",
+    "sidekiq_6_work",
+    "execution_metrics",
     "disabled",
 ];
 
@@ -96,6 +101,17 @@ pub struct Config {
     pub failed_job_stacktrace_size: usize,
     /// What every key of the storage begins with. Defaults to none.
     pub prefix: Option<String>,
+    /// Whether a process that runs queues shows itself and its running jobs to Sidekiq Web, whose buttons *Quiet* and *Stop* then
+    /// work on it. Defaults to yes.
+    pub process_registry: bool,
+    /// What Sidekiq Web shows beside the name of the process. Defaults to none: the name of the program.
+    pub tag: Option<String>,
+    /// Labels that Sidekiq Web shows beside the tag. Defaults to none.
+    pub labels: Vec<String>,
+    /// Whether running jobs are also shown where Sidekiq before 6.4.2 looks for them. Defaults to no.
+    pub sidekiq_6_work: bool,
+    /// Whether the runs of each class and their times are stored by the minute, for the page *Metrics* of Sidekiq 8. Defaults to no.
+    pub execution_metrics: bool,
     /// Whether to run no queues, whatever else says, the builder included: the node only enqueues. Defaults to `false`.
     pub disabled: bool,
 }
@@ -119,6 +135,11 @@ impl Default for Config {
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
             prefix: None,
+            process_registry: true,
+            tag: None,
+            labels: Vec::new(),
+            sidekiq_6_work: false,
+            execution_metrics: false,
             disabled: false,
         }
     }
@@ -191,6 +212,8 @@ impl Config {
     /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
     /// | `VERK_GENERATE_NODE_ID` | `true` |
+    /// | `VERK_TAG`, `VERK_LABELS` | `billing`, `eu,canary` |
+    /// | `VERK_PROCESS_REGISTRY`, `VERK_SIDEKIQ_6_WORK`, `VERK_EXECUTION_METRICS` | `true` or `false` |
     /// | `VERK_DISABLED` | `true`: run no queues, whatever else says |
     ///
     /// Other names that begin with `VERK_` are warned of, except those that begin with `VERK_REDIS_`, which are left to `RedisConfig`.
@@ -228,8 +251,17 @@ impl Config {
         if let Some(generate) = vars.switch("VERK_GENERATE_NODE_ID") {
             self.generate_node_id = Some(generate);
         }
-        if let Some(disabled) = vars.switch("VERK_DISABLED") {
-            self.disabled = disabled;
+        vars.text("VERK_TAG", &mut self.tag);
+        vars.list("VERK_LABELS", &mut self.labels);
+        for (name, target) in [
+            ("VERK_PROCESS_REGISTRY", &mut self.process_registry),
+            ("VERK_SIDEKIQ_6_WORK", &mut self.sidekiq_6_work),
+            ("VERK_EXECUTION_METRICS", &mut self.execution_metrics),
+            ("VERK_DISABLED", &mut self.disabled),
+        ] {
+            if let Some(on) = vars.switch(name) {
+                *target = on;
+            }
         }
         for name in vars.unknown() {
             let meant = nearest(&name, FIELDS.iter().map(|field| variable(field)))
@@ -363,6 +395,14 @@ impl Vars {
         }
     }
 
+    fn list(&mut self, name: &str, target: &mut Vec<String>) {
+        if let Some(list) = self.read(name, "texts in UTF-8, separated by commas", |value| {
+            Some(entries(value).map(str::to_owned).collect())
+        }) {
+            *target = list;
+        }
+    }
+
     fn log_level(&mut self, name: &str, target: &mut LogLevel) {
         if let Some(level) = self.read(name, LogLevel::ACCEPTED, |value| value.parse().ok()) {
             *target = level;
@@ -395,10 +435,16 @@ impl Vars {
     }
 }
 
+/// The entries of a list that is separated by commas.
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}
+
 fn queues(value: &str) -> Option<BTreeMap<QueueName, usize>> {
     let mut queues = BTreeMap::new();
-    let entries = value.split(',').map(str::trim);
-    for entry in entries.filter(|entry| !entry.is_empty()) {
+    for entry in entries(value) {
         // The last colon: a queue's name may hold others.
         let (queue, concurrency) = entry.rsplit_once(':')?;
         let queue = QueueName::new(queue.trim()).ok()?;
@@ -435,12 +481,16 @@ mod tests {
             ("VERK_QUEUES", "default:25, a:b:10"),
             ("VERK_HEARTBEAT", "1500"),
             ("VERK_DEAD_TIMEOUT", "60"),
+            ("VERK_LABELS", "eu, canary,"),
+            ("VERK_PROCESS_REGISTRY", "false"),
             ("VERK_POISON_PILL_AFTER", "0"),
             ("VERK_START_JOB_LOG_LEVEL", "off"),
             ("VERK_DONE_JOB_LOG_LEVEL", "DEBUG"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "error"),
         ])
         .unwrap();
+        assert_eq!(config.labels, ["eu", "canary"]);
+        assert!(!config.process_registry);
         let queues: Vec<_> = config
             .queues
             .iter()
@@ -515,6 +565,11 @@ mod tests {
             ("VERK_MAX_PAYLOAD_BYTES", "10"),
             ("VERK_FAILED_JOB_STACKTRACE_SIZE", "11"),
             ("VERK_PREFIX", "twelve"),
+            ("VERK_PROCESS_REGISTRY", "true"),
+            ("VERK_TAG", "fourteen"),
+            ("VERK_LABELS", "fifteen"),
+            ("VERK_SIDEKIQ_6_WORK", "false"),
+            ("VERK_EXECUTION_METRICS", "false"),
             ("VERK_DISABLED", "false"),
         ];
         let mut names: Vec<_> = vars.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -542,6 +597,11 @@ mod tests {
                 "max_payload_bytes": 10,
                 "failed_job_stacktrace_size": 11,
                 "prefix": "twelve",
+                "process_registry": true,
+                "tag": "fourteen",
+                "labels": ["fifteen"],
+                "sidekiq_6_work": false,
+                "execution_metrics": false,
                 "disabled": false,
             })
         );
@@ -581,6 +641,11 @@ mod tests {
         max_payload_bytes = 3
         failed_job_stacktrace_size = 4
         prefix = "shop"
+        process_registry = false
+        tag = "billing"
+        labels = ["eu", "canary"]
+        sidekiq_6_work = true
+        execution_metrics = true
         disabled = true
     "#;
 

@@ -59,7 +59,7 @@ pub enum Reason {
     NotStarted,
     /// It shuts down, or has.
     Stopping,
-    /// Every queue that it runs is paused.
+    /// Every queue that it runs is paused, here or for all nodes, or it was told to be [quiet](crate::Verk::quiet).
     Quiet,
     /// It has not reached the storage for this queue yet.
     Connecting {

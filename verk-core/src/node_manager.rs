@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     error::{BuildError, StorageError},
     names::NodeId,
-    shared::{Shared, pause_before_retry},
+    shared::{Asked, Shared, pause_before_retry},
     storage::{Beat, Heartbeat, NameClaim},
 };
 
@@ -231,7 +231,7 @@ async fn claim_name(shared: &Shared, node: &NodeId) -> Result<(), BuildError> {
     }
 }
 
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let name = gethostname::gethostname().to_string_lossy().into_owned();
     if name.is_empty() {
         "localhost".to_owned()
@@ -319,11 +319,11 @@ async fn beat(
                 .await?,
         ),
     };
-    let before = shared.clock.now();
+    let asked = Asked::now(&*shared.clock);
     let beat = heartbeat.beat().await?;
     let skewed = shared
-        .offset
-        .measure(beat.server_time, before, shared.clock.now());
+        .server_time
+        .measure(beat.server_time, asked, &*shared.clock);
     if let Some(skewed) = skewed {
         shared.events.send(skewed);
     }

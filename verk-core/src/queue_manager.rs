@@ -283,7 +283,10 @@ impl QueueManager {
                 ))
             }
             Connection::Idle(queue) if self.must_reconcile => {
-                if waiting || !self.settling.is_empty() {
+                // What is found there may start, so the node has to be alive, or to know that it is not.
+                let knows =
+                    self.registration.is_lost() || self.registration.may_fetch(&*self.shared.clock);
+                if waiting || !knows || !self.settling.is_empty() {
                     return Connection::Idle(queue);
                 }
                 let (storage, inprogress) =
@@ -430,7 +433,7 @@ impl QueueManager {
             self.shared.wake.due_at(due.at, self.shared.now());
         }
         if let Some(event) = pending.event {
-            self.counters.count(&event, self.shared.now());
+            self.counters.count(&event, pending.took, self.shared.now());
             self.shared.events.send(event);
         }
     }
@@ -456,6 +459,14 @@ impl QueueManager {
             Reply::Opened(Err(error)) => {
                 self.pause_fetching(&error);
                 Connection::Closed
+            }
+            Reply::Fetched(queue, Ok(Dequeued::Jobs(payloads)))
+                if !payloads.is_empty() && !self.registration.may_fetch(&*self.shared.clock) =>
+            {
+                // It may be long ago that the storage said so: by now these jobs may have been given to another node.
+                self.fetch_failures = 0;
+                self.must_reconcile = true;
+                Connection::Idle(queue)
             }
             Reply::Fetched(queue, Ok(Dequeued::Jobs(payloads))) => {
                 self.fetch_failures = 0;

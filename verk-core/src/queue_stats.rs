@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::StorageError,
     event::Event,
+    execution_metrics,
     names::{NodeId, QueueName},
     shared::Shared,
     stats::{Day, has_counters},
-    storage::{Counts, StatsReport},
+    storage::{Counts, Executions, ExecutionsByMinute, Minute, StatsReport},
 };
 
 /// How often the counts are added to the storage.
@@ -27,31 +28,63 @@ const EVERY: Duration = Duration::from_secs(10);
 /// How long the last counts of a node may take to be stored.
 const LAST_FLUSH: Duration = Duration::from_secs(2);
 
+/// Of how many minutes execution metrics are kept for a storage that does not answer.
+const MAX_MINUTES: usize = 10;
+
 /// How often the last counts are sent, if the storage fails.
 const LAST_TRIES: usize = 3;
 
 /// What the queues of one node id counted and the storage has not been told yet.
-#[derive(Debug, Default)]
-pub(crate) struct Counters(Mutex<BTreeMap<QueueName, Arc<QueueCounters>>>);
+#[derive(Debug)]
+pub(crate) struct Counters {
+    queues: Mutex<BTreeMap<QueueName, Arc<QueueCounters>>>,
+    /// Whether execution metrics are wanted.
+    metrics: bool,
+}
 
 /// What one queue counted.
+#[derive(Debug)]
+pub(crate) struct QueueCounters {
+    counted: Mutex<Counted>,
+    metrics: bool,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct QueueCounters(Mutex<BTreeMap<Day, Counts>>);
+struct Counted {
+    days: BTreeMap<Day, Counts>,
+    executions: ExecutionsByMinute,
+}
 
 impl Counters {
+    pub(crate) fn new(metrics: bool) -> Self {
+        Self {
+            queues: Mutex::default(),
+            metrics,
+        }
+    }
+
     pub(crate) fn of_queue(&self, queue: &QueueName) -> Arc<QueueCounters> {
-        Arc::clone(lock(&self.0).entry(queue.clone()).or_default())
+        let mut queues = lock(&self.queues);
+        let counters = queues.entry(queue.clone()).or_insert_with(|| {
+            Arc::new(QueueCounters {
+                counted: Mutex::default(),
+                metrics: self.metrics,
+            })
+        });
+        Arc::clone(counters)
     }
 
     /// Takes all that was counted; `None` when that is nothing.
     fn take(&self) -> Option<StatsReport> {
         let mut report = StatsReport::default();
-        for (queue, counters) in &*lock(&self.0) {
+        for (queue, counters) in &*lock(&self.queues) {
             let mut of_queue = Counts::default();
-            for (day, counts) in mem::take(&mut *lock(&counters.0)) {
+            let counted = mem::take(&mut *lock(&counters.counted));
+            for (day, counts) in counted.days {
                 report.days.entry(day).or_default().add(counts);
                 of_queue.add(counts);
             }
+            execution_metrics::merge(&mut report.executions, counted.executions);
             if of_queue != Counts::default() && has_counters(queue) {
                 report.queues.insert(queue.clone(), of_queue);
             }
@@ -61,21 +94,48 @@ impl Counters {
 }
 
 impl QueueCounters {
-    /// Counts what is told once the storage has it.
-    pub(crate) fn count(&self, event: &Event, now: SystemTime) {
-        let counts = match event {
-            Event::JobFinished { .. } | Event::JobDiscarded { .. } => Counts {
-                succeeded: 1,
-                failed: 0,
-            },
-            Event::JobFailed { .. } => Counts {
-                succeeded: 0,
-                failed: 1,
-            },
+    /// Counts what is told once the storage has it; `took` is `None` for a job that did not run.
+    pub(crate) fn count(&self, event: &Event, took: Option<Duration>, now: SystemTime) {
+        let (job, counts) = match event {
+            Event::JobFinished { job, .. } | Event::JobDiscarded { job, .. } => (
+                job,
+                Counts {
+                    succeeded: 1,
+                    failed: 0,
+                },
+            ),
+            Event::JobFailed { job, .. } => (
+                job,
+                Counts {
+                    succeeded: 0,
+                    failed: 1,
+                },
+            ),
             // No run, or one that does not count. Sidekiq counts no malformed payload either.
             _ => return,
         };
-        lock(&self.0).entry(Day::of(now)).or_default().add(counts);
+        let mut counted = lock(&self.counted);
+        counted.days.entry(Day::of(now)).or_default().add(counts);
+        if let Some(took) = took.filter(|_| self.metrics) {
+            let run = Executions::of_run(counts, took);
+            counted.count_execution(job.class(), &run, Minute::of(now));
+        }
+    }
+}
+
+impl Counted {
+    fn count_execution(&mut self, class: &str, run: &Executions, minute: Minute) {
+        // What is left out would be shown for hours only: a storage that is away for longer must not fill this node's memory.
+        if self.executions.len() >= MAX_MINUTES && !self.executions.contains_key(&minute) {
+            self.executions.pop_first();
+        }
+        let classes = self.executions.entry(minute).or_default();
+        match classes.get_mut(class) {
+            Some(executions) => executions.add(run),
+            None => {
+                classes.insert(class.to_owned(), run.clone());
+            }
+        }
     }
 }
 

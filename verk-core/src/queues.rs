@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::unix_seconds,
     error::{StorageError, with_sources},
     health::{Reason, failing},
     job::Job,
@@ -75,6 +76,14 @@ pub struct RunningJob {
     pub started_at: SystemTime,
 }
 
+/// A job that runs, as the managers know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) job: Arc<Job>,
+    pub(crate) queue: QueueName,
+    pub(crate) started_at: SystemTime,
+}
+
 /// What is wanted of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
@@ -107,6 +116,8 @@ pub(crate) struct State {
     /// The queues that are paused for all nodes, this node's and others.
     paused_everywhere: BTreeSet<QueueName>,
     managers: Vec<Arc<Seat>>,
+    /// Whether nothing is fetched any more, whatever is wanted of each queue.
+    quiet: bool,
 }
 
 /// The place of one manager. While it is taken, no other manager works on the same list.
@@ -183,6 +194,26 @@ impl Queues {
         })
     }
 
+    /// Pauses all queues, those that are added later too, until the process ends. Returns whether that changes anything.
+    pub(crate) fn quiet(&self) -> bool {
+        self.0.send_if_modified(|state| {
+            let changed = !std::mem::replace(&mut state.quiet, true);
+            for wanted in state.wanted.values_mut() {
+                wanted.changes += u64::from(changed);
+            }
+            changed
+        })
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.borrow().quiet
+    }
+
+    pub(crate) async fn until_quiet(&self) {
+        // An error says that the sender is gone; it is `self`.
+        let _ = self.subscribe().wait_for(|state| state.quiet).await;
+    }
+
     /// Takes over which queues are paused for all nodes.
     pub(crate) fn set_paused_everywhere(&self, paused: BTreeSet<QueueName>) {
         self.0.send_if_modified(|state| {
@@ -245,7 +276,6 @@ impl Queues {
         let state = self.0.borrow();
         let status = |(name, wanted): (&QueueName, &Wanted)| {
             let (mut running, mut quiet) = (0, true);
-            let paused_everywhere = state.paused_everywhere.contains(name);
             for manager in state.managers_of(name) {
                 let board = manager.board();
                 running += board.running.len();
@@ -255,8 +285,8 @@ impl Queues {
                 name: name.clone(),
                 concurrency: wanted.concurrency,
                 running,
-                status: status(wanted.paused || paused_everywhere, running, quiet),
-                paused_everywhere,
+                status: status(state.is_paused(name, wanted), running, quiet),
+                paused_everywhere: state.paused_everywhere.contains(name),
             }
         };
         state.wanted.iter().map(status).collect()
@@ -265,11 +295,12 @@ impl Queues {
     /// Why queues that are wanted do not run.
     pub(crate) fn reasons(&self) -> Vec<Reason> {
         let state = self.0.borrow();
-        if !state.wanted.is_empty() && state.wanted.values().all(|wanted| wanted.paused) {
+        let is_open = |(name, wanted): &(&QueueName, &Wanted)| !state.is_paused(name, wanted);
+        if !state.wanted.is_empty() && !state.wanted.iter().any(|queue| is_open(&queue)) {
             return vec![Reason::Quiet];
         }
         let mut reasons = Vec::new();
-        for (name, _) in state.wanted.iter().filter(|(_, wanted)| !wanted.paused) {
+        for (name, _) in state.wanted.iter().filter(is_open) {
             // The last one is that of the node id that fetches.
             let manager = state.managers_of(name).last();
             match manager.and_then(|manager| manager.board().connected.clone()) {
@@ -284,19 +315,48 @@ impl Queues {
     }
 
     pub(crate) fn running_jobs(&self) -> Vec<RunningJob> {
+        let public = |Run {
+                          job,
+                          queue,
+                          started_at,
+                      }: Run| RunningJob {
+            class: job.class().to_owned(),
+            jid: job.jid().clone(),
+            queue,
+            started_at,
+        };
+        self.runs().into_iter().map(public).collect()
+    }
+
+    /// Logs what runs now, as Sidekiq logs its threads.
+    pub(crate) fn log_running_jobs(&self) {
+        let runs = self.runs();
+        tracing::info!(count = runs.len(), "running jobs");
+        for Run {
+            job,
+            queue,
+            started_at,
+        } in runs
+        {
+            let started_at = unix_seconds(started_at);
+            tracing::info!(class = job.class(), jid = %job.jid(), %queue, started_at, "runs");
+        }
+    }
+
+    /// What runs now, the oldest run first.
+    pub(crate) fn runs(&self) -> Vec<Run> {
         let state = self.0.borrow();
-        let mut jobs = Vec::new();
+        let mut runs = Vec::new();
         for manager in &state.managers {
             let board = manager.board();
-            jobs.extend(board.running.values().map(|(job, started_at)| RunningJob {
-                class: job.class().to_owned(),
-                jid: job.jid().clone(),
+            runs.extend(board.running.values().map(|(job, started_at)| Run {
+                job: Arc::clone(job),
                 queue: manager.inprogress.queue.clone(),
                 started_at: *started_at,
             }));
         }
-        jobs.sort_by_key(|job| job.started_at);
-        jobs
+        runs.sort_by_key(|run| run.started_at);
+        runs
     }
 }
 
@@ -304,9 +364,14 @@ impl State {
     pub(crate) fn wanted(&self, queue: &QueueName) -> Option<Wanted> {
         let wanted = *self.wanted.get(queue)?;
         Some(Wanted {
-            paused: wanted.paused || self.paused_everywhere.contains(queue),
+            paused: self.is_paused(queue, &wanted),
             ..wanted
         })
+    }
+
+    /// Whether nothing is to be fetched from a queue, for whatever reason.
+    fn is_paused(&self, queue: &QueueName, wanted: &Wanted) -> bool {
+        wanted.paused || self.quiet || self.paused_everywhere.contains(queue)
     }
 
     fn managers_of(&self, queue: &QueueName) -> impl Iterator<Item = &Arc<Seat>> {
@@ -476,6 +541,21 @@ mod tests {
     }
 
     #[test]
+    fn quiet_pauses_all_and_stays() {
+        let queues = queues();
+        queues.set_paused(&name("a"), true);
+        assert!(queues.quiet());
+        assert!(!queues.quiet(), "it was before");
+        queues.add(name("c"), 1);
+        queues.set_paused(&name("a"), false);
+        let state = queues.subscribe();
+        for (queue, changes) in [("a", 3), ("b", 1), ("c", 0)] {
+            let wanted = state.borrow().wanted(&name(queue)).unwrap();
+            assert_eq!((wanted.paused, wanted.changes), (true, changes), "{queue}");
+        }
+    }
+
+    #[test]
     fn a_queue_is_open_when_neither_pause_holds() {
         let queues = queues();
         let wanted = |queue: &str| {
@@ -500,6 +580,11 @@ mod tests {
         everywhere(&[]);
         assert!(watching.borrow_and_update().wanted(&name("new")).is_some());
         assert!(!wanted("new").0);
+        everywhere(&["a", "b", "new"]);
+        assert_eq!(queues.reasons(), [Reason::Quiet]);
+        everywhere(&["a", "b"]);
+        let connecting = Reason::Connecting { queue: name("new") };
+        assert_eq!(queues.reasons(), [connecting]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -28,6 +28,8 @@ pub(crate) struct Pending {
     pub(crate) settlement: Settlement,
     /// What to tell once it is stored.
     pub(crate) event: Option<Event>,
+    /// How long the run took; `None` when there was none.
+    pub(crate) took: Option<Duration>,
     /// Whether it was sent, and nobody knows what came of it.
     pub(crate) unknown: bool,
     /// How often it was sent in vain.
@@ -42,6 +44,7 @@ impl Pending {
             number: u64::MAX,
             settlement: Settlement { held, to },
             event: Some(event),
+            took: None,
             unknown: false,
             failures: 0,
             not_before: shared.clock.instant(),
@@ -167,6 +170,7 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         }
     };
     pending.number = number;
+    pending.took = Some(took);
     pending
 }
 

@@ -1,11 +1,8 @@
 //! What all managers of one Verk share.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, SystemTime},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::Notify;
@@ -31,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) wake: ScheduleWake,
     /// Notified when a fetch finds its queue paused for all nodes, and this node does not know.
     pub(crate) found_paused: Notify,
-    pub(crate) offset: Arc<ServerOffset>,
+    pub(crate) server_time: Arc<ServerTime>,
     pub(crate) monitor: Monitor,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
     pub(crate) test: Option<TestParts>,
@@ -40,61 +37,106 @@ pub(crate) struct Shared {
 impl Shared {
     /// The time of day of the storage, as far as this node knows. All due times are judged by it.
     pub(crate) fn now(&self) -> SystemTime {
-        self.offset.correct(self.clock.now())
+        self.server_time.now(&*self.clock)
     }
 }
 
-/// By how much the storage's clock is ahead of this node's.
+/// The time of day of the storage, as it was measured the last time.
 #[derive(Debug, Default)]
-pub(crate) struct ServerOffset(AtomicI64);
+pub(crate) struct ServerTime(Mutex<Option<Measured>>);
 
-impl ServerOffset {
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    /// What the storage said, and when it did.
+    server: SystemTime,
+    at: Instant,
+    /// The time of day here, at that moment.
+    here: SystemTime,
+}
+
+/// When a question was sent, by both clocks of this node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    at: Instant,
+    here: SystemTime,
+}
+
+impl Asked {
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self {
+            at: clock.instant(),
+            here: clock.now(),
+        }
+    }
+}
+
+impl ServerTime {
     /// A difference that is worth an operator's attention.
     const SKEW: Duration = Duration::from_secs(1);
 
-    /// Records that the storage said `server` to a question that was sent and answered at these times of this node.
+    /// For how long a measurement goes on by the monotonic clock, which a jump of the time of day does not change. An older one goes on by the time of
+    /// day, which a suspended machine does not hold back.
+    const FRESH: Duration = Duration::from_secs(60);
+
+    /// Records that the storage said `server` to a question that was answered just now.
     ///
     /// Returns what is worth an operator's attention: that they differ by more than a second, and did not before.
     #[must_use]
     pub(crate) fn measure(
         &self,
         server: SystemTime,
-        sent: SystemTime,
-        answered: SystemTime,
+        asked: Asked,
+        clock: &dyn Clock,
     ) -> Option<Event> {
-        let here = sent + answered.duration_since(sent).unwrap_or_default() / 2;
-        let micros = match server.duration_since(here) {
-            Ok(ahead) => micros(ahead),
-            Err(error) => -micros(error.duration()),
+        let half = clock.instant().saturating_duration_since(asked.at) / 2;
+        let measured = Measured {
+            server,
+            at: asked.at + half,
+            here: asked.here + half,
         };
-        let before = self.0.swap(micros, Ordering::Relaxed);
-        let skewed = |micros: i64| Duration::from_micros(micros.unsigned_abs()) > Self::SKEW;
-        if !skewed(micros) || skewed(before) {
+        let before = self.last().replace(measured);
+        if !measured.is_skewed() || before.is_some_and(|before| before.is_skewed()) {
             return None;
         }
         tracing::warn!(
-            offset_us = micros,
+            here = %humantime::format_rfc3339_millis(measured.here),
+            storage = %humantime::format_rfc3339_millis(server),
             "this machine's clock and the storage's differ by more than a second; due times follow the storage's"
         );
         Some(Event::ClockSkewed {
-            here,
+            here: measured.here,
             storage: server,
         })
     }
 
-    pub(crate) fn correct(&self, local: SystemTime) -> SystemTime {
-        let micros = self.0.load(Ordering::Relaxed);
-        let offset = Duration::from_micros(micros.unsigned_abs());
-        if micros < 0 {
-            local - offset
-        } else {
-            local + offset
+    /// The time of day of the storage, as far as this node knows.
+    pub(crate) fn now(&self, clock: &dyn Clock) -> SystemTime {
+        let Some(measured) = *self.last() else {
+            return clock.now();
+        };
+        let age = clock.instant().saturating_duration_since(measured.at);
+        if age <= Self::FRESH {
+            return measured.server + age;
         }
+        match clock.now().duration_since(measured.here) {
+            Ok(passed) => measured.server + passed,
+            Err(turned_back) => measured.server - turned_back.duration(),
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Measured>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+impl Measured {
+    fn is_skewed(&self) -> bool {
+        let apart = match self.server.duration_since(self.here) {
+            Ok(ahead) => ahead,
+            Err(behind) => behind.duration(),
+        };
+        apart > ServerTime::SKEW
+    }
 }
 
 /// The pause before the n-th try (from 1) of something that failed: 100 ms, doubled each time, at most 5 s.
@@ -108,34 +150,102 @@ pub(crate) fn pause_before_retry(tries: u32) -> Duration {
 mod tests {
     use std::time::UNIX_EPOCH;
 
+    use futures_util::future::BoxFuture;
+
     use super::*;
+    use crate::clock::SystemClock;
+
+    /// Both clocks of a node, which a test sets.
+    #[derive(Debug)]
+    struct Clocks {
+        start: Instant,
+        passed: Mutex<(Duration, SystemTime)>,
+    }
+
+    impl Clocks {
+        fn new() -> Self {
+            Self {
+                start: SystemClock.instant(),
+                passed: Mutex::new((Duration::ZERO, at(100))),
+            }
+        }
+
+        fn set(&self, passed: u64, here: SystemTime) {
+            *self.passed.lock().unwrap() = (Duration::from_secs(passed), here);
+        }
+    }
+
+    impl Clock for Clocks {
+        fn now(&self) -> SystemTime {
+            self.passed.lock().unwrap().1
+        }
+
+        fn instant(&self) -> Instant {
+            self.start + self.passed.lock().unwrap().0
+        }
+
+        fn sleep_until(&self, _: Instant) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn measure(time: &ServerTime, clocks: &Clocks, server: SystemTime) -> bool {
+        time.measure(server, Asked::now(clocks), clocks).is_some()
+    }
 
     #[test]
     fn time_follows_the_server_in_both_directions() {
-        let (early, late) = (
-            UNIX_EPOCH + Duration::from_secs(10),
-            UNIX_EPOCH + Duration::from_secs(13),
-        );
-        let offset = ServerOffset::default();
-        let _ = offset.measure(late, early, early);
-        assert_eq!(offset.correct(early), late);
-        let _ = offset.measure(early, late, late);
-        assert_eq!(offset.correct(late), early);
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        assert_eq!(time.now(&clocks), at(100), "nothing is known");
+        for server in [at(103), at(97)] {
+            measure(&time, &clocks, server);
+            assert_eq!(time.now(&clocks), server);
+        }
+    }
+
+    #[test]
+    fn the_server_answered_half_way() {
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        let asked = Asked::now(&clocks);
+        clocks.set(4, at(104));
+        let _ = time.measure(at(500), asked, &clocks);
+        assert_eq!(time.now(&clocks), at(502));
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_between_two_measurements_changes_nothing() {
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        measure(&time, &clocks, at(100));
+        clocks.set(10, at(20_000));
+        assert_eq!(time.now(&clocks), at(110));
+    }
+
+    #[test]
+    fn an_old_measurement_goes_on_by_the_time_of_day() {
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        measure(&time, &clocks, at(200));
+        // The machine slept for a day, which the monotonic clock does not know.
+        clocks.set(61, at(86_500));
+        assert_eq!(time.now(&clocks), at(86_600));
+        clocks.set(61, at(90));
+        assert_eq!(time.now(&clocks), at(190));
     }
 
     #[test]
     fn a_skew_is_told_when_it_begins() {
-        let time = |millis| UNIX_EPOCH + Duration::from_millis(millis);
-        let offset = ServerOffset::default();
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
         for (server, told) in [
-            (11_000, false),
-            (11_001, true),
-            (15_000, false),
-            (10_500, false),
-            (8_999, true),
+            (101, false),
+            (102, true),
+            (105, false),
+            (100, false),
+            (98, true),
         ] {
-            let event = offset.measure(time(server), time(9_000), time(11_000));
-            assert_eq!(event.is_some(), told, "{server}");
+            assert_eq!(measure(&time, &clocks, at(server)), told, "{server}");
         }
     }
 }

@@ -1,17 +1,23 @@
-//! TERM and INT.
+//! The signals that this process gets.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that ask a process to stop.
+use crate::storage::ProcessSignal;
+
+/// The signals that ask something of a process, those of Sidekiq.
 #[derive(Debug)]
 pub(crate) struct Signals {
     #[cfg(unix)]
     terminate: Signal,
     #[cfg(unix)]
     interrupt: Signal,
+    #[cfg(unix)]
+    quiet: Signal,
+    #[cfg(unix)]
+    dump: Signal,
 }
 
 impl Signals {
@@ -20,6 +26,8 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quiet: signal(SignalKind::from_raw(libc::SIGTSTP))?,
+            dump: signal(SignalKind::from_raw(libc::SIGTTIN))?,
         })
     }
 
@@ -29,18 +37,21 @@ impl Signals {
     }
 
     #[cfg(unix)]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> ProcessSignal {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => ProcessSignal::Stop,
+            _ = self.interrupt.recv() => ProcessSignal::Stop,
+            _ = self.quiet.recv() => ProcessSignal::Quiet,
+            _ = self.dump.recv() => ProcessSignal::Dump,
         }
     }
 
     #[cfg(not(unix))]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> ProcessSignal {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+        ProcessSignal::Stop
     }
 }
 

@@ -6,7 +6,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use jiff::{Timestamp, civil::Date, tz::Offset};
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+    tz::Offset,
+};
 
 use crate::{
     error::StorageError,
@@ -120,14 +124,7 @@ impl Day {
     /// The day of `time`; 1970-01-01 for what is before, 9999-12-30 for what is after.
     #[must_use]
     pub fn of(time: SystemTime) -> Self {
-        let seconds = time
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |after| after.as_secs());
-        let timestamp = i64::try_from(seconds)
-            .ok()
-            .and_then(|seconds| Timestamp::from_second(seconds).ok())
-            .unwrap_or(Timestamp::MAX);
-        Self(Offset::UTC.to_datetime(timestamp).date())
+        Self(utc(time).date())
     }
 
     /// The day before; the first there is has none but itself.
@@ -135,6 +132,18 @@ impl Day {
     pub fn previous(self) -> Self {
         Self(self.0.yesterday().unwrap_or(self.0))
     }
+}
+
+/// The date and time of day of `time`, within the years 1970 to 9999.
+pub(crate) fn utc(time: SystemTime) -> DateTime {
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |after| after.as_secs());
+    let timestamp = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .unwrap_or(Timestamp::MAX);
+    Offset::UTC.to_datetime(timestamp)
 }
 
 impl fmt::Display for Day {

@@ -31,6 +31,8 @@ use crate::{
     stats::{Day, DayStats},
 };
 
+pub use crate::execution_metrics::{Executions, ExecutionsByMinute, Minute};
+
 /// Where jobs live.
 ///
 /// Payloads are opaque bytes: a backend never decodes or changes them.
@@ -186,7 +188,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     // ---- statistics ----
 
     /// Adds what `node` counted to the totals, the days and the queues, all or none, unless a report of that node with
-    /// the same `sequence` or a higher one was added before. Numbers of days are kept for 5 years.
+    /// the same `sequence` or a higher one was added before. Numbers of days are kept for 5 years, execution metrics for 8 hours
+    /// or (without their histogram, in steps of 10 minutes) for 3 days.
     ///
     /// Returns whether it was added now. Called twice, it answers `false`. This is the one change that may be sent again after
     /// [`Unknown`](crate::Applied::Unknown): with the same `sequence` and content, it counts once. A node that crashes
@@ -195,7 +198,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Besides those of the trait: when one of the counters is no number, and nothing is added then.
+    /// Besides those of the trait: when one of the counters is no number, and nothing is added then. Where another program put
+    /// something else in the place of execution metrics, those are left out without an error.
     async fn record_stats(
         &self,
         node: &NodeId,
@@ -210,6 +214,41 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Reads what was processed on `days`, in their order, one each: zeros for a day that nothing is known of.
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError>;
+
+    // ---- processes ----
+
+    /// Shows a process to whoever watches the fleet, Sidekiq Web among them, until a minute passes without another report, and
+    /// takes what was asked of it meanwhile, the oldest first.
+    ///
+    /// Called again, it replaces what was shown. What was asked is answered once: it is lost with a reply that is lost, and the
+    /// operator asks again.
+    async fn report_process(
+        &self,
+        report: &ProcessReport,
+    ) -> Result<Vec<ProcessSignal>, StorageError>;
+
+    /// Shows a process no more, and forgets what was asked of it. Does nothing when it is not shown.
+    async fn forget_process(&self, identity: &str) -> Result<(), StorageError>;
+
+    /// Reads every process that is shown, those of Sidekiq too, by identity. Changes nothing.
+    ///
+    /// Not one moment: processes may come and go meanwhile.
+    async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError>;
+
+    /// Asks something of a process, which takes it with its next [report](Self::report_process), within a minute or never.
+    ///
+    /// Called twice, it asks twice.
+    async fn signal_process(
+        &self,
+        identity: &str,
+        signal: ProcessSignal,
+    ) -> Result<(), StorageError>;
+
+    /// Forgets the names of processes whose last report was too long ago: they were killed. Of all programs, one does so in a
+    /// minute.
+    ///
+    /// Returns how many. Called twice, or while another program sees to it, it answers 0.
+    async fn prune_processes(&self) -> Result<usize, StorageError>;
 
     // ---- looking ----
 
@@ -596,6 +635,8 @@ pub struct StatsReport {
     pub days: BTreeMap<Day, Counts>,
     /// By queue.
     pub queues: BTreeMap<QueueName, Counts>,
+    /// By minute and class, if that is wanted.
+    pub executions: ExecutionsByMinute,
 }
 
 impl StatsReport {
@@ -636,6 +677,42 @@ pub struct StoredQueueStats {
     pub enqueued: usize,
     /// The next job to be fetched.
     pub oldest: Option<Bytes>,
+}
+
+/// What a process shows of itself: what Sidekiq writes of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProcessReport {
+    /// Its unique name, `HOST:PID:NONCE`.
+    pub identity: String,
+    /// What rarely changes, as a JSON object: Sidekiq's `info`.
+    pub info: Bytes,
+    /// How many jobs may run at once.
+    pub concurrency: usize,
+    /// How many do.
+    pub busy: usize,
+    /// Whether it fetches no more.
+    pub quiet: bool,
+    /// When it said so.
+    pub beat: SystemTime,
+    /// How much memory it uses, in KiB; 0 when that cannot be known.
+    pub rss: u64,
+    /// How long the storage took to answer.
+    pub rtt: Duration,
+    /// Jobs that run, as JSON objects, by what is Sidekiq's thread id. Not always all of them.
+    pub work: BTreeMap<String, Bytes>,
+    /// Whether the jobs are also shown where Sidekiq before 6.4.2 looks for them. Not read back.
+    pub sidekiq_6_work: bool,
+}
+
+/// What can be asked of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProcessSignal {
+    /// Fetch nothing more: TSTP.
+    Quiet,
+    /// Finish what runs, hand back the rest, and end: TERM.
+    Stop,
+    /// Log what runs: TTIN.
+    Dump,
 }
 
 /// A slice of a list or a set: `limit` entries from `offset`, or as many as [`MAX_BATCH_BYTES`] hold, but at least one. The

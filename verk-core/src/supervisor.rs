@@ -16,6 +16,7 @@ use crate::{
     node_manager::{Registration, deregister, register},
     node_watch::NodeWatch,
     pause_manager::PauseManager,
+    process_manager::ProcessManager,
     queue_manager::{QueueManager, Stop},
     queue_stats::{Counters, StatsManager},
     queues::Taken,
@@ -44,6 +45,21 @@ pub(crate) async fn supervise(
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         async move { foreign::warn(&shared, &stop).await }
     });
+
+    let ended = CancellationToken::new();
+    let process = TaskTracker::new();
+    if shared.config.process_registry && shared.test.is_none() {
+        process.spawn(run_process(
+            ProcessManager::new(
+                Arc::clone(&shared),
+                first.node(),
+                stop.clone(),
+                ended.clone(),
+            ),
+            Arc::clone(&shared),
+        ));
+    }
+
     let running = CancellationToken::new();
     let lives = TaskTracker::new();
     let mut registration = Some(first);
@@ -88,6 +104,18 @@ pub(crate) async fn supervise(
         lives.wait().await;
     }
     pauses.wait().await;
+    ended.cancel();
+    process.close();
+    if shared
+        .clock
+        .timeout(SIGN_OFF, process.wait())
+        .await
+        .is_none()
+    {
+        tracing::warn!(
+            "the storage does not answer: Sidekiq Web shows this process for another minute"
+        );
+    }
 }
 
 /// The life of one node id: its queues run until it is told to stop, then it stores its last statistics and signs off.
@@ -115,7 +143,7 @@ async fn live(
         ),
         Arc::clone(&shared),
     ));
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(Counters::new(shared.config.execution_metrics));
     let counted = CancellationToken::new();
     let stats = TaskTracker::new();
     stats.spawn(run_stats(
@@ -297,6 +325,19 @@ async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
             return;
         }
         tracing::error!("the keeper of the statistics panicked: restarting it");
+        shared.clock.sleep(pause_before_retry(panics)).await;
+    }
+}
+
+/// Runs the manager that shows the process, again if it panics.
+async fn run_process(mut manager: ProcessManager, shared: Arc<Shared>) {
+    while AssertUnwindSafe(manager.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        let panics = shared.monitor.panicked("process", shared.clock.instant());
+        tracing::error!("what shows this process to Sidekiq Web panicked: restarting it");
         shared.clock.sleep(pause_before_retry(panics)).await;
     }
 }

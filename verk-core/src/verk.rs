@@ -23,7 +23,7 @@ use crate::{
     shared::Shared,
     signals::{self, Signals},
     stats::{self, Day, DayStats, Stats},
-    storage::{ForeignList, Storage},
+    storage::{ForeignList, ProcessSignal, Storage},
     supervisor::supervise,
 };
 
@@ -92,6 +92,9 @@ impl Verk {
     /// Runs the queues until TERM, INT or a call of [`shutdown`](Self::shutdown), then drains. Another signal, at least a quarter of a second
     /// later, ends the process at once.
     ///
+    /// On Unix, two more signals of Sidekiq's mean here what they mean there: TSTP (which Ctrl-Z sends, too) makes the node
+    /// [quiet](Self::quiet), and TTIN logs the jobs that run.
+    ///
     /// # Errors
     ///
     /// [`RunError`], before anything is started.
@@ -99,7 +102,7 @@ impl Verk {
         let mut signals = Signals::listen()?;
         self.start()?;
         tokio::select! {
-            () = signals.next() => tracing::info!(
+            () = self.until_stop(&mut signals) => tracing::info!(
                 "stopping: running jobs may finish; another signal ends the process at once"
             ),
             () = self.inner.stop.cancelled() => {}
@@ -108,7 +111,7 @@ impl Verk {
             // Whoever sends the first to a process and to its group sends it twice.
             self.inner.shared.clock.sleep(SAME_SIGNAL).await;
             let mut signals = Signals::listen()?;
-            signals.next().await;
+            self.until_stop(&mut signals).await;
             Ok(())
         };
         tokio::select! {
@@ -117,6 +120,17 @@ impl Verk {
                 Ok(()) => signals::exit_at_once(),
                 Err(error) => Err(RunError::Signals(error)),
             },
+        }
+    }
+
+    /// Does what signals ask for, until one asks for the end.
+    async fn until_stop(&self, signals: &mut Signals) {
+        loop {
+            match signals.next().await {
+                ProcessSignal::Stop => return,
+                ProcessSignal::Quiet => self.quiet(),
+                ProcessSignal::Dump => self.inner.shared.queues.log_running_jobs(),
+            }
         }
     }
 
@@ -240,6 +254,31 @@ impl Verk {
         let name = QueueName::new(name)?;
         let changed = self.inner.shared.queues.set_paused(&name, paused);
         changed.ok_or(ConfigError::UnknownQueue { name })
+    }
+
+    /// Stops fetching from all queues on this node, those that are added later too, for as long as the process lives; its
+    /// running jobs go on. What Sidekiq Web's button *Quiet* asks for, and the signal TSTP: the first step of a deployment,
+    /// minutes before the node is stopped. Does nothing when the node is quiet already.
+    ///
+    /// The queues are told as paused, and a queue that is [resumed](Self::resume_queue) stays so. Jobs still fall due, and
+    /// what dead nodes left is still restored. Works before [`start`](Self::start).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::{Status, Verk};
+    /// # use verk_testing::MemoryStorage;
+    /// let verk = Verk::builder().storage(MemoryStorage::default()).queue("default", 25).build().await?;
+    /// verk.quiet();
+    /// verk.resume_queue("default")?;
+    /// assert_eq!(verk.queues()[0].status, Status::Paused);
+    /// # verk.shutdown().await;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn quiet(&self) {
+        if self.inner.shared.queues.quiet() {
+            tracing::info!("quiet: no more jobs are fetched");
+        }
     }
 
     /// Pauses a queue on all nodes: none starts a job of it any more, running jobs go on, and idle nodes are told at once. Returns

@@ -1,12 +1,14 @@
 -- Adds to counters what a node counted, once.
 --
--- KEYS  1 verk:node:NODE:stats  2.. counters
--- ARGV  1 the number of the report  2 time to live of KEYS[1] in seconds, then for each counter:
---       how much to add, its time to live in seconds or 0 for none
+-- KEYS  1 verk:node:NODE:stats  2.. counters, then hashes of counters, then arrays of counters of 16 bits
+-- ARGV  1 the number of the report  2 time to live of KEYS[1] in seconds  3 how many counters there are
+--       4 how many hashes, then for each counter: its time to live in seconds or 0 for none, how much to add,
+--       then for each hash and each array: its time to live, how many words follow, of these two each: field or index,
+--       how much to add
 -- Returns 1 when it was added, 0 when a report with this number or a higher one was added before.
 --
--- Atomic, so that a report that is sent twice counts once, and in all counters or in none. The first write
--- is one that a full Redis allows; after it, so are the others.
+-- Atomic, so that a report that is sent twice counts once, and in all counters or in none. Hashes and arrays are for
+-- display: one of another type is passed over. The first write is one that a full Redis allows; after it, so are the others.
 
 local function number_at(key)
   local found = redis.call('TYPE', key).ok
@@ -31,9 +33,11 @@ end
 if tonumber(ARGV[1]) <= tonumber(last) then
   return 0
 end
-for i = 2, #KEYS do
+local last_counter = 1 + ARGV[3]
+local last_hash = last_counter + ARGV[4]
+for i = 2, last_counter do
   local _, unusable = number_at(KEYS[i])
-  if not unusable and #ARGV[2 * i - 1] > 18 then
+  if not unusable and #ARGV[2 * i + 2] > 18 then
     unusable = 'ERRANGE ' .. KEYS[i] .. ' cannot count so many'
   end
   if unusable then
@@ -46,11 +50,25 @@ if type(first) == 'table' then
   return first
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-for i = 2, #KEYS do
-  local at = 2 * i - 1
-  redis.call('INCRBY', KEYS[i], ARGV[at])
-  if ARGV[at + 1] ~= '0' then
-    redis.call('EXPIRE', KEYS[i], ARGV[at + 1])
+local at = 5
+for i = 2, last_counter do
+  redis.call('INCRBY', KEYS[i], ARGV[at + 1])
+  if ARGV[at] ~= '0' then
+    redis.call('EXPIRE', KEYS[i], ARGV[at])
   end
+  at = at + 2
+end
+for i = last_counter + 1, #KEYS do
+  local key, ttl, words = KEYS[i], ARGV[at], ARGV[at + 1]
+  at = at + 2
+  for word = at, at + words - 1, 2 do
+    if i <= last_hash then
+      redis.pcall('HINCRBY', key, ARGV[word], ARGV[word + 1])
+    else
+      redis.pcall('BITFIELD', key, 'OVERFLOW', 'SAT', 'INCRBY', 'u16', '#' .. ARGV[word], ARGV[word + 1])
+    end
+  end
+  redis.call('EXPIRE', key, ttl)
+  at = at + words
 end
 return 1

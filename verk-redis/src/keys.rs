@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use verk_core::{Day, Jid, MAX_NAME_BYTES, NodeId, QueueName, storage::JobSet};
+use verk_core::{
+    Day, Jid, MAX_NAME_BYTES, NodeId, QueueName,
+    storage::{JobSet, Minute},
+};
 
 use crate::error::Error;
 
@@ -152,6 +155,69 @@ impl Keys {
         self.key(format_args!("verk:name:{}", node.name()))
     }
 
+    /// The hash of what ran in a minute, with a time to live.
+    pub(crate) fn executions(&self, minute: Minute) -> Key {
+        self.key(format_args!(
+            "j|{:02}{:02}{:02}|{}:{:02}",
+            minute.year() % 100,
+            minute.month(),
+            minute.day(),
+            minute.hour(),
+            minute.minute()
+        ))
+    }
+
+    /// The hash of what ran in the ten minutes that `minute` is in, with a time to live: that of the minute without its last digit.
+    pub(crate) fn executions_of_ten_minutes(&self, minute: Minute) -> Key {
+        let mut key = self.executions(minute);
+        key.pop();
+        key
+    }
+
+    /// The counters of how long the runs of a class took in a minute, with a time to live.
+    pub(crate) fn histogram(&self, class: &str, minute: Minute) -> Key {
+        self.key(format_args!(
+            "h|{class}-{}-{}:{}",
+            minute.day(),
+            minute.hour(),
+            minute.minute()
+        ))
+    }
+
+    /// The set of all processes that are shown to Sidekiq.
+    pub(crate) fn processes(&self) -> Key {
+        self.key("processes")
+    }
+
+    /// The lock of whoever prunes that set, with a time to live.
+    pub(crate) fn process_cleanup(&self) -> Key {
+        self.key("process_cleanup")
+    }
+
+    /// The hash that describes a process, with a time to live.
+    pub(crate) fn process(&self, identity: &[u8]) -> Key {
+        self.of_process(identity, "")
+    }
+
+    /// The hash of the jobs that run in a process, with a time to live.
+    pub(crate) fn work(&self, identity: &[u8]) -> Key {
+        self.of_process(identity, ":work")
+    }
+
+    /// As [`work`](Self::work), for Sidekiq before 6.4.2.
+    pub(crate) fn workers(&self, identity: &[u8]) -> Key {
+        self.of_process(identity, ":workers")
+    }
+
+    /// The list of what is asked of a process, with a time to live: new entries enter left.
+    pub(crate) fn signals(&self, identity: &[u8]) -> Key {
+        self.of_process(identity, "-signals")
+    }
+
+    fn of_process(&self, identity: &[u8], ending: &str) -> Key {
+        [self.prefix.as_bytes(), identity, ending.as_bytes()].concat()
+    }
+
     fn key(&self, name: impl fmt::Display) -> Key {
         format!("{}{name}", self.prefix).into_bytes()
     }
@@ -185,12 +251,15 @@ impl fmt::Debug for Keys {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     fn all(keys: &Keys) -> Vec<String> {
         let queue: QueueName = "a:b".parse().unwrap();
         let node = NodeId::from("web.1.0123456789ab");
         let day = "2025-01-31".parse().unwrap();
+        let minute = Minute::of(UNIX_EPOCH + Duration::from_secs(1_738_314_180));
         [
             keys.queues(),
             keys.queue(&queue),
@@ -215,12 +284,21 @@ mod tests {
             keys.failed(StatsOf::All),
             keys.failed(StatsOf::Day(day)),
             keys.failed(StatsOf::Queue(&queue)),
+            keys.executions(minute),
+            keys.executions_of_ten_minutes(minute),
+            keys.histogram("A::B", minute),
+            keys.processes(),
+            keys.process_cleanup(),
+            keys.process(b"web:1:0123456789ab"),
+            keys.work(b"web:1:0123456789ab"),
+            keys.workers(b"web:1:0123456789ab"),
+            keys.signals(b"web:1:0123456789ab"),
         ]
         .map(|key| String::from_utf8(key).unwrap())
         .into()
     }
 
-    const NAMES: [&str; 23] = [
+    const NAMES: [&str; 32] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -244,6 +322,15 @@ mod tests {
         "stat:failed",
         "stat:failed:2025-01-31",
         "stat:failed:a:b",
+        "j|250131|9:03",
+        "j|250131|9:0",
+        "h|A::B-31-9:3",
+        "processes",
+        "process_cleanup",
+        "web:1:0123456789ab",
+        "web:1:0123456789ab:work",
+        "web:1:0123456789ab:workers",
+        "web:1:0123456789ab-signals",
     ];
 
     #[test]

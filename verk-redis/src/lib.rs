@@ -48,6 +48,7 @@ mod nodes;
 mod pauses;
 mod pool;
 mod prefix;
+mod processes;
 mod queue_connection;
 mod quiet;
 mod reply;

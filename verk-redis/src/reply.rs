@@ -50,6 +50,19 @@ pub(crate) fn array(value: Value) -> Result<Vec<Value>, Failure> {
     }
 }
 
+/// The fields of a hash with their values.
+pub(crate) fn pairs(value: Value) -> Result<Vec<(Value, Value)>, Failure> {
+    if let Value::Map(pairs) = value {
+        return Ok(pairs);
+    }
+    let mut values = array(value)?.into_iter();
+    let mut pairs = Vec::new();
+    while let (Some(field), Some(value)) = (values.next(), values.next()) {
+        pairs.push((field, value));
+    }
+    Ok(pairs)
+}
+
 /// The members of a sorted set with their scores.
 pub(crate) fn scored(value: Value) -> Result<Vec<ScoredJob>, Failure> {
     let values = array(value)?;

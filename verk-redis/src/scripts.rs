@@ -16,12 +16,18 @@ pub(crate) static COUNT_DEATHS: Script = Script::new(include_str!("../scripts/co
 pub(crate) static DEQUEUE: Script = Script::new(include_str!("../scripts/dequeue.lua"));
 pub(crate) static DEREGISTER: Script = Script::new(include_str!("../scripts/deregister.lua"));
 pub(crate) static DUE: Script = Script::new(include_str!("../scripts/due.lua"));
+pub(crate) static FORGET_PROCESS: Script =
+    Script::new(include_str!("../scripts/forget_process.lua"));
 pub(crate) static HEARTBEAT: Script = Script::new(include_str!("../scripts/heartbeat.lua"));
 pub(crate) static PAGE: Script = Script::new(include_str!("../scripts/page.lua"));
 pub(crate) static POLL_SCHEDULE: Script = Script::new(include_str!("../scripts/poll_schedule.lua"));
 pub(crate) static PROMOTE: Script = Script::new(include_str!("../scripts/promote.lua"));
+pub(crate) static PRUNE_PROCESSES: Script =
+    Script::new(include_str!("../scripts/prune_processes.lua"));
 pub(crate) static RECORD_STATS: Script = Script::new(include_str!("../scripts/record_stats.lua"));
 pub(crate) static REGISTER: Script = Script::new(include_str!("../scripts/register.lua"));
+pub(crate) static REPORT_PROCESS: Script =
+    Script::new(include_str!("../scripts/report_process.lua"));
 pub(crate) static SET_PAUSED: Script = Script::new(include_str!("../scripts/set_paused.lua"));
 pub(crate) static SETTLE: Script = Script::new(include_str!("../scripts/settle.lua"));
 

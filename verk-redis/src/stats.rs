@@ -8,9 +8,9 @@ use verk_core::{
 
 use crate::{
     error::Failure,
-    keys::StatsOf,
+    keys::{Key, Keys, StatsOf},
     reply,
-    scripts::{self, arg},
+    scripts::{self, Arg, arg},
     shared::Shared,
 };
 
@@ -19,6 +19,12 @@ const SEQUENCE_TTL: u32 = 24 * 60 * 60;
 
 /// How long the numbers of a day are kept, in seconds: 5 years, as Sidekiq does.
 const DAY_TTL: u32 = 5 * 365 * 24 * 60 * 60;
+
+/// How long execution metrics of a minute are kept, in seconds: 8 hours, as Sidekiq does.
+const SHORT_TTL: u32 = 8 * 60 * 60;
+
+/// How long execution metrics of ten minutes are kept, in seconds: 3 days, as Sidekiq does.
+const MEDIUM_TTL: u32 = 3 * 24 * 60 * 60;
 
 /// Nothing ends it.
 const FOREVER: u32 = 0;
@@ -29,16 +35,14 @@ pub(crate) async fn record(
     sequence: u64,
     report: &StatsReport,
 ) -> Result<bool, Failure> {
-    let mut keys = vec![shared.keys.node_stats(node)];
-    let mut args = vec![arg(sequence), arg(SEQUENCE_TTL)];
+    let mut counters = Entries::default();
     let mut add = |of: StatsOf<'_>, processed: u64, failed: u64, ttl: u32| {
         for (key, amount) in [
             (shared.keys.processed(of), processed),
             (shared.keys.failed(of), failed),
         ] {
             if amount > 0 {
-                keys.push(key);
-                args.extend([arg(amount), arg(ttl)]);
+                counters.add(key, [arg(ttl), arg(amount)]);
             }
         }
     };
@@ -60,8 +64,74 @@ pub(crate) async fn record(
             FOREVER,
         );
     }
+    let (hashes, histograms) = executions(&shared.keys, report);
+
+    let args = [
+        arg(sequence),
+        arg(SEQUENCE_TTL),
+        arg(counters.keys.len()),
+        arg(hashes.keys.len()),
+    ];
+    let mut all = Entries {
+        keys: vec![shared.keys.node_stats(node)],
+        args: args.into(),
+    };
+    for entries in [counters, hashes, histograms] {
+        all.keys.extend(entries.keys);
+        all.args.extend(entries.args);
+    }
+    let (keys, args) = (all.keys, all.args);
     let reply = shared.run(&scripts::RECORD_STATS, &keys, &args).await?;
     Ok(reply::integer(reply)? == 1)
+}
+
+/// Keys, and what is to be added to each.
+#[derive(Default)]
+struct Entries {
+    keys: Vec<Key>,
+    args: Vec<Arg<'static>>,
+}
+
+impl Entries {
+    fn add(&mut self, key: Key, args: impl IntoIterator<Item = Arg<'static>>) {
+        self.keys.push(key);
+        self.args.extend(args);
+    }
+
+    fn add_words(&mut self, key: Key, ttl: u32, words: Vec<Arg<'static>>) {
+        self.add(key, [arg(ttl), arg(words.len())].into_iter().chain(words));
+    }
+}
+
+/// The execution metrics of Sidekiq 8: hashes by the minute and by ten minutes, and histograms.
+fn executions(keys: &Keys, report: &StatsReport) -> (Entries, Entries) {
+    let (mut hashes, mut histograms) = (Entries::default(), Entries::default());
+    for (&minute, classes) in &report.executions {
+        let mut fields = Vec::new();
+        for (class, executions) in classes {
+            for (name, amount) in [
+                ("p", u128::from(executions.counts.processed())),
+                ("f", u128::from(executions.counts.failed)),
+                ("ms", executions.took.as_millis()),
+            ] {
+                if amount > 0 {
+                    fields.extend([arg(format_args!("{class}|{name}")), arg(amount)]);
+                }
+            }
+            let buckets = executions.histogram.iter().enumerate();
+            let words: Vec<_> = buckets
+                .filter(|(_, count)| **count > 0)
+                .flat_map(|(bucket, count)| [arg(bucket), arg(count)])
+                .collect();
+            if !words.is_empty() {
+                histograms.add_words(keys.histogram(class, minute), SHORT_TTL, words);
+            }
+        }
+        let ten_minutes = keys.executions_of_ten_minutes(minute);
+        hashes.add_words(ten_minutes, MEDIUM_TTL, fields.clone());
+        hashes.add_words(keys.executions(minute), SHORT_TTL, fields);
+    }
+    (hashes, histograms)
 }
 
 pub(crate) async fn read(shared: &Shared, queues: &[QueueName]) -> Result<StoredStats, Failure> {

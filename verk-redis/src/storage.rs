@@ -13,8 +13,8 @@ use verk_core::{
     Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
         Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Lease, MAX_BATCH_BYTES,
-        NameClaim, Node, Page, PauseListener, Promotion, QueueConnection, SchedulePoll, ScoredJob,
-        Settled, Settlement, StatsReport, StoredStats,
+        NameClaim, Node, Page, PauseListener, ProcessReport, ProcessSignal, Promotion,
+        QueueConnection, SchedulePoll, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
     },
     unix_seconds,
 };
@@ -29,7 +29,7 @@ use crate::{
     nodes,
     pauses::{self, RedisPauseListener},
     pool::{Connector, Pool},
-    prefix,
+    prefix, processes,
     queue_connection::RedisQueueConnection,
     quiet::QuietQueues,
     reply,
@@ -386,6 +386,43 @@ impl Storage for RedisStorage {
         stats::of_days(&self.shared, days)
             .await
             .map_err(|failure| failure.during("read the statistics of days"))
+    }
+
+    async fn report_process(
+        &self,
+        report: &ProcessReport,
+    ) -> Result<Vec<ProcessSignal>, StorageError> {
+        processes::report(&self.shared, report)
+            .await
+            .map_err(|failure| failure.during("show a process"))
+    }
+
+    async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
+        processes::forget(&self.shared, identity)
+            .await
+            .map_err(|failure| failure.during("forget a process"))
+    }
+
+    async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError> {
+        processes::list(&self.shared)
+            .await
+            .map_err(|failure| failure.during("list the processes"))
+    }
+
+    async fn signal_process(
+        &self,
+        identity: &str,
+        signal: ProcessSignal,
+    ) -> Result<(), StorageError> {
+        processes::send(&self.shared, identity, signal)
+            .await
+            .map_err(|failure| failure.during("ask something of a process"))
+    }
+
+    async fn prune_processes(&self) -> Result<usize, StorageError> {
+        processes::prune(&self.shared)
+            .await
+            .map_err(|failure| failure.during("forget processes that ended"))
     }
 
     fn lost_connections(&self) -> u64 {

@@ -206,6 +206,10 @@ impl Harness for RedisHarness {
         self.command([b"DEL", &self.name(node)]);
     }
 
+    async fn expire_process(&self, identity: &str) {
+        self.command([b"DEL", format!("{}{identity}", self.prefix).as_bytes()]);
+    }
+
     async fn add_member(&self, set: JobSet, member: ScoredJob) {
         let score = member.score.to_string();
         self.command([b"ZADD", &self.set(set), score.as_bytes(), &member.job]);

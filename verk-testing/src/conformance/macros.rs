@@ -4,7 +4,8 @@
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
 /// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
-/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `stats`, `faults`. Call it once in a module.
+/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `stats`, `process`, `faults`. Call it once in a
+/// module.
 ///
 /// # Example
 ///
@@ -183,6 +184,7 @@ macro_rules! storage_conformance {
                 without_a_report_all_is_zero,
                 a_report_is_added_to_every_counter,
                 a_report_that_is_sent_twice_counts_once,
+                executions_are_added_once,
                 reports_at_once_count_once,
                 nodes_are_numbered_apart,
                 many_queues_are_one_report,
@@ -192,6 +194,15 @@ macro_rules! storage_conformance {
                 a_lost_reply_to_a_report_counts_once,
                 a_full_backend_counts,
                 a_broken_counter_fails_the_report,
+            }
+            process {
+                a_process_is_shown_as_it_reports,
+                very_many_jobs_are_shown,
+                a_forgotten_process_leaves_nothing,
+                only_processes_are_forgotten,
+                signals_are_taken_once_in_order,
+                a_process_that_was_killed_is_pruned,
+                a_full_backend_shows_processes,
             }
             faults {
                 a_broken_target_fails_only_its_jobs,
@@ -254,6 +265,7 @@ mod tests {
             include_str!("poison.rs"),
             include_str!("pauses.rs"),
             include_str!("stats.rs"),
+            include_str!("process.rs"),
             include_str!("faults.rs"),
         ]
         .into_iter()

@@ -45,6 +45,9 @@
 //!     async fn expire_name(&self, node: &NodeId) {
 //!         self.database.expire_name(node).await
 //!     }
+//!     async fn expire_process(&self, identity: &str) {
+//!         self.database.expire_process(identity).await // delete its key
+//!     }
 //!     async fn add_member(&self, set: JobSet, member: ScoredJob) {
 //!         self.database.add_member(set, member).await
 //!     }
@@ -97,6 +100,7 @@ pub mod lease;
 pub mod node;
 pub mod pauses;
 pub mod poison;
+pub mod process;
 pub mod queue;
 pub mod restore;
 pub mod retry_set;
@@ -137,6 +141,9 @@ pub trait Harness: Send + Sync {
 
     /// Ends the claim on the name of `node` (whoever holds it), as if its time to live had passed.
     async fn expire_name(&self, node: &NodeId);
+
+    /// Ends what the process called `identity` shows, as if its time to live had passed.
+    async fn expire_process(&self, identity: &str);
 
     /// Puts a member with any score into `set`, as another program might.
     async fn add_member(&self, set: JobSet, member: ScoredJob);

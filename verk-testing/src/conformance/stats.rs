@@ -1,8 +1,12 @@
 //! Statistics: what a node counted is added once, in all counters or in none.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use verk_core::{
     Applied, Day, DayStats, NodeId, Storage,
-    storage::{Counts, JobSet, StatsReport, StoredQueueStats, StoredStats, Target},
+    storage::{
+        Counts, Executions, JobSet, Minute, StatsReport, StoredQueueStats, StoredStats, Target,
+    },
 };
 
 use super::{
@@ -40,6 +44,7 @@ pub async fn a_report_is_added_to_every_counter(harness: &dyn Harness) {
             (queue_name("b:c"), counts(0, 2)),
         ]
         .into(),
+        executions: Default::default(),
     };
     let node = node_id();
     assert!(storage.record_stats(&node, 1, &report).await.unwrap());
@@ -74,6 +79,42 @@ pub async fn a_report_that_is_sent_twice_counts_once(harness: &dyn Harness) {
             .unwrap()
     );
     assert_eq!(total(&*storage).await, (6, 3));
+}
+
+/// Execution metrics are a part of the report.
+pub async fn executions_are_added_once(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let node = node_id();
+    let mut report = report("default", counts(1, 0));
+    assert!(storage.record_stats(&node, 1, &report).await.unwrap());
+    let without = harness.dump().await.keys().len();
+
+    let mut executions = Executions {
+        counts: counts(70_000, 2),
+        took: Duration::from_millis(1_234),
+        ..Executions::default()
+    };
+    executions.histogram[0] = 69_999;
+    executions.histogram[25] = 1;
+    let classes = [("A::B", executions.clone()), ("C", executions)];
+    let classes = classes.map(|(class, executions)| (class.to_owned(), executions));
+    let minute = Minute::of(UNIX_EPOCH + Duration::from_secs(1_739_522_580));
+    report.executions = [(minute, classes.into())].into();
+    assert!(storage.record_stats(&node, 2, &report).await.unwrap());
+    let with = harness.dump().await;
+    assert!(with.keys().len() > without);
+    assert!(!storage.record_stats(&node, 2, &report).await.unwrap());
+    assert_eq!(harness.dump().await, with);
+
+    assert!(storage.record_stats(&node, 3, &report).await.unwrap());
+    let more = harness.dump().await;
+    assert!(more.keys().keys().eq(with.keys().keys()), "no new keys");
+    assert_ne!(more, with);
+    assert_eq!(
+        total(&*storage).await,
+        (3, 0),
+        "the totals are those of the days"
+    );
 }
 
 /// Of equal reports that come at the same time, one counts.
@@ -114,6 +155,7 @@ pub async fn many_queues_are_one_report(harness: &dyn Harness) {
             .iter()
             .map(|queue| (queue.clone(), counts(1, 1)))
             .collect(),
+        executions: Default::default(),
     };
     assert!(storage.record_stats(&node_id(), 1, &all).await.unwrap());
     let stats = storage.stats(&queues).await.unwrap();
@@ -262,6 +304,7 @@ fn report(queue: &str, counts: Counts) -> StatsReport {
     StatsReport {
         days: [(day("2025-01-01"), counts)].into(),
         queues: [(queue_name(queue), counts)].into(),
+        executions: Default::default(),
     }
 }
 

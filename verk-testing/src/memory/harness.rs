@@ -83,6 +83,17 @@ impl Harness for MemoryStorage {
         for (queue, of_queue) in &stats.queues {
             counts(format!("queue {queue}"), of_queue);
         }
+        for (minute, classes) in &stats.executions {
+            let executions = classes.iter().map(|of_class| text(format!("{of_class:?}")));
+            dump.add(format!("executions {minute:?}"), executions);
+        }
+        for (identity, (report, _)) in &state.processes.shown {
+            dump.add(format!("process {identity}"), [report.info.clone()]);
+        }
+        for (identity, (signals, _)) in &state.processes.signals {
+            let signals = signals.iter().map(|signal| text(format!("{signal:?}")));
+            dump.add(format!("signals {identity}"), signals);
+        }
         dump
     }
 
@@ -97,6 +108,12 @@ impl Harness for MemoryStorage {
 
     async fn expire_name(&self, node: &NodeId) {
         self.faults().expire_name(node);
+    }
+
+    async fn expire_process(&self, identity: &str) {
+        let now = self.shared.clock.instant();
+        self.shared
+            .change(|state| state.processes.expire(identity, now));
     }
 
     async fn add_member(&self, set: JobSet, member: ScoredJob) {

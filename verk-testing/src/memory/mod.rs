@@ -5,6 +5,7 @@ mod connection;
 mod faults;
 mod harness;
 mod nodes;
+mod processes;
 mod sorted_set;
 mod state;
 mod stats;
@@ -24,8 +25,8 @@ use verk_core::{
     Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
         Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page,
-        PauseListener, Promotion, QueueConnection, SchedulePoll, ScoredJob, Settled, Settlement,
-        StatsReport, StoredStats,
+        PauseListener, ProcessReport, ProcessSignal, Promotion, QueueConnection, SchedulePoll,
+        ScoredJob, Settled, Settlement, StatsReport, StoredStats,
     },
 };
 
@@ -373,6 +374,47 @@ impl Storage for MemoryStorage {
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError> {
         self.read("read the statistics of days", |state| {
             Ok(state.stats.of_days(days))
+        })
+    }
+
+    async fn report_process(
+        &self,
+        report: &ProcessReport,
+    ) -> Result<Vec<ProcessSignal>, StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("show a process", |state| {
+            Ok(state.processes.report(report, now))
+        })
+    }
+
+    async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
+        self.write("forget a process", |state| {
+            state.processes.forget(identity);
+            Ok(())
+        })
+    }
+
+    async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError> {
+        let now = self.shared.clock.instant();
+        self.read("list the processes", |state| Ok(state.processes.list(now)))
+    }
+
+    async fn signal_process(
+        &self,
+        identity: &str,
+        signal: ProcessSignal,
+    ) -> Result<(), StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("ask something of a process", |state| {
+            state.processes.signal(identity, signal, now);
+            Ok(())
+        })
+    }
+
+    async fn prune_processes(&self) -> Result<usize, StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("forget processes that ended", |state| {
+            Ok(state.processes.prune(now))
         })
     }
 

@@ -20,6 +20,7 @@ use super::{
     activity::{Gate, not_before},
     faults::{Fault, Key, Switches},
     nodes::Deaths,
+    processes::Processes,
     sorted_set::SortedSet,
     stats::Counters,
 };
@@ -51,6 +52,7 @@ pub(super) struct State {
     /// Who moves due jobs, and until when.
     pub(super) lease: Option<(NodeId, Instant)>,
     pub(super) stats: Counters,
+    pub(super) processes: Processes,
     pub(super) faults: Switches,
     pub(super) gate: Gate,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use verk_core::{
     Day, DayStats, NodeId, QueueName,
-    storage::{Counts, JobSet, StatsReport, StoredQueueStats, StoredStats},
+    storage::{Counts, ExecutionsByMinute, JobSet, StatsReport, StoredQueueStats, StoredStats},
 };
 
 use super::{
@@ -18,6 +18,7 @@ pub(super) struct Counters {
     pub(super) total: Counts,
     pub(super) days: BTreeMap<Day, Counts>,
     pub(super) queues: BTreeMap<QueueName, Counts>,
+    pub(super) executions: ExecutionsByMinute,
     /// The number of each node's last report.
     pub(super) sequences: HashMap<NodeId, u64>,
 }
@@ -66,6 +67,13 @@ impl State {
         for (queue, counts) in &report.queues {
             let of_queue = stats.queues.entry(queue.clone()).or_default();
             of_queue.add(*counts);
+        }
+        for (minute, classes) in &report.executions {
+            let of_minute = stats.executions.entry(*minute).or_default();
+            for (class, executions) in classes {
+                let of_class = of_minute.entry(class.clone()).or_default();
+                of_class.add(executions);
+            }
         }
         Ok(true)
     }

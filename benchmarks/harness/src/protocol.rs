@@ -1,0 +1,87 @@
+//! How the tool and the programs that it measures talk.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// What a program is told.
+#[derive(Clone, Debug, Parser)]
+pub struct Options {
+    /// What to do.
+    pub role: Role,
+    /// Where Redis is.
+    #[arg(long)]
+    pub url: String,
+    /// How many jobs to enqueue, or after how many to say that they are done; without it, never.
+    #[arg(long)]
+    pub jobs: Option<u64>,
+    /// How many queues the jobs are in: `bench-0`, `bench-1` and so on.
+    #[arg(long, default_value_t = 1)]
+    pub queues: usize,
+    /// How many jobs of each queue run at once.
+    #[arg(long, default_value_t = 25)]
+    pub concurrency: usize,
+    /// How many tasks enqueue at once.
+    #[arg(long, default_value_t = 1)]
+    pub tasks: u64,
+    /// How many jobs are enqueued by one call.
+    #[arg(long, default_value_t = 1)]
+    pub batch: usize,
+    /// How long to wait between two jobs, on average, in microseconds; they then carry the time at which they were sent.
+    #[arg(long)]
+    pub every: Option<u64>,
+    /// How long a job sleeps, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    pub sleep: u64,
+    /// Writes the log of the worker, at level info, into this file.
+    #[arg(long)]
+    pub log: Option<PathBuf>,
+    /// Uses the fastest settings instead of those that its documentation recommends.
+    #[arg(long)]
+    pub tuned: bool,
+}
+
+impl Options {
+    /// The names of the queues.
+    pub fn queue_names(&self) -> Vec<String> {
+        (0..self.queues)
+            .map(|number| format!("bench-{number}"))
+            .collect()
+    }
+}
+
+/// The two sides of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    Enqueue,
+    Work,
+}
+
+/// What a program says, one JSON object a line.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Said {
+    /// It is connected, and waits for a line.
+    Ready,
+    /// All jobs are enqueued, or were run.
+    Done(Done),
+}
+
+/// What came of the jobs.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Done {
+    pub jobs: u64,
+    /// From the first job to the last.
+    pub seconds: f64,
+    /// From when a job was sent to its first line, for jobs that carry a time.
+    pub latency: Option<Latency>,
+}
+
+/// Percentiles in milliseconds.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Latency {
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+}

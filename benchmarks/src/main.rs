@@ -1,0 +1,64 @@
+//! How fast verk is, beside what Redis allows and beside its peers. `docs/performance.md` says what is measured and how.
+
+mod child;
+mod lab;
+mod machine;
+mod markdown;
+#[cfg(feature = "peers")]
+mod peers;
+mod plot;
+mod proxy;
+mod report;
+mod server;
+mod settings;
+mod systems;
+mod what;
+
+use std::{env, fs::File, io::BufReader};
+
+use anyhow::{Context as _, Result};
+use benchmark_harness::Options;
+use clap::Parser as _;
+
+use self::{lab::Lab, report::Report, settings::Settings, systems::Contender};
+
+fn main() -> Result<()> {
+    // This program is also those that it measures: `system NAME` and what the harness takes.
+    if env::args().nth(1).as_deref() == Some("system") {
+        let name = env::args().nth(2).context("no name of a system")?;
+        return systems::run(&name, Options::parse_from(env::args_os().skip(2)));
+    }
+    let settings = Settings::parse();
+    let report = match &settings.from {
+        Some(file) => serde_json::from_reader(BufReader::new(File::open(file)?))?,
+        None => measure(settings.clone())?,
+    };
+    if let Some(directory) = &settings.plots {
+        plot::write(&report, directory)?;
+    }
+    if settings.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{}", markdown::render(&report));
+    }
+    Ok(())
+}
+
+fn measure(settings: Settings) -> Result<Report> {
+    let machine = machine::describe()?;
+    let peers = peers(&settings)?;
+    let mut report = what::run(&Lab::new(settings, peers))?;
+    report.machine = machine;
+    Ok(report)
+}
+
+#[cfg(feature = "peers")]
+fn peers(settings: &Settings) -> Result<Vec<Contender>> {
+    peers::build(settings.peers.as_deref())
+}
+
+#[cfg(not(feature = "peers"))]
+fn peers(settings: &Settings) -> Result<Vec<Contender>> {
+    anyhow::ensure!(settings.peers.is_none(), "peers need `--features peers`");
+    Ok(Vec::new())
+}

@@ -1,0 +1,86 @@
+//! The redis-server of one measurement, and what it did.
+
+use anyhow::{Context as _, Result, bail};
+use verk_testing::{RedisServer, Reply};
+
+/// A redis-server on a port of 127.0.0.1, which saves nothing; it ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    redis: RedisServer,
+}
+
+/// What a server did so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Activity {
+    /// Commands, with those inside of scripts.
+    pub(crate) commands: f64,
+    /// How often it read from a connection: round trips, as far as they do not overlap.
+    pub(crate) reads: f64,
+    /// Seconds of CPU.
+    pub(crate) cpu: f64,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self {
+            redis: RedisServer::builder().tcp().start(),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.redis.url()
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub(crate) fn address(&self) -> Result<String> {
+        let url = self.url();
+        let address = url.strip_prefix("redis://").context("no TCP")?;
+        Ok(address.to_owned())
+    }
+
+    pub(crate) fn activity(&self) -> Result<Activity> {
+        let info = self.info("everything")?;
+        let number = |name: &str| -> Result<f64> {
+            let value = info
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .with_context(|| format!("INFO has no {name}"))?;
+            Ok(value.trim().parse()?)
+        };
+        Ok(Activity {
+            commands: number("total_commands_processed")?,
+            reads: number("total_reads_processed")?,
+            cpu: number("used_cpu_user")? + number("used_cpu_sys")?,
+        })
+    }
+
+    pub(crate) fn version(&self) -> Result<String> {
+        let info = self.info("server")?;
+        let version = info
+            .lines()
+            .find_map(|line| line.strip_prefix("redis_version:"));
+        Ok(version.context("no version")?.trim().to_owned())
+    }
+
+    /// Runs a script that fills keys.
+    pub(crate) fn fill(&self, script: &str, args: &[&str]) -> Result<()> {
+        let mut command = vec!["EVAL", script, "0"];
+        command.extend(args);
+        match self.redis.command(&command) {
+            Reply::Error(error) => bail!("{error}"),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn list_len(&self, key: &str) -> Result<i64> {
+        let len = self.redis.command(&["LLEN", key]).as_integer();
+        len.context("not a list")
+    }
+
+    fn info(&self, section: &str) -> Result<String> {
+        match self.redis.command(&["INFO", section]) {
+            Reply::Bulk(info) => Ok(String::from_utf8_lossy(&info).into_owned()),
+            other => bail!("INFO answered {other:?}"),
+        }
+    }
+}

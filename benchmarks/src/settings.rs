@@ -1,0 +1,87 @@
+//! What is measured, and how much of it: the command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+/// Measures verk beside the floor, the fastest reliable program that Redis allows, and with `--features peers` beside
+/// its peers. Starts its own redis-server for every measurement. Prints Markdown unless told otherwise.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub(crate) struct Settings {
+    /// What to measure.
+    pub(crate) what: What,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Measures nothing: shows what an earlier run with `--json` printed into this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// Writes plots of the figures, as SVG, into this directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) plots: Option<PathBuf>,
+    /// How often each measurement is repeated, all systems in turn.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) runs: usize,
+    /// How many jobs, instead of what suits the measurement.
+    #[arg(long)]
+    pub(crate) jobs: Option<u64>,
+    /// Only tries whether everything works: one run with few jobs. The figures mean nothing.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only these peers, such as `oxana`; with `_tuned`, with its fastest settings.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) peers: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// The floor by itself.
+    Floor,
+    /// Jobs enqueued one by one, by 1 task and by 50.
+    Enqueue,
+    /// Jobs enqueued by calls of 1000.
+    Bulk,
+    /// No-op jobs run until none is left.
+    Drain,
+    /// From enqueue to the first line of the job, on an idle node.
+    Latency,
+    /// What a node without jobs costs.
+    Idle,
+    /// What a worker takes, and that it does not grow.
+    Memory,
+    /// Drain with a millisecond of network each way.
+    Rtt,
+    /// Drain and idle beside a million other jobs, and beside 100 other nodes.
+    Growth,
+    /// One node with 500 queues.
+    Queues,
+    /// All of it.
+    Compare,
+}
+
+impl Settings {
+    pub(crate) fn runs(&self) -> usize {
+        if self.quick { 1 } else { self.runs.max(1) }
+    }
+
+    /// How many jobs, where `usual` are enough.
+    pub(crate) fn jobs(&self, usual: u64) -> u64 {
+        let usual = if self.quick {
+            (usual / 100).max(200)
+        } else {
+            usual
+        };
+        self.jobs.unwrap_or(usual)
+    }
+
+    /// A number that belongs to what is measured, such as that of queues: `--jobs` does not change it.
+    pub(crate) fn scaled(&self, usual: u64) -> u64 {
+        if self.quick { usual / 50 } else { usual }
+    }
+
+    /// For how long something is watched.
+    pub(crate) fn watch(&self) -> Duration {
+        Duration::from_secs(if self.quick { 1 } else { 20 })
+    }
+}

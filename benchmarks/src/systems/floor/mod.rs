@@ -1,0 +1,166 @@
+//! The floor: a program on raw Redis, written by hand for this one job, that is as fast as Redis allows while it
+//! loses nothing. One multiplexed connection carries everything that does not block.
+//!
+//! A worker holds no more jobs than its concurrency. It settles a batch and fetches the next one by one script, in
+//! one trip; when there is none, it waits for one by a blocking move, on a connection of its queue.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use benchmark_harness::{Job, Options, System, perform};
+use redis::{AsyncConnectionConfig, Client, Script, aio::MultiplexedConnection};
+use serde::Deserialize;
+use tokio::task::JoinSet;
+
+/// As many jobs as verk moves at once.
+const MOST_JOBS: usize = 100;
+/// Each queue has so many batches, and they share its concurrency: Redis works on one while this program does the other.
+const TURNS: usize = 2;
+/// As many bytes as verk moves at once.
+const MOST_BYTES: usize = 1024 * 1024;
+/// Longer than any measurement.
+const HEARTBEAT: Duration = Duration::from_secs(3600);
+/// How long one move blocks.
+const BLOCK: Duration = Duration::from_secs(5);
+
+pub(crate) struct Floor;
+
+impl System for Floor {
+    type Client = MultiplexedConnection;
+
+    async fn connect(options: &Options) -> Result<Self::Client> {
+        connect(&options.url).await
+    }
+
+    async fn enqueue(client: &Self::Client, queue: &str, job: Job) -> Result<()> {
+        Self::enqueue_all(client, queue, vec![job]).await
+    }
+
+    async fn enqueue_all(client: &Self::Client, queue: &str, jobs: Vec<Job>) -> Result<()> {
+        let payloads: Vec<_> = jobs.iter().map(|job| payload(queue, *job)).collect();
+        redis::pipe()
+            .sadd("queues", queue)
+            .ignore()
+            .lpush(format!("queue:{queue}"), payloads)
+            .ignore()
+            .query_async::<()>(&mut client.clone())
+            .await?;
+        Ok(())
+    }
+
+    async fn work(options: &Options) -> Result<()> {
+        let mut shared = connect(&options.url).await?;
+        let node = format!("floor.{:012x}", rand::random::<u64>() >> 16);
+        redis::pipe()
+            .pset_ex(
+                format!("verk:node:{node}"),
+                "alive",
+                HEARTBEAT.as_millis() as u64,
+            )
+            .ignore()
+            .sadd("verk_nodes", &node)
+            .ignore()
+            .query_async::<()>(&mut shared)
+            .await?;
+        let mut queues = JoinSet::new();
+        for name in options.queue_names() {
+            for turn in 0..TURNS.min(options.concurrency) {
+                let queue = Queue {
+                    inprogress: format!("inprogress:{name}:{node}"),
+                    key: format!("queue:{name}"),
+                    name: name.clone(),
+                    node: node.clone(),
+                    most_jobs: ((options.concurrency + turn) / TURNS).clamp(1, MOST_JOBS),
+                    shared: shared.clone(),
+                    blocking: connect(&options.url).await?,
+                };
+                queues.spawn(queue.run());
+            }
+        }
+        while let Some(ended) = queues.join_next().await {
+            ended??;
+        }
+        Ok(())
+    }
+}
+
+struct Queue {
+    name: String,
+    key: String,
+    inprogress: String,
+    node: String,
+    most_jobs: usize,
+    shared: MultiplexedConnection,
+    blocking: MultiplexedConnection,
+}
+
+impl Queue {
+    async fn run(mut self) -> Result<()> {
+        let script = Script::new(include_str!("work.lua"));
+        let mut held: Vec<String> = Vec::new();
+        loop {
+            let mut call = script.prepare_invoke();
+            call.key(&self.key)
+                .key(&self.inprogress)
+                .key(format!("verk:node:{}", self.node))
+                .key("verk_nodes")
+                .key(format!("verk:node:{}:queues", self.node))
+                .arg(self.most_jobs)
+                .arg(MOST_BYTES)
+                .arg(&self.node)
+                .arg(&self.name)
+                .arg(&held);
+            let reply: Vec<redis::Value> = call.invoke_async(&mut self.shared).await?;
+            let jobs = reply.into_iter().skip(1);
+            held = jobs
+                .map(redis::from_redis_value)
+                .collect::<Result<_, _>>()?;
+            if held.is_empty() {
+                held.extend(self.wait().await?);
+            }
+            for payload in &held {
+                perform(job(payload)?).await;
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Result<Option<String>> {
+        let moved = redis::cmd("BLMOVE")
+            .arg(&self.key)
+            .arg(&self.inprogress)
+            .arg("RIGHT")
+            .arg("LEFT")
+            .arg(BLOCK.as_secs())
+            .query_async(&mut self.blocking)
+            .await?;
+        Ok(moved)
+    }
+}
+
+async fn connect(url: &str) -> Result<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(BLOCK * 2));
+    let client = Client::open(url)?;
+    Ok(client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?)
+}
+
+/// A payload as verk writes it.
+fn payload(queue: &str, job: Job) -> String {
+    let Job { sent_at, sleep } = job;
+    let jid = format!("{:024x}", rand::random::<u128>() >> 32);
+    format!(
+        r#"{{"jid":"{jid}","class":"Bench","args":[{sent_at},{sleep}],"queue":"{queue}","retry":25,"created_at":1732387200.123456,"enqueued_at":1732387200.123456}}"#
+    )
+}
+
+fn job(payload: &str) -> Result<Job> {
+    #[derive(Deserialize)]
+    struct Payload {
+        args: (u64, u64),
+    }
+    let Payload {
+        args: (sent_at, sleep),
+    } = serde_json::from_str(payload).context("a payload that is not a job's")?;
+    Ok(Job { sent_at, sleep })
+}

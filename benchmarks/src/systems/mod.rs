@@ -1,0 +1,67 @@
+//! The systems that are measured.
+
+mod floor;
+mod verk;
+
+use anyhow::{Result, bail};
+use benchmark_harness::Options;
+
+use self::{floor::Floor, verk::VerkSystem};
+
+/// A program that speaks the protocol of the harness, and how it is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Contender {
+    /// Its name in the results.
+    pub(crate) name: String,
+    pub(crate) program: Program,
+    /// As fast as its settings allow, instead of as its documentation recommends.
+    pub(crate) tuned: bool,
+    /// It has a call that enqueues many jobs.
+    pub(crate) has_bulk: bool,
+    /// It is not measured with more jobs than these: it is slow, or fails.
+    pub(crate) most_jobs: u64,
+}
+
+/// Where a program is.
+#[derive(Clone, Debug)]
+pub(crate) enum Program {
+    /// In this one.
+    Own,
+    /// Another, with its first arguments.
+    #[cfg_attr(
+        not(feature = "peers"),
+        expect(dead_code, reason = "only peers are others")
+    )]
+    Other(Vec<std::ffi::OsString>),
+}
+
+impl Contender {
+    /// What this project offers.
+    pub(crate) fn verk() -> Self {
+        Self::own("verk")
+    }
+
+    /// The fastest reliable program that can be written by hand.
+    pub(crate) fn floor() -> Self {
+        Self::own("floor")
+    }
+
+    fn own(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            program: Program::Own,
+            tuned: false,
+            has_bulk: true,
+            most_jobs: u64::MAX,
+        }
+    }
+}
+
+/// Is one of the own programs.
+pub(crate) fn run(name: &str, options: Options) -> Result<()> {
+    match name {
+        "verk" => benchmark_harness::run::<VerkSystem>(options),
+        "floor" => benchmark_harness::run::<Floor>(options),
+        _ => bail!("no such system: {name}"),
+    }
+}

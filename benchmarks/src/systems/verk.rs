@@ -1,0 +1,55 @@
+//! verk, as its guide says; with `--log`, what it logs at info goes into a file.
+
+use std::{fs::File, sync::Mutex};
+
+use anyhow::Result;
+use benchmark_harness::{Job, Options, System, perform};
+use tracing_subscriber::filter::LevelFilter;
+use verk::{Client, prelude::*};
+
+#[verk::worker(queue = "bench-0")]
+async fn bench(sent_at: u64, sleep: u64) -> Result<()> {
+    perform(Job { sent_at, sleep }).await;
+    Ok(())
+}
+
+pub(crate) struct VerkSystem;
+
+impl System for VerkSystem {
+    type Client = Client;
+
+    async fn connect(options: &Options) -> Result<Client> {
+        let verk = Verk::builder().redis(options.url.as_str()).build().await?;
+        Ok(verk.client().clone())
+    }
+
+    async fn enqueue(client: &Client, queue: &str, job: Job) -> Result<()> {
+        let job = Bench::new(job.sent_at, job.sleep).queue(queue);
+        client.enqueue(job).await?;
+        Ok(())
+    }
+
+    async fn enqueue_all(client: &Client, queue: &str, jobs: Vec<Job>) -> Result<()> {
+        let jobs = jobs
+            .into_iter()
+            .map(|job| Bench::new(job.sent_at, job.sleep).queue(queue));
+        client.enqueue_all(jobs).await?;
+        Ok(())
+    }
+
+    async fn work(options: &Options) -> Result<()> {
+        if let Some(path) = &options.log {
+            tracing_subscriber::fmt()
+                .with_max_level(LevelFilter::INFO)
+                .with_ansi(false)
+                .with_writer(Mutex::new(File::create(path)?))
+                .init();
+        }
+        let mut builder = Verk::builder().redis(options.url.as_str());
+        for queue in options.queue_names() {
+            builder = builder.queue(&queue, options.concurrency);
+        }
+        builder.build().await?.run().await?;
+        Ok(())
+    }
+}

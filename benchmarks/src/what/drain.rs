@@ -1,0 +1,124 @@
+//! Jobs that wait in Redis, run until none is left: from the first job's start to the last one's end.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use benchmark_harness::Role;
+use serde_json::json;
+use tempfile::NamedTempFile;
+
+use crate::{
+    child::{Child, Load},
+    lab::{self, Lab},
+    report::{Measured, Report},
+    server::Server,
+    systems::Contender,
+};
+
+/// The main figure is that of 25 no-op jobs at once, from one queue. The parts are for verk and the floor: 100 at once; four queues, 25
+/// of each at once; 2000 jobs at once that sleep 100 ms; the worker's log at info, into a file.
+pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
+    let load = Load::of(lab.settings.jobs(100_000));
+    let wide = Load {
+        concurrency: 100,
+        ..load.clone()
+    };
+    let four = Load {
+        queues: 4,
+        ..load.clone()
+    };
+    let sleeping = Load {
+        concurrency: 2000,
+        sleep: Duration::from_millis(100),
+        ..load.clone()
+    };
+    let file = NamedTempFile::new()?;
+    let logged = Load {
+        log: Some(file.path().to_owned()),
+        ..load
+    };
+    let (verk, floor) = (Contender::verk(), Contender::floor());
+    // The floor runs one job after the other, and logs nothing.
+    let (own, only_verk) = ([verk.clone(), floor], [verk]);
+    Ok(plain(lab, contenders)
+        .with(
+            "concurrency_100",
+            with(lab, "drain, 100 at once", &own, &wide),
+        )
+        .with("queues_4", with(lab, "drain, 4 queues", &own, &four))
+        .with(
+            "sleep_100_ms",
+            with(lab, "drain, sleeping jobs", &only_verk, &sleeping),
+        )
+        .with(
+            "log_info",
+            with(lab, "drain, with a log", &only_verk, &logged),
+        ))
+}
+
+/// Without the parts.
+pub(crate) fn plain(lab: &Lab, contenders: &[Contender]) -> Report {
+    with(
+        lab,
+        "drain",
+        contenders,
+        &Load::of(lab.settings.jobs(100_000)),
+    )
+}
+
+fn with(lab: &Lab, what: &str, contenders: &[Contender], load: &Load) -> Report {
+    let outcomes = lab.measure(what, contenders, |contender| {
+        let server = Server::start();
+        measure(contender, load, &server, &server.url())
+    });
+    let settings = [
+        ("jobs", json!(load.jobs)),
+        ("concurrency", json!(load.concurrency)),
+        ("queues", json!(load.queues)),
+        ("sleep_ms", json!(load.sleep.as_millis() as u64)),
+        ("log", json!(load.log.is_some())),
+        ("runs", json!(lab.settings.runs())),
+    ];
+    Report::new("drain", "jobs_per_s", &settings, outcomes)
+}
+
+/// Fills the queues, and lets a worker that sees the server at `url` empty them.
+pub(crate) fn measure(
+    contender: &Contender,
+    load: &Load,
+    server: &Server,
+    url: &str,
+) -> Result<Measured> {
+    let load = Load {
+        jobs: load.jobs.map(|jobs| jobs.min(contender.most_jobs)),
+        ..load.clone()
+    };
+    lab::fill(contender, server, &load)?;
+    run_jobs(contender, &load, server, url)
+}
+
+/// Lets a worker run as many of the jobs that are there.
+pub(crate) fn run_jobs(
+    contender: &Contender,
+    load: &Load,
+    server: &Server,
+    url: &str,
+) -> Result<Measured> {
+    let mut worker = Child::start(contender, Role::Work, url, load)?;
+    let before = server.activity()?;
+    worker.go()?;
+    let done = worker.done()?;
+    let after = server.activity()?;
+    let (jobs, usage) = (done.jobs as f64, worker.usage()?);
+    Ok(vec![
+        ("jobs_per_s", jobs / done.seconds),
+        ("peak_mib", usage.peak_mib),
+        ("cpu_us_per_job", usage.cpu.as_secs_f64() * 1e6 / jobs),
+        ("redis_us_per_job", (after.cpu - before.cpu) * 1e6 / jobs),
+        (
+            "commands_per_job",
+            (after.commands - before.commands) / jobs,
+        ),
+        ("reads_per_job", (after.reads - before.reads) / jobs),
+    ])
+}

@@ -1,0 +1,45 @@
+//! One file for each thing that is measured.
+
+mod bulk;
+mod compare;
+mod drain;
+mod enqueue;
+mod growth;
+mod idle;
+mod latency;
+mod memory;
+mod queues;
+mod rtt;
+mod targets;
+
+use anyhow::Result;
+
+use crate::{lab::Lab, report::Report, settings::What, systems::Contender};
+
+/// Measures what was asked for.
+pub(crate) fn run(lab: &Lab) -> Result<Report> {
+    let all = lab.all();
+    match lab.settings.what {
+        What::Floor => Ok(floor(lab)),
+        What::Enqueue => Ok(enqueue::run(lab, &all)),
+        What::Bulk => Ok(bulk::run(lab, &all)),
+        What::Drain => drain::run(lab, &all),
+        What::Latency => Ok(latency::run(lab, &all)),
+        What::Idle => Ok(idle::run(lab, &all)),
+        What::Memory => Ok(memory::run(lab, &all)),
+        What::Rtt => Ok(rtt::run(lab)),
+        What::Growth => Ok(growth::run(lab)),
+        What::Queues => Ok(queues::run(lab)),
+        What::Compare => compare::run(lab, &all),
+    }
+}
+
+/// The floor by itself.
+fn floor(lab: &Lab) -> Report {
+    let floor = [Contender::floor()];
+    Report::new("floor", "jobs_per_s", &[], Vec::new())
+        .with("enqueue", enqueue::run(lab, &floor))
+        .with("bulk", bulk::run(lab, &floor))
+        .with("drain", drain::plain(lab, &floor))
+        .with("latency", latency::run(lab, &floor))
+}

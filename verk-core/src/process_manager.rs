@@ -1,0 +1,118 @@
+//! Shows this process to Sidekiq Web every 10 seconds, and does what its buttons ask for.
+
+use std::{env, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::StorageError,
+    names::NodeId,
+    node_manager::host_name,
+    process::{Activity, Process},
+    shared::Shared,
+    storage::ProcessSignal,
+};
+
+/// How often the process is shown, as Sidekiq does. It is forgotten after a minute.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Shows one process from its start to its end.
+#[derive(Debug)]
+pub(crate) struct ProcessManager {
+    shared: Arc<Shared>,
+    process: Process,
+    /// Cancelled when the node is to stop, by whomever: here, when somebody asked for it.
+    stop: CancellationToken,
+    /// Cancelled once all jobs have ended.
+    ended: CancellationToken,
+    /// How long the storage took to answer the last report.
+    rtt: Duration,
+}
+
+impl ProcessManager {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        node: &NodeId,
+        stop: CancellationToken,
+        ended: CancellationToken,
+    ) -> Self {
+        // On Heroku, the name of the dyno: hosts have none that anybody knows.
+        let host = env::var("DYNO").unwrap_or_else(|_| host_name());
+        Self {
+            process: Process::this(host, node, &shared.config, shared.now()),
+            shared,
+            stop,
+            ended,
+            rtt: Duration::ZERO,
+        }
+    }
+
+    /// Runs until the jobs have ended, then takes the process off the list.
+    pub(crate) async fn run(&mut self) {
+        if let Err(error) = self.shared.storage.prune_processes().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "processes that ended could not be forgotten"
+            );
+        }
+        while !self.ended.is_cancelled() {
+            let quiet = self.is_quiet();
+            if let Err(error) = self.report(quiet).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "this process could not be shown to Sidekiq Web, trying again"
+                );
+            }
+            tokio::select! {
+                biased;
+                () = self.ended.cancelled() => {}
+                () = self.until_quiet(), if !quiet => {}
+                () = self.shared.clock.sleep(EVERY) => {}
+            }
+        }
+        let identity = self.process.identity();
+        if let Err(error) = self.shared.storage.forget_process(identity).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "this process is shown for another minute, although it ends"
+            );
+        }
+    }
+
+    /// Shows the process, and does what was asked of it since the last time.
+    async fn report(&mut self, quiet: bool) -> Result<(), StorageError> {
+        let shared = &self.shared;
+        let report = self.process.report(&Activity {
+            queues: &shared.queues.statuses(),
+            runs: &shared.queues.runs(),
+            quiet,
+            now: shared.now(),
+            rtt: self.rtt,
+        });
+        let sent = shared.clock.instant();
+        let asked = shared.storage.report_process(&report).await?;
+        self.rtt = shared.clock.instant().saturating_duration_since(sent);
+        for signal in asked {
+            tracing::info!(?signal, "asked for by Sidekiq Web or another operator");
+            match signal {
+                ProcessSignal::Quiet => {
+                    shared.queues.quiet();
+                }
+                ProcessSignal::Stop => self.stop.cancel(),
+                ProcessSignal::Dump => shared.queues.log_running_jobs(),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.stop.is_cancelled() || self.shared.queues.is_quiet()
+    }
+
+    async fn until_quiet(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.shared.queues.until_quiet() => {}
+        }
+    }
+}

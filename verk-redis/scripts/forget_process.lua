@@ -1,0 +1,10 @@
+-- Shows a process no more.
+--
+-- KEYS  1 processes  2 ID  3 ID-signals  4 ID:work  5 ID:workers
+-- ARGV  1 ID
+--
+-- Atomic, so that only what belongs to a process that is shown is deleted: its first key is named by the caller alone.
+
+if redis.call('SREM', KEYS[1], ARGV[1]) == 1 and redis.call('TYPE', KEYS[2]).ok == 'hash' then
+  redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+end

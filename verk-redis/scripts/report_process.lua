@@ -1,0 +1,34 @@
+-- Shows a process, and takes what was asked of it.
+--
+-- KEYS  1 processes  2 ID  3 ID-signals  4 ID:work  5 (for Sidekiq before 6.4.2) ID:workers
+-- ARGV  1 ID  2 time to live of all but the first in seconds  3 how many of the following belong to the hash KEYS[2]:
+--       fields and their values  then, for each job that runs: a thread id, the job
+-- Returns what was asked, the oldest first.
+--
+-- Atomic, so that nobody sees the process without its jobs, and so that a signal is taken once. The first write is one that
+-- a full Redis allows; after it, so are the others.
+
+local wanted = { 'set', 'hash', 'list', 'hash', 'hash' }
+for i = 1, #KEYS do
+  local found = redis.call('TYPE', KEYS[i]).ok
+  if found ~= 'none' and found ~= wanted[i] then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found .. ', not a ' .. wanted[i])
+  end
+end
+
+local ttl, jobs = ARGV[2], 4 + ARGV[3]
+local first = redis.pcall('EXPIRE', KEYS[2], ttl)
+if type(first) == 'table' then
+  return first
+end
+redis.call('SADD', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[2], unpack(ARGV, 4, jobs - 1))
+redis.call('EXPIRE', KEYS[2], ttl)
+for i = 4, #KEYS do
+  redis.call('UNLINK', KEYS[i])
+  for at = jobs, #ARGV, 2 do
+    redis.call('HSET', KEYS[i], ARGV[at], ARGV[at + 1])
+  end
+  redis.call('EXPIRE', KEYS[i], ttl)
+end
+return redis.call('RPOP', KEYS[3], 100) or {}

@@ -1,0 +1,218 @@
+//! The processes of the fleet, in the keys of Sidekiq.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bb8_redis::redis::{self, Value};
+use bytes::Bytes;
+use verk_core::{
+    from_unix_seconds,
+    storage::{MAX_BATCH_JOBS, ProcessReport, ProcessSignal},
+    unix_seconds,
+};
+
+use crate::{
+    error::Failure,
+    reply,
+    scripts::{self, Arg, arg},
+    shared::Shared,
+};
+
+/// How long a process is shown after its report, and a signal waits for it, in seconds.
+const TTL: u32 = 60;
+
+/// The fields that are read, in the order of [`read`].
+const FIELDS: [&str; 7] = [
+    "info",
+    "concurrency",
+    "busy",
+    "beat",
+    "quiet",
+    "rss",
+    "rtt_us",
+];
+
+pub(crate) async fn report(
+    shared: &Shared,
+    report: &ProcessReport,
+) -> Result<Vec<ProcessSignal>, Failure> {
+    let identity = report.identity.as_bytes();
+    let mut keys = vec![
+        shared.keys.processes(),
+        shared.keys.process(identity),
+        shared.keys.signals(identity),
+        shared.keys.work(identity),
+    ];
+    if report.sidekiq_6_work {
+        keys.push(shared.keys.workers(identity));
+    }
+    let hash = [
+        arg("info"),
+        Arg::Borrowed(&report.info[..]),
+        arg("concurrency"),
+        arg(report.concurrency),
+        arg("busy"),
+        arg(report.busy),
+        arg("beat"),
+        arg(unix_seconds(report.beat)),
+        arg("quiet"),
+        arg(report.quiet),
+        arg("rss"),
+        arg(report.rss),
+        arg("rtt_us"),
+        arg(report.rtt.as_micros()),
+    ];
+    let mut args = vec![Arg::Borrowed(identity), arg(TTL), arg(hash.len())];
+    args.extend(hash);
+    for (tid, job) in &report.work {
+        args.extend([Arg::Borrowed(tid.as_bytes()), Arg::Borrowed(&job[..])]);
+    }
+    let reply = shared.run(&scripts::REPORT_PROCESS, &keys, &args).await?;
+    let signals = reply::payloads(reply)?;
+    Ok(signals.iter().filter_map(|name| signal(name)).collect())
+}
+
+pub(crate) async fn forget(shared: &Shared, identity: &str) -> Result<(), Failure> {
+    let id = identity.as_bytes();
+    let keys = [
+        shared.keys.processes(),
+        shared.keys.process(id),
+        shared.keys.signals(id),
+        shared.keys.work(id),
+        shared.keys.workers(id),
+    ];
+    shared
+        .run(&scripts::FORGET_PROCESS, &keys, &[Arg::Borrowed(id)])
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn send(
+    shared: &Shared,
+    identity: &str,
+    signal: ProcessSignal,
+) -> Result<(), Failure> {
+    let key = shared.keys.signals(identity.as_bytes());
+    let mut commands = redis::pipe();
+    commands
+        .atomic()
+        .cmd("LPUSH")
+        .arg(&key)
+        .arg(name(signal))
+        .cmd("EXPIRE")
+        .arg(&key)
+        .arg(TTL);
+    shared
+        .pool
+        .get()
+        .await?
+        .query_transaction(&commands)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn list(shared: &Shared) -> Result<Vec<ProcessReport>, Failure> {
+    let mut processes = Vec::new();
+    for ids in ids(shared).await?.chunks(MAX_BATCH_JOBS) {
+        let mut commands = redis::pipe();
+        for id in ids {
+            commands
+                .cmd("HMGET")
+                .arg(shared.keys.process(id))
+                .arg(&FIELDS)
+                .cmd("HGETALL")
+                .arg(shared.keys.work(id));
+        }
+        let mut replies = shared.ask_all(&commands).await?.into_iter();
+        for id in ids {
+            let (Some(hash), Some(work)) = (replies.next(), replies.next()) else {
+                return Err(Failure::unexpected_reply("two replies for each process"));
+            };
+            processes.extend(read(id, hash?, work?)?);
+        }
+    }
+    Ok(processes)
+}
+
+pub(crate) async fn prune(shared: &Shared) -> Result<usize, Failure> {
+    let mut lock = redis::cmd("SET");
+    lock.arg(shared.keys.process_cleanup())
+        .arg("1")
+        .arg("NX")
+        .arg("EX")
+        .arg(TTL);
+    if shared.query(&lock).await? == Value::Nil {
+        return Ok(0);
+    }
+    let mut pruned = 0;
+    for ids in ids(shared).await?.chunks(MAX_BATCH_JOBS) {
+        let mut keys = vec![shared.keys.processes()];
+        keys.extend(ids.iter().map(|id| shared.keys.process(id)));
+        let args: Vec<_> = ids.iter().map(|id| Arg::Borrowed(&id[..])).collect();
+        let reply = shared.run(&scripts::PRUNE_PROCESSES, &keys, &args).await?;
+        pruned += reply::count(reply)?;
+    }
+    Ok(pruned)
+}
+
+/// Every process that is listed, shown or not.
+async fn ids(shared: &Shared) -> Result<Vec<Bytes>, Failure> {
+    let mut members = redis::cmd("SMEMBERS");
+    members.arg(shared.keys.processes());
+    let mut ids = reply::payloads(shared.ask(&members).await?)?;
+    ids.sort();
+    Ok(ids)
+}
+
+/// Reads what a process of any program wrote; `None` when it is not shown. What another program left out, or wrote in another
+/// way, is 0.
+fn read(id: &Bytes, hash: Value, work: Value) -> Result<Option<ProcessReport>, Failure> {
+    let Ok([info, concurrency, busy, beat, quiet, rss, rtt]) =
+        <[Value; 7]>::try_from(reply::array(hash)?)
+    else {
+        return Err(Failure::unexpected_reply("the fields of a process"));
+    };
+    let (Ok(identity), Ok(info)) = (String::from_utf8(id.to_vec()), reply::payload(info)) else {
+        return Ok(None);
+    };
+    let mut all_work = BTreeMap::new();
+    for (tid, job) in reply::pairs(work)? {
+        all_work.insert(reply::text(tid)?, reply::payload(job)?);
+    }
+    Ok(Some(ProcessReport {
+        identity,
+        info,
+        concurrency: number(concurrency),
+        busy: number(busy),
+        quiet: reply::text(quiet).is_ok_and(|quiet| quiet == "true"),
+        beat: from_unix_seconds(number(beat)),
+        rss: number(rss),
+        rtt: Duration::from_micros(number(rtt)),
+        work: all_work,
+        sidekiq_6_work: false,
+    }))
+}
+
+fn number<T: std::str::FromStr + Default>(value: Value) -> T {
+    let text = reply::text(value).unwrap_or_default();
+    text.parse().unwrap_or_default()
+}
+
+fn name(signal: ProcessSignal) -> &'static str {
+    match signal {
+        ProcessSignal::Quiet => "TSTP",
+        ProcessSignal::Stop => "TERM",
+        ProcessSignal::Dump => "TTIN",
+    }
+}
+
+fn signal(name: &[u8]) -> Option<ProcessSignal> {
+    match name {
+        b"TSTP" => Some(ProcessSignal::Quiet),
+        b"TERM" | b"INT" => Some(ProcessSignal::Stop),
+        b"TTIN" => Some(ProcessSignal::Dump),
+        other => {
+            tracing::warn!(signal = %other.escape_ascii(), "asked for something that is not known");
+            None
+        }
+    }
+}
