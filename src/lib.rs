@@ -40,16 +40,53 @@ pub mod prelude {
     )
 ))]
 pub mod guide {
-    //! More than the first page says.
+    //! More than the first page says, in an order to read it in.
+    //!
+    //! | to write workers | |
+    //! |---|---|
+    //! | [arguments] | what may change once jobs are in Redis |
+    //! | [enqueueing] | which client, which options, which errors |
+    //! | [outcomes] | what a run comes to, and what follows |
+    //! | [extractors] | state, the job itself, and what you write yourself |
+    //! | [middleware] | around every run and every enqueue |
+    //! | [testing](crate::testing) | without a server, in virtual time |
+    //!
+    //! | to run them | |
+    //! |---|---|
+    //! | [configuration] | by builder, environment or file |
+    //! | [deployment] | systemd, containers, scaling, new versions |
+    //! | [queues] | added, paused and removed at run time |
+    //! | [managing] | counting, finding, deleting and requeueing jobs |
+    //! | [health] | for probes |
+    //! | [events], [tracing], [metrics] | what happens; logs and traces; what to watch |
+    //!
+    //! | how it works | |
+    //! |---|---|
+    //! | [lifecycle] | the states of a job |
+    //! | [scheduling] | when a job for later starts |
+    //! | [nodes] | what becomes of the jobs of a process that dies |
+    //! | [durability] | what a crash, a broken connection or a failover costs |
+    //!
+    //! | coming from elsewhere | |
+    //! |---|---|
+    //! | [coming_from_verk] | each function, setting and key of Elixir's Verk |
+    //! | [sidekiq] | Sidekiq Web, its registry of processes and its metrics |
+    //! | [comparison] | one program in three libraries |
 
     pub mod arguments {
         #![doc = include_str!("docs/arguments.md")]
+    }
+    pub mod coming_from_verk {
+        #![doc = include_str!("docs/coming_from_verk.md")]
     }
     pub mod comparison {
         #![doc = include_str!("docs/comparison.md")]
     }
     pub mod configuration {
         #![doc = include_str!("docs/configuration.md")]
+    }
+    pub mod deployment {
+        #![doc = include_str!("docs/deployment.md")]
     }
     pub mod durability {
         #![doc = include_str!("docs/durability.md")]
@@ -66,8 +103,15 @@ pub mod guide {
     pub mod health {
         #![doc = include_str!("docs/health.md")]
     }
+    #[cfg(any(not(doctest), feature = "testing"))]
+    pub mod job_forms {
+        #![doc = include_str!("docs/job_forms.md")]
+    }
     pub mod lifecycle {
         #![doc = include_str!("docs/lifecycle.md")]
+    }
+    pub mod managing {
+        #![doc = include_str!("docs/managing.md")]
     }
     #[cfg(any(not(doctest), feature = "metrics"))]
     pub mod metrics {

@@ -28,6 +28,24 @@ pub(crate) async fn charge(
     Ok(())
 }
 
+/// Rails' `Payments::ChargeJob.perform_later(1200, 3)`: the class and the arguments are those in `ActiveJob`'s envelope.
+#[verk::worker(class = "Payments::ChargeJob")]
+pub(crate) async fn charge_job(
+    cents: u64,
+    accepted_at: u32,
+    ctx: JobContext,
+) -> Result<(), ChargeError> {
+    println!(
+        "ran {} Payments::ChargeJob [{cents},{accepted_at}]",
+        ctx.jid()
+    );
+    if ctx.attempt() < accepted_at {
+        let source = io::Error::other("the bank is closed");
+        return Err(ChargeError { cents, source });
+    }
+    Ok(())
+}
+
 /// Ruby sees the name of the type as `error_class`.
 #[derive(Debug, thiserror::Error)]
 #[error("could not charge {cents} cents")]

@@ -11,7 +11,7 @@ Sidekiq.logger.level = Logger::WARN
 $stdout.sync = true
 at_exit { Program.stop_all }
 
-names = ARGV.empty? ? %w[ruby_to_rust rust_to_ruby failures retries fleet web namespace] : ARGV
+names = ARGV.empty? ? %w[ruby_to_rust rust_to_ruby failures retries forms managing fleet web namespace] : ARGV
 names.each do |name|
   flush
   load "#{__dir__}/#{name}.rb"

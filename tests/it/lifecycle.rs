@@ -1,11 +1,15 @@
 //! A job from enqueue to its end.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use verk::{AfterFailure, Event, Job, QueueName, State, prelude::*, storage::JobSet, unix_seconds};
+use verk::{
+    AfterFailure, Event, Job, QueueName, State, UnknownClass, prelude::*, storage::JobSet,
+    unix_seconds,
+};
+use verk_testing::within;
 
-use crate::support::{Fixture, Log, at_once, queue_name};
+use crate::support::{ALL, Fixture, Log, Logged, PATIENCE, at_once, queue_name};
 
 #[verk::worker]
 pub(crate) async fn note(text: String, State(log): State<Log>) {
@@ -187,6 +191,108 @@ async fn a_retry_waits_for_verks_backoff() {
     assert!((18.0..=76.0).contains(&delay), "{delay}");
     it.verk.shutdown().await;
     assert_eq!(it.set(JobSet::Retry).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_job_of_an_unknown_class_may_wait_for_a_node_that_has_it() {
+    let delay = Duration::from_secs(30);
+    let old = UnknownClass::RequeueAfter(delay);
+    let mut it = Fixture::with(|builder| builder.queue("default", 1).unknown_class(old)).await;
+    let payload = r#"{"class":"NoSuchWorker","args":[1.10],"jid":"abc","queue":"default","retry":0,"ours":[ 1 ]}"#;
+    let enqueue = [Bytes::from(payload)];
+    let default = queue_name("default");
+    it.verk.storage().enqueue(&default, &enqueue).await.unwrap();
+    it.verk.start().unwrap();
+    // However often: no attempt is counted, although the job allows no retry.
+    for _ in 0..3 {
+        let until = it.wait_for(|event| match event {
+            Event::JobSnoozed { until, .. } => Some(until),
+            Event::JobFailed { .. } => panic!("it counted"),
+            _ => None,
+        });
+        assert_eq!(until.await, verk::Clock::now(&it.clock) + delay);
+        let waiting = it.verk.storage().set_page(JobSet::Schedule, ALL).await;
+        let waiting = waiting.unwrap();
+        assert_eq!(waiting.len(), 1);
+        assert_eq!(waiting[0].job, payload);
+        it.advance(delay);
+    }
+    it.verk.shutdown().await;
+    assert_eq!(it.set(JobSet::Retry).await.len(), 0);
+    assert_eq!(it.set(JobSet::Dead).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_node_warns_of_waiting_jobs_of_unknown_classes() {
+    let it = Fixture::new().await;
+    for class in ["NoSuchWorker", "Note", "NoSuchWorker"] {
+        let job = Job::new(class, queue_name("default"), r#"["a"]"#.to_owned()).unwrap();
+        it.verk.enqueue(job).await.unwrap();
+    }
+    // They are there to be looked at.
+    it.verk.pause_queue("default").unwrap();
+    let (logged, _guard) = Logged::capture();
+    it.verk.start().unwrap();
+    let unknown = [
+        "WARN",
+        "wait in a queue",
+        "class=\"NoSuchWorker\"",
+        "jobs=2",
+    ];
+    let warned = async {
+        while logged.lines_with(&unknown) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(PATIENCE, warned).await;
+    it.verk.shutdown().await;
+    assert_eq!(
+        logged.lines_with(&["wait in a queue"]),
+        1,
+        "once, and of no other class"
+    );
+}
+
+/// An error with three sources, each a line of the backtrace.
+#[derive(Debug, thiserror::Error)]
+#[error("deep {0}")]
+struct Deep(u32, #[source] Option<Box<Deep>>);
+
+#[verk::worker(retry_at = at_once)]
+async fn deep_failure() -> Result<(), Deep> {
+    let mut error = Deep(0, None);
+    for depth in 1..4 {
+        error = Deep(depth, Some(Box::new(error)));
+    }
+    Err(error)
+}
+
+#[tokio::test]
+async fn the_configured_limits_hold_for_jobs_that_name_none() {
+    let mut it = Fixture::with(|builder| {
+        builder
+            .queue("default", 1)
+            .max_retry_count(1)
+            .failed_job_stacktrace_size(2)
+            .dead_set(2, Duration::from_secs(3600))
+    })
+    .await;
+    for _ in 0..3 {
+        it.verk.enqueue(DeepFailure::new()).await.unwrap();
+    }
+    it.verk.start().unwrap();
+    for _ in 0..3 {
+        let dead = it.wait_for(|event| match event {
+            Event::JobFailed { job, then, .. } => (then == AfterFailure::Dead).then_some(job),
+            _ => None,
+        });
+        assert_eq!(dead.await.failures(), 2, "one run, and one retry");
+    }
+    it.verk.shutdown().await;
+    let dead = it.set(JobSet::Dead).await;
+    assert_eq!(dead.len(), 2, "the set is cut to its cap");
+    let lines = ["caused by: deep 2", "caused by: deep 1"];
+    assert_eq!(dead[0].error_backtrace(), lines);
 }
 
 #[tokio::test]
@@ -436,6 +542,51 @@ async fn a_bulk_is_stored_in_order() {
         .collect();
     assert_eq!(queued, jids);
     assert_eq!(jids.len(), 2_500);
+}
+
+/// JSON has no such keys.
+#[verk::worker]
+async fn priced(prices: BTreeMap<(u8, u8), u32>) {
+    drop(prices);
+}
+
+#[tokio::test]
+async fn arguments_without_a_json_form_are_an_error_and_store_nothing() {
+    let it = Fixture::new().await;
+    let prices = BTreeMap::from([((1, 2), 3)]);
+    let error = it.verk.enqueue(Priced::new(prices)).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            verk::EnqueueError::Args {
+                class: "Priced",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(!error.may_be_stored());
+    it.assert_no_jobs().await;
+}
+
+#[tokio::test]
+async fn a_large_payload_is_stored_and_warned_of() {
+    let it = Fixture::new().await;
+    let (logged, _guard) = Logged::capture();
+    it.verk
+        .enqueue(Note::new("x".repeat(90 * 1024)))
+        .await
+        .unwrap();
+    assert_eq!(logged.lines_with(&["large payload"]), 0);
+    it.verk
+        .enqueue(Note::new("x".repeat(101 * 1024)))
+        .await
+        .unwrap();
+    assert_eq!(
+        logged.lines_with(&["WARN", "large payload", "class=\"Note\""]),
+        1
+    );
+    assert_eq!(it.queued("default").await.len(), 2);
 }
 
 #[tokio::test]

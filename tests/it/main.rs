@@ -1,14 +1,17 @@
 //! What a user can rely on, end to end: real workers, real managers, a real storage.
 
 mod build;
+mod coming_from_verk;
 mod crash;
 mod events;
 mod extremes;
 mod failover;
 mod faults;
+mod forms;
 mod health;
 mod lifecycle;
 mod logs;
+mod manage;
 mod many_queues;
 #[cfg(feature = "metrics")]
 mod metrics;

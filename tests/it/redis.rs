@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use verk::{Event, Events, State, Verk, prelude::*, redis::RedisConfig};
 use verk_testing::{CuttingProxy, RedisServer};
 
-use crate::support::{Log, States, at_once, wait_for};
+use crate::support::{Log, Logged, States, at_once, wait_for};
 
 #[verk::worker]
 async fn numbered(number: u32, State(log): State<Log>) {
@@ -271,6 +271,19 @@ async fn a_full_redis_drains() {
     node.proxy.set_refusing(false);
     node.wait_for_finished(300).await;
     node.assert_all_ran(300).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_may_evict_jobs_is_warned_of() {
+    let redis = RedisServer::start();
+    let warning = ["WARN", "policy=\"allkeys-lru\"", "may evict keys"];
+    redis.command(&["CONFIG", "SET", "maxmemory", "1gb"]);
+    for (policy, warnings) in [("noeviction", 0), ("allkeys-lru", 1)] {
+        redis.command(&["CONFIG", "SET", "maxmemory-policy", policy]);
+        let (logged, _guard) = Logged::capture();
+        Verk::builder().redis(redis.url()).build().await.unwrap();
+        assert_eq!(logged.lines_with(&warning), warnings, "{policy}");
+    }
 }
 
 #[tokio::test]

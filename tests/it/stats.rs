@@ -4,7 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use verk::{Day, DayStats, Event, State, Stats, Verk, prelude::*, storage::JobSet};
-use verk_testing::{Key, Operation, VirtualClock, conformance::Harness as _, within};
+use verk_testing::{
+    Key, MemoryStorage, Operation, VirtualClock, conformance::Harness as _, within,
+};
 
 use crate::support::{Fixture, Log, PATIENCE, at_once, queue_name};
 
@@ -320,4 +322,30 @@ async fn what_ran_is_measured_by_class_if_that_is_wanted() {
         assert_eq!(of("Undecided") > 0, wanted, "{executions:?}");
         assert_eq!(of("Nobody's"), 0, "it did not run: {executions:?}");
     }
+}
+
+#[tokio::test]
+async fn a_node_knows_at_once_what_it_counted_itself() {
+    let storage = MemoryStorage::default();
+    let with_queue = |builder: verk::VerkBuilder| builder.queue("default", 5);
+    let mut it = Fixture::on(storage.clone(), with_queue).await;
+    let before = it.verk.live_stats();
+    assert_eq!((before.processed, before.queues.len()), (0, 1));
+    it.verk.start().unwrap();
+    it.verk.enqueue(Counted::new()).await.unwrap();
+    it.verk.enqueue(Uneven::new(1)).await.unwrap();
+    it.wait_for_finished(2).await;
+
+    let live = it.verk.live_stats();
+    assert_eq!((live.processed, live.failed, live.running), (3, 1, 0));
+    let queue = &live.queues[0];
+    assert_eq!(queue.queue, queue_name("default"));
+    assert_eq!((queue.processed, queue.failed, queue.running), (3, 1, 0));
+    it.verk.shutdown().await;
+    assert_eq!(it.verk.live_stats(), live, "stored, and still known");
+
+    let again = Fixture::on(storage, with_queue).await;
+    assert_eq!(again.verk.live_stats().processed, 0);
+    assert_eq!(total(&again.verk.stats().await.unwrap()), (3, 1));
+    again.verk.shutdown().await;
 }

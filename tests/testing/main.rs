@@ -244,6 +244,31 @@ async fn inline_jobs_have_run_when_the_enqueue_returns() {
     assert_eq!(verk.advance(60 * DAY).await.dead, 1);
 }
 
+#[tokio::test]
+async fn a_requeued_job_runs_like_one_that_was_enqueued() {
+    let log = Log::default();
+    let verk = TestVerk::builder().state(log.clone()).build();
+    Greet::enqueue("ada").await.unwrap();
+    let queue = verk.client().queue("mailers").unwrap();
+    assert_eq!(queue.select().class("Greet").kill().await.unwrap(), 1);
+    assert_eq!(verk.drain().await.succeeded, 0);
+    let dead = verk.client().dead_set();
+    assert_eq!(dead.select().requeue().await.unwrap(), 1);
+    assert_eq!(verk.drain().await.succeeded, 1);
+    assert_eq!(log.entries(), ["ada"]);
+}
+
+#[tokio::test]
+async fn an_inline_job_has_run_when_the_requeue_returns() {
+    let log = Log::default();
+    let verk = TestVerk::builder().state(log.clone()).inline().build();
+    Greet::new("ada").schedule_in(HOUR).enqueue().await.unwrap();
+    assert_eq!(log.entries(), [""; 0]);
+    let scheduled = verk.client().scheduled_set();
+    assert_eq!(scheduled.select().requeue().await.unwrap(), 1);
+    assert_eq!(log.entries(), ["ada"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inline_jobs_of_many_tasks_have_run_too() {
     let log = Log::default();

@@ -14,16 +14,19 @@ use crate::{
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::EventSender,
     health::Monitor,
+    job::{Dialect, TimeFormat},
     job_log::LogLevel,
     middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
     node_manager::register,
+    queue_stats::LiveCounters,
     queues::Queues,
     registry::Registry,
     schedule_manager::ScheduleWake,
     shared::{Asked, ServerTime, Shared},
     storage::Storage,
     test_seam::{TestParts, TestSeam},
+    unknown_class::UnknownClass,
     worker::{Worker, WorkerEntry},
 };
 
@@ -202,6 +205,21 @@ impl VerkBuilder {
         self
     }
 
+    /// Sets what becomes of a job whose class no worker of this program has. Defaults to a failure, as any other.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use verk_core::{UnknownClass, Verk};
+    ///
+    /// // While nodes that have the new classes replace those that have not.
+    /// let builder = Verk::builder().unknown_class(UnknownClass::RequeueAfter(Duration::from_secs(30)));
+    /// # drop(builder);
+    /// ```
+    pub fn unknown_class(mut self, unknown_class: UnknownClass) -> Self {
+        self.config.unknown_class = unknown_class;
+        self
+    }
+
     /// Sets how long running jobs may take to finish at shutdown. Defaults to 25 s.
     pub fn shutdown_timeout(mut self, shutdown_timeout: Duration) -> Self {
         self.config.shutdown_timeout = shutdown_timeout;
@@ -217,6 +235,18 @@ impl VerkBuilder {
     /// Sets how many lines of a failure's backtrace are kept in the job. Defaults to 5.
     pub fn failed_job_stacktrace_size(mut self, lines: usize) -> Self {
         self.config.failed_job_stacktrace_size = lines;
+        self
+    }
+
+    /// Sets whose job format the jobs have that this program makes. Defaults to [`Dialect::Sidekiq`].
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.config.dialect = dialect;
+        self
+    }
+
+    /// Sets how times are written in jobs of Sidekiq's dialect. Defaults to [`TimeFormat::Seconds`].
+    pub fn time_format(mut self, time_format: TimeFormat) -> Self {
+        self.config.time_format = time_format;
         self
     }
 
@@ -293,6 +323,11 @@ impl VerkBuilder {
             tracing::info!("disabled: no queues run, this node only enqueues");
             self.config.queues.clear();
         }
+        if cfg!(panic = "abort") && !self.config.queues.is_empty() {
+            tracing::warn!(
+                "this program is built with `panic = \"abort\"`: a worker that panics ends the process, with all jobs that run there"
+            );
+        }
         let (registry, mistakes) = self.registry();
         let mut of_test = Vec::new();
         match self.test {
@@ -317,6 +352,8 @@ impl VerkBuilder {
             storage: Arc::clone(&storage),
             clock: Arc::clone(&self.clock),
             max_payload_bytes: self.config.max_payload_bytes,
+            form: self.config.form(),
+            dead_limits: self.config.dead_limits(),
             middleware: self.client_middleware,
             wake: wake.clone(),
             server_time: Arc::clone(&server_time),
@@ -341,6 +378,7 @@ impl VerkBuilder {
             found_paused: Notify::new(),
             server_time,
             monitor,
+            live: LiveCounters::default(),
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
         let registration = if shared.config.queues.is_empty() {

@@ -7,17 +7,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::{
     clock::{Clock, SystemClock, time_after},
     error::{ConfigError, EnqueueAllError, EnqueueError},
     health::Link,
-    job::Job,
+    job::{Form, Job, RetryLimit},
     middleware::{ClientMiddleware, ClientStack},
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
     shared::ServerTime,
-    storage::{Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
+    storage::{DeadLimits, Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
     test_seam::TestSeam,
     worker::Worker,
 };
@@ -42,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) max_payload_bytes: usize,
+    pub(crate) form: Form,
+    pub(crate) dead_limits: DeadLimits,
     pub(crate) middleware: ClientStack,
     pub(crate) wake: ScheduleWake,
     pub(crate) server_time: Arc<ServerTime>,
@@ -61,6 +64,8 @@ impl Client {
             storage,
             clock: Arc::new(SystemClock),
             max_payload_bytes: config.max_payload_bytes,
+            form: config.form(),
+            dead_limits: config.dead_limits(),
             middleware: ClientStack::default(),
             wake: ScheduleWake::new(config.poll_interval),
             server_time: Arc::default(),
@@ -114,7 +119,9 @@ impl Client {
         let jid = ready.jid.clone();
         let place = ready.place.clone();
         self.store(&place, vec![ready]).await?;
-        self.tell_test(&place, || vec![jid.clone()]).await;
+        if let Place::Queue(_) = place {
+            self.tell_test(|| vec![jid.clone()]).await;
+        }
         Ok(jid)
     }
 
@@ -180,6 +187,24 @@ impl Client {
         &*self.inner.clock
     }
 
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.inner.storage
+    }
+
+    /// The time of day of the storage, as far as this client knows.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.inner.server_time.now(&*self.inner.clock)
+    }
+
+    /// The caps of the `dead` set.
+    pub(crate) fn dead_limits(&self) -> DeadLimits {
+        self.inner.dead_limits
+    }
+
+    pub(crate) fn wake(&self) -> &ScheduleWake {
+        &self.inner.wake
+    }
+
     async fn store_chunk(
         &self,
         chunk: &mut Vec<Ready>,
@@ -193,7 +218,9 @@ impl Client {
         let jids: Vec<Jid> = chunk.iter().map(|ready| ready.jid.clone()).collect();
         match self.store(&place, chunk).await {
             Ok(()) => {
-                self.tell_test(&place, || jids.clone()).await;
+                if let Place::Queue(_) = place {
+                    self.tell_test(|| jids.clone()).await;
+                }
                 stored.extend(jids);
                 Ok(())
             }
@@ -205,8 +232,8 @@ impl Client {
     }
 
     /// Tells the test that jobs are in their queue.
-    async fn tell_test(&self, place: &Place, jids: impl FnOnce() -> Vec<Jid>) {
-        if let (Some(test), Place::Queue(_)) = (&self.test, place) {
+    pub(crate) async fn tell_test(&self, jids: impl FnOnce() -> Vec<Jid>) {
+        if let Some(test) = &self.test {
             test.stored(jids()).await;
         }
     }
@@ -261,7 +288,7 @@ impl Client {
         }
         #[cfg(feature = "otel")]
         crate::job_log::trace_enqueue(&mut job);
-        let now = self.inner.server_time.now(&*self.inner.clock);
+        let now = self.now();
         let at = match new.when {
             When::Now => now,
             When::At(at) => at,
@@ -270,6 +297,7 @@ impl Client {
         let queue = job.queue().cloned().ok_or_else(|| EnqueueError::NoQueue {
             jid: job.jid().clone(),
         })?;
+        job.write_as(self.inner.form);
         job.set_created_at(now);
         let place = if at > now {
             job.set_enqueued_at(None);
@@ -449,6 +477,36 @@ pub trait EnqueueExt: IntoJob {
             job.set_max_retry_count(count);
             Ok(())
         })
+    }
+
+    /// Sets how often the job is tried again, or that it never is: [`RetryLimit::Never`] keeps it out of the `dead` set too.
+    fn retry_limit(self, limit: RetryLimit) -> NewJob {
+        self.into_job().edit(|job| {
+            job.set_retry_limit(limit);
+            Ok(())
+        })
+    }
+
+    /// Tries the job again for this long after its first failure, however often that is: see [`Job::retry_for`].
+    fn retry_for(self, retry_for: Duration) -> NewJob {
+        self.into_job().edit(|job| {
+            job.set_retry_for(retry_for);
+            Ok(())
+        })
+    }
+
+    /// Tries the job again in this queue instead of its own.
+    fn retry_queue(self, queue: &str) -> NewJob {
+        let queue = QueueName::new(queue);
+        self.into_job().edit(|job| {
+            job.set_retry_queue(&queue?);
+            Ok(())
+        })
+    }
+
+    /// Gives the job a key of one's own or of Sidekiq's, such as `expires_in` or `locale`: see [`Job::set`].
+    fn set(self, key: &str, value: &(impl Serialize + ?Sized)) -> NewJob {
+        self.into_job().edit(|job| Ok(job.set(key, value)?))
     }
 
     /// Sets the labels that dashboards show.

@@ -2,14 +2,19 @@
 
 use std::{collections::BTreeMap, env, ffi::OsString, path::Path, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IntoDeserializer as _, value::Error as ValueError},
+};
 
 use crate::{
     config_file::{self, duration, nearest},
     error::{ConfigError, ConfigErrors},
+    job::{Dialect, Form, TimeFormat},
     job_log::LogLevel,
     names::{NodeId, QueueName},
     storage::DeadLimits,
+    unknown_class::UnknownClass,
 };
 
 /// Shorter ones would be lost in the delays of any network.
@@ -32,9 +37,12 @@ const FIELDS: &[&str] = &[
     "generate_node_id",
     "heartbeat",
     "poison_pill_after",
+    "unknown_class",
     "shutdown_timeout",
     "max_payload_bytes",
     "failed_job_stacktrace_size",
+    "dialect",
+    "time_format",
     "prefix",
     "process_registry",
     "tag",
@@ -91,6 +99,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// With how many dead processes that ran it a job is a poison pill, and goes to the `dead` set; 0 for never. Defaults to 3.
     pub poison_pill_after: u32,
+    /// What becomes of a job whose class no worker of this program has. Defaults to a failure, as any other.
+    pub unknown_class: UnknownClass,
     /// How long running jobs may take to finish at shutdown before they are cancelled and handed back. Defaults to 25 s, because
     /// Kubernetes, ECS and Heroku kill at 30 s.
     #[serde(with = "duration")]
@@ -99,6 +109,10 @@ pub struct Config {
     pub max_payload_bytes: usize,
     /// How many lines of a failure's backtrace are kept in the job, unless the job's own `backtrace` option says. Defaults to 5.
     pub failed_job_stacktrace_size: usize,
+    /// Whose job format the jobs have that this program makes: Sidekiq's, unless the fleet is all Elixir. Defaults to `sidekiq`.
+    pub dialect: Dialect,
+    /// How times are written in jobs of Sidekiq's dialect: `milliseconds` only where every Sidekiq is an 8. Defaults to `seconds`.
+    pub time_format: TimeFormat,
     /// What every key of the storage begins with. Defaults to none.
     pub prefix: Option<String>,
     /// Whether a process that runs queues shows itself and its running jobs to Sidekiq Web, whose buttons *Quiet* and *Stop* then
@@ -131,9 +145,12 @@ impl Default for Config {
             generate_node_id: None,
             heartbeat: Duration::from_secs(30),
             poison_pill_after: 3,
+            unknown_class: UnknownClass::Fail,
             shutdown_timeout: Duration::from_secs(25),
             max_payload_bytes: 1024 * 1024,
             failed_job_stacktrace_size: 5,
+            dialect: Dialect::default(),
+            time_format: TimeFormat::default(),
             prefix: None,
             process_registry: true,
             tag: None,
@@ -210,6 +227,9 @@ impl Config {
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
     /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
+    /// | `VERK_DIALECT` | `sidekiq` or `verk` |
+    /// | `VERK_TIME_FORMAT` | `seconds` or `milliseconds` |
+    /// | `VERK_UNKNOWN_CLASS` | `fail`, or `requeue_after:30s` |
     /// | `VERK_NODE_ID`, `VERK_PREFIX` | `worker-0` |
     /// | `VERK_GENERATE_NODE_ID` | `true` |
     /// | `VERK_TAG`, `VERK_LABELS` | `billing`, `eu,canary` |
@@ -245,6 +265,16 @@ impl Config {
         vars.log_level("VERK_START_JOB_LOG_LEVEL", &mut self.start_job_log_level);
         vars.log_level("VERK_DONE_JOB_LOG_LEVEL", &mut self.done_job_log_level);
         vars.log_level("VERK_FAIL_JOB_LOG_LEVEL", &mut self.fail_job_log_level);
+        vars.choice("VERK_DIALECT", "sidekiq or verk", &mut self.dialect);
+        vars.choice(
+            "VERK_TIME_FORMAT",
+            "seconds or milliseconds",
+            &mut self.time_format,
+        );
+        let parse = |value: &str| value.parse().ok();
+        if let Some(unknown) = vars.read("VERK_UNKNOWN_CLASS", UnknownClass::ACCEPTED, parse) {
+            self.unknown_class = unknown;
+        }
         vars.text("VERK_NODE_ID", &mut self.node_id);
         vars.text("VERK_PREFIX", &mut self.prefix);
         vars.queues("VERK_QUEUES", &mut self.queues);
@@ -290,6 +320,13 @@ impl Config {
         if self.poll_interval.is_zero() {
             errors.push(ConfigError::invalid("poll_interval", "0", "more than 0"));
         }
+        if self.unknown_class == UnknownClass::RequeueAfter(Duration::ZERO) {
+            errors.push(ConfigError::invalid(
+                "unknown_class",
+                self.unknown_class.to_string(),
+                "fail, or requeue_after with a time of more than 0",
+            ));
+        }
         if let Some(Err(error)) = self.name().map(NodeId::register) {
             errors.push(error.into());
         }
@@ -313,6 +350,15 @@ impl Config {
         DeadLimits {
             max_jobs: self.max_dead_jobs,
             timeout: self.dead_timeout,
+        }
+    }
+
+    /// How jobs are written.
+    pub(crate) fn form(&self) -> Form {
+        Form {
+            dialect: self.dialect,
+            time_format: self.time_format,
+            max_retry_count: self.max_retry_count,
         }
     }
 
@@ -406,6 +452,16 @@ impl Vars {
     fn log_level(&mut self, name: &str, target: &mut LogLevel) {
         if let Some(level) = self.read(name, LogLevel::ACCEPTED, |value| value.parse().ok()) {
             *target = level;
+        }
+    }
+
+    /// One of a few words, in any case.
+    fn choice<T: DeserializeOwned>(&mut self, name: &str, accepted: &str, target: &mut T) {
+        let parse = |value: &str| -> Result<T, ValueError> {
+            T::deserialize(value.to_ascii_lowercase().into_deserializer())
+        };
+        if let Some(choice) = self.read(name, accepted, |value| parse(value).ok()) {
+            *target = choice;
         }
     }
 
@@ -511,7 +567,9 @@ mod tests {
             ("VERK_QUEUES", "default"),
             ("VERK_MAX_RETRY_COUNT", "-1"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "loud"),
+            ("VERK_DIALECT", "resque"),
             ("VERK_DISABLED", "yes"),
+            ("VERK_UNKNOWN_CLASS", "requeue"),
         ])
         .unwrap_err();
         let errors: Vec<_> = errors.as_slice().iter().map(ToString::to_string).collect();
@@ -520,6 +578,8 @@ mod tests {
             [
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
                 r#"VERK_FAIL_JOB_LOG_LEVEL is "loud"; accepted: off, error, warn, info, debug or trace"#,
+                r#"VERK_DIALECT is "resque"; accepted: sidekiq or verk"#,
+                r#"VERK_UNKNOWN_CLASS is "requeue"; accepted: fail, or requeue_after: and a time, such as requeue_after:30s"#,
                 r#"VERK_QUEUES is "default"; accepted: QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10"#,
                 r#"VERK_DISABLED is "yes"; accepted: true or false"#,
             ]
@@ -561,9 +621,12 @@ mod tests {
             ("VERK_GENERATE_NODE_ID", "true"),
             ("VERK_HEARTBEAT", "8"),
             ("VERK_POISON_PILL_AFTER", "13"),
+            ("VERK_UNKNOWN_CLASS", "requeue_after:14s"),
             ("VERK_SHUTDOWN_TIMEOUT", "9"),
             ("VERK_MAX_PAYLOAD_BYTES", "10"),
             ("VERK_FAILED_JOB_STACKTRACE_SIZE", "11"),
+            ("VERK_DIALECT", "Sidekiq"),
+            ("VERK_TIME_FORMAT", "seconds"),
             ("VERK_PREFIX", "twelve"),
             ("VERK_PROCESS_REGISTRY", "true"),
             ("VERK_TAG", "fourteen"),
@@ -593,9 +656,12 @@ mod tests {
                 "generate_node_id": true,
                 "heartbeat": "8ms",
                 "poison_pill_after": 13,
+                "unknown_class": "requeue_after:14s",
                 "shutdown_timeout": "9ms",
                 "max_payload_bytes": 10,
                 "failed_job_stacktrace_size": 11,
+                "dialect": "sidekiq",
+                "time_format": "seconds",
                 "prefix": "twelve",
                 "process_registry": true,
                 "tag": "fourteen",
@@ -637,9 +703,12 @@ mod tests {
         generate_node_id = false
         heartbeat = "10s"
         poison_pill_after = 5
+        unknown_class = "requeue_after:30s"
         shutdown_timeout = "1m"
         max_payload_bytes = 3
         failed_job_stacktrace_size = 4
+        dialect = "verk"
+        time_format = "milliseconds"
         prefix = "shop"
         process_registry = false
         tag = "billing"

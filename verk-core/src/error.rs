@@ -188,6 +188,17 @@ pub struct EnqueueAllError {
     pub source: EnqueueError,
 }
 
+/// An operation on a selection of jobs did not reach all of them.
+#[derive(Debug, Error)]
+#[error("{done} jobs of the selection were moved or deleted, others were not")]
+pub struct SelectionError {
+    /// How many it certainly reached.
+    pub done: usize,
+    /// What went wrong first. After [`Unknown`](Applied::Unknown), up to [a batch](crate::storage::MAX_BATCH_JOBS) more may be
+    /// done.
+    pub source: StorageError,
+}
+
 /// Something in the configuration or in the program's workers that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

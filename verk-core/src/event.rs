@@ -53,7 +53,8 @@ pub enum Event {
         /// What follows.
         then: AfterFailure,
     },
-    /// A worker answered that the job should run later; no attempt is counted.
+    /// A worker answered that the job should run later, or there is none for its class and the node [requeues](crate::UnknownClass) such jobs;
+    /// no attempt is counted.
     JobSnoozed {
         /// The job.
         job: Arc<Job>,
@@ -66,7 +67,7 @@ pub enum Event {
         /// When it runs again.
         until: SystemTime,
     },
-    /// A worker answered that the job is not needed.
+    /// A worker answered that the job is not needed, or the job expired before it could run.
     JobDiscarded {
         /// The job.
         job: Arc<Job>,

@@ -169,6 +169,11 @@ pub(crate) fn snoozed(config: &Config, job: &Job, queue: &QueueName, until: Syst
     log!(config.done_job_log_level, class = job.class(), jid = %job.jid(), %queue, ?until, "snoozed");
 }
 
+/// At the level of the failure that it would be otherwise.
+pub(crate) fn unknown_class(config: &Config, job: &Job, queue: &QueueName, until: SystemTime) {
+    log!(config.fail_job_log_level, class = job.class(), jid = %job.jid(), %queue, ?until, "no worker of this program has the class: requeued");
+}
+
 pub(crate) fn discarded(config: &Config, job: &Job, queue: &QueueName, reason: &str) {
     log!(config.done_job_log_level, class = job.class(), jid = %job.jid(), %queue, reason, "discarded");
 }

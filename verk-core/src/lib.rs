@@ -21,6 +21,7 @@ mod foreign;
 mod health;
 mod job;
 mod job_log;
+mod manage;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod middleware;
@@ -48,6 +49,7 @@ pub mod storage;
 mod supervisor;
 #[doc(hidden)]
 pub mod test_seam;
+mod unknown_class;
 mod verk;
 mod worker;
 mod workers_manager;
@@ -61,19 +63,21 @@ pub use context::{FromJob, JobContext, Requirement, State};
 pub use current::{AlreadyInstalled, Installed};
 pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
-    RunError, StorageError,
+    RunError, SelectionError, StorageError,
 };
 pub use event::{AfterFailure, Event, EventKind};
 pub use events::{Events, Lagged};
 pub use health::{Health, Reason};
-pub use job::{Backtrace, Failure, InvalidJob, Job, MalformedJob, RetryLimit};
+pub use job::{Backtrace, Dialect, Failure, InvalidJob, Job, MalformedJob, RetryLimit, TimeFormat};
 pub use job_log::LogLevel;
+pub use manage::{Entry, Found, JobInProgress, Jobs, Selection};
 pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
 pub use queues::{QueueStatus, RunningJob, Status};
 pub use retry::backoff;
-pub use stats::{Day, DayStats, InvalidDay, QueueStats, Stats};
+pub use stats::{Day, DayStats, InvalidDay, LiveQueueStats, LiveStats, QueueStats, Stats};
 pub use storage::Storage;
+pub use unknown_class::UnknownClass;
 pub use verk::Verk;
 pub use worker::{Worker, WorkerEntry, WorkerOptions};

@@ -43,6 +43,18 @@ impl From<&str> for Jid {
     }
 }
 
+impl From<String> for Jid {
+    fn from(jid: String) -> Self {
+        Self(jid.into())
+    }
+}
+
+impl From<&Jid> for Jid {
+    fn from(jid: &Jid) -> Self {
+        jid.clone()
+    }
+}
+
 impl fmt::Display for Jid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -21,10 +21,10 @@ use crate::{
     job::Job,
     names::QueueName,
     node_manager::Registration,
-    queue_stats::{Counters, QueueCounters},
+    queue_stats::{Counters, QueueCounters, counts_of},
     queues::{Seat, State, Told, Wanted, tell},
     reconcile::compare,
-    settle::{Pending, conclude, malformed, unknown_class},
+    settle::{Pending, conclude, encrypted, expired, malformed, unknown_class},
     shared::{Shared, pause_before_retry},
     storage::{
         DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Settled, Target,
@@ -433,7 +433,11 @@ impl QueueManager {
             self.shared.wake.due_at(due.at, self.shared.now());
         }
         if let Some(event) = pending.event {
-            self.counters.count(&event, pending.took, self.shared.now());
+            if let Some((job, counts)) = counts_of(&event) {
+                let now = self.shared.now();
+                self.counters.add(job, counts, pending.took, now);
+                self.shared.live.add(&self.inprogress.queue, counts);
+            }
             self.shared.events.send(event);
         }
     }
@@ -533,12 +537,15 @@ impl QueueManager {
                 return;
             }
         };
-        match self.shared.registry.of_class(job.class()) {
-            Some(worker) => self.workers.start(job, payload, *worker),
-            None => self
-                .pending
-                .push_back(unknown_class(job, payload, &self.shared, queue)),
-        }
+        let is_expired = |at| at < self.shared.now();
+        let not_run = match self.shared.registry.of_class(job.class()) {
+            None => unknown_class,
+            Some(_) if job.expires_at().is_some_and(is_expired) => expired,
+            Some(_) if job.is_encrypted() => encrypted,
+            Some(worker) => return self.workers.start(job, payload, *worker),
+        };
+        self.pending
+            .push_back(not_run(job, payload, &self.shared, queue));
     }
 
     fn hand_back(&mut self, payload: Bytes) {

@@ -16,6 +16,7 @@ use crate::{
     error::StorageError,
     event::Event,
     execution_metrics,
+    job::Job,
     names::{NodeId, QueueName},
     shared::Shared,
     stats::{Day, has_counters},
@@ -94,26 +95,8 @@ impl Counters {
 }
 
 impl QueueCounters {
-    /// Counts what is told once the storage has it; `took` is `None` for a job that did not run.
-    pub(crate) fn count(&self, event: &Event, took: Option<Duration>, now: SystemTime) {
-        let (job, counts) = match event {
-            Event::JobFinished { job, .. } | Event::JobDiscarded { job, .. } => (
-                job,
-                Counts {
-                    succeeded: 1,
-                    failed: 0,
-                },
-            ),
-            Event::JobFailed { job, .. } => (
-                job,
-                Counts {
-                    succeeded: 0,
-                    failed: 1,
-                },
-            ),
-            // No run, or one that does not count. Sidekiq counts no malformed payload either.
-            _ => return,
-        };
+    /// Counts what the storage has now; `took` is `None` for a job that did not run.
+    pub(crate) fn add(&self, job: &Job, counts: Counts, took: Option<Duration>, now: SystemTime) {
         let mut counted = lock(&self.counted);
         counted.days.entry(Day::of(now)).or_default().add(counts);
         if let Some(took) = took.filter(|_| self.metrics) {
@@ -136,6 +119,48 @@ impl Counted {
                 classes.insert(class.to_owned(), run.clone());
             }
         }
+    }
+}
+
+/// What a node counted by queue since it was built, under whatever id.
+#[derive(Debug, Default)]
+pub(crate) struct LiveCounters(Mutex<BTreeMap<QueueName, Counts>>);
+
+impl LiveCounters {
+    pub(crate) fn add(&self, queue: &QueueName, counts: Counts) {
+        let mut queues = lock(&self.0);
+        match queues.get_mut(queue) {
+            Some(counted) => counted.add(counts),
+            None => {
+                queues.insert(queue.clone(), counts);
+            }
+        }
+    }
+
+    pub(crate) fn by_queue(&self) -> BTreeMap<QueueName, Counts> {
+        lock(&self.0).clone()
+    }
+}
+
+/// What an event counts for, and of which job, once the storage has what it tells.
+pub(crate) fn counts_of(event: &Event) -> Option<(&Arc<Job>, Counts)> {
+    match event {
+        Event::JobFinished { job, .. } | Event::JobDiscarded { job, .. } => Some((
+            job,
+            Counts {
+                succeeded: 1,
+                failed: 0,
+            },
+        )),
+        Event::JobFailed { job, .. } => Some((
+            job,
+            Counts {
+                succeeded: 0,
+                failed: 1,
+            },
+        )),
+        // No run, or one that does not count. Sidekiq counts no malformed payload either.
+        _ => None,
     }
 }
 

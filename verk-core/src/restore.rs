@@ -160,6 +160,7 @@ fn leave(
                 ),
                 error_backtrace: Vec::new(),
             };
+            suspect.job.write_as(shared.config.form());
             suspect.job.record_failure(&failure, now, &inprogress.queue);
             let to = Target::Dead {
                 job: Due {

@@ -209,6 +209,7 @@ impl ScheduleManager {
         let to = match Job::decode(held.clone()) {
             Ok(mut job) => match job.queue().cloned() {
                 Some(queue) => {
+                    job.write_as(self.shared.config.form());
                     job.set_enqueued_at(Some(now));
                     PromotionTarget::Queue {
                         queue,

@@ -17,6 +17,7 @@ use crate::{
     retry::{Decision, decide},
     shared::Shared,
     storage::{Due, Settlement, Target},
+    unknown_class::UnknownClass,
     workers_manager::{Run, RunEnd},
 };
 
@@ -118,21 +119,8 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         }
         RunEnd::Returned(Ok(Outcome::Snooze(delay))) => {
             let until = time_after(now, delay);
-            let mut later = Job::clone(&job);
-            later.set_enqueued_at(None);
             job_log::snoozed(&shared.config, &job, queue, until);
-            let to = Target::Schedule(Due {
-                at: until,
-                job: later.encode(),
-            });
-            let event = Event::JobSnoozed {
-                job,
-                queue: queue.clone(),
-                started_at,
-                took,
-                until,
-            };
-            Pending::new(held, to, event, shared)
+            later(job, held, until, (started_at, now), shared, queue)
         }
         RunEnd::Returned(Ok(Outcome::Discard(reason))) => {
             job_log::discarded(&shared.config, &job, queue, &reason);
@@ -174,10 +162,66 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
     pending
 }
 
-/// A job whose class nobody registered fails like any other.
+/// A job whose class nobody registered fails like any other, or waits for a node that has the class.
 pub(crate) fn unknown_class(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
-    let message = format!("no worker of this program has the class {:?}", job.class());
-    let (error, now) = (PerformError::of("UnknownClass", message), shared.now());
+    let now = shared.now();
+    match shared.config.unknown_class {
+        UnknownClass::Fail => {
+            let message = format!("no worker of this program has the class {:?}", job.class());
+            let error = PerformError::of("UnknownClass", message);
+            failed(job, held, error, (now, now), shared, queue)
+        }
+        UnknownClass::RequeueAfter(delay) => {
+            let until = time_after(now, delay);
+            job_log::unknown_class(&shared.config, &job, queue, until);
+            later(Arc::new(job), held, until, (now, now), shared, queue)
+        }
+    }
+}
+
+/// The job runs again at a time, as if it had not run.
+fn later(
+    job: Arc<Job>,
+    held: Bytes,
+    until: SystemTime,
+    (started_at, now): (SystemTime, SystemTime),
+    shared: &Shared,
+    queue: &QueueName,
+) -> Pending {
+    let mut later = Job::clone(&job);
+    later.set_enqueued_at(None);
+    let to = Target::Schedule(Due {
+        at: until,
+        job: later.encode(),
+    });
+    let event = Event::JobSnoozed {
+        job,
+        queue: queue.clone(),
+        started_at,
+        took: now.duration_since(started_at).unwrap_or_default(),
+        until,
+    };
+    Pending::new(held, to, event, shared)
+}
+
+/// A job that expired before it could run is discarded.
+pub(crate) fn expired(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
+    let (job, reason) = (Arc::new(job), "expired before it was run".to_owned());
+    job_log::discarded(&shared.config, &job, queue, &reason);
+    let event = Event::JobDiscarded {
+        job,
+        queue: queue.clone(),
+        started_at: shared.now(),
+        took: Duration::ZERO,
+        reason,
+    };
+    Pending::new(held, Target::Ack, event, shared)
+}
+
+/// A job whose arguments nobody here can read fails like any other: a program that can may fetch its retry.
+pub(crate) fn encrypted(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
+    let message = "the last argument is encrypted by Sidekiq Enterprise, which verk cannot read: send the job without `encrypt`, or run it in Ruby";
+    let (error, now) = (PerformError::of("EncryptedArgs", message), shared.now());
     failed(job, held, error, (now, now), shared, queue)
 }
 
@@ -228,6 +272,7 @@ fn failed(
     };
     let mut failure = failure;
     failure.error_backtrace.truncate(lines);
+    job.write_as(shared.config.form());
     job.record_failure(&failure, now, queue);
     let random = rand::random_range(1..=30);
     let options = worker.map(|worker| worker.options());

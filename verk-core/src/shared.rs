@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 
 use crate::{
     client::Client, clock::Clock, config::Config, context::StateMap, event::Event,
-    events::EventSender, health::Monitor, middleware::ServerStack, queues::Queues,
-    registry::Registry, schedule_manager::ScheduleWake, storage::Storage, test_seam::TestParts,
+    events::EventSender, health::Monitor, middleware::ServerStack, queue_stats::LiveCounters,
+    queues::Queues, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
+    test_seam::TestParts,
 };
 
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) found_paused: Notify,
     pub(crate) server_time: Arc<ServerTime>,
     pub(crate) monitor: Monitor,
+    /// What was counted since this Verk was built.
+    pub(crate) live: LiveCounters,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
     pub(crate) test: Option<TestParts>,
 }

@@ -1,6 +1,7 @@
 //! What was done so far, and what waits: [`Stats`], [`QueueStats`] and [`DayStats`].
 
 use std::{
+    collections::BTreeMap,
     fmt,
     str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -79,6 +80,36 @@ pub struct QueueStats {
     pub enqueued: usize,
     /// For how long the oldest of them has waited; zero when there is none, or when it does not say.
     pub latency: Duration,
+}
+
+/// What one node processed since it was built, and what runs there: see [`Verk::live_stats`](crate::Verk::live_stats).
+///
+/// A run counts as in [`Stats`], at once. What other nodes and earlier processes did is not in here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LiveStats {
+    /// How many runs there were, those that failed included.
+    pub processed: u64,
+    /// How many runs failed.
+    pub failed: u64,
+    /// How many jobs run now.
+    pub running: usize,
+    /// Every queue that the node runs or ran a job of, by name.
+    pub queues: Vec<LiveQueueStats>,
+}
+
+/// What one node processed of a queue since it was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LiveQueueStats {
+    /// The queue.
+    pub queue: QueueName,
+    /// How many runs there were, those that failed included.
+    pub processed: u64,
+    /// How many runs failed.
+    pub failed: u64,
+    /// How many jobs run now.
+    pub running: usize,
 }
 
 /// What was processed on one day.
@@ -207,6 +238,35 @@ pub(crate) async fn read(shared: &Shared) -> Result<Stats, StorageError> {
             .map(|(queue, stored)| of_queue(queue, stored, now))
             .collect(),
     })
+}
+
+pub(crate) fn live(shared: &Shared) -> LiveStats {
+    let counted = shared.live.by_queue();
+    let mut running: BTreeMap<QueueName, usize> = BTreeMap::new();
+    for queue in shared.queues.names() {
+        running.entry(queue).or_default();
+    }
+    for job in shared.queues.running_jobs() {
+        *running.entry(job.queue).or_default() += 1;
+    }
+    for queue in counted.keys() {
+        running.entry(queue.clone()).or_default();
+    }
+    let mut stats = LiveStats::default();
+    for (queue, running) in running {
+        let counts = counted.get(&queue).copied().unwrap_or_default();
+        let of_queue = LiveQueueStats {
+            queue,
+            processed: counts.processed(),
+            failed: counts.failed,
+            running,
+        };
+        stats.processed += of_queue.processed;
+        stats.failed += of_queue.failed;
+        stats.running += of_queue.running;
+        stats.queues.push(of_queue);
+    }
+    stats
 }
 
 /// The last `days` days, today first.

@@ -275,6 +275,33 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Reads a page of `set`, the lowest score first.
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError>;
+
+    /// Reads a page of `queue`, the job that came last first: what is fetched meanwhile leaves at the other end, and shifts
+    /// no page.
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError>;
+
+    /// Reads some members of `set`, in no order, a step at a time: from `cursor` 0, then from the one that the step before
+    /// answered. Of those that do not hold the bytes of `text`, none are answered.
+    ///
+    /// A member that is in the set from the first step to the last is read at least once, whatever changes meanwhile, even its
+    /// score. A step may answer no member and not be the last.
+    async fn scan_set(&self, set: JobSet, cursor: u64, text: &str)
+    -> Result<SetScan, StorageError>;
+
+    // ---- managing ----
+
+    /// Takes jobs out of a queue or a set: each [`Move`] takes effect only if its job is still there, in one atomic step, adding
+    /// to the target before removing. Of equal jobs in a queue, one is taken.
+    ///
+    /// Results are in the order of the moves, one each, as with [`settle`](Self::settle). Called twice, the second call answers
+    /// [`Settled::NotHeld`] (unless the queue holds the same bytes once more). So does a move to the set that the job is in, with
+    /// its bytes and the time that it has; with another time, that becomes its time.
+    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled>;
+
+    /// Removes all jobs of a queue or a set, and a queue from the [names](Self::queues) until the next job comes, in one atomic step.
+    ///
+    /// Returns how many they were. Called twice, it answers 0.
+    async fn clear(&self, source: &Source) -> Result<usize, StorageError>;
 }
 
 /// The fetching side of one queue on one node.
@@ -439,7 +466,7 @@ pub struct DeadLimits {
     pub timeout: Duration,
 }
 
-/// What became of one [`Settlement`] or [`Promotion`].
+/// What became of one [`Settlement`], [`Promotion`] or [`Move`].
 #[derive(Clone, Debug)]
 pub enum Settled {
     /// It took effect.
@@ -542,6 +569,61 @@ pub enum Lease {
         /// How long its lease lasts if it is not renewed.
         ttl: Duration,
     },
+}
+
+/// Where jobs wait: a queue or a sorted set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The jobs that wait in a queue.
+    Queue(QueueName),
+    /// The members of a set.
+    Set(JobSet),
+}
+
+/// A step of one job out of a [`Source`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Move {
+    /// The payload as it was read.
+    pub held: Bytes,
+    /// Where it goes.
+    pub to: MoveTarget,
+}
+
+/// Where a [`Move`] takes a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MoveTarget {
+    /// Nowhere: it is deleted.
+    Delete,
+    /// To the back of a queue, which is not the one that it comes from.
+    Queue {
+        /// The queue.
+        queue: QueueName,
+        /// The payload to store.
+        job: Bytes,
+    },
+    /// To a set, due then.
+    Set {
+        /// The set.
+        set: DueSet,
+        /// The time, and the payload to store.
+        job: Due,
+    },
+    /// To the `dead` set, which is then cut to the limits.
+    Dead {
+        /// The time of death, and the payload to bury.
+        job: Due,
+        /// The caps of the set.
+        limits: DeadLimits,
+    },
+}
+
+/// The answer to [`Storage::scan_set`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SetScan {
+    /// The members.
+    pub jobs: Vec<ScoredJob>,
+    /// Where the next step goes on; `None` when this was the last.
+    pub next: Option<u64>,
 }
 
 /// The answer to [`Storage::due`].

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -22,7 +22,11 @@ use crate::{
     queues::Taken,
     schedule_manager::ScheduleManager,
     shared::{Shared, pause_before_retry},
+    unknown_class,
 };
+
+/// What the health of the node calls the keeper of the statistics.
+const STATS: &str = "stats";
 
 /// How long the node may take to sign off once its jobs have ended.
 const SIGN_OFF: Duration = Duration::from_secs(2);
@@ -37,26 +41,33 @@ pub(crate) async fn supervise(
     stop: CancellationToken,
 ) {
     let pauses = TaskTracker::new();
-    pauses.spawn(run_pauses(
+    pauses.spawn(keep_running(
         PauseManager::new(Arc::clone(&shared), stop.clone()),
+        ("pauses", "the pause manager"),
         Arc::clone(&shared),
+        |manager| Box::pin(manager.run()),
     ));
     pauses.spawn({
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
-        async move { foreign::warn(&shared, &stop).await }
+        async move {
+            unknown_class::warn(&shared, &stop).await;
+            foreign::warn(&shared, &stop).await;
+        }
     });
 
     let ended = CancellationToken::new();
     let process = TaskTracker::new();
     if shared.config.process_registry && shared.test.is_none() {
-        process.spawn(run_process(
+        process.spawn(keep_running(
             ProcessManager::new(
                 Arc::clone(&shared),
                 first.node(),
                 stop.clone(),
                 ended.clone(),
             ),
+            ("process", "what shows this process to Sidekiq Web"),
             Arc::clone(&shared),
+            |manager| Box::pin(manager.run()),
         ));
     }
 
@@ -126,22 +137,26 @@ async fn live(
     stop: Stop,
 ) {
     let others = TaskTracker::new();
-    others.spawn(run_watch(
+    others.spawn(keep_running(
         NodeWatch::new(
             Arc::clone(&shared),
             Arc::clone(&registration),
             earlier,
             stop.fetching.clone(),
         ),
+        ("watch", "the watch over the other nodes"),
         Arc::clone(&shared),
+        |watch| Box::pin(watch.run()),
     ));
-    others.spawn(run_schedule(
+    others.spawn(keep_running(
         ScheduleManager::new(
             Arc::clone(&shared),
             registration.node().clone(),
             stop.fetching.clone(),
         ),
+        ("schedule", "the schedule manager"),
         Arc::clone(&shared),
+        |manager| Box::pin(manager.run()),
     ));
     let counters = Arc::new(Counters::new(shared.config.execution_metrics));
     let counted = CancellationToken::new();
@@ -262,82 +277,48 @@ async fn run_queue(
     }
 }
 
-/// Runs a queue manager, again if it panics.
+/// Runs a manager to its end, again if it panics. `what` is its name in the log, `part` in the health of the node.
+async fn keep_running<M>(
+    mut manager: M,
+    (part, what): (&'static str, &'static str),
+    shared: Arc<Shared>,
+    run: impl for<'a> Fn(&'a mut M) -> BoxFuture<'a, ()>,
+) {
+    while panics(run(&mut manager)).await {
+        tracing::error!("{what} panicked: restarting it");
+        pause_after_panic(part, &shared).await;
+    }
+}
+
+/// Runs a queue manager, again if it panics: then it starts with a look at what it holds.
 async fn run_manager(mut manager: QueueManager, shared: &Shared) {
     let part = format!("queue {}", manager.queue());
-    while AssertUnwindSafe(manager.run())
-        .catch_unwind()
-        .await
-        .is_err()
-    {
-        let panics = shared.monitor.panicked(&part, shared.clock.instant());
+    while panics(manager.run()).await {
         tracing::error!(queue = %manager.queue(), "a queue manager panicked: restarting it");
         manager.recover();
-        shared.clock.sleep(pause_before_retry(panics)).await;
+        pause_after_panic(&part, shared).await;
     }
 }
 
-/// Runs the schedule manager, again if it panics.
-async fn run_schedule(mut manager: ScheduleManager, shared: Arc<Shared>) {
-    while AssertUnwindSafe(manager.run())
-        .catch_unwind()
-        .await
-        .is_err()
-    {
-        let panics = shared.monitor.panicked("schedule", shared.clock.instant());
-        tracing::error!("the schedule manager panicked: restarting it");
-        shared.clock.sleep(pause_before_retry(panics)).await;
-    }
-}
-
-/// Runs the pause manager, again if it panics.
-async fn run_pauses(manager: PauseManager, shared: Arc<Shared>) {
-    while AssertUnwindSafe(manager.run())
-        .catch_unwind()
-        .await
-        .is_err()
-    {
-        let panics = (shared.monitor).panicked("pauses", shared.clock.instant());
-        tracing::error!("the pause manager panicked: restarting it");
-        shared.clock.sleep(pause_before_retry(panics)).await;
-    }
-}
-
-/// Runs the watch over the other nodes, again if it panics.
-async fn run_watch(mut watch: NodeWatch, shared: Arc<Shared>) {
-    while AssertUnwindSafe(watch.run()).catch_unwind().await.is_err() {
-        let panics = shared.monitor.panicked("watch", shared.clock.instant());
-        tracing::error!("the watch over the other nodes panicked: restarting it");
-        shared.clock.sleep(pause_before_retry(panics)).await;
-    }
-}
-
-/// Runs the keeper of the statistics, again if it panics.
+/// Runs the keeper of the statistics, again if it panics before its end.
 async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
-    while AssertUnwindSafe(manager.run())
-        .catch_unwind()
-        .await
-        .is_err()
-    {
-        let panics = shared.monitor.panicked("stats", shared.clock.instant());
+    while panics(manager.run()).await {
         if manager.is_stopping() {
+            shared.monitor.panicked(STATS, shared.clock.instant());
             tracing::error!("the keeper of the statistics panicked: the last ones may be missing");
             return;
         }
         tracing::error!("the keeper of the statistics panicked: restarting it");
-        shared.clock.sleep(pause_before_retry(panics)).await;
+        pause_after_panic(STATS, &shared).await;
     }
 }
 
-/// Runs the manager that shows the process, again if it panics.
-async fn run_process(mut manager: ProcessManager, shared: Arc<Shared>) {
-    while AssertUnwindSafe(manager.run())
-        .catch_unwind()
-        .await
-        .is_err()
-    {
-        let panics = shared.monitor.panicked("process", shared.clock.instant());
-        tracing::error!("what shows this process to Sidekiq Web panicked: restarting it");
-        shared.clock.sleep(pause_before_retry(panics)).await;
-    }
+/// Whether the run of a manager panics instead of ending.
+async fn panics(run: impl Future<Output = ()>) -> bool {
+    AssertUnwindSafe(run).catch_unwind().await.is_err()
+}
+
+async fn pause_after_panic(part: &str, shared: &Shared) {
+    let panics = shared.monitor.panicked(part, shared.clock.instant());
+    shared.clock.sleep(pause_before_retry(panics)).await;
 }

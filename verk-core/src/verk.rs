@@ -22,7 +22,7 @@ use crate::{
     queues::{QueueStatus, RunningJob},
     shared::Shared,
     signals::{self, Signals},
-    stats::{self, Day, DayStats, Stats},
+    stats::{self, Day, DayStats, LiveStats, Stats},
     storage::{ForeignList, ProcessSignal, Storage},
     supervisor::supervise,
 };
@@ -453,6 +453,14 @@ impl Verk {
     /// Changes nothing.
     pub async fn stats(&self) -> Result<Stats, StorageError> {
         stats::read(&self.inner.shared).await
+    }
+
+    /// What this node processed since it was built, and how much runs now. Asks nobody.
+    ///
+    /// [`stats`](Self::stats) has the lifetime totals of all programs.
+    #[must_use]
+    pub fn live_stats(&self) -> LiveStats {
+        stats::live(&self.inner.shared)
     }
 
     /// What was processed on one day.

@@ -7,9 +7,9 @@
 -- Atomic, so that of two nodes that start at once one gets the name. The first write is one that a full
 -- Redis allows; after it, so are the others.
 
-local found = redis.call('TYPE', KEYS[1]).ok
-if found ~= 'none' and found ~= 'string' then
-  return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. found .. ', not a string')
+local wrong = check(KEYS[1], 'string')
+if wrong then
+  return redis.error_reply(wrong)
 end
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then

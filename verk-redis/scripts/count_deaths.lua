@@ -11,9 +11,9 @@
 -- full Redis allows; after it, so are the others. A counter that is no number does not count.
 
 local COMPLETE = ''
-local found = redis.call('TYPE', KEYS[2]).ok
-if found ~= 'none' and found ~= 'hash' then
-  return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. found .. ', not a hash')
+local wrong = check(KEYS[2], 'hash')
+if wrong then
+  return redis.error_reply(wrong)
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return {}

@@ -13,13 +13,6 @@
 
 local PAGE = 20
 
-local function check(key, wanted)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= wanted then
-    return 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted
-  end
-end
-
 local wrong = check(KEYS[1], 'list') or check(KEYS[2], 'list')
   or check(KEYS[4], 'set') or check(KEYS[5], 'set') or check(KEYS[6], 'set')
 if wrong then

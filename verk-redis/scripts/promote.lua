@@ -10,16 +10,8 @@
 -- to its target before it is removed here. The first write is one that a full Redis allows; after it, so
 -- are the others.
 
-local NOT_HELD, DONE, MERGED = 0, 1, 2
 local set, dead = KEYS[1], KEYS[2]
 local words = { queue = 5, dead = 6 }
-
-local function check(key, wanted)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= wanted then
-    return 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted
-  end
-end
 
 local wrong = check(set, 'zset')
 if wrong then
@@ -54,22 +46,15 @@ local function promote(at)
     if unusable[dead] then
       return unusable[dead]
     end
-    local added = redis.pcall('ZADD', dead, ARGV[at + 2], ARGV[at + 3])
-    if type(added) == 'table' then
-      return added.err
+    local refused
+    answer, refused = add_to_set(dead, ARGV[at + 2], ARGV[at + 3])
+    if refused then
+      return refused
     end
-    redis.call('ZREMRANGEBYSCORE', dead, '-inf', '(' .. ARGV[at + 4])
-    redis.call('ZREMRANGEBYRANK', dead, 0, '-' .. ARGV[at + 5])
-    answer = added == 1 and DONE or MERGED
+    cut_dead(dead, ARGV[at + 4], ARGV[at + 5])
   end
   redis.call('ZREM', set, held)
   return answer
 end
 
-local answers = {}
-local at = 2
-while at <= #ARGV do
-  answers[#answers + 1] = promote(at)
-  at = at + words[ARGV[at]]
-end
-return answers
+return each_job(words, promote)

@@ -7,13 +7,6 @@
 -- Atomic, so that no other node ever sees this one in the list without its heartbeat, and takes it for
 -- dead. The first write is one that a full Redis allows; after it, so are the others.
 
-local function check(key, wanted)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= wanted then
-    return 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted
-  end
-end
-
 local wrong = check(KEYS[1], 'string') or check(KEYS[2], 'set') or check(KEYS[3], 'set')
 if wrong then
   return redis.error_reply(wrong)

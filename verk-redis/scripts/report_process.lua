@@ -10,9 +10,9 @@
 
 local wanted = { 'set', 'hash', 'list', 'hash', 'hash' }
 for i = 1, #KEYS do
-  local found = redis.call('TYPE', KEYS[i]).ok
-  if found ~= 'none' and found ~= wanted[i] then
-    return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found .. ', not a ' .. wanted[i])
+  local wrong = check(KEYS[i], wanted[i])
+  if wrong then
+    return redis.error_reply(wrong)
   end
 end
 

@@ -7,9 +7,9 @@
 -- Atomic, so that whoever reads the set after the announcement finds the change. The first write is one that a
 -- full Redis allows; after it, so is the other. A user who may not publish changes the set all the same.
 
-local found = redis.call('TYPE', KEYS[1]).ok
-if found ~= 'none' and found ~= 'set' then
-  return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. found .. ', not a set')
+local wrong = check(KEYS[1], 'set')
+if wrong then
+  return redis.error_reply(wrong)
 end
 
 -- No queue has that name.

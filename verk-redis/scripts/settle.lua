@@ -12,17 +12,9 @@
 -- key at all: each is added to its target before it is removed here. The first write is one that a full
 -- Redis allows; after it, so are the others.
 
-local NOT_HELD, DONE, MERGED = 0, 1, 2
 local inprogress, queue = KEYS[1], KEYS[2]
 local sets = { retry = KEYS[4], schedule = KEYS[5], dead = KEYS[6] }
 local words = { ack = 2, requeue = 2, retry = 4, schedule = 4, dead = 6 }
-
-local function check(key, wanted)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= wanted then
-    return 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted
-  end
-end
 
 local wrong = check(inprogress, 'list')
 if wrong then
@@ -55,18 +47,6 @@ local function is_held(held)
   return redis.call('LPOS', inprogress, held, 'RANK', -1 - (reserved[held] or 0))
 end
 
-local function add_to_set(name, at)
-  local added = redis.pcall('ZADD', sets[name], ARGV[at + 2], ARGV[at + 3])
-  if type(added) == 'table' then
-    return nil, added.err
-  end
-  if name == 'dead' then
-    redis.call('ZREMRANGEBYSCORE', sets.dead, '-inf', '(' .. ARGV[at + 4])
-    redis.call('ZREMRANGEBYRANK', sets.dead, 0, '-' .. ARGV[at + 5])
-  end
-  return added == 1 and DONE or MERGED
-end
-
 local function settle(at)
   local name, held = ARGV[at], ARGV[at + 1]
   if name == 'ack' and not reserved[held] then
@@ -87,21 +67,21 @@ local function settle(at)
   local answer = DONE
   if name ~= 'ack' then
     local refused
-    answer, refused = add_to_set(name, at)
+    answer, refused = add_to_set(sets[name], ARGV[at + 2], ARGV[at + 3])
     if refused then
       return refused
+    end
+    if name == 'dead' then
+      cut_dead(sets.dead, ARGV[at + 4], ARGV[at + 5])
     end
   end
   redis.call('LREM', inprogress, -1, held)
   return answer
 end
 
-local answers = {}
-local at = 2
-while at <= #ARGV do
-  answers[#answers + 1] = guarded and NOT_HELD or settle(at)
-  at = at + words[ARGV[at]]
-end
+local answers = each_job(words, function(at)
+  return guarded and NOT_HELD or settle(at)
+end)
 
 if #front > 0 then
   local last_to_first = {}

@@ -136,7 +136,7 @@ fn settled(op: &'static str, answer: Value) -> Result<Settled, Failure> {
 }
 
 /// Cuts jobs of these sizes into batches within the bounds, of at least one job.
-fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     let mut batches: Vec<Range<usize>> = Vec::new();
     let mut bytes = 0_usize;
     for (index, size) in sizes.enumerate() {
@@ -171,7 +171,7 @@ fn push_settlement<'a>(args: &mut Vec<Arg<'a>>, settlement: &'a Settlement) {
     }
 }
 
-fn push_dead<'a>(args: &mut Vec<Arg<'a>>, job: &'a Due, limits: DeadLimits) {
+pub(crate) fn push_dead<'a>(args: &mut Vec<Arg<'a>>, job: &'a Due, limits: DeadLimits) {
     let died = unix_seconds(job.at);
     args.extend([
         arg(died),
@@ -199,7 +199,7 @@ fn promotion_bytes(promotion: &Promotion) -> usize {
     promotion.held.len() + payload
 }
 
-fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {
+pub(crate) fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {
     Cow::Borrowed(bytes.as_ref())
 }
 

@@ -1,4 +1,4 @@
-//! Patterns of the command `SCAN`.
+//! Patterns of the commands `SCAN` and `ZSCAN`.
 
 /// `text` as a pattern that matches nothing else.
 pub(crate) fn literal(text: &str) -> String {

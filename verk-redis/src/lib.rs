@@ -44,6 +44,7 @@ mod glob;
 mod heartbeat;
 mod identity;
 mod keys;
+mod manage;
 mod nodes;
 mod pauses;
 mod pool;

@@ -11,25 +11,34 @@ use crate::{
     reply,
 };
 
-pub(crate) static CLAIM_NAME: Script = Script::new(include_str!("../scripts/claim_name.lua"));
-pub(crate) static COUNT_DEATHS: Script = Script::new(include_str!("../scripts/count_deaths.lua"));
-pub(crate) static DEQUEUE: Script = Script::new(include_str!("../scripts/dequeue.lua"));
-pub(crate) static DEREGISTER: Script = Script::new(include_str!("../scripts/deregister.lua"));
-pub(crate) static DUE: Script = Script::new(include_str!("../scripts/due.lua"));
-pub(crate) static FORGET_PROCESS: Script =
-    Script::new(include_str!("../scripts/forget_process.lua"));
-pub(crate) static HEARTBEAT: Script = Script::new(include_str!("../scripts/heartbeat.lua"));
-pub(crate) static PAGE: Script = Script::new(include_str!("../scripts/page.lua"));
-pub(crate) static POLL_SCHEDULE: Script = Script::new(include_str!("../scripts/poll_schedule.lua"));
-pub(crate) static PROMOTE: Script = Script::new(include_str!("../scripts/promote.lua"));
-pub(crate) static PRUNE_PROCESSES: Script =
-    Script::new(include_str!("../scripts/prune_processes.lua"));
-pub(crate) static RECORD_STATS: Script = Script::new(include_str!("../scripts/record_stats.lua"));
-pub(crate) static REGISTER: Script = Script::new(include_str!("../scripts/register.lua"));
-pub(crate) static REPORT_PROCESS: Script =
-    Script::new(include_str!("../scripts/report_process.lua"));
-pub(crate) static SET_PAUSED: Script = Script::new(include_str!("../scripts/set_paused.lua"));
-pub(crate) static SETTLE: Script = Script::new(include_str!("../scripts/settle.lua"));
+/// The script of this name, with what all scripts share before it.
+macro_rules! script {
+    ($name:literal) => {
+        Script::new(concat!(
+            include_str!("../scripts/shared.lua"),
+            include_str!(concat!("../scripts/", $name, ".lua"))
+        ))
+    };
+}
+
+pub(crate) static CLAIM_NAME: Script = script!("claim_name");
+pub(crate) static CLEAR: Script = script!("clear");
+pub(crate) static COUNT_DEATHS: Script = script!("count_deaths");
+pub(crate) static DEQUEUE: Script = script!("dequeue");
+pub(crate) static DEREGISTER: Script = script!("deregister");
+pub(crate) static DUE: Script = script!("due");
+pub(crate) static FORGET_PROCESS: Script = script!("forget_process");
+pub(crate) static HEARTBEAT: Script = script!("heartbeat");
+pub(crate) static MOVE: Script = script!("move");
+pub(crate) static PAGE: Script = script!("page");
+pub(crate) static POLL_SCHEDULE: Script = script!("poll_schedule");
+pub(crate) static PROMOTE: Script = script!("promote");
+pub(crate) static PRUNE_PROCESSES: Script = script!("prune_processes");
+pub(crate) static RECORD_STATS: Script = script!("record_stats");
+pub(crate) static REGISTER: Script = script!("register");
+pub(crate) static REPORT_PROCESS: Script = script!("report_process");
+pub(crate) static SET_PAUSED: Script = script!("set_paused");
+pub(crate) static SETTLE: Script = script!("settle");
 
 /// An argument of a script.
 pub(crate) type Arg<'a> = Cow<'a, [u8]>;

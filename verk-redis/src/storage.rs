@@ -13,8 +13,9 @@ use verk_core::{
     Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
         Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Lease, MAX_BATCH_BYTES,
-        NameClaim, Node, Page, PauseListener, ProcessReport, ProcessSignal, Promotion,
-        QueueConnection, SchedulePoll, ScoredJob, Settled, Settlement, StatsReport, StoredStats,
+        Move, NameClaim, Node, Page, PauseListener, ProcessReport, ProcessSignal, Promotion,
+        QueueConnection, SchedulePoll, ScoredJob, SetScan, Settled, Settlement, Source,
+        StatsReport, StoredStats,
     },
     unix_seconds,
 };
@@ -26,7 +27,7 @@ use crate::{
     error::{Error, Failure},
     heartbeat::{RedisHeartbeat, milliseconds},
     keys::{Key, Keys},
-    nodes,
+    manage, nodes,
     pauses::{self, RedisPauseListener},
     pool::{Connector, Pool},
     prefix, processes,
@@ -479,6 +480,46 @@ impl Storage for RedisStorage {
         let key = self.shared.keys.set(set);
         self.page("read the jobs of a set", "set", key, page, reply::scored)
             .await
+    }
+
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        let key = self.shared.keys.queue(queue);
+        self.page(
+            "read the jobs of a queue",
+            "left",
+            key,
+            page,
+            reply::payloads,
+        )
+        .await
+    }
+
+    async fn scan_set(
+        &self,
+        set: JobSet,
+        cursor: u64,
+        text: &str,
+    ) -> Result<SetScan, StorageError> {
+        manage::scan_set(&self.shared, set, cursor, text)
+            .await
+            .map_err(|failure| failure.during("search the jobs of a set"))
+    }
+
+    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
+        if moves.is_empty() {
+            return Vec::new();
+        }
+        let max_moves = manage::max_moves(&self.shared, from).await;
+        let calls = manage::move_calls(&self.shared.keys, from, moves, max_moves);
+        self.shared
+            .run_batch("move jobs", &scripts::MOVE, calls, moves.len())
+            .await
+    }
+
+    async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
+        manage::clear(&self.shared, source)
+            .await
+            .map_err(|failure| failure.during("clear a queue or a set"))
     }
 }
 

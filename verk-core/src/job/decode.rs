@@ -8,7 +8,7 @@ use serde_json::{error::Category, value::RawValue};
 use thiserror::Error;
 
 use super::{
-    Dialect, InvalidJob, Job, Text,
+    Dialect, InvalidJob, Job, Text, TimeFormat,
     value::{check, string},
 };
 use crate::names::{Jid, QueueName};
@@ -131,12 +131,14 @@ impl Job {
             entries: fields.entries,
             patches: Vec::new(),
             dialect,
+            time_format: TimeFormat::default(),
             jid,
             class,
             queue,
             args,
             original_json: payload,
-        })
+        }
+        .opened())
     }
 }
 

@@ -174,7 +174,9 @@ impl Object {
 const KEY_ORDER: &[&str] = &[
     "retry",
     "max_retry_count",
+    "retry_for",
     "queue",
+    "retry_queue",
     "dead",
     "tags",
     "args",
@@ -188,6 +190,7 @@ const KEY_ORDER: &[&str] = &[
     "retry_count",
     "error_backtrace",
     "retried_at",
+    "finished_at",
     "traceparent",
     "tracestate",
 ];

@@ -132,13 +132,20 @@ impl Job {
             self.patch("error_backtrace", quoted(&backtrace));
         }
 
-        let retry_queue = self
-            .string("retry_queue")
-            .and_then(|name| QueueName::new(&name).ok());
-        if let Some(queue) = retry_queue {
+        if let Some(queue) = self.retry_queue() {
             self.set_queue(queue);
         } else if self.queue.is_none() {
             self.set_queue(fetched_from.clone());
+        }
+    }
+
+    /// Takes the retry that an operator asks for off the count, as Sidekiq does, down to -1. A job of Elixir's Verk keeps its
+    /// count, as it does there.
+    pub(crate) fn uncount_retry(&mut self) {
+        let retry_count = self.get("retry_count").and_then(|raw| raw.parse().ok());
+        if let (Dialect::Sidekiq, Some(count)) = (self.dialect, retry_count) {
+            let count: i64 = count;
+            self.patch("retry_count", count.saturating_sub(1).to_string());
         }
     }
 }

@@ -3,9 +3,12 @@
 //! A [`Job`] keeps the bytes that it was read from. A change is a patch over them: what nobody changed
 //! is written back byte for byte, unknown keys and the digits of numbers included.
 
+mod active_job;
 mod decode;
+mod dialect;
 mod encode;
 mod failure;
+mod options;
 #[cfg(feature = "otel")]
 mod trace_context;
 mod value;
@@ -17,12 +20,17 @@ use thiserror::Error;
 
 use crate::names::{Jid, QueueName};
 
-pub use self::{decode::MalformedJob, failure::Failure};
+pub(crate) use self::dialect::Form;
+pub use self::{
+    decode::MalformedJob,
+    dialect::{Dialect, TimeFormat},
+    failure::Failure,
+};
 
 use self::{
     decode::Entry,
     encode::Patch,
-    value::{TimeForm, count, quoted, string, strings, time},
+    value::{count, quoted, string, strings, time},
 };
 
 /// One unit of work, as it stands in Redis.
@@ -56,8 +64,10 @@ pub struct Job {
     entries: Vec<Entry>,
     /// The keys that differ from `original_json`; all keys of a new job.
     patches: Vec<Patch>,
-    /// Whose rules the job follows. Never changes, whatever is patched.
+    /// Whose rules the job follows. Never changes once the job is stored, whatever is patched.
     dialect: Dialect,
+    /// How times are written.
+    time_format: TimeFormat,
     jid: Jid,
     class: Text,
     queue: Option<QueueName>,
@@ -113,13 +123,6 @@ pub enum InvalidJob {
     ValueTooDeep,
 }
 
-/// Whose counting, time format and backtrace format a job uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
-    Sidekiq,
-    Verk,
-}
-
 /// A text that is part of `original_json`, or that stands alone.
 #[derive(Clone)]
 enum Text {
@@ -161,11 +164,13 @@ impl Job {
             entries: Vec::new(),
             patches,
             dialect: Dialect::Sidekiq,
+            time_format: TimeFormat::default(),
             jid,
             class: Text::Owned(class.into()),
             queue: Some(queue),
             args: Text::Owned(args.into()),
-        })
+        }
+        .opened())
     }
 
     /// The payload that the job was read from; empty for a new job.
@@ -180,7 +185,18 @@ impl Job {
         &self.jid
     }
 
-    /// The class, which names the worker.
+    /// The class, which names the worker. For a job of Rails' `ActiveJob` it is that of the job in the envelope;
+    /// [`get`](Self::get)`("class")` tells the wrapper.
+    ///
+    /// ```
+    /// use verk_core::Job;
+    ///
+    /// let payload = r#"{"class":"Sidekiq::ActiveJob::Wrapper","wrapped":"Welcome","jid":"1",
+    ///     "args":[{"job_class":"Welcome","arguments":["ada",42]}]}"#;
+    /// let job = Job::decode(payload.into())?;
+    /// assert_eq!((job.class(), job.args()), ("Welcome", r#"["ada",42]"#));
+    /// # Ok::<(), verk_core::MalformedJob>(())
+    /// ```
     #[must_use]
     pub fn class(&self) -> &str {
         self.text(&self.class)
@@ -228,34 +244,6 @@ impl Job {
         self.get("retried_at").and_then(time)
     }
 
-    /// How often the job may be retried.
-    ///
-    /// With `n` failures so far, the last one included, a job is retried while `n` is not above the limit.
-    ///
-    /// ```
-    /// use verk_core::{Job, RetryLimit};
-    ///
-    /// let limit = |options: &str| {
-    ///     let payload = format!(r#"{{"class":"A","jid":"1","args":[]{options}}}"#);
-    ///     Job::decode(payload.into()).unwrap().retry_limit()
-    /// };
-    /// assert_eq!(limit(r#","retry":false,"max_retry_count":9"#), RetryLimit::Never);
-    /// assert_eq!(limit(r#","retry":true,"max_retry_count":9"#), RetryLimit::Times(9));
-    /// assert_eq!(limit(r#","retry":5"#), RetryLimit::Times(5));
-    /// assert_eq!(limit(r#","retry":true"#), RetryLimit::Default);
-    /// ```
-    #[must_use]
-    pub fn retry_limit(&self) -> RetryLimit {
-        let retry = self.get("retry");
-        if retry == Some("false") {
-            return RetryLimit::Never;
-        }
-        self.get("max_retry_count")
-            .and_then(count)
-            .or_else(|| retry.and_then(count))
-            .map_or(RetryLimit::Default, RetryLimit::Times)
-    }
-
     /// Whether the job is kept in the dead set once its retries are used up. True unless it says otherwise.
     #[must_use]
     pub fn dead(&self) -> bool {
@@ -292,16 +280,6 @@ impl Job {
             self.patch("queue", quoted(queue.as_str()));
             self.queue = Some(queue);
         }
-    }
-
-    /// Limits the retries, in Sidekiq's key `retry` and in Verk's key `max_retry_count`.
-    pub fn set_max_retry_count(&mut self, max_retry_count: u32) {
-        let count = max_retry_count.to_string();
-        // A job of Elixir's Verk has no `retry`, and that is one of its marks.
-        if self.dialect == Dialect::Sidekiq || self.get("retry").is_some() {
-            self.patch("retry", count.clone());
-        }
-        self.patch("max_retry_count", count);
     }
 
     /// Replaces the tags.
@@ -346,11 +324,18 @@ impl Job {
     }
 
     fn patch_time(&mut self, key: &'static str, time: SystemTime) {
-        let form = match self.dialect {
-            Dialect::Sidekiq => TimeForm::FloatSeconds,
-            Dialect::Verk => TimeForm::WholeSeconds,
-        };
-        self.patch(key, form.write(time));
+        self.patch(key, self.time_form().write(time));
+    }
+
+    /// The job with the class and the arguments of its `ActiveJob` envelope, if it has one.
+    fn opened(mut self) -> Self {
+        let opened = active_job::open(self.class(), self.args());
+        if let Some((class, args)) =
+            opened.map(|(class, args)| (Text::Owned(class.into()), Text::Owned(args.into())))
+        {
+            (self.class, self.args) = (class, args);
+        }
+        self
     }
 
     fn text<'a>(&'a self, text: &'a Text) -> &'a str {

@@ -1,4 +1,4 @@
-//! Single JSON values: strings, counts and the three forms of a time.
+//! Single JSON values: strings, counts and the forms of a time.
 
 use std::{
     borrow::Cow,
@@ -17,12 +17,17 @@ pub(super) enum TimeForm {
     FloatSeconds,
     /// An integer: Elixir's Verk.
     WholeSeconds,
+    /// An integer: Sidekiq 8.
+    Milliseconds,
 }
 
 impl TimeForm {
     pub(super) fn write(self, time: SystemTime) -> String {
         // A clock before 1970 is written as 1970.
         let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        if let Self::Milliseconds = self {
+            return since_1970.as_millis().to_string();
+        }
         let mut text = since_1970.as_secs().to_string();
         if let Self::FloatSeconds = self {
             let micros = format!("{:06}", since_1970.subsec_micros());
@@ -61,7 +66,7 @@ pub(super) fn count(raw: &str) -> Option<u32> {
     number(raw).map(|number| number.clamp(0.0, f64::from(u32::MAX)) as u32)
 }
 
-fn number(raw: &str) -> Option<f64> {
+pub(super) fn number(raw: &str) -> Option<f64> {
     // `raw` is JSON, so what starts like this is a number, and not one of the names that f64 also reads.
     raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
         .then(|| raw.parse().ok())

@@ -4,8 +4,8 @@
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
 /// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
-/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `stats`, `process`, `faults`. Call it once in a
-/// module.
+/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `stats`, `process`, `manage`, `faults`. Call it once
+/// in a module.
 ///
 /// # Example
 ///
@@ -204,6 +204,26 @@ macro_rules! storage_conformance {
                 a_process_that_was_killed_is_pruned,
                 a_full_backend_shows_processes,
             }
+            manage {
+                jobs_move_from_everywhere_to_everywhere,
+                what_is_gone_is_not_moved,
+                moving_at_once_is_done_once,
+                equal_jobs_of_a_queue_are_moved_one_by_one,
+                a_member_gets_another_time,
+                an_equal_member_is_merged,
+                burials_are_capped,
+                a_moved_job_wakes_a_dequeue,
+                ten_thousand_moves,
+                a_queue_is_read_from_its_end,
+                a_page_is_bounded_by_bytes,
+                a_scan_reads_what_stays,
+                a_scan_keeps_what_holds_a_text,
+                clear_removes_all_of_one_place,
+                a_broken_target_fails_only_its_moves,
+                a_broken_source_refuses,
+                a_full_backend_moves,
+                a_lost_reply_to_a_move_is_done_once,
+            }
             faults {
                 a_broken_target_fails_only_its_jobs,
                 a_broken_inprogress_fails_its_settlements,
@@ -266,6 +286,7 @@ mod tests {
             include_str!("pauses.rs"),
             include_str!("stats.rs"),
             include_str!("process.rs"),
+            include_str!("manage.rs"),
             include_str!("faults.rs"),
         ]
         .into_iter()

@@ -97,6 +97,7 @@ pub mod dead_set;
 pub mod faults;
 pub mod inprogress;
 pub mod lease;
+pub mod manage;
 pub mod node;
 pub mod pauses;
 pub mod poison;

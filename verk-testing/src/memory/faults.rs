@@ -117,6 +117,8 @@ pub enum Operation {
     RecordStats,
     /// [`Storage::count_deaths`](verk_core::Storage::count_deaths).
     CountDeaths,
+    /// [`Storage::move_jobs`](verk_core::Storage::move_jobs).
+    MoveJobs,
 }
 
 /// Why a [`MemoryStorage`](super::MemoryStorage) failed: the source of its

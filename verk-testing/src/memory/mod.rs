@@ -4,6 +4,7 @@ mod activity;
 mod connection;
 mod faults;
 mod harness;
+mod manage;
 mod nodes;
 mod processes;
 mod sorted_set;
@@ -24,9 +25,9 @@ use tokio::sync::{Notify, watch};
 use verk_core::{
     Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
-        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, NameClaim, Node, Page,
-        PauseListener, ProcessReport, ProcessSignal, Promotion, QueueConnection, SchedulePoll,
-        ScoredJob, Settled, Settlement, StatsReport, StoredStats,
+        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Move, NameClaim, Node,
+        Page, PauseListener, ProcessReport, ProcessSignal, Promotion, QueueConnection,
+        SchedulePoll, ScoredJob, SetScan, Settled, Settlement, Source, StatsReport, StoredStats,
     },
 };
 
@@ -442,6 +443,39 @@ impl Storage for MemoryStorage {
 
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
         self.read("read a set", |state| state.set_page(set, page))
+    }
+
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        self.read("read a queue", |state| state.newest_page(queue, page))
+    }
+
+    async fn scan_set(
+        &self,
+        set: JobSet,
+        cursor: u64,
+        text: &str,
+    ) -> Result<SetScan, StorageError> {
+        self.read("search a set", |state| state.scan_set(set, cursor, text))
+    }
+
+    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
+        const OP: &str = "move a job";
+        let moved = self.write(OP, |state| {
+            let moved = state.move_jobs(from, moves, OP);
+            Ok((moved, state.faults.loses_reply(Operation::MoveJobs)))
+        });
+        match moved {
+            Ok((_, true)) => {
+                let lost = StorageError::unknown(OP, Fault::ReplyLost);
+                each_failed(moves.len(), &lost)
+            }
+            Ok((moved, false)) => moved,
+            Err(error) => each_failed(moves.len(), &error),
+        }
+    }
+
+    async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
+        self.write("clear a queue or a set", |state| state.clear(source))
     }
 }
 

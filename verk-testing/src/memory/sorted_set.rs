@@ -1,6 +1,6 @@
 //! A set of payloads ordered by score: [`SortedSet`].
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use verk_core::storage::ScoredJob;
@@ -8,30 +8,49 @@ use verk_core::storage::ScoredJob;
 /// Each payload once, ordered by score and then by bytes, as Redis orders a sorted set.
 #[derive(Debug, Default)]
 pub(super) struct SortedSet {
-    scores: HashMap<Bytes, Score>,
+    members: HashMap<Bytes, Member>,
     order: BTreeSet<(Score, Bytes)>,
+    /// By the number that each got when it came.
+    numbered: BTreeMap<u64, Bytes>,
+    last_number: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    score: Score,
+    number: u64,
 }
 
 impl SortedSet {
     /// Adds `job`, or gives it a new score; answers whether it was there.
     pub(super) fn insert(&mut self, score: f64, job: Bytes) -> bool {
         let score = Score(score + 0.0); // -0.0 becomes 0.0
-        let old = self.scores.insert(job.clone(), score);
-        if let Some(old) = old {
-            self.order.remove(&(old, job.clone()));
-        }
-        self.order.insert((score, job));
+        let old = self.members.get(&job).copied();
+        let number = match old {
+            Some(old) => {
+                self.order.remove(&(old.score, job.clone()));
+                old.number
+            }
+            None => {
+                self.last_number += 1;
+                self.numbered.insert(self.last_number, job.clone());
+                self.last_number
+            }
+        };
+        self.order.insert((score, job.clone()));
+        self.members.insert(job, Member { score, number });
         old.is_some()
     }
 
     pub(super) fn remove(&mut self, job: &Bytes) {
-        if let Some(score) = self.scores.remove(job) {
+        if let Some(Member { score, number }) = self.members.remove(job) {
             self.order.remove(&(score, job.clone()));
+            self.numbered.remove(&number);
         }
     }
 
     pub(super) fn score(&self, job: &Bytes) -> Option<f64> {
-        self.scores.get(job).map(|score| score.0)
+        self.members.get(job).map(|member| member.score.0)
     }
 
     /// Removes every member with a score below `score`.
@@ -60,9 +79,21 @@ impl SortedSet {
         })
     }
 
+    /// The members by number, from `number` on: a member keeps its own as long as it stays.
+    pub(super) fn numbered_from(&self, number: u64) -> impl Iterator<Item = (u64, ScoredJob)> {
+        let members = self.numbered.range(number..);
+        members.filter_map(|(number, job)| {
+            let member = ScoredJob {
+                score: self.score(job)?,
+                job: job.clone(),
+            };
+            Some((*number, member))
+        })
+    }
+
     fn pop_first(&mut self) {
-        if let Some((_, job)) = self.order.pop_first() {
-            self.scores.remove(&job);
+        if let Some((_, job)) = self.order.first() {
+            self.remove(&job.clone());
         }
     }
 }

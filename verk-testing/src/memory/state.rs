@@ -252,12 +252,12 @@ impl State {
     }
 
     /// Adds to a set; answers whether an equal member was there.
-    fn insert(&mut self, set: JobSet, job: &Due) -> Result<bool, Fault> {
+    pub(super) fn insert(&mut self, set: JobSet, job: &Due) -> Result<bool, Fault> {
         self.faults.check_key(Key::Set(set))?;
         Ok(insert(self.set_mut(set), job))
     }
 
-    fn bury(&mut self, job: &Due, limits: DeadLimits) -> Result<bool, Fault> {
+    pub(super) fn bury(&mut self, job: &Due, limits: DeadLimits) -> Result<bool, Fault> {
         let merged = self.insert(JobSet::Dead, job)?;
         self.dead
             .remove_below(unix_seconds(job.at) - limits.timeout.as_secs_f64());
@@ -319,7 +319,7 @@ fn insert(set: &mut SortedSet, job: &Due) -> bool {
     set.insert(unix_seconds(job.at), job.job.clone())
 }
 
-fn done(merged: bool) -> Settled {
+pub(super) fn done(merged: bool) -> Settled {
     if merged {
         Settled::Merged
     } else {
@@ -328,7 +328,11 @@ fn done(merged: bool) -> Settled {
 }
 
 /// The entries of a page, as many as the bytes of a batch hold.
-fn slice<T>(entries: impl Iterator<Item = T>, page: Page, size: impl Fn(&T) -> usize) -> Vec<T> {
+pub(super) fn slice<T>(
+    entries: impl Iterator<Item = T>,
+    page: Page,
+    size: impl Fn(&T) -> usize,
+) -> Vec<T> {
     let entries = entries.skip(page.offset).take(page.limit);
     take_fitting(entries, MAX_BATCH_BYTES, size).collect()
 }

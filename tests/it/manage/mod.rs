@@ -1,0 +1,389 @@
+//! What an operator does with jobs, on both storages, while other programs go on.
+
+mod nodes;
+mod payloads;
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use tokio_util::sync::CancellationToken;
+use verk::{
+    Client, Clock, InvalidName, Job, NodeId, QueueName, Storage, SystemClock,
+    storage::{
+        DeadLimits, DequeueRequest, Dequeued, Due, DueSet, Inprogress, JobSet, Move, MoveTarget,
+        Page, QueueConnection, Source,
+    },
+};
+use verk_redis::{RedisConfig, RedisStorage};
+use verk_testing::{Key, MemoryStorage, RedisServer, conformance::Harness as _};
+
+use crate::support::{ALL, queue_name};
+
+/// A storage that two programs use.
+struct Shared {
+    one: Client,
+    other: Client,
+    storage: Arc<dyn Storage>,
+    _redis: Option<RedisServer>,
+}
+
+/// In memory, in Redis, and in Redis under a prefix.
+async fn storages() -> Vec<Shared> {
+    let memory: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+    let mut all = vec![Shared {
+        one: Client::new(Arc::clone(&memory)),
+        other: Client::new(Arc::clone(&memory)),
+        storage: memory,
+        _redis: None,
+    }];
+    for prefix in ["", "app"] {
+        let redis = RedisServer::start();
+        let config = RedisConfig::new(redis.url()).prefix(prefix.to_owned());
+        let one: Arc<dyn Storage> = Arc::new(RedisStorage::connect(config.clone()).await.unwrap());
+        let other = Arc::new(RedisStorage::connect(config).await.unwrap());
+        all.push(Shared {
+            one: Client::new(Arc::clone(&one)),
+            other: Client::new(other),
+            storage: one,
+            _redis: Some(redis),
+        });
+    }
+    all
+}
+
+impl Shared {
+    async fn enqueue(&self, payloads: &[Bytes]) {
+        let queue = queue_name("default");
+        for payloads in payloads.chunks(100) {
+            self.storage.enqueue(&queue, payloads).await.unwrap();
+        }
+    }
+
+    /// Puts payloads into a set as they are.
+    async fn add(&self, set: JobSet, payloads: &[Bytes]) {
+        self.enqueue_aside(payloads).await;
+        let target = |payload: &Bytes| {
+            let job = Due {
+                at: SystemClock.now(),
+                job: payload.clone(),
+            };
+            match set {
+                JobSet::Schedule => MoveTarget::Set {
+                    set: DueSet::Schedule,
+                    job,
+                },
+                JobSet::Retry => MoveTarget::Set {
+                    set: DueSet::Retry,
+                    job,
+                },
+                JobSet::Dead => MoveTarget::Dead {
+                    job,
+                    limits: DeadLimits {
+                        max_jobs: 100_000,
+                        timeout: Duration::from_secs(1_000_000_000),
+                    },
+                },
+            }
+        };
+        let moves: Vec<Move> = payloads
+            .iter()
+            .map(|payload| Move {
+                held: payload.clone(),
+                to: target(payload),
+            })
+            .collect();
+        let aside = Source::Queue(queue_name("aside"));
+        self.storage.move_jobs(&aside, &moves).await;
+        assert_eq!(self.storage.clear(&aside).await.unwrap(), 0);
+    }
+
+    async fn enqueue_aside(&self, payloads: &[Bytes]) {
+        let newest_first: Vec<Bytes> = payloads.iter().rev().cloned().collect();
+        for payloads in newest_first.chunks(100) {
+            let aside = queue_name("aside");
+            self.storage.enqueue(&aside, payloads).await.unwrap();
+        }
+    }
+
+    async fn queued(&self) -> Vec<Bytes> {
+        let queue = queue_name("default");
+        self.storage.queue_page(&queue, ALL).await.unwrap()
+    }
+
+    async fn members(&self, set: JobSet) -> Vec<Bytes> {
+        let members = self.storage.set_page(set, ALL).await.unwrap();
+        members.into_iter().map(|member| member.job).collect()
+    }
+
+    /// A node that fetches from the queue.
+    async fn consumer(&self) -> Consumer {
+        let held = Inprogress {
+            queue: queue_name("default"),
+            node: NodeId::register("web").unwrap(),
+        };
+        let queues = std::slice::from_ref(&held.queue);
+        let ttl = Duration::from_secs(600);
+        self.storage
+            .register(&held.node, queues, ttl)
+            .await
+            .unwrap();
+        Consumer(self.storage.open_queue(&held).await.unwrap())
+    }
+}
+
+struct Consumer(Box<dyn QueueConnection>);
+
+impl Consumer {
+    async fn fetch(&mut self, max_jobs: usize) -> Vec<Bytes> {
+        let request = DequeueRequest {
+            max_jobs,
+            max_bytes: usize::MAX,
+            prefetched: 0,
+            wait: Duration::ZERO,
+            interrupt: CancellationToken::new(),
+        };
+        match self.0.dequeue(request).await.unwrap() {
+            Dequeued::Jobs(jobs) => jobs,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn payload(class: &str, jid: impl std::fmt::Display) -> Bytes {
+    Bytes::from(format!(
+        r#"{{"class":"{class}","jid":"{jid}","queue":"default","args":[]}}"#
+    ))
+}
+
+fn payloads(class: &str, jids: std::ops::Range<u32>) -> Vec<Bytes> {
+    jids.map(|jid| payload(class, jid)).collect()
+}
+
+/// The payload without the time that a requeue puts there.
+fn requeued(payload: &Bytes) -> String {
+    let job = Job::decode(payload.clone()).unwrap();
+    let enqueued_at = format!(r#","enqueued_at":{}"#, job.get("enqueued_at").unwrap());
+    String::from_utf8(payload.to_vec())
+        .unwrap()
+        .replace(&enqueued_at, "")
+}
+
+#[tokio::test]
+async fn what_two_operators_ask_for_at_once_happens_once() {
+    for shared in storages().await {
+        shared.add(JobSet::Retry, &payloads("A", 0..500)).await;
+        let (one, other) = tokio::join!(
+            shared.one.retry_set().select().requeue(),
+            shared.other.retry_set().select().requeue(),
+        );
+        assert_eq!(one.unwrap() + other.unwrap(), 500);
+        let queued: BTreeSet<String> = shared.queued().await.iter().map(requeued).collect();
+        assert_eq!(queued.len(), 500);
+        assert_eq!(
+            shared.one.queue("default").unwrap().count().await.unwrap(),
+            500
+        );
+
+        shared.add(JobSet::Dead, &[payload("A", "twice")]).await;
+        let entry = shared.one.dead_set().find("twice").await.unwrap().unwrap();
+        let same = shared
+            .other
+            .dead_set()
+            .find("twice")
+            .await
+            .unwrap()
+            .unwrap();
+        let (one, other) = tokio::join!(entry.requeue(), same.requeue());
+        assert_ne!(one.unwrap(), other.unwrap());
+        assert!(!entry.requeue().await.unwrap());
+        assert!(!entry.delete().await.unwrap());
+        assert_eq!(shared.queued().await.len(), 501);
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_members_are_counted_read_found_and_moved() {
+    for shared in storages().await {
+        let mut jobs = payloads("A", 0..5_000);
+        jobs.extend(payloads("B", 5_000..10_000));
+        shared.add(JobSet::Dead, &jobs).await;
+        let dead = shared.one.dead_set();
+        assert_eq!(dead.count().await.unwrap(), 10_000);
+
+        let entries: Vec<_> = dead.select().entries().try_collect().await.unwrap();
+        let read: BTreeSet<&Bytes> = entries.iter().map(|entry| entry.payload()).collect();
+        assert_eq!(read, jobs.iter().collect());
+        let found = dead.find("7777").await.unwrap().unwrap();
+        assert_eq!(found.payload(), &jobs[7_777]);
+        assert!(dead.find("777x").await.unwrap().is_none());
+
+        assert_eq!(dead.select().class("A").delete().await.unwrap(), 5_000);
+        assert_eq!(
+            dead.select().text(r#""jid":"9"#).requeue().await.unwrap(),
+            1_000
+        );
+        assert_eq!(dead.count().await.unwrap(), 4_000);
+        let queue = shared.one.queue("default").unwrap();
+        let ends_in_7 = queue.select().filter(|entry| {
+            entry
+                .job()
+                .is_ok_and(|job| job.jid().as_str().ends_with('7'))
+        });
+        assert_eq!(ends_in_7.kill().await.unwrap(), 100);
+        assert_eq!(queue.count().await.unwrap(), 900);
+        assert_eq!(dead.clear().await.unwrap(), 4_100);
+        assert_eq!(queue.select().delete().await.unwrap(), 900);
+        assert_eq!(dead.count().await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_in_order_with_its_times() {
+    for shared in storages().await {
+        shared.enqueue(&payloads("A", 0..5)).await;
+        let queue = shared.one.queue("default").unwrap();
+        let page = queue
+            .page(Page {
+                offset: 1,
+                limit: 3,
+            })
+            .await
+            .unwrap();
+        let jids: Vec<_> = page
+            .iter()
+            .map(|entry| entry.job().unwrap().jid().as_str().to_owned())
+            .collect();
+        assert_eq!(jids, ["1", "2", "3"]);
+        assert!(
+            page.iter()
+                .all(|entry| entry.score().is_none() && entry.at().is_none())
+        );
+        assert_eq!(page[0].source(), &Source::Queue(queue_name("default")));
+
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
+        assert!(page[1].reschedule(at).await.unwrap());
+        let scheduled = shared.one.scheduled_set().page(ALL).await.unwrap();
+        let times: Vec<_> = scheduled
+            .iter()
+            .map(|entry| (entry.score(), entry.at()))
+            .collect();
+        assert_eq!(times, [(Some(2e9), Some(at))]);
+        assert_eq!(scheduled[0].source(), &Source::Set(JobSet::Schedule));
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_others_use_is_read_and_emptied_whole() {
+    for shared in storages().await {
+        let jobs = payloads("A", 0..1_000);
+        shared.enqueue(&jobs).await;
+        let mut consumer = shared.consumer().await;
+        let mut fetched = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut entries = shared.one.queue("default").unwrap().select().entries();
+        let mut number = 0;
+        while let Some(entry) = entries.try_next().await.unwrap() {
+            if seen.insert(entry.payload().clone()) && number % 2 == 0 {
+                entry.delete().await.unwrap();
+            }
+            if number % 10 == 0 {
+                fetched.extend(consumer.fetch(3).await);
+                shared.enqueue(&payloads("New", number..number + 4)).await;
+            }
+            number += 1;
+        }
+        for job in &jobs {
+            assert!(seen.contains(job) || fetched.contains(job), "{job:?}");
+        }
+
+        // Whatever is in the way of the selection, nothing of class A is left, and nothing else is gone.
+        let others = shared
+            .queued()
+            .await
+            .iter()
+            .filter(|job| job.windows(3).any(|part| part == b"New"))
+            .count();
+        shared.enqueue(&payloads("A", 2_000..2_250)).await;
+        let selection = shared.one.queue("default").unwrap().select().class("A");
+        let deleted = selection.delete().await.unwrap();
+        assert!(deleted >= 250, "{deleted}");
+        assert_eq!(shared.queued().await.len(), others);
+    }
+}
+
+#[tokio::test]
+async fn a_set_that_others_use_is_requeued_whole() {
+    for shared in storages().await {
+        shared.add(JobSet::Retry, &payloads("A", 0..2_000)).await;
+        let retries = shared.one.retry_set();
+        let (moved, ()) = tokio::join!(retries.select().class("A").requeue(), async {
+            for number in 0..20 {
+                let name = format!("new {number}");
+                shared.add(JobSet::Retry, &[payload("B", &name)]).await;
+                let entry = shared
+                    .other
+                    .retry_set()
+                    .find(format!("{number}"))
+                    .await
+                    .unwrap();
+                if let Some(entry) = entry {
+                    entry.kill().await.unwrap();
+                }
+            }
+        });
+        let killed = shared.one.dead_set().count().await.unwrap();
+        assert_eq!(moved.unwrap() + killed, 2_000);
+        assert_eq!(shared.queued().await.len() + killed, 2_000);
+        assert_eq!(retries.count().await.unwrap(), 20);
+    }
+}
+
+#[tokio::test]
+async fn a_selection_goes_on_past_what_cannot_be_moved() {
+    let storage = MemoryStorage::default();
+    let client = Client::new(Arc::new(storage.clone()));
+    let at = SystemClock.now() + Duration::from_secs(60);
+    for number in 0..300 {
+        let queue: QueueName = if number % 3 == 0 { "broken" } else { "default" }
+            .parse()
+            .unwrap();
+        let job = Job::new("A", queue, format!("[{number}]")).unwrap();
+        client.enqueue(job).await.unwrap();
+    }
+    for queue in ["broken", "default"] {
+        client
+            .queue(queue)
+            .unwrap()
+            .select()
+            .reschedule(at)
+            .await
+            .unwrap();
+    }
+    let broken = Key::Queue("broken".parse().unwrap());
+    storage.break_key(&broken).await;
+    let error = client.scheduled_set().select().requeue().await.unwrap_err();
+    assert_eq!(error.done, 200);
+    assert_eq!(error.source.applied(), verk::Applied::NotApplied);
+    storage.mend_key(&broken).await;
+
+    storage.lose_reply(verk_testing::Operation::MoveJobs).await;
+    let error = client.scheduled_set().select().requeue().await.unwrap_err();
+    assert_eq!(
+        (error.done, error.source.applied()),
+        (0, verk::Applied::Unknown)
+    );
+    assert_eq!(client.queue("broken").unwrap().count().await.unwrap(), 100);
+    assert_eq!(client.scheduled_set().select().requeue().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_queue_name_is_checked() {
+    let client = Client::new(Arc::new(MemoryStorage::default()));
+    let refused: InvalidName = client.queue("").unwrap_err();
+    assert!(refused.to_string().contains("queue name"));
+}

@@ -1,0 +1,111 @@
+//! Where a job is: [`Found`].
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{Jobs, entry::Entry};
+use crate::{
+    client::Client,
+    error::StorageError,
+    job::{Job, MalformedJob},
+    names::{Jid, NodeId, QueueName},
+    storage::{Inprogress, MAX_BATCH_JOBS, Page, Source, Storage},
+};
+
+/// Where a job was found: see [`Client::find_job`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Found {
+    /// It waits: [`Entry::source`] says where.
+    Waiting(Entry),
+    /// A node holds it.
+    InProgress(JobInProgress),
+}
+
+/// A job that a node holds: it runs there, or was fetched and runs next. `Debug` does not show the arguments.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct JobInProgress {
+    /// The node.
+    pub node: NodeId,
+    /// Whether the heartbeat of the node is there. If it stays away, other nodes restore the job.
+    pub alive: bool,
+    /// The queue that the job was fetched from.
+    pub queue: QueueName,
+    /// The payload as it was fetched.
+    pub payload: Bytes,
+    /// The job, or why the payload is none.
+    pub job: Result<Job, MalformedJob>,
+}
+
+impl fmt::Debug for JobInProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobInProgress")
+            .field("node", &self.node)
+            .field("alive", &self.alive)
+            .field("queue", &self.queue)
+            .field("job", &self.job)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) async fn in_progress(storage: &dyn Storage) -> Result<Vec<JobInProgress>, StorageError> {
+    let mut jobs = Vec::new();
+    for node in storage.nodes().await? {
+        for queue in node.queues {
+            let held = Inprogress {
+                queue,
+                node: node.id.clone(),
+            };
+            for payload in all_of(storage, &held).await? {
+                jobs.push(JobInProgress {
+                    node: held.node.clone(),
+                    alive: node.alive,
+                    queue: held.queue.clone(),
+                    job: Job::decode(payload.clone()),
+                    payload,
+                });
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// What a node holds of one queue, the most recently fetched first.
+async fn all_of(storage: &dyn Storage, held: &Inprogress) -> Result<Vec<Bytes>, StorageError> {
+    let mut all = Vec::new();
+    loop {
+        let page = Page {
+            offset: all.len(),
+            limit: MAX_BATCH_JOBS,
+        };
+        let jobs = storage.inprogress(held, page).await?;
+        if jobs.is_empty() {
+            return Ok(all);
+        }
+        all.extend(jobs);
+    }
+}
+
+/// Looks in the order in which a job goes its way, so that one that moves on is met later.
+pub(super) async fn find(client: &Client, jid: &Jid) -> Result<Option<Found>, StorageError> {
+    let mut places = vec![client.scheduled_set(), client.retry_set()];
+    let queues = client.storage().queues().await?;
+    places.extend(
+        queues
+            .into_iter()
+            .map(|queue| Jobs::new(client, Source::Queue(queue))),
+    );
+    for place in places {
+        if let Some(entry) = place.find(jid).await? {
+            return Ok(Some(Found::Waiting(entry)));
+        }
+    }
+    let held = in_progress(client.storage()).await?;
+    let is_it = |held: &JobInProgress| held.job.as_ref().is_ok_and(|job| job.jid() == jid);
+    if let Some(held) = held.into_iter().find(is_it) {
+        return Ok(Some(Found::InProgress(held)));
+    }
+    Ok(client.dead_set().find(jid).await?.map(Found::Waiting))
+}

@@ -1,0 +1,292 @@
+//! Many jobs at once: [`Selection`].
+
+use std::{
+    fmt, mem,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
+};
+
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    Jobs,
+    entry::{Action, Entry},
+};
+use crate::{
+    error::{Applied, SelectionError, StorageError},
+    names::{Jid, QueueName},
+    storage::{JobSet, MAX_BATCH_JOBS, Page, Settled, Source},
+};
+
+/// Some of the jobs of one place: see [`Jobs::select`]. All, until it is narrowed.
+///
+/// It reads and acts in bounded steps, while other programs add and take jobs: a job that is there all the while is reached. One that
+/// comes or goes meanwhile may be reached or not; one may be read twice, but what is done to it happens, and counts, once.
+/// Of a queue that another operator deletes from at the same time, jobs may be passed over.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # use std::time::{Duration, SystemTime};
+/// # use verk_core::{Job, Verk};
+/// # use verk_testing::MemoryStorage;
+/// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+/// use futures_util::TryStreamExt;
+///
+/// let night = SystemTime::now() + Duration::from_secs(3600);
+/// verk.retry_set().select().class("Report").reschedule(night).await?;
+/// verk.dead_set().select().text("ada@example.com").delete().await?;
+/// verk.dead_set().select().filter(|entry| entry.job().is_err()).delete().await?;
+///
+/// let mut jobs = verk.queue("mailers")?.select().entries();
+/// while let Some(entry) = jobs.try_next().await? {
+///     println!("{entry:?}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[must_use = "a selection does nothing until it is read or acted on"]
+pub struct Selection {
+    jobs: Jobs,
+    /// What the payload has to hold, all of it.
+    texts: Vec<String>,
+    filters: Vec<Filter>,
+}
+
+type Filter = Box<dyn Fn(&Entry) -> bool + Send + Sync>;
+
+impl Selection {
+    pub(super) fn new(jobs: Jobs) -> Self {
+        Self {
+            jobs,
+            texts: Vec::new(),
+            filters: Vec::new(),
+        }
+    }
+
+    /// Keeps the jobs of this class.
+    pub fn class(self, class: impl Into<String>) -> Self {
+        let class = class.into();
+        self.filter(move |entry| entry.job().is_ok_and(|job| job.class() == class))
+    }
+
+    /// Keeps the jobs with this id.
+    pub fn jid(mut self, jid: impl Into<Jid>) -> Self {
+        let jid = jid.into();
+        // Other ids may be written in several ways.
+        if jid
+            .as_str()
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric())
+        {
+            self = self.text(jid.as_str());
+        }
+        self.filter(move |entry| entry.job().is_ok_and(|job| *job.jid() == jid))
+    }
+
+    /// Keeps the jobs whose payload holds this text, just as it is stored: JSON, in which a quote is `\"`. For a set, the
+    /// storage does it.
+    pub fn text(mut self, text: impl Into<String>) -> Self {
+        self.texts.push(text.into());
+        self
+    }
+
+    /// Keeps the jobs that `matches` answers `true` for.
+    pub fn filter(mut self, matches: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Self {
+        self.filters.push(Box::new(matches));
+        self
+    }
+
+    /// Reads the jobs as they are asked for: of a queue the one that came last first, of a set in no order.
+    ///
+    /// Jobs may be moved and deleted on the way. Ends at the first error.
+    #[must_use]
+    pub fn entries(self) -> BoxStream<'static, Result<Entry, StorageError>> {
+        stream::try_unfold(Scan::new(self), async |mut scan| {
+            Ok(scan.step().await?.map(|entries| (entries, scan)))
+        })
+        .map_ok(|entries| stream::iter(entries).map(Ok))
+        .try_flatten()
+        .boxed()
+    }
+
+    /// Reads until there is one.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    pub async fn first(self) -> Result<Option<Entry>, StorageError> {
+        self.entries().try_next().await
+    }
+
+    /// Deletes the jobs: see [`Entry::delete`]. Returns how many it deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectionError`], after all that could be reached was.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future leaves some jobs done and others not. It can be called again.
+    pub async fn delete(self) -> Result<usize, SelectionError> {
+        self.act(Action::Delete).await
+    }
+
+    /// Runs the jobs now: see [`Entry::requeue`]. Returns how many it moved.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectionError`], after all that could be reached was.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`delete`](Self::delete).
+    pub async fn requeue(self) -> Result<usize, SelectionError> {
+        self.act(Action::Requeue).await
+    }
+
+    /// Moves the jobs to the `dead` set: see [`Entry::kill`]. Returns how many it moved.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectionError`], after all that could be reached was.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`delete`](Self::delete).
+    pub async fn kill(self) -> Result<usize, SelectionError> {
+        self.act(Action::Kill).await
+    }
+
+    /// Gives the jobs another time: see [`Entry::reschedule`]. Returns how many have it now that had another.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectionError`], after all that could be reached was.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`delete`](Self::delete).
+    pub async fn reschedule(self, at: SystemTime) -> Result<usize, SelectionError> {
+        self.act(Action::Reschedule(at)).await
+    }
+
+    async fn act(self, action: Action) -> Result<usize, SelectionError> {
+        let mut scan = Scan::new(self);
+        let (mut done, mut failed) = (0, None);
+        loop {
+            let entries = match scan.step().await {
+                Ok(Some(entries)) => entries,
+                Ok(None) => break,
+                Err(source) => {
+                    failed.get_or_insert(source);
+                    break;
+                }
+            };
+            let entries: Vec<&Entry> = entries.iter().collect();
+            let mut unknown = false;
+            for settled in action.apply(&scan.selection.jobs, &entries).await {
+                match settled {
+                    Settled::Done | Settled::Merged => done += 1,
+                    Settled::NotHeld => {}
+                    Settled::Failed(error) => {
+                        unknown |= error.applied() == Applied::Unknown;
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+            if unknown {
+                break;
+            }
+        }
+        match failed {
+            None => Ok(done),
+            Some(source) => Err(SelectionError { done, source }),
+        }
+    }
+
+    fn matches(&self, entry: &Entry) -> bool {
+        let holds = |text: &String| {
+            let text = text.as_bytes();
+            text.is_empty() || entry.payload().windows(text.len()).any(|part| part == text)
+        };
+        self.texts.iter().all(holds) && self.filters.iter().all(|matches| matches(entry))
+    }
+}
+
+impl fmt::Debug for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selection")
+            .field("jobs", &self.jobs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A way through all jobs of one place.
+struct Scan {
+    selection: Selection,
+    next: Next,
+    /// How many of the jobs that were passed over are gone since: those that come next moved up by as many.
+    gone: Arc<AtomicUsize>,
+}
+
+/// Where a scan goes on.
+enum Next {
+    /// In a queue, after so many jobs, from the one that came last.
+    Queue(QueueName, usize),
+    /// In a set, from a cursor.
+    Set(JobSet, u64),
+    End,
+}
+
+impl Scan {
+    fn new(selection: Selection) -> Self {
+        let next = match selection.jobs.source() {
+            Source::Queue(queue) => Next::Queue(queue.clone(), 0),
+            Source::Set(set) => Next::Set(*set, 0),
+        };
+        Self {
+            selection,
+            next,
+            gone: Arc::default(),
+        }
+    }
+
+    /// The selected ones of the next jobs, often none; `None` at the end.
+    async fn step(&mut self) -> Result<Option<Vec<Entry>>, StorageError> {
+        let Selection { jobs, texts, .. } = &self.selection;
+        let storage = jobs.client.storage();
+        let entry = |payload, score| Entry::scanned(jobs, payload, score, Arc::clone(&self.gone));
+        let mut entries: Vec<Entry> = match mem::replace(&mut self.next, Next::End) {
+            Next::Queue(queue, passed) => {
+                let page = Page {
+                    offset: passed.saturating_sub(self.gone.swap(0, Ordering::Relaxed)),
+                    limit: MAX_BATCH_JOBS,
+                };
+                let payloads = storage.newest_page(&queue, page).await?;
+                if !payloads.is_empty() {
+                    self.next = Next::Queue(queue, page.offset + payloads.len());
+                }
+                let entries = payloads.into_iter().map(|payload| entry(payload, None));
+                entries.collect()
+            }
+            Next::Set(set, cursor) => {
+                let text = texts.first().map_or("", String::as_str);
+                let step = storage.scan_set(set, cursor, text).await?;
+                if let Some(cursor) = step.next {
+                    self.next = Next::Set(set, cursor);
+                }
+                let members = step.jobs.into_iter();
+                members
+                    .map(|member| entry(member.job, Some(member.score)))
+                    .collect()
+            }
+            Next::End => return Ok(None),
+        };
+        entries.retain(|entry| self.selection.matches(entry));
+        Ok(Some(entries))
+    }
+}

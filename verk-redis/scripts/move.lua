@@ -1,0 +1,107 @@
+-- Moves jobs that an operator picked out of a queue or a sorted set.
+--
+-- KEYS  1 the queue or the set  2 dead  3 queues  4.. the queues and sets that jobs go to
+-- ARGV  1 "list" or "zset": what KEYS[1] is, then for each job, at most 100 of them:
+--       "delete" HELD | "queue" HELD INDEX_IN_KEYS Q JOB | "set" HELD INDEX_IN_KEYS SCORE JOB
+--       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS_PLUS_1
+-- Returns for each job: 1 done, 2 done and merged with an equal member of the set, 0 not there or (if it stays
+-- in its set) as it is to be, or the text of an error after which the job is where it was.
+--
+-- Atomic, so that what two operators ask for happens once, and so that a job is never in no key at all: each
+-- is added to its target before it is removed here. The first write is one that a full Redis allows; after it,
+-- so are the others.
+
+local from, dead, kind = KEYS[1], KEYS[2], ARGV[1]
+local words = { delete = 2, queue = 5, set = 5, dead = 6 }
+
+local wrong = check(from, kind)
+if wrong then
+  return redis.error_reply(wrong)
+end
+
+local first
+if kind == 'list' then
+  first = redis.pcall('LTRIM', from, 0, -1)
+else
+  first = redis.pcall('ZREMRANGEBYRANK', from, 1, 0)
+end
+if type(first) == 'table' and first.err then
+  return first
+end
+
+local function is_held(held)
+  if kind == 'list' then
+    return redis.call('LPOS', from, held)
+  end
+  return redis.call('ZSCORE', from, held)
+end
+
+local function remove(held)
+  if kind == 'list' then
+    return redis.call('LREM', from, 1, held)
+  end
+  return redis.call('ZREM', from, held)
+end
+
+-- Adds to a set. Answers what becomes of the job, and whether it is still to be removed; or nil and an error.
+local function move_to_set(set, held, score, job)
+  local unusable = check(set, 'zset')
+  if unusable then
+    return nil, unusable
+  end
+  if set == from and job == held then
+    local changed = redis.pcall('ZADD', set, 'CH', score, job)
+    if type(changed) == 'table' then
+      return nil, changed.err
+    end
+    return changed == 1 and DONE or NOT_HELD, false
+  end
+  local answer, refused = add_to_set(set, score, job)
+  return answer, refused or true
+end
+
+local function move_to_queue(queue, name, job)
+  local unusable = check(queue, 'list')
+  if unusable then
+    return nil, unusable
+  end
+  redis.pcall('SADD', KEYS[3], name)
+  redis.call('LPUSH', queue, job)
+  return DONE, true
+end
+
+-- Adds one job to its target: answers as move_to_set does.
+local function add(at)
+  local to, held = ARGV[at], ARGV[at + 1]
+  if to == 'queue' then
+    return move_to_queue(KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3], ARGV[at + 4])
+  end
+  if to == 'set' then
+    return move_to_set(KEYS[tonumber(ARGV[at + 2])], held, ARGV[at + 3], ARGV[at + 4])
+  end
+  local answer, leaves = move_to_set(dead, held, ARGV[at + 2], ARGV[at + 3])
+  if answer then
+    cut_dead(dead, ARGV[at + 4], ARGV[at + 5])
+  end
+  return answer, leaves
+end
+
+local function move(at)
+  local held = ARGV[at + 1]
+  if ARGV[at] == 'delete' then
+    return remove(held)
+  end
+  if not is_held(held) then
+    return NOT_HELD
+  end
+  local answer, leaves = add(at)
+  if not answer then
+    return leaves
+  end
+  if leaves then
+    remove(held)
+  end
+  return answer
+end
+
+return each_job(words, move)

@@ -1,0 +1,137 @@
+//! What an operator does with waiting jobs: searches, moves, clears.
+
+use bytes::Bytes;
+use verk_core::{
+    QueueName, StorageError,
+    storage::{JobSet, MAX_BATCH_JOBS, Move, MoveTarget, Page, SetScan, Settled, Source},
+    unix_seconds,
+};
+
+use super::{
+    faults::{Fault, Key},
+    state::{State, done, slice},
+};
+
+impl State {
+    /// A page of `queue`, the job that came last first.
+    pub(super) fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, Fault> {
+        self.faults.check_key(Key::Queue(queue.clone()))?;
+        let jobs = self.queues.get(queue).into_iter().flatten();
+        Ok(slice(jobs.rev().cloned(), page, Bytes::len))
+    }
+
+    pub(super) fn scan_set(&self, set: JobSet, cursor: u64, text: &str) -> Result<SetScan, Fault> {
+        self.faults.check_key(Key::Set(set))?;
+        let mut members = self.set(set).numbered_from(cursor);
+        let step = members.by_ref().take(MAX_BATCH_JOBS);
+        let jobs = step
+            .map(|(_, member)| member)
+            .filter(|member| holds(&member.job, text))
+            .collect();
+        let next = members.next().map(|(number, _)| number);
+        Ok(SetScan { jobs, next })
+    }
+
+    pub(super) fn move_jobs(
+        &mut self,
+        from: &Source,
+        moves: &[Move],
+        op: &'static str,
+    ) -> Vec<Settled> {
+        moves
+            .iter()
+            .map(|step| {
+                self.move_one(from, step)
+                    .unwrap_or_else(|fault| Settled::Failed(StorageError::not_applied(op, fault)))
+            })
+            .collect()
+    }
+
+    fn move_one(&mut self, from: &Source, step: &Move) -> Result<Settled, Fault> {
+        self.faults.check_key(key(from))?;
+        let Move { held, to } = step;
+        if !self.holds(from, held) {
+            return Ok(Settled::NotHeld);
+        }
+        let (set, job, limits) = match to {
+            MoveTarget::Delete => {
+                self.take(from, held);
+                return Ok(Settled::Done);
+            }
+            MoveTarget::Queue { queue, job } => {
+                self.faults.check_key(Key::Queue(queue.clone()))?;
+                self.queue_names.insert(queue.clone());
+                let list = self.queues.entry(queue.clone()).or_default();
+                list.push_back(job.clone());
+                self.take(from, held);
+                return Ok(Settled::Done);
+            }
+            MoveTarget::Set { set, job } => (JobSet::from(*set), job, None),
+            MoveTarget::Dead { job, limits } => (JobSet::Dead, job, Some(*limits)),
+        };
+        let stays = *from == Source::Set(set) && job.job == *held;
+        let unchanged = self.set(set).score(held) == Some(unix_seconds(job.at));
+        let merged = match limits {
+            Some(limits) => self.bury(job, limits)?,
+            None => self.insert(set, job)?,
+        };
+        if stays {
+            return Ok(if unchanged {
+                Settled::NotHeld
+            } else {
+                Settled::Done
+            });
+        }
+        self.take(from, held);
+        Ok(done(merged))
+    }
+
+    pub(super) fn clear(&mut self, source: &Source) -> Result<usize, Fault> {
+        self.faults.check_key(key(source))?;
+        Ok(match source {
+            Source::Queue(queue) => {
+                self.queue_names.remove(queue);
+                self.queues.remove(queue).map_or(0, |jobs| jobs.len())
+            }
+            Source::Set(set) => std::mem::take(self.set_mut(*set)).len(),
+        })
+    }
+
+    fn holds(&self, source: &Source, job: &Bytes) -> bool {
+        match source {
+            Source::Queue(queue) => self
+                .queues
+                .get(queue)
+                .is_some_and(|jobs| jobs.contains(job)),
+            Source::Set(set) => self.set(*set).score(job).is_some(),
+        }
+    }
+
+    /// Takes out one job; of equal ones, that which came last.
+    fn take(&mut self, source: &Source, job: &Bytes) {
+        match source {
+            Source::Queue(queue) => {
+                if let Some(jobs) = self.queues.get_mut(queue) {
+                    if let Some(place) = jobs.iter().rposition(|other| other == job) {
+                        jobs.remove(place);
+                    }
+                    if jobs.is_empty() {
+                        self.queues.remove(queue);
+                    }
+                }
+            }
+            Source::Set(set) => self.set_mut(*set).remove(job),
+        }
+    }
+}
+
+fn key(source: &Source) -> Key {
+    match source {
+        Source::Queue(queue) => Key::Queue(queue.clone()),
+        Source::Set(set) => Key::Set(*set),
+    }
+}
+
+fn holds(job: &Bytes, text: &str) -> bool {
+    text.is_empty() || job.windows(text.len()).any(|part| part == text.as_bytes())
+}
