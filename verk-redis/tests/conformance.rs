@@ -31,6 +31,27 @@ mod restricted {
     verk_testing::storage_conformance!(super::RedisHarness::restricted().await);
 }
 
+#[tokio::test]
+async fn the_user_of_the_guide_may_also_choose_a_database_and_delete_the_prefix() {
+    let harness = RedisHarness::restricted().await;
+    let config = RedisConfig::new(format!(
+        "{}?user=verk&pass=password&db=3",
+        harness.proxy.url()
+    ));
+    let other = RedisStorage::connect(config.prefix("shop".to_owned())).await;
+    let other = other.expect("connect");
+    let queue = "default".parse().expect("a name");
+    for storage in [&other, &harness.storage] {
+        storage
+            .enqueue(&queue, &["{}".into()])
+            .await
+            .expect("enqueue");
+    }
+    other.delete_prefix().await.expect("delete");
+    assert_eq!(other.queue_len(&queue).await.expect("count"), 0);
+    assert_eq!(harness.storage.queue_len(&queue).await.expect("count"), 1);
+}
+
 /// A server of its own, and a network in front of it that can break.
 struct RedisHarness {
     server: RedisServer,
@@ -55,6 +76,8 @@ impl RedisHarness {
         let command = command.split("```").next().expect("the end of the block");
         let words: Vec<_> = command.split_whitespace().collect();
         assert_eq!(server.command(&words), Reply::Status("OK".to_owned()));
+        // From Redis 7.2 on; before that there is none, and nobody asks for it.
+        server.command(&["ACL", "SETUSER", "verk", "+client|setinfo"]);
         Self::on(server, "?user=verk&pass=password", "shop:", 16).await
     }
 
