@@ -1,6 +1,6 @@
 //! Connections that are encrypted, with an authority of one's own.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, iter, path::PathBuf, time::Duration};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
@@ -47,19 +47,31 @@ impl Authority {
 
     /// The files of a certificate for a host, and of its key.
     fn sign(&self, host: &str) -> (PathBuf, PathBuf) {
+        self.sign_with(host, |_| ())
+    }
+
+    fn sign_with(
+        &self,
+        host: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         params.distinguished_name = called(host);
+        change(&mut params);
         let cert = params.signed_by(&key, &self.issuer).unwrap();
-        let files = (self.file(&format!("{host}.pem")), self.file("key.pem"));
-        fs::write(&files.0, cert.pem()).unwrap();
-        fs::write(&files.1, key.serialize_pem()).unwrap();
-        files
+        let files = ["pem", "key"].map(|kind| self.file(&format!("{host}.{kind}")));
+        fs::write(&files[0], cert.pem()).unwrap();
+        fs::write(&files[1], key.serialize_pem()).unwrap();
+        files.into()
     }
 
     /// A server with a certificate for a host.
     fn server(&self, host: &str) -> RedisServerBuilder {
-        let (cert, key) = self.sign(host);
+        self.server_with(self.sign(host))
+    }
+
+    fn server_with(&self, (cert, key): (PathBuf, PathBuf)) -> RedisServerBuilder {
         RedisServer::builder().tls(&cert, &key, &self.file("ca.pem"))
     }
 }
@@ -71,12 +83,22 @@ fn called(name: &str) -> DistinguishedName {
     it
 }
 
-/// That the handshake fails, and why.
+/// Asks no client for a certificate.
+fn anybody(server: RedisServerBuilder) -> RedisServerBuilder {
+    server.setting("tls-auth-clients", "no")
+}
+
+/// Why there was no connection: the whole chain.
 async fn refused(config: RedisConfig) -> String {
-    let config = config.connect_timeout(Duration::from_secs(10));
     let error = RedisStorage::connect(config).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
-    format!("{error:?}")
+    chain(&error)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    iter::successors(Some(error), |error| error.source())
+        .map(|error| format!("{error}: "))
+        .collect()
 }
 
 #[tokio::test]
@@ -109,32 +131,73 @@ async fn a_node_works_over_tls_with_a_private_authority_and_a_client_certificate
 
 #[tokio::test]
 async fn a_server_that_asks_for_a_certificate_gets_one_or_refuses() {
-    let authority = Authority::new();
+    let (authority, stranger) = (Authority::new(), Authority::new());
     let redis = authority.server("127.0.0.1").start();
     let config = RedisConfig::new(redis.url()).tls_ca(authority.ca());
-    refused(config).await;
+    let (cert, key) = stranger.sign("client");
+    let [cert, key] = [cert, key].map(|file| file.display().to_string());
+    for config in [config.clone(), config.tls_client(cert, key)] {
+        let why = refused(config).await;
+        assert!(
+            why.contains("redis_tls_cert and redis_tls_key") && why.contains("fatal alert"),
+            "{why}"
+        );
+    }
 }
 
 #[tokio::test]
-async fn only_the_right_authority_for_the_right_host_is_trusted() {
-    let authority = Authority::new();
-    let stranger = Authority::new();
-    let anybody = |server: RedisServerBuilder| server.setting("tls-auth-clients", "no").start();
-    let redis = anybody(authority.server("127.0.0.1"));
-    let right = RedisConfig::new(redis.url()).tls_ca(authority.ca());
-    RedisStorage::connect(right).await.unwrap();
+async fn only_the_right_authority_for_the_right_host_in_time_is_trusted() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let expired =
+        |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let right = anybody(authority.server("127.0.0.1")).start();
+    let elsewhere = anybody(authority.server("redis.internal")).start();
+    let old = authority.server_with(authority.sign_with("127.0.0.1", expired));
+    let old = anybody(old).start();
 
-    // What the system trusts; another authority; another host.
-    let why = refused(RedisConfig::new(redis.url())).await;
-    assert!(why.contains("UnknownIssuer"), "{why}");
-    let why = refused(RedisConfig::new(redis.url()).tls_ca(stranger.ca())).await;
-    assert!(
-        why.contains("UnknownIssuer") || why.contains("BadSignature"),
-        "{why}"
-    );
-    let elsewhere = anybody(authority.server("redis.internal"));
-    let why = refused(RedisConfig::new(elsewhere.url()).tls_ca(authority.ca())).await;
-    assert!(why.contains("not valid for name"), "{why}");
+    let config = |redis: &RedisServer| RedisConfig::new(redis.url());
+    RedisStorage::connect(config(&right).tls_ca(authority.ca()))
+        .await
+        .unwrap();
+    for (config, cause) in [
+        // What the system trusts.
+        (config(&right), "UnknownIssuer"),
+        (config(&right).tls_ca(stranger.ca()), "BadSignature"),
+        (
+            config(&elsewhere).tls_ca(authority.ca()),
+            "only valid for DnsName(\"redis.internal\")",
+        ),
+        (config(&old).tls_ca(authority.ca()), "certificate expired"),
+    ] {
+        let why = refused(config).await;
+        assert!(
+            why.contains("redis_tls_ca") && why.contains(cause),
+            "{cause}: {why}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_port_with_tls_is_told_from_one_without() {
+    let authority = Authority::new();
+    let with = anybody(authority.server("127.0.0.1")).start();
+    let without = RedisServer::builder().tcp().start();
+    let sentinel = |scheme: &str, redis: &RedisServer| {
+        format!("{scheme}+sentinel://127.0.0.1:{}/main", redis.port())
+    };
+    let without_tls = "a port without TLS the URL begins with redis,";
+    let with_tls = "a port with TLS the URL begins with rediss,";
+    for (url, hint) in [
+        (without.url().replace("redis:", "rediss:"), without_tls),
+        (sentinel("rediss", &without), without_tls),
+        (with.url().replace("rediss:", "redis:"), with_tls),
+        (sentinel("redis", &with), with_tls),
+    ] {
+        // A Redis without TLS answers to no handshake.
+        let config = RedisConfig::new(&url).connect_timeout(Duration::from_secs(1));
+        let why = refused(config).await;
+        assert!(why.contains(hint), "{url}: {why}");
+    }
 }
 
 #[tokio::test]
@@ -151,6 +214,8 @@ async fn mistakes_name_the_setting_and_show_no_key() {
             "redis_tls_key",
         ),
         (rediss().tls_client(&key, &key), "redis_tls_cert"),
+        // The key of another certificate.
+        (rediss().tls_client(authority.ca(), &key), "redis_tls_key"),
     ] {
         let error = RedisStorage::connect(config).await.unwrap_err();
         let text = format!("{error:?} {error}");
@@ -171,13 +236,17 @@ async fn mistakes_name_the_setting_and_show_no_key() {
     ] {
         let error = RedisStorage::connect(config).await.unwrap_err();
         assert!(matches!(error, Error::InvalidUrl { .. }), "{error:?}");
+        let why = chain(&error);
+        assert!(
+            why.contains("#insecure") || why.contains("redis_tls_ca"),
+            "{why}"
+        );
     }
 }
 
 #[tokio::test]
 async fn sentinels_and_the_primary_may_all_speak_tls() {
     let authority = Authority::new();
-    let anybody = |server: RedisServerBuilder| server.setting("tls-auth-clients", "no");
     let primary = anybody(authority.server("127.0.0.1")).start();
     let sentinel = anybody(authority.server("127.0.0.1"))
         .setting("tls-replication", "yes")

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use bb8_redis::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, aio::MultiplexedConnection,
+    ProtocolVersion, RedisError, RedisResult, aio::MultiplexedConnection,
 };
+use verk_core::BoxError;
 
 use crate::{
     config::{RedisConfig, redacted},
     error::Error,
     sentinel::{self, Sentinels},
-    tls::Tls,
+    tls::{self, Tls},
 };
 
 /// A server, or those who know which one it is.
-#[derive(Debug)]
 pub(crate) enum Endpoint {
     Server(Client),
     Sentinels(Sentinels),
@@ -64,6 +64,15 @@ impl Endpoint {
         }
     }
 
+    /// An error of connecting, with a hint where there is one.
+    pub(crate) fn hinted(&self, error: RedisError) -> BoxError {
+        let addr = match self {
+            Self::Server(client) => client.get_connection_info().addr(),
+            Self::Sentinels(sentinels) => sentinels.primary().addr(),
+        };
+        tls::hinted(error, addr)
+    }
+
     /// Where the server is, or those who know that, without credentials.
     pub(crate) fn address(&self) -> String {
         match self {
@@ -75,11 +84,13 @@ impl Endpoint {
     /// All that no message may have in it.
     pub(crate) fn passwords(&self) -> impl Iterator<Item = &str> {
         let (primary, sentinel) = match self {
-            Self::Server(client) => (client.get_connection_info().redis_settings(), None),
+            Self::Server(client) => (client.get_connection_info(), None),
             Self::Sentinels(sentinels) => (sentinels.primary(), sentinels.sentinel()),
         };
-        let settings = [Some(primary), sentinel].into_iter().flatten();
-        settings.filter_map(RedisConnectionInfo::password)
+        let infos = [Some(primary), sentinel].into_iter().flatten();
+        infos
+            .filter_map(|info| info.redis_settings().password())
+            .filter(|password| !password.is_empty())
     }
 }
 

@@ -21,7 +21,7 @@ use bb8_redis::{
     },
 };
 use thiserror::Error;
-use verk_core::Applied;
+use verk_core::{Applied, BoxError};
 
 use crate::{
     config::RedisConfig,
@@ -56,6 +56,11 @@ impl Connector {
     /// Where the server is, without credentials.
     pub(crate) fn address(&self) -> String {
         self.endpoint.address()
+    }
+
+    /// An error of connecting, with a hint where there is one.
+    pub(crate) fn hinted(&self, error: RedisError) -> BoxError {
+        self.endpoint.hinted(error)
     }
 
     /// How many connections broke.

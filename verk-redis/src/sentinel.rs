@@ -5,21 +5,19 @@
 use std::{collections::HashMap, time::Duration};
 
 use bb8_redis::redis::{
-    self, AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind,
-    RedisConnectionInfo, RedisError, RedisResult, Value, aio::MultiplexedConnection,
-    from_redis_value,
+    self, AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError,
+    RedisResult, Value, aio::MultiplexedConnection, from_redis_value,
 };
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::{
     endpoint::{invalid, parse as parse_server, with_push_messages},
-    tls::Tls,
+    tls::{self, Tls},
 };
 
 const DEFAULT_PORT: u16 = 26379;
 
 /// Those who know the primary by a name.
-#[derive(Debug)]
 pub(crate) struct Sentinels {
     /// What the primary is called.
     name: String,
@@ -29,8 +27,8 @@ pub(crate) struct Sentinels {
     tls: Tls,
 }
 
-/// A URL, taken apart.
-#[derive(Debug, PartialEq, Eq)]
+/// A URL, taken apart. What it has may be passwords: `Debug` is for tests.
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(crate) struct SentinelUrl {
     name: String,
     /// A URL for each Sentinel.
@@ -124,7 +122,11 @@ impl Sentinels {
                         return self.client(address);
                     }
                 }
-                Err(error) => failures.push(format!("{}: {error}", address_of(sentinel))),
+                Err(error) => {
+                    let hint = tls::hint(&error, sentinel.get_connection_info().addr());
+                    let hint = hint.map(|hint| format!("{hint}: ")).unwrap_or_default();
+                    failures.push(format!("{}: {hint}{error}", address_of(sentinel)));
+                }
             }
         }
         match votes.into_iter().max_by_key(|(_, count)| *count) {
@@ -185,15 +187,14 @@ impl Sentinels {
         format!("{} of the Sentinels {}", self.name, sentinels.join(", "))
     }
 
-    /// How to log in to the primary.
-    pub(crate) fn primary(&self) -> &RedisConnectionInfo {
-        self.primary.redis_settings()
+    /// How to connect to the primary; its address means nothing.
+    pub(crate) fn primary(&self) -> &ConnectionInfo {
+        &self.primary
     }
 
-    /// How to log in to the Sentinels.
-    pub(crate) fn sentinel(&self) -> Option<&RedisConnectionInfo> {
-        let sentinel = self.sentinels.first()?;
-        Some(sentinel.get_connection_info().redis_settings())
+    /// How to connect to one of the Sentinels. They share their user and password.
+    pub(crate) fn sentinel(&self) -> Option<&ConnectionInfo> {
+        self.sentinels.first().map(Client::get_connection_info)
     }
 }
 
@@ -255,7 +256,7 @@ mod tests {
         }
         for url in ["redis+sentinel:///main", "redis+sentinel://host/main/two"] {
             let config = crate::RedisConfig::new(url);
-            let error = crate::endpoint::Endpoint::new(&config).unwrap_err();
+            let error = crate::endpoint::Endpoint::new(&config).err().unwrap();
             assert!(matches!(error, crate::Error::InvalidUrl { .. }), "{url}");
         }
     }
