@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use verk::{
-    Storage, Verk,
+    Clock, Storage, SystemClock, Verk,
     prelude::*,
     redis::{Error, RedisConfig, RedisStorage},
 };
@@ -108,10 +108,16 @@ fn offset(server: &RedisServer) -> u64 {
 async fn until(mut condition: impl FnMut() -> bool) {
     within(PATIENCE, async {
         while !condition() {
-            tokio::task::yield_now().await;
+            a_moment().await;
         }
     })
     .await;
+}
+
+/// Sentinels take seconds to decide.
+async fn a_moment() {
+    let clock: &dyn Clock = &SystemClock;
+    clock.sleep(Duration::from_millis(10)).await;
 }
 
 #[tokio::test]
@@ -161,7 +167,9 @@ async fn fail_over(begin: impl FnOnce(&Watched)) {
     })
     .await;
     within(PATIENCE, async {
-        while verk.enqueue(WatchedNumber::new(40)).await.is_err() {}
+        while verk.enqueue(WatchedNumber::new(40)).await.is_err() {
+            a_moment().await;
+        }
     })
     .await;
     states.gate.open();
