@@ -444,6 +444,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_empty_password_hides_no_error() {
+        let connector = Connector::new(&RedisConfig::new("redis://:@127.0.0.1:1")).unwrap();
+        let error = connector.connect().await.unwrap_err();
+        assert!(error.is_connection_refusal(), "{error}");
+    }
+
+    #[tokio::test]
     async fn a_pool_says_why_there_is_no_connection() {
         let server = RedisServer::start();
         server.stop();
