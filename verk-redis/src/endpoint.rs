@@ -96,6 +96,9 @@ impl Endpoint {
 
 /// What a URL says, unless that is to trust anybody.
 pub(crate) fn parse(url: &str) -> RedisResult<ConnectionInfo> {
+    if cfg!(not(feature = "tls")) && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
+        return Err(invalid("TLS needs verk's feature `tls`"));
+    }
     let info = url.into_connection_info()?;
     if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
         return Err(invalid(
@@ -113,4 +116,28 @@ pub(crate) fn with_push_messages(info: ConnectionInfo) -> ConnectionInfo {
 
 pub(crate) fn invalid(what: &'static str) -> RedisError {
     (ErrorKind::InvalidClientConfig, what).into()
+}
+
+#[cfg(all(test, not(feature = "tls")))]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn without_the_feature_it_is_named() {
+        let urls = [
+            "rediss://host",
+            "valkeys://host",
+            "rediss+sentinel://host/main",
+        ];
+        for config in urls.map(RedisConfig::new) {
+            let error = Endpoint::new(&config).err().unwrap();
+            let source = error.source().unwrap().to_string();
+            assert!(source.contains("feature `tls`"), "{source}");
+        }
+        let config = RedisConfig::new("redis://host").tls_ca("ca.pem");
+        let error = Endpoint::new(&config).err().unwrap();
+        assert!(error.to_string().contains("redis_tls_ca"), "{error}");
+    }
 }
