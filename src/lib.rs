@@ -133,6 +133,9 @@ pub mod guide {
     pub mod queues {
         #![doc = include_str!("docs/queues.md")]
     }
+    pub mod redis {
+        #![doc = include_str!("docs/redis.md")]
+    }
     pub mod scheduling {
         #![doc = include_str!("docs/scheduling.md")]
     }

@@ -94,6 +94,24 @@ impl Left {
     }
 }
 
+/// All that is in Redis, at one moment: a job that moves meanwhile is not overlooked.
+const LOOK: &str = "
+    local keys, waiting = redis.call('KEYS', '*'), {}
+    for _, key in ipairs(keys) do
+        if key:find('^queue:') or key:find('^inprogress:') then
+            for _, job in ipairs(redis.call('LRANGE', key, 0, -1)) do
+                table.insert(waiting, job)
+            end
+        end
+    end
+    local function members(set)
+        return redis.call('ZRANGE', set, 0, -1)
+    end
+    return {
+        keys, waiting, members('schedule'), members('retry'), members('dead'),
+        redis.call('SMEMBERS', 'processes'), redis.call('SMEMBERS', 'verk_nodes')
+    }";
+
 /// Looks into Redis, without help from verk.
 pub(crate) fn what_is_left(server: &RedisServer) -> Left {
     let texts = |reply: Reply| -> Vec<String> {
@@ -103,28 +121,24 @@ pub(crate) fn what_is_left(server: &RedisServer) -> Left {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .collect()
     };
+    let look = server.command(&["EVAL", LOOK, "0"]).into_array();
+    let mut look = look.unwrap_or_default().into_iter().map(texts);
+    let mut next = || look.next().unwrap_or_default();
     let mut left = Left {
-        keys: texts(server.command(&["KEYS", "*"])),
+        keys: next(),
+        waiting: next(),
+        scheduled: next(),
         ..Left::default()
     };
+    left.waiting.extend(left.scheduled.clone());
+    left.waiting.extend(next());
+    left.dead = next();
     // What processes that were killed had shown of themselves expires, and nothing depends on it.
-    let shown = texts(server.command(&["SMEMBERS", "processes"]));
+    let shown = next();
     let of_process = |key: &String| shown.iter().any(|identity| key.starts_with(identity));
     left.keys.retain(|key| !of_process(key));
     left.keys.sort();
-    for key in &left.keys {
-        if key.starts_with("queue:") || key.starts_with("inprogress:") {
-            left.waiting
-                .extend(texts(server.command(&["LRANGE", key, "0", "-1"])));
-        }
-    }
-    let members = |set| texts(server.command(&["ZRANGE", set, "0", "-1"]));
-    left.scheduled = members("schedule");
-    left.waiting.extend(left.scheduled.clone());
-    left.waiting.extend(members("retry"));
-    left.dead = members("dead");
-    let nodes = server.command(&["SCARD", "verk_nodes"]).as_integer();
-    left.nodes = nodes.and_then(|nodes| nodes.try_into().ok()).unwrap_or(0);
+    left.nodes = next().len();
     left
 }
 

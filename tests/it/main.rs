@@ -26,7 +26,10 @@ mod process;
 mod queues;
 mod redis;
 mod schedule;
+mod sentinel;
 mod shutdown;
 mod stats;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod worker;

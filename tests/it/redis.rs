@@ -1,11 +1,16 @@
 //! Real workers on a real Redis, whose connections break.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
-use verk::{Event, Events, State, Verk, prelude::*, redis::RedisConfig};
-use verk_testing::{CuttingProxy, RedisServer};
+use tempfile::NamedTempFile;
+use verk::{
+    Event, Events, State, Verk,
+    prelude::*,
+    redis::{RedisConfig, RedisStorage},
+};
+use verk_testing::{CuttingProxy, RedisServer, within};
 
-use crate::support::{Log, Logged, States, at_once, wait_for};
+use crate::support::{Log, Logged, PATIENCE, States, at_once, wait_for};
 
 #[verk::worker]
 async fn numbered(number: u32, State(log): State<Log>) {
@@ -313,6 +318,12 @@ async fn no_error_and_no_debug_shows_a_password() {
         "canary@host".to_owned(),
         "http://user:canary@host".to_owned(),
         "redis+unix:///no/such.sock?pass=canary".to_owned(),
+        "rediss://user:canary@127.0.0.1:1".to_owned(),
+        "redis+sentinel://user:canary@127.0.0.1:1/main?sentinel_pass=canary".to_owned(),
+        // A Redis that is no Sentinel.
+        format!("redis+sentinel://{address}/main?sentinel_pass=canary"),
+        format!("redis+sentinel://user:canary@{address}"),
+        format!("redis+sentinel://{address}/main?pass=canary"),
     ] {
         let builder = Verk::builder().redis(url.as_str());
         let mut shown = format!("{builder:?}");
@@ -332,4 +343,66 @@ async fn no_error_and_no_debug_shows_a_password() {
         .unwrap();
     let shown = format!("{verk:?} {:?} {:?}", verk.client(), verk.storage());
     assert!(!shown.contains("another"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_what_it_does_not_know_gives_no_password_away() {
+    let settings = NamedTempFile::new().unwrap();
+    let forget = "rename-command HELLO \"\"\nrename-command AUTH \"\"\n";
+    fs::write(settings.path(), forget).unwrap();
+    let include = settings.path().display().to_string();
+    let redis = RedisServer::builder().tcp().setting("include", &include);
+    let redis = redis.start();
+    let port = redis.port();
+    for url in [
+        format!("redis://:canary@127.0.0.1:{port}"),
+        format!("redis+sentinel://127.0.0.1:{port}/main?sentinel_pass=canary"),
+    ] {
+        let error = RedisStorage::connect(url).await.unwrap_err();
+        let shown = format!("{error:?}");
+        assert!(
+            shown.contains("AuthenticationFailed") && !shown.contains("canary"),
+            "{shown}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_log_shows_a_password_that_does_not_do_any_more() {
+    let redis = RedisServer::builder().tcp().start();
+    let user = |password: &str| {
+        let password = format!(">{password}");
+        let user = [
+            "ACL",
+            "SETUSER",
+            "app",
+            "on",
+            "resetpass",
+            &password,
+            "~*",
+            "&*",
+            "+@all",
+        ];
+        redis.command(&user);
+    };
+    user("canary");
+    let (logged, _guard) = Logged::capture();
+    let address = redis.url().replace("redis://", "");
+    let builder = Verk::builder()
+        .redis(format!("redis://app:canary@{address}"))
+        .queue("default", 1)
+        .heartbeat(Duration::from_secs(1));
+    let verk = States::new().give(builder).build().await.unwrap();
+    verk.start().unwrap();
+    user("changed");
+    redis.command(&["CLIENT", "KILL", "USER", "app"]);
+    within(PATIENCE, async {
+        while logged.lines_with(&["WRONGPASS"]) == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    user("canary");
+    verk.shutdown().await;
+    assert_eq!(logged.lines_with(&["canary"]), 0);
 }

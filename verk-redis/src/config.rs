@@ -15,11 +15,22 @@ const FIELDS: &[&str] = &[
     "redis_blocking_connections",
     "redis_connect_timeout",
     "redis_response_timeout",
+    "redis_tls_ca",
+    "redis_tls_cert",
+    "redis_tls_key",
+];
+
+/// The variables of the environment that are for Redis.
+const VARIABLES: &[&str] = &[
+    "VERK_REDIS_URL",
+    "VERK_REDIS_TLS_CA",
+    "VERK_REDIS_TLS_CERT",
+    "VERK_REDIS_TLS_KEY",
 ];
 
 /// What [`RedisStorage::connect`](crate::RedisStorage::connect) needs to know.
 ///
-/// Neither its `Debug` nor its `Serialize` shows a password.
+/// Neither its `Debug` nor its `Serialize` shows a password or a key.
 ///
 /// # Example
 ///
@@ -52,11 +63,29 @@ pub struct RedisConfig {
     pub(crate) connect_timeout: Duration,
     #[serde(rename = "redis_response_timeout", with = "duration")]
     pub(crate) response_timeout: Duration,
+    #[serde(rename = "redis_tls_ca", skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_ca: Option<String>,
+    #[serde(rename = "redis_tls_cert", skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_cert: Option<String>,
+    #[serde(
+        rename = "redis_tls_key",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "serialize_key"
+    )]
+    pub(crate) tls_key: Option<String>,
 }
 
 impl RedisConfig {
-    /// A configuration for the server at `url`, such as `redis://user:password@host:6379/0`, or
-    /// `redis+unix:///path/to/socket?db=0&user=user&pass=password` for a unix socket.
+    /// A configuration for the server at `url`:
+    ///
+    /// - `redis://user:password@host:6379/0`, where the path is the number of the database;
+    /// - `rediss://...`, the same with TLS (feature `tls`);
+    /// - `redis+unix:///path/to/socket?db=0&user=user&pass=password`, a unix socket;
+    /// - `redis+sentinel://user:password@host1:26379,host2:26379/name/0`, the primary that these Sentinels know by `name`;
+    ///   `rediss+sentinel://...` speaks TLS with all of them. User and password are for the primary; `?sentinel_user=user&sentinel_pass=password`
+    ///   are for the Sentinels. The port of a Sentinel defaults to 26379.
+    ///
+    /// What is special in a URL (`@ : / ? # %`) is percent-encoded in a user or password.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -66,6 +95,9 @@ impl RedisConfig {
             blocking_connections: 16,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(5),
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
         }
     }
 
@@ -74,12 +106,22 @@ impl RedisConfig {
         Self::default().with_env()
     }
 
-    /// Changes the server to that at `VERK_REDIS_URL`, else to that at `REDIS_URL`, if there is one of them. Other names that begin
-    /// with `VERK_REDIS_` are warned of.
+    /// Changes the server to that at `VERK_REDIS_URL`, else to that at `REDIS_URL`, if there is one of them, and the certificates to those
+    /// of `VERK_REDIS_TLS_CA`, `VERK_REDIS_TLS_CERT` and `VERK_REDIS_TLS_KEY`. Other names that begin with `VERK_REDIS_` are warned of.
     pub fn with_env(mut self) -> Self {
         for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
-            if name.starts_with("VERK_REDIS_") && name != "VERK_REDIS_URL" {
-                tracing::warn!("no setting of verk is called {name}; did you mean VERK_REDIS_URL?");
+            if name.starts_with("VERK_REDIS_") && !VARIABLES.contains(&name.as_str()) {
+                let known = VARIABLES.join(", ");
+                tracing::warn!("no setting of verk is called {name}; there are {known}");
+            }
+        }
+        for (setting, name) in [
+            (&mut self.tls_ca, "VERK_REDIS_TLS_CA"),
+            (&mut self.tls_cert, "VERK_REDIS_TLS_CERT"),
+            (&mut self.tls_key, "VERK_REDIS_TLS_KEY"),
+        ] {
+            if let Ok(value) = env::var(name) {
+                *setting = Some(value);
             }
         }
         if let Ok(url) = env::var("VERK_REDIS_URL").or_else(|_| env::var("REDIS_URL")) {
@@ -89,7 +131,8 @@ impl RedisConfig {
     }
 
     /// The defaults, changed by a TOML file, which may be that of the node's [`Config`](verk_core::Config): reads `redis_url`,
-    /// `redis_pool_size`, `redis_blocking_connections`, `redis_connect_timeout` and `redis_response_timeout`, and no other settings. The prefix and the schedule keys are the node's.
+    /// `redis_pool_size`, `redis_blocking_connections`, `redis_connect_timeout`, `redis_response_timeout`, `redis_tls_ca`, `redis_tls_cert` and
+    /// `redis_tls_key`, and no other settings. The prefix and the schedule keys are the node's.
     ///
     /// ```no_run
     /// use verk_core::{Config, Verk};
@@ -159,6 +202,23 @@ impl RedisConfig {
         self.response_timeout = timeout;
         self
     }
+
+    /// The authority that signed the server's certificate, as PEM or as the path of a PEM file, which may hold several: these are
+    /// trusted, and no others. Defaults to those that the system trusts. Needs the feature `tls` and a `rediss` URL.
+    ///
+    /// There is no setting that skips the check of a certificate.
+    pub fn tls_ca(mut self, ca: impl Into<String>) -> Self {
+        self.tls_ca = Some(ca.into());
+        self
+    }
+
+    /// The certificate, with its chain, and the key that this client shows to a server that asks for them, each as PEM or as the
+    /// path of a PEM file. Defaults to none. Needs the feature `tls` and a `rediss` URL.
+    pub fn tls_client(mut self, cert: impl Into<String>, key: impl Into<String>) -> Self {
+        self.tls_cert = Some(cert.into());
+        self.tls_key = Some(key.into());
+        self
+    }
 }
 
 impl Default for RedisConfig {
@@ -190,12 +250,19 @@ impl fmt::Debug for RedisConfig {
             .field("blocking_connections", &self.blocking_connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
+            .field("tls_ca", &self.tls_ca)
+            .field("tls_cert", &self.tls_cert)
+            .field("tls_key", &self.tls_key.as_ref().map(|_| "***"))
             .finish()
     }
 }
 
 fn serialize_redacted<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&redacted(url))
+}
+
+fn serialize_key<S: Serializer>(key: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    key.as_ref().map(|_| "***").serialize(serializer)
 }
 
 /// `url` without anything that may be a password, also for a text that is not quite a URL.
@@ -239,12 +306,34 @@ mod tests {
                 "redis+unix:///run/redis.sock?pass=a@secret",
                 "redis+unix://***",
             ),
+            (
+                "redis+sentinel://:secret@a,b:1/name/2?sentinel_pass=secret",
+                "redis+sentinel://***@a,b:1/name/2?***",
+            ),
         ] {
             assert_eq!(redacted(url), shown);
             let debug = format!("{:?}", RedisConfig::new(url));
             assert!(!debug.contains("secret"), "{debug}");
             let json = serde_json::to_value(RedisConfig::new(url)).unwrap();
             assert_eq!(json["redis_url"], shown);
+        }
+    }
+
+    #[test]
+    fn no_key_is_shown() {
+        for key in [
+            "-----BEGIN PRIVATE KEY-----\nsecret",
+            // A key in a wrong form looks like a path.
+            "secret",
+        ] {
+            let config = RedisConfig::new("rediss://host").tls_client("cert.pem", key);
+            let debug = format!("{config:?}");
+            assert!(
+                debug.contains("cert.pem") && !debug.contains("secret"),
+                "{debug}"
+            );
+            let json = serde_json::to_value(config).unwrap();
+            assert_eq!(json["redis_tls_key"], "***");
         }
     }
 

@@ -18,6 +18,14 @@ pub enum Error {
         /// What is wrong with it.
         source: BoxError,
     },
+    /// A certificate or a key can't be used. Correct the setting.
+    #[error("the setting {setting} can't be used")]
+    InvalidTls {
+        /// The setting, as in a file.
+        setting: &'static str,
+        /// What is wrong with it. It has nothing of a key.
+        source: BoxError,
+    },
     /// The prefix is too long or has control characters. Choose another.
     #[error(
         "the key prefix {prefix:?} is not valid: it must have at most 256 bytes and no control characters"

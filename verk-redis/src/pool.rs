@@ -15,24 +15,25 @@ use std::{
 use bb8_redis::{
     bb8::{self, ManageConnection, QueueStrategy, RunError},
     redis::{
-        AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline,
-        ProtocolVersion, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
+        AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError,
+        ServerErrorKind, Value,
         aio::{ConnectionLike, MultiplexedConnection},
     },
 };
 use thiserror::Error;
-use verk_core::Applied;
+use verk_core::{Applied, BoxError};
 
 use crate::{
-    config::{RedisConfig, redacted},
+    config::RedisConfig,
+    endpoint::Endpoint,
     error::{Error, Failure, applied},
     identity::Identity,
 };
 
-/// Makes connections to one server.
+/// Makes connections to one server, or to the one of several that is the primary.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    client: Client,
+    endpoint: Arc<Endpoint>,
     connect_timeout: Duration,
     response_timeout: Duration,
     /// Why the pool could not connect the last time: its own error only says that time ran out.
@@ -43,20 +44,8 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
-        let info = config
-            .url
-            .as_str()
-            .into_connection_info()
-            .map_err(|error| invalid_url(config, error))?;
-        // The third version of the protocol, because only there the client library tells of a connection that ended.
-        let settings = info
-            .redis_settings()
-            .clone()
-            .set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings))
-            .map_err(|error| invalid_url(config, error))?;
         Ok(Self {
-            client,
+            endpoint: Arc::new(Endpoint::new(config)?),
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             last_error: Arc::default(),
@@ -66,7 +55,12 @@ impl Connector {
 
     /// Where the server is, without credentials.
     pub(crate) fn address(&self) -> String {
-        self.client.get_connection_info().addr().to_string()
+        self.endpoint.address()
+    }
+
+    /// An error of connecting, with a hint where there is one.
+    pub(crate) fn hinted(&self, error: RedisError) -> BoxError {
+        self.endpoint.hinted(error)
     }
 
     /// How many connections broke.
@@ -110,11 +104,8 @@ impl Connector {
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.response_timeout))
             .set_push_sender(on_push);
-        let mut inner = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(|error| self.without_password(error))?;
+        let connected = self.endpoint.connect(&config, self.connect_timeout).await;
+        let mut inner = connected.map_err(|error| self.without_password(error))?;
         let identity = Identity::introduce(&mut inner).await?;
         Ok(Connection {
             inner,
@@ -125,14 +116,14 @@ impl Connector {
 
     /// A server that does not know a command repeats its arguments, and one of those is the password.
     fn without_password(&self, error: RedisError) -> RedisError {
-        let settings = self.client.get_connection_info().redis_settings();
-        match settings.password() {
-            Some(password) if error.to_string().contains(password) => RedisError::from((
+        let message = error.to_string();
+        if self.endpoint.passwords().any(|it| message.contains(it)) {
+            return RedisError::from((
                 ErrorKind::AuthenticationFailed,
                 "the server refused the connection (its message is not shown: it holds the password)",
-            )),
-            _ => error,
+            ));
         }
+        error
     }
 }
 
@@ -363,13 +354,6 @@ struct NoConnection {
     source: Option<RedisError>,
 }
 
-fn invalid_url(config: &RedisConfig, error: RedisError) -> Error {
-    Error::InvalidUrl {
-        url: redacted(&config.url),
-        source: error.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bb8_redis::redis;
@@ -457,6 +441,13 @@ mod tests {
         writes.cmd("SADD").arg("key").arg("member");
         let replies = pipelined.query_all(&writes).await.unwrap();
         assert!(replies[0].is_err() && pipelined.is_broken());
+    }
+
+    #[tokio::test]
+    async fn an_empty_password_hides_no_error() {
+        let connector = Connector::new(&RedisConfig::new("redis://:@127.0.0.1:1")).unwrap();
+        let error = connector.connect().await.unwrap_err();
+        assert!(error.is_connection_refusal(), "{error}");
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ pub(crate) async fn check(connector: &Connector, connection: &mut Connection) ->
         .into_iter()
         .filter_map(|reply: Result<Value, Failure>| reply.and_then(reply::text).ok())
         .collect();
-    let Some(version) = field(&info, "redis_version") else {
+    let Some(version) = version(&info) else {
         tracing::warn!(%address, "Redis does not tell its version; verk needs 6.2 or newer");
         return Ok(());
     };
@@ -78,6 +78,11 @@ pub(crate) async fn facts(shared: &Shared) -> Result<ServerFacts, Failure> {
     })
 }
 
+/// The version of the server. Valkey began with 7.2, and what it calls its `redis_version` will not grow any more.
+fn version(info: &str) -> Option<&str> {
+    field(info, "valkey_version").or_else(|| field(info, "redis_version"))
+}
+
 /// The policy of a server that may evict keys.
 fn evicting(info: &str) -> Option<&str> {
     field(info, "maxmemory_policy")
@@ -118,6 +123,18 @@ mod tests {
             );
         }
         assert_eq!(parse_version("unknown"), None);
+    }
+
+    #[test]
+    fn valkey_has_a_version_of_its_own() {
+        let valkey =
+            "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.3\r\n";
+        assert_eq!(version(valkey), Some("8.1.3"));
+        assert_eq!(
+            version("redis_version:7.0.15\r\nredis_mode:standalone\r\n"),
+            Some("7.0.15")
+        );
+        assert_eq!(version(""), None);
     }
 
     #[test]

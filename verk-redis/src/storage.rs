@@ -53,7 +53,7 @@ impl RedisStorage {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidUrl`] and [`Error::InvalidPrefix`] at once; [`Error::Connect`] when the server does not
+    /// [`Error::InvalidUrl`], [`Error::InvalidTls`] and [`Error::InvalidPrefix`] at once; [`Error::Connect`] when the server does not
     /// answer within the [connect time-out](RedisConfig::connect_timeout) and the [response
     /// time-out](RedisConfig::response_timeout) or refuses this client; [`Error::TooOld`] when it lacks commands.
     ///
@@ -80,7 +80,7 @@ impl RedisStorage {
         let connector = Connector::new(&config)?;
         let mut connection = connector.connect().await.map_err(|error| Error::Connect {
             address: connector.address(),
-            source: error.into(),
+            source: connector.hinted(error),
         })?;
         server::check(&connector, &mut connection).await?;
         let pool = Pool::new(connector.clone(), config.pool_size);

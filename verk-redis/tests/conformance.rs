@@ -1,5 +1,5 @@
-//! The conformance suite on a real Redis: with the bare keys, under a prefix, with schedule keys of its own, and with queues that share one look instead of
-//! waiting on the server.
+//! The conformance suite on a real Redis: with the bare keys, under a prefix, with schedule keys of its own, with queues that share one
+//! look instead of waiting on the server, and as a user who has only the rights that the guide lists.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,6 +31,31 @@ mod quiet {
     verk_testing::storage_conformance!(super::RedisHarness::start("", 0).await);
 }
 
+mod restricted {
+    verk_testing::storage_conformance!(super::RedisHarness::restricted().await);
+}
+
+#[tokio::test]
+async fn the_user_of_the_guide_may_also_choose_a_database_and_delete_the_prefix() {
+    let harness = RedisHarness::restricted().await;
+    let config = RedisConfig::new(format!(
+        "{}?user=verk&pass=password&db=3",
+        harness.proxy.url()
+    ));
+    let other = RedisStorage::connect(config.prefix("shop".to_owned())).await;
+    let other = other.expect("connect");
+    let queue = "default".parse().expect("a name");
+    for storage in [&other, &harness.storage] {
+        storage
+            .enqueue(&queue, &["{}".into()])
+            .await
+            .expect("enqueue");
+    }
+    other.delete_prefix().await.expect("delete");
+    assert_eq!(other.queue_len(&queue).await.expect("count"), 0);
+    assert_eq!(harness.storage.queue_len(&queue).await.expect("count"), 1);
+}
+
 /// A server of its own, and a network in front of it that can break.
 struct RedisHarness {
     server: RedisServer,
@@ -44,21 +69,44 @@ struct RedisHarness {
 
 impl RedisHarness {
     async fn start(prefix: &'static str, blocking_connections: usize) -> Self {
-        Self::with(prefix, blocking_connections, ScheduleKeys::Shared).await
+        Self::on(
+            RedisServer::start(),
+            "",
+            prefix,
+            ScheduleKeys::Shared,
+            blocking_connections,
+        )
+        .await
     }
 
     async fn with_own_schedule_keys(prefix: &'static str) -> Self {
-        Self::with(prefix, 16, ScheduleKeys::Own).await
+        Self::on(RedisServer::start(), "", prefix, ScheduleKeys::Own, 16).await
     }
 
-    async fn with(
-        prefix: &'static str,
-        blocking_connections: usize,
-        schedule_keys: ScheduleKeys,
-    ) -> Self {
+    /// As the user of the guide.
+    async fn restricted() -> Self {
         let server = RedisServer::start();
+        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/docs/redis.md");
+        let guide = std::fs::read_to_string(guide).expect("the guide");
+        let command = guide.split("```acl\n").nth(1).expect("a block with rights");
+        let command = command.split("```").next().expect("the end of the block");
+        let words: Vec<_> = command.split_whitespace().collect();
+        assert_eq!(server.command(&words), Reply::Status("OK".to_owned()));
+        // From Redis 7.2 on; before that there is none, and nobody asks for it.
+        server.command(&["ACL", "SETUSER", "verk", "+client|setinfo"]);
+        let credentials = "?user=verk&pass=password";
+        Self::on(server, credentials, "shop:", ScheduleKeys::Shared, 16).await
+    }
+
+    async fn on(
+        server: RedisServer,
+        credentials: &str,
+        prefix: &'static str,
+        schedule_keys: ScheduleKeys,
+        blocking_connections: usize,
+    ) -> Self {
         let proxy = CuttingProxy::start(&server);
-        let config = RedisConfig::new(proxy.url())
+        let config = RedisConfig::new(format!("{}{credentials}", proxy.url()))
             .prefix(prefix.to_owned())
             .schedule_keys(schedule_keys)
             .blocking_connections(blocking_connections)
@@ -135,6 +183,16 @@ impl RedisHarness {
 
     fn heartbeat(&self, node: &NodeId) -> Vec<u8> {
         self.key(format_args!("verk:node:{node}"))
+    }
+}
+
+impl Drop for RedisHarness {
+    /// Nothing that a user with too few rights was refused goes unseen, also where verk does without.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let refused = self.command([b"ACL", b"LOG"]);
+            assert_eq!(refused, Reply::Array(Vec::new()));
+        }
     }
 }
 

@@ -428,7 +428,7 @@ async fn no_error_and_no_debug_shows_the_password() {
         .await
         .unwrap_err();
     assert!(!chain(&error).contains("secret"), "{}", chain(&error));
-    let error = RedisStorage::connect("rediss://:secret@localhost")
+    let error = RedisStorage::connect("rediss://:secret@127.0.0.1:1")
         .await
         .unwrap_err();
     assert!(!chain(&error).contains("secret"), "{}", chain(&error));

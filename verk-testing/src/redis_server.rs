@@ -1,6 +1,7 @@
 //! A real Redis for one test: [`RedisServer`].
 
 use std::{
+    env,
     fs::{self, File},
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener},
@@ -28,6 +29,7 @@ const PORT_TRIES: usize = 10;
 ///
 /// It listens on a unix socket in that directory, and on a port of 127.0.0.1 if [asked
 /// to](RedisServerBuilder::tcp). It saves nothing unless a [setting](RedisServerBuilder::setting) says so.
+/// The environment variable `REDIS_SERVER` may name another program than `redis-server`, such as `valkey-server`.
 ///
 /// # Example
 ///
@@ -45,6 +47,8 @@ pub struct RedisServer {
     settings: Vec<(String, String)>,
     /// Zero for none.
     port: u16,
+    tls: bool,
+    sentinel: bool,
     /// `None` while stopped.
     process: Mutex<Option<Child>>,
 }
@@ -54,6 +58,8 @@ pub struct RedisServer {
 #[must_use]
 pub struct RedisServerBuilder {
     tcp: bool,
+    tls: bool,
+    sentinel: bool,
     settings: Vec<(String, String)>,
 }
 
@@ -62,6 +68,27 @@ impl RedisServerBuilder {
     pub fn tcp(mut self) -> Self {
         self.tcp = true;
         self
+    }
+
+    /// As [`tcp`](Self::tcp), but on the port the server speaks TLS, with these PEM files. It asks clients for a certificate of that
+    /// authority, unless the setting `tls-auth-clients` is `no`.
+    pub fn tls(self, cert: &Path, key: &Path, ca: &Path) -> Self {
+        let mut server = self.tcp();
+        server.tls = true;
+        for (name, file) in [
+            ("tls-cert-file", cert),
+            ("tls-key-file", key),
+            ("tls-ca-cert-file", ca),
+        ] {
+            server = server.setting(name, &file.display().to_string());
+        }
+        server
+    }
+
+    /// Starts a Redis Sentinel on a port instead, which watches nothing yet: send it `SENTINEL MONITOR`.
+    pub fn sentinel(mut self) -> Self {
+        self.sentinel = true;
+        self.tcp()
     }
 
     /// Adds a setting, as in `redis.conf`: `("maxmemory", "2mb")`, or `("appendonly", "yes")` for data that
@@ -84,6 +111,8 @@ impl RedisServerBuilder {
                 dir: TempDir::with_prefix("verk-redis").expect("a temporary directory"),
                 settings: self.settings.clone(),
                 port: 0,
+                tls: self.tls,
+                sentinel: self.sentinel,
                 process: Mutex::default(),
             };
             if self.tcp {
@@ -117,13 +146,20 @@ impl RedisServer {
         RedisServerBuilder::default()
     }
 
-    /// The address for a client: `redis://127.0.0.1:PORT`, or `redis+unix:///PATH` without a port.
+    /// The address for a client: `redis://127.0.0.1:PORT`, `rediss://127.0.0.1:PORT` with TLS, or `redis+unix:///PATH` without a port.
     #[must_use]
     pub fn url(&self) -> String {
+        let scheme = if self.tls { "rediss" } else { "redis" };
         match self.port {
             0 => format!("redis+unix://{}", self.socket().display()),
-            port => format!("redis://{}:{port}", Ipv4Addr::LOCALHOST),
+            port => format!("{scheme}://{}:{port}", Ipv4Addr::LOCALHOST),
         }
+    }
+
+    /// The port of 127.0.0.1; 0 for none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The unix socket.
@@ -210,10 +246,21 @@ impl RedisServer {
     fn spawn(&self) -> Result<Child, String> {
         let log = File::create(self.log_path()).map_err(|error| error.to_string())?;
         let errors = log.try_clone().map_err(|error| error.to_string())?;
-        let mut command = Command::new("redis-server");
+        let program = env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let mut command = Command::new(program);
+        command.current_dir(self.dir.path());
+        if self.sentinel {
+            // It writes down there what it learns.
+            let file = self.dir.path().join("sentinel.conf");
+            File::create(&file).map_err(|error| error.to_string())?;
+            command.arg(file).arg("--sentinel");
+        }
+        let port = self.port.to_string();
+        match self.tls {
+            true => command.args(["--port", "0", "--tls-port", &port]),
+            false => command.args(["--port", &port]),
+        };
         command
-            .current_dir(self.dir.path())
-            .args(["--port", &self.port.to_string()])
             .args(["--bind", "127.0.0.1"])
             .args(["--unixsocket", "redis.sock"])
             .args(["--save", ""]);
@@ -301,6 +348,18 @@ mod tests {
         let mut answer = [0; 7];
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"+PONG\r\n");
+    }
+
+    #[test]
+    fn a_sentinel_watches_what_it_is_told_to() {
+        let primary = RedisServer::builder().tcp().start();
+        let sentinel = RedisServer::builder().sentinel().start();
+        let port = primary.port().to_string();
+        let monitor = ["SENTINEL", "MONITOR", "main", "127.0.0.1", &port, "1"];
+        assert_eq!(sentinel.command(&monitor), Reply::Status("OK".to_owned()));
+        let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"];
+        let address = sentinel.command(&question).into_array().unwrap();
+        assert_eq!(address[1], Reply::Bulk(port.into()));
     }
 
     #[test]

@@ -1,0 +1,32 @@
+# frozen_string_literal: true
+
+# A fleet in a namespace of the gem redis-namespace: the setting `prefix` here.
+
+require "redis-namespace"
+
+url = ENV.fetch("REDIS_URL")
+bare = Redis.new(url: url)
+Sidekiq.redis = { url: url, namespace: "shop" }
+
+begin
+  check "Ruby enqueues in a namespace, Rust runs with that prefix, and no key is outside" do
+    jid = Mailers::Welcome.perform_async("ada@example.com")
+    with_rust("mailers:1", "VERK_PREFIX" => "shop") do |rust|
+      assert_equal ["ada@example.com"], rust.wait_for(jid).args, "args"
+      wait_until_idle
+    end
+    outside = bare.keys("*").reject { |key| key.start_with?("shop:") }
+    assert_equal [], outside, "keys outside"
+  end
+
+  check "a job that failed in Rust is in the retry set that Ruby sees in the namespace" do
+    jid = Sidekiq::Client.push("class" => "NobodyHasThisClass", "queue" => "mailers", "args" => [], "retry" => true)
+    with_rust("mailers:1", "VERK_PREFIX" => "shop") do
+      wait_until("the retry") { retries.find_job(jid) }
+    end
+    assert_equal 1, bare.zcard("shop:retry"), "shop:retry"
+  end
+ensure
+  bare.flushdb
+  Sidekiq.redis = { url: url }
+end

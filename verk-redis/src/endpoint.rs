@@ -1,0 +1,143 @@
+//! Which server the connections go to: [`Endpoint`].
+
+use std::time::Duration;
+
+use bb8_redis::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    ProtocolVersion, RedisError, RedisResult, aio::MultiplexedConnection,
+};
+use verk_core::BoxError;
+
+use crate::{
+    config::{RedisConfig, redacted},
+    error::Error,
+    sentinel::{self, Sentinels},
+    tls::{self, Tls},
+};
+
+/// A server, or those who know which one it is.
+pub(crate) enum Endpoint {
+    Server(Client),
+    Sentinels(Sentinels),
+}
+
+impl Endpoint {
+    /// Reads the URL and the certificates; connects to nobody.
+    pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
+        let tls = Tls::new(config)?;
+        let parsed = match sentinel::parse(&config.url) {
+            Some(url) => url
+                .and_then(|url| Sentinels::new(&url, tls))
+                .map(Self::Sentinels),
+            None => parse(&config.url)
+                .and_then(|info| tls.client(with_push_messages(info)))
+                .map(Self::Server),
+        };
+        parsed.map_err(|error| Error::InvalidUrl {
+            url: redacted(&config.url),
+            source: error.into(),
+        })
+    }
+
+    /// Opens a connection, to the current primary where Sentinels know that. Takes up to `patience`.
+    pub(crate) async fn connect(
+        &self,
+        config: &AsyncConnectionConfig,
+        patience: Duration,
+    ) -> RedisResult<MultiplexedConnection> {
+        match self {
+            Self::Server(client) => {
+                client
+                    .get_multiplexed_async_connection_with_config(config)
+                    .await
+            }
+            Self::Sentinels(sentinels) => {
+                let primary = sentinels.find_primary(patience / 2).await?;
+                // What is left of the patience, at least.
+                let config = config.clone().set_connection_timeout(Some(patience / 2));
+                let mut connection = primary
+                    .get_multiplexed_async_connection_with_config(&config)
+                    .await?;
+                sentinel::assert_primary(&mut connection).await?;
+                Ok(connection)
+            }
+        }
+    }
+
+    /// An error of connecting, with a hint where there is one.
+    pub(crate) fn hinted(&self, error: RedisError) -> BoxError {
+        let addr = match self {
+            Self::Server(client) => client.get_connection_info().addr(),
+            Self::Sentinels(sentinels) => sentinels.primary().addr(),
+        };
+        tls::hinted(error, addr)
+    }
+
+    /// Where the server is, or those who know that, without credentials.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Server(client) => client.get_connection_info().addr().to_string(),
+            Self::Sentinels(sentinels) => sentinels.address(),
+        }
+    }
+
+    /// All that no message may have in it.
+    pub(crate) fn passwords(&self) -> impl Iterator<Item = &str> {
+        let (primary, sentinel) = match self {
+            Self::Server(client) => (client.get_connection_info(), None),
+            Self::Sentinels(sentinels) => (sentinels.primary(), sentinels.sentinel()),
+        };
+        let infos = [Some(primary), sentinel].into_iter().flatten();
+        infos
+            .filter_map(|info| info.redis_settings().password())
+            .filter(|password| !password.is_empty())
+    }
+}
+
+/// What a URL says, unless that is to trust anybody.
+pub(crate) fn parse(url: &str) -> RedisResult<ConnectionInfo> {
+    if cfg!(not(feature = "tls")) && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
+        return Err(invalid("TLS needs verk's feature `tls`"));
+    }
+    let info = url.into_connection_info()?;
+    if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
+        return Err(invalid(
+            "verk checks every certificate: there is no #insecure",
+        ));
+    }
+    Ok(info)
+}
+
+/// The third version of the protocol, because only there the client library tells of a connection that ended.
+pub(crate) fn with_push_messages(info: ConnectionInfo) -> ConnectionInfo {
+    let settings = info.redis_settings().clone();
+    info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3))
+}
+
+pub(crate) fn invalid(what: &'static str) -> RedisError {
+    (ErrorKind::InvalidClientConfig, what).into()
+}
+
+#[cfg(all(test, not(feature = "tls")))]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn without_the_feature_it_is_named() {
+        let urls = [
+            "rediss://host",
+            "valkeys://host",
+            "rediss+sentinel://host/main",
+        ];
+        for config in urls.map(RedisConfig::new) {
+            let error = Endpoint::new(&config).err().unwrap();
+            let source = error.source().unwrap().to_string();
+            assert!(source.contains("feature `tls`"), "{source}");
+        }
+        let config = RedisConfig::new("redis://host").tls_ca("ca.pem");
+        let error = Endpoint::new(&config).err().unwrap();
+        assert!(error.to_string().contains("redis_tls_ca"), "{error}");
+    }
+}

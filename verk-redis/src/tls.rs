@@ -1,0 +1,221 @@
+//! Certificates: [`Tls`], and what to look at when TLS is why a connection failed.
+
+use bb8_redis::redis::{Client, ConnectionAddr, ConnectionInfo, RedisError, RedisResult};
+use thiserror::Error;
+use verk_core::BoxError;
+
+use crate::{config::RedisConfig, error::Error};
+
+#[cfg(feature = "tls")]
+pub(crate) use with_rustls::Tls;
+
+/// A connection failed, perhaps because of TLS, or for want of it.
+#[derive(Debug, Error)]
+#[error("{hint}")]
+struct Hinted {
+    hint: &'static str,
+    source: RedisError,
+}
+
+/// An error of connecting to `addr`, with a hint where there is one.
+pub(crate) fn hinted(error: RedisError, addr: &ConnectionAddr) -> BoxError {
+    match hint(&error, addr) {
+        Some(hint) => Hinted {
+            hint,
+            source: error,
+        }
+        .into(),
+        None => error.into(),
+    }
+}
+
+/// Which setting may be wrong.
+pub(crate) fn hint(error: &RedisError, addr: &ConnectionAddr) -> Option<&'static str> {
+    const NO_TLS: &str =
+        "there was no TLS handshake; for a port without TLS the URL begins with redis, not rediss";
+    match addr {
+        ConnectionAddr::TcpTls { .. } if error.is_timeout() => Some(NO_TLS),
+        #[cfg(feature = "tls")]
+        ConnectionAddr::TcpTls { .. } => match with_rustls::cause(error)? {
+            rustls::Error::InvalidCertificate(_) => Some(
+                "the server's certificate was refused: an authority of redis_tls_ca must have signed it (without that setting, one that the system trusts), for the host of the URL",
+            ),
+            rustls::Error::AlertReceived(_) => Some(
+                "the server ended the TLS handshake; it may ask for a certificate (redis_tls_cert and redis_tls_key), or not accept the one it got",
+            ),
+            rustls::Error::InvalidMessage(_) => Some(NO_TLS),
+            _ => None,
+        },
+        ConnectionAddr::Tcp(..)
+            if error.is_connection_dropped() && !error.is_connection_refusal() =>
+        {
+            Some(
+                "the connection was closed before any answer; for a port with TLS the URL begins with rediss, not redis",
+            )
+        }
+        _ => None,
+    }
+}
+
+#[cfg(feature = "tls")]
+mod with_rustls {
+    use std::{error::Error as _, fs, io, sync::Arc};
+
+    use bb8_redis::redis::{ClientTlsConfig, TlsCertificates};
+    use rustls::{
+        crypto::{CryptoProvider, ring},
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+        sign::CertifiedKey,
+    };
+
+    use super::*;
+    use crate::endpoint::invalid;
+
+    const CA: &str = "redis_tls_ca";
+    const CERT: &str = "redis_tls_cert";
+    const KEY: &str = "redis_tls_key";
+
+    /// Whom to trust, and what to show. It has no `Debug`, for it holds a key.
+    #[derive(Clone)]
+    pub(crate) struct Tls {
+        /// `None` for what the system trusts, and nothing to show.
+        certificates: Option<TlsCertificates>,
+    }
+
+    impl Tls {
+        /// Reads and checks what the settings name.
+        pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
+            let ca = read(CA, config.tls_ca.as_deref())?;
+            if let Some(ca) = &ca {
+                certificates(CA, ca)?;
+            }
+            let cert = read(CERT, config.tls_cert.as_deref())?;
+            let key = read(KEY, config.tls_key.as_deref())?;
+            let client_tls = match (cert, key) {
+                (Some(client_cert), Some(client_key)) => {
+                    check_pair(&client_cert, &client_key)?;
+                    Some(ClientTlsConfig {
+                        client_cert,
+                        client_key,
+                    })
+                }
+                (None, None) => None,
+                (Some(_), None) => return Err(unusable(CERT, "there is no redis_tls_key")),
+                (None, Some(_)) => return Err(unusable(KEY, "there is no redis_tls_cert")),
+            };
+            let any = ca.is_some() || client_tls.is_some();
+            Ok(Self {
+                certificates: any.then_some(TlsCertificates {
+                    client_tls,
+                    root_cert: ca,
+                }),
+            })
+        }
+
+        /// A client that connects to `info` in this way.
+        pub(crate) fn client(&self, info: ConnectionInfo) -> RedisResult<Client> {
+            match (&self.certificates, info.addr()) {
+                (None, ConnectionAddr::TcpTls { .. }) => {
+                    crypto();
+                    Client::open(info)
+                }
+                (None, _) => Client::open(info),
+                (Some(certificates), ConnectionAddr::TcpTls { .. }) => {
+                    crypto();
+                    Client::build_with_tls(info, certificates.clone())
+                }
+                (Some(_), _) => Err(invalid(
+                    "with redis_tls_ca, redis_tls_cert or redis_tls_key it begins with rediss",
+                )),
+            }
+        }
+    }
+
+    /// What rustls says, if it was that which failed.
+    pub(super) fn cause(error: &RedisError) -> Option<&rustls::Error> {
+        let shared: &Arc<dyn std::error::Error + Send + Sync> = error.source()?.downcast_ref()?;
+        let error: &io::Error = shared.downcast_ref()?;
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// The program's choice of cryptography, if it made one before, else ours. Without any, and with several compiled in, rustls
+    /// would panic.
+    fn crypto() -> Option<&'static Arc<CryptoProvider>> {
+        if CryptoProvider::get_default().is_none() {
+            // Somebody else may be faster.
+            let _ = ring::default_provider().install_default();
+        }
+        CryptoProvider::get_default()
+    }
+
+    /// The PEM that a setting is, or that is in its file.
+    fn read(setting: &'static str, value: Option<&str>) -> Result<Option<Vec<u8>>, Error> {
+        let Some(value) = value else {
+            return Ok(None);
+        };
+        if value.contains("-----BEGIN") {
+            return Ok(Some(value.as_bytes().to_vec()));
+        }
+        let pem = fs::read(value).map_err(|error| unusable(setting, error))?;
+        Ok(Some(pem))
+    }
+
+    fn certificates(
+        setting: &'static str,
+        pem: &[u8],
+    ) -> Result<Vec<CertificateDer<'static>>, Error> {
+        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let all = all.map_err(|error| unusable(setting, error))?;
+        if all.is_empty() {
+            return Err(unusable(setting, "there is no certificate in it"));
+        }
+        Ok(all)
+    }
+
+    /// Checks that the key is that of the certificate.
+    fn check_pair(cert: &[u8], key: &[u8]) -> Result<(), Error> {
+        let chain = certificates(CERT, cert)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| unusable(KEY, error))?;
+        if let Some(crypto) = crypto() {
+            CertifiedKey::from_der(chain, key, crypto).map_err(|error| unusable(KEY, error))?;
+        }
+        Ok(())
+    }
+
+    fn unusable(setting: &'static str, source: impl Into<BoxError>) -> Error {
+        Error::InvalidTls {
+            setting,
+            source: source.into(),
+        }
+    }
+}
+
+/// Nothing, without the feature `tls`.
+#[cfg(not(feature = "tls"))]
+#[derive(Clone)]
+pub(crate) struct Tls;
+
+#[cfg(not(feature = "tls"))]
+impl Tls {
+    /// Refuses settings that would be ignored.
+    pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
+        for (setting, value) in [
+            ("redis_tls_ca", &config.tls_ca),
+            ("redis_tls_cert", &config.tls_cert),
+            ("redis_tls_key", &config.tls_key),
+        ] {
+            if value.is_some() {
+                return Err(Error::InvalidTls {
+                    setting,
+                    source: "verk was built without its feature `tls`".into(),
+                });
+            }
+        }
+        Ok(Self)
+    }
+
+    #[expect(clippy::unused_self, reason = "the same as with the feature")]
+    pub(crate) fn client(&self, info: ConnectionInfo) -> RedisResult<Client> {
+        Client::open(info)
+    }
+}
