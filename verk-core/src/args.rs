@@ -19,14 +19,16 @@ use thiserror::Error;
 /// ```
 #[derive(Debug, Default)]
 pub struct ArgsWriter {
-    json: String,
+    json: Vec<u8>,
 }
 
 impl ArgsWriter {
     /// No arguments yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            json: Vec::with_capacity(USUAL_BYTES),
+        }
     }
 
     /// Appends one argument. `name` is for the error only.
@@ -39,11 +41,10 @@ impl ArgsWriter {
         name: &'static str,
         value: &T,
     ) -> Result<Self, ArgsError> {
-        let position = self.json.len();
-        self.json.push(if position == 0 { '[' } else { ',' });
-        let json =
-            serde_json::to_string(value).map_err(|source| ArgsError::Encode { name, source })?;
-        self.json.push_str(&json);
+        let is_first = self.json.is_empty();
+        self.json.push(if is_first { b'[' } else { b',' });
+        serde_json::to_writer(&mut self.json, value)
+            .map_err(|source| ArgsError::Encode { name, source })?;
         Ok(self)
     }
 
@@ -59,7 +60,7 @@ impl ArgsWriter {
     ) -> Result<Self, ArgsError> {
         let before = self.json.len() + 1;
         let args = self.arg(name, value)?;
-        if args.json[before..].starts_with('{') {
+        if args.json[before..].starts_with(b"{") {
             Ok(args)
         } else {
             Err(ArgsError::NoObject { name })
@@ -70,12 +71,15 @@ impl ArgsWriter {
     #[must_use]
     pub fn finish(mut self) -> String {
         if self.json.is_empty() {
-            self.json.push('[');
+            self.json.push(b'[');
         }
-        self.json.push(']');
-        self.json
+        self.json.push(b']');
+        String::from_utf8(self.json).expect("serde_json writes text")
     }
 }
+
+/// Room for a few short arguments.
+const USUAL_BYTES: usize = 64;
 
 /// Reads arguments, in order, from a JSON array.
 ///

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future;
 use serde::Serialize;
 
 use crate::{
@@ -127,7 +128,7 @@ impl Client {
 
     /// Stores many jobs in few round trips: chunks of neighbours that go to the same place, each stored whole or not at all.
     ///
-    /// The jobs are taken from the iterator as the chunks fill; only one chunk is held at a time. Returns the ids in order,
+    /// The jobs are taken from the iterator as the chunks fill; at most two chunks are held at a time. Returns the ids in order,
     /// without those of jobs that a [`ClientMiddleware`] stopped.
     ///
     /// # Errors
@@ -147,11 +148,46 @@ impl Client {
 
     async fn enqueue_each(
         &self,
-        jobs: impl Iterator<Item = NewJob> + Send,
+        mut jobs: impl Iterator<Item = NewJob> + Send,
     ) -> Result<Vec<Jid>, EnqueueAllError> {
         let mut stored = Vec::new();
-        let mut chunk: Vec<Ready> = Vec::new();
-        let mut chunk_bytes = 0;
+        let mut left_over = None;
+        let mut chunk = self.next_chunk(&mut jobs, &mut left_over).await;
+        loop {
+            if let Some(source) = chunk.failed {
+                self.store_chunk(chunk.jobs, &mut stored).await?;
+                return Err(EnqueueAllError { stored, source });
+            }
+            if chunk.jobs.is_empty() {
+                return Ok(stored);
+            }
+            // The next one is made while the storage has this one, which is on its way after a turn.
+            let next = async {
+                tokio::task::yield_now().await;
+                self.next_chunk(&mut jobs, &mut left_over).await
+            };
+            let result;
+            (result, chunk) = future::join(self.store_chunk(chunk.jobs, &mut stored), next).await;
+            result?;
+        }
+    }
+
+    /// Takes as many jobs as are stored at once, the first of them `left_over` by the chunk before.
+    async fn next_chunk(
+        &self,
+        jobs: &mut (impl Iterator<Item = NewJob> + Send),
+        left_over: &mut Option<Ready>,
+    ) -> Chunk {
+        let at_least = jobs.size_hint().0.min(MAX_BATCH_JOBS);
+        let mut chunk = Chunk {
+            jobs: Vec::with_capacity(at_least),
+            failed: None,
+        };
+        let mut bytes = 0;
+        if let Some(ready) = left_over.take() {
+            bytes += ready.payload.len();
+            chunk.jobs.push(ready);
+        }
         for job in jobs {
             let ready = match self.prepare(job).await {
                 Ok(ready) => ready,
@@ -159,26 +195,21 @@ impl Client {
                     tracing::debug!(%jid, "stopped by a client middleware");
                     continue;
                 }
-                Err(source) => {
-                    self.store_chunk(&mut chunk, &mut stored).await?;
-                    return Err(EnqueueAllError { stored, source });
+                Err(failed) => {
+                    chunk.failed = Some(failed);
+                    return chunk;
                 }
             };
-            let full = chunk.len() >= MAX_BATCH_JOBS
-                || chunk_bytes + ready.payload.len() > MAX_BATCH_BYTES;
-            if full
-                || chunk
-                    .first()
-                    .is_some_and(|first| !first.place.joins(&ready.place))
-            {
-                self.store_chunk(&mut chunk, &mut stored).await?;
-                chunk_bytes = 0;
+            bytes += ready.payload.len();
+            let fits = chunk.jobs.len() < MAX_BATCH_JOBS && bytes <= MAX_BATCH_BYTES;
+            let joins = |first: &Ready| fits && first.place.joins(&ready.place);
+            if !chunk.jobs.first().is_none_or(joins) {
+                *left_over = Some(ready);
+                return chunk;
             }
-            chunk_bytes += ready.payload.len();
-            chunk.push(ready);
+            chunk.jobs.push(ready);
         }
-        self.store_chunk(&mut chunk, &mut stored).await?;
-        Ok(stored)
+        chunk
     }
 
     /// The clock of this client.
@@ -212,10 +243,9 @@ impl Client {
 
     async fn store_chunk(
         &self,
-        chunk: &mut Vec<Ready>,
+        chunk: Vec<Ready>,
         stored: &mut Vec<Jid>,
     ) -> Result<(), EnqueueAllError> {
-        let chunk = std::mem::take(chunk);
         let Some(first) = chunk.first() else {
             return Ok(());
         };
@@ -337,6 +367,12 @@ impl fmt::Debug for Client {
             .field("storage", &self.inner.storage)
             .finish_non_exhaustive()
     }
+}
+
+/// Neighbours of an `enqueue_all` that are stored at once, and what was wrong with the job after them.
+struct Chunk {
+    jobs: Vec<Ready>,
+    failed: Option<EnqueueError>,
 }
 
 /// A job that is encoded and knows where it goes.

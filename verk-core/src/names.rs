@@ -27,7 +27,14 @@ impl Jid {
     /// Makes a new id from 96 random bits.
     #[must_use]
     pub fn random() -> Self {
-        Self(format!("{:024x}", rand::random::<u128>() >> 32).into())
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut jid = [0; 24];
+        let bytes = rand::random::<u128>().to_le_bytes();
+        for (byte, digits) in bytes.iter().zip(jid.chunks_exact_mut(2)) {
+            digits[0] = DIGITS[usize::from(byte >> 4)];
+            digits[1] = DIGITS[usize::from(byte & 0xf)];
+        }
+        Self(str::from_utf8(&jid).expect("digits are text").into())
     }
 
     /// The id as text.

@@ -39,6 +39,7 @@ mod blocking;
 mod builder;
 mod config;
 mod endpoint;
+mod enqueue;
 mod error;
 mod glob;
 mod heartbeat;

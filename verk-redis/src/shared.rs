@@ -8,6 +8,7 @@ use verk_core::{Clock, storage::Settled};
 use crate::{
     batch::{self, Call},
     blocking::Blocking,
+    enqueue::Enqueues,
     error::Failure,
     keys::{Key, Keys},
     pool::{Connector, Pool},
@@ -20,6 +21,7 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) connector: Connector,
     pub(crate) pool: Pool,
+    pub(crate) enqueues: Enqueues,
     pub(crate) blocking: Blocking,
     pub(crate) quiet: QuietQueues,
     pub(crate) keys: Keys,

@@ -24,6 +24,7 @@ use crate::{
     batch,
     blocking::Blocking,
     config::RedisConfig,
+    enqueue::{self, Enqueues},
     error::{Error, Failure},
     heartbeat::{RedisHeartbeat, milliseconds},
     keys::{Key, Keys},
@@ -89,6 +90,7 @@ impl RedisStorage {
             shared: Arc::new(Shared {
                 connector,
                 pool,
+                enqueues: Enqueues::new(),
                 blocking,
                 quiet: QuietQueues::default(),
                 keys,
@@ -162,31 +164,7 @@ impl Storage for RedisStorage {
         if jobs.is_empty() {
             return Ok(());
         }
-        let keys = &self.shared.keys;
-        let mut commands = redis::pipe();
-        commands
-            .cmd("SADD")
-            .arg(keys.queues())
-            .arg(queue.as_str())
-            .cmd("LPUSH")
-            .arg(keys.queue(queue));
-        for job in jobs {
-            commands.arg(&job[..]);
-        }
-        let replies = async {
-            let replies = self.shared.pool.get().await?.query_all(&commands).await?;
-            <[_; 2]>::try_from(replies).map_err(|_| Failure::unexpected_reply("two replies"))
-        };
-        let pushed = replies.await.and_then(|[named, pushed]| {
-            pushed?;
-            Ok(named.err())
-        });
-        let unnamed = pushed.map_err(|failure| failure.during("enqueue jobs"))?;
-        if let Some(failure) = unnamed {
-            let error = failure.during("add a queue to the list of queues");
-            tracing::warn!(%queue, error = ?error, "jobs are enqueued, but their queue may not be listed");
-        }
-        Ok(())
+        enqueue::enqueue(&self.shared, queue, jobs).await
     }
 
     async fn schedule(&self, jobs: &[Due]) -> Result<usize, StorageError> {

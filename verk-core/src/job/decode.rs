@@ -8,7 +8,7 @@ use serde_json::{error::Category, value::RawValue};
 use thiserror::Error;
 
 use super::{
-    Dialect, InvalidJob, Job, Text, TimeFormat,
+    Dialect, InvalidJob, Job, Patches, Text, TimeFormat,
     value::{check, string},
 };
 use crate::names::{Jid, QueueName};
@@ -129,7 +129,7 @@ impl Job {
         };
         Ok(Self {
             entries: fields.entries,
-            patches: Vec::new(),
+            patches: Patches::default(),
             dialect,
             time_format: TimeFormat::default(),
             jid,

@@ -54,16 +54,16 @@ impl Job {
             limit => limit,
         };
         let args = self.get("args").map(quoted);
-        self.patches.retain(|patch| patch.key != "retry");
+        self.patches.forget("retry");
         self.dialect = Dialect::Verk;
         self.set_retry_limit(limit);
         if let Some(args) = args {
             self.patch("args", args);
         }
-        self.patch("retry_count", "0".to_owned());
+        self.patch("retry_count", "0");
         for key in VERK_KEYS {
             if self.get(key).is_none() {
-                self.patch(key, "null".to_owned());
+                self.patch(key, "null");
             }
         }
     }

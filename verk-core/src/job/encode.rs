@@ -1,32 +1,14 @@
 //! Writing a job: the original bytes with the patches laid over them.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
     Dialect, InvalidJob, Job,
     decode::{MAX_DEPTH, depth_over},
+    patches::{PatchKey, reserved},
     value::quoted,
 };
-
-/// A key whose value is not that of the original payload.
-#[derive(Clone)]
-pub(super) struct Patch {
-    pub(super) key: Cow<'static, str>,
-    /// The JSON text; `None` when the key is taken out.
-    pub(super) value: Option<String>,
-}
-
-impl Patch {
-    pub(super) fn new(key: &'static str, json: String) -> Self {
-        Self {
-            key: key.into(),
-            value: Some(json),
-        }
-    }
-}
 
 impl Job {
     /// The payload to store.
@@ -40,51 +22,33 @@ impl Job {
         if self.patches.is_empty() {
             return self.original_json.clone();
         }
-        let patched: usize = self
-            .patches
-            .iter()
-            .map(|patch| patch.key.len() + patch.value.as_ref().map_or(0, String::len) + 4)
-            .sum();
+        // With its quotes, a colon and a comma; the first has a brace instead of the comma.
+        let size = |(key, value): (PatchKey<'_>, Option<&str>)| {
+            value.map_or(0, |value| key.name.len() + value.len() + 4)
+        };
+        let patched: usize = self.patches.iter().map(size).sum();
         let mut json = Object(String::with_capacity(
-            self.original_json.len() + patched + 2,
+            self.original_json.len() + patched + 1,
         ));
-        // Each patch takes the place of the entry that readers go by: the last one with its key.
-        let places: Vec<Option<usize>> = self
-            .patches
-            .iter()
-            .map(|patch| {
-                self.entries
-                    .iter()
-                    .rposition(|entry| self.is_key(entry, &patch.key))
-            })
-            .collect();
         for (index, entry) in self.entries.iter().enumerate() {
             let key = self.slice(&entry.key);
-            match self
+            let patch = self
                 .patches
                 .iter()
-                .position(|patch| self.is_key(entry, &patch.key))
-            {
+                .find(|(key, _)| self.is_key(entry, key.name));
+            match patch {
                 None => json.push(key, self.slice(&entry.value)),
-                Some(patch) if places[patch] == Some(index) => {
-                    if let Some(value) = &self.patches[patch].value {
-                        json.push(key, value);
-                    }
+                // It takes the place of the entry that readers go by: the last one with its key.
+                Some((patched, Some(value))) if !self.has_entry(index + 1, patched.name) => {
+                    json.push(key, value);
                 }
                 Some(_) => {}
             }
         }
-        let mut appended: Vec<&Patch> = self
-            .patches
-            .iter()
-            .zip(places)
-            .filter_map(|(patch, place)| place.is_none().then_some(patch))
-            .collect();
-        let place = |patch: &&Patch| KEY_ORDER.iter().position(|key| *key == patch.key);
-        appended.sort_by_key(|patch| place(patch).unwrap_or(KEY_ORDER.len()));
-        for patch in appended {
-            if let Some(value) = &patch.value {
-                json.push(&quoted(&patch.key), value);
+        for (key, value) in self.patches.iter() {
+            match value {
+                Some(value) if !self.has_entry(0, key.name) => json.append(key, value),
+                _ => {}
             }
         }
         json.finish()
@@ -106,7 +70,7 @@ impl Job {
     ///
     /// [`InvalidJob`] when the key is one that verk writes itself, or the value has no JSON form or is nested too deep. The job is as it was.
     pub fn set(&mut self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<(), InvalidJob> {
-        if let Some(key) = KEY_ORDER.iter().find(|reserved| **reserved == key) {
+        if let Some(key) = reserved(key) {
             return Err(InvalidJob::ReservedKey { key });
         }
         let json = serde_json::to_string(value).map_err(|_| InvalidJob::ValueNotJson)?;
@@ -114,17 +78,21 @@ impl Job {
         if depth_over(&json, MAX_DEPTH - 1) {
             return Err(InvalidJob::ValueTooDeep);
         }
-        self.put(Patch {
-            key: key.to_owned().into(),
-            value: Some(json),
-        });
+        let value = self.patches.write(|text| text.push_str(&json));
+        self.patches.put(key.to_owned(), Some(value));
         Ok(())
     }
 
     /// Gives `key` the value `json`, unless it has just that.
-    pub(super) fn patch(&mut self, key: &'static str, json: String) {
-        if self.get(key) != Some(json.as_str()) {
-            self.put(Patch::new(key, json));
+    pub(super) fn patch(&mut self, key: &'static str, json: impl AsRef<str>) {
+        self.patch_with(key, |text| text.push_str(json.as_ref()));
+    }
+
+    /// As [`patch`](Self::patch), with what `write` appends.
+    pub(super) fn patch_with(&mut self, key: &'static str, write: impl FnOnce(&mut String)) {
+        let value = self.patches.write(write);
+        if self.get(key) != Some(self.patches.text(&value)) {
+            self.patches.put(key, Some(value));
         }
     }
 
@@ -134,19 +102,16 @@ impl Job {
             return;
         }
         match self.dialect {
-            Dialect::Sidekiq => self.put(Patch {
-                key: key.into(),
-                value: None,
-            }),
-            Dialect::Verk => self.patch(key, "null".to_owned()),
+            Dialect::Sidekiq => self.patches.put(key, None),
+            Dialect::Verk => self.patch(key, "null"),
         }
     }
 
-    fn put(&mut self, patch: Patch) {
-        match self.patches.iter_mut().find(|old| old.key == patch.key) {
-            Some(old) => *old = patch,
-            None => self.patches.push(patch),
-        }
+    /// Whether one of the entries from number `first` on has the key `key`.
+    fn has_entry(&self, first: usize, key: &str) -> bool {
+        self.entries[first..]
+            .iter()
+            .any(|entry| self.is_key(entry, key))
     }
 }
 
@@ -154,11 +119,28 @@ impl Job {
 struct Object(String);
 
 impl Object {
+    /// Adds a key, as it is with its quotes.
     fn push(&mut self, key: &str, value: &str) {
-        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        self.begin();
         self.0.push_str(key);
         self.0.push(':');
         self.0.push_str(value);
+    }
+
+    /// Adds a key that is not yet between quotes.
+    fn append(&mut self, key: PatchKey<'_>, value: &str) {
+        if !key.is_plain {
+            return self.push(&quoted(key.name), value);
+        }
+        self.begin();
+        self.0.push('"');
+        self.0.push_str(key.name);
+        self.0.push_str("\":");
+        self.0.push_str(value);
+    }
+
+    fn begin(&mut self) {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
     }
 
     fn finish(mut self) -> Bytes {
@@ -169,28 +151,3 @@ impl Object {
         Bytes::from(self.0)
     }
 }
-
-/// The order of the keys that verk appends: Sidekiq's.
-const KEY_ORDER: &[&str] = &[
-    "retry",
-    "max_retry_count",
-    "retry_for",
-    "queue",
-    "retry_queue",
-    "dead",
-    "tags",
-    "args",
-    "class",
-    "jid",
-    "created_at",
-    "enqueued_at",
-    "error_message",
-    "error_class",
-    "failed_at",
-    "retry_count",
-    "error_backtrace",
-    "retried_at",
-    "finished_at",
-    "traceparent",
-    "tracestate",
-];

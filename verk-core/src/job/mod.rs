@@ -10,6 +10,7 @@ mod dialect;
 mod encode;
 mod failure;
 mod options;
+mod patches;
 #[cfg(feature = "otel")]
 mod trace_context;
 mod value;
@@ -30,8 +31,8 @@ pub use self::{
 
 use self::{
     decode::Entry,
-    encode::Patch,
-    value::{count, quoted, string, strings, time},
+    patches::Patches,
+    value::{count, push_quoted, string, strings, time},
 };
 
 /// One unit of work, as it stands in Redis.
@@ -64,7 +65,7 @@ pub struct Job {
     /// Where the keys and values of `original_json` are, in order.
     entries: Vec<Entry>,
     /// The keys that differ from `original_json`; all keys of a new job.
-    patches: Vec<Patch>,
+    patches: Patches,
     /// Whose rules the job follows. Never changes once the job is stored, whatever is patched.
     dialect: Dialect,
     /// How times are written.
@@ -124,10 +125,12 @@ pub enum InvalidJob {
     ValueTooDeep,
 }
 
-/// A text that is part of `original_json`, or that stands alone.
+/// A text that is part of `original_json` or of a patch, or that stands alone.
 #[derive(Clone)]
 enum Text {
     Slice(Range<usize>),
+    /// A part of what was written since.
+    Patch(Range<usize>),
     Owned(Arc<str>),
 }
 
@@ -154,12 +157,21 @@ impl Job {
         }
         let args = decode::check_args(&args)?;
         let jid = Jid::random();
-        let patches = vec![
-            Patch::new("queue", quoted(queue.as_str())),
-            Patch::new("args", args.to_owned()),
-            Patch::new("class", quoted(class)),
-            Patch::new("jid", quoted(jid.as_str())),
-        ];
+        let mut patches = Patches::of_new_job();
+        let mut put = |key: &'static str, write: &dyn Fn(&mut String)| {
+            let value = patches.write(write);
+            patches.put(key, Some(value.clone()));
+            value
+        };
+        put("queue", &|text| push_quoted(text, queue.as_str()));
+        put("jid", &|text| push_quoted(text, jid.as_str()));
+        let args = put("args", &|text| text.push_str(args));
+        let quoted_class = put("class", &|text| push_quoted(text, class));
+        let class = if quoted_class.len() == class.len() + 2 {
+            Text::Patch(quoted_class.start + 1..quoted_class.end - 1)
+        } else {
+            Text::Owned(class.into())
+        };
         Ok(Self {
             original_json: Bytes::new(),
             entries: Vec::new(),
@@ -167,9 +179,9 @@ impl Job {
             dialect: Dialect::Sidekiq,
             time_format: TimeFormat::default(),
             jid,
-            class: Text::Owned(class.into()),
+            class,
             queue: Some(queue),
-            args: Text::Owned(args.into()),
+            args: Text::Patch(args),
         }
         .opened())
     }
@@ -267,8 +279,8 @@ impl Job {
     /// The JSON text of any key, known to verk or not.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        if let Some(patch) = self.patches.iter().find(|patch| patch.key == key) {
-            return patch.value.as_deref();
+        if let Some(value) = self.patches.get(key) {
+            return value;
         }
         // The last one wins, as in every other reader.
         let entry = self.entries.iter().rfind(|entry| self.is_key(entry, key))?;
@@ -278,7 +290,7 @@ impl Job {
     /// Moves the job to another queue.
     pub fn set_queue(&mut self, queue: QueueName) {
         if self.queue.as_ref() != Some(&queue) {
-            self.patch("queue", quoted(queue.as_str()));
+            self.patch_with("queue", |text| push_quoted(text, queue.as_str()));
             self.queue = Some(queue);
         }
     }
@@ -325,7 +337,8 @@ impl Job {
     }
 
     fn patch_time(&mut self, key: &'static str, time: SystemTime) {
-        self.patch(key, self.time_form().write(time));
+        let form = self.time_form();
+        self.patch_with(key, |text| form.write(time, text));
     }
 
     /// The job with the class and the arguments of its `ActiveJob` envelope, if it has one.
@@ -342,6 +355,7 @@ impl Job {
     fn text<'a>(&'a self, text: &'a Text) -> &'a str {
         match text {
             Text::Slice(range) => self.slice(range),
+            Text::Patch(range) => self.patches.text(range),
             Text::Owned(text) => text,
         }
     }

@@ -57,7 +57,7 @@ impl Job {
         match max_retry_count {
             Some(count) => self.patch("max_retry_count", count.to_string()),
             None if self.dialect == Dialect::Verk && limit == RetryLimit::Never => {
-                self.patch("max_retry_count", "0".to_owned());
+                self.patch("max_retry_count", "0");
                 self.set_dead(false);
             }
             None => self.remove("max_retry_count"),

@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    fmt::Write as _,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,23 +21,25 @@ pub(super) enum TimeForm {
 }
 
 impl TimeForm {
-    pub(super) fn write(self, time: SystemTime) -> String {
+    /// Appends a time.
+    pub(super) fn write(self, time: SystemTime, text: &mut String) {
         // A clock before 1970 is written as 1970.
         let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        if let Self::Milliseconds = self {
-            return since_1970.as_millis().to_string();
+        let mut digits = itoa::Buffer::new();
+        match self {
+            Self::Milliseconds => text.push_str(digits.format(since_1970.as_millis())),
+            Self::WholeSeconds => text.push_str(digits.format(since_1970.as_secs())),
+            Self::FloatSeconds => {
+                text.push_str(digits.format(since_1970.as_secs()));
+                text.push('.');
+                // The 1 before them keeps the zeros in front.
+                let micros = &digits.format(1_000_000 + since_1970.subsec_micros())[1..];
+                text.push_str(match micros.trim_end_matches('0') {
+                    "" => "0",
+                    fraction => fraction,
+                });
+            }
         }
-        let mut text = since_1970.as_secs().to_string();
-        if let Self::FloatSeconds = self {
-            let micros = format!("{:06}", since_1970.subsec_micros());
-            let fraction = match micros.trim_end_matches('0') {
-                "" => "0",
-                fraction => fraction,
-            };
-            // Writing to a String does not fail.
-            let _ = write!(text, ".{fraction}");
-        }
-        text
     }
 }
 
@@ -98,7 +99,20 @@ pub(super) fn strings(raw: &str) -> Vec<String> {
 
 /// Writes a JSON string.
 pub(super) fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
+    serde_json::to_string(text).expect("a string has a JSON form")
+}
+
+/// Appends a JSON string.
+pub(super) fn push_quoted(json: &mut String, text: &str) {
+    let escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    // Without a way out of the loop: then the compiler looks at many bytes at once.
+    if !text.bytes().fold(false, |any, byte| any | escaped(byte)) {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    } else {
+        json.push_str(&quoted(text));
+    }
 }
 
 /// Writes a JSON array of strings.

@@ -1,0 +1,140 @@
+//! What differs from the payload that a job was read from.
+
+use std::{borrow::Cow, ops::Range};
+
+/// The keys that differ, each once, and their values; of a new job, all that it has.
+#[derive(Clone, Default)]
+pub(super) struct Patches {
+    /// In the order in which verk appends keys.
+    patches: Vec<Patch>,
+    /// Where the values are, with some that count no longer. It only grows.
+    text: String,
+}
+
+#[derive(Clone)]
+struct Patch {
+    key: Cow<'static, str>,
+    /// See [`place`].
+    place: usize,
+    /// Where its JSON is; `None` when the key is taken out.
+    value: Option<Range<usize>>,
+}
+
+impl Patches {
+    /// None yet, with room for what a usual job has.
+    pub(super) fn of_new_job() -> Self {
+        Self {
+            patches: Vec::with_capacity(8),
+            text: String::with_capacity(256),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.patches.is_empty()
+    }
+
+    /// The JSON of `key`; `Some(None)` when it is taken out.
+    pub(super) fn get(&self, key: &str) -> Option<Option<&str>> {
+        let index = self.find(key, place(key)).ok()?;
+        Some(self.value(&self.patches[index]))
+    }
+
+    /// Each key with its JSON, in order. A key that is not plain has to be escaped.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PatchKey<'_>, Option<&str>)> {
+        self.patches.iter().map(|patch| {
+            let key = PatchKey {
+                name: &patch.key,
+                is_plain: patch.place < KEY_ORDER.len(),
+            };
+            (key, self.value(patch))
+        })
+    }
+
+    /// A part of what was written.
+    pub(super) fn text(&self, range: &Range<usize>) -> &str {
+        &self.text[range.clone()]
+    }
+
+    /// Writes a value, for a key to be [put](Self::put).
+    pub(super) fn write(&mut self, write: impl FnOnce(&mut String)) -> Range<usize> {
+        let start = self.text.len();
+        write(&mut self.text);
+        start..self.text.len()
+    }
+
+    /// Gives `key` a value that was written, or takes it out.
+    pub(super) fn put(&mut self, key: impl Into<Cow<'static, str>>, value: Option<Range<usize>>) {
+        let key = key.into();
+        let place = place(&key);
+        match self.find(&key, place) {
+            Ok(index) => self.patches[index].value = value,
+            Err(index) => self.patches.insert(index, Patch { key, place, value }),
+        }
+    }
+
+    /// Has `key` be as it is in the payload.
+    pub(super) fn forget(&mut self, key: &str) {
+        self.patches.retain(|patch| patch.key != key);
+    }
+
+    /// The index of `key`, which stands in `place`; or where it would be.
+    fn find(&self, key: &str, place: usize) -> Result<usize, usize> {
+        let index = self.patches.partition_point(|patch| patch.place < place);
+        let rest = &self.patches[index..];
+        if place < KEY_ORDER.len() {
+            let is_there = rest.first().is_some_and(|patch| patch.place == place);
+            return if is_there { Ok(index) } else { Err(index) };
+        }
+        match rest.iter().position(|patch| patch.key == key) {
+            Some(further) => Ok(index + further),
+            None => Err(self.patches.len()),
+        }
+    }
+
+    fn value(&self, patch: &Patch) -> Option<&str> {
+        patch.value.as_ref().map(|range| self.text(range))
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct PatchKey<'a> {
+    pub(super) name: &'a str,
+    /// Whether it is in JSON as it is, between quotes.
+    pub(super) is_plain: bool,
+}
+
+/// The name of a key that verk writes by itself.
+pub(super) fn reserved(key: &str) -> Option<&'static str> {
+    KEY_ORDER.get(place(key)).copied()
+}
+
+/// Where a key stands in [`KEY_ORDER`]; its end for one that verk does not write by itself.
+fn place(key: &str) -> usize {
+    let place = KEY_ORDER.iter().position(|ours| *ours == key);
+    place.unwrap_or(KEY_ORDER.len())
+}
+
+/// The order of the keys that verk appends: Sidekiq's.
+const KEY_ORDER: &[&str] = &[
+    "retry",
+    "max_retry_count",
+    "retry_for",
+    "queue",
+    "retry_queue",
+    "dead",
+    "tags",
+    "args",
+    "class",
+    "jid",
+    "created_at",
+    "enqueued_at",
+    "error_message",
+    "error_class",
+    "failed_at",
+    "retry_count",
+    "error_backtrace",
+    "retried_at",
+    "finished_at",
+    "traceparent",
+    "tracestate",
+];
