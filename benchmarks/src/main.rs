@@ -1,5 +1,6 @@
 //! How fast verk is, beside what Redis allows and beside its peers. `docs/performance.md` says what is measured and how.
 
+mod budget;
 mod child;
 mod lab;
 mod machine;
@@ -20,7 +21,12 @@ use anyhow::{Context as _, Result};
 use benchmark_harness::Options;
 use clap::Parser as _;
 
-use self::{lab::Lab, report::Report, settings::Settings, systems::Contender};
+use self::{
+    lab::Lab,
+    report::Report,
+    settings::{Settings, What},
+    systems::Contender,
+};
 
 fn main() -> Result<()> {
     // This program is also those that it measures: `system NAME` and what the harness takes.
@@ -28,7 +34,13 @@ fn main() -> Result<()> {
         let name = env::args().nth(2).context("no name of a system")?;
         return systems::run(&name, Options::parse_from(env::args_os().skip(2)));
     }
+    if env::args().nth(1).as_deref() == Some(budget::WORKLOAD) {
+        return budget::run_workload(&env::args().skip(2).collect::<Vec<_>>());
+    }
     let settings = Settings::parse();
+    if settings.what == What::Budget {
+        return budget::run(settings.record);
+    }
     let report = match &settings.from {
         Some(file) => serde_json::from_reader(BufReader::new(File::open(file)?))?,
         None => measure(settings.clone())?,

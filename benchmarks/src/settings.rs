@@ -29,6 +29,9 @@ pub(crate) struct Settings {
     /// Only tries whether everything works: one run with few jobs. The figures mean nothing.
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Of `budget`: records what was counted.
+    #[arg(long)]
+    pub(crate) record: bool,
     /// Only these peers, such as `oxana`; with `_tuned`, with its fastest settings.
     #[arg(long, value_delimiter = ',')]
     pub(crate) peers: Option<Vec<String>>,
@@ -58,6 +61,8 @@ pub(crate) enum What {
     Queues,
     /// All of it.
     Compare,
+    /// Counts what a job costs, in instructions and commands, and compares that with what is recorded.
+    Budget,
 }
 
 impl Settings {

@@ -12,7 +12,7 @@ mod queues;
 mod rtt;
 mod targets;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{lab::Lab, report::Report, settings::What, systems::Contender};
 
@@ -31,6 +31,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Report> {
         What::Growth => Ok(growth::run(lab)),
         What::Queues => Ok(queues::run(lab)),
         What::Compare => compare::run(lab, &all),
+        What::Budget => bail!("a budget is counted, and not measured in a lab"),
     }
 }
 

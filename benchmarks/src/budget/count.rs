@@ -1,0 +1,107 @@
+//! Counting what a [`Workload`] takes.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    future::Future,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
+use tokio::runtime;
+use verk::redis::RedisStorage;
+use verk_testing::{RedisServer, Reply};
+
+use super::{WORKLOAD, workload::Workload};
+
+/// With so many jobs, what a node does at its start and every few seconds is a hundredth of the commands, or less.
+const JOBS_ON_REDIS: usize = 10_000;
+const TRIES: usize = 3;
+/// So many, and twice as many: the difference is theirs alone.
+const JOBS_IN_MEMORY: usize = 2_000;
+
+/// How many instructions a job takes, in the release profile, on a storage in memory: callgrind counts them.
+pub(super) fn instructions(workload: Workload) -> Result<f64> {
+    let once = callgrind(workload, JOBS_IN_MEMORY)?;
+    let twice = callgrind(workload, 2 * JOBS_IN_MEMORY)?;
+    Ok((twice - once) / JOBS_IN_MEMORY as f64)
+}
+
+/// How many commands Redis runs for a job, those in scripts included, by name. Of a few tries the least: when Redis is slow, what goes to it in one
+/// batch may go in two.
+pub(super) fn commands(workload: Workload) -> Result<BTreeMap<String, f64>> {
+    let mut tries = Vec::new();
+    for _ in 0..TRIES {
+        tries.push(commands_once(workload)?);
+    }
+    let total = |commands: &BTreeMap<String, f64>| commands.values().sum::<f64>();
+    let least = tries
+        .into_iter()
+        .min_by(|one, other| total(one).total_cmp(&total(other)));
+    least.context("nothing was tried")
+}
+
+fn commands_once(workload: Workload) -> Result<BTreeMap<String, f64>> {
+    let server = RedisServer::start();
+    on_one_thread(async {
+        let storage = RedisStorage::connect(server.url().as_str()).await?;
+        workload.prepare(&storage, JOBS_ON_REDIS).await?;
+        server.command(&["CONFIG", "RESETSTAT"]);
+        workload.run(storage, JOBS_ON_REDIS).await
+    })?;
+    let Reply::Bulk(stats) = server.command(&["INFO", "commandstats"]) else {
+        bail!("INFO answered something else");
+    };
+    String::from_utf8_lossy(&stats)
+        .lines()
+        .filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="))
+        .map(|(name, rest)| {
+            let calls = rest.split(',').next().context("no number of calls")?;
+            Ok((
+                name.to_owned(),
+                calls.parse::<f64>()? / JOBS_ON_REDIS as f64,
+            ))
+        })
+        .collect()
+}
+
+/// Runs a workload in memory: what callgrind looks at. With its name and a number of jobs.
+pub(super) fn run_in_memory(args: &[String]) -> Result<()> {
+    let [name, jobs] = args else {
+        bail!("a workload and a number of jobs are wanted");
+    };
+    let workload = Workload::ALL.into_iter().find(|it| it.name() == name);
+    let workload = workload.context("no such workload")?;
+    on_one_thread(workload.run_in_memory(jobs.parse()?))
+}
+
+/// A task that another thread takes up, or not, makes another number of instructions.
+fn on_one_thread(work: impl Future<Output = Result<()>>) -> Result<()> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+fn callgrind(workload: Workload, jobs: usize) -> Result<f64> {
+    let directory = TempDir::new()?;
+    let counts = directory.path().join("counts");
+    let output = Command::new("valgrind")
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", counts.display()))
+        .arg(env::current_exe()?)
+        .args([WORKLOAD, workload.name(), &jobs.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .context("valgrind does not start: is it installed?")?;
+    ensure!(
+        output.status.success(),
+        "{}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let counts = fs::read_to_string(counts)?;
+    let total = counts.lines().find_map(|line| line.strip_prefix("totals:"));
+    Ok(total.context("callgrind has no total")?.trim().parse()?)
+}

@@ -1,0 +1,112 @@
+//! What is counted: a fixed number of jobs, enqueued or run by a node as it is shipped, on one thread.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+use tokio::sync::Semaphore;
+use verk::{Client, QueueName, Storage, SystemClock, prelude::*, storage::MAX_BATCH_JOBS};
+use verk_testing::MemoryStorage;
+
+/// The queue of [`Budgeted`].
+const QUEUE: &str = "budget";
+/// How many jobs run at once.
+const CONCURRENCY: usize = 25;
+/// How many jobs one call of [`Workload::Bulk`] has.
+const BULK: usize = 1000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Workload {
+    /// Jobs enqueued one by one, by one task.
+    Enqueue,
+    /// Jobs enqueued by calls of 1000.
+    Bulk,
+    /// Jobs that wait, run 25 at once.
+    Drain,
+}
+
+impl Workload {
+    pub(super) const ALL: [Self; 3] = [Self::Enqueue, Self::Bulk, Self::Drain];
+
+    /// Its name, on the command line and in the file.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Enqueue => "enqueue",
+            Self::Bulk => "bulk",
+            Self::Drain => "drain",
+        }
+    }
+
+    /// All of it on a storage in memory.
+    pub(super) async fn run_in_memory(self, jobs: usize) -> Result<()> {
+        let storage = MemoryStorage::new(Arc::new(SystemClock));
+        self.prepare(&storage, jobs).await?;
+        self.run(storage, jobs).await
+    }
+
+    /// Does what is not counted.
+    pub(super) async fn prepare(self, storage: &impl Storage, jobs: usize) -> Result<()> {
+        if self == Self::Drain {
+            let queue: QueueName = QUEUE.parse()?;
+            let payloads: Vec<_> = (0..jobs).map(|number| payload(number).into()).collect();
+            for batch in payloads.chunks(MAX_BATCH_JOBS) {
+                storage.enqueue(&queue, batch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what is counted.
+    pub(super) async fn run(self, storage: impl Storage + Clone, jobs: usize) -> Result<()> {
+        let numbers = 0..jobs as u64;
+        match self {
+            Self::Enqueue => {
+                let client = Client::new(Arc::new(storage));
+                for number in numbers {
+                    client.enqueue(Budgeted::new(number)).await?;
+                }
+            }
+            Self::Bulk => {
+                let client = Client::new(Arc::new(storage));
+                let jobs: Vec<Budgeted> = numbers.map(Budgeted::new).collect();
+                for jobs in jobs.chunks(BULK) {
+                    client.enqueue_all(jobs.iter().cloned()).await?;
+                }
+            }
+            Self::Drain => drain(storage, jobs).await?,
+        }
+        Ok(())
+    }
+}
+
+/// Runs all jobs that are there, to the last that is settled.
+async fn drain(storage: impl Storage + Clone, jobs: usize) -> Result<()> {
+    let verk = Verk::builder()
+        .storage(storage.clone())
+        .queue(QUEUE, CONCURRENCY)
+        .build()
+        .await?;
+    verk.start()?;
+    DONE.acquire_many(u32::try_from(jobs)?).await?.forget();
+    verk.shutdown().await;
+    let left = storage.queue_len(&QUEUE.parse()?).await?;
+    ensure!(left == 0, "{left} jobs were not run");
+    Ok(())
+}
+
+/// The job that is counted: has a number, and says that it ran.
+#[verk::worker(queue = "budget")]
+async fn budgeted(_number: u64) -> Result<()> {
+    DONE.add_permits(1);
+    Ok(())
+}
+
+/// A permit for each job that ran.
+static DONE: Semaphore = Semaphore::const_new(0);
+
+/// A job as verk writes it.
+fn payload(number: usize) -> String {
+    format!(
+        r#"{{"queue":"{QUEUE}","args":[{number}],"class":"Budgeted","jid":"{number:024x}","created_at":1732387200.5,"enqueued_at":1732387200.5}}"#
+    )
+}
