@@ -78,7 +78,7 @@ impl NodeWatch {
     }
 
     async fn look(&mut self) -> Result<(), StorageError> {
-        let mut nodes = self.shared.storage.nodes().await?;
+        let mut nodes = self.shared.storage.silent_nodes().await?;
         nodes.retain(|node| !self.drains(&node.id));
         let now = self.shared.clock.instant();
         let mut dead = self.judge.look(now, self.registration.well_since(), &nodes);

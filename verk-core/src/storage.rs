@@ -144,6 +144,14 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Lists every registered node, alive or not.
     async fn nodes(&self) -> Result<Vec<Node>, StorageError>;
 
+    /// Lists the registered nodes whose heartbeat is missing. Every node asks again and again, so a backend answers this with less than
+    /// [`nodes`](Self::nodes) takes if it can.
+    async fn silent_nodes(&self) -> Result<Vec<Node>, StorageError> {
+        let mut nodes = self.nodes().await?;
+        nodes.retain(|node| !node.alive);
+        Ok(nodes)
+    }
+
     /// Like [`settle`](Self::settle), for the jobs of another node: takes effect only while the heartbeat
     /// of that node is missing. While it is alive, every answer is [`Settled::NotHeld`]. For a while after it, nobody
     /// [prefetches](DequeueRequest::prefetched) from the queue.

@@ -76,30 +76,52 @@ pub(crate) async fn deregister(shared: &Shared, node: &NodeId) -> Result<bool, F
 }
 
 pub(crate) async fn list(shared: &Shared) -> Result<Vec<Node>, Failure> {
-    let ids = ids(shared).await?;
-    let mut nodes = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(MAX_BATCH_JOBS) {
-        let mut commands = redis::pipe();
+    let mut nodes = Vec::new();
+    for ids in ids(shared).await?.chunks(MAX_BATCH_JOBS) {
+        nodes.extend(facts(shared, ids).await?);
+    }
+    Ok(nodes)
+}
+
+/// The nodes without a heartbeat. While there are none, one command for all is enough.
+pub(crate) async fn silent(shared: &Shared) -> Result<Vec<Node>, Failure> {
+    let mut silent = Vec::new();
+    for ids in ids(shared).await?.chunks(MAX_BATCH_JOBS) {
+        let mut exist = redis::cmd("EXISTS");
         for id in ids {
-            commands
-                .cmd("EXISTS")
-                .arg(shared.keys.heartbeat(id))
-                .cmd("SMEMBERS")
-                .arg(shared.keys.node_queues(id));
+            exist.arg(shared.keys.heartbeat(id));
         }
-        let mut replies = shared.ask_all(&commands).await?.into_iter();
-        for id in ids {
+        if reply::count(shared.ask(&exist).await?)? < ids.len() {
+            let nodes = facts(shared, ids).await?.into_iter();
+            silent.extend(nodes.filter(|node| !node.alive));
+        }
+    }
+    Ok(silent)
+}
+
+/// Whether nodes are alive, and their queues.
+async fn facts(shared: &Shared, ids: &[NodeId]) -> Result<Vec<Node>, Failure> {
+    let mut commands = redis::pipe();
+    for id in ids {
+        commands
+            .cmd("EXISTS")
+            .arg(shared.keys.heartbeat(id))
+            .cmd("SMEMBERS")
+            .arg(shared.keys.node_queues(id));
+    }
+    let mut replies = shared.ask_all(&commands).await?.into_iter();
+    ids.iter()
+        .map(|id| {
             let (Some(alive), Some(queues)) = (replies.next(), replies.next()) else {
                 return Err(Failure::unexpected_reply("two replies for each node"));
             };
-            nodes.push(Node {
+            Ok(Node {
                 id: id.clone(),
                 alive: reply::integer(alive?)? == 1,
                 queues: reply::queue_names(queues?)?,
-            });
-        }
-    }
-    Ok(nodes)
+            })
+        })
+        .collect()
 }
 
 async fn ids(shared: &Shared) -> Result<Vec<NodeId>, Failure> {

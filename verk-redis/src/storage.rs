@@ -303,6 +303,12 @@ impl Storage for RedisStorage {
             .map_err(|failure| failure.during("list the nodes"))
     }
 
+    async fn silent_nodes(&self) -> Result<Vec<Node>, StorageError> {
+        nodes::silent(&self.shared)
+            .await
+            .map_err(|failure| failure.during("look for nodes without a heartbeat"))
+    }
+
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
         self.settle_jobs("restore jobs", inprogress, settlements, true)
             .await

@@ -729,3 +729,37 @@ async fn executions_are_written_as_sidekiq_8_writes_them() {
     assert_eq!(buckets, [65_535, 0, 2], "as many as 16 bits hold");
     assert!((28_740..=28_800).contains(&ttl(histogram)));
 }
+
+#[tokio::test]
+async fn however_many_nodes_live_a_look_for_dead_ones_is_two_commands() {
+    let setup = Setup::start().await;
+    let mut nodes = Vec::new();
+    for _ in 0..50 {
+        let node = NodeId::register("other").unwrap();
+        let queues = std::slice::from_ref(&setup.held.queue);
+        let registered = setup.storage.register(&node, queues, LONG).await;
+        registered.unwrap();
+        nodes.push(node);
+    }
+    setup.server.command(&["CONFIG", "RESETSTAT"]);
+    assert_eq!(setup.storage.silent_nodes().await.unwrap(), []);
+    let Reply::Bulk(stats) = setup.server.command(&["INFO", "commandstats"]) else {
+        panic!("INFO gives a text");
+    };
+    let stats = String::from_utf8(stats.to_vec()).unwrap();
+    let mut calls: Vec<&str> = stats
+        .lines()
+        .filter_map(|line| line.strip_prefix("cmdstat_")?.split(',').next())
+        .filter(|line| !line.starts_with("config"))
+        .collect();
+    calls.sort_unstable();
+    assert_eq!(calls, ["exists:calls=1", "smembers:calls=1"]);
+
+    setup
+        .server
+        .command(&["DEL", &format!("verk:node:{}", nodes[7])]);
+    let silent = setup.storage.silent_nodes().await.unwrap();
+    assert_eq!(silent.len(), 1);
+    assert_eq!((&silent[0].id, silent[0].alive), (&nodes[7], false));
+    assert_eq!(silent[0].queues, [setup.held.queue.clone()]);
+}

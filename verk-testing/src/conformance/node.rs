@@ -233,7 +233,15 @@ pub async fn the_server_has_a_time(harness: &dyn Harness) {
 
 /// All nodes, by id.
 async fn nodes(harness: &dyn Harness) -> Vec<Node> {
-    let mut nodes = harness.storage().nodes().await.unwrap();
+    let storage = harness.storage();
+    let nodes = sorted(storage.nodes().await.unwrap());
+    let mut silent = nodes.clone();
+    silent.retain(|node| !node.alive);
+    assert_eq!(sorted(storage.silent_nodes().await.unwrap()), silent);
+    nodes
+}
+
+fn sorted(mut nodes: Vec<Node>) -> Vec<Node> {
     for node in &mut nodes {
         node.queues.sort();
     }
