@@ -49,6 +49,20 @@ impl Load {
     }
 }
 
+impl Load {
+    /// For a peer at most so many jobs: it takes longer.
+    pub(crate) fn of_peer_if(&self, contender: &Contender, most_jobs: u64) -> Self {
+        let jobs = match self.jobs {
+            Some(jobs) if contender.is_peer() => Some(jobs.min(most_jobs)),
+            jobs => jobs,
+        };
+        Self {
+            jobs,
+            ..self.clone()
+        }
+    }
+}
+
 /// A process, killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -94,6 +108,9 @@ impl Child {
         }
         if let Some(log) = &load.log {
             command.arg("--log").arg(log);
+        }
+        if let Some(ahead) = contender.ahead {
+            command.args(["--ahead", &ahead.to_string()]);
         }
         if contender.tuned {
             command.arg("--tuned");

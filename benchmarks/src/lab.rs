@@ -1,6 +1,8 @@
 //! Where measurements are made: all systems in turn, several times.
 
-use anyhow::Result;
+use std::thread;
+
+use anyhow::{Result, anyhow};
 use benchmark_harness::{Done, Role};
 
 use crate::{
@@ -24,9 +26,13 @@ impl Lab {
 
     /// verk, the floor and the peers.
     pub(crate) fn all(&self) -> Vec<Contender> {
-        let mut all = vec![Contender::verk(), Contender::floor()];
+        let mut all = vec![Contender::verk(), self.floor()];
         all.extend(self.peers.iter().cloned());
         all
+    }
+
+    pub(crate) fn floor(&self) -> Contender {
+        Contender::floor(self.settings.floor_ahead)
     }
 
     /// Measures all contenders in turn, as often as it was asked for. One that fails is not measured again.
@@ -36,12 +42,50 @@ impl Lab {
         contenders: &[Contender],
         run: impl Fn(&Contender) -> Result<Measured>,
     ) -> Vec<(String, Outcome)> {
+        self.collect(what, contenders, |contenders| {
+            contenders.iter().map(|contender| run(contender)).collect()
+        })
+    }
+
+    /// As [`measure`](Self::measure), but all contenders at once: for what takes time and next to nothing of the machine.
+    pub(crate) fn measure_at_once(
+        &self,
+        what: &str,
+        contenders: &[Contender],
+        run: impl Fn(&Contender) -> Result<Measured> + Sync,
+    ) -> Vec<(String, Outcome)> {
+        self.collect(what, contenders, |contenders| {
+            thread::scope(|scope| {
+                let run = &run;
+                let running: Vec<_> = contenders
+                    .iter()
+                    .map(|contender| scope.spawn(move || run(contender)))
+                    .collect();
+                running
+                    .into_iter()
+                    .map(|run| run.join().unwrap_or_else(|_| Err(anyhow!("it panicked"))))
+                    .collect()
+            })
+        })
+    }
+
+    fn collect(
+        &self,
+        what: &str,
+        contenders: &[Contender],
+        run: impl Fn(&[&Contender]) -> Vec<Result<Measured>>,
+    ) -> Vec<(String, Outcome)> {
         let mut runs: Vec<Result<Vec<Measured>>> =
             contenders.iter().map(|_| Ok(Vec::new())).collect();
         for number in 1..=self.settings.runs() {
-            for (contender, runs) in contenders.iter().zip(&mut runs) {
+            let (well, left): (Vec<_>, Vec<_>) = contenders
+                .iter()
+                .zip(&mut runs)
+                .filter(|(_, runs)| runs.is_ok())
+                .unzip();
+            for ((contender, runs), outcome) in well.iter().zip(left).zip(run(&well)) {
                 let Ok(measured) = runs else { continue };
-                match run(contender) {
+                match outcome {
                     Ok(figures) => {
                         if let Some((name, value)) = figures.first() {
                             eprintln!("{what} {} run {number}: {name} {value:.4}", contender.name);

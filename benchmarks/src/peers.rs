@@ -56,6 +56,7 @@ fn both(name: &str, program: Vec<OsString>, has_bulk: bool, most_jobs: u64) -> [
         },
         program: Program::Other(program.clone()),
         tuned,
+        ahead: None,
         has_bulk,
         most_jobs,
     })

@@ -98,6 +98,23 @@ impl Outcome {
             .filter(|name| !name.ends_with("_min") && !name.ends_with("_max"))
     }
 
+    /// One of the figures alone.
+    pub(crate) fn only(&self, name: &str) -> Self {
+        match self {
+            Self::Failed { error } => Self::Failed {
+                error: error.clone(),
+            },
+            Self::Figures(figures) => {
+                let mut figures = figures.clone();
+                figures.retain(|other, _| {
+                    let suffix = other.strip_prefix(name);
+                    matches!(suffix, Some("" | "_min" | "_max"))
+                });
+                Self::Figures(figures)
+            }
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Figures(figures) if figures.is_empty())
     }

@@ -1,5 +1,11 @@
 //! The redis-server of one measurement, and what it did.
 
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context as _, Result, bail};
 use verk_testing::{RedisServer, Reply};
 
@@ -60,6 +66,33 @@ impl Server {
             .lines()
             .find_map(|line| line.strip_prefix("redis_version:"));
         Ok(version.context("no version")?.trim().to_owned())
+    }
+
+    /// Counts for a while the commands that clients send, a script as one.
+    pub(crate) fn count_sent(&self, watch: Duration) -> Result<usize> {
+        let mut monitor = TcpStream::connect(self.address()?)?;
+        monitor.write_all(b"MONITOR\r\n")?;
+        let until = Instant::now() + watch;
+        let (mut seen, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            monitor.set_read_timeout(Some(left))?;
+            match monitor.read(&mut buffer) {
+                Ok(0) => bail!("the server ended the connection"),
+                Ok(read) => seen.extend_from_slice(&buffer[..read]),
+                // The time is up.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The first line says that it listens. Each other one has who sent the command between brackets.
+        let lines = String::from_utf8_lossy(&seen);
+        let is_sent = |line: &&str| !line.split(']').next().unwrap_or_default().ends_with(" lua");
+        Ok(lines.lines().skip(1).filter(is_sent).count())
     }
 
     /// Runs a script that fills keys.

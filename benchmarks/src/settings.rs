@@ -26,6 +26,12 @@ pub(crate) struct Settings {
     /// How many jobs, instead of what suits the measurement.
     #[arg(long)]
     pub(crate) jobs: Option<u64>,
+    /// For how many seconds an idle worker is watched.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) seconds: u64,
+    /// How many jobs the floor may hold beside those that run; without it, as many as verk may: its concurrency, at most 64.
+    #[arg(long)]
+    pub(crate) floor_ahead: Option<u64>,
     /// Only tries whether everything works: one run with few jobs. The figures mean nothing.
     #[arg(long)]
     pub(crate) quick: bool,
@@ -87,6 +93,6 @@ impl Settings {
 
     /// For how long something is watched.
     pub(crate) fn watch(&self) -> Duration {
-        Duration::from_secs(if self.quick { 1 } else { 20 })
+        Duration::from_secs(if self.quick { 1 } else { self.seconds })
     }
 }

@@ -37,6 +37,9 @@ pub struct Options {
     /// Writes the log of the worker, at level info, into this file.
     #[arg(long)]
     pub log: Option<PathBuf>,
+    /// How many jobs the floor may hold beside those that run; without it, as many as verk may: its concurrency, at most 64.
+    #[arg(long)]
+    pub ahead: Option<usize>,
     /// Uses the fastest settings instead of those that its documentation recommends.
     #[arg(long)]
     pub tuned: bool,

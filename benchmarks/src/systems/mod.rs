@@ -16,6 +16,8 @@ pub(crate) struct Contender {
     pub(crate) program: Program,
     /// As fast as its settings allow, instead of as its documentation recommends.
     pub(crate) tuned: bool,
+    /// How many jobs it holds beside those that run, instead of what it does by itself.
+    pub(crate) ahead: Option<u64>,
     /// It has a call that enqueues many jobs.
     pub(crate) has_bulk: bool,
     /// It is not measured with more jobs than these: it is slow, or fails.
@@ -42,8 +44,16 @@ impl Contender {
     }
 
     /// The fastest reliable program that can be written by hand.
-    pub(crate) fn floor() -> Self {
-        Self::own("floor")
+    pub(crate) fn floor(ahead: Option<u64>) -> Self {
+        Self {
+            ahead,
+            ..Self::own("floor")
+        }
+    }
+
+    /// Whether it is neither verk nor the floor.
+    pub(crate) fn is_peer(&self) -> bool {
+        matches!(self.program, Program::Other(_))
     }
 
     fn own(name: &str) -> Self {
@@ -51,6 +61,7 @@ impl Contender {
             name: name.to_owned(),
             program: Program::Own,
             tuned: false,
+            ahead: None,
             has_bulk: true,
             most_jobs: u64::MAX,
         }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The figures that stand for a system: their names here, where they come from (a part of a part after a slash), and their names there.
-const SUMMARY: [(&str, &str, &str); 9] = [
+const SUMMARY: [(&str, &str, &str); 10] = [
     ("enqueue_per_s", "enqueue", "jobs_per_s"),
     ("enqueue_50_tasks_per_s", "enqueue/tasks_50", "jobs_per_s"),
     ("bulk_per_s", "bulk", "jobs_per_s"),
@@ -21,19 +21,22 @@ const SUMMARY: [(&str, &str, &str); 9] = [
     ("latency_p50_ms", "latency", "p50_ms"),
     ("latency_p99_ms", "latency", "p99_ms"),
     ("idle_commands_per_s", "idle", "commands_per_s"),
+    ("idle_sent_per_s", "idle", "sent_per_s"),
     ("idle_cpu_percent", "idle", "cpu_percent"),
     ("peak_mib", "memory", "peak_mib"),
 ];
 
 /// The figures of each system are its main ones; every measurement is a part.
 pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
+    let drain = drain::run(lab, contenders)?;
+    let memory = memory::after(lab, &drain);
     let parts: BTreeMap<String, Report> = [
+        drain,
+        memory,
         enqueue::run(lab, contenders),
         bulk::run(lab, contenders),
-        drain::run(lab, contenders)?,
         latency::run(lab, contenders),
         idle::run(lab, contenders),
-        memory::run(lab, contenders),
         rtt::run(lab),
         growth::run(lab),
         queues::run(lab),

@@ -37,7 +37,7 @@ pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
         log: Some(file.path().to_owned()),
         ..load
     };
-    let (verk, floor) = (Contender::verk(), Contender::floor());
+    let (verk, floor) = (Contender::verk(), lab.floor());
     // The floor runs one job after the other, and logs nothing.
     let (own, only_verk) = ([verk.clone(), floor], [verk]);
     Ok(plain(lab, contenders)
@@ -77,6 +77,10 @@ fn with(lab: &Lab, what: &str, contenders: &[Contender], load: &Load) -> Report 
         ("queues", json!(load.queues)),
         ("sleep_ms", json!(load.sleep.as_millis() as u64)),
         ("log", json!(load.log.is_some())),
+        (
+            "floor_ahead",
+            json!(lab.settings.floor_ahead.unwrap_or(load.concurrency.min(64))),
+        ),
         ("runs", json!(lab.settings.runs())),
     ];
     Report::new("drain", "jobs_per_s", &settings, outcomes)

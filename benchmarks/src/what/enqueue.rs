@@ -34,6 +34,7 @@ fn by(lab: &Lab, contenders: &[Contender], tasks: u64, usual: u64) -> Report {
 
 /// Also measures calls of many jobs.
 pub(crate) fn measure(contender: &Contender, load: &Load) -> Result<Measured> {
+    let load = &load.of_peer_if(contender, 5_000 * load.tasks.min(4) * load.batch.min(4));
     let server = Server::start();
     let mut producer = Child::start(contender, Role::Enqueue, &server.url(), load)?;
     let before = server.activity()?;

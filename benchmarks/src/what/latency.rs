@@ -35,6 +35,7 @@ pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Report {
 }
 
 fn measure(contender: &Contender, load: &Load) -> Result<Measured> {
+    let load = &load.of_peer_if(contender, 500);
     let server = Server::start();
     let mut worker = Child::start(contender, Role::Work, &server.url(), load)?;
     let mut producer = Child::start(contender, Role::Enqueue, &server.url(), load)?;

@@ -31,6 +31,19 @@ pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Report {
         measured.retain(|(name, _)| *name == "peak_mib");
         Ok(measured)
     });
+    report(lab, &load, outcomes)
+}
+
+/// With the peaks that `drain` has measured already.
+pub(crate) fn after(lab: &Lab, drain: &Report) -> Report {
+    let peaks = drain
+        .systems()
+        .map(|(name, outcome)| (name.to_owned(), outcome.only("peak_mib")))
+        .collect();
+    report(lab, &Load::of(lab.settings.jobs(100_000)), peaks)
+}
+
+fn report(lab: &Lab, load: &Load, outcomes: Vec<(String, Outcome)>) -> Report {
     let settings = [
         ("jobs", json!(load.jobs)),
         ("concurrency", json!(load.concurrency)),

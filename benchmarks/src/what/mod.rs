@@ -37,7 +37,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Report> {
 
 /// The floor by itself.
 fn floor(lab: &Lab) -> Report {
-    let floor = [Contender::floor()];
+    let floor = [lab.floor()];
     Report::new("floor", "jobs_per_s", &[], Vec::new())
         .with("enqueue", enqueue::run(lab, &floor))
         .with("bulk", bulk::run(lab, &floor))

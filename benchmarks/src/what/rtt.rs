@@ -18,7 +18,7 @@ pub(crate) fn run(lab: &Lab) -> Report {
 
 fn through(lab: &Lab, delay: Option<Duration>) -> Report {
     let load = Load::of(lab.settings.jobs(100_000));
-    let contenders = [Contender::verk(), Contender::floor()];
+    let contenders = [Contender::verk(), lab.floor()];
     let what = format!("rtt, {delay:?} each way");
     let outcomes = lab.measure(&what, &contenders, |contender| {
         let server = Server::start();

@@ -72,7 +72,12 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
             to_floor("latency", "p99_ms"),
         ),
         at_most(
-            "idle, commands per second",
+            "idle, commands that are sent per second",
+            1.0,
+            verk("idle", "sent_per_s"),
+        ),
+        at_most(
+            "idle, commands per second, with those in scripts",
             1.0,
             verk("idle", "commands_per_s"),
         ),

@@ -1,7 +1,7 @@
 //! The floor: a program on raw Redis, written by hand for this one job, that is as fast as Redis allows while it
 //! loses nothing. One multiplexed connection carries everything that does not block.
 //!
-//! A worker holds no more jobs than its concurrency. It settles a batch and fetches the next one by one script, in
+//! A worker holds no more jobs than verk may: its concurrency, and as many again, but at most 64, that it fetched ahead. It settles a batch and fetches the next one by one script, in
 //! one trip; when there is none, it waits for one by a blocking move, on a connection of its queue.
 
 use std::time::Duration;
@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 
 /// As many jobs as verk moves at once.
 const MOST_JOBS: usize = 100;
-/// Each queue has so many batches, and they share its concurrency: Redis works on one while this program does the other.
+/// As many jobs as verk fetches ahead, at most; also no more than it runs.
+const MOST_AHEAD: usize = 64;
+/// Each queue has so many batches, and they share what it may hold: Redis works on one while this program does the other.
 const TURNS: usize = 2;
 /// As many bytes as verk moves at once.
 const MOST_BYTES: usize = 1024 * 1024;
@@ -62,6 +64,8 @@ impl System for Floor {
             .ignore()
             .query_async::<()>(&mut shared)
             .await?;
+        let ahead = (options.ahead).unwrap_or(options.concurrency.min(MOST_AHEAD));
+        let held = options.concurrency + ahead;
         let mut queues = JoinSet::new();
         for name in options.queue_names() {
             for turn in 0..TURNS.min(options.concurrency) {
@@ -70,7 +74,7 @@ impl System for Floor {
                     key: format!("queue:{name}"),
                     name: name.clone(),
                     node: node.clone(),
-                    most_jobs: ((options.concurrency + turn) / TURNS).clamp(1, MOST_JOBS),
+                    most_jobs: ((held + turn) / TURNS).clamp(1, MOST_JOBS),
                     shared: shared.clone(),
                     blocking: connect(&options.url).await?,
                 };
