@@ -102,10 +102,10 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         job,
         held,
         started_at,
+        ended_at: now,
         end,
         lost: _,
     } = run;
-    let now = shared.now();
     let took = now.duration_since(started_at).unwrap_or_default();
     let mut pending = match end {
         RunEnd::Returned(Ok(Outcome::Done)) => {

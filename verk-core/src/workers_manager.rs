@@ -63,6 +63,7 @@ pub(crate) struct Run {
     /// The payload as it was fetched.
     pub(crate) held: Bytes,
     pub(crate) started_at: SystemTime,
+    pub(crate) ended_at: SystemTime,
     pub(crate) end: RunEnd,
     /// Whether the job was found to belong to this node no more while it ran.
     pub(crate) lost: bool,
@@ -79,6 +80,7 @@ pub(crate) enum RunEnd {
 #[derive(Debug)]
 struct Finished {
     number: u64,
+    ended_at: SystemTime,
     end: RunEnd,
 }
 
@@ -193,7 +195,11 @@ impl WorkersManager {
             };
             job_log::close(span, &end);
             // An error says that the manager is gone, and with it whoever wants to know.
-            let _ = finished_in.send(Finished { number, end });
+            let _ = finished_in.send(Finished {
+                number,
+                ended_at: shared.now(),
+                end,
+            });
         }));
     }
 
@@ -222,7 +228,12 @@ impl WorkersManager {
         }
     }
 
-    fn end(&mut self, Finished { number, end }: Finished) -> Option<Run> {
+    fn end(&mut self, finished: Finished) -> Option<Run> {
+        let Finished {
+            number,
+            ended_at,
+            end,
+        } = finished;
         let Running {
             job,
             held,
@@ -235,6 +246,7 @@ impl WorkersManager {
             job,
             held,
             started_at,
+            ended_at,
             end,
             lost: ownership.is_lost(),
         })
