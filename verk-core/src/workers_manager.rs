@@ -64,6 +64,8 @@ pub(crate) struct Run {
     pub(crate) held: Bytes,
     pub(crate) started_at: SystemTime,
     pub(crate) ended_at: SystemTime,
+    /// How long it ran, whatever happened to the time of day.
+    pub(crate) took: Duration,
     pub(crate) end: RunEnd,
     /// Whether the job was found to belong to this node no more while it ran.
     pub(crate) lost: bool,
@@ -81,6 +83,7 @@ pub(crate) enum RunEnd {
 struct Finished {
     number: u64,
     ended_at: SystemTime,
+    took: Duration,
     end: RunEnd,
 }
 
@@ -139,10 +142,10 @@ impl WorkersManager {
         self.next_run += 1;
         let job = Arc::new(job);
         let ownership = Ownership::default();
-        let started_at = self.shared.now();
+        let (started_at, began) = (self.shared.now(), self.shared.clock.instant());
         let timeout = worker.options().timeout;
         // A timeout beyond the end of time is none.
-        let deadline = timeout.and_then(|timeout| self.shared.clock.instant().checked_add(timeout));
+        let deadline = timeout.and_then(|timeout| began.checked_add(timeout));
         let context = JobContext::new(
             Arc::clone(&job),
             self.queue().clone(),
@@ -198,6 +201,7 @@ impl WorkersManager {
             let _ = finished_in.send(Finished {
                 number,
                 ended_at: shared.now(),
+                took: clock.instant().saturating_duration_since(began),
                 end,
             });
         }));
@@ -232,6 +236,7 @@ impl WorkersManager {
         let Finished {
             number,
             ended_at,
+            took,
             end,
         } = finished;
         let Running {
@@ -247,6 +252,7 @@ impl WorkersManager {
             held,
             started_at,
             ended_at,
+            took,
             end,
             lost: ownership.is_lost(),
         })
