@@ -24,15 +24,22 @@ class Browser
 
   def json(path) = JSON.parse(get(path))
 
-  # Presses the button called `name` in the form of a page that holds `text`, and ticks the boxes whose value does.
-  def press(path, name, text)
-    form = get(path).scan(%r{<form.*?</form>}m).find { |found| found.include?(text) && found.include?(%(name="#{name}")) }
-    assert form, "no form on #{path} with #{text} has the button #{name}"
+  # Where the page leads to.
+  def redirect(path)
+    response = @web.get(path, "rack.session" => @session)
+    assert_equal 302, response.status, "GET #{path}"
+    URI(response["Location"]).path
+  end
+
+  # Presses the button called `name` in the form of a page that holds all of `texts`, and ticks the boxes whose value holds one.
+  def press(path, name, *texts)
+    form = get(path).scan(%r{<form.*?</form>}m).find { |found| [*texts, %(name="#{name}")].all? { |text| found.include?(text) } }
+    assert form, "no form on #{path} with #{texts} has the button #{name}"
     target = form[/<form[^>]* action="([^"]*)"/, 1] || path
     fields = form.scan(/<(?:input|button)[^>]*>/).map { |tag| attributes(tag) }.select do |field|
       case field["type"]
       when "hidden" then true
-      when "checkbox" then field["value"]&.include?(text)
+      when "checkbox" then texts.any? { |text| field["value"]&.include?(text) }
       else field["name"] == name
       end
     end

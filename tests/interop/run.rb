@@ -11,7 +11,7 @@ Sidekiq.logger.level = Logger::WARN
 $stdout.sync = true
 at_exit { Program.stop_all }
 
-names = ARGV.empty? ? %w[ruby_to_rust rust_to_ruby failures retries forms managing fleet mixed_fleet web namespace] : ARGV
+names = ARGV.empty? ? %w[ruby_to_rust rust_to_ruby failures retries forms managing fleet mixed_fleet web buttons namespace] : ARGV
 names.each do |name|
   flush
   load "#{__dir__}/#{name}.rb"

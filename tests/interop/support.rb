@@ -45,6 +45,14 @@ module Interop
     assert range.cover?(actual), "#{what}: expected #{range}, found #{actual.inspect}"
   end
 
+  def assert_raises(error)
+    yield
+  rescue error
+    nil
+  else
+    raise Failed, "no #{error}"
+  end
+
   # Waits until the block answers something, and returns that.
   def wait_until(what)
     deadline = monotonic + DEADLINE
