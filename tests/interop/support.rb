@@ -88,6 +88,9 @@ module Interop
     redis { |r| r.zadd(set.name, Time.now.to_f - 1, entry.value) }
   end
 
+  # A time in a job: milliseconds since Sidekiq 8, seconds before.
+  def time_of(number) = Time.at(number.is_a?(Integer) ? number / 1000.0 : number)
+
   def find(set, jid) = set.find_job(jid) || raise(Failed, "#{jid} is not in the set #{set.name}")
 
   def retries = Sidekiq::RetrySet.new

@@ -309,7 +309,7 @@ fn value() -> impl Strategy<Value = String> {
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => prop::sample::select(KNOWN).prop_map(|key| format!("\"{key}\"")),
-        1 => prop::sample::select(&["job_class", "arguments", "qu\\u0065ue", ""][..])
+        1 => prop::sample::select(&["job_class", "arguments", "qu\\u0065ue", "\\ud800", ""][..])
             .prop_map(|key| format!("\"{key}\"")),
         1 => any::<String>().prop_map(|key| Value::from(key).to_string()),
     ]
