@@ -52,6 +52,11 @@ impl Pending {
         }
     }
 
+    /// Whether the job goes back to its queue.
+    pub(crate) fn is_requeue(&self) -> bool {
+        self.settlement.to == Target::Requeue
+    }
+
     /// The job, if it was read.
     pub(crate) fn job(&self) -> Option<Arc<Job>> {
         self.event.as_ref()?.job().cloned()

@@ -203,27 +203,41 @@ impl WorkersManager {
     pub(crate) async fn next_finished(&mut self) -> Run {
         loop {
             // The channel never closes: `self` holds a sender.
-            let Some(Finished { number, end }) = self.finished.recv().await else {
+            let Some(finished) = self.finished.recv().await else {
                 std::future::pending().await
             };
-            if let Some(Running {
-                job,
-                held,
-                started_at,
-                ownership,
-            }) = self.running.remove(&number)
-            {
-                self.seat.finished(number);
-                return Run {
-                    number,
-                    job,
-                    held,
-                    started_at,
-                    end,
-                    lost: ownership.is_lost(),
-                };
+            if let Some(run) = self.end(finished) {
+                return run;
             }
         }
+    }
+
+    /// The next run that has ended by now.
+    pub(crate) fn try_finished(&mut self) -> Option<Run> {
+        loop {
+            let finished = self.finished.try_recv().ok()?;
+            if let Some(run) = self.end(finished) {
+                return Some(run);
+            }
+        }
+    }
+
+    fn end(&mut self, Finished { number, end }: Finished) -> Option<Run> {
+        let Running {
+            job,
+            held,
+            started_at,
+            ownership,
+        } = self.running.remove(&number)?;
+        self.seat.finished(number);
+        Some(Run {
+            number,
+            job,
+            held,
+            started_at,
+            end,
+            lost: ownership.is_lost(),
+        })
     }
 
     /// Tells the running job at this position (see [`Self::held`]) that it belongs to another node now.

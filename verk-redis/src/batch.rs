@@ -4,16 +4,15 @@ use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use bb8_redis::redis::Value;
 use verk_core::{
-    StorageError,
     storage::{
-        DeadLimits, Due, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Promotion,
-        PromotionTarget, Settled, Settlement, Target,
+        DeadLimits, Due, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
+        NO_PREFETCH_AFTER_RESTORE, Promotion, PromotionTarget, Settled, Settlement, Target,
     },
     unix_seconds,
 };
 
 use crate::{
-    error::{Failure, Refused},
+    error::Failure,
     keys::{Key, Keys},
     reply,
     scripts::{Arg, arg},
@@ -26,28 +25,34 @@ pub(crate) struct Call<'a> {
     pub(crate) args: Vec<Arg<'a>>,
 }
 
-/// The settlements as calls of the script `settle`, with the places of their answers, in the order to send them.
+/// The settlements as calls of the script `settle`, with the places of their answers, in the order to send them. Those of a dead node
+/// take effect only while its heartbeat is missing.
 pub(crate) fn settle_calls<'a>(
-    keys: &Keys,
+    all_keys: &Keys,
     inprogress: &'a Inprogress,
     settlements: &'a [Settlement],
-    guard: Option<Key>,
+    of_dead_node: bool,
 ) -> Vec<(Range<usize>, Call<'a>)> {
     let (queue, node) = (&inprogress.queue, &inprogress.node);
     let call = |range: Range<usize>| {
-        let mut args = vec![borrowed(queue.as_str())];
+        let mut args = vec![
+            borrowed(queue.as_str()),
+            arg(NO_PREFETCH_AFTER_RESTORE.as_secs()),
+        ];
         for settlement in &settlements[range.clone()] {
             push_settlement(&mut args, settlement);
         }
         let mut keys = vec![
-            keys.inprogress(queue, node),
-            keys.queue(queue),
-            keys.queues(),
-            keys.set(JobSet::Retry),
-            keys.set(JobSet::Schedule),
-            keys.set(JobSet::Dead),
+            all_keys.inprogress(queue, node),
+            all_keys.queue(queue),
+            all_keys.queues(),
+            all_keys.set(JobSet::Retry),
+            all_keys.set(JobSet::Schedule),
+            all_keys.set(JobSet::Dead),
         ];
-        keys.extend(guard.clone());
+        if of_dead_node {
+            keys.extend([all_keys.heartbeat(node), all_keys.restored(queue)]);
+        }
         (range, Call { keys, args })
     };
     let mut ranges = cut(settlements.iter().map(settlement_bytes));
@@ -127,10 +132,7 @@ fn settled(op: &'static str, answer: Value) -> Result<Settled, Failure> {
         Value::Int(0) => Ok(Settled::NotHeld),
         Value::Int(1) => Ok(Settled::Done),
         Value::Int(2) => Ok(Settled::Merged),
-        Value::BulkString(text) => Ok(Settled::Failed(StorageError::not_applied(
-            op,
-            Refused(String::from_utf8_lossy(&text).into_owned()),
-        ))),
+        Value::BulkString(text) => Ok(Settled::Failed(Failure::refused(&text).during(op))),
         _ => Err(Failure::unexpected_reply("what became of a job")),
     }
 }
@@ -154,7 +156,7 @@ pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     batches
 }
 
-fn push_settlement<'a>(args: &mut Vec<Arg<'a>>, settlement: &'a Settlement) {
+pub(crate) fn push_settlement<'a>(args: &mut Vec<Arg<'a>>, settlement: &'a Settlement) {
     let (name, due) = match &settlement.to {
         Target::Ack => ("ack", None),
         Target::Requeue => ("requeue", None),

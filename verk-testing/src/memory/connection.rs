@@ -8,11 +8,12 @@ use verk_core::{
     NodeId, QueueName, StorageError,
     storage::{
         Beat, DequeueRequest, Dequeued, Heartbeat, Inprogress, PauseListener, QueueConnection,
+        Settled, Settlement,
     },
 };
 
 use super::{
-    MemoryStorage,
+    MemoryStorage, each_failed,
     faults::{Fault, Operation},
     state::State,
 };
@@ -21,6 +22,7 @@ use super::{
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DEQUEUE: &str = "dequeue";
+const SETTLE_AND_DEQUEUE: &str = "settle jobs and dequeue others";
 const BEAT: &str = "send a heartbeat";
 
 #[derive(Debug)]
@@ -52,17 +54,21 @@ impl MemoryConnection {
                 if state.is_paused(&self.inprogress.queue)? {
                     return Ok(Dequeued::Paused(Vec::new()));
                 }
-                let max_jobs = state.gate.limit(&self.inprogress, request.max_jobs);
-                if max_jobs == 0 {
-                    return Ok(Dequeued::Jobs(Vec::new()));
-                }
-                let jobs = state.fetch(&self.inprogress, max_jobs, request.max_bytes)?;
+                let (allowed, prefetched) = state.allowed(&self.inprogress.queue, request, now);
+                let max_jobs = state.gate.limit(&self.inprogress, allowed);
+                let jobs = match max_jobs {
+                    0 => Vec::new(),
+                    _ => state.fetch(&self.inprogress, max_jobs, request.max_bytes)?,
+                };
                 // A wait that follows may bring one.
-                let fewer = request.max_jobs.saturating_sub(jobs.len().max(1));
-                match request.prefetched.saturating_sub(fewer) {
+                let fewer = allowed.saturating_sub(jobs.len().max(1));
+                match prefetched.saturating_sub(fewer) {
                     0 => state.prefetched.remove(&self.inprogress),
                     some => state.prefetched.insert(self.inprogress.clone(), some),
                 };
+                if jobs.is_empty() {
+                    return Ok(Dequeued::Jobs(jobs));
+                }
                 if state.gate.fetched(&self.inprogress, &jobs) {
                     return Ok(Dequeued::Jobs(jobs));
                 }
@@ -104,6 +110,28 @@ impl QueueConnection for MemoryConnection {
             return Err(StorageError::unknown(DEQUEUE, Fault::ReplyLost));
         }
         Ok(answer)
+    }
+
+    async fn settle_and_dequeue(
+        &mut self,
+        settlements: &[Settlement],
+        request: &DequeueRequest,
+    ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
+        let settled = match self.storage.settle_jobs(&self.inprogress, settlements) {
+            Ok(settled) => settled,
+            Err(error) => return (each_failed(settlements.len(), &error), Err(error)),
+        };
+        let dequeued = self.fetch(request);
+        let lost = {
+            let faults = &mut self.storage.shared.lock().faults;
+            // Both are asked, so that neither loses the next reply as well.
+            faults.loses_reply(Operation::Settle) | faults.loses_reply(Operation::Dequeue)
+        };
+        if lost {
+            let lost = StorageError::unknown(SETTLE_AND_DEQUEUE, Fault::ReplyLost);
+            return (each_failed(settlements.len(), &lost), Err(lost));
+        }
+        (settled, dequeued)
     }
 
     async fn reset(&mut self) -> Result<(), StorageError> {
