@@ -110,7 +110,7 @@ fn run(payload: Bytes) -> Result<(), TestCaseError> {
     runtime.block_on(async {
         let verk = TestVerk::new();
         verk.storage()
-            .enqueue(&queue(), &[payload.clone()])
+            .enqueue(&queue(), std::slice::from_ref(&payload))
             .await
             .unwrap();
         let mut before = payload;
