@@ -28,8 +28,8 @@ use crate::{
     settle::{Pending, conclude, encrypted, expired, malformed, unknown_class},
     shared::{Shared, pause_before_retry},
     storage::{
-        DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection,
-        Settled, Settlement, Target,
+        Counts, DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
+        QueueConnection, Settled, Settlement, Target,
     },
     workers_manager::{Run, WorkersManager},
 };
@@ -188,6 +188,11 @@ impl QueueManager {
             {
                 settling = Some(future).into();
             }
+            // With a batch on its way, nothing can be done about runs that end before the reply, unless jobs wait for their permits:
+            // all of them are looked at then.
+            let waits_for_reply = !stopping
+                && matches!(connection, Connection::Exchanging(_))
+                && self.prefetch.is_empty();
             let clock = Arc::clone(&self.shared.clock);
             let wake =
                 OptionFuture::from(self.wake_at(&connection).map(|at| clock.sleep_until(at)));
@@ -202,13 +207,14 @@ impl QueueManager {
                     settling = None.into();
                     self.settled(results);
                 }
-                run = self.workers.next_finished() => {
+                run = self.workers.next_finished(), if !waits_for_reply => {
                     self.finished(run);
-                    while let Some(run) = self.workers.try_finished() {
-                        self.finished(run);
-                    }
+                    self.all_finished();
                 }
-                reply = connection.reply() => connection = self.replied(reply),
+                reply = connection.reply() => {
+                    self.all_finished();
+                    connection = self.replied(reply);
+                }
                 () = self.registration.server_changed(&mut self.server) => self.must_reconcile = true,
                 () = self.stop.fetching.cancelled(), if !stopping => {}
                 // Looked at above. An error says that the sender is gone; it is in `shared`.
@@ -429,6 +435,13 @@ impl QueueManager {
         self.pending.push_back(pending);
     }
 
+    /// Takes over every run that has ended by now.
+    fn all_finished(&mut self) {
+        while let Some(run) = self.workers.try_finished() {
+            self.finished(run);
+        }
+    }
+
     /// Sends a batch by itself.
     fn start_settling(&mut self) -> Option<BoxFuture<'static, Vec<Settled>>> {
         let batch = self.take_batch();
@@ -475,6 +488,7 @@ impl QueueManager {
 
     fn settled(&mut self, results: Vec<Settled>) {
         let now = self.shared.clock.instant();
+        let mut counts = Counts::default();
         let mut reply_lost = None;
         self.shared.events.send(Event::BatchSettled {
             queue: self.inprogress.queue.clone(),
@@ -484,7 +498,7 @@ impl QueueManager {
         });
         for (mut pending, result) in std::mem::take(&mut self.settling).into_iter().zip(results) {
             match result {
-                Settled::Done => self.report(pending),
+                Settled::Done => counts.add(self.report(pending)),
                 Settled::Merged => {
                     tracing::warn!(queue = %self.inprogress.queue, "a job equals a member of the set that it went to: merged");
                     self.shared.events.send(Event::JobMerged {
@@ -492,7 +506,7 @@ impl QueueManager {
                         queue: Some(self.inprogress.queue.clone()),
                         at: self.shared.now(),
                     });
-                    self.report(pending);
+                    counts.add(self.report(pending));
                 }
                 Settled::NotHeld => self.lost(pending.job()),
                 Settled::Failed(error) => {
@@ -508,6 +522,7 @@ impl QueueManager {
                 }
             }
         }
+        self.count(counts);
         // One for all that was sent with it.
         if let Some(error) = &reply_lost {
             self.reply_lost(error);
@@ -522,17 +537,27 @@ impl QueueManager {
         });
     }
 
-    fn report(&self, pending: Pending) {
+    /// Tells what is stored now. Returns what that counts.
+    fn report(&self, pending: Pending) -> Counts {
         if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
             self.shared.wake.due_at(due.at, self.shared.now());
         }
-        if let Some(event) = pending.event {
-            if let Some((job, counts)) = counts_of(&event) {
-                let now = self.shared.now();
-                self.counters.add(job, counts, pending.took, now);
-                self.shared.live.add(&self.inprogress.queue, counts);
-            }
-            self.shared.events.send(event);
+        let Some(event) = pending.event else {
+            return Counts::default();
+        };
+        let counted = counts_of(&event);
+        let counts = counted.map_or_else(Counts::default, |(_, counts)| counts);
+        if let Some(((job, _), took)) = counted.zip(pending.took) {
+            self.counters.add_execution(job, counts, took, &self.shared);
+        }
+        self.shared.events.send(event);
+        counts
+    }
+
+    fn count(&self, counts: Counts) {
+        if counts != Counts::default() {
+            self.counters.add(counts, self.shared.now());
+            self.shared.live.add(&self.inprogress.queue, counts);
         }
     }
 
@@ -713,7 +738,7 @@ impl QueueManager {
             }
             match self.pending.remove(position) {
                 // The reply was lost, the change was not.
-                Some(applied) if applied.unknown => self.report(applied),
+                Some(applied) if applied.unknown => self.count(self.report(applied)),
                 Some(pending) => self.lost(pending.job()),
                 None => {}
             }

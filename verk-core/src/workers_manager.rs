@@ -63,6 +63,9 @@ pub(crate) struct Run {
     /// The payload as it was fetched.
     pub(crate) held: Bytes,
     pub(crate) started_at: SystemTime,
+    pub(crate) ended_at: SystemTime,
+    /// How long it ran, whatever happened to the time of day.
+    pub(crate) took: Duration,
     pub(crate) end: RunEnd,
     /// Whether the job was found to belong to this node no more while it ran.
     pub(crate) lost: bool,
@@ -79,6 +82,8 @@ pub(crate) enum RunEnd {
 #[derive(Debug)]
 struct Finished {
     number: u64,
+    ended_at: SystemTime,
+    took: Duration,
     end: RunEnd,
 }
 
@@ -137,10 +142,10 @@ impl WorkersManager {
         self.next_run += 1;
         let job = Arc::new(job);
         let ownership = Ownership::default();
-        let started_at = self.shared.now();
+        let (started_at, began) = (self.shared.now(), self.shared.clock.instant());
         let timeout = worker.options().timeout;
         // A timeout beyond the end of time is none.
-        let deadline = timeout.and_then(|timeout| self.shared.clock.instant().checked_add(timeout));
+        let deadline = timeout.and_then(|timeout| began.checked_add(timeout));
         let context = JobContext::new(
             Arc::clone(&job),
             self.queue().clone(),
@@ -193,7 +198,12 @@ impl WorkersManager {
             };
             job_log::close(span, &end);
             // An error says that the manager is gone, and with it whoever wants to know.
-            let _ = finished_in.send(Finished { number, end });
+            let _ = finished_in.send(Finished {
+                number,
+                ended_at: shared.now(),
+                took: clock.instant().saturating_duration_since(began),
+                end,
+            });
         }));
     }
 
@@ -222,7 +232,13 @@ impl WorkersManager {
         }
     }
 
-    fn end(&mut self, Finished { number, end }: Finished) -> Option<Run> {
+    fn end(&mut self, finished: Finished) -> Option<Run> {
+        let Finished {
+            number,
+            ended_at,
+            took,
+            end,
+        } = finished;
         let Running {
             job,
             held,
@@ -235,6 +251,8 @@ impl WorkersManager {
             job,
             held,
             started_at,
+            ended_at,
+            took,
             end,
             lost: ownership.is_lost(),
         })

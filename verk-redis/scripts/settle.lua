@@ -4,15 +4,13 @@
 --       7, 8 (to restore the jobs of another node) verk:node:NODE: nothing is done while it exists  verk:restored:Q
 -- ARGV  1 Q  2 for how many seconds nobody prefetches from Q after jobs were restored to it  3.. what becomes of the jobs:
 --       see `settling.lua`
--- Returns what became of them.
+-- Returns what became of them; 0 when nothing was done because the node lives.
 --
 -- Atomic, so that an outcome counts only while the node holds the job, and so that a job is never in no
 -- key at all.
 
 if KEYS[7] and redis.call('EXISTS', KEYS[7]) == 1 then
-  return each_job(words, 3, function()
-    return NOT_HELD
-  end)
+  return NOT_HELD
 end
 local keys = {
   inprogress = KEYS[1], requeue = KEYS[2], queues = KEYS[3],
@@ -22,7 +20,7 @@ local answers, went_back = settle_jobs(keys, ARGV[1], 3)
 if not answers then
   return redis.error_reply(went_back)
 end
-if KEYS[8] and went_back > 0 then
+if KEYS[8] and went_back then
   redis.call('SET', KEYS[8], 1, 'EX', ARGV[2])
 end
 return answers

@@ -1,56 +1,47 @@
 -- What stands before `settle` and `dequeue`: how jobs leave the list of what a node holds.
+--
+-- What becomes of them is in ARGV, for at most 100 of them: the word "acks" and every HELD, if all of them are done; else for each
+--       "ack" HELD | "requeue" HELD | "retry" HELD SCORE JOB | "schedule" HELD SCORE JOB
+--       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS_PLUS_1
+--
+-- A job is added to its target before it is removed here. The first write is one that a full Redis allows; after it, so
+-- are the others.
 
 local words = { ack = 2, requeue = 2, retry = 4, schedule = 4, dead = 6 }
 
--- How often each job is to be removed and no more, and how many jobs that are. One of which several things are to become is not among
--- them: of two settlements for one job, the first counts.
-local function count_acks(first)
-  local acked, others, count = {}, {}, 0
-  each_job(words, first, function(at)
-    local held = ARGV[at + 1]
-    if ARGV[at] == 'ack' then
-      acked[held] = (acked[held] or 0) + 1
-      count = count + 1
-    else
-      others[held] = true
-    end
-    return true
-  end)
-  for held in pairs(others) do
-    acked[held] = nil
-  end
-  return acked, count
-end
-
--- Ends the stay of jobs in the list KEYS.inprogress of the queue NAME. What becomes of them is in ARGV from the word FIRST on, for at
--- most 100 of them:
---       "ack" HELD | "requeue" HELD | "retry" HELD SCORE JOB | "schedule" HELD SCORE JOB
---       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS_PLUS_1
--- Answers for each job: 1 done, 2 done and merged with an equal member of the set, 0 not held, or the text
--- of an error after which the job is where it was; and how many went back to the queue. Or nil and an error, and then nothing was done.
---
--- Each job is added to its target before it is removed here. The first write is one that a full Redis allows; after it, so
--- are the others.
-local function settle_jobs(keys, name, first)
-  local inprogress = keys.inprogress
-  local acked, acks = count_acks(first)
-  local oldest, wrong = read('list', 'LRANGE', inprogress, -math.max(acks, 1), -1)
-  if not oldest then
+-- All jobs from the word FIRST on are done. Jobs end about in the order in which they were fetched: most often they are just the oldest
+-- of the list, and are cut off at once.
+local function ack_jobs(inprogress, first)
+  local count = #ARGV - first + 1
+  local held, wrong = read('list', 'LRANGE', inprogress, -count, -1)
+  if not held then
     return nil, wrong
   end
-
-  -- Jobs end about in the order in which they were fetched: what is done is most often just the oldest part of the list, and
-  -- that is cut off at once. What else is done is looked for job by job.
-  local cut_off, count = {}, 0
-  while #oldest > count do
-    local held = oldest[#oldest - count]
-    if (acked[held] or 0) == (cut_off[held] or 0) then
-      break
-    end
-    cut_off[held] = (cut_off[held] or 0) + 1
-    count = count + 1
+  local oldest, cut_off = #held, 0
+  while cut_off < count and held[oldest - cut_off] == ARGV[first + cut_off] do
+    cut_off = cut_off + 1
   end
-  local trimmed = redis.pcall('LTRIM', inprogress, 0, -1 - count)
+  local trimmed = redis.pcall('LTRIM', inprogress, 0, -1 - cut_off)
+  if trimmed.err then
+    return nil, trimmed.err
+  end
+  if cut_off == count then
+    return count
+  end
+  local answers = {}
+  for i = 1, count do
+    answers[i] = i <= cut_off and DONE or redis.call('LREM', inprogress, -1, ARGV[first + i - 1])
+  end
+  return answers
+end
+
+local function settle_each(keys, name, first)
+  local inprogress = keys.inprogress
+  local wrong = check(inprogress, 'list')
+  if wrong then
+    return nil, wrong
+  end
+  local trimmed = redis.pcall('LTRIM', inprogress, 0, -1)
   if trimmed.err then
     return nil, trimmed.err
   end
@@ -71,12 +62,8 @@ local function settle_jobs(keys, name, first)
     return redis.call('LPOS', inprogress, held, 'RANK', -1 - (reserved[held] or 0))
   end
 
-  local function settle(at)
+  local answers = each_job(words, first, function(at)
     local target, held = ARGV[at], ARGV[at + 1]
-    if target == 'ack' and (cut_off[held] or 0) > 0 then
-      cut_off[held] = cut_off[held] - 1
-      return DONE
-    end
     if target == 'ack' and not reserved[held] then
       return redis.call('LREM', inprogress, -1, held)
     end
@@ -105,9 +92,8 @@ local function settle_jobs(keys, name, first)
     end
     redis.call('LREM', inprogress, -1, held)
     return answer
-  end
+  end)
 
-  local answers = each_job(words, first, settle)
   if #front > 0 then
     local last_to_first = {}
     for i = #front, 1, -1 do
@@ -119,5 +105,16 @@ local function settle_jobs(keys, name, first)
       redis.call('LREM', inprogress, -1, held)
     end
   end
-  return answers, #front
+  return answers, #front > 0
+end
+
+-- Ends the stay of jobs in the list KEYS.inprogress of the queue NAME, from the word FIRST on. Answers with how many jobs there were, if
+-- all are done; or for each job 1 done, 2 done and merged with an equal member of the set, 0 not held, or the text of an error after
+-- which the job is where it was. The second answer is whether some went back to the queue. Or nil and an error, and then nothing was
+-- done.
+local function settle_jobs(keys, name, first)
+  if ARGV[first] == 'acks' then
+    return ack_jobs(keys.inprogress, first + 1)
+  end
+  return settle_each(keys, name, first)
 end

@@ -39,9 +39,7 @@ pub(crate) fn settle_calls<'a>(
             borrowed(queue.as_str()),
             arg(NO_PREFETCH_AFTER_RESTORE.as_secs()),
         ];
-        for settlement in &settlements[range.clone()] {
-            push_settlement(&mut args, settlement);
-        }
+        push_settlements(&mut args, &settlements[range.clone()]);
         let mut keys = vec![
             all_keys.inprogress(queue, node),
             all_keys.queue(queue),
@@ -112,7 +110,15 @@ pub(crate) fn answers(
     reply: Result<Value, Failure>,
     jobs: usize,
 ) -> Vec<Settled> {
-    let answers = reply.and_then(reply::array).and_then(|answers| {
+    let answers = reply.and_then(|reply| {
+        match reply {
+            Value::Int(0) => return Ok(vec![Settled::NotHeld; jobs]),
+            Value::Int(all) if usize::try_from(all) == Ok(jobs) => {
+                return Ok(vec![Settled::Done; jobs]);
+            }
+            _ => {}
+        }
+        let answers = reply::array(reply)?;
         if answers.len() != jobs {
             return Err(Failure::unexpected_reply("an answer for each job"));
         }
@@ -156,7 +162,23 @@ pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     batches
 }
 
-pub(crate) fn push_settlement<'a>(args: &mut Vec<Arg<'a>>, settlement: &'a Settlement) {
+/// What becomes of jobs, as `settling.lua` reads it.
+pub(crate) fn push_settlements<'a>(args: &mut Vec<Arg<'a>>, settlements: &'a [Settlement]) {
+    if settlements.is_empty() {
+        return;
+    }
+    if settlements.iter().all(|one| one.to == Target::Ack) {
+        args.reserve(1 + settlements.len());
+        args.push(borrowed("acks"));
+        args.extend(settlements.iter().map(|one| borrowed(&one.held)));
+        return;
+    }
+    for settlement in settlements {
+        push_settlement(args, settlement);
+    }
+}
+
+fn push_settlement<'a>(args: &mut Vec<Arg<'a>>, settlement: &'a Settlement) {
     let (name, due) = match &settlement.to {
         Target::Ack => ("ack", None),
         Target::Requeue => ("requeue", None),

@@ -20,7 +20,7 @@ use verk_core::{
 };
 
 use crate::{
-    batch::{self, push_settlement},
+    batch::{self, push_settlements},
     blocking::{QueueId, Slot},
     error::Failure,
     identity::Identity,
@@ -173,9 +173,7 @@ impl RedisQueueConnection {
             queue,
             arg(request.prefetched.saturating_sub(left_out)),
         ];
-        for settlement in settlements {
-            push_settlement(&mut args, settlement);
-        }
+        push_settlements(&mut args, settlements);
         self.quiet = false;
         let mut connection = self.shared.pool.get().await?;
         self.begin(&connection, Duration::ZERO);
