@@ -53,6 +53,8 @@ const PREFETCHED: usize = 64;
 pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
     let mut fleet = Fleet::start(&what.size)?;
     let producer = Producer::connect(&fleet).await?;
+    // A fault that strikes before the workers are there breaks nothing.
+    come_to_rest(&fleet, what.rest).await;
     let over = CancellationToken::new();
     let stop = if what.produce_until_over {
         over.clone()
