@@ -22,6 +22,7 @@ mod nodes;
 mod otel;
 mod pauses;
 mod poison;
+mod prefetch;
 mod process;
 mod queues;
 mod redis;
