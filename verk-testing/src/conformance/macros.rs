@@ -179,6 +179,7 @@ macro_rules! storage_conformance {
                 a_lost_reply_to_a_count_counts_once,
                 a_full_backend_counts_deaths,
                 deregister_forgets_a_node_and_keeps_the_deaths_of_jobs,
+                a_node_that_is_off_the_list_counts_nothing,
                 a_fetch_says_how_many_jobs_are_prefetched,
                 fewer_jobs_than_asked_for_are_fewer_prefetched,
                 a_wait_may_bring_one_more,

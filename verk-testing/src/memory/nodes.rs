@@ -34,7 +34,7 @@ impl State {
         started: &[Jid],
         now: Instant,
     ) -> HashMap<Jid, u32> {
-        if self.is_alive(node, now) {
+        if self.is_alive(node, now) || !self.nodes.contains_key(node) {
             return HashMap::new();
         }
         let Deaths { of_jobs, of_nodes } = &mut self.deaths;
