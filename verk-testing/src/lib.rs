@@ -15,6 +15,8 @@ mod clock;
 pub mod conformance;
 pub mod crash;
 mod memory;
+#[cfg(feature = "model")]
+pub mod model;
 #[cfg(unix)]
 mod proxy;
 #[cfg(unix)]

@@ -46,17 +46,19 @@ impl MemoryConnection {
             .faults
             .check_reachable()
             .and_then(|()| {
-                if !state.touch(&self.inprogress, now) {
+                state.check_fetch(&self.inprogress)?;
+                if !state.is_alive(&self.inprogress.node, now) {
                     return Ok(Dequeued::NodeGone);
                 }
                 if state.is_paused(&self.inprogress.queue)? {
                     return Ok(Dequeued::Paused(Vec::new()));
                 }
+                state.touch(&self.inprogress);
                 let max_jobs = state.gate.limit(&self.inprogress, request.max_jobs);
                 if max_jobs == 0 {
                     return Ok(Dequeued::Jobs(Vec::new()));
                 }
-                let jobs = state.fetch(&self.inprogress, max_jobs, request.max_bytes)?;
+                let jobs = state.fetch(&self.inprogress, max_jobs, request.max_bytes);
                 // A wait that follows may bring one.
                 let fewer = request.max_jobs.saturating_sub(jobs.len().max(1));
                 match request.prefetched.saturating_sub(fewer) {

@@ -283,7 +283,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError> {
-        self.write("deregister a node", |state| state.deregister(node))
+        self.write("deregister a node", |state| Ok(state.deregister(node)))
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, StorageError> {
@@ -295,8 +295,9 @@ impl Storage for MemoryStorage {
         const OP: &str = "restore a job";
         let now = self.shared.clock.instant();
         self.write(OP, |state| {
-            if state.is_alive(&inprogress.node, now) {
-                return Ok(settlements.iter().map(|_| Settled::NotHeld).collect());
+            let key = Key::Inprogress(inprogress.clone());
+            if state.faults.check_key(key).is_ok() && state.is_alive(&inprogress.node, now) {
+                return Ok(vec![Settled::NotHeld; settlements.len()]);
             }
             Ok(state.settle(inprogress, settlements, OP))
         })

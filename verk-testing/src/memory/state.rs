@@ -60,12 +60,13 @@ pub(super) struct State {
 impl State {
     pub(super) fn enqueue(&mut self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), Fault> {
         self.faults.check_room()?;
-        self.faults.check_key(Key::Queue(queue.clone()))?;
-        if !jobs.is_empty() {
-            self.queue_names.insert(queue.clone());
-            let list = self.queues.entry(queue.clone()).or_default();
-            list.extend(jobs.iter().cloned());
+        if jobs.is_empty() {
+            return Ok(());
         }
+        self.queue_names.insert(queue.clone());
+        self.faults.check_key(Key::Queue(queue.clone()))?;
+        let list = self.queues.entry(queue.clone()).or_default();
+        list.extend(jobs.iter().cloned());
         Ok(())
     }
 
@@ -99,18 +100,24 @@ impl State {
         Ok(merged)
     }
 
+    /// Whether all that a fetch looks at can be read.
+    pub(super) fn check_fetch(&self, inprogress: &Inprogress) -> Result<(), Fault> {
+        self.faults.check_key(Key::Paused)?;
+        self.faults
+            .check_key(Key::Queue(inprogress.queue.clone()))?;
+        self.faults.check_key(Key::Inprogress(inprogress.clone()))
+    }
+
     /// Moves the oldest jobs that fit from the queue to `inprogress`.
     pub(super) fn fetch(
         &mut self,
         inprogress: &Inprogress,
         max_jobs: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Bytes>, Fault> {
+    ) -> Vec<Bytes> {
         let queue = &inprogress.queue;
-        self.faults.check_key(Key::Queue(queue.clone()))?;
-        self.faults.check_key(Key::Inprogress(inprogress.clone()))?;
         let Some(waiting) = self.queues.get_mut(queue) else {
-            return Ok(Vec::new());
+            return Vec::new();
         };
         let oldest = waiting.iter().take(max_jobs.max(1));
         let fitting = take_fitting(oldest, max_bytes, |job| job.len()).count();
@@ -120,7 +127,7 @@ impl State {
         }
         let held = self.inprogress.entry(inprogress.clone()).or_default();
         held.extend(jobs.iter().cloned());
-        Ok(jobs)
+        jobs
     }
 
     pub(super) fn settle(
