@@ -264,12 +264,16 @@ impl State {
         Ok(insert(self.set_mut(set), job))
     }
 
-    pub(super) fn bury(&mut self, job: &Due, limits: DeadLimits) -> Result<bool, Fault> {
+    fn bury(&mut self, job: &Due, limits: DeadLimits) -> Result<bool, Fault> {
         let merged = self.insert(JobSet::Dead, job)?;
-        self.dead
-            .remove_below(unix_seconds(job.at) - limits.timeout.as_secs_f64());
-        self.dead.truncate_lowest(limits.max_jobs);
+        self.cut_dead(job.at, limits);
         Ok(merged)
+    }
+
+    pub(super) fn cut_dead(&mut self, now: SystemTime, limits: DeadLimits) {
+        let oldest = unix_seconds(now) - limits.timeout.as_secs_f64();
+        self.dead.remove_below(oldest);
+        self.dead.truncate_lowest(limits.max_jobs);
     }
 
     pub(super) fn set(&self, set: JobSet) -> &SortedSet {

@@ -46,6 +46,9 @@ const CASES: u32 = 150;
 /// The most steps of a list.
 const MAX_STEPS: usize = 40;
 
+/// How many shorter lists are tried when one fails.
+const MAX_SHRINKS: u32 = 5_000;
+
 /// How long one list may take in real time: one that takes so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -97,6 +100,7 @@ fn config() -> Config {
     };
     Config {
         failure_persistence: None,
+        max_shrink_iters: MAX_SHRINKS,
         ..config
     }
 }

@@ -368,7 +368,7 @@ impl Ledger {
         bytes.extend_from_slice(match shape {
             Shape::Short => b"",
             Shape::Json => {
-                br#" {"a":1e400,"a":18446744073709551617,"\u0041":"\ud800","b":[1.10,-0]}"#
+                br#" {"a":18446744073709551617,"a":1.10,"b":[1E2,-0,1.0],"\u0041":"\/"}"#
             }
             Shape::Binary => b" \0\r\n\xff\xfe*3\r\n$-1\r\n%s\x80",
             Shape::Long => &[b'x'; 50_000],

@@ -1,6 +1,6 @@
 //! What a case is made of: [`Step`]s, and how they are drawn.
 
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{bool::weighted, collection::vec, option, prelude::*, sample::Index};
 use verk_core::storage::{DueSet, JobSet};
 
 /// How many nodes there are. Two of them have the same name.
@@ -180,27 +180,86 @@ pub(super) enum Spot {
     Paused,
 }
 
-/// Any step; one in five goes wrong.
+/// Any step; one in four goes wrong, where it hurts.
 pub(super) fn step() -> impl Strategy<Value = Step> {
-    (action(), option::weighted(0.2, trouble()))
-        .prop_map(|(action, trouble)| Step { action, trouble })
+    let trouble = (0..4_u8, any::<Index>());
+    (action(), option::weighted(0.25, trouble)).prop_map(|(action, trouble)| {
+        let trouble = trouble.map(|(kind, which)| match kind {
+            0 => Trouble::Full,
+            1 => Trouble::LostReply,
+            _ => Trouble::Broken(*which.get(&action.spots())),
+        });
+        Step { action, trouble }
+    })
+}
+
+impl Action {
+    /// The places that it reads or changes.
+    fn spots(&self) -> Vec<Spot> {
+        let jobs = match self {
+            Self::Settle { jobs, .. }
+            | Self::Restore { jobs, .. }
+            | Self::Promote { jobs, .. }
+            | Self::Move { jobs, .. } => &jobs[..],
+            _ => &[],
+        };
+        let targets = jobs.iter().filter_map(|(_, to)| match to.place {
+            Place::Queue(queue) => Some(Spot::Queue(queue)),
+            Place::Set(set, _) => Some(Spot::Set(set.into())),
+            Place::Dead(_) => Some(Spot::Set(JobSet::Dead)),
+            Place::Nowhere | Place::Same => None,
+        });
+        let mut spots: Vec<Spot> = targets.collect();
+        match *self {
+            Self::Enqueue { queue, .. } => spots.push(Spot::Queue(queue)),
+            Self::Schedule { .. } => spots.push(Spot::Set(JobSet::Schedule)),
+            Self::Dequeue { node, queue, .. }
+            | Self::Settle { node, queue, .. }
+            | Self::SettleAll { node, queue }
+            | Self::Restore { node, queue, .. } => spots.extend([
+                Spot::Queue(queue),
+                Spot::Inprogress { node, queue },
+                Spot::Paused,
+            ]),
+            Self::Promote { set, .. } => spots.push(Spot::Set(set.into())),
+            Self::Move { from, .. } | Self::Clear { from } => spots.push(match from {
+                From::Queue(queue) => Spot::Queue(queue),
+                From::Set(set) => Spot::Set(set),
+            }),
+            Self::SetPaused { .. } => spots.push(Spot::Paused),
+            Self::Register { node, .. }
+            | Self::Beat { node }
+            | Self::Deregister { node }
+            | Self::Die { node }
+            | Self::ClaimName { node }
+            | Self::LoseName { node }
+            | Self::CountDeaths { node, .. }
+            | Self::PollSchedule { node } => spots.extend([
+                Spot::Inprogress { node, queue: 0 },
+                Spot::Set(JobSet::Retry),
+                Spot::Set(JobSet::Schedule),
+            ]),
+            Self::TimePasses { .. } => spots.push(Spot::Paused),
+        }
+        spots
+    }
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        6 => (queue(), vec(payload(), 1..4)).prop_map(|(queue, jobs)| Action::Enqueue { queue, jobs }),
+        6 => (queue(), vec(payload(), 1..5)).prop_map(|(queue, jobs)| Action::Enqueue { queue, jobs }),
         2 => vec((payload(), delay()), 1..4).prop_map(|jobs| Action::Schedule { jobs }),
         8 => dequeue(),
-        8 => (node(), queue(), jobs()).prop_map(|(node, queue, jobs)| Action::Settle { node, queue, jobs }),
+        10 => (node(), queue(), jobs()).prop_map(|(node, queue, jobs)| Action::Settle { node, queue, jobs }),
         4 => (node(), queue(), jobs()).prop_map(|(node, queue, jobs)| Action::Restore { node, queue, jobs }),
         4 => (due_set(), jobs()).prop_map(|(set, jobs)| Action::Promote { set, jobs }),
         4 => (from(), jobs()).prop_map(|(from, jobs)| Action::Move { from, jobs }),
         1 => from().prop_map(|from| Action::Clear { from }),
-        2 => (queue(), any::<bool>()).prop_map(|(queue, paused)| Action::SetPaused { queue, paused }),
+        2 => (queue(), weighted(0.3)).prop_map(|(queue, paused)| Action::SetPaused { queue, paused }),
         6 => (node(), vec(queue(), 0..=QUEUES)).prop_map(|(node, queues)| Action::Register { node, queues }),
         1 => node().prop_map(|node| Action::Beat { node }),
         2 => node().prop_map(|node| Action::Deregister { node }),
-        3 => node().prop_map(|node| Action::Die { node }),
+        2 => node().prop_map(|node| Action::Die { node }),
         1 => node().prop_map(|node| Action::ClaimName { node }),
         1 => node().prop_map(|node| Action::LoseName { node }),
         1 => (node(), vec(0..4_usize, 0..4)).prop_map(|(node, jids)| Action::CountDeaths { node, jids }),
@@ -222,12 +281,14 @@ fn dequeue() -> impl Strategy<Value = Action> {
     )
 }
 
+/// Most often the first, so that steps have to do with each other.
 fn node() -> impl Strategy<Value = usize> {
-    0..NODES
+    prop_oneof![3 => Just(0), 1 => 1..NODES]
 }
 
+/// Most often the first.
 fn queue() -> impl Strategy<Value = usize> {
-    0..QUEUES
+    prop_oneof![3 => Just(0), 1 => 1..QUEUES]
 }
 
 fn delay() -> impl Strategy<Value = u64> {
@@ -288,20 +349,6 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 fn from() -> impl Strategy<Value = From> {
     prop_oneof![queue().prop_map(From::Queue), job_set().prop_map(From::Set)]
-}
-
-fn trouble() -> impl Strategy<Value = Trouble> {
-    let spot = prop_oneof![
-        queue().prop_map(Spot::Queue),
-        (node(), queue()).prop_map(|(node, queue)| Spot::Inprogress { node, queue }),
-        job_set().prop_map(Spot::Set),
-        Just(Spot::Paused),
-    ];
-    prop_oneof![
-        1 => Just(Trouble::Full),
-        2 => spot.prop_map(Trouble::Broken),
-        2 => Just(Trouble::LostReply),
-    ]
 }
 
 /// Does each operation whose reply can be lost once, so that what a backend prepares at the first use is there.
