@@ -1,4 +1,4 @@
-//! Random operations, crashes and faults on a backend and on a [`MemoryStorage`] alike (feature `model`).
+//! Random operations, crashes and faults on a backend and on a [`MemoryStorage`] alike (feature `proptest`).
 //!
 //! The [conformance suite](crate::conformance) has one case for each rule; this looks for what nobody thought of. A case is a list of
 //! random steps: jobs are enqueued, fetched, settled, promoted, moved by an operator; nodes come, die, wake up and are restored; keys
@@ -41,10 +41,10 @@ use self::{
 use crate::{MemoryStorage, VirtualClock, conformance::Harness, within};
 
 /// How many lists are tried, unless `PROPTEST_CASES` says another number.
-const CASES: u32 = 150;
+const CASES: u32 = 250;
 
 /// The most steps of a list.
-const MAX_STEPS: usize = 40;
+const MAX_STEPS: usize = 50;
 
 /// How many shorter lists are tried when one fails.
 const MAX_SHRINKS: u32 = 5_000;

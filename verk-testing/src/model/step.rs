@@ -248,12 +248,12 @@ impl Action {
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         6 => (queue(), vec(payload(), 1..5)).prop_map(|(queue, jobs)| Action::Enqueue { queue, jobs }),
-        2 => vec((payload(), delay()), 1..4).prop_map(|jobs| Action::Schedule { jobs }),
+        4 => vec((payload(), delay()), 1..4).prop_map(|jobs| Action::Schedule { jobs }),
         8 => dequeue(),
         10 => (node(), queue(), jobs()).prop_map(|(node, queue, jobs)| Action::Settle { node, queue, jobs }),
         4 => (node(), queue(), jobs()).prop_map(|(node, queue, jobs)| Action::Restore { node, queue, jobs }),
-        4 => (due_set(), jobs()).prop_map(|(set, jobs)| Action::Promote { set, jobs }),
-        4 => (from(), jobs()).prop_map(|(from, jobs)| Action::Move { from, jobs }),
+        6 => (due_set(), jobs()).prop_map(|(set, jobs)| Action::Promote { set, jobs }),
+        6 => (from(), jobs()).prop_map(|(from, jobs)| Action::Move { from, jobs }),
         1 => from().prop_map(|from| Action::Clear { from }),
         2 => (queue(), weighted(0.3)).prop_map(|(queue, paused)| Action::SetPaused { queue, paused }),
         6 => (node(), vec(queue(), 0..=QUEUES)).prop_map(|(node, queues)| Action::Register { node, queues }),
@@ -264,7 +264,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => node().prop_map(|node| Action::LoseName { node }),
         1 => (node(), vec(0..4_usize, 0..4)).prop_map(|(node, jids)| Action::CountDeaths { node, jids }),
         1 => node().prop_map(|node| Action::PollSchedule { node }),
-        3 => (1..30_u64).prop_map(|seconds| Action::TimePasses { seconds }),
+        4 => (1..30_u64).prop_map(|seconds| Action::TimePasses { seconds }),
     ]
 }
 
@@ -291,8 +291,9 @@ fn queue() -> impl Strategy<Value = usize> {
     prop_oneof![3 => Just(0), 1 => 1..QUEUES]
 }
 
+/// In seconds; often none.
 fn delay() -> impl Strategy<Value = u64> {
-    0..40_u64
+    prop_oneof![Just(0), 1..40_u64]
 }
 
 fn due_set() -> impl Strategy<Value = DueSet> {
@@ -341,9 +342,9 @@ fn jobs() -> impl Strategy<Value = Vec<(Pick, To)>> {
 
 fn limits() -> impl Strategy<Value = Limits> {
     prop_oneof![
-        Just(Limits::None),
-        Just(Limits::FewJobs),
-        Just(Limits::ShortTime)
+        2 => Just(Limits::None),
+        2 => Just(Limits::FewJobs),
+        1 => Just(Limits::ShortTime)
     ]
 }
 
