@@ -9,7 +9,7 @@
 use std::{env, time::Duration};
 
 use sidekiq_jobs::{Charge, Entry, Import, Welcome};
-use verk::{BoxError, Job, QueueName, prelude::*};
+use verk::{BoxError, Job, QueueName, RetryLimit, prelude::*};
 
 mod sidekiq_jobs;
 
@@ -32,9 +32,16 @@ async fn main() -> Result<(), BoxError> {
         println!("{jid} bulk");
     }
 
-    // With options for this one job, that Ruby obeys too.
+    // With options for one job, that Ruby obeys too.
     let charge = Charge::new(1_200, 3).max_retry_count(5).tags(["vip"]);
     println!("{} charge", charge.enqueue().await?);
+    let once = Charge::new(1_300, 3).retry_limit(RetryLimit::Never);
+    println!("{} once", once.enqueue().await?);
+    let patient = Charge::new(1_400, 3)
+        .queue("mailers")
+        .retry_queue("default")
+        .retry_for(Duration::from_secs(2 * 24 * 60 * 60));
+    println!("{} patient", patient.enqueue().await?);
 
     // Numbers stay exact on the way.
     let entry = Entry {

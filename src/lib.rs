@@ -69,13 +69,18 @@ pub mod guide {
     //!
     //! | coming from elsewhere | |
     //! |---|---|
+    //! | [coming_from_sidekiq] | each option, call and setting of Sidekiq, of Pro and of Enterprise |
     //! | [coming_from_verk] | each function, setting and key of Elixir's Verk |
     //! | [mixed_fleet] | several programs on one Redis: who moves what, what to watch, and the doctor that examines it |
+    //! | [job_forms] | each option of a job of Sidekiq, Rails and Elixir's Verk |
     //! | [sidekiq] | Sidekiq Web, its registry of processes and its metrics |
     //! | [comparison] | one program in three libraries |
 
     pub mod arguments {
         #![doc = include_str!("docs/arguments.md")]
+    }
+    pub mod coming_from_sidekiq {
+        #![doc = include_str!("docs/coming_from_sidekiq.md")]
     }
     pub mod coming_from_verk {
         #![doc = include_str!("docs/coming_from_verk.md")]

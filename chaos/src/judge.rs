@@ -384,6 +384,7 @@ fn is_expected(key: &str) -> bool {
     matches!(key, "queues" | "dead" | "processes" | "process_cleanup")
         || key.starts_with("stat:")
         || key.starts_with("verk:deaths:")
+        || key.starts_with("verk:restored:")
 }
 
 #[cfg(test)]

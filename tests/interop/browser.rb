@@ -17,30 +17,54 @@ class Browser
 
   # The page, which has to answer 200.
   def get(path)
-    response = @web.get(path, "rack.session" => @session)
+    response = @web.get(path, env)
     assert_equal 200, response.status, "GET #{path}"
     response.body.dup.force_encoding("UTF-8")
   end
 
   def json(path) = JSON.parse(get(path))
 
-  # Presses the button called `name` in the form of a page that holds `text`, and ticks the boxes whose value does.
-  def press(path, name, text)
-    form = get(path).scan(%r{<form.*?</form>}m).find { |found| found.include?(text) && found.include?(%(name="#{name}")) }
-    assert form, "no form on #{path} with #{text} has the button #{name}"
-    target = form[/<form[^>]* action="([^"]*)"/, 1] || path
-    fields = form.scan(/<(?:input|button)[^>]*>/).map { |tag| attributes(tag) }.select do |field|
+  # Where the page leads to.
+  def redirect(path)
+    response = @web.get(path, env)
+    assert_equal 302, response.status, "GET #{path}"
+    URI(response["Location"]).path
+  end
+
+  # Presses the button called `name` in the form of a page that holds all of `texts`, and ticks the boxes whose value holds one.
+  def press(path, name, *texts)
+    form = forms(path).find { |found| [*texts, %(name="#{name}")].all? { |text| found.include?(text) } }
+    assert form, "no form on #{path} with #{texts} has the button #{name}"
+    post(form[/<form[^>]* action="([^"]*)"/, 1] || path, fields(form).select do |field|
       case field["type"]
       when "hidden" then true
-      when "checkbox" then field["value"]&.include?(text)
+      when "checkbox" then texts.any? { |text| field["value"]&.include?(text) }
       else field["name"] == name
       end
-    end
-    response = @web.post(target, "rack.session" => @session, params: query(fields))
-    assert_equal 302, response.status, "POST #{target}"
+    end)
+  end
+
+  # Presses the button for all jobs of a page: the one of a form of its own, or, since Sidekiq 8, one that leads elsewhere than its form.
+  def press_all(path, name)
+    target = "#{path}/all/#{name}"
+    form = forms(path).find { |found| found.include?(%(action="#{target}")) }
+    assert form, "no button on #{path} leads to #{target}"
+    post(target, fields(form).select { |field| field["type"] == "hidden" })
   end
 
   private
+
+  # What a browser sends with the click of somebody who is on the site.
+  def env = { "rack.session" => @session, "HTTP_SEC_FETCH_SITE" => "same-origin" }
+
+  def forms(path) = get(path).scan(%r{<form.*?</form>}m)
+
+  def fields(form) = form.scan(/<(?:input|button)[^>]*>/).map { |tag| attributes(tag) }
+
+  def post(target, fields)
+    response = @web.post(target, env.merge(params: query(fields)))
+    assert_equal 302, response.status, "POST #{target}"
+  end
 
   def attributes(tag) = tag.scan(/([\w-]+)=(["'])(.*?)\2/).to_h { |name, _, value| [name, CGI.unescapeHTML(value)] }
 

@@ -11,7 +11,7 @@ end
 
 def assert_line(pattern, lines) = assert(lines.grep(pattern).one?, "not one #{pattern.inspect} in:\n#{lines.join("\n")}")
 
-def score(key, jid) = redis { |r| r.zrange(key, 0, -1, with_scores: true) }.find { |job, _| job.include?(jid) }
+def member(key, jid) = redis { |r| r.zrange(key, 0, -1) }.find { |job| job.include?(jid) }
 
 own = { "VERK_SCHEDULE_KEYS" => "own" }
 default = Sidekiq::Queue.new("default")
@@ -22,7 +22,7 @@ with_rust("default:5", own) do |rust|
   check "schedule_keys = own: a retry of Rust is where Sidekiq does not look" do
     failed = Payments::Charge.perform_async(4000, 3)
     rust.wait_for(failed)
-    wait_until("the retry") { score("verk:retry", failed) }
+    wait_until("the retry") { member("verk:retry", failed) }
     assert_equal 0, retries.size, "Sidekiq's retries"
   end
 
@@ -33,7 +33,7 @@ with_rust("default:5", own) do |rust|
     redis { |r| r.zadd("verk:retry", soon.call, ours) }
     rust.wait_for(failed, nth: 2) # it looked at what is due
     wait_until_idle
-    assert score("verk:retry", failed), "it failed again, and is not in verk:retry"
+    assert member("verk:retry", failed), "it failed again, and is not in verk:retry"
     assert_equal [theirs], scheduled.map(&:jid), "what Ruby scheduled"
   end
 end
@@ -73,7 +73,7 @@ with_sidekiq(%w[other]) do |sidekiq|
 
   check "what the doctor says is true: Sidekiq destroys both when it moves them, and keeps its hands off verk:retry" do
     redis do |r|
-      r.zadd("verk:retry", soon.call, score("verk:retry", failed).first)
+      r.zadd("verk:retry", soon.call, member("verk:retry", failed))
       r.zadd("retry", soon.call, string_args.call("string-1"))
       r.zadd("retry", soon.call, infinite)
     end
@@ -82,7 +82,7 @@ with_sidekiq(%w[other]) do |sidekiq|
     wait_until("Sidekiq to move its own job") { default.find_job(theirs) }
     assert_equal [theirs], default.map(&:jid), "the queue"
     assert_equal [0, 0], [retries.size, dead.size], "retries, dead"
-    assert score("verk:retry", failed), "the retry of Rust is gone"
+    assert member("verk:retry", failed), "the retry of Rust is gone"
     default.clear
   end
 

@@ -3,6 +3,7 @@
 # A fleet in a namespace of the gem redis-namespace: the setting `prefix` here.
 
 require "redis-namespace"
+require_relative "browser"
 
 url = ENV.fetch("REDIS_URL")
 bare = Redis.new(url: url)
@@ -25,6 +26,17 @@ begin
       wait_until("the retry") { retries.find_job(jid) }
     end
     assert_equal 1, bare.zcard("shop:retry"), "shop:retry"
+  end
+
+  check "in a namespace, too, Busy shows the Rust worker, and its 'Stop' ends it" do
+    with_rust("mailers:1", "VERK_PREFIX" => "shop", "VERK_TAG" => "in shop") do |rust|
+      process = wait_until("the process") { Sidekiq::ProcessSet.new.find { |found| found.tag == "in shop" } }
+      web = Browser.new
+      assert web.get("/busy").include?(":#{rust.pid}"), "not on the page"
+      web.press("/busy", "stop", process.identity)
+      wait_until_ended(rust)
+      assert_equal [0, 0], [rust.stop, bare.scard("shop:processes")], "exit code, processes"
+    end
   end
 ensure
   bare.flushdb

@@ -11,7 +11,10 @@ Sidekiq.logger.level = Logger::WARN
 $stdout.sync = true
 at_exit { Program.stop_all }
 
-names = ARGV.empty? ? %w[ruby_to_rust rust_to_ruby failures retries forms managing fleet mixed_fleet web namespace] : ARGV
+ALL = %w[ruby_to_rust rust_to_ruby failures retries forms managing fleet mixed_fleet web buttons].freeze
+# Sidekiq 7 has no namespaces any more.
+names = ARGV.empty? ? ALL + (Sidekiq::VERSION.to_i < 7 ? %w[namespace] : []) : ARGV
+puts "# Sidekiq #{Sidekiq::VERSION}"
 names.each do |name|
   flush
   load "#{__dir__}/#{name}.rb"

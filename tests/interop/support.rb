@@ -45,6 +45,14 @@ module Interop
     assert range.cover?(actual), "#{what}: expected #{range}, found #{actual.inspect}"
   end
 
+  def assert_raises(error)
+    yield
+  rescue error
+    nil
+  else
+    raise Failed, "no #{error}"
+  end
+
   # Waits until the block answers something, and returns that.
   def wait_until(what)
     deadline = monotonic + DEADLINE
@@ -79,6 +87,9 @@ module Interop
     entry = find(set, jid)
     redis { |r| r.zadd(set.name, Time.now.to_f - 1, entry.value) }
   end
+
+  # A time in a job: milliseconds since Sidekiq 8, seconds before.
+  def time_of(number) = Time.at(number.is_a?(Integer) ? number / 1000.0 : number)
 
   def find(set, jid) = set.find_job(jid) || raise(Failed, "#{jid} is not in the set #{set.name}")
 

@@ -49,6 +49,7 @@ enum Kind {
     Fetch,
     Wait,
     Settle,
+    Exchange,
     Poll,
     Due,
     Promote,
@@ -75,9 +76,10 @@ impl Kind {
         };
         match self {
             Self::Wait => command.name() == "BLMOVE",
-            Self::Fetch => starts(0, "queue:") && starts(1, "inprogress:"),
+            Self::Fetch => keys.len() == 8 && starts(0, "queue:"),
             Self::Settle => keys.len() == 6 && starts(0, "inprogress:"),
-            Self::Restore => keys.len() == 7 && starts(0, "inprogress:"),
+            Self::Exchange => keys.len() == 12 && starts(0, "queue:"),
+            Self::Restore => keys.len() == 8 && starts(0, "inprogress:"),
             Self::Page => keys.len() == 1 && starts(0, "inprogress:"),
             Self::Poll => starts(0, "verk:schedule_manager"),
             Self::Due => keys == [b"retry"],
@@ -278,6 +280,7 @@ survives! {
     a_promotion_may_be_lost: Promote,
     a_heartbeat_may_be_lost: Heartbeat,
     a_registration_may_be_lost: Register,
+    an_exchange_may_be_lost: Exchange,
     a_restore_may_be_lost: Restore,
     a_look_at_the_jobs_in_progress_may_be_lost: Page,
 }

@@ -1,7 +1,7 @@
 //! What a user can rely on, end to end: real workers, real managers, a real storage.
 
 mod build;
-mod coming_from_verk;
+mod coming_from;
 mod crash;
 mod doctor;
 mod events;
@@ -22,6 +22,7 @@ mod nodes;
 mod otel;
 mod pauses;
 mod poison;
+mod prefetch;
 mod process;
 mod queues;
 mod redis;

@@ -1,13 +1,13 @@
 //! What the connection of a queue is doing.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::{
     error::StorageError,
-    storage::{Dequeued, Inprogress, MAX_BATCH_JOBS, Page, QueueConnection, Storage},
+    storage::{Dequeued, Inprogress, MAX_BATCH_JOBS, Page, QueueConnection, Settled, Storage},
 };
 
 /// An operation that borrows the connection until its reply is here.
@@ -19,14 +19,26 @@ pub(crate) enum Connection {
     Closed,
     Idle(Box<dyn QueueConnection>),
     Opening(BoxFuture<'static, Result<Box<dyn QueueConnection>, StorageError>>),
+    /// Waits for jobs, maybe for long.
     Fetching(InFlight<Dequeued>),
+    /// Settles a batch and looks for jobs, in one trip.
+    Exchanging(BoxFuture<'static, Exchanged>),
     Reading(InFlight<Vec<Bytes>>),
+}
+
+/// The reply to a batch of settlements that went with a look for jobs.
+pub(crate) struct Exchanged {
+    pub(crate) queue: Box<dyn QueueConnection>,
+    pub(crate) settled: Vec<Settled>,
+    pub(crate) dequeued: Result<Dequeued, StorageError>,
+    pub(crate) took: Duration,
 }
 
 /// What came of it.
 pub(crate) enum Reply {
     Opened(Result<Box<dyn QueueConnection>, StorageError>),
     Fetched(Box<dyn QueueConnection>, Result<Dequeued, StorageError>),
+    Exchanged(Exchanged),
     Read(Box<dyn QueueConnection>, Result<Vec<Bytes>, StorageError>),
 }
 
@@ -42,6 +54,7 @@ impl Connection {
                 let (queue, result) = future.await;
                 Reply::Fetched(queue, result)
             }
+            Self::Exchanging(future) => Reply::Exchanged(future.await),
             Self::Reading(future) => {
                 let (queue, result) = future.await;
                 Reply::Read(queue, result)
@@ -49,7 +62,12 @@ impl Connection {
         }
     }
 
-    /// Whether no fetch is in flight.
+    /// Whether something is in flight that may bring jobs.
+    pub(crate) fn is_fetching(&self) -> bool {
+        matches!(self, Self::Fetching(_) | Self::Exchanging(_))
+    }
+
+    /// Whether no fetch is in flight, and no look at the list.
     pub(crate) fn is_quiet(&self) -> bool {
         matches!(self, Self::Closed | Self::Idle(_) | Self::Opening(_))
     }
@@ -62,6 +80,7 @@ impl fmt::Debug for Connection {
             Self::Idle(_) => "Idle",
             Self::Opening(_) => "Opening",
             Self::Fetching(_) => "Fetching",
+            Self::Exchanging(_) => "Exchanging",
             Self::Reading(_) => "Reading",
         })
     }

@@ -32,6 +32,7 @@ mod node_watch;
 mod outcome;
 mod pause_manager;
 mod poison;
+mod prefetch;
 mod process;
 mod process_manager;
 mod queue_manager;

@@ -15,21 +15,23 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connection::{Connection, Reply, read_all},
+    connection::{Connection, Exchanged, Reply, read_all},
     error::{Applied, StorageError},
     event::Event,
     job::Job,
     names::QueueName,
     node_manager::Registration,
+    prefetch::Prefetch,
     queue_stats::{Counters, QueueCounters, counts_of},
     queues::{Seat, State, Told, Wanted, tell},
     reconcile::compare,
     settle::{Pending, conclude, encrypted, expired, malformed, unknown_class},
     shared::{Shared, pause_before_retry},
     storage::{
-        DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Settled, Target,
+        Counts, DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
+        QueueConnection, Settled, Settlement, Target,
     },
-    workers_manager::WorkersManager,
+    workers_manager::{Run, WorkersManager},
 };
 
 /// Every how many heartbeats the `inprogress` list is compared with what really runs.
@@ -68,14 +70,18 @@ pub(crate) struct QueueManager {
     queues: watch::Receiver<State>,
     wanted: Wanted,
     workers: WorkersManager,
+    /// Jobs that were fetched and have no permit yet.
+    prefetch: Prefetch,
     /// What its jobs came to.
     counters: Arc<QueueCounters>,
     /// Runs that have ended, and are still in `inprogress`.
     pending: VecDeque<Pending>,
     /// What was sent to be settled.
     settling: Vec<Pending>,
-    /// When it was sent.
+    /// When it was sent, or the last look for jobs that went without any.
     settling_since: Instant,
+    /// How many jobs the last fetch asked for.
+    asked_for: usize,
     /// Whether the list must be read before anything else is fetched or settled.
     must_reconcile: bool,
     /// Which server the list was fetched into.
@@ -103,6 +109,7 @@ impl QueueManager {
         Self {
             counters: counters.of_queue(&seat.inprogress().queue),
             workers: WorkersManager::new(Arc::clone(&shared), Arc::clone(&seat)),
+            prefetch: Prefetch::new(now),
             inprogress: seat.inprogress().clone(),
             seat,
             queues,
@@ -115,6 +122,7 @@ impl QueueManager {
             pending: VecDeque::new(),
             settling: Vec::new(),
             settling_since: now,
+            asked_for: 0,
             must_reconcile: false,
             server: 0,
             hand_back_at: None,
@@ -148,6 +156,7 @@ impl QueueManager {
 
         loop {
             let fetches_too_many = self.look_at_what_is_wanted();
+            self.start_or_hand_back();
             let stopping = self.stop.fetching.is_cancelled();
             let done = self.is_done(&connection);
             self.tell(&mut told, done);
@@ -162,22 +171,28 @@ impl QueueManager {
             signing_off |= self.stop.signing_off.is_cancelled();
             leaving |= self.stop.leaving.is_cancelled();
             // With nothing but a look at the list to come, the node does not wait for a storage that does not answer.
-            let fetches = matches!(connection, Connection::Fetching(_));
-            if leaving || (signing_off && self.holds_nothing() && !fetches) {
+            if leaving || (signing_off && self.holds_nothing() && !connection.is_fetching()) {
                 give_up_at.get_or_insert_with(|| self.shared.clock.instant() + LAST_GRACE);
             } else {
                 give_up_at = None;
-            }
-            if self.settling.is_empty()
-                && !self.must_reconcile
-                && let Some(future) = self.start_settling()
-            {
-                settling = Some(future).into();
             }
             if self.must_reconcile || fetches_too_many || !self.is_open() {
                 interrupt.cancel();
             }
             connection = self.start_next(connection, &mut interrupt);
+            // What goes with the next look for jobs goes with that.
+            if self.settling.is_empty()
+                && !self.must_reconcile
+                && !matches!(connection, Connection::Exchanging(_))
+                && let Some(future) = self.start_settling()
+            {
+                settling = Some(future).into();
+            }
+            // With a batch on its way, nothing can be done about runs that end before the reply, unless jobs wait for their permits:
+            // all of them are looked at then.
+            let waits_for_reply = !stopping
+                && matches!(connection, Connection::Exchanging(_))
+                && self.prefetch.is_empty();
             let clock = Arc::clone(&self.shared.clock);
             let wake =
                 OptionFuture::from(self.wake_at(&connection).map(|at| clock.sleep_until(at)));
@@ -188,15 +203,18 @@ impl QueueManager {
                 () = self.stop.running.cancelled(), if !cancelled => {}
                 () = self.stop.leaving.cancelled(), if !leaving => {}
                 () = self.stop.signing_off.cancelled(), if !signing_off => {}
-                Some(results) = &mut settling, if !self.settling.is_empty() => self.settled(results),
-                // This node may hold the same payload again by now: what a lost run came to is not stored.
-                run = self.workers.next_finished() => if run.lost {
-                    self.lost(Some(run.job));
-                } else {
-                    let pending = conclude(run, &self.shared, &self.inprogress.queue);
-                    self.pending.push_back(pending);
-                },
-                reply = connection.reply() => connection = self.replied(reply),
+                Some(results) = &mut settling => {
+                    settling = None.into();
+                    self.settled(results);
+                }
+                run = self.workers.next_finished(), if !waits_for_reply => {
+                    self.finished(run);
+                    self.all_finished();
+                }
+                reply = connection.reply() => {
+                    self.all_finished();
+                    connection = self.replied(reply);
+                }
                 () = self.registration.server_changed(&mut self.server) => self.must_reconcile = true,
                 () = self.stop.fetching.cancelled(), if !stopping => {}
                 // Looked at above. An error says that the sender is gone; it is in `shared`.
@@ -259,7 +277,33 @@ impl QueueManager {
 
     /// Whether this node knows of no job of the queue that it holds.
     fn holds_nothing(&self) -> bool {
-        self.workers.is_idle() && self.pending.is_empty() && self.settling.is_empty()
+        self.workers.is_idle()
+            && self.prefetch.is_empty()
+            && self.pending.is_empty()
+            && self.settling.is_empty()
+    }
+
+    /// Lets the jobs that were fetched begin, as far as there are permits. They go back to their queue when it is closed, and when
+    /// there are none for too long.
+    fn start_or_hand_back(&mut self) {
+        if self.prefetch.is_empty() {
+            return;
+        }
+        let now = self.shared.clock.instant();
+        // A node that is not sure of its jobs compares first.
+        while !self.must_reconcile
+            && self.is_open()
+            && self.workers.free() > 0
+            && self.registration.may_fetch(&*self.shared.clock)
+            && let Some(payload) = self.prefetch.pop(now)
+        {
+            self.accept(payload);
+        }
+        if !self.is_open() || self.prefetch.patient_until().is_some_and(|at| at <= now) {
+            for payload in self.prefetch.take_all() {
+                self.hand_back(payload);
+            }
+        }
     }
 
     /// Gives the connection something to do, if it is idle and there is something.
@@ -293,28 +337,67 @@ impl QueueManager {
                     (Arc::clone(&self.shared.storage), self.inprogress.clone());
                 Connection::Reading(Box::pin(read_all(queue, storage, inprogress)))
             }
-            Connection::Idle(mut queue) if !waiting && self.wants_jobs() => {
-                *interrupt = CancellationToken::new();
-                let request = DequeueRequest {
-                    max_jobs: self.workers.free(),
-                    max_bytes: MAX_BATCH_BYTES,
-                    prefetched: 0,
-                    wait: self.shared.config.fetch_wait(),
-                    interrupt: interrupt.clone(),
-                };
-                Connection::Fetching(Box::pin(async move {
-                    let result = queue.dequeue(request).await;
-                    (queue, result)
-                }))
-            }
+            Connection::Idle(queue) if !waiting => self.fetch(queue, interrupt),
             connection => connection,
         }
     }
 
-    fn wants_jobs(&self) -> bool {
+    /// Asks for as many jobs as may start, and a few that start when others end. Settles on the way what is ready; without that, waits
+    /// for a job.
+    fn fetch(
+        &mut self,
+        mut queue: Box<dyn QueueConnection>,
+        interrupt: &mut CancellationToken,
+    ) -> Connection {
+        let free = self.workers.free();
+        let max_jobs = free + self.prefetch.room(self.wanted.concurrency);
+        if max_jobs == 0 || !self.may_fetch() {
+            return Connection::Idle(queue);
+        }
+        *interrupt = CancellationToken::new();
+        self.asked_for = max_jobs.min(MAX_BATCH_JOBS);
+        let request = DequeueRequest {
+            max_jobs,
+            max_bytes: self.prefetch.room_bytes(),
+            prefetched: self.prefetch.len() + max_jobs - free,
+            wait: self.shared.config.fetch_wait(),
+            interrupt: interrupt.clone(),
+        };
+        // What goes back to the queue is for others as well, and may be more than a batch: it is settled by itself.
+        let settles_on_the_way =
+            self.settling.is_empty() && !self.pending.iter().any(Pending::is_requeue);
+        let batch = if settles_on_the_way {
+            self.take_batch()
+        } else {
+            Vec::new()
+        };
+        if batch.is_empty() && free > 0 {
+            return Connection::Fetching(Box::pin(async move {
+                let result = queue.dequeue(request).await;
+                (queue, result)
+            }));
+        }
+        let settlements = settlements(&batch);
+        if settles_on_the_way {
+            self.settling = batch;
+        }
+        let clock = Arc::clone(&self.shared.clock);
+        Connection::Exchanging(Box::pin(async move {
+            let sent_at = clock.instant();
+            let (settled, dequeued) = queue.settle_and_dequeue(&settlements, &request).await;
+            Exchanged {
+                queue,
+                settled,
+                dequeued,
+                took: clock.instant().saturating_duration_since(sent_at),
+            }
+        }))
+    }
+
+    fn may_fetch(&self) -> bool {
+        let most_unsettled = MAX_BATCH_JOBS.max(self.wanted.concurrency);
         self.is_open()
-            && self.workers.free() > 0
-            && self.pending.len() < MAX_BATCH_JOBS
+            && self.pending.len() <= most_unsettled
             && self.registration.may_fetch(&*self.shared.clock)
     }
 
@@ -332,14 +415,49 @@ impl QueueManager {
             .filter(|ready| *ready > now)
             .min();
         let hand_back = self.hand_back_at.filter(|at| *at > now);
-        [reconcile, fetch, settle, hand_back]
+        let patience = self.prefetch.patient_until();
+        [reconcile, fetch, settle, hand_back, patience]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// Sends a batch of what is ready, oldest first.
+    fn finished(&mut self, run: Run) {
+        // This node may hold the same payload again by now: what a lost run came to is not stored.
+        if run.lost {
+            self.lost(Some(run.job));
+            return;
+        }
+        let pending = conclude(run, &self.shared, &self.inprogress.queue);
+        if let Some(took) = pending.took {
+            self.prefetch.run_took(took);
+        }
+        self.pending.push_back(pending);
+    }
+
+    /// Takes over every run that has ended by now.
+    fn all_finished(&mut self) {
+        while let Some(run) = self.workers.try_finished() {
+            self.finished(run);
+        }
+    }
+
+    /// Sends a batch by itself.
     fn start_settling(&mut self) -> Option<BoxFuture<'static, Vec<Settled>>> {
+        let batch = self.take_batch();
+        if batch.is_empty() {
+            return None;
+        }
+        let settlements = settlements(&batch);
+        self.settling = batch;
+        let (storage, inprogress) = (Arc::clone(&self.shared.storage), self.inprogress.clone());
+        Some(Box::pin(async move {
+            storage.settle(&inprogress, &settlements).await
+        }))
+    }
+
+    /// Takes what is ready to be settled, oldest first, within the bounds of a batch; all that goes back to the queue.
+    fn take_batch(&mut self) -> Vec<Pending> {
         let now = self.shared.clock.instant();
         // What is handed back goes in the order in which it was fetched, so it waits until all of it is here, and goes in one call.
         let hold_requeues =
@@ -348,7 +466,7 @@ impl QueueManager {
         let mut batch: Vec<Pending> = Vec::new();
         let mut rest = VecDeque::new();
         for pending in self.pending.drain(..) {
-            let requeue = pending.settlement.to == Target::Requeue;
+            let requeue = pending.is_requeue();
             let ready = pending.not_before <= now && !(hold_requeues && requeue);
             let size = pending.settlement.size();
             let fits = jobs < MAX_BATCH_JOBS && (jobs == 0 || bytes + size <= MAX_BATCH_BYTES);
@@ -363,24 +481,14 @@ impl QueueManager {
             }
         }
         self.pending = rest;
-        if batch.is_empty() {
-            return None;
-        }
         batch.sort_by_key(|pending| pending.number);
-        let settlements: Vec<_> = batch
-            .iter()
-            .map(|pending| pending.settlement.clone())
-            .collect();
-        self.settling = batch;
         self.settling_since = now;
-        let (storage, inprogress) = (Arc::clone(&self.shared.storage), self.inprogress.clone());
-        Some(Box::pin(async move {
-            storage.settle(&inprogress, &settlements).await
-        }))
+        batch
     }
 
     fn settled(&mut self, results: Vec<Settled>) {
         let now = self.shared.clock.instant();
+        let mut counts = Counts::default();
         let mut reply_lost = None;
         self.shared.events.send(Event::BatchSettled {
             queue: self.inprogress.queue.clone(),
@@ -390,7 +498,7 @@ impl QueueManager {
         });
         for (mut pending, result) in std::mem::take(&mut self.settling).into_iter().zip(results) {
             match result {
-                Settled::Done => self.report(pending),
+                Settled::Done => counts.add(self.report(pending)),
                 Settled::Merged => {
                     tracing::warn!(queue = %self.inprogress.queue, "a job equals a member of the set that it went to: merged");
                     self.shared.events.send(Event::JobMerged {
@@ -398,7 +506,7 @@ impl QueueManager {
                         queue: Some(self.inprogress.queue.clone()),
                         at: self.shared.now(),
                     });
-                    self.report(pending);
+                    counts.add(self.report(pending));
                 }
                 Settled::NotHeld => self.lost(pending.job()),
                 Settled::Failed(error) => {
@@ -414,6 +522,7 @@ impl QueueManager {
                 }
             }
         }
+        self.count(counts);
         // One for all that was sent with it.
         if let Some(error) = &reply_lost {
             self.reply_lost(error);
@@ -428,17 +537,27 @@ impl QueueManager {
         });
     }
 
-    fn report(&self, pending: Pending) {
+    /// Tells what is stored now. Returns what that counts.
+    fn report(&self, pending: Pending) -> Counts {
         if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
             self.shared.wake.due_at(due.at, self.shared.now());
         }
-        if let Some(event) = pending.event {
-            if let Some((job, counts)) = counts_of(&event) {
-                let now = self.shared.now();
-                self.counters.add(job, counts, pending.took, now);
-                self.shared.live.add(&self.inprogress.queue, counts);
-            }
-            self.shared.events.send(event);
+        let Some(event) = pending.event else {
+            return Counts::default();
+        };
+        let counted = counts_of(&event);
+        let counts = counted.map_or_else(Counts::default, |(_, counts)| counts);
+        if let Some(((job, _), took)) = counted.zip(pending.took) {
+            self.counters.add_execution(job, counts, took, &self.shared);
+        }
+        self.shared.events.send(event);
+        counts
+    }
+
+    fn count(&self, counts: Counts) {
+        if counts != Counts::default() {
+            self.counters.add(counts, self.shared.now());
+            self.shared.live.add(&self.inprogress.queue, counts);
         }
     }
 
@@ -464,46 +583,22 @@ impl QueueManager {
                 self.pause_fetching(&error);
                 Connection::Closed
             }
-            Reply::Fetched(queue, Ok(Dequeued::Jobs(payloads)))
-                if !payloads.is_empty() && !self.registration.may_fetch(&*self.shared.clock) =>
-            {
-                // It may be long ago that the storage said so: by now these jobs may have been given to another node.
-                self.fetch_failures = 0;
-                self.must_reconcile = true;
-                Connection::Idle(queue)
-            }
-            Reply::Fetched(queue, Ok(Dequeued::Jobs(payloads))) => {
-                self.fetch_failures = 0;
-                self.seat.set_connected();
-                for payload in payloads {
-                    self.accept(payload);
+            Reply::Exchanged(Exchanged {
+                queue,
+                settled,
+                dequeued,
+                took,
+            }) => {
+                self.prefetch.trip_took(took);
+                if settled.is_empty() {
+                    return self.fetched(queue, dequeued);
                 }
-                Connection::Idle(queue)
+                // Jobs that may start come before those whose end may be told.
+                let connection = self.took_over(queue, dequeued);
+                self.settled(settled);
+                connection
             }
-            Reply::Fetched(queue, Ok(Dequeued::Paused(payloads))) => {
-                self.fetch_failures = 0;
-                for payload in payloads {
-                    self.hand_back(payload);
-                }
-                if !self.wanted.paused {
-                    // The announcement is on its way, or there was none.
-                    self.fetch_at = self.shared.clock.instant() + PAUSED_AGAIN;
-                    self.shared.found_paused.notify_one();
-                }
-                Connection::Idle(queue)
-            }
-            Reply::Fetched(queue, Ok(Dequeued::NodeGone)) => {
-                self.registration.lose();
-                Connection::Idle(queue)
-            }
-            Reply::Fetched(queue, Err(error)) => {
-                if error.applied() == Applied::Unknown {
-                    self.must_reconcile = true;
-                    self.reply_lost(&error);
-                }
-                self.pause_fetching(&error);
-                Connection::Idle(queue)
-            }
+            Reply::Fetched(queue, dequeued) => self.fetched(queue, dequeued),
             Reply::Read(queue, Ok(list)) => {
                 self.reconcile(list);
                 Connection::Idle(queue)
@@ -515,10 +610,70 @@ impl QueueManager {
         }
     }
 
+    fn fetched(
+        &mut self,
+        queue: Box<dyn QueueConnection>,
+        dequeued: Result<Dequeued, StorageError>,
+    ) -> Connection {
+        if let Err(error) = &dequeued
+            && error.applied() == Applied::Unknown
+        {
+            self.reply_lost(error);
+        }
+        self.took_over(queue, dequeued)
+    }
+
+    /// As [`Self::fetched`], when it is told by others that a reply was lost.
+    fn took_over(
+        &mut self,
+        queue: Box<dyn QueueConnection>,
+        dequeued: Result<Dequeued, StorageError>,
+    ) -> Connection {
+        match dequeued {
+            Ok(Dequeued::Jobs(payloads))
+                if !payloads.is_empty() && !self.registration.may_fetch(&*self.shared.clock) =>
+            {
+                // It may be long ago that the storage said so: by now these jobs may have been given to another node.
+                self.fetch_failures = 0;
+                self.must_reconcile = true;
+            }
+            Ok(Dequeued::Jobs(payloads)) => {
+                self.fetch_failures = 0;
+                self.seat.set_connected();
+                self.prefetch.set_has_more(payloads.len() >= self.asked_for);
+                let now = self.shared.clock.instant();
+                for payload in payloads {
+                    self.prefetch.push(payload, now);
+                }
+                self.start_or_hand_back();
+            }
+            Ok(Dequeued::Paused(payloads)) => {
+                self.fetch_failures = 0;
+                for payload in payloads {
+                    self.hand_back(payload);
+                }
+                if !self.wanted.paused {
+                    // The announcement is on its way, or there was none.
+                    self.fetch_at = self.shared.clock.instant() + PAUSED_AGAIN;
+                    self.shared.found_paused.notify_one();
+                }
+            }
+            Ok(Dequeued::NodeGone) => self.registration.lose(),
+            Err(error) => {
+                self.must_reconcile |= error.applied() == Applied::Unknown;
+                self.pause_fetching(&error);
+            }
+        }
+        Connection::Idle(queue)
+    }
+
     fn pause_fetching(&mut self, error: &StorageError) {
         self.fetch_failures += 1;
         self.seat.set_failing(error);
-        self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
+        // After a lost reply, the list is read at once.
+        if error.applied() == Applied::NotApplied || self.fetch_failures > 1 {
+            self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
+        }
         tracing::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
     }
 
@@ -562,22 +717,28 @@ impl QueueManager {
         self.pending
             .make_contiguous()
             .sort_by_key(|pending| (!pending.unknown, pending.number));
-        let held: Vec<Bytes> = self
+        let mut held: Vec<Bytes> = self
             .pending
             .iter()
             .map(|pending| pending.settlement.held.clone())
             .chain(self.workers.held())
             .collect();
-        let pending = self.pending.len();
+        let (pending, begun) = (self.pending.len(), held.len());
+        held.extend(self.prefetch.jobs().cloned());
         let differences = compare(list, &held);
         for position in differences.lost.into_iter().rev() {
+            if position >= begun {
+                tracing::warn!(queue = %self.inprogress.queue, "a job that waited for a permit does not belong to this node any more");
+                self.prefetch.remove(position - begun);
+                continue;
+            }
             if position >= pending {
                 self.workers.lose(position - pending);
                 continue;
             }
             match self.pending.remove(position) {
                 // The reply was lost, the change was not.
-                Some(applied) if applied.unknown => self.report(applied),
+                Some(applied) if applied.unknown => self.count(self.report(applied)),
                 Some(pending) => self.lost(pending.job()),
                 None => {}
             }
@@ -596,9 +757,14 @@ impl QueueManager {
         for job in self.workers.jobs() {
             tracing::error!(class = job.class(), jid = %job.jid(), queue = %self.inprogress.queue, "a job does not end; it stays in progress and is restored once this process has ended");
         }
-        let unsettled = self.pending.len() + self.settling.len();
+        let unsettled = self.pending.len() + self.settling.len() + self.prefetch.len();
         if unsettled > 0 {
             tracing::error!(unsettled, queue = %self.inprogress.queue, "outcomes could not be stored; these jobs stay in progress and run again");
         }
     }
+}
+
+fn settlements(batch: &[Pending]) -> Vec<Settlement> {
+    let settlements = batch.iter().map(|pending| pending.settlement.clone());
+    settlements.collect()
 }

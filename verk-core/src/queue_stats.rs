@@ -95,13 +95,18 @@ impl Counters {
 }
 
 impl QueueCounters {
-    /// Counts what the storage has now; `took` is `None` for a job that did not run.
-    pub(crate) fn add(&self, job: &Job, counts: Counts, took: Option<Duration>, now: SystemTime) {
+    /// Counts what the storage has now.
+    pub(crate) fn add(&self, counts: Counts, now: SystemTime) {
         let mut counted = lock(&self.counted);
         counted.days.entry(Day::of(now)).or_default().add(counts);
-        if let Some(took) = took.filter(|_| self.metrics) {
+    }
+
+    /// Counts a run for the execution metrics, if they are wanted.
+    pub(crate) fn add_execution(&self, job: &Job, counts: Counts, took: Duration, shared: &Shared) {
+        if self.metrics {
             let run = Executions::of_run(counts, took);
-            counted.count_execution(job.class(), &run, Minute::of(now));
+            let minute = Minute::of(shared.now());
+            lock(&self.counted).count_execution(job.class(), &run, minute);
         }
     }
 }

@@ -52,6 +52,11 @@ impl Pending {
         }
     }
 
+    /// Whether the job goes back to its queue.
+    pub(crate) fn is_requeue(&self) -> bool {
+        self.settlement.to == Target::Requeue
+    }
+
     /// The job, if it was read.
     pub(crate) fn job(&self) -> Option<Arc<Job>> {
         self.event.as_ref()?.job().cloned()
@@ -90,6 +95,25 @@ impl Settlement {
     }
 }
 
+/// When a job ran.
+#[derive(Clone, Copy)]
+struct Times {
+    started_at: SystemTime,
+    ended_at: SystemTime,
+    took: Duration,
+}
+
+impl Times {
+    /// For a job that could not run.
+    fn of_no_run(now: SystemTime) -> Self {
+        Self {
+            started_at: now,
+            ended_at: now,
+            took: Duration::ZERO,
+        }
+    }
+}
+
 /// What follows from the end of a run.
 pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending {
     let Run {
@@ -97,11 +121,16 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         job,
         held,
         started_at,
+        ended_at,
+        took,
         end,
         lost: _,
     } = run;
-    let now = shared.now();
-    let took = now.duration_since(started_at).unwrap_or_default();
+    let times = Times {
+        started_at,
+        ended_at,
+        took,
+    };
     let mut pending = match end {
         RunEnd::Returned(Ok(Outcome::Done)) => {
             job_log::done(&shared.config, &job, queue, took);
@@ -118,9 +147,9 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
             )
         }
         RunEnd::Returned(Ok(Outcome::Snooze(delay))) => {
-            let until = time_after(now, delay);
+            let until = time_after(ended_at, delay);
             job_log::snoozed(&shared.config, &job, queue, until);
-            later(job, held, until, (started_at, now), shared, queue)
+            later(job, held, until, times, shared, queue)
         }
         RunEnd::Returned(Ok(Outcome::Discard(reason))) => {
             job_log::discarded(&shared.config, &job, queue, &reason);
@@ -135,23 +164,9 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         }
         RunEnd::Returned(Ok(Outcome::Kill(reason))) => {
             let error = PerformError::of("Killed", reason).retry_in(RetryIn::Kill);
-            failed(
-                Job::clone(&job),
-                held,
-                error,
-                (started_at, now),
-                shared,
-                queue,
-            )
+            failed(Job::clone(&job), held, error, times, shared, queue)
         }
-        RunEnd::Returned(Err(error)) => failed(
-            Job::clone(&job),
-            held,
-            error,
-            (started_at, now),
-            shared,
-            queue,
-        ),
+        RunEnd::Returned(Err(error)) => failed(Job::clone(&job), held, error, times, shared, queue),
         RunEnd::Cancelled => {
             tracing::info!(class = job.class(), jid = %job.jid(), %queue, "handed back");
             Pending::hand_back(Some(job), held, shared, queue)
@@ -169,12 +184,19 @@ pub(crate) fn unknown_class(job: Job, held: Bytes, shared: &Shared, queue: &Queu
         UnknownClass::Fail => {
             let message = format!("no worker of this program has the class {:?}", job.class());
             let error = PerformError::of("UnknownClass", message);
-            failed(job, held, error, (now, now), shared, queue)
+            failed(job, held, error, Times::of_no_run(now), shared, queue)
         }
         UnknownClass::RequeueAfter(delay) => {
             let until = time_after(now, delay);
             job_log::unknown_class(&shared.config, &job, queue, until);
-            later(Arc::new(job), held, until, (now, now), shared, queue)
+            later(
+                Arc::new(job),
+                held,
+                until,
+                Times::of_no_run(now),
+                shared,
+                queue,
+            )
         }
     }
 }
@@ -184,7 +206,7 @@ fn later(
     job: Arc<Job>,
     held: Bytes,
     until: SystemTime,
-    (started_at, now): (SystemTime, SystemTime),
+    times: Times,
     shared: &Shared,
     queue: &QueueName,
 ) -> Pending {
@@ -197,8 +219,8 @@ fn later(
     let event = Event::JobSnoozed {
         job,
         queue: queue.clone(),
-        started_at,
-        took: now.duration_since(started_at).unwrap_or_default(),
+        started_at: times.started_at,
+        took: times.took,
         until,
     };
     Pending::new(held, to, event, shared)
@@ -222,7 +244,7 @@ pub(crate) fn expired(job: Job, held: Bytes, shared: &Shared, queue: &QueueName)
 pub(crate) fn encrypted(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
     let message = "the last argument is encrypted by Sidekiq Enterprise, which verk cannot read: send the job without `encrypt`, or run it in Ruby";
     let (error, now) = (PerformError::of("EncryptedArgs", message), shared.now());
-    failed(job, held, error, (now, now), shared, queue)
+    failed(job, held, error, Times::of_no_run(now), shared, queue)
 }
 
 /// A payload that is no job goes to the `dead` set as it is.
@@ -258,10 +280,11 @@ fn failed(
     mut job: Job,
     held: Bytes,
     error: PerformError,
-    (started_at, now): (SystemTime, SystemTime),
+    times: Times,
     shared: &Shared,
     queue: &QueueName,
 ) -> Pending {
+    let now = times.ended_at;
     let worker = shared.registry.of_class(job.class());
     let PerformError { failure, retry_in } = error;
     let lines = match job.backtrace() {
@@ -314,8 +337,8 @@ fn failed(
         Event::JobFailed {
             job: Arc::new(job),
             queue: queue.clone(),
-            started_at,
-            took: now.duration_since(started_at).unwrap_or_default(),
+            started_at: times.started_at,
+            took: times.took,
             failure,
             then,
         },

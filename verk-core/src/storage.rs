@@ -145,7 +145,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     async fn nodes(&self) -> Result<Vec<Node>, StorageError>;
 
     /// Like [`settle`](Self::settle), for the jobs of another node: takes effect only while the heartbeat
-    /// of that node is missing. While it is alive, every answer is [`Settled::NotHeld`].
+    /// of that node is missing. While it is alive, every answer is [`Settled::NotHeld`]. For a while after it, nobody
+    /// [prefetches](DequeueRequest::prefetched) from the queue.
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
 
     // ---- pauses ----
@@ -335,7 +336,27 @@ pub trait QueueConnection: fmt::Debug + Send {
     /// which may still hold jobs.
     async fn dequeue(&mut self, request: DequeueRequest) -> Result<Dequeued, StorageError>;
 
-    /// Makes sure that no earlier [`dequeue`](Self::dequeue) can still move a job: ends its connection on
+    /// Settles jobs as [`Storage::settle`] does, then looks once for others as [`dequeue`](Self::dequeue) does without
+    /// a wait: both in one round trip. Each has its own answer, and either may happen without the other.
+    ///
+    /// Takes up to [`MAX_BATCH_JOBS`] settlements of up to [`MAX_BATCH_BYTES`], but any one; none of them is
+    /// [`Target::Requeue`]. Of `request`, the wait is as zero, and `max_jobs` may be 0.
+    ///
+    /// # Errors
+    ///
+    /// As those two. After [`Unknown`](crate::Applied::Unknown) it is so for both, and what
+    /// [`dequeue`](Self::dequeue) says of it holds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe, as `dequeue`.
+    async fn settle_and_dequeue(
+        &mut self,
+        settlements: &[Settlement],
+        request: &DequeueRequest,
+    ) -> (Vec<Settled>, Result<Dequeued, StorageError>);
+
+    /// Makes sure that no earlier call can still move a job: ends its connection on
     /// the server, or waits until the server has given up on it.
     ///
     /// # Errors
@@ -395,6 +416,9 @@ pub struct DequeueRequest {
     pub max_bytes: usize,
     /// If `max_jobs` are taken, how many of the most recently fetched jobs in `inprogress` are not started at once, but wait in the node;
     /// with fewer, that many fewer wait. The storage remembers it until the next fetch: if the node dies, those jobs did not kill it.
+    ///
+    /// For [`NO_PREFETCH_AFTER_RESTORE`] after jobs of a dead node were [restored](Storage::restore) to the queue, only as many are
+    /// taken as start at once: then a job that kills its process is sure to count.
     pub prefetched: usize,
     /// How long to wait for a job when there is none; zero to look once.
     pub wait: Duration,
@@ -851,6 +875,9 @@ pub const MAX_BATCH_JOBS: usize = 100;
 
 /// The most payload bytes that go into one batch, which still holds at least one job: 1 MiB.
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
+
+/// For how long nobody prefetches from a queue after jobs of a dead node were restored to it: 10 minutes.
+pub const NO_PREFETCH_AFTER_RESTORE: Duration = Duration::from_secs(10 * 60);
 
 /// `Storage` is held as `Arc<dyn Storage>`.
 const _: fn(&dyn Storage) = |_| {};

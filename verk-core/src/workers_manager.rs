@@ -63,6 +63,9 @@ pub(crate) struct Run {
     /// The payload as it was fetched.
     pub(crate) held: Bytes,
     pub(crate) started_at: SystemTime,
+    pub(crate) ended_at: SystemTime,
+    /// How long it ran, whatever happened to the time of day.
+    pub(crate) took: Duration,
     pub(crate) end: RunEnd,
     /// Whether the job was found to belong to this node no more while it ran.
     pub(crate) lost: bool,
@@ -79,6 +82,8 @@ pub(crate) enum RunEnd {
 #[derive(Debug)]
 struct Finished {
     number: u64,
+    ended_at: SystemTime,
+    took: Duration,
     end: RunEnd,
 }
 
@@ -137,10 +142,10 @@ impl WorkersManager {
         self.next_run += 1;
         let job = Arc::new(job);
         let ownership = Ownership::default();
-        let started_at = self.shared.now();
+        let (started_at, began) = (self.shared.now(), self.shared.clock.instant());
         let timeout = worker.options().timeout;
         // A timeout beyond the end of time is none.
-        let deadline = timeout.and_then(|timeout| self.shared.clock.instant().checked_add(timeout));
+        let deadline = timeout.and_then(|timeout| began.checked_add(timeout));
         let context = JobContext::new(
             Arc::clone(&job),
             self.queue().clone(),
@@ -193,7 +198,12 @@ impl WorkersManager {
             };
             job_log::close(span, &end);
             // An error says that the manager is gone, and with it whoever wants to know.
-            let _ = finished_in.send(Finished { number, end });
+            let _ = finished_in.send(Finished {
+                number,
+                ended_at: shared.now(),
+                took: clock.instant().saturating_duration_since(began),
+                end,
+            });
         }));
     }
 
@@ -203,27 +213,49 @@ impl WorkersManager {
     pub(crate) async fn next_finished(&mut self) -> Run {
         loop {
             // The channel never closes: `self` holds a sender.
-            let Some(Finished { number, end }) = self.finished.recv().await else {
+            let Some(finished) = self.finished.recv().await else {
                 std::future::pending().await
             };
-            if let Some(Running {
-                job,
-                held,
-                started_at,
-                ownership,
-            }) = self.running.remove(&number)
-            {
-                self.seat.finished(number);
-                return Run {
-                    number,
-                    job,
-                    held,
-                    started_at,
-                    end,
-                    lost: ownership.is_lost(),
-                };
+            if let Some(run) = self.end(finished) {
+                return run;
             }
         }
+    }
+
+    /// The next run that has ended by now.
+    pub(crate) fn try_finished(&mut self) -> Option<Run> {
+        loop {
+            let finished = self.finished.try_recv().ok()?;
+            if let Some(run) = self.end(finished) {
+                return Some(run);
+            }
+        }
+    }
+
+    fn end(&mut self, finished: Finished) -> Option<Run> {
+        let Finished {
+            number,
+            ended_at,
+            took,
+            end,
+        } = finished;
+        let Running {
+            job,
+            held,
+            started_at,
+            ownership,
+        } = self.running.remove(&number)?;
+        self.seat.finished(number);
+        Some(Run {
+            number,
+            job,
+            held,
+            started_at,
+            ended_at,
+            took,
+            end,
+            lost: ownership.is_lost(),
+        })
     }
 
     /// Tells the running job at this position (see [`Self::held`]) that it belongs to another node now.

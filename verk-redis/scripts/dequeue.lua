@@ -1,63 +1,129 @@
--- Moves the oldest jobs of a queue to the list of what a node holds.
+-- Ends the stay of jobs in the list of what a node holds, and then moves the oldest jobs of the queue there.
 --
 -- KEYS  1 queue:Q  2 inprogress:Q:NODE  3 verk:node:NODE  4 verk_nodes  5 verk:node:NODE:queues
---       6 paused  7 verk:prefetched:Q:NODE
--- ARGV  1 most jobs (1 to 100)  2 most bytes (at least one job is taken)  3 NODE  4 Q
+--       6 paused  7 verk:prefetched:Q:NODE  8 verk:restored:Q
+--       9 to 12 (if there is something to settle) queues  retry  schedule  dead
+-- ARGV  1 most jobs (0 to 100)  2 most bytes (at least one job is taken)  3 NODE  4 Q
 --       5 how many of the newest jobs in KEYS[2] are not started if as many are taken as ARGV[1] says
--- Returns the payloads, oldest first; -1 and does nothing when the heartbeat of the node is gone; -2 and does
--- nothing when the queue is paused for all nodes.
+--       6.. what becomes of the jobs that are settled: see `settling.lua`
+-- Returns two values. First, what became of the jobs that were to be settled. Second, the payloads of those that were taken, oldest
+-- first; or -1 if none was because the heartbeat of the node is gone; -2 if the queue is paused for all nodes; or the text of an error.
 --
--- Atomic, so that a job is in one of the two lists at any moment, and so that a node that was declared
+-- Atomic, so that a job is in one of the lists at any moment, and so that a node that was declared
 -- dead takes nothing, and nobody takes from a queue that is paused: the checks and the move can't be
 -- parted. The first write is one that a full Redis allows; after it, so are the others.
 
-local PAGE = 20
+local NODE_GONE, PAUSED = -1, -2
+local PAGE = 32
 
-local wrong = check(KEYS[1], 'list') or check(KEYS[2], 'list')
-  or check(KEYS[4], 'set') or check(KEYS[5], 'set') or check(KEYS[6], 'set')
-if wrong then
-  return redis.error_reply(wrong)
-end
-if redis.call('EXISTS', KEYS[3]) == 0 then
-  return -1
-end
-if redis.call('SISMEMBER', KEYS[6], ARGV[4]) == 1 then
-  return -2
-end
-
-local first = redis.pcall('LTRIM', KEYS[1], 0, -1)
-if first.err then
-  return first
-end
-redis.call('SADD', KEYS[4], ARGV[3])
-redis.call('SADD', KEYS[5], ARGV[4])
-
-local max_jobs, room = tonumber(ARGV[1]), tonumber(ARGV[2])
-local jobs = {}
-local full = false
-while not full and #jobs < max_jobs do
-  local last = -1 - #jobs
-  local page = redis.call('LRANGE', KEYS[1], last - PAGE + 1, last)
-  full = #page < PAGE
-  for i = #page, 1, -1 do
-    room = room - #page[i]
-    if #jobs == max_jobs or (room < 0 and #jobs > 0) then
-      full = true
-      break
-    end
-    jobs[#jobs + 1] = page[i]
+local queue, inprogress = KEYS[1], KEYS[2]
+local settles = #ARGV > 5
+local answers = {}
+if settles then
+  local wrong
+  answers, wrong = settle_jobs({
+    inprogress = inprogress, requeue = queue, queues = KEYS[9],
+    retry = KEYS[10], schedule = KEYS[11], dead = KEYS[12],
+  }, ARGV[4], 6)
+  if not answers then
+    return redis.error_reply(wrong)
   end
 end
-if #jobs > 0 then
-  redis.call('LPUSH', KEYS[2], unpack(jobs))
-  redis.call('LTRIM', KEYS[1], 0, -1 - #jobs)
+
+-- The oldest jobs of the queue that fit, oldest first.
+local function oldest(max_jobs, room)
+  local jobs = {}
+  while #jobs < max_jobs do
+    local last = -1 - #jobs
+    local page, wrong = read('list', 'LRANGE', queue, last - math.min(PAGE, max_jobs - #jobs) + 1, last)
+    if not page then
+      return nil, wrong
+    end
+    if #page == 0 then
+      break
+    end
+    for i = #page, 1, -1 do
+      room = room - #page[i]
+      if room < 0 and #jobs > 0 then
+        return jobs
+      end
+      jobs[#jobs + 1] = page[i]
+    end
+    if #page < PAGE then
+      break
+    end
+  end
+  return jobs
 end
 
--- When there is none, one may still come while the node waits.
-local prefetched = tonumber(ARGV[5]) - max_jobs + math.max(#jobs, 1)
-if prefetched > 0 then
-  redis.call('SET', KEYS[7], prefetched)
-else
-  redis.call('DEL', KEYS[7])
+local function take()
+  if redis.call('EXISTS', KEYS[3]) == 0 then
+    return NODE_GONE
+  end
+  local paused, wrong = read('set', 'SISMEMBER', KEYS[6], ARGV[4])
+  if wrong then
+    return wrong
+  end
+  if paused == 1 then
+    return PAUSED
+  end
+  local is_node, has_queue
+  is_node, wrong = read('set', 'SISMEMBER', KEYS[4], ARGV[3])
+  if wrong then
+    return wrong
+  end
+  has_queue, wrong = read('set', 'SISMEMBER', KEYS[5], ARGV[4])
+  if wrong then
+    return wrong
+  end
+
+  -- After jobs of a dead node came back, each job that is fetched is started at once: one that kills its process is known
+  -- to have been started.
+  local max_jobs, prefetched = tonumber(ARGV[1]), tonumber(ARGV[5])
+  if prefetched > 0 and redis.call('EXISTS', KEYS[8]) == 1 then
+    local started_at_once = math.max(max_jobs - prefetched, 0)
+    prefetched = prefetched - (max_jobs - started_at_once)
+    max_jobs = started_at_once
+  end
+  local jobs
+  jobs, wrong = oldest(max_jobs, tonumber(ARGV[2]))
+  if wrong then
+    return wrong
+  end
+
+  if not settles then
+    wrong = check(inprogress, 'list')
+    if wrong then
+      return wrong
+    end
+    local first = redis.pcall('LTRIM', queue, 0, -1)
+    if first.err then
+      return first.err
+    end
+  end
+  if is_node == 0 then
+    redis.call('SADD', KEYS[4], ARGV[3])
+  end
+  if has_queue == 0 then
+    redis.call('SADD', KEYS[5], ARGV[4])
+  end
+  if #jobs > 0 then
+    redis.call('LPUSH', inprogress, unpack(jobs))
+    redis.call('LTRIM', queue, 0, -1 - #jobs)
+  end
+
+  -- When there is none, one may still come while the node waits.
+  prefetched = prefetched - max_jobs + math.min(math.max(#jobs, 1), max_jobs)
+  if prefetched > 0 then
+    redis.call('SET', KEYS[7], prefetched)
+  else
+    redis.call('DEL', KEYS[7])
+  end
+  return jobs
 end
-return jobs
+
+local taken = take()
+if type(taken) == 'string' and not settles then
+  return redis.error_reply(taken)
+end
+return { answers, taken }

@@ -132,4 +132,4 @@ local function move(at)
   return answer
 end
 
-return each_job(words, move)
+return each_job(words, 2, move)

@@ -57,4 +57,4 @@ local function promote(at)
   return answer
 end
 
-return each_job(words, promote)
+return each_job(words, 2, promote)

@@ -1,97 +1,26 @@
 -- Ends the stay of jobs in the list of what a node holds.
 --
 -- KEYS  1 inprogress:Q:NODE  2 queue:Q  3 queues  4 retry  5 schedule  6 dead
---       7 (to restore the jobs of another node) verk:node:NODE: nothing is done while it exists
--- ARGV  1 Q, then for each job, at most 100 of them:
---       "ack" HELD | "requeue" HELD | "retry" HELD SCORE JOB | "schedule" HELD SCORE JOB
---       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS_PLUS_1
--- Returns for each job: 1 done, 2 done and merged with an equal member of the set, 0 not held, or the text
--- of an error after which the job is where it was.
+--       7, 8 (to restore the jobs of another node) verk:node:NODE: nothing is done while it exists  verk:restored:Q
+-- ARGV  1 Q  2 for how many seconds nobody prefetches from Q after jobs were restored to it  3.. what becomes of the jobs:
+--       see `settling.lua`
+-- Returns what became of them; 0 when nothing was done because the node lives.
 --
 -- Atomic, so that an outcome counts only while the node holds the job, and so that a job is never in no
--- key at all: each is added to its target before it is removed here. The first write is one that a full
--- Redis allows; after it, so are the others.
+-- key at all.
 
-local inprogress, queue = KEYS[1], KEYS[2]
-local sets = { retry = KEYS[4], schedule = KEYS[5], dead = KEYS[6] }
-local words = { ack = 2, requeue = 2, retry = 4, schedule = 4, dead = 6 }
-
-local wrong = check(inprogress, 'list')
-if wrong then
-  return redis.error_reply(wrong)
+if KEYS[7] and redis.call('EXISTS', KEYS[7]) == 1 then
+  return NOT_HELD
 end
-local guarded = KEYS[7] and redis.call('EXISTS', KEYS[7]) == 1
-
-local first = redis.pcall('LTRIM', inprogress, 0, -1)
-if first.err then
-  return first
+local keys = {
+  inprogress = KEYS[1], requeue = KEYS[2], queues = KEYS[3],
+  retry = KEYS[4], schedule = KEYS[5], dead = KEYS[6],
+}
+local answers, went_back = settle_jobs(keys, ARGV[1], 3)
+if not answers then
+  return redis.error_reply(went_back)
 end
-
--- Entries of the list that are as good as gone: they go to the front of the queue, all at once, at the end.
-local front, reserved = {}, {}
-
--- What is wrong with a target, or false. Looked at once, before the first write to it.
-local looked_at = { ack = false }
-local function fault_of(name)
-  if looked_at[name] == nil then
-    if name == 'requeue' then
-      looked_at[name] = check(queue, 'list') or false
-    else
-      looked_at[name] = check(sets[name], 'zset') or false
-    end
-  end
-  return looked_at[name]
-end
-
-local function is_held(held)
-  return redis.call('LPOS', inprogress, held, 'RANK', -1 - (reserved[held] or 0))
-end
-
-local function settle(at)
-  local name, held = ARGV[at], ARGV[at + 1]
-  if name == 'ack' and not reserved[held] then
-    return redis.call('LREM', inprogress, -1, held)
-  end
-  if not is_held(held) then
-    return NOT_HELD
-  end
-  local fault = fault_of(name)
-  if fault then
-    return fault
-  end
-  if name == 'requeue' then
-    front[#front + 1] = held
-    reserved[held] = (reserved[held] or 0) + 1
-    return DONE
-  end
-  local answer = DONE
-  if name ~= 'ack' then
-    local refused
-    answer, refused = add_to_set(sets[name], ARGV[at + 2], ARGV[at + 3])
-    if refused then
-      return refused
-    end
-    if name == 'dead' then
-      cut_dead(sets.dead, ARGV[at + 4], ARGV[at + 5])
-    end
-  end
-  redis.call('LREM', inprogress, -1, held)
-  return answer
-end
-
-local answers = each_job(words, function(at)
-  return guarded and NOT_HELD or settle(at)
-end)
-
-if #front > 0 then
-  local last_to_first = {}
-  for i = #front, 1, -1 do
-    last_to_first[#last_to_first + 1] = front[i]
-  end
-  redis.pcall('SADD', KEYS[3], ARGV[1])
-  redis.call('RPUSH', queue, unpack(last_to_first))
-  for _, held in ipairs(front) do
-    redis.call('LREM', inprogress, -1, held)
-  end
+if KEYS[8] and went_back then
+  redis.call('SET', KEYS[8], 1, 'EX', ARGV[2])
 end
 return answers

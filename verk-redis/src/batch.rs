@@ -4,16 +4,15 @@ use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use bb8_redis::redis::Value;
 use verk_core::{
-    StorageError,
     storage::{
-        DeadLimits, Due, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Promotion,
-        PromotionTarget, Settled, Settlement, Target,
+        DeadLimits, Due, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
+        NO_PREFETCH_AFTER_RESTORE, Promotion, PromotionTarget, Settled, Settlement, Target,
     },
     unix_seconds,
 };
 
 use crate::{
-    error::{Failure, Refused},
+    error::Failure,
     keys::{Key, Keys},
     reply,
     scripts::{Arg, arg},
@@ -26,28 +25,32 @@ pub(crate) struct Call<'a> {
     pub(crate) args: Vec<Arg<'a>>,
 }
 
-/// The settlements as calls of the script `settle`, with the places of their answers, in the order to send them.
+/// The settlements as calls of the script `settle`, with the places of their answers, in the order to send them. Those of a dead node
+/// take effect only while its heartbeat is missing.
 pub(crate) fn settle_calls<'a>(
-    keys: &Keys,
+    all_keys: &Keys,
     inprogress: &'a Inprogress,
     settlements: &'a [Settlement],
-    guard: Option<Key>,
+    of_dead_node: bool,
 ) -> Vec<(Range<usize>, Call<'a>)> {
     let (queue, node) = (&inprogress.queue, &inprogress.node);
     let call = |range: Range<usize>| {
-        let mut args = vec![borrowed(queue.as_str())];
-        for settlement in &settlements[range.clone()] {
-            push_settlement(&mut args, settlement);
-        }
-        let mut keys = vec![
-            keys.inprogress(queue, node),
-            keys.queue(queue),
-            keys.queues(),
-            keys.set(JobSet::Retry),
-            keys.set(JobSet::Schedule),
-            keys.set(JobSet::Dead),
+        let mut args = vec![
+            borrowed(queue.as_str()),
+            arg(NO_PREFETCH_AFTER_RESTORE.as_secs()),
         ];
-        keys.extend(guard.clone());
+        push_settlements(&mut args, &settlements[range.clone()]);
+        let mut keys = vec![
+            all_keys.inprogress(queue, node),
+            all_keys.queue(queue),
+            all_keys.queues(),
+            all_keys.set(JobSet::Retry),
+            all_keys.set(JobSet::Schedule),
+            all_keys.set(JobSet::Dead),
+        ];
+        if of_dead_node {
+            keys.extend([all_keys.heartbeat(node), all_keys.restored(queue)]);
+        }
         (range, Call { keys, args })
     };
     let mut ranges = cut(settlements.iter().map(settlement_bytes));
@@ -107,7 +110,15 @@ pub(crate) fn answers(
     reply: Result<Value, Failure>,
     jobs: usize,
 ) -> Vec<Settled> {
-    let answers = reply.and_then(reply::array).and_then(|answers| {
+    let answers = reply.and_then(|reply| {
+        match reply {
+            Value::Int(0) => return Ok(vec![Settled::NotHeld; jobs]),
+            Value::Int(all) if usize::try_from(all) == Ok(jobs) => {
+                return Ok(vec![Settled::Done; jobs]);
+            }
+            _ => {}
+        }
+        let answers = reply::array(reply)?;
         if answers.len() != jobs {
             return Err(Failure::unexpected_reply("an answer for each job"));
         }
@@ -127,10 +138,7 @@ fn settled(op: &'static str, answer: Value) -> Result<Settled, Failure> {
         Value::Int(0) => Ok(Settled::NotHeld),
         Value::Int(1) => Ok(Settled::Done),
         Value::Int(2) => Ok(Settled::Merged),
-        Value::BulkString(text) => Ok(Settled::Failed(StorageError::not_applied(
-            op,
-            Refused(String::from_utf8_lossy(&text).into_owned()),
-        ))),
+        Value::BulkString(text) => Ok(Settled::Failed(Failure::refused(&text).during(op))),
         _ => Err(Failure::unexpected_reply("what became of a job")),
     }
 }
@@ -152,6 +160,22 @@ pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
         }
     }
     batches
+}
+
+/// What becomes of jobs, as `settling.lua` reads it.
+pub(crate) fn push_settlements<'a>(args: &mut Vec<Arg<'a>>, settlements: &'a [Settlement]) {
+    if settlements.is_empty() {
+        return;
+    }
+    if settlements.iter().all(|one| one.to == Target::Ack) {
+        args.reserve(1 + settlements.len());
+        args.push(borrowed("acks"));
+        args.extend(settlements.iter().map(|one| borrowed(&one.held)));
+        return;
+    }
+    for settlement in settlements {
+        push_settlement(args, settlement);
+    }
 }
 
 fn push_settlement<'a>(args: &mut Vec<Arg<'a>>, settlement: &'a Settlement) {

@@ -106,6 +106,11 @@ impl Failure {
         }
     }
 
+    /// A part of a batch was refused; the text is the script's.
+    pub(crate) fn refused(text: &[u8]) -> Self {
+        Self::not_sent(Refused(String::from_utf8_lossy(text).into_owned()))
+    }
+
     /// The same, for a step that came before what was to be done.
     pub(crate) fn before_sending(self) -> Self {
         Self {
@@ -147,10 +152,9 @@ pub(crate) fn applied(error: &RedisError) -> Applied {
     }
 }
 
-/// One job of a batch was refused; the text is the script's.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub(crate) struct Refused(pub(crate) String);
+struct Refused(String);
 
 #[derive(Debug, Error)]
 #[error("unexpected reply: not {expected}")]

@@ -80,6 +80,11 @@ impl Keys {
         self.of_queue_and_node("verk:prefetched:", queue, node)
     }
 
+    /// There for a while after jobs of a dead node came back to this queue.
+    pub(crate) fn restored(&self, queue: &QueueName) -> Key {
+        self.key(format_args!("verk:restored:{queue}"))
+    }
+
     fn of_queue_and_node(&self, name: &str, queue: &[u8], node: &NodeId) -> Key {
         let mut key = self.key(name);
         key.extend_from_slice(queue);
@@ -300,6 +305,7 @@ mod tests {
             keys.node_deaths(&node),
             keys.deaths(&Jid::from("4cea318993b40a256edfeb68")),
             keys.prefetched(&queue, &node),
+            keys.restored(&queue),
             keys.processed(StatsOf::All),
             keys.processed(StatsOf::Day(day)),
             keys.processed(StatsOf::Queue(&queue)),
@@ -320,7 +326,7 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 32] = [
+    const NAMES: [&str; 33] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -338,6 +344,7 @@ mod tests {
         "verk:node:web.1.0123456789ab:deaths",
         "verk:deaths:4cea318993b40a256edfeb68",
         "verk:prefetched:a:b:web.1.0123456789ab",
+        "verk:restored:a:b",
         "stat:processed",
         "stat:processed:2025-01-31",
         "stat:processed:a:b",

@@ -14,11 +14,13 @@ use bb8_redis::redis::{self, Value};
 use verk_core::{
     Applied, StorageError,
     storage::{
-        DequeueRequest, Dequeued, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection,
+        DequeueRequest, Dequeued, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
+        QueueConnection, Settled, Settlement,
     },
 };
 
 use crate::{
+    batch::{self, push_settlements},
     blocking::{QueueId, Slot},
     error::Failure,
     identity::Identity,
@@ -31,6 +33,7 @@ use crate::{
 };
 
 const DEQUEUE: &str = "dequeue jobs";
+const SETTLE: &str = "settle jobs";
 const RESET: &str = "reset the connection of a queue";
 
 /// The longest wait; who wants to wait longer asks again.
@@ -53,11 +56,13 @@ const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
 pub(crate) struct RedisQueueConnection {
     shared: Arc<Shared>,
     id: QueueId,
-    /// Those of the script.
-    keys: [Key; 7],
+    /// Those of the script; the last ones are for what is settled.
+    keys: [Key; 12],
     names: [Arg<'static>; 2],
     /// Whether the last call ended in a wait among the quiet queues: if it is not empty, the shared look tells.
     quiet: bool,
+    /// Whether the last call settled jobs, and found none to take.
+    found_empty: bool,
     /// Set while a command is under way, and left when its reply did not come.
     doubt: Option<Doubt>,
 }
@@ -87,6 +92,11 @@ impl RedisQueueConnection {
             shared.keys.node_queues(node),
             shared.keys.paused(),
             shared.keys.prefetched(queue, node),
+            shared.keys.restored(queue),
+            shared.keys.queues(),
+            shared.keys.set(JobSet::Retry),
+            shared.keys.set(JobSet::Schedule),
+            shared.keys.set(JobSet::Dead),
         ];
         match shared.pool.get().await {
             Ok(_) => Ok(Self {
@@ -95,6 +105,7 @@ impl RedisQueueConnection {
                 keys,
                 names: [arg(node), arg(queue)],
                 quiet: false,
+                found_empty: false,
                 doubt: None,
             }),
             Err(failure) => Err(failure.during("open the connection of a queue")),
@@ -109,7 +120,9 @@ impl RedisQueueConnection {
         } else {
             None
         };
-        if !waits || slot.is_some() || !self.quiet {
+        let found_empty = std::mem::take(&mut self.found_empty);
+        let looked = found_empty || (self.quiet && slot.is_none());
+        if !waits || !looked {
             let fetched = self.fetch(request).await?;
             if !waits || !is_none(&fetched) {
                 return Ok(fetched);
@@ -123,26 +136,58 @@ impl RedisQueueConnection {
 
     /// Looks once, without waiting.
     async fn fetch(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
+        let (_, taken) = self.run(&[], request).await?;
+        self.taken(taken)
+    }
+
+    fn taken(&self, taken: Value) -> Result<Dequeued, Failure> {
+        let dequeued = match taken {
+            Value::Int(NODE_GONE) => Dequeued::NodeGone,
+            Value::Int(PAUSED) => Dequeued::Paused(Vec::new()),
+            Value::BulkString(error) => return Err(Failure::refused(&error)),
+            jobs => Dequeued::Jobs(reply::payloads(jobs)?),
+        };
+        self.had_jobs(&dequeued);
+        Ok(dequeued)
+    }
+
+    fn had_jobs(&self, dequeued: &Dequeued) {
+        if matches!(dequeued, Dequeued::Jobs(jobs) if !jobs.is_empty()) {
+            self.shared.blocking.had_jobs(self.id);
+        }
+    }
+
+    /// Runs the script; answers with what became of the settlements, and what was taken.
+    async fn run(
+        &mut self,
+        settlements: &[Settlement],
+        request: &DequeueRequest,
+    ) -> Result<(Value, Value), Failure> {
         let [node, queue] = self.names.clone();
-        let max_jobs = request.max_jobs.clamp(1, MAX_BATCH_JOBS);
-        let left_out = request.max_jobs.saturating_sub(max_jobs);
-        let args = [
+        let max_jobs = request.max_jobs.min(MAX_BATCH_JOBS);
+        let left_out = request.max_jobs - max_jobs;
+        let mut args = vec![
             arg(max_jobs),
             arg(request.max_bytes.min(MAX_BATCH_BYTES)),
             node,
             queue,
             arg(request.prefetched.saturating_sub(left_out)),
         ];
+        push_settlements(&mut args, settlements);
         self.quiet = false;
         let mut connection = self.shared.pool.get().await?;
         self.begin(&connection, Duration::ZERO);
+        let keys = match settlements {
+            [] => &self.keys[..FIRST_KEY_TO_SETTLE],
+            _ => &self.keys,
+        };
         let reply = scripts::DEQUEUE
-            .run(&mut connection, &self.keys, &args)
+            .run(&mut connection, keys, &args)
             .await
-            .and_then(|reply| match reply {
-                Value::Int(NODE_GONE) => Ok(Dequeued::NodeGone),
-                Value::Int(PAUSED) => Ok(Dequeued::Paused(Vec::new())),
-                jobs => reply::payloads(jobs).map(Dequeued::Jobs),
+            .and_then(|reply| {
+                <[Value; 2]>::try_from(reply::array(reply)?)
+                    .map(|[settled, taken]| (settled, taken))
+                    .map_err(|_| Failure::unexpected_reply("what was settled and what was taken"))
             });
         self.end(reply)
     }
@@ -184,6 +229,7 @@ impl RedisQueueConnection {
             }
         };
         let dequeued = self.end(replies.and_then(read_block))?;
+        self.had_jobs(&dequeued);
         slot.give_back(connection);
         Ok(dequeued)
     }
@@ -250,12 +296,9 @@ impl RedisQueueConnection {
         });
     }
 
-    fn end(&mut self, reply: Result<Dequeued, Failure>) -> Result<Dequeued, Failure> {
+    fn end<T>(&mut self, reply: Result<T, Failure>) -> Result<T, Failure> {
         if !matches!(&reply, Err(failure) if failure.applied() == Applied::Unknown) {
             self.doubt = None;
-        }
-        if matches!(&reply, Ok(Dequeued::Jobs(jobs)) if !jobs.is_empty()) {
-            self.shared.blocking.had_jobs(self.id);
         }
         reply
     }
@@ -280,6 +323,30 @@ impl QueueConnection for RedisQueueConnection {
         self.try_dequeue(&request)
             .await
             .map_err(|failure| failure.during(DEQUEUE))
+    }
+
+    async fn settle_and_dequeue(
+        &mut self,
+        settlements: &[Settlement],
+        request: &DequeueRequest,
+    ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
+        let reply = match self.reset().await {
+            Ok(()) => self.run(settlements, request).await,
+            Err(error) => Err(Failure::not_sent(error)),
+        };
+        match reply {
+            Ok((settled, taken)) => {
+                let settled = batch::answers(SETTLE, Ok(settled), settlements.len());
+                let taken = self.taken(taken);
+                self.found_empty = request.max_jobs > 0 && taken.as_ref().is_ok_and(is_none);
+                (settled, taken.map_err(|failure| failure.during(DEQUEUE)))
+            }
+            Err(failure) => {
+                let error = failure.during("settle jobs and dequeue others");
+                let failed = vec![Settled::Failed(error.clone()); settlements.len()];
+                (failed, Err(error))
+            }
+        }
     }
 
     async fn reset(&mut self) -> Result<(), StorageError> {
@@ -310,6 +377,9 @@ impl QueueConnection for RedisQueueConnection {
         Ok(())
     }
 }
+
+/// How many of the keys the script needs when there is nothing to settle.
+const FIRST_KEY_TO_SETTLE: usize = 8;
 
 /// What the script answers instead of jobs.
 const NODE_GONE: i64 = -1;

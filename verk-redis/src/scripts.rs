@@ -11,12 +11,12 @@ use crate::{
     reply,
 };
 
-/// The script of this name, with what all scripts share before it.
+/// The script of the last name, with what all scripts share, and what the other names stand for, before it.
 macro_rules! script {
-    ($name:literal) => {
+    ($($name:literal),+) => {
         Script::new(concat!(
             include_str!("../scripts/shared.lua"),
-            include_str!(concat!("../scripts/", $name, ".lua"))
+            $(include_str!(concat!("../scripts/", $name, ".lua"))),+
         ))
     };
 }
@@ -24,7 +24,7 @@ macro_rules! script {
 pub(crate) static CLAIM_NAME: Script = script!("claim_name");
 pub(crate) static CLEAR: Script = script!("clear");
 pub(crate) static COUNT_DEATHS: Script = script!("count_deaths");
-pub(crate) static DEQUEUE: Script = script!("dequeue");
+pub(crate) static DEQUEUE: Script = script!("settling", "dequeue");
 pub(crate) static DEREGISTER: Script = script!("deregister");
 pub(crate) static DUE: Script = script!("due");
 pub(crate) static FORGET_PROCESS: Script = script!("forget_process");
@@ -38,7 +38,7 @@ pub(crate) static RECORD_STATS: Script = script!("record_stats");
 pub(crate) static REGISTER: Script = script!("register");
 pub(crate) static REPORT_PROCESS: Script = script!("report_process");
 pub(crate) static SET_PAUSED: Script = script!("set_paused");
-pub(crate) static SETTLE: Script = script!("settle");
+pub(crate) static SETTLE: Script = script!("settling", "settle");
 
 /// An argument of a script.
 pub(crate) type Arg<'a> = Cow<'a, [u8]>;

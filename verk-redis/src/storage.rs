@@ -140,16 +140,14 @@ impl RedisStorage {
         reply.and_then(read).map_err(|failure| failure.during(op))
     }
 
-    async fn settle_guarded(
+    async fn settle_jobs(
         &self,
         op: &'static str,
         inprogress: &Inprogress,
         settlements: &[Settlement],
-        guarded: bool,
+        of_dead_node: bool,
     ) -> Vec<Settled> {
-        let keys = &self.shared.keys;
-        let guard = guarded.then(|| keys.heartbeat(&inprogress.node));
-        let calls = batch::settle_calls(keys, inprogress, settlements, guard);
+        let calls = batch::settle_calls(&self.shared.keys, inprogress, settlements, of_dead_node);
         self.shared
             .run_batch(op, &scripts::SETTLE, calls, settlements.len())
             .await
@@ -214,7 +212,7 @@ impl Storage for RedisStorage {
     }
 
     async fn settle(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
-        self.settle_guarded("settle jobs", inprogress, settlements, false)
+        self.settle_jobs("settle jobs", inprogress, settlements, false)
             .await
     }
 
@@ -328,7 +326,7 @@ impl Storage for RedisStorage {
     }
 
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
-        self.settle_guarded("restore jobs", inprogress, settlements, true)
+        self.settle_jobs("restore jobs", inprogress, settlements, true)
             .await
     }
 

@@ -241,11 +241,11 @@ impl fmt::Display for Finding {
             ),
             Self::NoQueue(jobs) => write!(
                 f,
-                "{jobs} that name no queue: verk moves them to the dead set when they are due, an Elixir node stops at the first; delete them, and mend what enqueues them"
+                "{jobs} without a queue: verk moves them to the dead set when they are due, an Elixir node stops at the first; delete them, and mend what enqueues them"
             ),
             Self::Malformed(jobs) => write!(
                 f,
-                "{jobs} with payloads that are no job: they go to the dead set when their turn comes; mend what enqueues them"
+                "{jobs} with a payload that is no job: they go to the dead set when their turn comes; mend what enqueues them"
             ),
             Self::UnknownClass { class, jobs } => write!(
                 f,

@@ -3,7 +3,7 @@
 /// Makes a `#[tokio::test]` of every case of the [conformance suite](crate::conformance).
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
-/// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `retry_set`,
+/// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `exchange`, `retry_set`,
 /// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `stats`, `process`, `manage`, `replace`, `faults`.
 /// Call it once in a module.
 ///
@@ -71,6 +71,22 @@ macro_rules! storage_conformance {
                 large_payloads_are_settled,
                 inprogress_is_read_in_pages,
                 a_page_is_bounded_by_bytes,
+            }
+            exchange {
+                jobs_are_settled_and_others_taken,
+                jobs_end_in_any_order,
+                each_settlement_has_its_answer,
+                a_batch_goes_to_every_set,
+                either_half_may_be_empty,
+                full_batches_pass_through,
+                a_paused_queue_settles,
+                a_dead_node_settles_what_it_holds,
+                a_broken_queue_settles,
+                a_broken_set_holds_up_its_own_jobs,
+                a_broken_list_fails_both,
+                a_full_backend_exchanges,
+                a_lost_reply_leaves_both_unknown,
+                nobody_prefetches_after_a_restore,
             }
             retry_set {
                 retry_moves_the_job,

@@ -94,6 +94,7 @@ mod fixture;
 mod macros;
 
 pub mod dead_set;
+pub mod exchange;
 pub mod faults;
 pub mod inprogress;
 pub mod lease;

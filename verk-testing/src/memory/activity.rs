@@ -50,9 +50,9 @@ impl Gate {
             0
         } else if self.closed && self.drivers == 0 {
             let tickets = self.tickets.get(&inprogress.queue).copied();
-            tickets.unwrap_or_default().min(max_jobs.max(1))
+            tickets.unwrap_or_default().min(max_jobs)
         } else {
-            max_jobs.max(1)
+            max_jobs
         }
     }
 

@@ -8,12 +8,13 @@ use verk_core::{
     NodeId, QueueName, StorageError,
     storage::{
         Beat, DequeueRequest, Dequeued, Heartbeat, Inprogress, PauseListener, QueueConnection,
+        Settled, Settlement,
     },
 };
 
 use super::{
-    MemoryStorage,
-    faults::{Fault, Operation},
+    MemoryStorage, each_failed,
+    faults::{Fault, Key, Operation},
     state::State,
 };
 
@@ -21,6 +22,7 @@ use super::{
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DEQUEUE: &str = "dequeue";
+const SETTLE_AND_DEQUEUE: &str = "settle jobs and dequeue others";
 const BEAT: &str = "send a heartbeat";
 
 #[derive(Debug)]
@@ -46,25 +48,29 @@ impl MemoryConnection {
             .faults
             .check_reachable()
             .and_then(|()| {
-                state.check_fetch(&self.inprogress)?;
                 if !state.is_alive(&self.inprogress.node, now) {
                     return Ok(Dequeued::NodeGone);
                 }
                 if state.is_paused(&self.inprogress.queue)? {
                     return Ok(Dequeued::Paused(Vec::new()));
                 }
+                let (allowed, prefetched) = state.allowed(&self.inprogress.queue, request, now);
+                state.check_fetch(&self.inprogress, allowed)?;
                 state.touch(&self.inprogress);
-                let max_jobs = state.gate.limit(&self.inprogress, request.max_jobs);
-                if max_jobs == 0 {
-                    return Ok(Dequeued::Jobs(Vec::new()));
-                }
-                let jobs = state.fetch(&self.inprogress, max_jobs, request.max_bytes);
+                let max_jobs = state.gate.limit(&self.inprogress, allowed);
+                let jobs = match max_jobs {
+                    0 => Vec::new(),
+                    _ => state.fetch(&self.inprogress, max_jobs, request.max_bytes),
+                };
                 // A wait that follows may bring one.
-                let fewer = request.max_jobs.saturating_sub(jobs.len().max(1));
-                match request.prefetched.saturating_sub(fewer) {
+                let fewer = allowed.saturating_sub(jobs.len().max(1));
+                match prefetched.saturating_sub(fewer) {
                     0 => state.prefetched.remove(&self.inprogress),
                     some => state.prefetched.insert(self.inprogress.clone(), some),
                 };
+                if jobs.is_empty() {
+                    return Ok(Dequeued::Jobs(jobs));
+                }
                 if state.gate.fetched(&self.inprogress, &jobs) {
                     return Ok(Dequeued::Jobs(jobs));
                 }
@@ -106,6 +112,36 @@ impl QueueConnection for MemoryConnection {
             return Err(StorageError::unknown(DEQUEUE, Fault::ReplyLost));
         }
         Ok(answer)
+    }
+
+    async fn settle_and_dequeue(
+        &mut self,
+        settlements: &[Settlement],
+        request: &DequeueRequest,
+    ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
+        let settled = match self.storage.settle_jobs(&self.inprogress, settlements) {
+            Ok(settled) => settled,
+            Err(error) => return (each_failed(settlements.len(), &error), Err(error)),
+        };
+        // Where the list is broken, nothing is looked at after it.
+        let broken = {
+            let key = Key::Inprogress(self.inprogress.clone());
+            self.storage.shared.lock().faults.check_key(key)
+        };
+        let dequeued = match broken {
+            Err(fault) if !settlements.is_empty() => Err(StorageError::not_applied(DEQUEUE, fault)),
+            _ => self.fetch(request),
+        };
+        let lost = {
+            let faults = &mut self.storage.shared.lock().faults;
+            // Both are asked, so that neither loses the next reply as well.
+            faults.loses_reply(Operation::Settle) | faults.loses_reply(Operation::Dequeue)
+        };
+        if lost {
+            let lost = StorageError::unknown(SETTLE_AND_DEQUEUE, Fault::ReplyLost);
+            return (each_failed(settlements.len(), &lost), Err(lost));
+        }
+        (settled, dequeued)
     }
 
     async fn reset(&mut self) -> Result<(), StorageError> {

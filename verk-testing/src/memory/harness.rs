@@ -52,6 +52,9 @@ impl Harness for MemoryStorage {
             let key = format!("prefetched {} {}", held.queue, held.node);
             dump.add(key, [text(count)]);
         }
+        for queue in state.restored.keys() {
+            dump.add(format!("restored {queue}"), [text(1)]);
+        }
         for (jid, (deaths, _)) in &state.deaths.of_jobs {
             dump.add(format!("deaths {jid}"), [text(deaths)]);
         }

@@ -139,6 +139,16 @@ impl MemoryStorage {
             .map_err(|fault| StorageError::not_applied(op, fault))
     }
 
+    fn settle_jobs(
+        &self,
+        inprogress: &Inprogress,
+        settlements: &[Settlement],
+    ) -> Result<Vec<Settled>, StorageError> {
+        self.write(SETTLE, |state| {
+            Ok(state.settle(inprogress, settlements, SETTLE))
+        })
+    }
+
     /// Makes one change, if the storage can be reached, and tells those who wait.
     fn write<T>(
         &self,
@@ -197,20 +207,15 @@ impl Storage for MemoryStorage {
     }
 
     async fn settle(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
-        const OP: &str = "settle a job";
-        let settled = self.write(OP, |state| {
-            let settled = state.settle(inprogress, settlements, OP);
-            let lost = state.faults.loses_reply(Operation::Settle);
-            Ok((settled, lost))
-        });
-        match settled {
-            Ok((_, true)) => {
-                let lost = StorageError::unknown(OP, Fault::ReplyLost);
-                each_failed(settlements.len(), &lost)
-            }
-            Ok((settled, false)) => settled,
-            Err(error) => each_failed(settlements.len(), &error),
-        }
+        let settled = self
+            .settle_jobs(inprogress, settlements)
+            .and_then(|settled| {
+                if self.shared.lock().faults.loses_reply(Operation::Settle) {
+                    return Err(StorageError::unknown(SETTLE, Fault::ReplyLost));
+                }
+                Ok(settled)
+            });
+        settled.unwrap_or_else(|error| each_failed(settlements.len(), &error))
     }
 
     async fn inprogress(
@@ -295,11 +300,10 @@ impl Storage for MemoryStorage {
         const OP: &str = "restore a job";
         let now = self.shared.clock.instant();
         self.write(OP, |state| {
-            let key = Key::Inprogress(inprogress.clone());
-            if state.faults.check_key(key).is_ok() && state.is_alive(&inprogress.node, now) {
+            if state.is_alive(&inprogress.node, now) {
                 return Ok(vec![Settled::NotHeld; settlements.len()]);
             }
-            Ok(state.settle(inprogress, settlements, OP))
+            Ok(state.restore(inprogress, settlements, OP, now))
         })
         .unwrap_or_else(|error| each_failed(settlements.len(), &error))
     }
@@ -481,6 +485,8 @@ impl Storage for MemoryStorage {
 }
 
 /// The same failure for each job of a batch.
+const SETTLE: &str = "settle a job";
+
 fn each_failed(count: usize, error: &StorageError) -> Vec<Settled> {
     vec![Settled::Failed(error.clone()); count]
 }

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use verk_core::{
     NodeId, QueueName, StorageError,
     storage::{
-        DeadLimits, Due, DuePage, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, Page, Promotion,
-        PromotionTarget, ScoredJob, Settled, Settlement, Target,
+        DeadLimits, DequeueRequest, Due, DuePage, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES,
+        NO_PREFETCH_AFTER_RESTORE, Page, Promotion, PromotionTarget, ScoredJob, Settled,
+        Settlement, Target,
     },
     unix_seconds,
 };
@@ -37,6 +38,8 @@ pub(super) struct State {
     pub(super) inprogress: HashMap<Inprogress, JobList>,
     /// How many of the newest jobs of such a list were prefetched, where there are some.
     pub(super) prefetched: HashMap<Inprogress, usize>,
+    /// Until when nobody prefetches from a queue to which jobs were restored.
+    pub(super) restored: HashMap<QueueName, Instant>,
     pub(super) schedule: SortedSet,
     pub(super) retry: SortedSet,
     pub(super) dead: SortedSet,
@@ -100,11 +103,16 @@ impl State {
         Ok(merged)
     }
 
-    /// Whether all that a fetch looks at can be read.
-    pub(super) fn check_fetch(&self, inprogress: &Inprogress) -> Result<(), Fault> {
-        self.faults.check_key(Key::Paused)?;
-        self.faults
-            .check_key(Key::Queue(inprogress.queue.clone()))?;
+    /// Whether the lists of a fetch are lists.
+    pub(super) fn check_fetch(
+        &self,
+        inprogress: &Inprogress,
+        max_jobs: usize,
+    ) -> Result<(), Fault> {
+        if max_jobs > 0 {
+            self.faults
+                .check_key(Key::Queue(inprogress.queue.clone()))?;
+        }
         self.faults.check_key(Key::Inprogress(inprogress.clone()))
     }
 
@@ -119,7 +127,7 @@ impl State {
         let Some(waiting) = self.queues.get_mut(queue) else {
             return Vec::new();
         };
-        let oldest = waiting.iter().take(max_jobs.max(1));
+        let oldest = waiting.iter().take(max_jobs);
         let fitting = take_fitting(oldest, max_bytes, |job| job.len()).count();
         let jobs: Vec<Bytes> = waiting.drain(..fitting).collect();
         if waiting.is_empty() {
@@ -128,6 +136,43 @@ impl State {
         let held = self.inprogress.entry(inprogress.clone()).or_default();
         held.extend(jobs.iter().cloned());
         jobs
+    }
+
+    /// How many jobs a fetch may take, and how many of the newest then wait in the node.
+    pub(super) fn allowed(
+        &self,
+        queue: &QueueName,
+        request: &DequeueRequest,
+        now: Instant,
+    ) -> (usize, usize) {
+        let (max_jobs, prefetched) = (request.max_jobs, request.prefetched);
+        if self.restored.get(queue).is_none_or(|until| *until <= now) {
+            return (max_jobs, prefetched);
+        }
+        let started_at_once = max_jobs.saturating_sub(prefetched);
+        (
+            started_at_once,
+            prefetched.saturating_sub(max_jobs - started_at_once),
+        )
+    }
+
+    /// Settles jobs of a dead node: if some go back to their queue, nobody prefetches from it for a while.
+    pub(super) fn restore(
+        &mut self,
+        inprogress: &Inprogress,
+        settlements: &[Settlement],
+        op: &'static str,
+        now: Instant,
+    ) -> Vec<Settled> {
+        let settled = self.settle(inprogress, settlements, op);
+        let went_back = |(settlement, settled): (&Settlement, &Settled)| {
+            settlement.to == Target::Requeue && matches!(settled, Settled::Done)
+        };
+        if settlements.iter().zip(&settled).any(went_back) {
+            let until = now + NO_PREFETCH_AFTER_RESTORE;
+            self.restored.insert(inprogress.queue.clone(), until);
+        }
+        settled
     }
 
     pub(super) fn settle(

@@ -36,7 +36,7 @@ pub(super) fn found() -> Vec<(&'static str, Vec<Step>)> {
             )],
         ),
         (
-            "the broken list of a living node held nothing",
+            "the broken list of a living node was looked at",
             vec![broken(
                 Action::Restore {
                     node: 0,

@@ -31,6 +31,8 @@ pub(super) struct Ledger {
     /// By node and queue, what the node holds: the oldest first.
     held: BTreeMap<(usize, QueueName), VecDeque<Bytes>>,
     prefetched: BTreeMap<(usize, QueueName), usize>,
+    /// The queues that jobs of a dead node came back to: for longer than a case lasts, nobody prefetches from them.
+    restored: BTreeSet<QueueName>,
     schedule: BTreeMap<Bytes, f64>,
     retry: BTreeMap<Bytes, f64>,
     dead: BTreeMap<Bytes, f64>,
@@ -48,6 +50,12 @@ impl Ledger {
         answer: &Answer,
         trouble: Option<Trouble>,
     ) -> Result<(), String> {
+        if let (Request::Exchange { settle, dequeue }, Answer::Both(settled, dequeued)) =
+            (request, answer)
+        {
+            self.apply(settle, settled, trouble)?;
+            return self.apply(dequeue, dequeued, trouble);
+        }
         if is_refused(answer) && !may_refuse(trouble, request) {
             return Err(format!("refused without a reason: {answer:?}"));
         }
@@ -107,6 +115,9 @@ impl Ledger {
                 });
                 if !front.is_empty() {
                     self.names.insert(queue.clone());
+                    if *restore {
+                        self.restored.insert(queue.clone());
+                    }
                 }
                 for job in front.into_iter().rev() {
                     self.queue(queue).push_front(job);
@@ -148,7 +159,8 @@ impl Ledger {
                 self.alive.remove(node);
                 Answer::Done
             }
-            Request::ClaimName { .. }
+            Request::Exchange { .. }
+            | Request::ClaimName { .. }
             | Request::LoseName { .. }
             | Request::CountDeaths { .. }
             | Request::PollSchedule { .. } => return None,
@@ -156,37 +168,43 @@ impl Ledger {
     }
 
     fn dequeue(&mut self, request: &Request) -> Option<Answer> {
-        let Request::Dequeue {
+        let &Request::Dequeue {
             node,
-            queue,
-            max_jobs,
+            ref queue,
+            mut max_jobs,
             max_bytes,
-            prefetched,
+            mut prefetched,
         } = request
         else {
             return None;
         };
-        if !self.alive.contains(node) {
+        if !self.alive.contains(&node) {
             return Some(Answer::NodeGone);
         }
         if self.paused.contains(queue) {
             return Some(Answer::Paused);
         }
-        self.nodes.entry(*node).or_default().insert(queue.clone());
+        self.nodes.entry(node).or_default().insert(queue.clone());
+        if self.restored.contains(queue) {
+            let started_at_once = max_jobs.saturating_sub(prefetched);
+            prefetched = prefetched.saturating_sub(max_jobs - started_at_once);
+            max_jobs = started_at_once;
+        }
         let mut jobs = Vec::new();
         let mut bytes = 0;
-        while jobs.len() < *max_jobs
+        while jobs.len() < max_jobs
             && let Some(job) = self.queue(queue).front()
         {
             bytes += job.len();
-            if bytes > *max_bytes && !jobs.is_empty() {
+            if bytes > max_bytes && !jobs.is_empty() {
                 break;
             }
             jobs.extend(self.queue(queue).pop_front());
         }
-        self.held(*node, queue).extend(jobs.iter().cloned());
-        let waiting = prefetched.saturating_sub(max_jobs - jobs.len().max(1));
-        self.prefetched.insert((*node, queue.clone()), waiting);
+        self.held(node, queue).extend(jobs.iter().cloned());
+        let fewer = max_jobs.saturating_sub(jobs.len().max(1));
+        let waiting = prefetched.saturating_sub(fewer);
+        self.prefetched.insert((node, queue.clone()), waiting);
         Some(Answer::Jobs(jobs))
     }
 

@@ -41,7 +41,7 @@ use self::{
 use crate::{MemoryStorage, VirtualClock, conformance::Harness, within};
 
 /// How many lists are tried, unless `PROPTEST_CASES` says another number.
-const CASES: u32 = 250;
+const CASES: u32 = 150;
 
 /// The most steps of a list.
 const MAX_STEPS: usize = 50;

@@ -40,6 +40,11 @@ pub(super) enum Request {
         restore: bool,
         settlements: Vec<Settlement>,
     },
+    /// A settlement and a fetch in one trip.
+    Exchange {
+        settle: Box<Request>,
+        dequeue: Box<Request>,
+    },
     Promote {
         set: DueSet,
         now: SystemTime,
@@ -95,6 +100,8 @@ pub(super) enum Answer {
     NodeGone,
     /// One for each job of a batch.
     Each(Vec<Outcome>),
+    /// Each of an exchange.
+    Both(Box<Answer>, Box<Answer>),
     /// What the ledger knows nothing of.
     Text(String),
     /// Not applied.
@@ -173,6 +180,29 @@ impl Ledger {
             },
             Action::Settle { node, queue, jobs } => self.settle_some(*node, *queue, jobs, false),
             Action::Restore { node, queue, jobs } => self.settle_some(*node, *queue, jobs, true),
+            Action::Exchange {
+                node,
+                queue,
+                jobs,
+                max_jobs,
+                prefetched,
+            } => {
+                let mut settle = self.settle_some(*node, *queue, jobs, false);
+                if let Request::Settle { settlements, .. } = &mut settle {
+                    settlements.retain(|settlement| settlement.to != Target::Requeue);
+                }
+                let dequeue = Request::Dequeue {
+                    node: *node,
+                    queue: queue_name(*queue),
+                    max_jobs: *max_jobs,
+                    max_bytes: 1_000_000,
+                    prefetched: *prefetched,
+                };
+                Request::Exchange {
+                    settle: Box::new(settle),
+                    dequeue: Box::new(dequeue),
+                }
+            }
             Action::SettleAll { node, queue } => {
                 let queue = queue_name(*queue);
                 let held = self.held(*node, &queue).iter().cloned();

@@ -92,6 +92,10 @@ impl<'a> Side<'a> {
 
     /// Opens the connection that this is asked on, if it is not open.
     async fn connect(&mut self, request: &Request) -> Result<(), StorageError> {
+        let request = match request {
+            Request::Exchange { dequeue, .. } => dequeue,
+            request => request,
+        };
         match request {
             Request::Dequeue { node, queue, .. } => {
                 let list = list(*node, queue);
@@ -123,24 +127,31 @@ impl<'a> Side<'a> {
                 max_bytes,
                 prefetched,
             } => {
-                let request = DequeueRequest {
-                    max_jobs: *max_jobs,
-                    max_bytes: *max_bytes,
-                    prefetched: *prefetched,
-                    wait: Duration::ZERO,
-                    interrupt: CancellationToken::new(),
-                };
-                let Some(connection) = self.queues.get_mut(&list(*node, queue)) else {
-                    unreachable!("the connection was opened before");
-                };
-                Answer::of(
-                    connection.dequeue(request).await,
-                    |dequeued| match dequeued {
-                        Dequeued::Jobs(jobs) => Answer::Jobs(jobs),
-                        Dequeued::Paused(jobs) if jobs.is_empty() => Answer::Paused,
-                        Dequeued::Paused(jobs) => Answer::Text(format!("paused, with {jobs:?}")),
-                        Dequeued::NodeGone => Answer::NodeGone,
+                let request = look(*max_jobs, *max_bytes, *prefetched);
+                let connection = opened(&mut self.queues, *node, queue);
+                of_dequeued(connection.dequeue(request).await)
+            }
+            Request::Exchange { settle, dequeue } => {
+                let (
+                    Request::Settle { settlements, .. },
+                    Request::Dequeue {
+                        node,
+                        queue,
+                        max_jobs,
+                        max_bytes,
+                        prefetched,
                     },
+                ) = (&**settle, &**dequeue)
+                else {
+                    unreachable!("an exchange is a settlement and a fetch");
+                };
+                let request = look(*max_jobs, *max_bytes, *prefetched);
+                let connection = opened(&mut self.queues, *node, queue);
+                let (settled, dequeued) =
+                    connection.settle_and_dequeue(settlements, &request).await;
+                Answer::Both(
+                    Box::new(Answer::of_each(&settled)),
+                    Box::new(of_dequeued(dequeued)),
                 )
             }
             Request::Settle {
@@ -259,15 +270,49 @@ impl<'a> Side<'a> {
         Ok(view)
     }
 
-    /// Whether nothing is left but what is to be remembered: how many processes died of a job.
+    /// Whether nothing is left but what is to be remembered for a while: how many processes died of a job, and
+    /// where jobs came back to.
     pub(super) async fn is_empty(&self) -> Result<(), String> {
         let dump = self.harness.dump().await;
-        let left = dump.keys().keys().find(|key| !key.contains("deaths"));
+        let left = dump
+            .keys()
+            .keys()
+            .find(|key| !key.contains("deaths") && !key.contains("restored"));
         match left {
             None => Ok(()),
             Some(key) => Err(format!("{}: {key:?} is left", self.name)),
         }
     }
+}
+
+fn look(max_jobs: usize, max_bytes: usize, prefetched: usize) -> DequeueRequest {
+    DequeueRequest {
+        max_jobs,
+        max_bytes,
+        prefetched,
+        wait: Duration::ZERO,
+        interrupt: CancellationToken::new(),
+    }
+}
+
+fn opened<'a>(
+    queues: &'a mut HashMap<Inprogress, Box<dyn QueueConnection>>,
+    node: usize,
+    queue: &QueueName,
+) -> &'a mut Box<dyn QueueConnection> {
+    match queues.get_mut(&list(node, queue)) {
+        Some(connection) => connection,
+        None => unreachable!("the connection was opened before"),
+    }
+}
+
+fn of_dequeued(dequeued: Result<Dequeued, StorageError>) -> Answer {
+    Answer::of(dequeued, |dequeued| match dequeued {
+        Dequeued::Jobs(jobs) => Answer::Jobs(jobs),
+        Dequeued::Paused(jobs) if jobs.is_empty() => Answer::Paused,
+        Dequeued::Paused(jobs) => Answer::Text(format!("paused, with {jobs:?}")),
+        Dequeued::NodeGone => Answer::NodeGone,
+    })
 }
 
 fn list(node: usize, queue: &QueueName) -> Inprogress {
@@ -294,7 +339,7 @@ fn key(spot: Spot) -> Key {
 /// What the harness calls it, if it can lose the reply.
 fn operation(request: &Request) -> Option<Operation> {
     match request {
-        Request::Dequeue { .. } => Some(Operation::Dequeue),
+        Request::Dequeue { .. } | Request::Exchange { .. } => Some(Operation::Dequeue),
         Request::Settle {
             restore: false,
             settlements,

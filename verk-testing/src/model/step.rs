@@ -39,6 +39,14 @@ pub(super) enum Action {
         queue: usize,
         jobs: Vec<(Pick, To)>,
     },
+    /// Both in one trip.
+    Exchange {
+        node: usize,
+        queue: usize,
+        jobs: Vec<(Pick, To)>,
+        max_jobs: usize,
+        prefetched: usize,
+    },
     /// All that the node holds is done.
     SettleAll {
         node: usize,
@@ -199,6 +207,7 @@ impl Action {
         let jobs = match self {
             Self::Settle { jobs, .. }
             | Self::Restore { jobs, .. }
+            | Self::Exchange { jobs, .. }
             | Self::Promote { jobs, .. }
             | Self::Move { jobs, .. } => &jobs[..],
             _ => &[],
@@ -215,6 +224,7 @@ impl Action {
             Self::Schedule { .. } => spots.push(Spot::Set(JobSet::Schedule)),
             Self::Dequeue { node, queue, .. }
             | Self::Settle { node, queue, .. }
+            | Self::Exchange { node, queue, .. }
             | Self::SettleAll { node, queue }
             | Self::Restore { node, queue, .. } => spots.extend([
                 Spot::Queue(queue),
@@ -251,6 +261,9 @@ fn action() -> impl Strategy<Value = Action> {
         4 => vec((payload(), delay()), 1..4).prop_map(|jobs| Action::Schedule { jobs }),
         8 => dequeue(),
         10 => (node(), queue(), jobs()).prop_map(|(node, queue, jobs)| Action::Settle { node, queue, jobs }),
+        8 => (node(), queue(), jobs(), 0..6_usize, 0..3_usize).prop_map(
+            |(node, queue, jobs, max_jobs, prefetched)| Action::Exchange { node, queue, jobs, max_jobs, prefetched }
+        ),
         4 => (node(), queue(), jobs()).prop_map(|(node, queue, jobs)| Action::Restore { node, queue, jobs }),
         6 => (due_set(), jobs()).prop_map(|(set, jobs)| Action::Promote { set, jobs }),
         6 => (from(), jobs()).prop_map(|(from, jobs)| Action::Move { from, jobs }),

@@ -112,7 +112,12 @@ impl Storage for FaultyStorage {
     ) -> Result<Box<dyn QueueConnection>, StorageError> {
         let inner = self.call("open", self.inner.open_queue(list)).await?;
         let storage = self.clone();
-        Ok(Box::new(FaultyQueue { inner, storage }))
+        let list = list.clone();
+        Ok(Box::new(FaultyQueue {
+            list,
+            inner,
+            storage,
+        }))
     }
 
     async fn settle(&self, list: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
@@ -325,6 +330,7 @@ impl Storage for FaultyStorage {
 
 #[derive(Debug)]
 struct FaultyQueue {
+    list: Inprogress,
     inner: Box<dyn QueueConnection>,
     storage: FaultyStorage,
 }
@@ -335,6 +341,27 @@ impl QueueConnection for FaultyQueue {
         self.storage
             .call("dequeue", self.inner.dequeue(request))
             .await
+    }
+
+    async fn settle_and_dequeue(
+        &mut self,
+        settlements: &[Settlement],
+        request: &DequeueRequest,
+    ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
+        let (ledger, list) = (self.storage.link.ledger(), &self.list);
+        let inner = &mut self.inner;
+        let both = self.storage.call("settle", async {
+            let answers = inner.settle_and_dequeue(settlements, request).await;
+            ledger.settled(&list.node, false, settlements, &answers.0);
+            Ok(answers)
+        });
+        match both.await {
+            Ok(answers) => answers,
+            Err(error) => {
+                let failed = Settled::Failed(error.clone());
+                (vec![failed; settlements.len()], Err(error))
+            }
+        }
     }
 
     async fn reset(&mut self) -> Result<(), StorageError> {

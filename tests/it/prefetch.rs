@@ -1,0 +1,124 @@
+//! Jobs that are fetched before there is a permit for them: on a slow network they are there when one is, and when none is, they go back.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use verk::{Event, prelude::*};
+use verk_testing::{CuttingProxy, RedisServer, within};
+
+use crate::support::{ALL, Gate, Log, PATIENCE, States, queue_name, wait_for};
+
+/// Runs until the gate opens, or not at all.
+#[verk::worker]
+async fn ahead(number: u32, waits: bool, State(log): State<Log>, State(gate): State<Gate>) {
+    log.push(number.to_string());
+    if waits {
+        gate.pass().await;
+    }
+}
+
+/// A node with two permits behind a network that takes its time.
+struct Node {
+    redis: RedisServer,
+    proxy: CuttingProxy,
+    verk: Verk,
+    states: States,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let redis = RedisServer::start();
+        let proxy = CuttingProxy::start(&redis);
+        let states = States::new();
+        let builder = Verk::builder().redis(proxy.url()).queue("default", 2);
+        let verk = states.give(builder).build().await.unwrap();
+        Self {
+            redis,
+            proxy,
+            verk,
+            states,
+        }
+    }
+
+    /// Enqueues short jobs, then ones that wait for the gate, and runs them on the slow network.
+    async fn run(&self, short: u32, long: u32) {
+        let jobs = (0..short + long).map(|number| Ahead::new(number, number >= short));
+        self.verk.client().enqueue_all(jobs).await.unwrap();
+        self.proxy.set_delay(Duration::from_millis(10));
+        self.verk.start().unwrap();
+    }
+
+    fn in_progress(&self) -> usize {
+        let keys = self.redis.command(&["KEYS", "inprogress:default:*"]);
+        let keys = keys.into_array().unwrap();
+        keys.into_iter()
+            .map(|key| {
+                let key = String::from_utf8(key.into_bytes().unwrap().to_vec()).unwrap();
+                let jobs = self.redis.command(&["LRANGE", &key, "0", "-1"]);
+                jobs.into_array().unwrap().len()
+            })
+            .sum()
+    }
+
+    fn ran(&self) -> Vec<u32> {
+        let ran = self.states.log.entries();
+        ran.iter().map(|number| number.parse().unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_would_wait_go_back_in_order() {
+    let node = Node::start().await;
+    let mut events = node.verk.events();
+    node.run(40, 10).await;
+    let mut handed_back = 0;
+    // Two run, and at most as many were fetched ahead.
+    while handed_back == 0 || node.in_progress() != 2 {
+        let event = wait_for(&mut events, Some).await;
+        handed_back += usize::from(matches!(event, Event::JobHandedBack { .. }));
+    }
+    assert!(handed_back <= 2, "{handed_back}");
+    let queued = node
+        .verk
+        .storage()
+        .queue_page(&queue_name("default"), ALL)
+        .await
+        .unwrap();
+    assert_eq!(queued.len(), 8);
+
+    node.states.gate.open();
+    while node.ran().len() < 50 {
+        wait_for(&mut events, Some).await;
+    }
+    node.verk.shutdown().await;
+    let mut runs: BTreeMap<u32, usize> = BTreeMap::new();
+    for number in node.ran() {
+        *runs.entry(number).or_default() += 1;
+    }
+    assert_eq!(runs, (0..50).map(|number| (number, 1)).collect());
+    assert_eq!(node.in_progress(), 0);
+}
+
+#[tokio::test]
+async fn a_shutdown_hands_back_what_did_not_begin() {
+    let node = Node::start().await;
+    node.run(400, 0).await;
+    let some = async {
+        while node.ran().len() < 100 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(PATIENCE, some).await;
+    node.verk.shutdown().await;
+    assert_eq!(node.in_progress(), 0);
+    let queued = node
+        .verk
+        .storage()
+        .queue_page(&queue_name("default"), ALL)
+        .await
+        .unwrap();
+    // What did not run is in the queue, in order: nothing overtook another job, and none ran twice.
+    let ran = node.ran().len();
+    assert_eq!(ran + queued.len(), 400);
+    let first = verk::Job::decode(queued[0].clone()).unwrap();
+    assert_eq!(first.args(), format!("[{ran},false]"));
+}

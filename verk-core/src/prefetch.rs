@@ -1,0 +1,238 @@
+//! Jobs that a node fetches before it has a permit for them, so that permits do not wait for the network. Pure.
+//!
+//! As many as end within a round trip: long jobs have none, and neither does a queue that is nearly empty. They are in
+//! `inprogress`, and go back to their queue if they would have to wait.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::storage::MAX_BATCH_BYTES;
+
+/// The most jobs that wait in a node for the permits of one queue; never more than there are permits.
+const MAX_PREFETCHED: usize = 64;
+
+/// How long the first of them waits for a permit, before all go back to the queue, where other nodes find them.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The jobs of one queue that wait in this node, and how many more should.
+#[derive(Debug)]
+pub(crate) struct Prefetch {
+    /// Oldest first.
+    jobs: VecDeque<Bytes>,
+    bytes: usize,
+    /// When the first of them came to be the first.
+    first_since: Instant,
+    /// Whether the queue had as many jobs as it was asked for.
+    has_more: bool,
+    /// How long a round trip takes.
+    trip: Average,
+    /// How long a job runs.
+    run: Average,
+}
+
+impl Prefetch {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            jobs: VecDeque::new(),
+            bytes: 0,
+            first_since: now,
+            has_more: false,
+            trip: Average::default(),
+            run: Average::default(),
+        }
+    }
+
+    pub(crate) fn trip_took(&mut self, took: Duration) {
+        self.trip.add(took);
+    }
+
+    pub(crate) fn run_took(&mut self, took: Duration) {
+        self.run.add(took);
+    }
+
+    /// The queue was asked for jobs: whether it had as many.
+    pub(crate) fn set_has_more(&mut self, has_more: bool) {
+        self.has_more = has_more;
+    }
+
+    /// How many more jobs should wait, of a queue that runs `concurrency` at once.
+    pub(crate) fn room(&self, concurrency: usize) -> usize {
+        if !self.has_more || self.bytes >= MAX_BATCH_BYTES {
+            return 0;
+        }
+        let end_within_a_trip = self.trip.times(concurrency, &self.run);
+        end_within_a_trip
+            .min(concurrency)
+            .min(MAX_PREFETCHED)
+            .saturating_sub(self.jobs.len())
+    }
+
+    /// How many payload bytes more may wait.
+    pub(crate) fn room_bytes(&self) -> usize {
+        MAX_BATCH_BYTES.saturating_sub(self.bytes)
+    }
+
+    pub(crate) fn push(&mut self, job: Bytes, now: Instant) {
+        if self.jobs.is_empty() {
+            self.first_since = now;
+        }
+        self.bytes += job.len();
+        self.jobs.push_back(job);
+    }
+
+    /// The oldest job, which is to start now.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Bytes> {
+        let job = self.jobs.pop_front()?;
+        self.bytes -= job.len();
+        self.first_since = now;
+        Some(job)
+    }
+
+    /// Takes out a job that does not belong to this node any more, by its place in [`Self::jobs`].
+    pub(crate) fn remove(&mut self, position: usize) {
+        if let Some(job) = self.jobs.remove(position) {
+            self.bytes -= job.len();
+        }
+    }
+
+    /// All jobs, oldest first: they are not to start here.
+    pub(crate) fn take_all(&mut self) -> VecDeque<Bytes> {
+        self.has_more = false;
+        self.bytes = 0;
+        std::mem::take(&mut self.jobs)
+    }
+
+    /// When the jobs have waited for too long.
+    pub(crate) fn patient_until(&self) -> Option<Instant> {
+        (!self.jobs.is_empty()).then(|| self.first_since + PATIENCE)
+    }
+
+    pub(crate) fn jobs(&self) -> impl ExactSizeIterator<Item = &Bytes> {
+        self.jobs.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+}
+
+/// How long something took lately.
+#[derive(Clone, Copy, Debug, Default)]
+struct Average(Option<Duration>);
+
+impl Average {
+    /// The weight of the last time is one in so many.
+    const MEMORY: u32 = 8;
+
+    fn add(&mut self, took: Duration) {
+        self.0 = Some(match self.0 {
+            None => took,
+            Some(average) => (average * (Self::MEMORY - 1) + took) / Self::MEMORY,
+        });
+    }
+
+    /// How many of `each` fit into this time, `at_once` side by side; none while either is unknown.
+    fn times(self, at_once: usize, each: &Self) -> usize {
+        let (Some(time), Some(each)) = (self.0, each.0) else {
+            return 0;
+        };
+        let times = (time.as_nanos() * at_once as u128) / each.as_nanos().max(1);
+        usize::try_from(times).unwrap_or(usize::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    const TRIP: Duration = Duration::from_millis(2);
+
+    fn prefetch(run: Duration) -> (Prefetch, Instant) {
+        let now = SystemClock.instant();
+        let mut prefetch = Prefetch::new(now);
+        prefetch.set_has_more(true);
+        prefetch.trip_took(TRIP);
+        prefetch.run_took(run);
+        (prefetch, now)
+    }
+
+    #[test]
+    fn as_many_wait_as_end_within_a_trip() {
+        for (run, concurrency, room) in [
+            (Duration::ZERO, 25, 25),
+            (Duration::from_micros(10), 25, 25),
+            (Duration::from_micros(10), 2000, MAX_PREFETCHED),
+            (Duration::from_millis(10), 25, 5),
+            (Duration::from_millis(100), 25, 0),
+            (Duration::from_millis(100), 2000, 40),
+            (Duration::from_secs(3600), 2000, 0),
+        ] {
+            assert_eq!(prefetch(run).0.room(concurrency), room, "{run:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_yet_has_no_room() {
+        let now = SystemClock.instant();
+        let mut prefetch = Prefetch::new(now);
+        prefetch.set_has_more(true);
+        assert_eq!(prefetch.room(25), 0);
+        prefetch.trip_took(TRIP);
+        assert_eq!(prefetch.room(25), 0);
+        prefetch.run_took(Duration::ZERO);
+        assert_eq!(prefetch.room(25), 25);
+        prefetch.set_has_more(false);
+        assert_eq!(prefetch.room(25), 0, "the queue is nearly empty");
+    }
+
+    #[test]
+    fn room_is_bounded_by_jobs_and_bytes() {
+        let (mut prefetch, now) = prefetch(Duration::ZERO);
+        prefetch.push(Bytes::from_static(b"job"), now);
+        assert_eq!(prefetch.room(25), 24);
+        prefetch.push(Bytes::from(vec![0; MAX_BATCH_BYTES - 3]), now);
+        assert_eq!((prefetch.room(25), prefetch.room_bytes()), (0, 0));
+        assert_eq!(prefetch.pop(now).unwrap().len(), 3);
+        assert_eq!((prefetch.room(25), prefetch.room_bytes()), (24, 3));
+        prefetch.remove(0);
+        assert_eq!((prefetch.room(25), prefetch.is_empty()), (25, true));
+    }
+
+    #[test]
+    fn patience_counts_from_the_last_start() {
+        let (mut prefetch, now) = prefetch(Duration::ZERO);
+        assert_eq!(prefetch.patient_until(), None);
+        for _ in 0..2 {
+            prefetch.push(Bytes::new(), now);
+        }
+        assert_eq!(prefetch.patient_until(), Some(now + PATIENCE));
+        prefetch.pop(now + TRIP);
+        assert_eq!(prefetch.patient_until(), Some(now + TRIP + PATIENCE));
+        assert_eq!(prefetch.take_all().len(), 1);
+        assert_eq!(prefetch.patient_until(), None);
+        assert_eq!(
+            prefetch.room(25),
+            0,
+            "until the queue shows that it has more"
+        );
+    }
+
+    #[test]
+    fn times_follow_what_happens() {
+        let (mut prefetch, _) = prefetch(Duration::from_secs(1));
+        assert_eq!(prefetch.room(25), 0);
+        for _ in 0..100 {
+            prefetch.run_took(Duration::from_micros(100));
+        }
+        assert_eq!(prefetch.room(25), 25);
+    }
+}

@@ -1,0 +1,120 @@
+-- What stands before `settle` and `dequeue`: how jobs leave the list of what a node holds.
+--
+-- What becomes of them is in ARGV, for at most 100 of them: the word "acks" and every HELD, if all of them are done; else for each
+--       "ack" HELD | "requeue" HELD | "retry" HELD SCORE JOB | "schedule" HELD SCORE JOB
+--       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS_PLUS_1
+--
+-- A job is added to its target before it is removed here. The first write is one that a full Redis allows; after it, so
+-- are the others.
+
+local words = { ack = 2, requeue = 2, retry = 4, schedule = 4, dead = 6 }
+
+-- All jobs from the word FIRST on are done. Jobs end about in the order in which they were fetched: most often they are just the oldest
+-- of the list, and are cut off at once.
+local function ack_jobs(inprogress, first)
+  local count = #ARGV - first + 1
+  local held, wrong = read('list', 'LRANGE', inprogress, -count, -1)
+  if not held then
+    return nil, wrong
+  end
+  local oldest, cut_off = #held, 0
+  while cut_off < count and held[oldest - cut_off] == ARGV[first + cut_off] do
+    cut_off = cut_off + 1
+  end
+  local trimmed = redis.pcall('LTRIM', inprogress, 0, -1 - cut_off)
+  if trimmed.err then
+    return nil, trimmed.err
+  end
+  if cut_off == count then
+    return count
+  end
+  local answers = {}
+  for i = 1, count do
+    answers[i] = i <= cut_off and DONE or redis.call('LREM', inprogress, -1, ARGV[first + i - 1])
+  end
+  return answers
+end
+
+local function settle_each(keys, name, first)
+  local inprogress = keys.inprogress
+  local wrong = check(inprogress, 'list')
+  if wrong then
+    return nil, wrong
+  end
+  local trimmed = redis.pcall('LTRIM', inprogress, 0, -1)
+  if trimmed.err then
+    return nil, trimmed.err
+  end
+
+  -- Entries of the list that are as good as gone: they go to the front of the queue, all at once, at the end.
+  local front, reserved = {}, {}
+
+  -- What is wrong with a target, or false. Looked at once, before the first write to it.
+  local looked_at = { ack = false }
+  local function fault_of(target)
+    if looked_at[target] == nil then
+      looked_at[target] = check(keys[target], target == 'requeue' and 'list' or 'zset') or false
+    end
+    return looked_at[target]
+  end
+
+  local function is_held(held)
+    return redis.call('LPOS', inprogress, held, 'RANK', -1 - (reserved[held] or 0))
+  end
+
+  local answers = each_job(words, first, function(at)
+    local target, held = ARGV[at], ARGV[at + 1]
+    if target == 'ack' and not reserved[held] then
+      return redis.call('LREM', inprogress, -1, held)
+    end
+    if not is_held(held) then
+      return NOT_HELD
+    end
+    local fault = fault_of(target)
+    if fault then
+      return fault
+    end
+    if target == 'requeue' then
+      front[#front + 1] = held
+      reserved[held] = (reserved[held] or 0) + 1
+      return DONE
+    end
+    local answer = DONE
+    if target ~= 'ack' then
+      local refused
+      answer, refused = add_to_set(keys[target], ARGV[at + 2], ARGV[at + 3])
+      if refused then
+        return refused
+      end
+      if target == 'dead' then
+        cut_dead(keys.dead, ARGV[at + 4], ARGV[at + 5])
+      end
+    end
+    redis.call('LREM', inprogress, -1, held)
+    return answer
+  end)
+
+  if #front > 0 then
+    local last_to_first = {}
+    for i = #front, 1, -1 do
+      last_to_first[#last_to_first + 1] = front[i]
+    end
+    redis.pcall('SADD', keys.queues, name)
+    redis.call('RPUSH', keys.requeue, unpack(last_to_first))
+    for _, held in ipairs(front) do
+      redis.call('LREM', inprogress, -1, held)
+    end
+  end
+  return answers, #front > 0
+end
+
+-- Ends the stay of jobs in the list KEYS.inprogress of the queue NAME, from the word FIRST on. Answers with how many jobs there were, if
+-- all are done; or for each job 1 done, 2 done and merged with an equal member of the set, 0 not held, or the text of an error after
+-- which the job is where it was. The second answer is whether some went back to the queue. Or nil and an error, and then nothing was
+-- done.
+local function settle_jobs(keys, name, first)
+  if ARGV[first] == 'acks' then
+    return ack_jobs(keys.inprogress, first + 1)
+  end
+  return settle_each(keys, name, first)
+end
