@@ -230,6 +230,7 @@ macro_rules! storage_conformance {
                 a_member_gets_another_time,
                 an_equal_member_is_merged,
                 burials_are_capped,
+                a_second_burial_drops_no_other,
                 a_moved_job_wakes_a_dequeue,
                 ten_thousand_moves,
                 a_queue_is_read_from_its_end,
