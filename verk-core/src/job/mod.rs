@@ -279,12 +279,11 @@ impl Job {
     /// The JSON text of any key, known to verk or not.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        if let Some(value) = self.patches.get(key) {
-            return value;
-        }
-        // The last one wins, as in every other reader.
-        let entry = self.entries.iter().rfind(|entry| self.is_key(entry, key))?;
-        Some(self.slice(&entry.value))
+        self.patches.get_or(key, || {
+            // The last one wins, as in every other reader.
+            let entry = self.entries.iter().rfind(|entry| self.is_key(entry, key))?;
+            Some(self.slice(&entry.value))
+        })
     }
 
     /// Moves the job to another queue.

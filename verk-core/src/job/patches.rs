@@ -33,10 +33,16 @@ impl Patches {
         self.patches.is_empty()
     }
 
-    /// The JSON of `key`; `Some(None)` when it is taken out.
-    pub(super) fn get(&self, key: &str) -> Option<Option<&str>> {
-        let index = self.find(key, place(key)).ok()?;
-        Some(self.value(&self.patches[index]))
+    /// The JSON of `key`, unless it is taken out; for a key that does not differ, what `unchanged` says.
+    pub(super) fn get_or<'a>(
+        &'a self,
+        key: &str,
+        unchanged: impl FnOnce() -> Option<&'a str>,
+    ) -> Option<&'a str> {
+        match self.find(key, place(key)) {
+            Ok(index) => self.value(&self.patches[index]),
+            Err(_) => unchanged(),
+        }
     }
 
     /// Each key with its JSON, in order. A key that is not plain has to be escaped.
