@@ -761,5 +761,5 @@ async fn however_many_nodes_live_a_look_for_dead_ones_is_two_commands() {
     let silent = setup.storage.silent_nodes().await.unwrap();
     assert_eq!(silent.len(), 1);
     assert_eq!((&silent[0].id, silent[0].alive), (&nodes[7], false));
-    assert_eq!(silent[0].queues, [setup.held.queue.clone()]);
+    assert_eq!(silent[0].queues, std::slice::from_ref(&setup.held.queue));
 }

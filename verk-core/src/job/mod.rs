@@ -31,7 +31,7 @@ pub use self::{
 
 use self::{
     decode::Entry,
-    patches::Patches,
+    patches::{Patched, Patches},
     value::{count, push_quoted, string, strings, time},
 };
 
@@ -279,8 +279,10 @@ impl Job {
     /// The JSON text of any key, known to verk or not.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        if let Some(value) = self.patches.get(key) {
-            return value;
+        match self.patches.get(key) {
+            Patched::To(value) => return Some(value),
+            Patched::Removed => return None,
+            Patched::Not => {}
         }
         // The last one wins, as in every other reader.
         let entry = self.entries.iter().rfind(|entry| self.is_key(entry, key))?;

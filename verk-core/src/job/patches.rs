@@ -33,10 +33,12 @@ impl Patches {
         self.patches.is_empty()
     }
 
-    /// The JSON of `key`; `Some(None)` when it is taken out.
-    pub(super) fn get(&self, key: &str) -> Option<Option<&str>> {
-        let index = self.find(key, place(key)).ok()?;
-        Some(self.value(&self.patches[index]))
+    /// What became of `key`.
+    pub(super) fn get(&self, key: &str) -> Patched<'_> {
+        match self.find(key, place(key)) {
+            Ok(index) => (self.value(&self.patches[index])).map_or(Patched::Removed, Patched::To),
+            Err(_) => Patched::Not,
+        }
     }
 
     /// Each key with its JSON, in order. A key that is not plain has to be escaped.
@@ -94,6 +96,16 @@ impl Patches {
     fn value(&self, patch: &Patch) -> Option<&str> {
         patch.value.as_ref().map(|range| self.text(range))
     }
+}
+
+/// What became of a key.
+#[derive(Clone, Copy)]
+pub(super) enum Patched<'a> {
+    /// It is as it is in the payload, if it is there.
+    Not,
+    Removed,
+    /// Its JSON.
+    To(&'a str),
 }
 
 #[derive(Clone, Copy)]
