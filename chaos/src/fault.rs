@@ -52,7 +52,7 @@ words! {
         StallRedis = "stall_redis",
         /// Redis refuses writes for want of memory, for longer than three times to live.
         OutOfMemory = "out_of_memory",
-        /// Redis cannot write its file, and ends.
+        /// Redis cannot write its file any further, in the midst of a write or not, and ends.
         DiskFull = "disk_full",
         /// A script of another program keeps Redis busy, until it answers `BUSY`.
         SlowScript = "slow_script",
@@ -72,11 +72,11 @@ words! {
         CutMidReply = "cut_mid_reply",
         /// The reply to an enqueue is lost.
         CutAfterEnqueue = "cut_after_enqueue",
-        /// Something that is no job is put into a queue.
+        /// Something that is no job is put into a queue and into `schedule`, and a job that nobody can run into a queue.
         Malformed = "malformed",
         /// A payload is put into a queue twice.
         DuplicatePayload = "duplicate_payload",
-        /// A payload of most of a megabyte.
+        /// A payload as large as a client may send, or three times as large.
         HugePayload = "huge_payload",
     }
 }
@@ -99,17 +99,32 @@ impl Fault {
         )
     }
 
-    /// Whether a run that was not settled when it struck may be followed by a second one.
+    /// Whether a run that was not settled when it struck may be followed by a second one, though its process lives.
     #[must_use]
     pub fn may_run_twice(self) -> bool {
-        !matches!(
-            self,
-            Self::ClockJump
-                | Self::ScriptFlush
-                | Self::CutAfterEnqueue
-                | Self::Malformed
-                | Self::HugePayload
-                | Self::Delay
-        )
+        match self {
+            // The process stood still for so long that it was declared dead, or could not say that it lives.
+            Self::FreezeWorker | Self::Partition => true,
+            // The answer to its outcome was lost, or its registration.
+            Self::RestartRedis
+            | Self::KillRedis
+            | Self::StallRedis
+            | Self::DiskFull
+            | Self::ClientKill
+            | Self::CutAfterSettle
+            | Self::CutAfterFetch
+            | Self::CutMidReply => true,
+            // A process that ends explains by its end what it had begun.
+            Self::KillWorker | Self::DeployWorker | Self::Poison => false,
+            // Time, and what waits for an answer that comes.
+            Self::ClockJump | Self::Delay | Self::SlowScript | Self::ScriptFlush => false,
+            // A full server refuses jobs, and nothing else.
+            Self::OutOfMemory => false,
+            // Producers send nothing twice.
+            Self::CutAfterEnqueue
+            | Self::Malformed
+            | Self::DuplicatePayload
+            | Self::HugePayload => false,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -15,7 +16,7 @@ use tokio::{
     sync::{RwLock, mpsc},
     task::JoinHandle,
 };
-use verk_testing::{CuttingProxy, RedisServer};
+use verk_testing::{CuttingProxy, RedisServer, Reply};
 
 use crate::ledger::{Ledger, Life, Record};
 
@@ -80,6 +81,8 @@ impl Fleet {
             .setting("appendonly", "yes")
             .setting("appendfsync", "always")
             .setting("busy-reply-threshold", "50")
+            // A long run needs no more disk than a short one.
+            .setting("auto-aof-rewrite-min-size", "16mb")
             .start();
         let proxies: Vec<_> = (0..size.workers)
             .map(|_| CuttingProxy::start(&server))
@@ -146,14 +149,30 @@ impl Fleet {
         }
     }
 
-    /// From now on no file of the server grows.
-    pub(crate) fn fill_the_disk(&self) {
+    /// From now on no file of the server grows by more than `room` bytes, which may be a part of what it writes at once.
+    pub(crate) fn fill_the_disk(&self, room: u64) {
+        let files = std::fs::read_dir(self.aof_dir()).into_iter().flatten();
+        let sizes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len()));
         let full = Rlimit {
-            current: Some(0),
+            current: Some(sizes.max().unwrap_or_default() + room),
             maximum: None,
         };
         // It may have ended just now.
         let _ = prlimit(self.server_pid(), Resource::Fsize, full);
+    }
+
+    fn aof_dir(&self) -> PathBuf {
+        self.server.socket().with_file_name("appendonlydir")
+    }
+
+    /// Whether somebody listens. The server may not answer.
+    pub(crate) fn server_accepts(&self) -> bool {
+        UnixStream::connect(self.server.socket()).is_ok()
+    }
+
+    /// Sends the server a command that is answered by no error. Returns whether it was so.
+    pub(crate) fn ask(&self, command: &[&str]) -> bool {
+        !matches!(self.server.command(command), Reply::Error(_))
     }
 
     fn server_pid(&self) -> Option<Pid> {

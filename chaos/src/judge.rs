@@ -1,6 +1,7 @@
 //! Whether the promises were kept: [`judge`] reads the ledger and what is left in Redis.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
 };
@@ -12,6 +13,7 @@ use crate::{
     fault::Fault,
     kind::Kind,
     ledger::{Attempt, Life, Record},
+    payload,
 };
 
 /// What a run came to.
@@ -32,6 +34,10 @@ pub struct Verdict {
     pub stuck: usize,
     /// Jobs in the dead set that did nothing to get there.
     pub wrongly_dead: usize,
+    /// What is in the dead set because it is no job, and is not as it was put into its queue.
+    pub altered: usize,
+    /// Starts of an attempt that should not be: the one before was no failure.
+    pub miscounted: usize,
     /// Second starts of an attempt that no fault explains.
     pub illegal_duplicates: usize,
     /// Worker processes that ended by themselves.
@@ -57,9 +63,26 @@ impl Verdict {
         self.lost == 0
             && self.stuck == 0
             && self.wrongly_dead == 0
+            && self.altered == 0
+            && self.miscounted == 0
             && self.illegal_duplicates == 0
             && self.crashes == 0
             && self.stray_keys.is_empty()
+    }
+
+    /// Whether each of these faults struck at least once: one that did not proves nothing.
+    #[must_use]
+    pub fn met(&self, faults: &[Fault]) -> bool {
+        let mut times = faults
+            .iter()
+            .map(|fault| self.faults.get(&fault.to_string()));
+        times.all(|times| times.is_some_and(|times| *times > 0))
+    }
+
+    fn tell_of(&mut self, jid: &str) {
+        if self.examples.len() < 20 {
+            self.examples.push(jid.to_owned());
+        }
     }
 }
 
@@ -151,6 +174,24 @@ struct Struck {
     end: usize,
 }
 
+/// What explains a second start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Cause {
+    /// The process that began the job ended.
+    Death(Life, Fault),
+    /// One of [`Index::faults`].
+    Struck(usize),
+}
+
+/// How many jobs there can be whose outcome is not stored yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InFlight {
+    /// What one worker holds at most.
+    pub(crate) of_a_worker: usize,
+    /// How many workers.
+    pub(crate) workers: usize,
+}
+
 /// Where things are in the ledger.
 #[derive(Debug, Default)]
 struct Index<'a> {
@@ -204,7 +245,6 @@ impl<'a> Index<'a> {
                     fault,
                     worker,
                 } => {
-                    *verdict.faults.entry(fault.to_string()).or_default() += 1;
                     open.insert(*number, index.faults.len());
                     index.faults.push(Struck {
                         fault: *fault,
@@ -213,46 +253,74 @@ impl<'a> Index<'a> {
                         end: usize::MAX,
                     });
                 }
-                Record::Over(number) => {
-                    if let Some(fault) = open.remove(number) {
-                        index.faults[fault].end = place;
-                    }
+                Record::Over { number, struck } => {
+                    let Some(fault) = open.remove(number) else {
+                        continue;
+                    };
+                    let fault = &mut index.faults[fault];
+                    // What did not happen explains nothing.
+                    fault.end = if *struck { place } else { fault.begin };
+                    *verdict.faults.entry(fault.fault.to_string()).or_default() +=
+                        usize::from(*struck);
                 }
             }
         }
         index
     }
 
-    /// The fault that explains why an attempt that `life` began at `first` was begun again at `second`.
-    fn explanation(
-        &self,
-        attempt: &'a Attempt,
-        life: Life,
-        first: usize,
-        second: usize,
-    ) -> Option<Fault> {
+    /// What may explain that an attempt that `life` began at `first` was begun again at `second`, the likeliest first.
+    fn causes(&self, attempt: &'a Attempt, life: Life, first: usize, second: usize) -> Vec<Cause> {
         let settled = self.settled.get(&(life, attempt));
         let mut settled = settled.into_iter().flatten();
         if settled.any(|settled| (first..second).contains(settled)) {
-            return None;
+            return Vec::new();
         }
-        if let Some(died) = self.died.get(&life)
-            && (first..second).contains(died)
-        {
-            return self.cause_of_death(life, *died);
+        let died = self.died.get(&life).filter(|died| **died > first);
+        if let Some((fault, told)) = died.and_then(|died| self.cause_of_death(life, *died)) {
+            // One that is told to end hands its jobs back before it does.
+            let from = match fault {
+                Fault::DeployWorker => told,
+                _ => self.died[&life],
+            };
+            if from < second {
+                return vec![Cause::Death(life, fault)];
+            }
         }
+        let mut causes: Vec<_> = self
+            .faults
+            .iter()
+            .enumerate()
+            .filter(|(_, struck)| struck.fault.may_run_twice())
+            .filter(|(_, struck)| struck.worker.is_none_or(|worker| worker == life.worker))
+            .filter(|(_, struck)| struck.begin < second && struck.end > first)
+            .collect();
         // A fault of this worker rather than one of all, and of those the last.
-        let faults = self.faults.iter();
-        faults
-            .filter(|struck| struck.fault.may_run_twice() && struck.fault != Fault::Poison)
-            .filter(|struck| struck.worker.is_none_or(|worker| worker == life.worker))
-            .filter(|struck| struck.begin < second && struck.end > first)
-            .max_by_key(|struck| (struck.worker, struck.begin))
-            .map(|struck| struck.fault)
+        causes.sort_by_key(|(_, struck)| Reverse((struck.worker, struck.begin)));
+        causes
+            .into_iter()
+            .map(|(number, _)| Cause::Struck(number))
+            .collect()
     }
 
-    /// Why a process ended: it was told to, or a job ended it.
-    fn cause_of_death(&self, life: Life, died: usize) -> Option<Fault> {
+    fn fault(&self, cause: Cause) -> Fault {
+        match cause {
+            Cause::Death(_, fault) => fault,
+            Cause::Struck(number) => self.faults[number].fault,
+        }
+    }
+
+    /// How many jobs were in flight at most when it struck, so how many second starts it may explain.
+    fn in_flight(&self, cause: Cause, most: InFlight) -> usize {
+        match cause {
+            Cause::Struck(number) if self.faults[number].worker.is_none() => {
+                most.of_a_worker * most.workers
+            }
+            Cause::Struck(_) | Cause::Death(..) => most.of_a_worker,
+        }
+    }
+
+    /// Why a process ended, and since when: it was told to, or a job ended it.
+    fn cause_of_death(&self, life: Life, died: usize) -> Option<(Fault, usize)> {
         let previous = life.restarts.checked_sub(1).and_then(|restarts| {
             let previous = Life { restarts, ..life };
             self.died.get(&previous).copied()
@@ -264,22 +332,31 @@ impl<'a> Index<'a> {
                 && previous.is_none_or(|previous| struck.begin > previous)
         });
         let ran_poison = || {
-            self.started.iter().any(|(attempt, starts)| {
-                self.sent.get(attempt.jid.as_str()) == Some(&Kind::Poison)
-                    && starts.iter().any(|(_, by)| *by == life)
-            })
+            let of_this = self
+                .started
+                .iter()
+                .filter(|(attempt, _)| self.sent.get(attempt.jid.as_str()) == Some(&Kind::Poison));
+            let mut starts = of_this.flat_map(|(_, starts)| starts);
+            let start = starts.find(|(_, by)| *by == life)?;
+            Some((Fault::Poison, start.0))
         };
-        told.map(|struck| struck.fault)
-            .or_else(|| ran_poison().then_some(Fault::Poison))
+        told.map(|struck| (struck.fault, struck.begin))
+            .or_else(ran_poison)
     }
 }
 
 /// Judges.
-pub(crate) fn judge(records: &[Record], left: &Left, at_rest: bool) -> Verdict {
-    let mut verdict = Verdict::default();
+pub(crate) fn judge(records: &[Record], left: &Left, at_rest: bool, most: InFlight) -> Verdict {
+    let mut verdict = Verdict {
+        faults: Fault::ALL
+            .iter()
+            .map(|fault| (fault.to_string(), 0))
+            .collect(),
+        ..Verdict::default()
+    };
     let index = Index::new(records, &mut verdict);
     judge_ends(&index, left, at_rest, &mut verdict);
-    judge_starts(&index, &mut verdict);
+    judge_starts(&index, most, &mut verdict);
     verdict.crashes = index
         .died
         .iter()
@@ -333,8 +410,13 @@ fn judge_ends(index: &Index<'_>, left: &Left, at_rest: bool, verdict: &mut Verdi
             continue;
         };
         *fault += 1;
-        if verdict.examples.len() < 20 {
-            verdict.examples.push((*jid).to_owned());
+        verdict.tell_of(jid);
+    }
+    for (jid, kind) in &index.sent {
+        let as_it_was = || String::from_utf8_lossy(&payload::malformed(jid)).into_owned();
+        if *kind == Kind::Malformed && dead.contains(*jid) && !left.dead.contains(&as_it_was()) {
+            verdict.altered += 1;
+            verdict.tell_of(jid);
         }
     }
     if !at_rest && verdict.stuck == 0 {
@@ -343,31 +425,51 @@ fn judge_ends(index: &Index<'_>, left: &Left, at_rest: bool, verdict: &mut Verdi
     }
 }
 
-fn judge_starts(index: &Index<'_>, verdict: &mut Verdict) {
+/// Each second start needs a first one that was in flight when a fault struck. A first start explains one second start, and a fault no
+/// more than were in flight.
+fn judge_starts(index: &Index<'_>, most: InFlight, verdict: &mut Verdict) {
+    let mut seconds = Vec::new();
     for (attempt, starts) in &index.started {
-        let mut copies = match index.sent.get(attempt.jid.as_str()) {
+        let copies = match index.sent.get(attempt.jid.as_str()) {
             Some(Kind::Twice) => 2,
             _ => 1,
         };
-        for (position, &(second, _)) in starts.iter().enumerate() {
-            if copies > 0 {
-                copies -= 1;
-                continue;
-            }
-            let before = &starts[..position];
-            let explained = before
-                .iter()
-                .rev()
-                .find_map(|&(first, life)| index.explanation(attempt, life, first, second));
-            match explained {
-                Some(fault) => *verdict.duplicates.entry(fault.to_string()).or_default() += 1,
-                None => {
-                    verdict.illegal_duplicates += 1;
-                    if verdict.examples.len() < 20 {
-                        verdict.examples.push(attempt.jid.clone());
-                    }
-                }
-            }
+        let attempts = match index.sent.get(attempt.jid.as_str()) {
+            Some(Kind::FailsOnce) => 2,
+            _ => 1,
+        };
+        if attempt.number > attempts {
+            verdict.miscounted += 1;
+            verdict.tell_of(&attempt.jid);
+        }
+        for (position, (place, _)) in starts.iter().enumerate().skip(copies) {
+            seconds.push((*place, position, *attempt));
+        }
+    }
+    seconds.sort_unstable();
+
+    let mut explained: HashMap<Cause, usize> = HashMap::new();
+    let mut used = HashSet::new();
+    for (second, position, attempt) in seconds {
+        let firsts = index.started[attempt][..position].iter().rev();
+        let cause = firsts
+            .filter(|(first, _)| !used.contains(first))
+            .find_map(|&(first, life)| {
+                let causes = index.causes(attempt, life, first, second).into_iter();
+                let mut possible = causes.filter(|cause| {
+                    let before = explained.get(cause).copied().unwrap_or_default();
+                    before < index.in_flight(*cause, most)
+                });
+                Some((first, possible.next()?))
+            });
+        if let Some((first, cause)) = cause {
+            used.insert(first);
+            *explained.entry(cause).or_default() += 1;
+            let fault = index.fault(cause).to_string();
+            *verdict.duplicates.entry(fault).or_default() += 1;
+        } else {
+            verdict.illegal_duplicates += 1;
+            verdict.tell_of(&attempt.jid);
         }
     }
 }
@@ -428,8 +530,17 @@ mod tests {
         }
     }
 
+    const ONE: InFlight = InFlight {
+        of_a_worker: 1,
+        workers: 1,
+    };
+
+    fn over(struck: bool) -> Record {
+        Record::Over { number: 0, struck }
+    }
+
     fn verdict(records: &[Record]) -> Verdict {
-        judge(records, &Left::default(), true)
+        judge(records, &Left::default(), true, ONE)
     }
 
     #[test]
@@ -446,8 +557,8 @@ mod tests {
             waiting: vec![r#"{"jid":"j"}"#.to_owned()],
             ..Left::default()
         };
-        assert_eq!(judge(&job(), &left, false).stuck, 1);
-        assert_eq!(judge(&job(), &Left::default(), false).stuck, 1);
+        assert_eq!(judge(&job(), &left, false, ONE).stuck, 1);
+        assert_eq!(judge(&job(), &Left::default(), false, ONE).stuck, 1);
     }
 
     #[test]
@@ -484,11 +595,96 @@ mod tests {
 
     #[test]
     fn a_fault_that_was_over_before_explains_nothing() {
-        let mut records = vec![fault(Fault::StallRedis, None), Record::Over(0)];
+        let mut records = vec![fault(Fault::StallRedis, None), over(true)];
         records.extend(job());
         records.push(Record::Started(life(0, 0), attempt()));
         records.extend(run_of(life(0, 0)));
         assert_eq!(verdict(&records).illegal_duplicates, 1);
+    }
+
+    #[test]
+    fn a_fault_that_did_not_happen_explains_nothing() {
+        let mut records = job();
+        records.push(fault(Fault::CutAfterSettle, Some(0)));
+        records.push(Record::Started(life(0, 0), attempt()));
+        records.push(over(false));
+        records.extend(run_of(life(0, 0)));
+        let missed = verdict(&records);
+        assert_eq!(missed.illegal_duplicates, 1);
+        assert_eq!(missed.faults["cut_after_settle"], 0);
+        assert!(!missed.met(&[Fault::CutAfterSettle]));
+
+        records[4] = over(true);
+        let struck = verdict(&records);
+        assert_eq!(struck.illegal_duplicates, 0);
+        assert_eq!(struck.faults["cut_after_settle"], 1);
+        assert!(struck.met(&[Fault::CutAfterSettle]) && !struck.met(Fault::ALL));
+    }
+
+    #[test]
+    fn a_first_start_explains_one_second_start() {
+        let mut records = job();
+        records.push(fault(Fault::StallRedis, None));
+        records.push(Record::Started(life(0, 0), attempt()));
+        records.extend(run_of(life(1, 0)));
+        records.extend(run_of(life(1, 0)));
+        let verdict = verdict(&records);
+        assert_eq!(verdict.duplicates["stall_redis"], 1);
+        assert_eq!(verdict.illegal_duplicates, 1);
+    }
+
+    #[test]
+    fn a_fault_explains_no_more_than_was_in_flight() {
+        let mut records = vec![fault(Fault::StallRedis, None)];
+        for jid in ["a", "b", "c"] {
+            let attempt = Attempt {
+                jid: jid.to_owned(),
+                number: 1,
+            };
+            records.push(Record::Started(life(0, 0), attempt.clone()));
+            records.push(Record::Started(life(1, 0), attempt));
+        }
+        let two = InFlight {
+            of_a_worker: 1,
+            workers: 2,
+        };
+        let verdict = judge(&records, &Left::default(), true, two);
+        assert_eq!(verdict.duplicates["stall_redis"], 2);
+        assert_eq!(verdict.illegal_duplicates, 1);
+        assert_eq!(verdict.examples, ["c"]);
+    }
+
+    #[test]
+    fn what_did_not_fail_has_no_second_attempt() {
+        let mut records = job();
+        records.extend(run_of(life(0, 0)));
+        let second = Attempt {
+            number: 2,
+            ..attempt()
+        };
+        records.push(Record::Started(life(0, 0), second));
+        assert_eq!(verdict(&records).miscounted, 1);
+    }
+
+    #[test]
+    fn what_is_no_job_is_kept_as_it_is() {
+        let jid = "0f".to_owned();
+        let kind = Kind::Malformed;
+        let records = [
+            Record::Sent {
+                jid: jid.clone(),
+                kind,
+            },
+            Record::Stored(jid.clone()),
+        ];
+        let payload = String::from_utf8_lossy(&payload::malformed(&jid)).into_owned();
+        for (dead, altered) in [(payload.clone(), 0), (payload + " ", 1)] {
+            let left = Left {
+                dead: vec![dead],
+                ..Left::default()
+            };
+            assert_eq!(judge(&records, &left, true, ONE).altered, altered);
+        }
     }
 
     #[test]
@@ -508,6 +704,7 @@ mod tests {
                 .to_vec(),
             ..Left::default()
         };
-        assert_eq!(judge(&[], &left, true).stray_keys, ["inprogress:default:x"]);
+        let verdict = judge(&[], &left, true, ONE);
+        assert_eq!(verdict.stray_keys, ["inprogress:default:x"]);
     }
 }

@@ -19,7 +19,7 @@ words! {
         FailsOnce = "fails_once",
         /// Fails, and asks for no retry: it ends in the dead set.
         Dies = "dies",
-        /// Carries most of a megabyte.
+        /// Carries a megabyte, or more than any client of ours would send.
         Huge = "huge",
         /// Is stored for later.
         Scheduled = "scheduled",
@@ -27,8 +27,10 @@ words! {
         Poison = "poison",
         /// Is in the queue twice, with the same bytes.
         Twice = "twice",
-        /// Is no job: it ends in the dead set.
+        /// Is no job: it ends in the dead set, as it is.
         Malformed = "malformed",
+        /// Is a job that nobody can run: it fails, and ends in the dead set.
+        Misfit = "misfit",
     }
 }
 
@@ -36,6 +38,9 @@ impl Kind {
     /// Whether the job has to end in the dead set.
     #[must_use]
     pub fn ends_dead(self) -> bool {
-        matches!(self, Self::Dies | Self::Poison | Self::Malformed)
+        matches!(
+            self,
+            Self::Dies | Self::Poison | Self::Malformed | Self::Misfit
+        )
     }
 }

@@ -72,7 +72,12 @@ pub enum Record {
         worker: Option<usize>,
     },
     /// A fault is over.
-    Over(usize),
+    Over {
+        /// Its place in the plan.
+        number: usize,
+        /// Whether it happened: there may have been no reply to cut.
+        struck: bool,
+    },
 }
 
 /// The file.
@@ -161,7 +166,7 @@ impl fmt::Display for Record {
                 write!(f, "fault {number} {fault}")?;
                 worker.map_or(Ok(()), |worker| write!(f, " {worker}"))
             }
-            Self::Over(number) => write!(f, "over {number}"),
+            Self::Over { number, struck } => write!(f, "over {number} {struck}"),
         }
     }
 }
@@ -189,7 +194,10 @@ impl FromStr for Record {
                 fault: word()?.parse()?,
                 worker: word().ok().map(str::parse).transpose().map_err(drop)?,
             },
-            "over" => Self::Over(word()?.parse().map_err(drop)?),
+            "over" => Self::Over {
+                number: word()?.parse().map_err(drop)?,
+                struck: word()?.parse().map_err(drop)?,
+            },
             run @ ("started" | "ended" | "settled") => {
                 let life = word()?.parse()?;
                 let attempt = Attempt {
@@ -244,7 +252,10 @@ mod tests {
                 fault: Fault::KillWorker,
                 worker: Some(1),
             },
-            Record::Over(4),
+            Record::Over {
+                number: 4,
+                struck: true,
+            },
         ];
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger");

@@ -13,6 +13,7 @@ mod fleet;
 mod judge;
 mod kind;
 pub mod ledger;
+mod payload;
 mod plan;
 mod producer;
 mod run;

@@ -4,11 +4,11 @@
 //! $ cargo run --release -p verk-chaos -- --seed 1 --seconds 45
 //! ```
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, slice, time::Duration};
 
 use clap::Parser;
 use verk::BoxError;
-use verk_chaos::{Kind, Plan, Production, Run, Size, run, this_program, worker};
+use verk_chaos::{Fault, Kind, Plan, Production, Run, Size, run, this_program, worker};
 
 /// Breaks everything around verk that can break, while jobs run, and counts what is lost.
 #[derive(Debug, Parser)]
@@ -18,9 +18,15 @@ struct Options {
     /// What breaks when follows from this number.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Lets nothing happen but this fault, to each worker every four seconds on average.
+    #[arg(long, value_parser = |word: &str| word.parse::<Fault>().map_err(|()| "no fault"))]
+    only: Option<Fault>,
     /// For how long things break.
     #[arg(long, default_value_t = 45)]
     seconds: u64,
+    /// For how many seconds everything may come to rest afterwards.
+    #[arg(long, default_value_t = 120)]
+    rest: u64,
     /// How many worker processes.
     #[arg(long, default_value_t = 3)]
     workers: usize,
@@ -31,6 +37,8 @@ struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Prints what would break when, and breaks nothing.
+    Plan,
     /// Is one worker process of a run.
     #[command(hide = true)]
     Worker(worker::Options),
@@ -44,11 +52,26 @@ async fn main() -> Result<ExitCode, BoxError> {
         .with_writer(std::io::stderr)
         .init();
     let options = Options::parse();
-    if let Some(Command::Worker(options)) = options.command {
-        worker::run(options).await?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let length = Duration::from_secs(options.seconds);
+    let (seed, workers) = (options.seed, options.workers);
+    let plan = match options.only {
+        Some(fault) => {
+            let times = usize::try_from(options.seconds.div_ceil(4))?;
+            Plan::for_each_worker(seed, length, workers, fault, times)
+        }
+        None => Plan::from_seed(seed, length, workers),
+    };
+    match options.command {
+        Some(Command::Worker(options)) => {
+            worker::run(options).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Plan) => {
+            print!("{plan}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
+    }
     let (verdict, _) = run(Run {
         size: Size {
             program: this_program()?,
@@ -56,7 +79,7 @@ async fn main() -> Result<ExitCode, BoxError> {
             concurrency: 10,
             heartbeat: Duration::from_millis(600),
         },
-        plan: Plan::from_seed(options.seed, length, options.workers),
+        plan,
         production: Production {
             jobs: usize::MAX,
             pause: Duration::from_millis(10),
@@ -71,6 +94,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         producers: 4,
         produce_until_over: true,
         seed: options.seed,
+        rest: Duration::from_secs(options.rest),
     })
     .await?;
     if options.json {
@@ -78,7 +102,12 @@ async fn main() -> Result<ExitCode, BoxError> {
     } else {
         println!("{verdict}");
     }
-    Ok(if verdict.is_clean() {
+    let expected = options.only.as_ref();
+    let met = verdict.met(expected.map_or(Fault::ALL, slice::from_ref));
+    if !met {
+        eprintln!("a fault did not happen: give it more time");
+    }
+    Ok(if verdict.is_clean() && met {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

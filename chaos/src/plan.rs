@@ -1,6 +1,6 @@
 //! What breaks when: [`Plan`].
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -27,6 +27,22 @@ pub struct Step {
 pub struct Plan {
     /// The lanes.
     pub lanes: Vec<Vec<Step>>,
+}
+
+/// A line for each step, in the order of time.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut steps: Vec<_> = self.lanes.iter().flatten().collect();
+        steps.sort_by_key(|step| step.at);
+        for step in steps {
+            write!(f, "{:7.3} s  {}", step.at.as_secs_f64(), step.fault)?;
+            if step.fault.concerns_a_worker() {
+                write!(f, " of worker {}", step.worker)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
 }
 
 /// What happens to processes, to Redis, and to connections and payloads.
@@ -147,6 +163,8 @@ mod tests {
         let plan = Plan::from_seed(7, length, 3);
         assert_eq!(plan, Plan::from_seed(7, length, 3));
         assert_ne!(plan, Plan::from_seed(8, length, 3));
+        let steps = plan.lanes.iter().flatten().count();
+        assert_eq!(plan.to_string().lines().count(), steps);
         for fault in Fault::ALL {
             let all = plan.lanes.iter().flatten();
             assert!(all.clone().any(|step| step.fault == *fault), "{fault}");

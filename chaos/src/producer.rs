@@ -5,13 +5,13 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
-use verk::{BuildError, Clock, EnqueueExt, IntoJob, Job, SystemClock, Verk};
+use verk::{BuildError, Clock, EnqueueExt, IntoJob, SystemClock, Verk};
 
 use crate::{
     fleet::Fleet,
     kind::Kind,
     ledger::{Ledger, Record},
-    worker::job,
+    payload::{QUEUE, job},
 };
 use verk::redis::RedisConfig;
 
@@ -68,8 +68,8 @@ impl Producer {
         }
     }
 
-    /// Enqueues one job. What may be stored is not sent again.
-    pub(crate) async fn send(&self, kind: Kind) {
+    /// Enqueues one job, and returns whether it may be stored. What may be stored is not sent again.
+    pub(crate) async fn send(&self, kind: Kind) -> bool {
         let job = job(kind);
         let jid = job.jid().to_string();
         self.sent(&jid, kind);
@@ -80,11 +80,13 @@ impl Producer {
             }
             _ => self.verk.enqueue(job).await,
         };
-        self.ledger.write(&match sent {
+        let record = match sent {
             Ok(_) => Record::Stored(jid),
             Err(error) if error.may_be_stored() => Record::MayBeStored(jid),
             Err(_) => Record::NotStored(jid),
-        });
+        };
+        self.ledger.write(&record);
+        !matches!(record, Record::NotStored(_))
     }
 
     fn sent(&self, jid: &str, kind: Kind) {
@@ -94,25 +96,31 @@ impl Producer {
         });
     }
 
-    /// Puts something into the queue that no client of ours would: straight to the server.
-    pub(crate) fn put(&self, fleet: &Fleet, kind: Kind, random: u64) {
-        let twice = job(Kind::Twice);
-        let (jid, payload) = match kind {
-            Kind::Malformed => {
-                let payload = format!("{{\"jid\":\"{random:x}\", no job");
-                (format!("{random:x}"), payload.into_bytes())
-            }
-            _ => (twice.jid().to_string(), Job::encode(&twice).to_vec()),
-        };
-        self.sent(&jid, kind);
-        let push: Vec<&[u8]> = match kind {
-            Kind::Malformed => vec![b"LPUSH", b"queue:default", &payload],
-            _ => vec![b"LPUSH", b"queue:default", &payload, &payload],
-        };
-        self.ledger
-            .write(&match fleet.server.command(&push).as_integer() {
-                Some(_) => Record::Stored(jid),
-                None => Record::NotStored(jid),
-            });
+    /// Puts a payload into the queue, straight to the server. Returns whether the server took it.
+    pub(crate) async fn put(&self, fleet: &Fleet, kind: Kind, jid: &str, payload: &[u8]) -> bool {
+        let queue = format!("queue:{QUEUE}");
+        let mut push = vec![b"LPUSH", queue.as_bytes(), payload];
+        if kind == Kind::Twice {
+            push.push(payload);
+        }
+        self.tell(fleet, kind, jid, &push).await
+    }
+
+    /// Puts something that is no job into `schedule`, due now.
+    pub(crate) async fn put_due(&self, fleet: &Fleet, jid: &str, payload: &[u8]) -> bool {
+        let add: [&[u8]; 4] = [b"ZADD", b"schedule", b"0", payload];
+        self.tell(fleet, Kind::Malformed, jid, &add).await
+    }
+
+    async fn tell(&self, fleet: &Fleet, kind: Kind, jid: &str, command: &[&[u8]]) -> bool {
+        let _there = fleet.server_is_there.read().await;
+        self.sent(jid, kind);
+        let stored = fleet.server.command(command).as_integer().is_some();
+        let jid = jid.to_owned();
+        self.ledger.write(&match stored {
+            true => Record::Stored(jid),
+            false => Record::NotStored(jid),
+        });
+        stored
     }
 }

@@ -11,9 +11,10 @@ use verk_testing::{CuttingProxy, RedisCommand};
 use crate::{
     fault::Fault,
     fleet::{Fleet, Size},
-    judge::{self, Verdict},
+    judge::{self, InFlight, Verdict},
     kind::Kind,
     ledger::{Ledger, Record},
+    payload,
     plan::{Plan, Step},
     producer::{Producer, Production},
 };
@@ -33,13 +34,16 @@ pub struct Run {
     pub produce_until_over: bool,
     /// For what the producers choose.
     pub seed: u64,
+    /// How long everything may take to come to rest after the last fault.
+    pub rest: Duration,
 }
 
-/// How long everything may take to come to rest after the last fault.
-const REST: Duration = Duration::from_secs(120);
+/// How long a chance is waited for: a reply to lose, or a server that takes a payload. Longer than a worker stands still and than
+/// Redis refuses writes.
+const CHANCE: Duration = Duration::from_secs(8);
 
-/// How long a planned loss is waited for.
-const LOSS: Duration = Duration::from_secs(3);
+/// How many jobs are fetched ahead of those that run, at most.
+const PREFETCHED: usize = 64;
 
 /// Does it. Returns the ledger, too.
 ///
@@ -49,6 +53,8 @@ const LOSS: Duration = Duration::from_secs(3);
 pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
     let mut fleet = Fleet::start(&what.size)?;
     let producer = Producer::connect(&fleet).await?;
+    // A fault that strikes before the workers are there breaks nothing.
+    come_to_rest(&fleet, what.rest).await;
     let over = CancellationToken::new();
     let stop = if what.produce_until_over {
         over.clone()
@@ -74,11 +80,16 @@ pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
         fleet.producer_proxy.heal();
         &mut fleet
     };
-    let rest = come_to_rest(fleet).await;
+    let rest = come_to_rest(fleet, what.rest).await;
     tracing::info!(rest, "stopping the workers");
     fleet.stop_workers().await;
     let records = Ledger::read(&fleet.ledger_path())?;
-    let verdict = judge::judge(&records, &judge::what_is_left(&fleet.server), rest);
+    let in_flight = InFlight {
+        of_a_worker: what.size.concurrency + what.size.concurrency.min(PREFETCHED),
+        workers: what.size.workers,
+    };
+    let left = judge::what_is_left(&fleet.server);
+    let verdict = judge::judge(&records, &left, rest, in_flight);
     if !verdict.is_clean() {
         fleet.keep_files();
         tracing::error!(ledger = %fleet.ledger_path().display(), "a promise was broken");
@@ -104,8 +115,11 @@ async fn follow(fleet: &Arc<Fleet>, producer: &Producer, plan: &Plan) {
                     fault: step.fault,
                     worker: step.fault.concerns_a_worker().then_some(step.worker),
                 });
-                strike(&fleet, &producer, step).await;
-                fleet.ledger.write(&Record::Over(number));
+                let struck = strike(&fleet, &producer, step).await;
+                if !struck {
+                    tracing::warn!(fault = %step.fault, "found nothing to break");
+                }
+                fleet.ledger.write(&Record::Over { number, struck });
             }
         }));
     }
@@ -114,14 +128,21 @@ async fn follow(fleet: &Arc<Fleet>, producer: &Producer, plan: &Plan) {
     }
 }
 
-/// Lets one fault happen, and mends it.
-async fn strike(fleet: &Fleet, producer: &Producer, step: Step) {
-    let ttl = fleet.ttl();
+/// A script that takes two fifths of a second.
+const SPIN: &str = "
+    local function now()
+        local time = redis.call('TIME')
+        return time[1] * 1000000 + time[2]
+    end
+    local over = now() + 400000
+    while now() < over do end
+    return 1";
+
+/// Lets one fault happen, and mends it. Returns whether it happened.
+async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
+    let lasts = |length| pause(step.length.unwrap_or(length));
+    let (ttl, is_even) = (fleet.ttl(), step.random.is_multiple_of(2));
     let proxy = &fleet.proxies[step.worker];
-    let is_even = step.random.is_multiple_of(2);
-    let lasts = |length: Duration| {
-        SystemClock.sleep_until(SystemClock.instant() + step.length.unwrap_or(length))
-    };
     match step.fault {
         Fault::KillWorker => fleet.signal(step.worker, Signal::KILL),
         Fault::DeployWorker => fleet.signal(step.worker, Signal::TERM),
@@ -136,7 +157,6 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) {
             lasts(ttl).await;
             fleet.tell(step.worker, "clock 0".to_owned());
         }
-        Fault::Poison => producer.send(Kind::Poison).await,
         Fault::RestartRedis => {
             let _away = fleet.server_is_there.write().await;
             fleet.server.shut_down();
@@ -157,30 +177,30 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) {
         }
         Fault::DiskFull => {
             let _away = fleet.server_is_there.write().await;
-            fleet.fill_the_disk();
+            fleet.fill_the_disk(step.random % 512);
             // Heartbeats are writes, so it notices soon.
             lasts(ttl / 2).await;
+            let ended = !fleet.server_accepts();
             fleet.server.restart();
+            return ended;
         }
         Fault::OutOfMemory => {
-            let limit = |bytes| fleet.server.command(&["CONFIG", "SET", "maxmemory", bytes]);
             let _there = fleet.server_is_there.read().await;
-            limit("1");
+            let is_full = fleet.ask(&["CONFIG", "SET", "maxmemory", "1"]);
             lasts(ttl * 3 + fleet.heartbeat).await;
-            limit("0");
+            return fleet.ask(&["CONFIG", "SET", "maxmemory", "0"]) && is_full;
         }
         Fault::SlowScript => {
             let _there = fleet.server_is_there.read().await;
-            let spin = "local t = os.clock() while os.clock() - t < 0.4 do end";
-            fleet.server.command(&["EVAL", spin, "0"]);
+            return fleet.ask(&["EVAL", SPIN, "0"]);
         }
         Fault::ScriptFlush => {
             let _there = fleet.server_is_there.read().await;
-            fleet.server.command(&["SCRIPT", "FLUSH"]);
+            return fleet.ask(&["SCRIPT", "FLUSH"]);
         }
         Fault::ClientKill => {
             let _there = fleet.server_is_there.read().await;
-            fleet.server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+            return fleet.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
         }
         Fault::Delay => {
             proxy.set_delay(Duration::from_millis(20));
@@ -195,49 +215,96 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) {
             proxy.set_refusing(false);
         }
         Fault::CutAfterSettle => {
-            proxy.lose_reply(|command| command.mentions("ack"));
-            lost(proxy).await;
+            return lost(proxy, |it| it.lose_reply(|command| command.mentions("ack"))).await;
         }
         Fault::CutAfterFetch => {
             let fetches = |command: &RedisCommand| {
                 command.name() == "BLMOVE" || command.mentions("verk_nodes")
             };
-            proxy.lose_reply(fetches);
-            lost(proxy).await;
+            return lost(proxy, |it| it.lose_reply(fetches)).await;
         }
         Fault::CutMidReply => {
-            proxy.tear_reply(|command| command.name() != "HELLO");
-            lost(proxy).await;
+            return lost(proxy, |it| {
+                it.tear_reply(|command| command.name() != "HELLO")
+            })
+            .await;
         }
         Fault::CutAfterEnqueue => {
-            let proxy = &fleet.producer_proxy;
-            proxy.lose_reply(|command| command.name() == "LPUSH");
-            lost(proxy).await;
+            let enqueues = |command: &RedisCommand| command.name() == "LPUSH";
+            return lost(&fleet.producer_proxy, |it| it.lose_reply(enqueues)).await;
         }
-        Fault::Malformed => {
-            let _there = fleet.server_is_there.read().await;
-            producer.put(fleet, Kind::Malformed, step.random);
+        Fault::Poison | Fault::Malformed | Fault::DuplicatePayload | Fault::HugePayload => {
+            return feed(fleet, producer, step).await;
         }
-        Fault::DuplicatePayload => {
-            let _there = fleet.server_is_there.read().await;
-            producer.put(fleet, Kind::Twice, step.random);
-        }
-        Fault::HugePayload => producer.send(Kind::Huge).await,
     }
+    true
 }
 
-/// Waits until what was to be lost is lost, or gives up on it.
-async fn lost(proxy: &CuttingProxy) {
+/// Puts the payload of a fault into the queue. The server may be full just now, or away: then again, with another one.
+async fn feed(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
+    let is_even = step.random.is_multiple_of(2);
+    let feed = async {
+        for random in step.random.. {
+            let jid = format!("{random:016x}");
+            let fed = match step.fault {
+                Fault::Malformed => {
+                    let [queued, set, misfit] = ["0", "1", "2"].map(|it| format!("{it}{jid}"));
+                    let payload = payload::malformed(&queued);
+                    producer
+                        .put(fleet, Kind::Malformed, &queued, &payload)
+                        .await
+                        && producer
+                            .put_due(fleet, &set, &payload::malformed(&set))
+                            .await
+                        && {
+                            let payload = payload::misfit(&misfit);
+                            producer.put(fleet, Kind::Misfit, &misfit, &payload).await
+                        }
+                }
+                Fault::DuplicatePayload => {
+                    let job = payload::job(Kind::Twice);
+                    let (jid, payload) = (job.jid().as_str(), job.encode());
+                    producer.put(fleet, Kind::Twice, jid, &payload).await
+                }
+                Fault::HugePayload if is_even => {
+                    let job = payload::huger();
+                    let (jid, payload) = (job.jid().as_str(), job.encode());
+                    producer.put(fleet, Kind::Huge, jid, &payload).await
+                }
+                Fault::HugePayload => producer.send(Kind::Huge).await,
+                _ => producer.send(Kind::Poison).await,
+            };
+            if fed {
+                return;
+            }
+            pause(fleet.heartbeat).await;
+        }
+    };
     let clock: &dyn Clock = &SystemClock;
-    let losses = proxy.losses();
-    clock.timeout(LOSS, proxy.wait_for_losses(losses + 1)).await;
+    clock.timeout(CHANCE, feed).await.is_some()
+}
+
+async fn pause(length: Duration) {
+    let clock: &dyn Clock = &SystemClock;
+    clock.sleep(length).await;
+}
+
+/// Waits until what was to be lost is lost, or gives up on it. Returns whether it is.
+async fn lost(proxy: &CuttingProxy, lose: impl FnOnce(&CuttingProxy)) -> bool {
+    let clock: &dyn Clock = &SystemClock;
+    let before = proxy.losses();
+    lose(proxy);
+    clock
+        .timeout(CHANCE, proxy.wait_for_losses(before + 1))
+        .await;
     proxy.heal();
+    proxy.losses() > before
 }
 
 /// Waits until no job is left to run, and every node that died is off the list. Returns whether that came to pass.
 ///
 /// Jobs that may be poison pills come back after minutes, one by one. That is not waited for: when nothing else is left, the next one is made due.
-async fn come_to_rest(fleet: &Fleet) -> bool {
+async fn come_to_rest(fleet: &Fleet, limit: Duration) -> bool {
     let clock: &dyn Clock = &SystemClock;
     let look = async {
         loop {
@@ -251,5 +318,5 @@ async fn come_to_rest(fleet: &Fleet) -> bool {
             clock.sleep(Duration::from_millis(50)).await;
         }
     };
-    clock.timeout(REST, look).await.is_some()
+    clock.timeout(limit, look).await.is_some()
 }

@@ -19,6 +19,7 @@ use verk::{BoxError, Clock, Event, Events, Job, RetryIn, SystemClock, prelude::*
 use crate::{
     kind::Kind,
     ledger::{Attempt, Ledger, Life, Record},
+    payload::{KEPT, KEPT_KEY, QUEUE},
 };
 
 /// What a worker process is started with.
@@ -52,14 +53,14 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What the jobs of a worker write to, and as whom.
 #[derive(Clone, Debug)]
-struct Diary {
+pub(crate) struct Diary {
     ledger: Ledger,
     life: Life,
 }
 
 /// The job of every run.
 #[verk::worker(retry_in = soon)]
-async fn chaos(
+pub(crate) async fn chaos(
     kind: Kind,
     #[arg(default)] padding: String,
     State(diary): State<Diary>,
@@ -73,6 +74,9 @@ async fn chaos(
         .ledger
         .write(&Record::Started(diary.life, attempt.clone()));
     drop(padding);
+    if ctx.job().get(KEPT_KEY) != Some(KEPT) {
+        return Err("the payload was changed");
+    }
     let result = match kind {
         Kind::Short => {
             ctx.sleep(SHORT).await;
@@ -90,7 +94,8 @@ async fn chaos(
         | Kind::Huge
         | Kind::Scheduled
         | Kind::Twice
-        | Kind::Malformed => Ok(()),
+        | Kind::Malformed
+        | Kind::Misfit => Ok(()),
     };
     diary.ledger.write(&Record::Ended(diary.life, attempt));
     result
@@ -102,21 +107,6 @@ fn soon(_retry_count: u32, error: &&'static str) -> RetryIn {
         _ => RetryIn::Kill,
     }
 }
-
-/// The untyped form of a job, for who has to know its jid before it is sent.
-pub(crate) fn job(kind: Kind) -> Job {
-    let padding = match kind {
-        Kind::Huge => "x".repeat(900 * 1024),
-        _ => String::new(),
-    };
-    let worker = Chaos::new(kind, padding);
-    let args = verk::Worker::encode_args(&worker).expect("a word and a text have a JSON form");
-    let queue = verk::QueueName::new(QUEUE).expect("a valid name");
-    Job::new(<Chaos as verk::Worker>::CLASS, queue, args).expect("a valid job")
-}
-
-/// The queue of every run.
-pub(crate) const QUEUE: &str = "default";
 
 /// Runs a worker process until it is told to end.
 ///

@@ -29,6 +29,7 @@ fn load(seconds: u64, plan: Plan) -> Run {
         producers: PRODUCERS,
         produce_until_over: false,
         seed: 1,
+        rest: Duration::from_secs(60),
     }
 }
 

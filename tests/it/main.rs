@@ -27,6 +27,7 @@ mod process;
 mod queues;
 mod redis;
 mod schedule;
+mod secrets;
 mod sentinel;
 mod shutdown;
 mod stats;

@@ -305,7 +305,8 @@ impl VerkBuilder {
         self
     }
 
-    /// Lets `verk-testing` take hold of the node. It sends no heartbeats and becomes nobody's default; what its workers lack
+    /// Lets `verk-testing` take hold of the node. It sends no heartbeats, unless
+    /// the test wants them, and becomes nobody's default; what its workers lack
     /// and which classes are claimed twice is told when it matters to the test, since a test concerns few of a program's
     /// workers.
     #[doc(hidden)]

@@ -539,6 +539,9 @@ fn queues(value: &str) -> Option<BTreeMap<QueueName, usize>> {
 }
 
 #[cfg(test)]
+mod any_environment;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

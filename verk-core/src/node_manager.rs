@@ -207,9 +207,13 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
         thread: OnceLock::new(),
     });
     shared.monitor.registered(&registration);
-    // A test's heartbeat outlasts the test: thousands of them must not need a thread each.
-    if shared.test.is_none() {
-        start_heartbeat(shared, &registration)?;
+    match &shared.test {
+        None => start_heartbeat(shared, &registration)?,
+        // Thousands of tests must not need a thread each.
+        Some(test) if test.seam.beats() => {
+            tokio::spawn(keep_beating(Arc::clone(shared), &registration));
+        }
+        Some(_) => {}
     }
     tracing::info!(node = %registration.node, "registered");
     Ok(registration)
@@ -247,14 +251,27 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
         .enable_all()
         .build()
         .map_err(BuildError::Thread)?;
-    let shared = Arc::clone(shared);
+    let beat = keep_beating(Arc::clone(shared), registration);
+    let thread = thread::Builder::new()
+        .name("verk-heartbeat".to_owned())
+        .spawn(move || runtime.block_on(beat))
+        .map_err(BuildError::Thread)?;
+    registration.thread.get_or_init(|| thread);
+    Ok(())
+}
+
+/// Sends heartbeats until the registration ends or is lost.
+fn keep_beating(
+    shared: Arc<Shared>,
+    registration: &Registration,
+) -> impl Future<Output = ()> + Send + use<> {
     let (node, stop, lost) = (
         registration.node.clone(),
         registration.stop.clone(),
         registration.lost.clone(),
     );
     let health = Arc::clone(&registration.health);
-    let beat = async move {
+    async move {
         let mut heartbeat: Option<Box<dyn Heartbeat>> = None;
         let mut failures = 0;
         loop {
@@ -295,13 +312,7 @@ fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<
                 () = shared.clock.sleep(pause) => {}
             }
         }
-    };
-    let thread = thread::Builder::new()
-        .name("verk-heartbeat".to_owned())
-        .spawn(move || runtime.block_on(beat))
-        .map_err(BuildError::Thread)?;
-    registration.thread.get_or_init(|| thread);
-    Ok(())
+    }
 }
 
 /// Sends one heartbeat.

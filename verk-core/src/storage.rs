@@ -181,8 +181,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// Returns how many deaths each of these jobs has seen, this one included. A node dies once: called again, with whatever jobs, it
     /// counts nothing, and returns what it returned the first time, until the node is [deregistered](Self::deregister). After an
-    /// error, or a crash on the way, some are counted; called again, it counts the others. While the heartbeat is there, it counts
-    /// nothing and returns nothing.
+    /// error, or a crash on the way, some are counted; called again, it counts the others. While the heartbeat is there, and once the
+    /// node is off the list, it counts nothing, keeps nothing and returns nothing.
     async fn count_deaths(
         &self,
         node: &NodeId,

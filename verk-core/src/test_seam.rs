@@ -26,6 +26,12 @@ pub trait TestSeam: fmt::Debug + Send + Sync + 'static {
     /// The test's client, which no running job uses, stored these jobs in their queues. Its enqueue returns when the
     /// future completes.
     fn stored(&self, jids: Vec<Jid>) -> BoxFuture<'static, ()>;
+
+    /// Whether the node sends heartbeats, from a task of the test's runtime. It needs none in a test that no other node
+    /// takes part in.
+    fn beats(&self) -> bool {
+        false
+    }
 }
 
 /// What a node in a test has beside the others.

@@ -4,6 +4,8 @@
 //! `attr` reads the tokens, `validate` turns them into the `model` and collects every mistake, `expand`
 //! writes the code, or `fallback` as much of it as the mistakes leave.
 
+#[cfg(test)]
+mod any_tokens;
 mod attr;
 mod errors;
 mod expand;

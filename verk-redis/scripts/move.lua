@@ -104,11 +104,7 @@ local function add(at)
   if to == 'set' then
     return move_to_set(KEYS[tonumber(ARGV[at + 2])], held, ARGV[at + 3], ARGV[at + 4])
   end
-  local answer, leaves = move_to_set(dead, held, ARGV[at + 2], ARGV[at + 3])
-  if answer then
-    cut_dead(dead, ARGV[at + 4], ARGV[at + 5])
-  end
-  return answer, leaves
+  return move_to_set(dead, held, ARGV[at + 2], ARGV[at + 3])
 end
 
 local function move(at)
@@ -128,6 +124,10 @@ local function move(at)
   end
   if leaves then
     remove(held)
+  end
+  -- Only now: a job that is buried again does not count twice.
+  if ARGV[at] == 'dead' then
+    cut_dead(dead, ARGV[at + 4], ARGV[at + 5])
   end
   return answer
 end

@@ -35,7 +35,7 @@ impl Endpoint {
         };
         parsed.map_err(|error| Error::InvalidUrl {
             url: redacted(&config.url),
-            source: error.into(),
+            source: without_secrets(error, &config.url),
         })
     }
 
@@ -116,6 +116,14 @@ pub(crate) fn with_push_messages(info: ConnectionInfo) -> ConnectionInfo {
 
 pub(crate) fn invalid(what: &'static str) -> RedisError {
     (ErrorKind::InvalidClientConfig, what).into()
+}
+
+/// The error of a URL. Where a password may be in it, without the part of the URL that it quotes.
+fn without_secrets(error: RedisError, url: &str) -> BoxError {
+    match error.detail() {
+        Some(detail) if redacted(url) != url => error.to_string().replace(detail, "***").into(),
+        _ => error.into(),
+    }
 }
 
 #[cfg(all(test, not(feature = "tls")))]

@@ -34,6 +34,8 @@
 //! one look every 250 ms. One connection is for the heartbeat, one hears which queues are paused. A connection that broke is replaced at
 //! the next use.
 
+#[cfg(test)]
+mod any_url;
 mod batch;
 mod blocking;
 mod builder;

@@ -156,9 +156,9 @@ pub(crate) async fn count_deaths(
     let calls = batches.into_iter().map(|jids| (jids, "more"));
     let mut counted = HashMap::new();
     for (jids, which) in calls.chain([(last, "last")]) {
-        let mut all_keys = vec![keys.heartbeat(node), keys.node_deaths(node)];
+        let mut all_keys = vec![keys.heartbeat(node), keys.node_deaths(node), keys.nodes()];
         all_keys.extend(jids.iter().map(|jid| keys.deaths(jid)));
-        let mut args = vec![arg(DEATHS_LAST.as_secs()), arg(which)];
+        let mut args = vec![arg(DEATHS_LAST.as_secs()), arg(which), arg(node)];
         args.extend(jids.iter().map(arg));
         let reply = shared.run(&scripts::COUNT_DEATHS, &all_keys, &args).await?;
         let mut values = reply::array(reply)?.into_iter();

@@ -35,6 +35,16 @@ mod restricted {
     verk_testing::storage_conformance!(super::RedisHarness::restricted().await);
 }
 
+/// Random steps on Redis and on the storage in memory alike.
+#[test]
+fn redis_behaves_as_the_storage_in_memory() {
+    let server = Arc::new(RedisServer::start());
+    verk_testing::model::check(async || {
+        server.command(&["FLUSHALL"]);
+        RedisHarness::on(Arc::clone(&server), "", "app:", ScheduleKeys::Shared, 16).await
+    });
+}
+
 #[tokio::test]
 async fn the_user_of_the_guide_may_also_choose_a_database_and_delete_the_prefix() {
     let harness = RedisHarness::restricted().await;
@@ -58,7 +68,7 @@ async fn the_user_of_the_guide_may_also_choose_a_database_and_delete_the_prefix(
 
 /// A server of its own, and a network in front of it that can break.
 struct RedisHarness {
-    server: RedisServer,
+    server: Arc<RedisServer>,
     proxy: CuttingProxy,
     storage: RedisStorage,
     /// Before every key.
@@ -70,7 +80,7 @@ struct RedisHarness {
 impl RedisHarness {
     async fn start(prefix: &'static str, blocking_connections: usize) -> Self {
         Self::on(
-            RedisServer::start(),
+            Arc::new(RedisServer::start()),
             "",
             prefix,
             ScheduleKeys::Shared,
@@ -80,7 +90,8 @@ impl RedisHarness {
     }
 
     async fn with_own_schedule_keys(prefix: &'static str) -> Self {
-        Self::on(RedisServer::start(), "", prefix, ScheduleKeys::Own, 16).await
+        let server = Arc::new(RedisServer::start());
+        Self::on(server, "", prefix, ScheduleKeys::Own, 16).await
     }
 
     /// As the user of the guide.
@@ -95,11 +106,18 @@ impl RedisHarness {
         // From Redis 7.2 on; before that there is none, and nobody asks for it.
         server.command(&["ACL", "SETUSER", "verk", "+client|setinfo"]);
         let credentials = "?user=verk&pass=password";
-        Self::on(server, credentials, "shop:", ScheduleKeys::Shared, 16).await
+        Self::on(
+            Arc::new(server),
+            credentials,
+            "shop:",
+            ScheduleKeys::Shared,
+            16,
+        )
+        .await
     }
 
     async fn on(
-        server: RedisServer,
+        server: Arc<RedisServer>,
         credentials: &str,
         prefix: &'static str,
         schedule_keys: ScheduleKeys,

@@ -8,13 +8,18 @@
 //! - [`VirtualClock`] stands still until it is told to move.
 //! - `RedisServer` is a real `redis-server` for one test, and `CuttingProxy` a network in front of it that
 //!   breaks on command (on Unix).
+//! - `fuzz` and `model` (with the feature `proptest`) try random inputs on a reader, and random operations on a backend.
 //! - [`conformance`] has the tests that every [`Storage`](verk_core::Storage) passes;
 //!   [`storage_conformance!`] runs them.
 
 mod clock;
 pub mod conformance;
 pub mod crash;
+#[cfg(feature = "proptest")]
+pub mod fuzz;
 mod memory;
+#[cfg(feature = "proptest")]
+pub mod model;
 #[cfg(unix)]
 mod proxy;
 #[cfg(unix)]

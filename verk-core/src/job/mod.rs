@@ -31,7 +31,7 @@ pub use self::{
 
 use self::{
     decode::Entry,
-    patches::{Patched, Patches},
+    patches::Patches,
     value::{count, push_quoted, string, strings, time},
 };
 
@@ -279,14 +279,11 @@ impl Job {
     /// The JSON text of any key, known to verk or not.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        match self.patches.get(key) {
-            Patched::To(value) => return Some(value),
-            Patched::Removed => return None,
-            Patched::Not => {}
-        }
-        // The last one wins, as in every other reader.
-        let entry = self.entries.iter().rfind(|entry| self.is_key(entry, key))?;
-        Some(self.slice(&entry.value))
+        self.patches.get_or(key, || {
+            // The last one wins, as in every other reader.
+            let entry = self.entries.iter().rfind(|entry| self.is_key(entry, key))?;
+            Some(self.slice(&entry.value))
+        })
     }
 
     /// Moves the job to another queue.

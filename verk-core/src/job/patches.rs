@@ -33,11 +33,15 @@ impl Patches {
         self.patches.is_empty()
     }
 
-    /// What became of `key`.
-    pub(super) fn get(&self, key: &str) -> Patched<'_> {
+    /// The JSON of `key`, unless it is taken out; for a key that does not differ, what `unchanged` says.
+    pub(super) fn get_or<'a>(
+        &'a self,
+        key: &str,
+        unchanged: impl FnOnce() -> Option<&'a str>,
+    ) -> Option<&'a str> {
         match self.find(key, place(key)) {
-            Ok(index) => (self.value(&self.patches[index])).map_or(Patched::Removed, Patched::To),
-            Err(_) => Patched::Not,
+            Ok(index) => self.value(&self.patches[index]),
+            Err(_) => unchanged(),
         }
     }
 
@@ -96,16 +100,6 @@ impl Patches {
     fn value(&self, patch: &Patch) -> Option<&str> {
         patch.value.as_ref().map(|range| self.text(range))
     }
-}
-
-/// What became of a key.
-#[derive(Clone, Copy)]
-pub(super) enum Patched<'a> {
-    /// It is as it is in the payload, if it is there.
-    Not,
-    Removed,
-    /// Its JSON.
-    To(&'a str),
 }
 
 #[derive(Clone, Copy)]

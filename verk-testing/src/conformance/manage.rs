@@ -283,6 +283,32 @@ pub async fn burials_are_capped(harness: &dyn Harness) {
     );
 }
 
+/// A dead job that is buried again, as it is or changed, takes nobody's place.
+pub async fn a_second_burial_drops_no_other(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    let dead = Source::Set(JobSet::Dead);
+    for (seconds, payload) in [(1.0, "a"), (2.0, "b")] {
+        let member = ScoredJob {
+            score: AT_0 + seconds,
+            job: job(payload),
+        };
+        harness.add_member(JobSet::Dead, member).await;
+    }
+    for payload in ["b", "changed"] {
+        let to = MoveTarget::Dead {
+            job: due(3, payload),
+            limits: DeadLimits {
+                max_jobs: 2,
+                ..NO_LIMITS
+            },
+        };
+        let moved = fixture.storage.move_jobs(&dead, &[step("b", to)]).await;
+        assert_done(&moved);
+        let expected = [(AT_0 + 1.0, job("a")), (AT_0 + 3.0, job(payload))];
+        assert_eq!(fixture.members(JobSet::Dead).await, expected);
+    }
+}
+
 /// A job that an operator puts into a queue makes the queue known, and is fetched at once.
 pub async fn a_moved_job_wakes_a_dequeue(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;

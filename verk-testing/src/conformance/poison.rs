@@ -133,6 +133,16 @@ pub async fn deregister_forgets_a_node_and_keeps_the_deaths_of_jobs(harness: &dy
     assert_eq!(count(harness, &node, &["a"]).await, deaths(&[("a", 2)]));
 }
 
+/// Another may have restored its jobs and taken it off the list since this one looked: nothing is kept of it then.
+pub async fn a_node_that_is_off_the_list_counts_nothing(harness: &dyn Harness) {
+    let node = dead_node(harness).await;
+    count(harness, &node, &["a"]).await;
+    assert!(harness.storage().deregister(&node).await.unwrap());
+    let before = harness.dump().await;
+    assert_eq!(count(harness, &node, &["a", "b"]).await, deaths(&[]));
+    assert_eq!(harness.dump().await, before);
+}
+
 /// The last fetch decides.
 pub async fn a_fetch_says_how_many_jobs_are_prefetched(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;

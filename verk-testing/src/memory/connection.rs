@@ -14,7 +14,7 @@ use verk_core::{
 
 use super::{
     MemoryStorage, each_failed,
-    faults::{Fault, Operation},
+    faults::{Fault, Key, Operation},
     state::State,
 };
 
@@ -48,17 +48,19 @@ impl MemoryConnection {
             .faults
             .check_reachable()
             .and_then(|()| {
-                if !state.touch(&self.inprogress, now) {
+                if !state.is_alive(&self.inprogress.node, now) {
                     return Ok(Dequeued::NodeGone);
                 }
                 if state.is_paused(&self.inprogress.queue)? {
                     return Ok(Dequeued::Paused(Vec::new()));
                 }
                 let (allowed, prefetched) = state.allowed(&self.inprogress.queue, request, now);
+                state.check_fetch(&self.inprogress, allowed)?;
+                state.touch(&self.inprogress);
                 let max_jobs = state.gate.limit(&self.inprogress, allowed);
                 let jobs = match max_jobs {
                     0 => Vec::new(),
-                    _ => state.fetch(&self.inprogress, max_jobs, request.max_bytes)?,
+                    _ => state.fetch(&self.inprogress, max_jobs, request.max_bytes),
                 };
                 // A wait that follows may bring one.
                 let fewer = allowed.saturating_sub(jobs.len().max(1));
@@ -121,7 +123,15 @@ impl QueueConnection for MemoryConnection {
             Ok(settled) => settled,
             Err(error) => return (each_failed(settlements.len(), &error), Err(error)),
         };
-        let dequeued = self.fetch(request);
+        // Where the list is broken, nothing is looked at after it.
+        let broken = {
+            let key = Key::Inprogress(self.inprogress.clone());
+            self.storage.shared.lock().faults.check_key(key)
+        };
+        let dequeued = match broken {
+            Err(fault) if !settlements.is_empty() => Err(StorageError::not_applied(DEQUEUE, fault)),
+            _ => self.fetch(request),
+        };
         let lost = {
             let faults = &mut self.storage.shared.lock().faults;
             // Both are asked, so that neither loses the next reply as well.

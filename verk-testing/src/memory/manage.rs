@@ -72,19 +72,19 @@ impl State {
         };
         let stays = *from == Source::Set(set) && job.job == *held;
         let unchanged = self.set(set).score(held) == Some(unix_seconds(job.at));
-        let merged = match limits {
-            Some(limits) => self.bury(job, limits)?,
-            None => self.insert(set, job)?,
-        };
-        if stays {
-            return Ok(if unchanged {
-                Settled::NotHeld
-            } else {
-                Settled::Done
-            });
+        let merged = self.insert(set, job)?;
+        if !stays {
+            self.take(from, held);
         }
-        self.take(from, held);
-        Ok(done(merged))
+        // Only now: a job that is buried again does not count twice.
+        if let Some(limits) = limits {
+            self.cut_dead(job.at, limits);
+        }
+        Ok(match stays {
+            true if unchanged => Settled::NotHeld,
+            true => Settled::Done,
+            false => done(merged),
+        })
     }
 
     pub(super) fn clear(&mut self, source: &Source) -> Result<usize, Fault> {

@@ -288,7 +288,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError> {
-        self.write("deregister a node", |state| state.deregister(node))
+        self.write("deregister a node", |state| Ok(state.deregister(node)))
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, StorageError> {
@@ -301,7 +301,7 @@ impl Storage for MemoryStorage {
         let now = self.shared.clock.instant();
         self.write(OP, |state| {
             if state.is_alive(&inprogress.node, now) {
-                return Ok(settlements.iter().map(|_| Settled::NotHeld).collect());
+                return Ok(vec![Settled::NotHeld; settlements.len()]);
             }
             Ok(state.restore(inprogress, settlements, OP, now))
         })

@@ -10,10 +10,7 @@ use verk_core::{
     storage::{ForeignList, Inprogress, JobSet, Lease, NameClaim, Node, SchedulePoll},
 };
 
-use super::{
-    faults::{Fault, Key},
-    state::State,
-};
+use super::{faults::Key, state::State};
 
 /// How long a death of a job is remembered.
 const DEATHS_LAST: Duration = Duration::from_secs(72 * 60 * 60);
@@ -34,7 +31,7 @@ impl State {
         started: &[Jid],
         now: Instant,
     ) -> HashMap<Jid, u32> {
-        if self.is_alive(node, now) {
+        if self.is_alive(node, now) || !self.nodes.contains_key(node) {
             return HashMap::new();
         }
         let Deaths { of_jobs, of_nodes } = &mut self.deaths;
@@ -120,14 +117,10 @@ impl State {
         known.extend(queues.iter().cloned());
     }
 
-    /// Registers the node and its queue again if its heartbeat is there; answers whether it is.
-    pub(super) fn touch(&mut self, inprogress: &Inprogress, now: Instant) -> bool {
-        let alive = self.is_alive(&inprogress.node, now);
-        if alive {
-            let known = self.nodes.entry(inprogress.node.clone()).or_default();
-            known.insert(inprogress.queue.clone());
-        }
-        alive
+    /// Registers the node, which is alive, and its queue again.
+    pub(super) fn touch(&mut self, inprogress: &Inprogress) {
+        let known = self.nodes.entry(inprogress.node.clone()).or_default();
+        known.insert(inprogress.queue.clone());
     }
 
     /// Renews the heartbeat, and the name if the node holds it; answers whether the heartbeat was there.
@@ -145,16 +138,16 @@ impl State {
         true
     }
 
-    pub(super) fn deregister(&mut self, node: &NodeId) -> Result<bool, Fault> {
+    pub(super) fn deregister(&mut self, node: &NodeId) -> bool {
         for queue in self.nodes.get(node).into_iter().flatten() {
             let inprogress = Inprogress {
                 queue: queue.clone(),
                 node: node.clone(),
             };
-            if self.inprogress.contains_key(&inprogress) {
-                return Ok(false);
+            let holds_jobs = self.inprogress.contains_key(&inprogress);
+            if holds_jobs || self.faults.check_key(Key::Inprogress(inprogress)).is_err() {
+                return false;
             }
-            self.faults.check_key(Key::Inprogress(inprogress))?;
         }
         self.nodes.remove(node);
         self.heartbeats.remove(node);
@@ -169,7 +162,7 @@ impl State {
         {
             self.names.remove(node.name());
         }
-        Ok(true)
+        true
     }
 
     pub(super) fn nodes(&self, now: Instant) -> Vec<Node> {

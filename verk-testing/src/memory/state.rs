@@ -63,12 +63,13 @@ pub(super) struct State {
 impl State {
     pub(super) fn enqueue(&mut self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), Fault> {
         self.faults.check_room()?;
-        self.faults.check_key(Key::Queue(queue.clone()))?;
-        if !jobs.is_empty() {
-            self.queue_names.insert(queue.clone());
-            let list = self.queues.entry(queue.clone()).or_default();
-            list.extend(jobs.iter().cloned());
+        if jobs.is_empty() {
+            return Ok(());
         }
+        self.queue_names.insert(queue.clone());
+        self.faults.check_key(Key::Queue(queue.clone()))?;
+        let list = self.queues.entry(queue.clone()).or_default();
+        list.extend(jobs.iter().cloned());
         Ok(())
     }
 
@@ -102,18 +103,29 @@ impl State {
         Ok(merged)
     }
 
+    /// Whether the lists of a fetch are lists.
+    pub(super) fn check_fetch(
+        &self,
+        inprogress: &Inprogress,
+        max_jobs: usize,
+    ) -> Result<(), Fault> {
+        if max_jobs > 0 {
+            self.faults
+                .check_key(Key::Queue(inprogress.queue.clone()))?;
+        }
+        self.faults.check_key(Key::Inprogress(inprogress.clone()))
+    }
+
     /// Moves the oldest jobs that fit from the queue to `inprogress`.
     pub(super) fn fetch(
         &mut self,
         inprogress: &Inprogress,
         max_jobs: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Bytes>, Fault> {
+    ) -> Vec<Bytes> {
         let queue = &inprogress.queue;
-        self.faults.check_key(Key::Queue(queue.clone()))?;
-        self.faults.check_key(Key::Inprogress(inprogress.clone()))?;
         let Some(waiting) = self.queues.get_mut(queue) else {
-            return Ok(Vec::new());
+            return Vec::new();
         };
         let oldest = waiting.iter().take(max_jobs);
         let fitting = take_fitting(oldest, max_bytes, |job| job.len()).count();
@@ -123,7 +135,7 @@ impl State {
         }
         let held = self.inprogress.entry(inprogress.clone()).or_default();
         held.extend(jobs.iter().cloned());
-        Ok(jobs)
+        jobs
     }
 
     /// How many jobs a fetch may take, and how many of the newest then wait in the node.
@@ -297,12 +309,16 @@ impl State {
         Ok(insert(self.set_mut(set), job))
     }
 
-    pub(super) fn bury(&mut self, job: &Due, limits: DeadLimits) -> Result<bool, Fault> {
+    fn bury(&mut self, job: &Due, limits: DeadLimits) -> Result<bool, Fault> {
         let merged = self.insert(JobSet::Dead, job)?;
-        self.dead
-            .remove_below(unix_seconds(job.at) - limits.timeout.as_secs_f64());
-        self.dead.truncate_lowest(limits.max_jobs);
+        self.cut_dead(job.at, limits);
         Ok(merged)
+    }
+
+    pub(super) fn cut_dead(&mut self, now: SystemTime, limits: DeadLimits) {
+        let oldest = unix_seconds(now) - limits.timeout.as_secs_f64();
+        self.dead.remove_below(oldest);
+        self.dead.truncate_lowest(limits.max_jobs);
     }
 
     pub(super) fn set(&self, set: JobSet) -> &SortedSet {

@@ -1,0 +1,109 @@
+//! What is in the queue of a run: jobs as a client sends them, and what no client of ours would send.
+
+use serde_json::value::RawValue;
+use verk::{Job, QueueName, Worker};
+
+use crate::{kind::Kind, worker::Chaos};
+
+/// The queue of every run.
+pub(crate) const QUEUE: &str = "default";
+
+/// A key that verk does not know.
+pub(crate) const KEPT_KEY: &str = "kept";
+
+/// What every job has under that key. Whoever reads it as numbers and writes it anew changes it.
+pub(crate) const KEPT: &str = r#"{"n": 123456789012345678901234567890,"f":1.50,"s":"\u00e9\/"}"#;
+
+/// The most that a client of ours sends.
+const CLIENTS_LIMIT: usize = 1024 * 1024;
+
+/// Deeper than anybody reads, and deep enough to overflow the stack of who does.
+const DEEP: usize = 200_000;
+
+/// The untyped form of a job, for who has to know its jid before it is sent.
+pub(crate) fn job(kind: Kind) -> Job {
+    match kind {
+        Kind::Huge => padded(kind, CLIENTS_LIMIT * 9 / 10),
+        _ => padded(kind, 0),
+    }
+}
+
+/// More than a client of ours sends.
+pub(crate) fn huger() -> Job {
+    padded(Kind::Huge, 3 * CLIENTS_LIMIT)
+}
+
+fn padded(kind: Kind, padding: usize) -> Job {
+    let worker = Chaos::new(kind, "x".repeat(padding));
+    let args = worker
+        .encode_args()
+        .expect("a word and a text have a JSON form");
+    let queue = QueueName::new(QUEUE).expect("a valid name");
+    let mut job = Job::new(<Chaos as Worker>::CLASS, queue, args).expect("a valid job");
+    let kept = RawValue::from_string(KEPT.to_owned()).expect("JSON");
+    job.set(KEPT_KEY, &kept).expect("a key of nobody's");
+    job
+}
+
+/// Something that is no job, of the form that follows from its jid.
+pub(crate) fn malformed(jid: &str) -> Vec<u8> {
+    let id = format!(r#""jid":"{jid}""#);
+    let rest = r#""class":"Chaos","queue":"default","retry":0"#;
+    match form(jid) % 7 {
+        0 => format!("{{{id}, no job").into_bytes(),
+        1 => format!("[{{{id}}}]").into_bytes(),
+        2 => format!(r#"{{{id},"args":[]}}"#).into_bytes(),
+        3 => format!(r#"{{"of":{{{id}}},{rest},"args":[]}}"#).into_bytes(),
+        4 => format!(r#"{{{id},{rest},"args":7}}"#).into_bytes(),
+        5 => {
+            let mut payload = format!(r#"{{{id},{rest},"args":[""#).into_bytes();
+            payload.extend(b"\xff\xfe\"]}");
+            payload
+        }
+        _ => {
+            let (open, close) = ("[".repeat(DEEP), "]".repeat(DEEP));
+            format!(r#"{{{id},{rest},"args":{open}{close}}}"#).into_bytes()
+        }
+    }
+}
+
+/// A job that nobody can run, for a reason that follows from its jid. It is not tried again.
+pub(crate) fn misfit(jid: &str) -> Vec<u8> {
+    let rest = format!(r#""jid":"{jid}","queue":"default","retry":0"#);
+    match form(jid) % 4 {
+        0 => format!(r#"{{{rest},"class":"Nobody::Has","args":[]}}"#),
+        1 => format!(r#"{{{rest},"class":"Chaos","args":["quick","",7,8,9]}}"#),
+        2 => format!(r#"{{{rest},"class":"Chaos","args":[1e400]}}"#),
+        _ => format!(r#"{{{rest},"class":"Chaos","args":[{{"quick":[[[]]]}}]}}"#),
+    }
+    .into_bytes()
+}
+
+/// The last digits of a jid.
+fn form(jid: &str) -> u64 {
+    u64::from_str_radix(&jid[jid.len().saturating_sub(4)..], 16).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jids() -> impl Iterator<Item = String> {
+        (0..28).map(|number| format!("{number:04x}"))
+    }
+
+    #[test]
+    fn what_is_malformed_is_no_job_and_a_misfit_is_one() {
+        for jid in jids() {
+            assert!(Job::decode(malformed(&jid).into()).is_err(), "{jid}");
+            let job = Job::decode(misfit(&jid).into()).unwrap();
+            assert_eq!(job.jid().to_string(), jid);
+        }
+    }
+
+    #[test]
+    fn every_job_has_a_key_of_nobodys() {
+        let job = Job::decode(job(Kind::Quick).encode()).unwrap();
+        assert_eq!(job.get(KEPT_KEY), Some(KEPT));
+    }
+}

@@ -1,0 +1,453 @@
+//! From a step, which tells jobs by their numbers, to what a storage is asked: [`Request`]; and what it may answer.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use verk_core::{
+    Applied, Jid, NodeId, QueueName, StorageError,
+    storage::{
+        DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Promotion, PromotionTarget, Settled,
+        Settlement, Source, Target,
+    },
+};
+
+use super::{
+    ledger::Ledger,
+    step::{Action, From, Limits, Payload, Pick, Place, QUEUES, Shape, To},
+};
+
+/// What a storage is asked.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    Enqueue {
+        queue: QueueName,
+        jobs: Vec<Bytes>,
+    },
+    Schedule {
+        jobs: Vec<Due>,
+    },
+    Dequeue {
+        node: usize,
+        queue: QueueName,
+        max_jobs: usize,
+        max_bytes: usize,
+        prefetched: usize,
+    },
+    Settle {
+        node: usize,
+        queue: QueueName,
+        /// By another node.
+        restore: bool,
+        settlements: Vec<Settlement>,
+    },
+    /// A settlement and a fetch in one trip.
+    Exchange {
+        settle: Box<Request>,
+        dequeue: Box<Request>,
+    },
+    Promote {
+        set: DueSet,
+        now: SystemTime,
+        promotions: Vec<Promotion>,
+    },
+    Move {
+        from: Source,
+        moves: Vec<Move>,
+    },
+    Clear {
+        from: Source,
+    },
+    SetPaused {
+        queue: QueueName,
+        paused: bool,
+    },
+    Register {
+        node: usize,
+        queues: Vec<QueueName>,
+    },
+    Beat {
+        node: usize,
+    },
+    Deregister {
+        node: usize,
+    },
+    Die {
+        node: usize,
+    },
+    ClaimName {
+        node: usize,
+    },
+    LoseName {
+        node: usize,
+    },
+    CountDeaths {
+        node: usize,
+        jids: Vec<Jid>,
+    },
+    PollSchedule {
+        node: usize,
+    },
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Answer {
+    Done,
+    Flag(bool),
+    Count(usize),
+    Jobs(Vec<Bytes>),
+    Paused,
+    NodeGone,
+    /// One for each job of a batch.
+    Each(Vec<Outcome>),
+    /// Each of an exchange.
+    Both(Box<Answer>, Box<Answer>),
+    /// What the ledger knows nothing of.
+    Text(String),
+    /// Not applied.
+    Refused,
+    /// Applied or not.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Done,
+    Merged,
+    NotHeld,
+    Refused,
+    Unknown,
+}
+
+impl Answer {
+    pub(super) fn of<T>(answer: Result<T, StorageError>, ok: impl FnOnce(T) -> Self) -> Self {
+        match answer {
+            Ok(answer) => ok(answer),
+            Err(error) if error.applied() == Applied::NotApplied => Self::Refused,
+            Err(_) => Self::Unknown,
+        }
+    }
+
+    pub(super) fn of_each(settled: &[Settled]) -> Self {
+        let outcomes = settled.iter().map(|settled| match settled {
+            Settled::Done => Outcome::Done,
+            Settled::Merged => Outcome::Merged,
+            Settled::NotHeld => Outcome::NotHeld,
+            Settled::Failed(error) if error.applied() == Applied::NotApplied => Outcome::Refused,
+            Settled::Failed(_) => Outcome::Unknown,
+        });
+        Self::Each(outcomes.collect())
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Each(outcomes) => outcomes.iter().all(|outcome| *outcome == Outcome::Unknown),
+            _ => false,
+        }
+    }
+}
+
+impl Ledger {
+    /// What to ask, now; `None` when only time passes.
+    pub(super) fn request(&mut self, action: &Action) -> Option<Request> {
+        Some(match action {
+            Action::Enqueue { queue, jobs } => Request::Enqueue {
+                queue: queue_name(*queue),
+                jobs: jobs.iter().map(|job| self.payload(*job)).collect(),
+            },
+            Action::Schedule { jobs } => Request::Schedule {
+                jobs: jobs
+                    .iter()
+                    .map(|&(job, delay)| Due {
+                        at: at(self.now + delay),
+                        job: self.payload(job),
+                    })
+                    .collect(),
+            },
+            &Action::Dequeue {
+                node,
+                queue,
+                max_jobs,
+                max_bytes,
+                prefetched,
+            } => Request::Dequeue {
+                node,
+                queue: queue_name(queue),
+                max_jobs,
+                max_bytes,
+                prefetched,
+            },
+            Action::Settle { node, queue, jobs } => self.settle_some(*node, *queue, jobs, false),
+            Action::Restore { node, queue, jobs } => self.settle_some(*node, *queue, jobs, true),
+            Action::Exchange {
+                node,
+                queue,
+                jobs,
+                max_jobs,
+                prefetched,
+            } => {
+                let mut settle = self.settle_some(*node, *queue, jobs, false);
+                if let Request::Settle { settlements, .. } = &mut settle {
+                    settlements.retain(|settlement| settlement.to != Target::Requeue);
+                }
+                let dequeue = Request::Dequeue {
+                    node: *node,
+                    queue: queue_name(*queue),
+                    max_jobs: *max_jobs,
+                    max_bytes: 1_000_000,
+                    prefetched: *prefetched,
+                };
+                Request::Exchange {
+                    settle: Box::new(settle),
+                    dequeue: Box::new(dequeue),
+                }
+            }
+            Action::SettleAll { node, queue } => {
+                let queue = queue_name(*queue);
+                let held = self.held(*node, &queue).iter().cloned();
+                let ack = |held| Settlement {
+                    held,
+                    to: Target::Ack,
+                };
+                Request::Settle {
+                    node: *node,
+                    restore: false,
+                    settlements: held.map(ack).collect(),
+                    queue,
+                }
+            }
+            Action::Promote { set, jobs } => {
+                let there = self.set((*set).into()).keys().cloned().collect();
+                Request::Promote {
+                    set: *set,
+                    now: self.time(),
+                    promotions: self.steps(there, jobs, |ledger, held, to| Promotion {
+                        to: ledger.promotion_target(&held, to),
+                        held,
+                    }),
+                }
+            }
+            Action::Move { from, jobs } => {
+                let from = source(*from);
+                let there = match &from {
+                    Source::Queue(queue) => self.queue(queue).iter().cloned().collect(),
+                    Source::Set(set) => self.set(*set).keys().cloned().collect(),
+                };
+                Request::Move {
+                    moves: self.steps(there, jobs, |ledger, held, to| Move {
+                        to: ledger.move_target(&from, &held, to),
+                        held,
+                    }),
+                    from,
+                }
+            }
+            Action::Clear { from } => Request::Clear {
+                from: source(*from),
+            },
+            Action::SetPaused { queue, paused } => Request::SetPaused {
+                queue: queue_name(*queue),
+                paused: *paused,
+            },
+            Action::Register { node, queues } => Request::Register {
+                node: *node,
+                queues: queues.iter().copied().map(queue_name).collect(),
+            },
+            &Action::Beat { node } => Request::Beat { node },
+            &Action::Deregister { node } => Request::Deregister { node },
+            &Action::Die { node } => Request::Die { node },
+            &Action::ClaimName { node } => Request::ClaimName { node },
+            &Action::LoseName { node } => Request::LoseName { node },
+            Action::CountDeaths { node, jids } => Request::CountDeaths {
+                node: *node,
+                jids: jids
+                    .iter()
+                    .map(|jid| Jid::from(&*jid.to_string()))
+                    .collect(),
+            },
+            &Action::PollSchedule { node } => Request::PollSchedule { node },
+            Action::TimePasses { seconds } => {
+                self.now += seconds;
+                return None;
+            }
+        })
+    }
+
+    fn settle_some(
+        &mut self,
+        node: usize,
+        queue: usize,
+        jobs: &[(Pick, To)],
+        restore: bool,
+    ) -> Request {
+        let queue = queue_name(queue);
+        let there = self.held(node, &queue).iter().cloned().collect();
+        let settlements = self.steps(there, jobs, |ledger, held, to| Settlement {
+            to: ledger.target(&held, to),
+            held,
+        });
+        Request::Settle {
+            node,
+            queue,
+            restore,
+            settlements,
+        }
+    }
+
+    /// Picks jobs of those that are there, or any.
+    fn steps<T>(
+        &mut self,
+        there: Vec<Bytes>,
+        jobs: &[(Pick, To)],
+        mut step: impl FnMut(&mut Self, Bytes, To) -> T,
+    ) -> Vec<T> {
+        let mut steps = Vec::new();
+        for (pick, to) in jobs {
+            let (from, number) = match *pick {
+                Pick::There(number) if !there.is_empty() => (&there, number),
+                Pick::There(number) | Pick::Any(number) => (&self.known, number),
+            };
+            // The opening has stored some, so there is always one to pick.
+            let held = from[number % from.len()].clone();
+            steps.push(step(self, held, *to));
+        }
+        steps
+    }
+
+    fn target(&mut self, held: &Bytes, to: To) -> Target {
+        match to.place {
+            Place::Nowhere => Target::Ack,
+            Place::Queue(_) | Place::Same => Target::Requeue,
+            Place::Set(DueSet::Retry, delay) => Target::Retry(self.due(held, to, delay)),
+            Place::Set(DueSet::Schedule, delay) => Target::Schedule(self.due(held, to, delay)),
+            Place::Dead(limits) => Target::Dead {
+                job: self.due(held, to, 0),
+                limits: limits.into(),
+            },
+        }
+    }
+
+    fn promotion_target(&mut self, held: &Bytes, to: To) -> PromotionTarget {
+        match to.place {
+            Place::Dead(limits) => PromotionTarget::Dead {
+                job: self.due(held, to, 0),
+                limits: limits.into(),
+            },
+            Place::Queue(queue) => PromotionTarget::Queue {
+                queue: queue_name(queue),
+                job: self.changed(held, to),
+            },
+            Place::Nowhere | Place::Same | Place::Set(..) => PromotionTarget::Queue {
+                queue: queue_name(0),
+                job: self.changed(held, to),
+            },
+        }
+    }
+
+    fn move_target(&mut self, from: &Source, held: &Bytes, to: To) -> MoveTarget {
+        match to.place {
+            Place::Nowhere => MoveTarget::Delete,
+            Place::Same => MoveTarget::Replace {
+                job: self.changed(held, to),
+            },
+            Place::Queue(queue) => {
+                // To another than the one that it comes from.
+                let stays = *from == Source::Queue(queue_name(queue));
+                MoveTarget::Queue {
+                    queue: queue_name(queue + usize::from(stays)),
+                    job: self.changed(held, to),
+                }
+            }
+            Place::Set(set, delay) => MoveTarget::Set {
+                set,
+                job: self.due(held, to, delay),
+            },
+            Place::Dead(limits) => MoveTarget::Dead {
+                job: self.due(held, to, 0),
+                limits: limits.into(),
+            },
+        }
+    }
+
+    fn due(&mut self, held: &Bytes, to: To, delay: u64) -> Due {
+        Due {
+            at: at(self.now + delay),
+            job: self.changed(held, to),
+        }
+    }
+
+    /// What a job becomes on its way.
+    fn changed(&mut self, held: &Bytes, to: To) -> Bytes {
+        if !to.changed {
+            return held.clone();
+        }
+        let changed = Bytes::from([held, &b"+"[..]].concat());
+        self.known.push(changed.clone());
+        changed
+    }
+
+    fn payload(&mut self, payload: Payload) -> Bytes {
+        let shape = match payload {
+            Payload::New(shape) => shape,
+            Payload::Again(number) if !self.known.is_empty() => {
+                return self.known[number % self.known.len()].clone();
+            }
+            Payload::Again(_) => Shape::Short,
+        };
+        let mut bytes = format!("job {}", self.known.len()).into_bytes();
+        bytes.extend_from_slice(match shape {
+            Shape::Short => b"",
+            Shape::Json => {
+                br#" {"a":18446744073709551617,"a":1.10,"b":[1E2,-0,1.0],"\u0041":"\/"}"#
+            }
+            Shape::Binary => b" \0\r\n\xff\xfe*3\r\n$-1\r\n%s\x80",
+            Shape::Long => &[b'x'; 50_000],
+        });
+        let bytes = Bytes::from(bytes);
+        self.known.push(bytes.clone());
+        bytes
+    }
+}
+
+impl std::convert::From<Limits> for DeadLimits {
+    fn from(limits: Limits) -> Self {
+        let (max_jobs, seconds) = match limits {
+            Limits::None => (1_000_000, 1_000_000),
+            Limits::FewJobs => (2, 1_000_000),
+            Limits::ShortTime => (1_000_000, 15),
+        };
+        Self {
+            max_jobs,
+            timeout: Duration::from_secs(seconds),
+        }
+    }
+}
+
+fn source(from: From) -> Source {
+    match from {
+        From::Queue(queue) => Source::Queue(queue_name(queue)),
+        From::Set(set) => Source::Set(set),
+    }
+}
+
+/// So many seconds after a case began.
+pub(super) fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds)
+}
+
+pub(super) fn queue_name(queue: usize) -> QueueName {
+    const NAMES: [&str; QUEUES] = ["default", "mailers"];
+    match QueueName::new(NAMES[queue % QUEUES]) {
+        Ok(name) => name,
+        Err(error) => unreachable!("a valid name: {error}"),
+    }
+}
+
+pub(super) fn node_id(node: usize) -> NodeId {
+    let name = if node == 0 { "app" } else { "web" };
+    NodeId::from(&*format!("{name}.{node:012x}"))
+}
+
+pub(super) fn all_sets() -> [JobSet; 3] {
+    [JobSet::Schedule, JobSet::Retry, JobSet::Dead]
+}

@@ -1,0 +1,395 @@
+//! What one process sees of the storage: [`FaultyStorage`].
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use verk_core::{
+    Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError,
+    storage::{
+        Beat, DequeueRequest, Dequeued, Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress,
+        JobSet, Move, NameClaim, Node, Page, PauseListener, ProcessReport, ProcessSignal,
+        Promotion, QueueConnection, SchedulePoll, ScoredJob, SetScan, Settled, Settlement, Source,
+        StatsReport, StoredStats,
+    },
+};
+use verk_testing::MemoryStorage;
+
+use crate::{
+    ledger::Ledger,
+    link::{Fate, Link, LinkError},
+};
+
+/// The storage as one process sees it, over a link that may fail. It tells the ledger what the storage did.
+#[derive(Clone, Debug)]
+pub(crate) struct FaultyStorage {
+    inner: MemoryStorage,
+    link: Arc<Link>,
+}
+
+impl FaultyStorage {
+    pub(crate) fn new(
+        inner: MemoryStorage,
+        clock: Arc<dyn Clock>,
+        ledger: Arc<Ledger>,
+        seed: u64,
+    ) -> Self {
+        Self {
+            inner,
+            link: Link::new(clock, ledger, seed),
+        }
+    }
+
+    pub(crate) fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.link)
+    }
+
+    /// Lets `work` reach the storage, or not.
+    async fn call<T>(
+        &self,
+        op: &'static str,
+        work: impl Future<Output = Result<T, StorageError>> + Send,
+    ) -> Result<T, StorageError> {
+        let no_reply = || StorageError::unknown(op, LinkError::NoReply);
+        let fate = self.link.fate(op).await?;
+        if fate == Fate::Lost {
+            return Err(no_reply());
+        }
+        let answer = work.await;
+        if fate == Fate::DeadAfter {
+            self.link.kill();
+        }
+        // A reply that comes while the process stands still is read later.
+        self.link.thaw().await;
+        if fate == Fate::ReplyLost || self.link.is_dead() {
+            return Err(no_reply());
+        }
+        answer
+    }
+
+    /// The same for a batch.
+    async fn call_each(
+        &self,
+        op: &'static str,
+        jobs: usize,
+        work: impl Future<Output = Vec<Settled>> + Send,
+    ) -> Vec<Settled> {
+        let work = async { Ok(work.await) };
+        match self.call(op, work).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Settled::Failed(error); jobs],
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for FaultyStorage {
+    async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError> {
+        self.call("enqueue", async {
+            self.inner.enqueue(queue, jobs).await?;
+            self.link.ledger().stored(jobs.iter());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn schedule(&self, jobs: &[Due]) -> Result<usize, StorageError> {
+        self.call("schedule", async {
+            let merged = self.inner.schedule(jobs).await?;
+            self.link.ledger().stored(jobs.iter().map(|due| &due.job));
+            Ok(merged)
+        })
+        .await
+    }
+
+    async fn open_queue(
+        &self,
+        list: &Inprogress,
+    ) -> Result<Box<dyn QueueConnection>, StorageError> {
+        let inner = self.call("open", self.inner.open_queue(list)).await?;
+        let storage = self.clone();
+        let list = list.clone();
+        Ok(Box::new(FaultyQueue {
+            list,
+            inner,
+            storage,
+        }))
+    }
+
+    async fn settle(&self, list: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
+        self.call_each("settle", settlements.len(), async {
+            let answers = self.inner.settle(list, settlements).await;
+            let ledger = self.link.ledger();
+            ledger.settled(&list.node, false, settlements, &answers);
+            answers
+        })
+        .await
+    }
+
+    async fn inprogress(&self, list: &Inprogress, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        self.call("read", self.inner.inprogress(list, page)).await
+    }
+
+    async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError> {
+        self.call("read", self.inner.due(set, now, page)).await
+    }
+
+    async fn poll_schedule(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<SchedulePoll, StorageError> {
+        self.call("poll", self.inner.poll_schedule(node, ttl)).await
+    }
+
+    async fn promote(&self, set: DueSet, now: SystemTime, jobs: &[Promotion]) -> Vec<Settled> {
+        self.call_each("promote", jobs.len(), self.inner.promote(set, now, jobs))
+            .await
+    }
+
+    async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {
+        self.call("claim", self.inner.claim_name(node, ttl)).await
+    }
+
+    async fn register(
+        &self,
+        node: &NodeId,
+        queues: &[QueueName],
+        ttl: Duration,
+    ) -> Result<(), StorageError> {
+        self.link.registered(node);
+        self.call("register", self.inner.register(node, queues, ttl))
+            .await
+    }
+
+    async fn open_heartbeat(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<Box<dyn Heartbeat>, StorageError> {
+        if self.link.is_dead() {
+            return Ok(Box::new(FaultyHeartbeat {
+                inner: self.inner.open_heartbeat(node, ttl).await?,
+                storage: self.clone(),
+            }));
+        }
+        let inner = self
+            .call("open", self.inner.open_heartbeat(node, ttl))
+            .await?;
+        let storage = self.clone();
+        Ok(Box::new(FaultyHeartbeat { inner, storage }))
+    }
+
+    async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError> {
+        self.call("deregister", self.inner.deregister(node)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StorageError> {
+        self.call("read", self.inner.nodes()).await
+    }
+
+    async fn restore(&self, list: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
+        self.call_each("restore", settlements.len(), async {
+            let answers = self.inner.restore(list, settlements).await;
+            let ledger = self.link.ledger();
+            ledger.settled(&list.node, true, settlements, &answers);
+            answers
+        })
+        .await
+    }
+
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
+        self.call("pause", self.inner.set_paused(queue, paused))
+            .await
+    }
+
+    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        self.call("read", self.inner.paused_queues()).await
+    }
+
+    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
+        self.call("open", self.inner.open_pause_listener()).await
+    }
+
+    async fn prefetched(&self, list: &Inprogress) -> Result<usize, StorageError> {
+        self.call("read", self.inner.prefetched(list)).await
+    }
+
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError> {
+        self.call("count", self.inner.count_deaths(node, started))
+            .await
+    }
+
+    async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError> {
+        self.call("read", self.inner.foreign_lists(cursor)).await
+    }
+
+    async fn record_stats(
+        &self,
+        node: &NodeId,
+        sequence: u64,
+        report: &StatsReport,
+    ) -> Result<bool, StorageError> {
+        self.call("count", self.inner.record_stats(node, sequence, report))
+            .await
+    }
+
+    async fn stats(&self, queues: &[QueueName]) -> Result<StoredStats, StorageError> {
+        self.call("read", self.inner.stats(queues)).await
+    }
+
+    async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError> {
+        self.call("read", self.inner.day_stats(days)).await
+    }
+
+    async fn report_process(
+        &self,
+        report: &ProcessReport,
+    ) -> Result<Vec<ProcessSignal>, StorageError> {
+        self.call("process", self.inner.report_process(report))
+            .await
+    }
+
+    async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
+        self.call("process", self.inner.forget_process(identity))
+            .await
+    }
+
+    async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError> {
+        self.call("read", self.inner.processes()).await
+    }
+
+    async fn signal_process(
+        &self,
+        identity: &str,
+        signal: ProcessSignal,
+    ) -> Result<(), StorageError> {
+        self.call("process", self.inner.signal_process(identity, signal))
+            .await
+    }
+
+    async fn prune_processes(&self) -> Result<usize, StorageError> {
+        self.call("process", self.inner.prune_processes()).await
+    }
+
+    async fn server_time(&self) -> Result<SystemTime, StorageError> {
+        self.call("read", self.inner.server_time()).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        self.call("read", self.inner.queues()).await
+    }
+
+    async fn queue_len(&self, queue: &QueueName) -> Result<usize, StorageError> {
+        self.call("read", self.inner.queue_len(queue)).await
+    }
+
+    async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        self.call("read", self.inner.queue_page(queue, page)).await
+    }
+
+    async fn set_len(&self, set: JobSet) -> Result<usize, StorageError> {
+        self.call("read", self.inner.set_len(set)).await
+    }
+
+    async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
+        self.call("read", self.inner.set_page(set, page)).await
+    }
+
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        self.call("read", self.inner.newest_page(queue, page)).await
+    }
+
+    async fn scan_set(
+        &self,
+        set: JobSet,
+        cursor: u64,
+        text: &str,
+    ) -> Result<SetScan, StorageError> {
+        self.call("read", self.inner.scan_set(set, cursor, text))
+            .await
+    }
+
+    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
+        self.call_each("move", moves.len(), self.inner.move_jobs(from, moves))
+            .await
+    }
+
+    async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
+        self.call("clear", self.inner.clear(source)).await
+    }
+}
+
+#[derive(Debug)]
+struct FaultyQueue {
+    list: Inprogress,
+    inner: Box<dyn QueueConnection>,
+    storage: FaultyStorage,
+}
+
+#[async_trait]
+impl QueueConnection for FaultyQueue {
+    async fn dequeue(&mut self, request: DequeueRequest) -> Result<Dequeued, StorageError> {
+        self.storage
+            .call("dequeue", self.inner.dequeue(request))
+            .await
+    }
+
+    async fn settle_and_dequeue(
+        &mut self,
+        settlements: &[Settlement],
+        request: &DequeueRequest,
+    ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
+        let (ledger, list) = (self.storage.link.ledger(), &self.list);
+        let inner = &mut self.inner;
+        let both = self.storage.call("settle", async {
+            let answers = inner.settle_and_dequeue(settlements, request).await;
+            ledger.settled(&list.node, false, settlements, &answers.0);
+            Ok(answers)
+        });
+        match both.await {
+            Ok(answers) => answers,
+            Err(error) => {
+                let failed = Settled::Failed(error.clone());
+                (vec![failed; settlements.len()], Err(error))
+            }
+        }
+    }
+
+    async fn reset(&mut self) -> Result<(), StorageError> {
+        self.storage.call("reset", self.inner.reset()).await
+    }
+}
+
+#[derive(Debug)]
+struct FaultyHeartbeat {
+    inner: Box<dyn Heartbeat>,
+    storage: FaultyStorage,
+}
+
+#[async_trait]
+impl Heartbeat for FaultyHeartbeat {
+    async fn beat(&mut self) -> Result<Beat, StorageError> {
+        let link = &self.storage.link;
+        if link.is_dead() {
+            // So that the task of a process that has ended does not stay.
+            return Ok(Beat {
+                alive: false,
+                server_time: link.clock().now(),
+                server: String::new(),
+            });
+        }
+        if link.loses_heartbeats() {
+            return Err(StorageError::unknown("beat", LinkError::NoReply));
+        }
+        self.storage.call("beat", self.inner.beat()).await
+    }
+}

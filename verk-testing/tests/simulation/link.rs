@@ -1,0 +1,216 @@
+//! The link between one process and the storage: what becomes of a call.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use thiserror::Error;
+use verk_core::{Clock, NodeId, StorageError};
+
+use crate::{ledger::Ledger, trouble::Trouble};
+
+/// Of a thousand calls, how many are refused, do not arrive, lose their reply, are late.
+const TROUBLED_CALLS: [(Trouble, u32); 4] = [
+    (Trouble::CallRefused, 2),
+    (Trouble::CallLost, 2),
+    (Trouble::ReplyLost, 2),
+    (Trouble::Delay, 30),
+];
+
+/// The link of one process.
+#[derive(Debug)]
+pub(crate) struct Link {
+    clock: Arc<dyn Clock>,
+    ledger: Arc<Ledger>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    random: ChaCha8Rng,
+    /// Whether single calls fail.
+    unreliable: bool,
+    /// The process has ended: nothing of it reaches the storage any more.
+    dead: bool,
+    /// It dies in its next call that changes a job.
+    dies_in_call: bool,
+    frozen_until: Instant,
+    cut_until: Instant,
+    heartbeats_lost_until: Instant,
+    /// Whether anything happened to it for which its jobs may be given to others.
+    troubled: bool,
+    /// Its registrations.
+    nodes: Vec<NodeId>,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Done,
+    Lost,
+    ReplyLost,
+    DeadAfter,
+}
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+pub(crate) enum LinkError {
+    #[error("the process has ended")]
+    Dead,
+    #[error("refused")]
+    Refused,
+    #[error("no reply")]
+    NoReply,
+}
+
+impl Link {
+    pub(crate) fn new(clock: Arc<dyn Clock>, ledger: Arc<Ledger>, seed: u64) -> Arc<Self> {
+        let now = clock.instant();
+        let state = State {
+            random: ChaCha8Rng::seed_from_u64(seed),
+            unreliable: true,
+            dead: false,
+            dies_in_call: false,
+            frozen_until: now,
+            cut_until: now,
+            heartbeats_lost_until: now,
+            troubled: false,
+            nodes: Vec::new(),
+        };
+        Arc::new(Self {
+            clock,
+            ledger,
+            state: Mutex::new(state),
+        })
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Whether heartbeats are lost now.
+    pub(crate) fn loses_heartbeats(&self) -> bool {
+        self.clock.instant() < self.state().heartbeats_lost_until
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics with it")
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// Ends the process.
+    pub(crate) fn kill(&self) {
+        self.in_trouble(|state| state.dead = true);
+    }
+
+    pub(crate) fn kill_in_call(&self) {
+        self.in_trouble(|state| state.dies_in_call = true);
+    }
+
+    pub(crate) fn freeze(&self, time: Duration) {
+        let until = self.clock.instant() + time;
+        self.in_trouble(|state| state.frozen_until = until);
+    }
+
+    pub(crate) fn cut(&self, time: Duration) {
+        let until = self.clock.instant() + time;
+        self.in_trouble(|state| state.cut_until = until);
+    }
+
+    pub(crate) fn lose_heartbeats(&self, time: Duration) {
+        let until = self.clock.instant() + time;
+        self.in_trouble(|state| state.heartbeats_lost_until = until);
+    }
+
+    /// From now on its jobs may be given to others.
+    pub(crate) fn trouble(&self) {
+        self.in_trouble(|_| ());
+    }
+
+    fn in_trouble(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        state.troubled = true;
+        self.ledger.in_trouble(&state.nodes);
+        change(&mut state);
+    }
+
+    /// Nothing goes wrong any more.
+    pub(crate) fn heal(&self) {
+        self.state().unreliable = false;
+    }
+
+    pub(crate) fn registered(&self, node: &NodeId) {
+        let mut state = self.state();
+        state.nodes.push(node.clone());
+        if state.troubled {
+            self.ledger.in_trouble(&state.nodes);
+        }
+    }
+
+    /// Waits while the process stands still.
+    pub(crate) async fn thaw(&self) {
+        loop {
+            let until = self.state().frozen_until;
+            if until <= self.clock.instant() {
+                return;
+            }
+            self.clock.sleep_until(until).await;
+        }
+    }
+
+    /// What becomes of a call that begins now. An error says that it is refused.
+    pub(crate) async fn fate(&self, op: &'static str) -> Result<Fate, StorageError> {
+        self.thaw().await;
+        let now = self.clock.instant();
+        let delay = {
+            let mut state = self.state();
+            if state.dead {
+                return Err(StorageError::not_applied(op, LinkError::Dead));
+            }
+            if now < state.cut_until {
+                return Ok(Fate::Lost);
+            }
+            if state.dies_in_call && matches!(op, "dequeue" | "settle" | "restore" | "promote") {
+                let done = state.random.random_bool(0.5);
+                state.dead = !done;
+                return Ok(if done { Fate::DeadAfter } else { Fate::Lost });
+            }
+            if !state.unreliable {
+                return Ok(Fate::Done);
+            }
+            let mut dice = state.random.random_range(0..1_000);
+            let trouble = TROUBLED_CALLS.into_iter().find(|(_, share)| {
+                let hit = dice < *share;
+                dice = dice.saturating_sub(*share);
+                hit
+            });
+            let Some((trouble, _)) = trouble else {
+                return Ok(Fate::Done);
+            };
+            self.ledger.struck(trouble);
+            match trouble {
+                Trouble::CallRefused => {
+                    return Err(StorageError::not_applied(op, LinkError::Refused));
+                }
+                Trouble::CallLost => return Ok(Fate::Lost),
+                Trouble::ReplyLost => return Ok(Fate::ReplyLost),
+                _ => Duration::from_millis(state.random.random_range(1..200)),
+            }
+        };
+        self.clock.sleep(delay).await;
+        if self.is_dead() {
+            return Err(StorageError::not_applied(op, LinkError::Dead));
+        }
+        Ok(Fate::Done)
+    }
+}

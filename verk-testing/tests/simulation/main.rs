@@ -1,0 +1,77 @@
+//! A whole cluster in one thread: several nodes with the real managers on one storage in memory, in virtual time, while faults from a
+//! seed strike. At the end the books must balance: nothing lost, nothing stuck, and every start of a job paid for.
+//!
+//! Time moves if and only if nobody has anything left to do: then the clock steps to the next time that somebody waits for. The same
+//! seed gives the same faults at the same times; which node is faster may differ.
+//!
+//! `VERK_SIMULATION_JOBS` is how many jobs there are in all, `VERK_SIMULATION_SEED` the first seed. A million in release mode:
+//!
+//! ```console
+//! $ VERK_SIMULATION_JOBS=1000000 cargo nextest run --release -p verk-testing --test simulation --no-capture
+//! ```
+
+mod cluster;
+mod faulty_storage;
+mod ledger;
+mod link;
+mod trouble;
+mod worker;
+
+use std::{env, panic};
+
+use tokio::runtime::Builder;
+use verk_testing::VirtualClock;
+
+use self::{cluster::Cluster, ledger::Balance};
+
+/// How many jobs there are in all, unless the environment says another number.
+const JOBS: usize = 20_000;
+
+/// How many clusters share them.
+const SEEDS: u64 = 4;
+
+fn number(name: &str, default: u64) -> u64 {
+    match env::var(name) {
+        Ok(number) => number.parse().expect("a number"),
+        Err(_) => default,
+    }
+}
+
+/// Runs one cluster until all its jobs have ended.
+fn simulate(seed: u64, jobs: usize) -> Balance {
+    let clock = VirtualClock::new();
+    let time = clock.clone();
+    let runtime = Builder::new_current_thread()
+        .on_thread_park(move || {
+            if let Some(next) = time.next_deadline() {
+                time.advance_to(next);
+            }
+        })
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { Cluster::new(seed, jobs, clock).run().await })
+}
+
+#[test]
+fn nothing_is_lost_whatever_happens() {
+    let jobs = number("VERK_SIMULATION_JOBS", JOBS as u64);
+    let first = number("VERK_SIMULATION_SEED", 1);
+    let jobs = usize::try_from(jobs / SEEDS).expect("a number of jobs");
+    // Some workers panic on purpose.
+    let tell = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let on_purpose = info.payload().downcast_ref::<String>();
+        if !on_purpose.is_some_and(|message| message.starts_with("Errand(")) {
+            tell(info);
+        }
+    }));
+    std::thread::scope(|scope| {
+        for seed in first..first + SEEDS {
+            scope.spawn(move || {
+                let balance = simulate(seed, jobs);
+                println!("seed {seed}: {balance:#?}");
+                assert!(balance.is_clean(), "seed {seed}: {balance:#?}");
+            });
+        }
+    });
+}
