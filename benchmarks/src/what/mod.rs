@@ -14,7 +14,7 @@ mod targets;
 
 use anyhow::{Result, bail};
 
-use crate::{lab::Lab, report::Report, settings::What, systems::Contender};
+use crate::{lab::Lab, report::Report, settings::What};
 
 /// Measures what was asked for.
 pub(crate) fn run(lab: &Lab) -> Result<Report> {
