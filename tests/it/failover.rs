@@ -467,6 +467,13 @@ async fn after_a_failover_jobs_that_the_replica_never_saw_fetched_come_again() {
     replica.command(&["REPLICAOF", "NO", "ONE"]);
     node.verk.start().unwrap();
     until_lists_are(&primary, 10, 10).await;
+    // The node knows of them.
+    for _ in 0..10 {
+        wait_for(&mut node.events, |event| {
+            matches!(event, Event::JobStarted { .. }).then_some(())
+        })
+        .await;
+    }
     primary.stop();
     node.proxy.lead_to(&replica);
     // Those that run are not the node's any more, and nothing was sent that could fail.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk::{
     Clock, EnqueueExt, Event, Job, JobContext, NodeId, State, Storage,
-    storage::{DequeueRequest, Dequeued, Due, Inprogress, JobSet, Settlement, Target},
+    storage::{DequeueRequest, Dequeued, Due, Inprogress, JobSet, Settled, Settlement, Target},
 };
 use verk_testing::{Key, MemoryStorage, Operation, within};
 
@@ -64,6 +64,46 @@ async fn a_lost_reply_to_a_fetch_loses_no_job_and_runs_none_twice() {
         ran,
         (0..20).map(|number| number.to_string()).collect::<Vec<_>>()
     );
+    it.assert_empty().await;
+}
+
+#[tokio::test]
+async fn what_was_read_long_ago_does_not_start() {
+    let mut it = Fixture::with(|builder| {
+        builder
+            .queue("default", 5)
+            .heartbeat(Duration::from_secs(10))
+    })
+    .await;
+    enqueue_steady(&it, 1).await;
+    let held = it.queued("default").await.remove(0);
+    let faults = it.storage.faults();
+    faults.lose_reply(Operation::Dequeue);
+    faults.set_holding_reads(true);
+    it.verk.start().unwrap();
+    it.wait_for(|event| matches!(event, Event::ReplyLost { .. }).then_some(()))
+        .await;
+    // The process stands still while the answer is on its way: it is declared dead, and its job given back.
+    let node = it.storage.nodes().await.unwrap().remove(0).id;
+    faults.set_losing_heartbeats(true);
+    it.advance(Duration::from_secs(11));
+    faults.expire_heartbeat(&node);
+    let inprogress = Inprogress {
+        queue: queue_name("default"),
+        node,
+    };
+    let to = Target::Requeue;
+    let restored = [Settlement { held, to }];
+    let restored = it.storage.restore(&inprogress, &restored).await;
+    assert!(matches!(restored[..], [Settled::Done]), "{restored:?}");
+    faults.set_holding_reads(false);
+    tokio::task::yield_now().await;
+
+    faults.set_losing_heartbeats(false);
+    it.advance(Duration::from_secs(11));
+    it.wait_for_finished(1).await;
+    it.verk.shutdown().await;
+    assert_eq!(it.log.entries(), ["0"]);
     it.assert_empty().await;
 }
 

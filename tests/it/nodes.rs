@@ -99,8 +99,9 @@ async fn nobody_is_judged_while_the_judge_itself_is_not_well() {
         .unwrap();
     it.verk.start().unwrap();
     let step = async |it: &Fixture| {
-        // The heartbeat, the queue, the schedule, the pauses, the statistics, the process and the watch.
-        within(PATIENCE, it.clock.wait_for_sleepers(7)).await;
+        // The heartbeat, the queue for a job and for its next look at its list, the schedule, the pauses, the statistics, the
+        // process and the watch: with one less, time would outrun the heartbeat.
+        within(PATIENCE, it.clock.wait_for_sleepers(8)).await;
         it.advance(heartbeat / 3);
         tokio::task::yield_now().await;
     };

@@ -19,10 +19,14 @@ use crate::{
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
     shared::ServerTime,
-    storage::{DeadLimits, Due, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Storage},
+    storage::{DeadLimits, Due, MAX_BATCH_BYTES, Storage},
     test_seam::TestSeam,
     worker::Worker,
 };
+
+/// The most jobs that are stored at once, of at most [`MAX_BATCH_BYTES`]: one push of so many holds the server up for less than a
+/// millisecond, and more bring little.
+const MAX_CHUNK_JOBS: usize = 500;
 
 /// The payload size above which an enqueue logs a warning: 100 KiB.
 const LARGE_PAYLOAD_BYTES: usize = 100 * 1024;
@@ -178,7 +182,7 @@ impl Client {
         jobs: &mut (impl Iterator<Item = NewJob> + Send),
         left_over: &mut Option<Ready>,
     ) -> Chunk {
-        let at_least = jobs.size_hint().0.min(MAX_BATCH_JOBS);
+        let at_least = jobs.size_hint().0.min(MAX_CHUNK_JOBS);
         let mut chunk = Chunk {
             jobs: Vec::with_capacity(at_least),
             failed: None,
@@ -201,7 +205,7 @@ impl Client {
                 }
             };
             bytes += ready.payload.len();
-            let fits = chunk.jobs.len() < MAX_BATCH_JOBS && bytes <= MAX_BATCH_BYTES;
+            let fits = chunk.jobs.len() < MAX_CHUNK_JOBS && bytes <= MAX_BATCH_BYTES;
             let joins = |first: &Ready| fits && first.place.joins(&ready.place);
             if !chunk.jobs.first().is_none_or(joins) {
                 *left_over = Some(ready);

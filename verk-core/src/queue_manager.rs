@@ -328,9 +328,7 @@ impl QueueManager {
             }
             Connection::Idle(queue) if self.must_reconcile => {
                 // What is found there may start, so the node has to be alive, or to know that it is not.
-                let knows =
-                    self.registration.is_lost() || self.registration.may_fetch(&*self.shared.clock);
-                if waiting || !knows || !self.settling.is_empty() {
+                if waiting || !self.knows_whose_it_is() || !self.settling.is_empty() {
                     return Connection::Idle(queue);
                 }
                 let (storage, inprogress) =
@@ -600,7 +598,10 @@ impl QueueManager {
             }
             Reply::Fetched(queue, dequeued) => self.fetched(queue, dequeued),
             Reply::Read(queue, Ok(list)) => {
-                self.reconcile(list);
+                // It may be long ago that the storage said so, as with a fetch: then the list is read again.
+                if self.knows_whose_it_is() {
+                    self.reconcile(list);
+                }
                 Connection::Idle(queue)
             }
             Reply::Read(queue, Err(error)) => {
@@ -667,6 +668,11 @@ impl QueueManager {
         Connection::Idle(queue)
     }
 
+    /// Whether the node is alive for certain, or lost: then what it holds is its own, or others'.
+    fn knows_whose_it_is(&self) -> bool {
+        self.registration.is_lost() || self.registration.may_fetch(&*self.shared.clock)
+    }
+
     fn pause_fetching(&mut self, error: &StorageError) {
         self.fetch_failures += 1;
         self.seat.set_failing(error);
@@ -679,7 +685,7 @@ impl QueueManager {
 
     /// Starts a fetched payload, or settles it at once if it cannot run.
     fn accept(&mut self, payload: Bytes) {
-        if !self.is_open() || self.workers.free() == 0 {
+        if !self.is_open() || self.registration.is_lost() || self.workers.free() == 0 {
             self.hand_back(payload);
             return;
         }

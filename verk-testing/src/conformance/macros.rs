@@ -305,6 +305,7 @@ mod tests {
         let written: Vec<&str> = [
             include_str!("queue.rs"),
             include_str!("inprogress.rs"),
+            include_str!("exchange.rs"),
             include_str!("retry_set.rs"),
             include_str!("dead_set.rs"),
             include_str!("schedule.rs"),

@@ -78,6 +78,12 @@ impl Faults {
             .change(|state| state.faults.losing_heartbeats = losing);
     }
 
+    /// While `true`, whoever reads an `inprogress` list gets the answer later: what the list was when it was asked for.
+    pub fn set_holding_reads(&self, holding: bool) {
+        self.shared
+            .change(|state| state.faults.holding_reads = holding);
+    }
+
     /// Ends the heartbeat of `node`, as if its time to live had passed.
     pub fn expire_heartbeat(&self, node: &NodeId) {
         self.shared.change(|state| state.expire_heartbeat(node));
@@ -148,6 +154,7 @@ pub(super) struct Switches {
     lost_replies: HashSet<Operation>,
     refusing: bool,
     pub(super) losing_heartbeats: bool,
+    pub(super) holding_reads: bool,
 }
 
 impl Switches {

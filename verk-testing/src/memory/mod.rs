@@ -223,9 +223,16 @@ impl Storage for MemoryStorage {
         inprogress: &Inprogress,
         page: Page,
     ) -> Result<Vec<Bytes>, StorageError> {
-        self.read("read the jobs in progress", |state| {
+        let read = self.read("read the jobs in progress", |state| {
             state.inprogress_page(inprogress, page)
-        })
+        });
+        loop {
+            let changed = self.shared.changed.notified();
+            if !self.shared.lock().faults.holding_reads {
+                return read;
+            }
+            changed.await;
+        }
     }
 
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError> {
