@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use verk::{Clock, Event, NodeId, State, Storage, SystemClock, Verk, prelude::*};
+use verk::{Clock, Event, NodeId, Reason, State, Storage, SystemClock, Verk, prelude::*};
 use verk_testing::{MemoryStorage, RedisServer, within};
 
 use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States};
@@ -98,23 +98,33 @@ async fn nobody_is_judged_while_the_judge_itself_is_not_well() {
         .await
         .unwrap();
     it.verk.start().unwrap();
-    let step = async |it: &Fixture| {
+    let loses = |it: &Fixture| {
+        let mut reasons = it.verk.health().reasons.into_iter();
+        reasons.any(
+            |reason| matches!(reason, Reason::StorageFailing { part, .. } if part == "heartbeat"),
+        )
+    };
+    let step = async |it: &Fixture, losing: bool| {
+        it.storage.faults().set_losing_heartbeats(losing);
         // The heartbeat, the queue for a job and for its next look at its list, the schedule, the pauses, the statistics, the
         // process and the watch: with one less, time would outrun the heartbeat.
         within(PATIENCE, it.clock.wait_for_sleepers(8)).await;
         it.advance(heartbeat / 3);
-        tokio::task::yield_now().await;
+        let beaten = async {
+            while loses(it) != losing {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(PATIENCE, beaten).await;
     };
     // It fails now and then, and is acknowledged in between. For long, the other has been missing.
     for round in 0..40 {
-        it.storage.faults().set_losing_heartbeats(round % 4 == 0);
-        step(&it).await;
+        step(&it, round % 4 == 0).await;
     }
     assert_eq!(it.storage.nodes().await.unwrap().len(), 2);
-    it.storage.faults().set_losing_heartbeats(false);
     let alone = async {
         while it.storage.nodes().await.unwrap().len() > 1 {
-            step(&it).await;
+            step(&it, false).await;
         }
     };
     within(PATIENCE, alone).await;
