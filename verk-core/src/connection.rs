@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
     error::StorageError,
@@ -60,6 +60,11 @@ impl Connection {
                 Reply::Read(queue, result)
             }
         }
+    }
+
+    /// Puts on its way what was just begun. Answers if that is all it takes.
+    pub(crate) fn send(&mut self) -> Option<Reply> {
+        self.reply().now_or_never()
     }
 
     /// Whether something is in flight that may bring jobs.

@@ -59,16 +59,14 @@ impl Prefetch {
         self.has_more = has_more;
     }
 
-    /// How many more jobs should wait, of a queue that runs `concurrency` at once.
-    pub(crate) fn room(&self, concurrency: usize) -> usize {
-        if !self.has_more || self.bytes >= MAX_BATCH_BYTES {
-            return 0;
+    /// How many more jobs to fetch, of a queue that runs `concurrency` at once and has permits for `free` more.
+    pub(crate) fn room(&self, concurrency: usize, free: usize) -> usize {
+        let mut ahead = 0;
+        if self.has_more && self.bytes < MAX_BATCH_BYTES {
+            let end_within_a_trip = self.trip.times(concurrency, &self.run);
+            ahead = end_within_a_trip.min(concurrency).min(MAX_PREFETCHED);
         }
-        let end_within_a_trip = self.trip.times(concurrency, &self.run);
-        end_within_a_trip
-            .min(concurrency)
-            .min(MAX_PREFETCHED)
-            .saturating_sub(self.jobs.len())
+        (free + ahead).saturating_sub(self.jobs.len())
     }
 
     /// How many payload bytes more may wait.
@@ -176,7 +174,9 @@ mod tests {
             (Duration::from_millis(100), 2000, 40),
             (Duration::from_secs(3600), 2000, 0),
         ] {
-            assert_eq!(prefetch(run).0.room(concurrency), room, "{run:?}");
+            let (prefetch, _) = prefetch(run);
+            assert_eq!(prefetch.room(concurrency, 0), room, "{run:?}");
+            assert_eq!(prefetch.room(concurrency, 7), room + 7, "{run:?}");
         }
     }
 
@@ -185,26 +185,26 @@ mod tests {
         let now = SystemClock.instant();
         let mut prefetch = Prefetch::new(now);
         prefetch.set_has_more(true);
-        assert_eq!(prefetch.room(25), 0);
+        assert_eq!(prefetch.room(25, 0), 0);
         prefetch.trip_took(TRIP);
-        assert_eq!(prefetch.room(25), 0);
+        assert_eq!(prefetch.room(25, 0), 0);
         prefetch.run_took(Duration::ZERO);
-        assert_eq!(prefetch.room(25), 25);
+        assert_eq!(prefetch.room(25, 0), 25);
         prefetch.set_has_more(false);
-        assert_eq!(prefetch.room(25), 0, "the queue is nearly empty");
+        assert_eq!(prefetch.room(25, 0), 0, "the queue is nearly empty");
     }
 
     #[test]
     fn room_is_bounded_by_jobs_and_bytes() {
         let (mut prefetch, now) = prefetch(Duration::ZERO);
         prefetch.push(Bytes::from_static(b"job"), now);
-        assert_eq!(prefetch.room(25), 24);
+        assert_eq!((prefetch.room(25, 0), prefetch.room(25, 5)), (24, 29));
         prefetch.push(Bytes::from(vec![0; MAX_BATCH_BYTES - 3]), now);
-        assert_eq!((prefetch.room(25), prefetch.room_bytes()), (0, 0));
+        assert_eq!((prefetch.room(25, 0), prefetch.room_bytes()), (0, 0));
         assert_eq!(prefetch.pop(now).unwrap().len(), 3);
-        assert_eq!((prefetch.room(25), prefetch.room_bytes()), (24, 3));
+        assert_eq!((prefetch.room(25, 0), prefetch.room_bytes()), (24, 3));
         prefetch.remove(0);
-        assert_eq!((prefetch.room(25), prefetch.is_empty()), (25, true));
+        assert_eq!((prefetch.room(25, 0), prefetch.is_empty()), (25, true));
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(prefetch.take_all().len(), 1);
         assert_eq!(prefetch.patient_until(), None);
         assert_eq!(
-            prefetch.room(25),
+            prefetch.room(25, 0),
             0,
             "until the queue shows that it has more"
         );
@@ -229,10 +229,10 @@ mod tests {
     #[test]
     fn times_follow_what_happens() {
         let (mut prefetch, _) = prefetch(Duration::from_secs(1));
-        assert_eq!(prefetch.room(25), 0);
+        assert_eq!(prefetch.room(25, 0), 0);
         for _ in 0..100 {
             prefetch.run_took(Duration::from_micros(100));
         }
-        assert_eq!(prefetch.room(25), 25);
+        assert_eq!(prefetch.room(25, 0), 25);
     }
 }

@@ -78,8 +78,10 @@ pub(crate) struct QueueManager {
     pending: VecDeque<Pending>,
     /// What was sent to be settled.
     settling: Vec<Pending>,
-    /// When it was sent, or the last look for jobs that went without any.
+    /// When it was sent.
     settling_since: Instant,
+    /// What is settled and has not been told, and how long that took.
+    told_next: (Vec<Pending>, Duration),
     /// How many jobs the last fetch asked for.
     asked_for: usize,
     /// Whether the list must be read before anything else is fetched or settled.
@@ -122,6 +124,7 @@ impl QueueManager {
             pending: VecDeque::new(),
             settling: Vec::new(),
             settling_since: now,
+            told_next: (Vec::new(), Duration::ZERO),
             asked_for: 0,
             must_reconcile: false,
             server: 0,
@@ -156,7 +159,6 @@ impl QueueManager {
 
         loop {
             let fetches_too_many = self.look_at_what_is_wanted();
-            self.start_or_hand_back();
             let stopping = self.stop.fetching.is_cancelled();
             let done = self.is_done(&connection);
             self.tell(&mut told, done);
@@ -179,7 +181,25 @@ impl QueueManager {
             if self.must_reconcile || fetches_too_many || !self.is_open() {
                 interrupt.cancel();
             }
+            let was_exchanging = matches!(connection, Connection::Exchanging(_));
             connection = self.start_next(connection, &mut interrupt);
+            // The storage works on the next batch while the jobs of the last one begin.
+            let mut here = None;
+            if !was_exchanging
+                && matches!(connection, Connection::Exchanging(_))
+                && !self.prefetch.is_empty()
+            {
+                here = connection.send();
+                if here.is_none() {
+                    tokio::task::yield_now().await;
+                }
+            }
+            self.start_or_hand_back();
+            self.tell_stored();
+            if let Some(reply) = here {
+                connection = self.replied(reply);
+                continue;
+            }
             // What goes with the next look for jobs goes with that.
             if self.settling.is_empty()
                 && !self.must_reconcile
@@ -348,7 +368,7 @@ impl QueueManager {
         interrupt: &mut CancellationToken,
     ) -> Connection {
         let free = self.workers.free();
-        let max_jobs = free + self.prefetch.room(self.wanted.concurrency);
+        let max_jobs = self.prefetch.room(self.wanted.concurrency, free);
         if max_jobs == 0 || !self.may_fetch() {
             return Connection::Idle(queue);
         }
@@ -357,7 +377,7 @@ impl QueueManager {
         let request = DequeueRequest {
             max_jobs,
             max_bytes: self.prefetch.room_bytes(),
-            prefetched: self.prefetch.len() + max_jobs - free,
+            prefetched: (self.prefetch.len() + max_jobs).saturating_sub(free),
             wait: self.shared.config.fetch_wait(),
             interrupt: interrupt.clone(),
         };
@@ -369,7 +389,7 @@ impl QueueManager {
         } else {
             Vec::new()
         };
-        if batch.is_empty() && free > 0 {
+        if batch.is_empty() && self.prefetch.is_empty() && free > 0 {
             return Connection::Fetching(Box::pin(async move {
                 let result = queue.dequeue(request).await;
                 (queue, result)
@@ -484,16 +504,35 @@ impl QueueManager {
         batch
     }
 
+    /// Tells of the jobs that a batch settled, when what comes next is on its way.
+    fn tell_stored(&mut self) {
+        let (stored, took) = std::mem::take(&mut self.told_next);
+        if stored.is_empty() {
+            return;
+        }
+        self.tell_batch(stored.len(), took);
+        let mut counts = Counts::default();
+        for pending in stored {
+            counts.add(self.report(pending));
+        }
+        self.count(counts);
+    }
+
+    fn tell_batch(&self, jobs: usize, took: Duration) {
+        self.shared.events.send(Event::BatchSettled {
+            queue: self.inprogress.queue.clone(),
+            at: self.shared.now(),
+            jobs,
+            took,
+        });
+    }
+
     fn settled(&mut self, results: Vec<Settled>) {
         let now = self.shared.clock.instant();
         let mut counts = Counts::default();
         let mut reply_lost = None;
-        self.shared.events.send(Event::BatchSettled {
-            queue: self.inprogress.queue.clone(),
-            at: self.shared.now(),
-            jobs: results.len(),
-            took: now.saturating_duration_since(self.settling_since),
-        });
+        let took = now.saturating_duration_since(self.settling_since);
+        self.tell_batch(results.len(), took);
         for (mut pending, result) in std::mem::take(&mut self.settling).into_iter().zip(results) {
             match result {
                 Settled::Done => counts.add(self.report(pending)),
@@ -591,9 +630,12 @@ impl QueueManager {
                 if settled.is_empty() {
                     return self.fetched(queue, dequeued);
                 }
-                // Jobs that may start come before those whose end may be told.
                 let connection = self.took_over(queue, dequeued);
-                self.settled(settled);
+                if settled.iter().all(|one| matches!(one, Settled::Done)) {
+                    self.told_next = (std::mem::take(&mut self.settling), took);
+                } else {
+                    self.settled(settled);
+                }
                 connection
             }
             Reply::Fetched(queue, dequeued) => self.fetched(queue, dequeued),
@@ -646,7 +688,6 @@ impl QueueManager {
                 for payload in payloads {
                     self.prefetch.push(payload, now);
                 }
-                self.start_or_hand_back();
             }
             Ok(Dequeued::Paused(payloads)) => {
                 self.fetch_failures = 0;
