@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use verk::{Event, prelude::*};
+use verk::{Event, EventKind, prelude::*};
 use verk_testing::{CuttingProxy, RedisServer, within};
 
 use crate::support::{ALL, Gate, Log, PATIENCE, States, queue_name, wait_for};
@@ -101,6 +101,7 @@ async fn jobs_that_would_wait_go_back_in_order() {
 #[tokio::test]
 async fn a_shutdown_hands_back_what_did_not_begin() {
     let node = Node::start().await;
+    let mut events = node.verk.events().kinds([EventKind::JobFinished]);
     node.run(400, 0).await;
     let some = async {
         while node.ran().len() < 100 {
@@ -121,4 +122,9 @@ async fn a_shutdown_hands_back_what_did_not_begin() {
     assert_eq!(ran + queued.len(), 400);
     let first = verk::Job::decode(queued[0].clone()).unwrap();
     assert_eq!(first.args(), format!("[{ran},false]"));
+    // What the last batches came to is told, and counted.
+    for _ in 0..ran {
+        wait_for(&mut events, Some).await;
+    }
+    assert_eq!(node.verk.stats().await.unwrap().processed, ran as u64);
 }

@@ -160,6 +160,10 @@ impl QueueManager {
         loop {
             let fetches_too_many = self.look_at_what_is_wanted();
             let stopping = self.stop.fetching.is_cancelled();
+            if !self.is_open() {
+                // No batch is to come that this could wait for.
+                self.tell_stored();
+            }
             let done = self.is_done(&connection);
             self.tell(&mut told, done);
             if stopping && done {
