@@ -187,10 +187,11 @@ impl QueueManager {
             }
             let was_exchanging = matches!(connection, Connection::Exchanging(_));
             connection = self.start_next(connection, &mut interrupt);
-            // The storage works on the next batch while the jobs of the last one begin.
+            // The storage works on the next batch while the jobs of the last one begin. A mere look has time.
             let mut here = None;
             if !was_exchanging
                 && matches!(connection, Connection::Exchanging(_))
+                && !self.settling.is_empty()
                 && !self.prefetch.is_empty()
             {
                 here = connection.send();
