@@ -1,0 +1,192 @@
+//! What runs come to: settled in batches, told once it is stored.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+
+use super::QueueManager;
+use crate::{
+    error::{Applied, StorageError},
+    event::Event,
+    job::Job,
+    queue_stats::counts_of,
+    settle::{Pending, conclude},
+    shared::pause_before_retry,
+    storage::{Counts, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Settled, Settlement, Target},
+    workers_manager::Run,
+};
+
+impl QueueManager {
+    pub(super) fn finished(&mut self, run: Run) {
+        // This node may hold the same payload again by now: what a lost run came to is not stored.
+        if run.lost {
+            self.lost(Some(run.job));
+            return;
+        }
+        let pending = conclude(run, &self.shared, &self.inprogress.queue);
+        if let Some(took) = pending.took {
+            self.prefetch.run_took(took);
+        }
+        self.pending.push_back(pending);
+    }
+
+    /// Takes over every run that has ended by now.
+    pub(super) fn all_finished(&mut self) {
+        while let Some(run) = self.workers.try_finished() {
+            self.finished(run);
+        }
+    }
+
+    /// Sends a batch by itself.
+    pub(super) fn start_settling(&mut self) -> Option<BoxFuture<'static, Vec<Settled>>> {
+        let batch = self.take_batch();
+        if batch.is_empty() {
+            return None;
+        }
+        let settlements = settlements(&batch);
+        self.settling = batch;
+        let (storage, inprogress) = (Arc::clone(&self.shared.storage), self.inprogress.clone());
+        Some(Box::pin(async move {
+            storage.settle(&inprogress, &settlements).await
+        }))
+    }
+
+    /// Takes what is ready to be settled, oldest first, within the bounds of a batch; all that goes back to the queue.
+    pub(super) fn take_batch(&mut self) -> Vec<Pending> {
+        let now = self.shared.clock.instant();
+        // What is handed back goes in the order in which it was fetched, so it waits until all of it is here, and goes in one call.
+        let hold_requeues =
+            !self.workers.is_idle() && self.hand_back_at.is_some_and(|until| now < until);
+        let (mut jobs, mut bytes) = (0, 0);
+        let mut batch: Vec<Pending> = Vec::new();
+        let mut rest = VecDeque::new();
+        for pending in self.pending.drain(..) {
+            let requeue = pending.is_requeue();
+            let ready = pending.not_before <= now && !(hold_requeues && requeue);
+            let size = pending.settlement.size();
+            let fits = jobs < MAX_BATCH_JOBS && (jobs == 0 || bytes + size <= MAX_BATCH_BYTES);
+            if ready && requeue {
+                batch.push(pending);
+            } else if ready && fits {
+                jobs += 1;
+                bytes += size;
+                batch.push(pending);
+            } else {
+                rest.push_back(pending);
+            }
+        }
+        self.pending = rest;
+        batch.sort_by_key(|pending| pending.number);
+        self.settling_since = now;
+        batch
+    }
+
+    /// Tells of the jobs that a batch settled, when what comes next is on its way.
+    pub(super) fn tell_stored(&mut self) {
+        let (stored, took) = std::mem::take(&mut self.told_next);
+        if stored.is_empty() {
+            return;
+        }
+        self.tell_batch(stored.len(), took);
+        let mut counts = Counts::default();
+        for pending in stored {
+            counts.add(self.report(pending));
+        }
+        self.count(counts);
+    }
+
+    pub(super) fn tell_batch(&self, jobs: usize, took: Duration) {
+        self.shared.events.send(Event::BatchSettled {
+            queue: self.inprogress.queue.clone(),
+            at: self.shared.now(),
+            jobs,
+            took,
+        });
+    }
+
+    pub(super) fn settled(&mut self, results: Vec<Settled>) {
+        let now = self.shared.clock.instant();
+        let mut counts = Counts::default();
+        let mut reply_lost = None;
+        let took = now.saturating_duration_since(self.settling_since);
+        self.tell_batch(results.len(), took);
+        for (mut pending, result) in std::mem::take(&mut self.settling).into_iter().zip(results) {
+            match result {
+                Settled::Done => counts.add(self.report(pending)),
+                Settled::Merged => {
+                    tracing::warn!(queue = %self.inprogress.queue, "a job equals a member of the set that it went to: merged");
+                    self.shared.events.send(Event::JobMerged {
+                        job: pending.job(),
+                        queue: Some(self.inprogress.queue.clone()),
+                        at: self.shared.now(),
+                    });
+                    counts.add(self.report(pending));
+                }
+                Settled::NotHeld => self.lost(pending.job()),
+                Settled::Failed(error) => {
+                    pending.failures += 1;
+                    pending.not_before = now + pause_before_retry(pending.failures);
+                    tracing::warn!(queue = %self.inprogress.queue, error = &error as &dyn std::error::Error, "the outcome of a job could not be stored, trying again");
+                    if error.applied() == Applied::Unknown {
+                        pending.unknown = true;
+                        self.must_reconcile = true;
+                        reply_lost.get_or_insert(error);
+                    }
+                    self.pending.push_back(pending);
+                }
+            }
+        }
+        self.count(counts);
+        // One for all that was sent with it.
+        if let Some(error) = &reply_lost {
+            self.reply_lost(error);
+        }
+    }
+
+    pub(super) fn reply_lost(&self, error: &StorageError) {
+        self.shared.events.send(Event::ReplyLost {
+            queue: Some(self.inprogress.queue.clone()),
+            at: self.shared.now(),
+            error: error.clone(),
+        });
+    }
+
+    /// Tells what is stored now. Returns what that counts.
+    pub(super) fn report(&self, pending: Pending) -> Counts {
+        if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
+            self.shared.wake.due_at(due.at, self.shared.now());
+        }
+        let Some(event) = pending.event else {
+            return Counts::default();
+        };
+        let counted = counts_of(&event);
+        let counts = counted.map_or_else(Counts::default, |(_, counts)| counts);
+        if let Some(((job, _), took)) = counted.zip(pending.took) {
+            self.counters.add_execution(job, counts, took, &self.shared);
+        }
+        self.shared.events.send(event);
+        counts
+    }
+
+    pub(super) fn count(&self, counts: Counts) {
+        if counts != Counts::default() {
+            self.counters.add(counts, self.shared.now());
+            self.shared.live.add(&self.inprogress.queue, counts);
+        }
+    }
+
+    pub(super) fn lost(&self, job: Option<Arc<Job>>) {
+        tracing::warn!(queue = %self.inprogress.queue, "the outcome of a job has no effect: the job does not belong to this node any more");
+        self.shared.events.send(Event::JobLost {
+            job,
+            queue: self.inprogress.queue.clone(),
+            at: self.shared.now(),
+        });
+    }
+}
+
+/// What is sent of a batch.
+pub(super) fn settlements(batch: &[Pending]) -> Vec<Settlement> {
+    let settlements = batch.iter().map(|pending| pending.settlement.clone());
+    settlements.collect()
+}
