@@ -170,10 +170,15 @@ impl Node {
     }
 }
 
+async fn client_of(redis: &RedisServer) -> verk::Client {
+    let storage = RedisStorage::connect(redis.url()).await.unwrap();
+    verk::Client::new(std::sync::Arc::new(storage))
+}
+
 /// A node that took jobs, and died.
 async fn leave_jobs(redis: &RedisServer, numbers: std::ops::Range<u32>) {
     let storage = RedisStorage::connect(redis.url()).await.unwrap();
-    let client = verk::Client::new(std::sync::Arc::new(storage.clone()));
+    let client = client_of(redis).await;
     let count = numbers.len();
     client
         .enqueue_all(numbers.map(SecondTime::new))
@@ -218,6 +223,8 @@ async fn blocked(redis: &RedisServer) {
 async fn survives(kind: Kind) {
     for loss in [Loss::Request, Loss::Reply, Loss::HalfOfTheReply] {
         let redis = RedisServer::start();
+        // Over a connection of its own: what is lost takes all that is on its way there along.
+        let client = client_of(&redis).await;
         if kind == Kind::Restore {
             leave_jobs(&redis, 0..10).await;
         }
@@ -235,7 +242,7 @@ async fn survives(kind: Kind) {
             Kind::Settle => {
                 held_back = 5;
                 let jobs = (0..held_back).map(HeldBack::new);
-                node.verk.client().enqueue_all(jobs).await.unwrap();
+                client.enqueue_all(jobs).await.unwrap();
                 for _ in 0..held_back {
                     wait_for(&mut node.events, |event| {
                         matches!(event, Event::JobStarted { .. }).then_some(())
@@ -262,14 +269,14 @@ async fn survives(kind: Kind) {
         }
         if kind != Kind::Restore {
             let jobs = (held_back..10).map(SecondTime::new);
-            node.verk.client().enqueue_all(jobs).await.unwrap();
+            client.enqueue_all(jobs).await.unwrap();
         }
         node.wait_until_ran(10).await;
         let losses = if kind == Kind::Page { 2 } else { 1 };
         within(PATIENCE, node.proxy.wait_for_losses(losses)).await;
         // What was lost last is made up for before more is done.
         let more = (10..20).map(SecondTime::new);
-        node.verk.client().enqueue_all(more).await.unwrap();
+        client.enqueue_all(more).await.unwrap();
         node.wait_until_ran(20).await;
         node.shut_down_with_nothing_left(&redis).await;
     }
