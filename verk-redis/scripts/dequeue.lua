@@ -96,10 +96,7 @@ local function take()
     if wrong then
       return wrong
     end
-    local first = redis.pcall('LTRIM', queue, 0, -1)
-    if first.err then
-      return first.err
-    end
+    redis.call('LTRIM', inprogress, 0, -1)
   end
   if is_node == 0 then
     redis.call('SADD', KEYS[4], ARGV[3])

@@ -60,6 +60,19 @@ pub(super) fn found() -> Vec<(&'static str, Vec<Step>)> {
             "a node with a broken list could not say whether it holds a job",
             vec![broken(Action::Deregister { node: 0 }, broken_list)],
         ),
+        (
+            "a call that takes nothing looked at the queue",
+            vec![broken(
+                Action::Exchange {
+                    node: 0,
+                    queue: 0,
+                    jobs: Vec::new(),
+                    max_jobs: 0,
+                    prefetched: 0,
+                },
+                Spot::Queue(0),
+            )],
+        ),
     ]
 }
 
