@@ -4,9 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     error::StorageError,
+    job::{Job, MalformedJob},
     storage::{Dequeued, Inprogress, MAX_BATCH_JOBS, Page, QueueConnection, Settled, Storage},
 };
 
@@ -20,7 +22,7 @@ pub(crate) enum Connection {
     Idle(Box<dyn QueueConnection>),
     Opening(BoxFuture<'static, Result<Box<dyn QueueConnection>, StorageError>>),
     /// Waits for jobs, maybe for long.
-    Fetching(InFlight<Dequeued>),
+    Fetching(InFlight<Fetched>),
     /// Settles a batch and looks for jobs, in one trip.
     Exchanging(BoxFuture<'static, Exchanged>),
     Reading(InFlight<Vec<Bytes>>),
@@ -30,14 +32,46 @@ pub(crate) enum Connection {
 pub(crate) struct Exchanged {
     pub(crate) queue: Box<dyn QueueConnection>,
     pub(crate) settled: Vec<Settled>,
-    pub(crate) dequeued: Result<Dequeued, StorageError>,
+    pub(crate) fetched: Result<Fetched, StorageError>,
     pub(crate) took: Duration,
+}
+
+/// What a look for jobs found, read.
+pub(crate) enum Fetched {
+    Jobs(Vec<Payload>),
+    /// Nobody starts these.
+    Paused(Vec<Bytes>),
+    NodeGone,
+}
+
+impl From<Dequeued> for Fetched {
+    fn from(dequeued: Dequeued) -> Self {
+        match dequeued {
+            Dequeued::Jobs(jobs) => Self::Jobs(jobs.into_iter().map(Payload::read).collect()),
+            Dequeued::Paused(jobs) => Self::Paused(jobs),
+            Dequeued::NodeGone => Self::NodeGone,
+        }
+    }
+}
+
+/// A payload, and the job that it is.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    pub(crate) held: Bytes,
+    pub(crate) job: Result<Job, MalformedJob>,
+}
+
+impl Payload {
+    pub(crate) fn read(held: Bytes) -> Self {
+        let job = Job::decode(held.clone());
+        Self { held, job }
+    }
 }
 
 /// What came of it.
 pub(crate) enum Reply {
     Opened(Result<Box<dyn QueueConnection>, StorageError>),
-    Fetched(Box<dyn QueueConnection>, Result<Dequeued, StorageError>),
+    Fetched(Box<dyn QueueConnection>, Result<Fetched, StorageError>),
     Exchanged(Exchanged),
     Read(Box<dyn QueueConnection>, Result<Vec<Bytes>, StorageError>),
 }
@@ -65,6 +99,24 @@ impl Connection {
     /// Puts on its way what was just begun. Answers if that is all it takes.
     pub(crate) fn send(&mut self) -> Option<Reply> {
         self.reply().now_or_never()
+    }
+
+    /// Lets an exchange go on beside the task that waits for it: the reply is read while that one starts jobs.
+    pub(crate) fn spawn(self) -> Self {
+        let Self::Exchanging(exchange) = self else {
+            return self;
+        };
+        let task = AbortOnDropHandle::new(tokio::spawn(exchange));
+        Self::Exchanging(Box::pin(async {
+            match task.await {
+                Ok(exchanged) => exchanged,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime ends, and so does who waits.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        }))
     }
 
     /// Whether something is in flight that may bring jobs.

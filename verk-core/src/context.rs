@@ -6,7 +6,10 @@ use std::{
     fmt,
     future::Future,
     ops::Deref,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -152,17 +155,17 @@ impl fmt::Debug for JobContext {
     }
 }
 
-/// Whether a running job was found to belong to another node.
+/// Whether a running job was found to belong to another node. It orders nothing else.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ownership(CancellationToken);
+pub(crate) struct Ownership(Arc<AtomicBool>);
 
 impl Ownership {
     pub(crate) fn lose(&self) {
-        self.0.cancel();
+        self.0.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        self.0.is_cancelled()
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -8,9 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
-use crate::storage::MAX_BATCH_BYTES;
+use crate::{connection::Payload, storage::MAX_BATCH_BYTES};
 
 /// The most jobs that wait in a node for the permits of one queue; never more than there are permits.
 const MAX_PREFETCHED: usize = 64;
@@ -22,7 +20,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Prefetch {
     /// Oldest first.
-    jobs: VecDeque<Bytes>,
+    jobs: VecDeque<Payload>,
     bytes: usize,
     /// When the first of them came to be the first.
     first_since: Instant,
@@ -74,18 +72,18 @@ impl Prefetch {
         MAX_BATCH_BYTES.saturating_sub(self.bytes)
     }
 
-    pub(crate) fn push(&mut self, job: Bytes, now: Instant) {
+    pub(crate) fn push(&mut self, job: Payload, now: Instant) {
         if self.jobs.is_empty() {
             self.first_since = now;
         }
-        self.bytes += job.len();
+        self.bytes += job.held.len();
         self.jobs.push_back(job);
     }
 
     /// The oldest job, which is to start now.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<Bytes> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Payload> {
         let job = self.jobs.pop_front()?;
-        self.bytes -= job.len();
+        self.bytes -= job.held.len();
         self.first_since = now;
         Some(job)
     }
@@ -93,12 +91,12 @@ impl Prefetch {
     /// Takes out a job that does not belong to this node any more, by its place in [`Self::jobs`].
     pub(crate) fn remove(&mut self, position: usize) {
         if let Some(job) = self.jobs.remove(position) {
-            self.bytes -= job.len();
+            self.bytes -= job.held.len();
         }
     }
 
     /// All jobs, oldest first: they are not to start here.
-    pub(crate) fn take_all(&mut self) -> VecDeque<Bytes> {
+    pub(crate) fn take_all(&mut self) -> VecDeque<Payload> {
         self.has_more = false;
         self.bytes = 0;
         std::mem::take(&mut self.jobs)
@@ -109,7 +107,7 @@ impl Prefetch {
         (!self.jobs.is_empty()).then(|| self.first_since + PATIENCE)
     }
 
-    pub(crate) fn jobs(&self) -> impl ExactSizeIterator<Item = &Bytes> {
+    pub(crate) fn jobs(&self) -> impl ExactSizeIterator<Item = &Payload> {
         self.jobs.iter()
     }
 
@@ -149,6 +147,8 @@ impl Average {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::clock::{Clock, SystemClock};
 
@@ -197,11 +197,12 @@ mod tests {
     #[test]
     fn room_is_bounded_by_jobs_and_bytes() {
         let (mut prefetch, now) = prefetch(Duration::ZERO);
-        prefetch.push(Bytes::from_static(b"job"), now);
+        prefetch.push(Payload::read(Bytes::from_static(b"job")), now);
         assert_eq!((prefetch.room(25, 0), prefetch.room(25, 5)), (24, 29));
-        prefetch.push(Bytes::from(vec![0; MAX_BATCH_BYTES - 3]), now);
+        let long = Bytes::from(vec![0; MAX_BATCH_BYTES - 3]);
+        prefetch.push(Payload::read(long), now);
         assert_eq!((prefetch.room(25, 0), prefetch.room_bytes()), (0, 0));
-        assert_eq!(prefetch.pop(now).unwrap().len(), 3);
+        assert_eq!(prefetch.pop(now).unwrap().held.len(), 3);
         assert_eq!((prefetch.room(25, 0), prefetch.room_bytes()), (24, 3));
         prefetch.remove(0);
         assert_eq!((prefetch.room(25, 0), prefetch.is_empty()), (25, true));
@@ -212,7 +213,7 @@ mod tests {
         let (mut prefetch, now) = prefetch(Duration::ZERO);
         assert_eq!(prefetch.patient_until(), None);
         for _ in 0..2 {
-            prefetch.push(Bytes::new(), now);
+            prefetch.push(Payload::read(Bytes::new()), now);
         }
         assert_eq!(prefetch.patient_until(), Some(now + PATIENCE));
         prefetch.pop(now + TRIP);

@@ -18,10 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::outcomes::settlements;
 use crate::{
-    connection::{Connection, Exchanged, Reply, read_all},
+    connection::{Connection, Exchanged, Fetched, Payload, Reply, read_all},
     error::{Applied, StorageError},
     event::Event,
-    job::Job,
     names::QueueName,
     node_manager::Registration,
     prefetch::Prefetch,
@@ -30,7 +29,7 @@ use crate::{
     reconcile::compare,
     settle::{Pending, encrypted, expired, malformed, unknown_class},
     shared::{Shared, pause_before_retry},
-    storage::{DequeueRequest, Dequeued, Inprogress, MAX_BATCH_JOBS, QueueConnection, Settled},
+    storage::{DequeueRequest, Inprogress, MAX_BATCH_JOBS, QueueConnection, Settled},
     workers_manager::WorkersManager,
 };
 
@@ -197,6 +196,7 @@ impl QueueManager {
                 here = connection.send();
                 if here.is_none() {
                     tokio::task::yield_now().await;
+                    connection = connection.spawn();
                 }
             }
             self.start_or_hand_back();
@@ -315,18 +315,18 @@ impl QueueManager {
             return;
         }
         let now = self.shared.clock.instant();
+        let is_open = self.is_open();
         // A node that is not sure of its jobs compares first.
-        while !self.must_reconcile
-            && self.is_open()
-            && self.workers.free() > 0
-            && self.registration.may_fetch(&*self.shared.clock)
-            && let Some(payload) = self.prefetch.pop(now)
-        {
-            self.accept(payload);
+        if is_open && !self.must_reconcile && self.registration.may_fetch(&*self.shared.clock) {
+            while self.workers.free() > 0
+                && let Some(payload) = self.prefetch.pop(now)
+            {
+                self.accept(payload);
+            }
         }
-        if !self.is_open() || self.prefetch.patient_until().is_some_and(|at| at <= now) {
+        if !is_open || self.prefetch.patient_until().is_some_and(|at| at <= now) {
             for payload in self.prefetch.take_all() {
-                self.hand_back(payload);
+                self.hand_back(payload.held);
             }
         }
     }
@@ -397,7 +397,7 @@ impl QueueManager {
         if batch.is_empty() && self.prefetch.is_empty() && free > 0 {
             return Connection::Fetching(Box::pin(async move {
                 let result = queue.dequeue(request).await;
-                (queue, result)
+                (queue, result.map(Fetched::from))
             }));
         }
         let settlements = settlements(&batch);
@@ -411,8 +411,8 @@ impl QueueManager {
             Exchanged {
                 queue,
                 settled,
-                dequeued,
                 took: clock.instant().saturating_duration_since(sent_at),
+                fetched: dequeued.map(Fetched::from),
             }
         }))
     }
@@ -434,7 +434,7 @@ impl QueueManager {
         let settle = self
             .pending
             .iter()
-            .map(|pending| pending.not_before)
+            .filter_map(|pending| pending.not_before)
             .filter(|ready| *ready > now)
             .min();
         let hand_back = self.hand_back_at.filter(|at| *at > now);
@@ -461,14 +461,14 @@ impl QueueManager {
             Reply::Exchanged(Exchanged {
                 queue,
                 settled,
-                dequeued,
+                fetched,
                 took,
             }) => {
                 self.prefetch.trip_took(took);
                 if settled.is_empty() {
-                    return self.fetched(queue, dequeued);
+                    return self.fetched(queue, fetched);
                 }
-                let connection = self.took_over(queue, dequeued);
+                let connection = self.took_over(queue, fetched);
                 if settled.iter().all(|one| matches!(one, Settled::Done)) {
                     self.told_next = (std::mem::take(&mut self.settling), took);
                 } else {
@@ -476,7 +476,7 @@ impl QueueManager {
                 }
                 connection
             }
-            Reply::Fetched(queue, dequeued) => self.fetched(queue, dequeued),
+            Reply::Fetched(queue, fetched) => self.fetched(queue, fetched),
             Reply::Read(queue, Ok(list)) => {
                 // It may be long ago that the storage said so, as with a fetch: then the list is read again.
                 if self.knows_whose_it_is() {
@@ -494,31 +494,31 @@ impl QueueManager {
     fn fetched(
         &mut self,
         queue: Box<dyn QueueConnection>,
-        dequeued: Result<Dequeued, StorageError>,
+        fetched: Result<Fetched, StorageError>,
     ) -> Connection {
-        if let Err(error) = &dequeued
+        if let Err(error) = &fetched
             && error.applied() == Applied::Unknown
         {
             self.reply_lost(error);
         }
-        self.took_over(queue, dequeued)
+        self.took_over(queue, fetched)
     }
 
     /// As [`Self::fetched`], when it is told by others that a reply was lost.
     fn took_over(
         &mut self,
         queue: Box<dyn QueueConnection>,
-        dequeued: Result<Dequeued, StorageError>,
+        fetched: Result<Fetched, StorageError>,
     ) -> Connection {
-        match dequeued {
-            Ok(Dequeued::Jobs(payloads))
+        match fetched {
+            Ok(Fetched::Jobs(payloads))
                 if !payloads.is_empty() && !self.registration.may_fetch(&*self.shared.clock) =>
             {
                 // It may be long ago that the storage said so: by now these jobs may have been given to another node.
                 self.fetch_failures = 0;
                 self.must_reconcile = true;
             }
-            Ok(Dequeued::Jobs(payloads)) => {
+            Ok(Fetched::Jobs(payloads)) => {
                 self.fetch_failures = 0;
                 self.seat.set_connected();
                 self.prefetch.set_has_more(payloads.len() >= self.asked_for);
@@ -527,7 +527,7 @@ impl QueueManager {
                     self.prefetch.push(payload, now);
                 }
             }
-            Ok(Dequeued::Paused(payloads)) => {
+            Ok(Fetched::Paused(payloads)) => {
                 self.fetch_failures = 0;
                 for payload in payloads {
                     self.hand_back(payload);
@@ -538,7 +538,7 @@ impl QueueManager {
                     self.shared.found_paused.notify_one();
                 }
             }
-            Ok(Dequeued::NodeGone) => self.registration.lose(),
+            Ok(Fetched::NodeGone) => self.registration.lose(),
             Err(error) => {
                 self.must_reconcile |= error.applied() == Applied::Unknown;
                 self.pause_fetching(&error);
@@ -562,18 +562,15 @@ impl QueueManager {
         tracing::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
     }
 
-    /// Starts a fetched payload, or settles it at once if it cannot run.
-    fn accept(&mut self, payload: Bytes) {
-        if !self.is_open() || self.registration.is_lost() || self.workers.free() == 0 {
-            self.hand_back(payload);
-            return;
-        }
+    /// Starts a fetched payload, for which there is a permit, or settles it at once if it cannot run.
+    fn accept(&mut self, payload: Payload) {
+        let Payload { held, job } = payload;
         let queue = &self.inprogress.queue;
-        let job = match Job::decode(payload.clone()) {
+        let job = match job {
             Ok(job) => job,
             Err(reason) => {
                 self.pending
-                    .push_back(malformed(payload, &reason, &self.shared, queue));
+                    .push_back(malformed(held, &reason, &self.shared, queue));
                 return;
             }
         };
@@ -582,14 +579,14 @@ impl QueueManager {
             None => unknown_class,
             Some(_) if job.expires_at().is_some_and(is_expired) => expired,
             Some(_) if job.is_encrypted() => encrypted,
-            Some(worker) => return self.workers.start(job, payload, *worker),
+            Some(worker) => return self.workers.start(job, held, *worker),
         };
         self.pending
-            .push_back(not_run(job, payload, &self.shared, queue));
+            .push_back(not_run(job, held, &self.shared, queue));
     }
 
-    fn hand_back(&mut self, payload: Bytes) {
-        let pending = Pending::hand_back(None, payload, &self.shared, &self.inprogress.queue);
+    fn hand_back(&mut self, held: Bytes) {
+        let pending = Pending::hand_back(None, held, &self.shared, &self.inprogress.queue);
         self.pending.push_back(pending);
     }
 
@@ -609,7 +606,7 @@ impl QueueManager {
             .chain(self.workers.held())
             .collect();
         let (pending, begun) = (self.pending.len(), held.len());
-        held.extend(self.prefetch.jobs().cloned());
+        held.extend(self.prefetch.jobs().map(|payload| payload.held.clone()));
         let differences = compare(list, &held);
         for position in differences.lost.into_iter().rev() {
             if position >= begun {
@@ -634,7 +631,11 @@ impl QueueManager {
         // The list has the most recently fetched first.
         for stray in differences.strays.into_iter().rev() {
             tracing::warn!(queue = %self.inprogress.queue, "found a job in progress that nobody here works on: a reply was lost");
-            self.accept(stray);
+            if self.is_open() && !self.registration.is_lost() && self.workers.free() > 0 {
+                self.accept(Payload::read(stray));
+            } else {
+                self.hand_back(stray);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     time::SystemTime,
 };
 
+use slab::Slab;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ use crate::{
     job::Job,
     names::{Jid, NodeId, QueueName},
     storage::Inprogress,
+    workers_manager::Running,
 };
 
 /// A queue of this node: see [`Verk::queues`](crate::Verk::queues).
@@ -134,8 +136,8 @@ pub(crate) struct Seat {
 /// What a manager shows of itself.
 #[derive(Debug, Default)]
 struct Board {
-    /// By the order in which they started.
-    running: BTreeMap<u64, (Arc<Job>, SystemTime)>,
+    /// The jobs that run, each in the place that its start told.
+    running: Slab<Running>,
     paused: bool,
     /// How the last fetch went; `None` before the first connection.
     connected: Option<Result<(), String>>,
@@ -348,11 +350,10 @@ impl Queues {
         let state = self.0.borrow();
         let mut runs = Vec::new();
         for manager in &state.managers {
-            let board = manager.board();
-            runs.extend(board.running.values().map(|(job, started_at)| Run {
-                job: Arc::clone(job),
+            runs.extend(manager.running(|running| Run {
+                job: Arc::clone(&running.job),
                 queue: manager.inprogress.queue.clone(),
-                started_at: *started_at,
+                started_at: running.started_at,
             }));
         }
         runs.sort_by_key(|run| run.started_at);
@@ -403,12 +404,26 @@ impl Seat {
         self.removed.cancelled().await;
     }
 
-    pub(crate) fn started(&self, number: u64, job: Arc<Job>, started_at: SystemTime) {
-        self.board().running.insert(number, (job, started_at));
+    /// A job starts. Returns the place that it has until it is finished.
+    pub(crate) fn started(&self, running: Running) -> usize {
+        self.board().running.insert(running)
     }
 
-    pub(crate) fn finished(&self, number: u64) {
-        self.board().running.remove(&number);
+    pub(crate) fn finished(&self, place: usize) -> Option<Running> {
+        self.board().running.try_remove(place)
+    }
+
+    /// How many jobs run.
+    pub(crate) fn count(&self) -> usize {
+        self.board().running.len()
+    }
+
+    /// Something of each job that runs, in the order in which they started.
+    pub(crate) fn running<T>(&self, of: impl Fn(&Running) -> T) -> Vec<T> {
+        let board = self.board();
+        let mut running: Vec<&Running> = board.running.iter().map(|(_, running)| running).collect();
+        running.sort_by_key(|running| running.number);
+        running.into_iter().map(of).collect()
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {

@@ -35,12 +35,12 @@ pub(crate) struct Pending {
     pub(crate) unknown: bool,
     /// How often it was sent in vain.
     pub(crate) failures: u32,
-    /// Not to be sent (again) before.
-    pub(crate) not_before: Instant,
+    /// Not to be sent again before.
+    pub(crate) not_before: Option<Instant>,
 }
 
 impl Pending {
-    fn new(held: Bytes, to: Target, event: Event, shared: &Shared) -> Self {
+    fn new(held: Bytes, to: Target, event: Event) -> Self {
         Self {
             number: u64::MAX,
             settlement: Settlement { held, to },
@@ -48,7 +48,7 @@ impl Pending {
             took: None,
             unknown: false,
             failures: 0,
-            not_before: shared.clock.instant(),
+            not_before: None,
         }
     }
 
@@ -77,7 +77,6 @@ impl Pending {
                 queue: queue.clone(),
                 at: shared.now(),
             },
-            shared,
         )
     }
 }
@@ -143,13 +142,12 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
                     started_at,
                     took,
                 },
-                shared,
             )
         }
         RunEnd::Returned(Ok(Outcome::Snooze(delay))) => {
             let until = time_after(ended_at, delay);
             job_log::snoozed(&shared.config, &job, queue, until);
-            later(job, held, until, times, shared, queue)
+            later(job, held, until, times, queue)
         }
         RunEnd::Returned(Ok(Outcome::Discard(reason))) => {
             job_log::discarded(&shared.config, &job, queue, &reason);
@@ -160,7 +158,7 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
                 took,
                 reason,
             };
-            Pending::new(held, Target::Ack, event, shared)
+            Pending::new(held, Target::Ack, event)
         }
         RunEnd::Returned(Ok(Outcome::Kill(reason))) => {
             let error = PerformError::of("Killed", reason).retry_in(RetryIn::Kill);
@@ -189,14 +187,8 @@ pub(crate) fn unknown_class(job: Job, held: Bytes, shared: &Shared, queue: &Queu
         UnknownClass::RequeueAfter(delay) => {
             let until = time_after(now, delay);
             job_log::unknown_class(&shared.config, &job, queue, until);
-            later(
-                Arc::new(job),
-                held,
-                until,
-                Times::of_no_run(now),
-                shared,
-                queue,
-            )
+            let times = Times::of_no_run(now);
+            later(Arc::new(job), held, until, times, queue)
         }
     }
 }
@@ -207,7 +199,6 @@ fn later(
     held: Bytes,
     until: SystemTime,
     times: Times,
-    shared: &Shared,
     queue: &QueueName,
 ) -> Pending {
     let mut later = Job::clone(&job);
@@ -223,7 +214,7 @@ fn later(
         took: times.took,
         until,
     };
-    Pending::new(held, to, event, shared)
+    Pending::new(held, to, event)
 }
 
 /// A job that expired before it could run is discarded.
@@ -237,7 +228,7 @@ pub(crate) fn expired(job: Job, held: Bytes, shared: &Shared, queue: &QueueName)
         took: Duration::ZERO,
         reason,
     };
-    Pending::new(held, Target::Ack, event, shared)
+    Pending::new(held, Target::Ack, event)
 }
 
 /// A job whose arguments nobody here can read fails like any other: a program that can may fetch its retry.
@@ -272,7 +263,6 @@ pub(crate) fn malformed(
             at,
             reason,
         },
-        shared,
     )
 }
 
@@ -342,6 +332,5 @@ fn failed(
             failure,
             then,
         },
-        shared,
     )
 }

@@ -40,7 +40,12 @@ pub(crate) struct Shared {
 impl Shared {
     /// The time of day of the storage, as far as this node knows. All due times are judged by it.
     pub(crate) fn now(&self) -> SystemTime {
-        self.server_time.now(&*self.clock)
+        self.at(self.clock.instant())
+    }
+
+    /// As [`Self::now`], for a moment that the clock told just now.
+    pub(crate) fn at(&self, instant: Instant) -> SystemTime {
+        self.server_time.at(instant, &*self.clock)
     }
 }
 
@@ -108,10 +113,15 @@ impl ServerTime {
 
     /// The time of day of the storage, as far as this node knows.
     pub(crate) fn now(&self, clock: &dyn Clock) -> SystemTime {
+        self.at(clock.instant(), clock)
+    }
+
+    /// As [`Self::now`], for a moment that the clock told just now.
+    fn at(&self, instant: Instant, clock: &dyn Clock) -> SystemTime {
         let Some(measured) = *self.last() else {
             return clock.now();
         };
-        let age = clock.instant().saturating_duration_since(measured.at);
+        let age = instant.saturating_duration_since(measured.at);
         if age <= Self::FRESH {
             return measured.server + age;
         }

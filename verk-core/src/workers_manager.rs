@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -34,11 +33,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct WorkersManager {
     shared: Arc<Shared>,
-    /// Where others see what runs.
+    /// What runs, where others see it.
     seat: Arc<Seat>,
     concurrency: usize,
-    /// By the order in which they started.
-    running: BTreeMap<u64, Running>,
     next_run: u64,
     /// Cancelled when the time of all running jobs is up.
     cancel: CancellationToken,
@@ -46,11 +43,15 @@ pub(crate) struct WorkersManager {
     finished: mpsc::UnboundedReceiver<Finished>,
 }
 
+/// A run that has not ended.
 #[derive(Debug)]
-struct Running {
-    job: Arc<Job>,
+pub(crate) struct Running {
+    /// The order in which it started.
+    pub(crate) number: u64,
+    pub(crate) job: Arc<Job>,
+    /// The payload as it was fetched.
     held: Bytes,
-    started_at: SystemTime,
+    pub(crate) started_at: SystemTime,
     ownership: Ownership,
 }
 
@@ -81,7 +82,8 @@ pub(crate) enum RunEnd {
 
 #[derive(Debug)]
 struct Finished {
-    number: u64,
+    /// Where it was among those that run.
+    place: usize,
     ended_at: SystemTime,
     took: Duration,
     end: RunEnd,
@@ -95,7 +97,6 @@ impl WorkersManager {
             shared,
             seat,
             concurrency: 0,
-            running: BTreeMap::new(),
             next_run: 0,
             cancel: CancellationToken::new(),
             finished_in,
@@ -114,26 +115,35 @@ impl WorkersManager {
 
     /// How many more jobs may start.
     pub(crate) fn free(&self) -> usize {
-        self.concurrency.saturating_sub(self.running.len())
+        self.concurrency.saturating_sub(self.seat.count())
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_empty()
+        self.seat.count() == 0
     }
 
     /// The payloads of the running jobs that are this node's, in the order of [`Self::lose`].
     pub(crate) fn held(&self) -> impl Iterator<Item = Bytes> {
-        self.owned().map(|running| running.held.clone())
+        self.owned().map(|(held, _, _)| held)
     }
 
-    fn owned(&self) -> impl Iterator<Item = &Running> {
-        let running = self.running.values();
-        running.filter(|running| !running.ownership.is_lost())
+    fn owned(&self) -> impl Iterator<Item = (Bytes, Arc<Job>, Ownership)> {
+        let all = self.seat.running(|running| {
+            let Running {
+                held,
+                job,
+                ownership,
+                ..
+            } = running;
+            (held.clone(), Arc::clone(job), ownership.clone())
+        });
+        all.into_iter()
+            .filter(|(_, _, ownership)| !ownership.is_lost())
     }
 
     /// The running jobs, for the log.
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.running.values().map(|running| &*running.job)
+    pub(crate) fn jobs(&self) -> Vec<Arc<Job>> {
+        self.seat.running(|running| Arc::clone(&running.job))
     }
 
     /// Starts a job.
@@ -142,7 +152,8 @@ impl WorkersManager {
         self.next_run += 1;
         let job = Arc::new(job);
         let ownership = Ownership::default();
-        let (started_at, began) = (self.shared.now(), self.shared.clock.instant());
+        let began = self.shared.clock.instant();
+        let started_at = self.shared.at(began);
         let timeout = worker.options().timeout;
         // A timeout beyond the end of time is none.
         let deadline = timeout.and_then(|timeout| began.checked_add(timeout));
@@ -162,16 +173,13 @@ impl WorkersManager {
             queue: self.queue().clone(),
             started_at,
         });
-        self.seat.started(number, Arc::clone(&job), started_at);
-        self.running.insert(
+        let place = self.seat.started(Running {
             number,
-            Running {
-                job: Arc::clone(&job),
-                held,
-                started_at,
-                ownership,
-            },
-        );
+            job: Arc::clone(&job),
+            held,
+            started_at,
+            ownership,
+        });
 
         let finished_in = self.finished_in.clone();
         let client = self.shared.client.clone();
@@ -197,11 +205,12 @@ impl WorkersManager {
                 }
             };
             job_log::close(span, &end);
+            let ended = clock.instant();
             // An error says that the manager is gone, and with it whoever wants to know.
             let _ = finished_in.send(Finished {
-                number,
-                ended_at: shared.now(),
-                took: clock.instant().saturating_duration_since(began),
+                place,
+                ended_at: shared.at(ended),
+                took: ended.saturating_duration_since(began),
                 end,
             });
         }));
@@ -234,18 +243,18 @@ impl WorkersManager {
 
     fn end(&mut self, finished: Finished) -> Option<Run> {
         let Finished {
-            number,
+            place,
             ended_at,
             took,
             end,
         } = finished;
         let Running {
+            number,
             job,
             held,
             started_at,
             ownership,
-        } = self.running.remove(&number)?;
-        self.seat.finished(number);
+        } = self.seat.finished(place)?;
         Some(Run {
             number,
             job,
@@ -260,9 +269,9 @@ impl WorkersManager {
 
     /// Tells the running job at this position (see [`Self::held`]) that it belongs to another node now.
     pub(crate) fn lose(&self, position: usize) {
-        if let Some(running) = self.owned().nth(position) {
-            tracing::warn!(class = running.job.class(), jid = %running.job.jid(), queue = %self.queue(), "a running job does not belong to this node any more");
-            running.ownership.lose();
+        if let Some((_, job, ownership)) = self.owned().nth(position) {
+            tracing::warn!(class = job.class(), jid = %job.jid(), queue = %self.queue(), "a running job does not belong to this node any more");
+            ownership.lose();
         }
     }
 

@@ -20,7 +20,7 @@ impl Job {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         if self.patches.is_empty() {
-            return self.original_json.clone();
+            return self.original_json.as_bytes().clone();
         }
         // With its quotes, a colon and a comma; the first has a brace instead of the comma.
         let size = |(key, value): (PatchKey<'_>, Option<&str>)| {

@@ -18,6 +18,7 @@ mod value;
 use std::{borrow::Cow, fmt, ops::Range, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use thiserror::Error;
 
 use crate::names::{Jid, QueueName};
@@ -61,7 +62,7 @@ use self::{
 #[derive(Clone)]
 pub struct Job {
     /// The payload as it was read; empty for a new job.
-    original_json: Bytes,
+    original_json: ByteString,
     /// Where the keys and values of `original_json` are, in order.
     entries: Vec<Entry>,
     /// The keys that differ from `original_json`; all keys of a new job.
@@ -173,7 +174,7 @@ impl Job {
             Text::Owned(class.into())
         };
         Ok(Self {
-            original_json: Bytes::new(),
+            original_json: ByteString::new(),
             entries: Vec::new(),
             patches,
             dialect: Dialect::Sidekiq,
@@ -189,7 +190,7 @@ impl Job {
     /// The payload that the job was read from; empty for a new job.
     #[must_use]
     pub fn original_json(&self) -> &Bytes {
-        &self.original_json
+        self.original_json.as_bytes()
     }
 
     /// The id.
@@ -360,19 +361,18 @@ impl Job {
     }
 
     fn slice(&self, range: &Range<usize>) -> &str {
-        // `decode` checked that the payload is UTF-8 and cut the ranges at the ends of JSON tokens.
-        std::str::from_utf8(&self.original_json[range.clone()]).expect("a token is UTF-8")
+        // `decode` cut the ranges at the ends of JSON tokens.
+        &self.original_json[range.clone()]
     }
 
     /// Whether `entry` has the key `key`, which may be written with escapes.
     fn is_key(&self, entry: &Entry, key: &str) -> bool {
-        let raw = &self.original_json[entry.key.clone()];
         if entry.escaped {
-            string(self.slice(&entry.key)).is_some_and(|name| name == key)
-        } else {
-            // Without the quotes.
-            &raw[1..raw.len() - 1] == key.as_bytes()
+            return string(self.slice(&entry.key)).is_some_and(|name| name == key);
         }
+        // Without the quotes.
+        let inner = entry.key.start + 1..entry.key.end - 1;
+        inner.len() == key.len() && self.slice(&inner) == key
     }
 }
 

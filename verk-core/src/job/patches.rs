@@ -39,6 +39,9 @@ impl Patches {
         key: &str,
         unchanged: impl FnOnce() -> Option<&'a str>,
     ) -> Option<&'a str> {
+        if self.is_empty() {
+            return unchanged();
+        }
         match self.find(key, place(key)) {
             Ok(index) => self.value(&self.patches[index]),
             Err(_) => unchanged(),

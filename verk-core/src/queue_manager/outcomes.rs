@@ -1,6 +1,6 @@
 //! What runs come to: settled in batches, told once it is stored.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
@@ -58,11 +58,16 @@ impl QueueManager {
         let hold_requeues =
             !self.workers.is_idle() && self.hand_back_at.is_some_and(|until| now < until);
         let (mut jobs, mut bytes) = (0, 0);
-        let mut batch: Vec<Pending> = Vec::new();
-        let mut rest = VecDeque::new();
-        for pending in self.pending.drain(..) {
+        let most = self.pending.len();
+        let mut batch: Vec<Pending> = Vec::with_capacity(most.min(MAX_BATCH_JOBS));
+        // What is not taken goes to the back, and is in order again at the end.
+        for _ in 0..most {
+            let Some(pending) = self.pending.pop_front() else {
+                break;
+            };
             let requeue = pending.is_requeue();
-            let ready = pending.not_before <= now && !(hold_requeues && requeue);
+            let waits = pending.not_before.is_some_and(|at| at > now);
+            let ready = !waits && !(hold_requeues && requeue);
             let size = pending.settlement.size();
             let fits = jobs < MAX_BATCH_JOBS && (jobs == 0 || bytes + size <= MAX_BATCH_BYTES);
             if ready && requeue {
@@ -72,10 +77,9 @@ impl QueueManager {
                 bytes += size;
                 batch.push(pending);
             } else {
-                rest.push_back(pending);
+                self.pending.push_back(pending);
             }
         }
-        self.pending = rest;
         batch.sort_by_key(|pending| pending.number);
         self.settling_since = now;
         batch
@@ -125,7 +129,7 @@ impl QueueManager {
                 Settled::NotHeld => self.lost(pending.job()),
                 Settled::Failed(error) => {
                     pending.failures += 1;
-                    pending.not_before = now + pause_before_retry(pending.failures);
+                    pending.not_before = Some(now + pause_before_retry(pending.failures));
                     tracing::warn!(queue = %self.inprogress.queue, error = &error as &dyn std::error::Error, "the outcome of a job could not be stored, trying again");
                     if error.applied() == Applied::Unknown {
                         pending.unknown = true;
