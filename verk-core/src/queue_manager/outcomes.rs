@@ -66,13 +66,12 @@ impl QueueManager {
                 break;
             };
             let requeue = pending.is_requeue();
-            let waits = pending.not_before.is_some_and(|at| at > now);
-            let ready = !waits && !(hold_requeues && requeue);
+            let waits = pending.not_before.is_some_and(|at| at > now) || (hold_requeues && requeue);
             let size = pending.settlement.size();
             let fits = jobs < MAX_BATCH_JOBS && (jobs == 0 || bytes + size <= MAX_BATCH_BYTES);
-            if ready && requeue {
+            if !waits && requeue {
                 batch.push(pending);
-            } else if ready && fits {
+            } else if !waits && fits {
                 jobs += 1;
                 bytes += size;
                 batch.push(pending);
