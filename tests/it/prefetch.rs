@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use verk::{Event, EventKind, prelude::*};
 use verk_testing::{CuttingProxy, RedisServer, within};
 
@@ -59,6 +60,12 @@ impl Node {
             .sum()
     }
 
+    async fn queued(&self) -> Vec<Bytes> {
+        let storage = self.verk.storage();
+        let queued = storage.queue_page(&queue_name("default"), ALL).await;
+        queued.unwrap()
+    }
+
     fn ran(&self) -> Vec<u32> {
         let ran = self.states.log.entries();
         ran.iter().map(|number| number.parse().unwrap()).collect()
@@ -77,13 +84,7 @@ async fn jobs_that_would_wait_go_back_in_order() {
         handed_back += usize::from(matches!(event, Event::JobHandedBack { .. }));
     }
     assert!(handed_back <= 2, "{handed_back}");
-    let queued = node
-        .verk
-        .storage()
-        .queue_page(&queue_name("default"), ALL)
-        .await
-        .unwrap();
-    assert_eq!(queued.len(), 8);
+    assert_eq!(node.queued().await.len(), 8);
 
     node.states.gate.open();
     while node.ran().len() < 50 {
@@ -111,12 +112,7 @@ async fn a_shutdown_hands_back_what_did_not_begin() {
     within(PATIENCE, some).await;
     node.verk.shutdown().await;
     assert_eq!(node.in_progress(), 0);
-    let queued = node
-        .verk
-        .storage()
-        .queue_page(&queue_name("default"), ALL)
-        .await
-        .unwrap();
+    let queued = node.queued().await;
     // What did not run is in the queue, in order: nothing overtook another job, and none ran twice.
     let ran = node.ran().len();
     assert_eq!(ran + queued.len(), 400);

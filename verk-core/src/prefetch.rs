@@ -24,7 +24,9 @@ pub(crate) struct Prefetch {
     bytes: usize,
     /// When the first of them came to be the first.
     first_since: Instant,
-    /// Whether the queue had as many jobs as it was asked for.
+    /// How many jobs the queue was last asked for.
+    asked_for: usize,
+    /// Whether it had as many.
     has_more: bool,
     /// How long a round trip takes.
     trip: Average,
@@ -38,6 +40,7 @@ impl Prefetch {
             jobs: VecDeque::new(),
             bytes: 0,
             first_since: now,
+            asked_for: 0,
             has_more: false,
             trip: Average::default(),
             run: Average::default(),
@@ -52,9 +55,17 @@ impl Prefetch {
         self.run.add(took);
     }
 
-    /// The queue was asked for jobs: whether it had as many.
-    pub(crate) fn set_has_more(&mut self, has_more: bool) {
-        self.has_more = has_more;
+    /// The queue is asked for this many jobs.
+    pub(crate) fn asks_for(&mut self, jobs: usize) {
+        self.asked_for = jobs;
+    }
+
+    /// The queue had these, oldest first.
+    pub(crate) fn fetched(&mut self, jobs: Vec<Payload>, now: Instant) {
+        self.has_more = jobs.len() >= self.asked_for;
+        for job in jobs {
+            self.push(job, now);
+        }
     }
 
     /// How many more jobs to fetch, of a queue that runs `concurrency` at once and has permits for `free` more.
@@ -72,7 +83,7 @@ impl Prefetch {
         MAX_BATCH_BYTES.saturating_sub(self.bytes)
     }
 
-    pub(crate) fn push(&mut self, job: Payload, now: Instant) {
+    fn push(&mut self, job: Payload, now: Instant) {
         if self.jobs.is_empty() {
             self.first_since = now;
         }
@@ -157,7 +168,7 @@ mod tests {
     fn prefetch(run: Duration) -> (Prefetch, Instant) {
         let now = SystemClock.instant();
         let mut prefetch = Prefetch::new(now);
-        prefetch.set_has_more(true);
+        prefetch.fetched(Vec::new(), now);
         prefetch.trip_took(TRIP);
         prefetch.run_took(run);
         (prefetch, now)
@@ -184,13 +195,14 @@ mod tests {
     fn what_is_not_known_yet_has_no_room() {
         let now = SystemClock.instant();
         let mut prefetch = Prefetch::new(now);
-        prefetch.set_has_more(true);
+        prefetch.fetched(Vec::new(), now);
         assert_eq!(prefetch.room(25, 0), 0);
         prefetch.trip_took(TRIP);
         assert_eq!(prefetch.room(25, 0), 0);
         prefetch.run_took(Duration::ZERO);
         assert_eq!(prefetch.room(25, 0), 25);
-        prefetch.set_has_more(false);
+        prefetch.asks_for(1);
+        prefetch.fetched(Vec::new(), now);
         assert_eq!(prefetch.room(25, 0), 0, "the queue is nearly empty");
     }
 

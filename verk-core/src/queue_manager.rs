@@ -4,6 +4,7 @@
 //! the `inprogress` list has been read and compared with what this node works on.
 
 mod outcomes;
+mod replies;
 
 use std::{
     collections::VecDeque,
@@ -18,17 +19,15 @@ use tokio_util::sync::CancellationToken;
 
 use self::outcomes::settlements;
 use crate::{
-    connection::{Connection, Exchanged, Fetched, Payload, Reply, read_all},
-    error::{Applied, StorageError},
+    connection::{Connection, Exchanged, Fetched, Payload, read_all},
     event::Event,
     names::QueueName,
     node_manager::Registration,
     prefetch::Prefetch,
     queue_stats::{Counters, QueueCounters},
     queues::{Seat, State, Told, Wanted, tell},
-    reconcile::compare,
     settle::{Pending, encrypted, expired, malformed, unknown_class},
-    shared::{Shared, pause_before_retry},
+    shared::Shared,
     storage::{DequeueRequest, Inprogress, MAX_BATCH_JOBS, QueueConnection, Settled},
     workers_manager::WorkersManager,
 };
@@ -41,9 +40,6 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// How long what is handed back waits for jobs that were cancelled and have not ended, so that all of it goes back in order.
 const HAND_BACK_AFTER: Duration = Duration::from_secs(1);
-
-/// How long a queue that was found paused is not fetched from, if nobody tells that it is paused.
-const PAUSED_AGAIN: Duration = Duration::from_millis(500);
 
 /// How a manager is told to end.
 #[derive(Clone, Debug)]
@@ -81,8 +77,6 @@ pub(crate) struct QueueManager {
     settling_since: Instant,
     /// What is settled and has not been told, and how long that took.
     told_next: (Vec<Pending>, Duration),
-    /// How many jobs the last fetch asked for.
-    asked_for: usize,
     /// Whether the list must be read before anything else is fetched or settled.
     must_reconcile: bool,
     /// Which server the list was fetched into.
@@ -124,7 +118,6 @@ impl QueueManager {
             settling: Vec::new(),
             settling_since: now,
             told_next: (Vec::new(), Duration::ZERO),
-            asked_for: 0,
             must_reconcile: false,
             server: 0,
             hand_back_at: None,
@@ -378,7 +371,7 @@ impl QueueManager {
             return Connection::Idle(queue);
         }
         *interrupt = CancellationToken::new();
-        self.asked_for = max_jobs.min(MAX_BATCH_JOBS);
+        self.prefetch.asks_for(max_jobs.min(MAX_BATCH_JOBS));
         let request = DequeueRequest {
             max_jobs,
             max_bytes: self.prefetch.room_bytes(),
@@ -445,121 +438,9 @@ impl QueueManager {
             .min()
     }
 
-    fn replied(&mut self, reply: Reply) -> Connection {
-        // No job starts after a pause, not even one that was on its way.
-        self.look_at_what_is_wanted();
-        match reply {
-            Reply::Opened(Ok(queue)) => {
-                self.fetch_failures = 0;
-                self.seat.set_connected();
-                Connection::Idle(queue)
-            }
-            Reply::Opened(Err(error)) => {
-                self.pause_fetching(&error);
-                Connection::Closed
-            }
-            Reply::Exchanged(Exchanged {
-                queue,
-                settled,
-                fetched,
-                took,
-            }) => {
-                self.prefetch.trip_took(took);
-                if settled.is_empty() {
-                    return self.fetched(queue, fetched);
-                }
-                let connection = self.took_over(queue, fetched);
-                if settled.iter().all(|one| matches!(one, Settled::Done)) {
-                    self.told_next = (std::mem::take(&mut self.settling), took);
-                } else {
-                    self.settled(settled);
-                }
-                connection
-            }
-            Reply::Fetched(queue, fetched) => self.fetched(queue, fetched),
-            Reply::Read(queue, Ok(list)) => {
-                // It may be long ago that the storage said so, as with a fetch: then the list is read again.
-                if self.knows_whose_it_is() {
-                    self.reconcile(list);
-                }
-                Connection::Idle(queue)
-            }
-            Reply::Read(queue, Err(error)) => {
-                self.pause_fetching(&error);
-                Connection::Idle(queue)
-            }
-        }
-    }
-
-    fn fetched(
-        &mut self,
-        queue: Box<dyn QueueConnection>,
-        fetched: Result<Fetched, StorageError>,
-    ) -> Connection {
-        if let Err(error) = &fetched
-            && error.applied() == Applied::Unknown
-        {
-            self.reply_lost(error);
-        }
-        self.took_over(queue, fetched)
-    }
-
-    /// As [`Self::fetched`], when it is told by others that a reply was lost.
-    fn took_over(
-        &mut self,
-        queue: Box<dyn QueueConnection>,
-        fetched: Result<Fetched, StorageError>,
-    ) -> Connection {
-        match fetched {
-            Ok(Fetched::Jobs(payloads))
-                if !payloads.is_empty() && !self.registration.may_fetch(&*self.shared.clock) =>
-            {
-                // It may be long ago that the storage said so: by now these jobs may have been given to another node.
-                self.fetch_failures = 0;
-                self.must_reconcile = true;
-            }
-            Ok(Fetched::Jobs(payloads)) => {
-                self.fetch_failures = 0;
-                self.seat.set_connected();
-                self.prefetch.set_has_more(payloads.len() >= self.asked_for);
-                let now = self.shared.clock.instant();
-                for payload in payloads {
-                    self.prefetch.push(payload, now);
-                }
-            }
-            Ok(Fetched::Paused(payloads)) => {
-                self.fetch_failures = 0;
-                for payload in payloads {
-                    self.hand_back(payload);
-                }
-                if !self.wanted.paused {
-                    // The announcement is on its way, or there was none.
-                    self.fetch_at = self.shared.clock.instant() + PAUSED_AGAIN;
-                    self.shared.found_paused.notify_one();
-                }
-            }
-            Ok(Fetched::NodeGone) => self.registration.lose(),
-            Err(error) => {
-                self.must_reconcile |= error.applied() == Applied::Unknown;
-                self.pause_fetching(&error);
-            }
-        }
-        Connection::Idle(queue)
-    }
-
     /// Whether the node is alive for certain, or lost: then what it holds is its own, or others'.
     fn knows_whose_it_is(&self) -> bool {
         self.registration.is_lost() || self.registration.may_fetch(&*self.shared.clock)
-    }
-
-    fn pause_fetching(&mut self, error: &StorageError) {
-        self.fetch_failures += 1;
-        self.seat.set_failing(error);
-        // After a lost reply, the list is read at once.
-        if error.applied() == Applied::NotApplied || self.fetch_failures > 1 {
-            self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
-        }
-        tracing::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
     }
 
     /// Starts a fetched payload, for which there is a permit, or settles it at once if it cannot run.
@@ -588,55 +469,6 @@ impl QueueManager {
     fn hand_back(&mut self, held: Bytes) {
         let pending = Pending::hand_back(None, held, &self.shared, &self.inprogress.queue);
         self.pending.push_back(pending);
-    }
-
-    /// Compares the `inprogress` list with what this node works on.
-    fn reconcile(&mut self, list: Vec<Bytes>) {
-        self.must_reconcile = false;
-        self.reconcile_at =
-            self.shared.clock.instant() + self.shared.config.heartbeat * RECONCILE_EVERY;
-        // Of equal payloads, the ones whose settle may have been applied are the most likely to be gone.
-        self.pending
-            .make_contiguous()
-            .sort_by_key(|pending| (!pending.unknown, pending.number));
-        let mut held: Vec<Bytes> = self
-            .pending
-            .iter()
-            .map(|pending| pending.settlement.held.clone())
-            .chain(self.workers.held())
-            .collect();
-        let (pending, begun) = (self.pending.len(), held.len());
-        held.extend(self.prefetch.jobs().map(|payload| payload.held.clone()));
-        let differences = compare(list, &held);
-        for position in differences.lost.into_iter().rev() {
-            if position >= begun {
-                tracing::warn!(queue = %self.inprogress.queue, "a job that waited for a permit does not belong to this node any more");
-                self.prefetch.remove(position - begun);
-                continue;
-            }
-            if position >= pending {
-                self.workers.lose(position - pending);
-                continue;
-            }
-            match self.pending.remove(position) {
-                // The reply was lost, the change was not.
-                Some(applied) if applied.unknown => self.count(self.report(applied)),
-                Some(pending) => self.lost(pending.job()),
-                None => {}
-            }
-        }
-        for pending in &mut self.pending {
-            pending.unknown = false;
-        }
-        // The list has the most recently fetched first.
-        for stray in differences.strays.into_iter().rev() {
-            tracing::warn!(queue = %self.inprogress.queue, "found a job in progress that nobody here works on: a reply was lost");
-            if self.is_open() && !self.registration.is_lost() && self.workers.free() > 0 {
-                self.accept(Payload::read(stray));
-            } else {
-                self.hand_back(stray);
-            }
-        }
     }
 
     fn log_what_is_left(&self) {

@@ -18,7 +18,7 @@ use crate::{
     shared::Shared,
     storage::{Due, Settlement, Target},
     unknown_class::UnknownClass,
-    workers_manager::{Run, RunEnd},
+    workers_manager::{Run, RunEnd, Times},
 };
 
 /// A settlement that waits to be stored, or for the reply.
@@ -94,14 +94,6 @@ impl Settlement {
     }
 }
 
-/// When a job ran.
-#[derive(Clone, Copy)]
-struct Times {
-    started_at: SystemTime,
-    ended_at: SystemTime,
-    took: Duration,
-}
-
 impl Times {
     /// For a job that could not run.
     fn of_no_run(now: SystemTime) -> Self {
@@ -119,17 +111,15 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         number,
         job,
         held,
-        started_at,
-        ended_at,
-        took,
+        times,
         end,
         lost: _,
     } = run;
-    let times = Times {
+    let Times {
         started_at,
         ended_at,
         took,
-    };
+    } = times;
     let mut pending = match end {
         RunEnd::Returned(Ok(Outcome::Done)) => {
             job_log::done(&shared.config, &job, queue, took);

@@ -63,13 +63,19 @@ pub(crate) struct Run {
     pub(crate) job: Arc<Job>,
     /// The payload as it was fetched.
     pub(crate) held: Bytes,
+    pub(crate) times: Times,
+    pub(crate) end: RunEnd,
+    /// Whether the job was found to belong to this node no more while it ran.
+    pub(crate) lost: bool,
+}
+
+/// When a job ran.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
     pub(crate) started_at: SystemTime,
     pub(crate) ended_at: SystemTime,
     /// How long it ran, whatever happened to the time of day.
     pub(crate) took: Duration,
-    pub(crate) end: RunEnd,
-    /// Whether the job was found to belong to this node no more while it ran.
-    pub(crate) lost: bool,
 }
 
 #[derive(Debug)]
@@ -84,8 +90,7 @@ pub(crate) enum RunEnd {
 struct Finished {
     /// Where it was among those that run.
     place: usize,
-    ended_at: SystemTime,
-    took: Duration,
+    times: Times,
     end: RunEnd,
 }
 
@@ -209,8 +214,11 @@ impl WorkersManager {
             // An error says that the manager is gone, and with it whoever wants to know.
             let _ = finished_in.send(Finished {
                 place,
-                ended_at: shared.at(ended),
-                took: ended.saturating_duration_since(began),
+                times: Times {
+                    started_at,
+                    ended_at: shared.at(ended),
+                    took: ended.saturating_duration_since(began),
+                },
                 end,
             });
         }));
@@ -242,26 +250,19 @@ impl WorkersManager {
     }
 
     fn end(&mut self, finished: Finished) -> Option<Run> {
-        let Finished {
-            place,
-            ended_at,
-            took,
-            end,
-        } = finished;
+        let Finished { place, times, end } = finished;
         let Running {
             number,
             job,
             held,
-            started_at,
             ownership,
+            started_at: _,
         } = self.seat.finished(place)?;
         Some(Run {
             number,
             job,
             held,
-            started_at,
-            ended_at,
-            took,
+            times,
             end,
             lost: ownership.is_lost(),
         })

@@ -231,22 +231,17 @@ pub async fn nobody_prefetches_after_a_restore(harness: &dyn Harness) {
     };
     let (_, taken) = exchange(&mut fixture, &[], ahead(4, 2)).await;
     assert_eq!(jobs(taken.unwrap()), bytes(&["a", "b"]));
-    assert_eq!(prefetched(&fixture).await, 0);
+    assert_eq!(fixture.prefetched().await, 0);
     let (_, taken) = exchange(&mut fixture, &[], ahead(2, 2)).await;
     assert_eq!(jobs(taken.unwrap()), bytes(&[]));
     // One that was prefetched before stays so.
     let (_, taken) = exchange(&mut fixture, &[], ahead(2, 3)).await;
     assert_eq!(jobs(taken.unwrap()), bytes(&[]));
-    assert_eq!(prefetched(&fixture).await, 1);
+    assert_eq!(fixture.prefetched().await, 1);
     let mut other = Fixture::on_queue(harness, "other").await;
     other.enqueue(&["x", "y"]).await;
     let (_, taken) = exchange(&mut other, &[], ahead(2, 2)).await;
     assert_eq!(jobs(taken.unwrap()), bytes(&["x", "y"]));
-}
-
-async fn prefetched(fixture: &Fixture<'_>) -> usize {
-    let prefetched = fixture.storage.prefetched(&fixture.held).await;
-    prefetched.expect("ask what was prefetched")
 }
 
 async fn exchange(

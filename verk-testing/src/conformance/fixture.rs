@@ -98,6 +98,12 @@ impl<'a> Fixture<'a> {
             .expect("enqueue");
     }
 
+    /// How many of the newest jobs that are held have not been started.
+    pub(super) async fn prefetched(&self) -> usize {
+        let prefetched = self.storage.prefetched(&self.held).await;
+        prefetched.expect("ask what was prefetched")
+    }
+
     /// Looks once for up to `max_jobs`.
     pub(super) async fn dequeue(&mut self, max_jobs: usize) -> Vec<Bytes> {
         let answer = self.connection.dequeue(look(max_jobs)).await;

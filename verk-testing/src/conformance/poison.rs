@@ -146,17 +146,17 @@ pub async fn a_node_that_is_off_the_list_counts_nothing(harness: &dyn Harness) {
 /// The last fetch decides.
 pub async fn a_fetch_says_how_many_jobs_are_prefetched(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
-    assert_eq!(prefetched(&fixture).await, 0);
+    assert_eq!(fixture.prefetched().await, 0);
     fixture.enqueue_bytes(&numbered(20)).await;
     for (max_jobs, expected) in [(4, 3), (4, 4), (2, 1), (2, 0), (2, 7), (1, 0)] {
         fetch(&mut fixture, max_jobs, expected).await;
-        assert_eq!(prefetched(&fixture).await, expected);
+        assert_eq!(fixture.prefetched().await, expected);
     }
     // Lists are apart.
     let other = Fixture::on_queue(harness, "other").await;
     fetch(&mut fixture, 1, 1).await;
-    assert_eq!(prefetched(&other).await, 0);
-    assert_eq!(prefetched(&fixture).await, 1);
+    assert_eq!(other.prefetched().await, 0);
+    assert_eq!(fixture.prefetched().await, 1);
 }
 
 /// Whoever asks for five jobs, two more than can start, and gets four, starts three of them.
@@ -165,7 +165,7 @@ pub async fn fewer_jobs_than_asked_for_are_fewer_prefetched(harness: &dyn Harnes
         let mut fixture = Fixture::new(harness).await;
         fixture.enqueue_bytes(&numbered(found)).await;
         fetch(&mut fixture, 5, 2).await;
-        assert_eq!(prefetched(&fixture).await, expected, "{found}");
+        assert_eq!(fixture.prefetched().await, expected, "{found}");
     }
 }
 
@@ -177,7 +177,7 @@ pub async fn a_wait_may_bring_one_more(harness: &dyn Harness) {
         storage.enqueue(&queue, &bytes(&["a"])).await.unwrap();
     });
     assert_eq!(fetched.await, bytes(&["a"]));
-    assert_eq!(prefetched(&fixture).await, 0);
+    assert_eq!(fixture.prefetched().await, 0);
 
     // One job waits in the node, and one more is asked for.
     let interrupt = CancellationToken::new();
@@ -189,7 +189,7 @@ pub async fn a_wait_may_bring_one_more(harness: &dyn Harness) {
     };
     let answer = fixture.connection.dequeue(request).await;
     assert_eq!(jobs(answer.unwrap()), bytes(&[]));
-    assert_eq!(prefetched(&fixture).await, 2);
+    assert_eq!(fixture.prefetched().await, 2);
 }
 
 /// A backend may take fewer jobs at once than it is asked for.
@@ -197,7 +197,7 @@ pub async fn a_large_prefetch_is_counted_to_the_batch(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     fixture.enqueue_bytes(&numbered(1_000)).await;
     let fetched = fetch(&mut fixture, 1_000, 950).await;
-    assert_eq!(prefetched(&fixture).await, fetched.saturating_sub(50));
+    assert_eq!(fixture.prefetched().await, fetched.saturating_sub(50));
 }
 
 /// Nothing is left of a node.
@@ -208,7 +208,7 @@ pub async fn deregister_forgets_what_was_prefetched(harness: &dyn Harness) {
     assert_done(&fixture.settle(&["a"], Target::Ack).await);
     let gone = fixture.storage.deregister(&fixture.held.node).await;
     assert!(gone.unwrap());
-    assert_eq!(prefetched(&fixture).await, 0);
+    assert_eq!(fixture.prefetched().await, 0);
     let dump = harness.dump().await;
     assert_eq!(dump.keys().len(), 1, "{dump:?}");
 }
@@ -221,11 +221,6 @@ async fn fetch(fixture: &mut Fixture<'_>, max_jobs: usize, prefetched: usize) ->
     };
     let answer = fixture.connection.dequeue(request).await;
     jobs(answer.expect("dequeue")).len()
-}
-
-async fn prefetched(fixture: &Fixture<'_>) -> usize {
-    let prefetched = fixture.storage.prefetched(&fixture.held).await;
-    prefetched.expect("ask what was prefetched")
 }
 
 /// A node that registered, and died.

@@ -1,0 +1,177 @@
+//! What follows from a reply: jobs, outcomes that are stored, the list of what this node holds.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{QueueManager, RECONCILE_EVERY};
+use crate::{
+    connection::{Connection, Exchanged, Fetched, Payload, Reply},
+    error::{Applied, StorageError},
+    reconcile::compare,
+    shared::pause_before_retry,
+    storage::{QueueConnection, Settled},
+};
+
+/// How long a queue that was found paused is not fetched from, if nobody tells that it is paused.
+const PAUSED_AGAIN: Duration = Duration::from_millis(500);
+
+impl QueueManager {
+    pub(super) fn replied(&mut self, reply: Reply) -> Connection {
+        // No job starts after a pause, not even one that was on its way.
+        self.look_at_what_is_wanted();
+        match reply {
+            Reply::Opened(Ok(queue)) => {
+                self.fetch_failures = 0;
+                self.seat.set_connected();
+                Connection::Idle(queue)
+            }
+            Reply::Opened(Err(error)) => {
+                self.pause_fetching(&error);
+                Connection::Closed
+            }
+            Reply::Exchanged(Exchanged {
+                queue,
+                settled,
+                fetched,
+                took,
+            }) => {
+                self.prefetch.trip_took(took);
+                if settled.is_empty() {
+                    return self.fetched(queue, fetched);
+                }
+                let connection = self.took_over(queue, fetched);
+                if settled.iter().all(|one| matches!(one, Settled::Done)) {
+                    self.told_next = (std::mem::take(&mut self.settling), took);
+                } else {
+                    self.settled(settled);
+                }
+                connection
+            }
+            Reply::Fetched(queue, fetched) => self.fetched(queue, fetched),
+            Reply::Read(queue, Ok(list)) => {
+                // It may be long ago that the storage said so, as with a fetch: then the list is read again.
+                if self.knows_whose_it_is() {
+                    self.reconcile(list);
+                }
+                Connection::Idle(queue)
+            }
+            Reply::Read(queue, Err(error)) => {
+                self.pause_fetching(&error);
+                Connection::Idle(queue)
+            }
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        queue: Box<dyn QueueConnection>,
+        fetched: Result<Fetched, StorageError>,
+    ) -> Connection {
+        if let Err(error) = &fetched
+            && error.applied() == Applied::Unknown
+        {
+            self.reply_lost(error);
+        }
+        self.took_over(queue, fetched)
+    }
+
+    /// As [`Self::fetched`], when it is told by others that a reply was lost.
+    fn took_over(
+        &mut self,
+        queue: Box<dyn QueueConnection>,
+        fetched: Result<Fetched, StorageError>,
+    ) -> Connection {
+        match fetched {
+            Ok(Fetched::Jobs(payloads))
+                if !payloads.is_empty() && !self.registration.may_fetch(&*self.shared.clock) =>
+            {
+                // It may be long ago that the storage said so: by now these jobs may have been given to another node.
+                self.fetch_failures = 0;
+                self.must_reconcile = true;
+            }
+            Ok(Fetched::Jobs(payloads)) => {
+                self.fetch_failures = 0;
+                self.seat.set_connected();
+                let now = self.shared.clock.instant();
+                self.prefetch.fetched(payloads, now);
+            }
+            Ok(Fetched::Paused(payloads)) => {
+                self.fetch_failures = 0;
+                for payload in payloads {
+                    self.hand_back(payload);
+                }
+                if !self.wanted.paused {
+                    // The announcement is on its way, or there was none.
+                    self.fetch_at = self.shared.clock.instant() + PAUSED_AGAIN;
+                    self.shared.found_paused.notify_one();
+                }
+            }
+            Ok(Fetched::NodeGone) => self.registration.lose(),
+            Err(error) => {
+                self.must_reconcile |= error.applied() == Applied::Unknown;
+                self.pause_fetching(&error);
+            }
+        }
+        Connection::Idle(queue)
+    }
+
+    fn pause_fetching(&mut self, error: &StorageError) {
+        self.fetch_failures += 1;
+        self.seat.set_failing(error);
+        // After a lost reply, the list is read at once.
+        if error.applied() == Applied::NotApplied || self.fetch_failures > 1 {
+            self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
+        }
+        tracing::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
+    }
+
+    /// Compares the `inprogress` list with what this node works on.
+    fn reconcile(&mut self, list: Vec<Bytes>) {
+        self.must_reconcile = false;
+        self.reconcile_at =
+            self.shared.clock.instant() + self.shared.config.heartbeat * RECONCILE_EVERY;
+        // Of equal payloads, the ones whose settle may have been applied are the most likely to be gone.
+        self.pending
+            .make_contiguous()
+            .sort_by_key(|pending| (!pending.unknown, pending.number));
+        let mut held: Vec<Bytes> = self
+            .pending
+            .iter()
+            .map(|pending| pending.settlement.held.clone())
+            .chain(self.workers.held())
+            .collect();
+        let (pending, begun) = (self.pending.len(), held.len());
+        held.extend(self.prefetch.jobs().map(|payload| payload.held.clone()));
+        let differences = compare(list, &held);
+        for position in differences.lost.into_iter().rev() {
+            if position >= begun {
+                tracing::warn!(queue = %self.inprogress.queue, "a job that waited for a permit does not belong to this node any more");
+                self.prefetch.remove(position - begun);
+                continue;
+            }
+            if position >= pending {
+                self.workers.lose(position - pending);
+                continue;
+            }
+            match self.pending.remove(position) {
+                // The reply was lost, the change was not.
+                Some(applied) if applied.unknown => self.count(self.report(applied)),
+                Some(pending) => self.lost(pending.job()),
+                None => {}
+            }
+        }
+        for pending in &mut self.pending {
+            pending.unknown = false;
+        }
+        // The list has the most recently fetched first.
+        for stray in differences.strays.into_iter().rev() {
+            tracing::warn!(queue = %self.inprogress.queue, "found a job in progress that nobody here works on: a reply was lost");
+            if self.is_open() && !self.registration.is_lost() && self.workers.free() > 0 {
+                self.accept(Payload::read(stray));
+            } else {
+                self.hand_back(stray);
+            }
+        }
+    }
+}
