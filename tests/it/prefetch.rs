@@ -124,3 +124,22 @@ async fn a_shutdown_hands_back_what_did_not_begin() {
     }
     assert_eq!(node.verk.stats().await.unwrap().processed, ran as u64);
 }
+
+#[tokio::test]
+async fn a_shutdown_tells_what_was_on_its_way() {
+    let node = Node::start().await;
+    let mut events = node.verk.events().kinds([EventKind::JobFinished]);
+    node.run(4, 0).await;
+    let all_ended = async {
+        while node.ran().len() < 4 || !node.verk.running_jobs().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(PATIENCE, all_ended).await;
+    // The last outcomes went with a look for jobs, which finds none.
+    node.verk.shutdown().await;
+    for _ in 0..4 {
+        wait_for(&mut events, Some).await;
+    }
+    assert_eq!(node.verk.stats().await.unwrap().processed, 4);
+}
