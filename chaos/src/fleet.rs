@@ -1,7 +1,7 @@
 //! The processes of a run: [`Fleet`].
 
 use std::{
-    io,
+    io::{self, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Stdio,
@@ -161,6 +161,33 @@ impl Fleet {
         let _ = prlimit(self.server_pid(), Resource::Fsize, full);
     }
 
+    /// Starts the server again, and kills it before if it still runs.
+    ///
+    /// What it wrote in part is cut off, as its operator has to: Redis itself cuts off the last command alone, keeps those before it in
+    /// the same transaction, and runs them at the start after the next, although that transaction never happened.
+    ///
+    /// # Panics
+    ///
+    /// When `redis-check-aof`, which comes with the server, is not there, or cannot do that.
+    pub(crate) fn restart_server(&self) {
+        self.server.stop();
+        let mut check = std::process::Command::new("redis-check-aof")
+            .arg("--fix")
+            .arg(self.aof_dir().join("appendonly.aof.manifest"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-check-aof is installed with redis-server");
+        if let Some(mut input) = check.stdin.take() {
+            // An error says that it had nothing to ask.
+            let _ = input.write_all(b"y\n");
+        }
+        let checked = check.wait_with_output().expect("redis-check-aof ends");
+        let said = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.success(), "{said}");
+        self.server.restart();
+    }
+
     fn aof_dir(&self) -> PathBuf {
         self.server.socket().with_file_name("appendonlydir")
     }
@@ -277,4 +304,33 @@ fn send(child: &Child, signal: Signal) {
 /// When the system does not tell.
 pub fn this_program() -> io::Result<PathBuf> {
     std::env::current_exe().map(|path| Path::new(&path).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn half_a_transaction_never_happens() {
+        let size = Size {
+            program: PathBuf::new(),
+            workers: 0,
+            concurrency: 1,
+            heartbeat: Duration::from_secs(1),
+        };
+        let fleet = Fleet::start(&size).unwrap();
+        assert!(fleet.ask(&["LPUSH", "list", "kept"]));
+        fleet.server.stop();
+        let half =
+            b"*1\r\n$5\r\nMULTI\r\n*3\r\n$5\r\nLPUSH\r\n$4\r\nlist\r\n$4\r\nhalf\r\n*3\r\n$5\r\nLT";
+        let file = fleet.aof_dir().join("appendonly.aof.1.incr.aof");
+        let mut file = std::fs::File::options().append(true).open(file).unwrap();
+        file.write_all(half).unwrap();
+        for _ in 0..2 {
+            fleet.restart_server();
+            let pushes = "redis.call('LPUSH', 'a', 1) redis.call('LPUSH', 'b', 1)";
+            assert!(fleet.ask(&["EVAL", pushes, "0"]));
+            assert_eq!(fleet.server.command(&["LLEN", "list"]), Reply::Integer(1));
+        }
+    }
 }

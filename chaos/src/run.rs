@@ -161,13 +161,13 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
             let _away = fleet.server_is_there.write().await;
             fleet.server.shut_down();
             lasts(ttl / 4).await;
-            fleet.server.restart();
+            fleet.restart_server();
         }
         Fault::KillRedis => {
             let _away = fleet.server_is_there.write().await;
             fleet.server.stop();
             lasts(ttl / 4).await;
-            fleet.server.restart();
+            fleet.restart_server();
         }
         Fault::StallRedis => {
             let _away = fleet.server_is_there.write().await;
@@ -181,7 +181,7 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
             // Heartbeats are writes, so it notices soon.
             lasts(ttl / 2).await;
             let ended = !fleet.server_accepts();
-            fleet.server.restart();
+            fleet.restart_server();
             return ended;
         }
         Fault::OutOfMemory => {
