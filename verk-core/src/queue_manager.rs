@@ -1,4 +1,4 @@
-//! Fetches, settles and reconciles the jobs of one queue. All three belong to this one task.
+//! Fetches, settles and reconciles the jobs of one queue. All three are begun and awaited by this one task.
 //!
 //! At most one operation of each kind is in flight. A settle or a fetch whose reply was lost stops both until
 //! the `inprogress` list has been read and compared with what this node works on.

@@ -133,7 +133,7 @@ pub(crate) struct Seat {
     board: Mutex<Board>,
 }
 
-/// What a manager shows of itself.
+/// What a manager shows of itself, and the jobs that it runs.
 #[derive(Debug, Default)]
 struct Board {
     /// The jobs that run, each in the place that its start told.

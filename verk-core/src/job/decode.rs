@@ -1,4 +1,4 @@
-//! Reading a job: one parse that borrows.
+//! Reading a job: one parse that borrows; a second one where a key has escapes.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Range};
 
