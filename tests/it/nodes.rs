@@ -4,7 +4,7 @@
 //! |---|---|
 //! | N1 an id for each registration; a configured name has one holder, and the next one takes over | `names` in verk-core; `build::a_node_id_has_one_holder`, `faults::what_an_earlier_holder_of_the_node_id_left_runs_again`; conformance `a_name_has_one_holder`, `a_beat_leaves_the_name_of_another` |
 //! | N2 registered before the first fetch, and again with each; nothing is taken without the own heartbeat | conformance `register_lists_the_node`, `dequeue_registers_the_queue_of_the_node`, `an_unregistered_node_takes_nothing`, `a_dead_node_takes_nothing` |
-//! | N3 heartbeats from a thread of their own; no fetch without one | [`a_worker_that_blocks_every_thread_does_not_stop_the_heartbeat`], [`nothing_is_fetched_while_heartbeats_are_not_acknowledged`] |
+//! | N3 heartbeats from a thread of their own; no fetch without one | [`a_worker_that_blocks_every_thread_does_not_stop_the_heartbeat`], [`nothing_is_fetched_while_heartbeats_are_not_acknowledged`], [`a_job_does_not_begin_in_a_process_that_stood_still`] |
 //! | N4 dead after two looks by a node that is well | `node_watch` and `node_manager` in verk-core, [`nobody_is_judged_while_the_judge_itself_is_not_well`]; conformance `a_node_that_came_back_keeps_its_jobs` |
 //! | N5 in order and in pages, watched until the lists stay empty; a node that was declared dead drains and takes a new id | `faults::a_dead_node_is_found_by_another_and_leaves_once_its_lists_stay_empty`, [`what_a_pending_fetch_brings_to_a_dead_node_is_restored`], `faults::a_node_that_was_declared_dead_goes_on_under_a_new_id`, [`lists_of_foreign_nodes_are_reported_and_not_touched`]; of a node that stops: `shutdown::what_does_not_finish_goes_back_to_the_front_in_order_and_uncounted` |
 //! | N6 poison pills | [`poison`](crate::poison), `poison` in verk-core, conformance `poison` |
@@ -18,7 +18,7 @@ use std::{
 use verk::{Clock, Event, NodeId, Reason, State, Storage, SystemClock, Verk, prelude::*};
 use verk_testing::{MemoryStorage, RedisServer, within};
 
-use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States};
+use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States, wait_for};
 
 /// The pause between two looks of a thread that waits, so that others run.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -86,6 +86,33 @@ async fn nothing_is_fetched_while_heartbeats_are_not_acknowledged() {
     let started: SystemTime = started.await;
     assert!(started >= acknowledged);
     it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_job_does_not_begin_in_a_process_that_stood_still() {
+    let heartbeat = Duration::from_secs(10);
+    let mut it = Fixture::with(|builder| builder.queue("default", 1).heartbeat(heartbeat)).await;
+    it.verk.start().unwrap();
+    it.storage.wait_for_dequeues(1).await;
+    it.storage.faults().set_losing_heartbeats(true);
+    // Told before the task of the run has its first turn: this one has it sooner.
+    let (mut events, clock) = (it.verk.events(), it.clock.clone());
+    let stands_still = tokio::spawn(async move {
+        let started = |event| matches!(event, Event::JobStarted { .. }).then_some(());
+        wait_for(&mut events, started).await;
+        clock.advance(heartbeat + Duration::from_secs(1));
+    });
+    it.verk.enqueue(Present::new()).await.unwrap();
+    it.wait_for(|event| matches!(event, Event::JobHandedBack { .. }).then_some(()))
+        .await;
+    stands_still.await.unwrap();
+    assert!(it.log.entries().is_empty());
+
+    it.storage.faults().set_losing_heartbeats(false);
+    it.advance(Duration::from_secs(5));
+    it.wait_for_finished(1).await;
+    it.verk.shutdown().await;
+    it.assert_empty().await;
 }
 
 #[tokio::test]

@@ -103,7 +103,11 @@ impl QueueManager {
         queues.mark_changed();
         Self {
             counters: counters.of_queue(&seat.inprogress().queue),
-            workers: WorkersManager::new(Arc::clone(&shared), Arc::clone(&seat)),
+            workers: WorkersManager::new(
+                Arc::clone(&shared),
+                Arc::clone(&registration),
+                Arc::clone(&seat),
+            ),
             prefetch: Prefetch::new(now),
             inprogress: seat.inprogress().clone(),
             seat,

@@ -23,6 +23,7 @@ use crate::{
     job::Job,
     job_log,
     names::QueueName,
+    node_manager::Registration,
     outcome::{Outcome, PerformError},
     queues::Seat,
     shared::Shared,
@@ -33,6 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct WorkersManager {
     shared: Arc<Shared>,
+    registration: Arc<Registration>,
     /// What runs, where others see it.
     seat: Arc<Seat>,
     concurrency: usize,
@@ -82,7 +84,7 @@ pub(crate) struct Times {
 pub(crate) enum RunEnd {
     /// The worker answered, panicked or ran out of time.
     Returned(Result<Outcome, PerformError>),
-    /// The node stops: the job did not get to its end.
+    /// The node stops, or was not known to be alive when the job was about to begin: it did not get to its end.
     Cancelled,
 }
 
@@ -95,11 +97,16 @@ struct Finished {
 }
 
 impl WorkersManager {
-    pub(crate) fn new(shared: Arc<Shared>, seat: Arc<Seat>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        registration: Arc<Registration>,
+        seat: Arc<Seat>,
+    ) -> Self {
         // Not bounded by the channel but by the permits: each running job sends once.
         let (finished_in, finished) = mpsc::unbounded_channel();
         Self {
             shared,
+            registration,
             seat,
             concurrency: 0,
             next_run: 0,
@@ -191,9 +198,14 @@ impl WorkersManager {
         let clock = Arc::clone(&self.shared.clock);
         let cancel = self.cancel.clone();
         let shared = Arc::clone(&self.shared);
+        let registration = Arc::clone(&self.registration);
         tokio::spawn(client.scope(async move {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
             let run = async {
+                // The process may have stood still since: by now the job may have been given to another node.
+                if !registration.may_fetch(&*clock) {
+                    return RunEnd::Cancelled;
+                }
                 let perform = shared.middleware.perform(worker, context);
                 let perform = match &shared.test {
                     Some(test) => test.wrap(&job, perform),
