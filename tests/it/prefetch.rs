@@ -48,6 +48,15 @@ impl Node {
         self.verk.start().unwrap();
     }
 
+    async fn wait_until(&self, wanted: impl Fn(&Self) -> bool) {
+        within(PATIENCE, async {
+            while !wanted(self) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     fn in_progress(&self) -> usize {
         let keys = self.redis.command(&["KEYS", "inprogress:default:*"]);
         let keys = keys.into_array().unwrap();
@@ -104,12 +113,7 @@ async fn a_shutdown_hands_back_what_did_not_begin() {
     let node = Node::start().await;
     let mut events = node.verk.events().kinds([EventKind::JobFinished]);
     node.run(400, 0).await;
-    let some = async {
-        while node.ran().len() < 100 {
-            tokio::task::yield_now().await;
-        }
-    };
-    within(PATIENCE, some).await;
+    node.wait_until(|node| node.ran().len() >= 100).await;
     node.verk.shutdown().await;
     assert_eq!(node.in_progress(), 0);
     let queued = node.queued().await;
@@ -130,12 +134,8 @@ async fn a_shutdown_tells_what_was_on_its_way() {
     let node = Node::start().await;
     let mut events = node.verk.events().kinds([EventKind::JobFinished]);
     node.run(4, 0).await;
-    let all_ended = async {
-        while node.ran().len() < 4 || !node.verk.running_jobs().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    within(PATIENCE, all_ended).await;
+    node.wait_until(|node| node.ran().len() == 4 && node.verk.running_jobs().is_empty())
+        .await;
     // The last outcomes went with a look for jobs, which finds none.
     node.verk.shutdown().await;
     for _ in 0..4 {

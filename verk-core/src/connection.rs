@@ -68,7 +68,7 @@ impl Payload {
     }
 }
 
-/// What came of it.
+/// What came of what the connection was doing.
 pub(crate) enum Reply {
     Opened(Result<Box<dyn QueueConnection>, StorageError>),
     Fetched(Box<dyn QueueConnection>, Result<Fetched, StorageError>),

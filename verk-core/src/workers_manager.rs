@@ -195,7 +195,6 @@ impl WorkersManager {
 
         let finished_in = self.finished_in.clone();
         let client = self.shared.client.clone();
-        let clock = Arc::clone(&self.shared.clock);
         let cancel = self.cancel.clone();
         let shared = Arc::clone(&self.shared);
         let registration = Arc::clone(&self.registration);
@@ -203,7 +202,7 @@ impl WorkersManager {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
             let run = async {
                 // The process may have stood still since: by now the job may have been given to another node.
-                if !registration.may_fetch(&*clock) {
+                if !registration.may_fetch(&*shared.clock) {
                     return RunEnd::Cancelled;
                 }
                 let perform = shared.middleware.perform(worker, context);
@@ -212,7 +211,7 @@ impl WorkersManager {
                     None => perform,
                 };
                 let deadline = timeout.zip(deadline);
-                run_to_end(perform, &job, deadline, &*clock, &cancel).await
+                run_to_end(perform, &job, deadline, &*shared.clock, &cancel).await
             };
             let run = run.instrument(span.clone());
             let end = match AssertUnwindSafe(run).catch_unwind().await {
@@ -222,7 +221,7 @@ impl WorkersManager {
                 }
             };
             job_log::close(span, &end);
-            let ended = clock.instant();
+            let ended = shared.clock.instant();
             // An error says that the manager is gone, and with it whoever wants to know.
             let _ = finished_in.send(Finished {
                 place,
