@@ -61,13 +61,19 @@ async fn a_worker_that_blocks_every_thread_does_not_stop_the_heartbeat() {
     it.assert_empty().await;
 }
 
-#[tokio::test]
-async fn nothing_is_fetched_while_heartbeats_are_not_acknowledged() {
-    let heartbeat = Duration::from_secs(10);
-    let mut it = Fixture::with(|builder| builder.queue("default", 1).heartbeat(heartbeat)).await;
+/// Waits for a job, and from now on none of its heartbeats is acknowledged.
+async fn waiting_without_heartbeats(heartbeat: Duration) -> Fixture {
+    let it = Fixture::with(|builder| builder.queue("default", 1).heartbeat(heartbeat)).await;
     it.verk.start().unwrap();
     it.storage.wait_for_dequeues(1).await;
     it.storage.faults().set_losing_heartbeats(true);
+    it
+}
+
+#[tokio::test]
+async fn nothing_is_fetched_while_heartbeats_are_not_acknowledged() {
+    let heartbeat = Duration::from_secs(10);
+    let mut it = waiting_without_heartbeats(heartbeat).await;
     // The heartbeat is older than it may be, and still there. The fetch that waited is over.
     it.advance(heartbeat + Duration::from_secs(1));
     it.verk.enqueue(Present::new()).await.unwrap();
@@ -91,10 +97,7 @@ async fn nothing_is_fetched_while_heartbeats_are_not_acknowledged() {
 #[tokio::test]
 async fn a_job_does_not_begin_in_a_process_that_stood_still() {
     let heartbeat = Duration::from_secs(10);
-    let mut it = Fixture::with(|builder| builder.queue("default", 1).heartbeat(heartbeat)).await;
-    it.verk.start().unwrap();
-    it.storage.wait_for_dequeues(1).await;
-    it.storage.faults().set_losing_heartbeats(true);
+    let mut it = waiting_without_heartbeats(heartbeat).await;
     // Told before the task of the run has its first turn: this one has it sooner.
     let (mut events, clock) = (it.verk.events(), it.clock.clone());
     let stands_still = tokio::spawn(async move {
