@@ -11,7 +11,9 @@ use verk::{
 };
 use verk_testing::{CuttingProxy, Operation, RedisCommand, RedisServer, within};
 
-use crate::support::{ALL, Fixture, Gate, Log, PATIENCE, States, at_once, queue_name, wait_for};
+use crate::support::{
+    ALL, Fixture, Gate, Log, PATIENCE, States, at_once, calls, queue_name, until, wait_for,
+};
 
 #[verk::worker(retry_at = at_once)]
 async fn second_time(number: u32, State(log): State<Log>, ctx: JobContext) -> Result<(), String> {
@@ -487,7 +489,10 @@ async fn after_a_failover_jobs_that_the_replica_never_saw_fetched_come_again() {
     replicated(&primary, &replica, &["EXISTS", "verk_nodes"]).await;
     // From here on, what the primary does is lost.
     replica.command(&["REPLICAOF", "NO", "ONE"]);
+    let times = calls(&primary, "time");
     node.verk.start().unwrap();
+    // Its heartbeat, which asks for the time, knows the primary.
+    until(|| calls(&primary, "time") > times).await;
     until_lists_are(&primary, 10, 10).await;
     // The node knows of them.
     for _ in 0..10 {

@@ -9,7 +9,7 @@ use verk::{
 };
 use verk_testing::within;
 
-use crate::support::{ALL, Fixture, Log, Logged, PATIENCE, at_once, queue_name};
+use crate::support::{ALL, Fixture, Log, Logged, PATIENCE, at_once, queue_name, until};
 
 #[verk::worker]
 pub(crate) async fn note(text: String, State(log): State<Log>) {
@@ -394,6 +394,7 @@ async fn what_is_no_job_is_buried_as_it_is() {
 #[tokio::test]
 async fn a_scheduled_job_runs_at_its_time_and_not_before() {
     let mut it = Fixture::new().await;
+    let start = verk::Clock::instant(&it.clock);
     it.verk.start().unwrap();
     it.verk
         .enqueue(Note::new("later").schedule_in(Duration::from_secs(90)))
@@ -409,10 +410,11 @@ async fn a_scheduled_job_runs_at_its_time_and_not_before() {
         [None, None]
     );
 
-    it.clock.wait_for_sleepers(1).await;
-    it.advance(Duration::from_millis(1_499));
+    let sooner = start + Duration::from_millis(1_500);
+    until(|| it.clock.next_deadline() == Some(sooner)).await;
+    it.clock.advance_to(sooner - Duration::from_millis(1));
     assert_eq!(it.set(JobSet::Schedule).await.len(), 2);
-    it.advance(Duration::from_millis(1));
+    it.clock.advance_to(sooner);
     it.wait_for_finished(1).await;
     assert_eq!(it.log.entries(), ["sooner"]);
     // The rest of the wait, at most `poll_interval` at a time.

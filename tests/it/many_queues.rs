@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use verk::{Event, Events, State, Verk, prelude::*, redis::RedisConfig};
-use verk_testing::{CuttingProxy, RedisServer, within};
+use verk_testing::{CuttingProxy, RedisServer};
 
-use crate::support::{Log, PATIENCE, States, wait_for};
+use crate::support::{Log, States, calls, until, wait_for};
 
 const QUEUES: usize = 500;
 
@@ -17,35 +17,10 @@ async fn tick(number: u32, State(log): State<Log>) {
     log.push(number.to_string());
 }
 
-fn text(server: &RedisServer, command: &[&str]) -> String {
-    let reply = server.command(command).into_bytes().unwrap();
-    String::from_utf8_lossy(&reply).into_owned()
-}
-
 fn connections(server: &RedisServer) -> usize {
-    let clients = text(server, &["CLIENT", "LIST"]);
+    let clients = server.command(&["CLIENT", "LIST"]).into_bytes().unwrap();
+    let clients = String::from_utf8_lossy(&clients);
     clients.matches(" name=verk-").count()
-}
-
-/// How often commands were called since the server started, whose names begin with `name`; what the test itself asks is left out.
-fn calls(server: &RedisServer, name: &str) -> usize {
-    let stats = text(server, &["INFO", "commandstats"]);
-    let calls = stats.lines().filter_map(|line| {
-        let (of, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        let counts = of.starts_with(name) && of != "info" && of != "client|list";
-        let calls = rest.split(',').next()?.parse::<usize>().ok()?;
-        Some(if counts { calls } else { 0 })
-    });
-    calls.sum()
-}
-
-async fn until(reached: impl Fn() -> bool) {
-    within(PATIENCE, async {
-        while !reached() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
 }
 
 async fn wait_for_finished(events: &mut Events, count: usize) {
@@ -68,7 +43,7 @@ async fn very_many_queues_share_few_connections_and_few_commands() {
     let verk = builder.build().await.unwrap();
     let mut events = verk.events();
     verk.start().unwrap();
-    until(|| text(&server, &["INFO", "clients"]).contains("blocked_clients:16")).await;
+    until(|| server.info("clients").contains("blocked_clients:16")).await;
 
     let mut most = connections(&server);
     for number in 0..QUEUES {
@@ -84,7 +59,7 @@ async fn very_many_queues_share_few_connections_and_few_commands() {
     assert!(most <= MOST_CONNECTIONS, "{most} connections");
 
     // Idle: while the ones that wait on the server ask again, few commands are sent.
-    until(|| text(&server, &["INFO", "clients"]).contains("blocked_clients:16")).await;
+    until(|| server.info("clients").contains("blocked_clients:16")).await;
     let (waits, before) = (calls(&server, "blmove"), calls(&server, ""));
     until(|| calls(&server, "blmove") >= waits + 16).await;
     let sent = calls(&server, "") - before;

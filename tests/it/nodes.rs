@@ -18,7 +18,7 @@ use std::{
 use verk::{Clock, Event, NodeId, Reason, State, Storage, SystemClock, Verk, prelude::*};
 use verk_testing::{MemoryStorage, RedisServer, within};
 
-use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States, wait_for};
+use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States, calls, until, wait_for};
 
 /// The pause between two looks of a thread that waits, so that others run.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -164,19 +164,7 @@ async fn nobody_is_judged_while_the_judge_itself_is_not_well() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_pending_fetch_brings_to_a_dead_node_is_restored() {
     let redis = Arc::new(RedisServer::start());
-    let until = async |done: &dyn Fn() -> bool| {
-        let wait = async {
-            while !done() {
-                tokio::task::yield_now().await;
-            }
-        };
-        within(PATIENCE, wait).await;
-    };
     let exists = |key: &str| redis.command(&["EXISTS", key]).as_integer() == Some(1);
-    let info = |section: &str| {
-        let info = redis.command(&["INFO", section]).into_bytes().unwrap();
-        String::from_utf8(info.to_vec()).unwrap()
-    };
 
     // A node that died, of which the server still has a fetch in hand.
     let node = NodeId::register("worker-0").unwrap();
@@ -188,7 +176,7 @@ async fn what_a_pending_fetch_brings_to_a_dead_node_is_restored() {
         let command = ["BLMOVE", "queue:slow", &to, "RIGHT", "LEFT", "60"].map(str::to_owned);
         tokio::task::spawn_blocking(move || redis.command(&command))
     };
-    until(&|| info("clients").contains("blocked_clients:1\r\n")).await;
+    until(|| redis.info("clients").contains("blocked_clients:1\r\n")).await;
 
     let builder = Verk::builder()
         .redis(redis.url())
@@ -198,18 +186,12 @@ async fn what_a_pending_fetch_brings_to_a_dead_node_is_restored() {
     let verk = States::new().give(builder).build().await.unwrap();
     verk.start().unwrap();
     // It has looked, found the list empty, and looked again: each look asks for the nodes, and for the queues of both.
-    let looks = || {
-        let stats = info("commandstats");
-        let calls = stats.split("cmdstat_smembers:calls=").nth(1);
-        let calls = calls.and_then(|calls| calls.split(',').next());
-        calls.map_or(0, |calls| calls.parse::<u32>().unwrap()) / 3
-    };
-    until(&|| looks() >= 3).await;
+    until(|| calls(&redis, "smembers") >= 9).await;
     redis.command(&["LPUSH", "queue:slow", "late"]);
     within(PATIENCE, fetch).await.unwrap();
-    until(&|| exists("queue:slow")).await;
+    until(|| exists("queue:slow")).await;
     assert!(!exists(&inprogress) && !exists("dead") && !exists("schedule"));
-    until(&|| redis.command(&["SCARD", "verk_nodes"]).as_integer() == Some(1)).await;
+    until(|| redis.command(&["SCARD", "verk_nodes"]).as_integer() == Some(1)).await;
     verk.shutdown().await;
 }
 

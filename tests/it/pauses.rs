@@ -5,7 +5,7 @@ use std::time::Duration;
 use verk::{Event, Events, State, Status, Verk, prelude::*, redis::RedisConfig};
 use verk_testing::{CuttingProxy, MemoryStorage, RedisServer, within};
 
-use crate::support::{Fixture, Gate, Log, PATIENCE, States, queue_name, wait_for};
+use crate::support::{Fixture, Gate, Log, PATIENCE, States, queue_name, until, wait_for};
 
 #[verk::worker]
 async fn paused_note(text: String, State(log): State<Log>) {
@@ -196,25 +196,11 @@ impl Node {
         it
     }
 
-    fn info(&self, section: &str) -> String {
-        let info = self.redis.command(&["INFO", section]).into_bytes().unwrap();
-        String::from_utf8_lossy(&info).into_owned()
-    }
-
-    async fn until(&self, reached: impl Fn() -> bool) {
-        let look = async {
-            while !reached() {
-                tokio::task::yield_now().await;
-            }
-        };
-        within(PATIENCE, look).await;
-    }
-
     /// Waits until the node is subscribed and its fetch waits on the server.
     async fn until_listens(&self) {
-        self.until(|| {
-            let clients = self.info("clients");
-            self.info("stats").contains("pubsub_channels:1")
+        until(|| {
+            let clients = self.redis.info("clients");
+            self.redis.info("stats").contains("pubsub_channels:1")
                 && clients.contains("blocked_clients:1")
         })
         .await;
@@ -232,8 +218,7 @@ async fn an_announcement_ends_the_wait_of_an_idle_node() {
         node.verk.pause_queue_everywhere("default").await.unwrap();
         wait_for_queue(&mut node.events, "pausing").await;
         wait_for_queue(&mut node.events, "paused").await;
-        node.until(|| node.info("clients").contains("blocked_clients:0"))
-            .await;
+        until(|| node.redis.info("clients").contains("blocked_clients:0")).await;
         node.verk
             .enqueue(PausedNote::new(round.to_string()))
             .await
@@ -301,8 +286,7 @@ async fn a_pause_during_an_outage_is_obeyed() {
     // It survives the server, too.
     node.redis.restart();
     assert_eq!(node.verk.paused_queues().await.unwrap().len(), 1);
-    node.until(|| node.info("stats").contains("pubsub_channels:1"))
-        .await;
+    until(|| node.redis.info("stats").contains("pubsub_channels:1")).await;
     node.verk.resume_queue_everywhere("default").await.unwrap();
     wait_for_queue(&mut node.events, "running").await;
     node.verk.enqueue(PausedNote::new("after")).await.unwrap();

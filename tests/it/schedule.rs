@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use verk::{
 };
 use verk_testing::{CuttingProxy, MemoryStorage, RedisCommand, RedisServer, VirtualClock, within};
 
-use crate::support::{Fixture, Log, PATIENCE, States, queue_name};
+use crate::support::{Fixture, Log, PATIENCE, States, queue_name, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -32,21 +32,6 @@ async fn lease_is_held(storage: &dyn Storage) -> bool {
     let nobody = NodeId::from("nobody");
     let poll = storage.poll_schedule(&nobody, Duration::ZERO).await;
     poll.unwrap().lease != Lease::Granted
-}
-
-/// Waits until whoever sleeps wakes at that time, and at none before, and lets it be then.
-async fn sleep_until(clock: &VirtualClock, at: Instant) {
-    eventually(|| clock.next_deadline() == Some(at)).await;
-    clock.advance_to(at);
-}
-
-async fn eventually(reached: impl Fn() -> bool) {
-    within(PATIENCE, async {
-        while !reached() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -68,7 +53,7 @@ async fn a_node_without_the_lease_moves_what_it_stored_itself() {
         it.verk.enqueue(job).await.unwrap();
     }
     for seconds in [3, 4] {
-        sleep_until(&it.clock, start + Duration::from_secs(seconds)).await;
+        it.sleep_until(start + Duration::from_secs(seconds)).await;
         it.wait_for_finished(1).await;
     }
     assert_eq!(it.log.entries(), ["3", "4"]);
@@ -93,7 +78,7 @@ async fn a_lease_that_nobody_renews_delays_jobs_by_poll_interval_at_most() {
     })
     .await;
     it.verk.start().unwrap();
-    eventually(|| it.clock.next_deadline() == Some(start + 4 * SECOND)).await;
+    until(|| it.clock.next_deadline() == Some(start + 4 * SECOND)).await;
     assert_eq!(it.set(JobSet::Schedule).await.len(), 1, "left to the other");
     it.clock.advance_to(start + 4 * SECOND);
     it.wait_for_finished(1).await;
@@ -210,7 +195,7 @@ async fn move_many(count: u32) {
         while !stop.load(Ordering::Relaxed) {
             verk.enqueue(Punctual::new(number)).await.unwrap();
             number += 1;
-            eventually(|| states.log.entries().len() >= number as usize).await;
+            until(|| states.log.entries().len() >= number as usize).await;
         }
         number
     };
@@ -230,11 +215,7 @@ async fn move_many(count: u32) {
         .into_iter()
         .filter_map(|entry| entry.into_array()?.get(2)?.as_integer())
         .max();
-    let stats = redis
-        .command(&["INFO", "commandstats"])
-        .into_bytes()
-        .unwrap();
-    let stats = String::from_utf8_lossy(&stats).into_owned();
+    let stats = redis.info("commandstats");
     let scripts = stats
         .lines()
         .find(|line| line.starts_with("cmdstat_evalsha"));
@@ -325,7 +306,7 @@ fn a_node_that_is_killed_with_the_lease_is_followed_by_another() {
     second.block_on(async {
         let storage = schedule(&redis, "default", 10).await;
         wait_until_moved(&storage).await;
-        eventually(|| log.entries().len() == 10).await;
+        until(|| log.entries().len() == 10).await;
         assert!(lease_is_held(&storage).await);
         assert_ne!(redis.command(&["GET", "verk:schedule_manager"]), holder);
         verk.shutdown().await;

@@ -85,17 +85,6 @@ fn sentinel(primary: &RedisServer, quorum: &str) -> RedisServer {
     sentinel
 }
 
-trait Info {
-    fn info(&self, section: &str) -> String;
-}
-
-impl Info for RedisServer {
-    fn info(&self, section: &str) -> String {
-        let info = self.command(&["INFO", section]).into_bytes().unwrap();
-        String::from_utf8(info.to_vec()).unwrap()
-    }
-}
-
 /// How far the server is in the stream of writes.
 fn offset(server: &RedisServer) -> u64 {
     let info = server.info("replication");

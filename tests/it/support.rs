@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use verk::{
     Event, Events, Job, QueueName, Verk, VerkBuilder,
     storage::{JobSet, Page},
 };
-use verk_testing::{MemoryStorage, VirtualClock, within};
+use verk_testing::{MemoryStorage, RedisServer, VirtualClock, within};
 
 /// How long something may take that has to happen soon.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -198,6 +198,12 @@ impl Fixture {
         }
     }
 
+    /// Waits until whoever sleeps wakes at that time, and at none before, and lets it be then.
+    pub(crate) async fn sleep_until(&self, at: Instant) {
+        until(|| self.clock.next_deadline() == Some(at)).await;
+        self.clock.advance_to(at);
+    }
+
     /// Lets virtual time pass.
     pub(crate) fn advance(&self, duration: Duration) {
         self.clock.advance(duration);
@@ -247,6 +253,28 @@ impl Fixture {
     pub(crate) async fn assert_signed_off(&self) {
         assert_eq!(self.verk.storage().nodes().await.unwrap(), []);
     }
+}
+
+/// Waits until that is so. It has to look again and again: nobody tells.
+pub(crate) async fn until(reached: impl Fn() -> bool) {
+    within(PATIENCE, async {
+        while !reached() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// How often commands were called since the server started, whose names begin with `name`; what the tests themselves ask is left out.
+pub(crate) fn calls(server: &RedisServer, name: &str) -> usize {
+    let stats = server.info("commandstats");
+    let calls = stats.lines().filter_map(|line| {
+        let (of, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        let counts = of.starts_with(name) && of != "info" && of != "client|list";
+        let calls = rest.split(',').next()?.parse::<usize>().ok()?;
+        Some(if counts { calls } else { 0 })
+    });
+    calls.sum()
 }
 
 pub(crate) async fn wait_for<T>(events: &mut Events, wanted: impl Fn(Event) -> Option<T>) -> T {

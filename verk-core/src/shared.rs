@@ -80,10 +80,6 @@ impl Asked {
 }
 
 impl ServerTime {
-    /// For how long a measurement goes on by the monotonic clock, which a jump of the time of day does not change. An older one goes on by the time of
-    /// day, which a suspended machine does not hold back.
-    const FRESH: Duration = Duration::from_secs(60);
-
     /// Records that the storage said `server` to a question that was answered just now.
     ///
     /// Returns what is worth an operator's attention: that they differ by more than a second, and did not before.
@@ -94,7 +90,9 @@ impl ServerTime {
         asked: Asked,
         clock: &dyn Clock,
     ) -> Option<Event> {
-        let measured = Measured::new(server, asked, clock);
+        let measured = self
+            .confirmed(server, asked, clock)
+            .unwrap_or_else(|| Measured::new(server, asked, clock));
         let before = self.last().replace(measured);
         let was_skewed = before.is_some_and(|before| before.skew_ms().is_some());
         if was_skewed || measured.skew_ms().is_none() {
@@ -111,6 +109,20 @@ impl ServerTime {
         })
     }
 
+    /// What was known, if it may still be true: `server` is a time between the question and its answer. A slow answer does not say more than
+    /// that.
+    fn confirmed(&self, server: SystemTime, asked: Asked, clock: &dyn Clock) -> Option<Measured> {
+        let last = *self.last();
+        let known = last.map_or(asked.here, |last| last.at(asked.at, || asked.here));
+        let took = clock.instant().saturating_duration_since(asked.at);
+        let passed = server.duration_since(known).ok()?;
+        (passed <= took).then_some(Measured {
+            server: known,
+            at: asked.at,
+            here: asked.here,
+        })
+    }
+
     /// The time of day of the storage, as far as this node knows.
     pub(crate) fn now(&self, clock: &dyn Clock) -> SystemTime {
         self.at(clock.instant(), clock)
@@ -118,17 +130,8 @@ impl ServerTime {
 
     /// As [`Self::now`], for a moment that the clock told just now.
     fn at(&self, instant: Instant, clock: &dyn Clock) -> SystemTime {
-        let Some(measured) = *self.last() else {
-            return clock.now();
-        };
-        let age = instant.saturating_duration_since(measured.at);
-        if age <= Self::FRESH {
-            return measured.server + age;
-        }
-        match clock.now().duration_since(measured.here) {
-            Ok(passed) => measured.server + passed,
-            Err(turned_back) => measured.server - turned_back.duration(),
-        }
+        let last = *self.last();
+        last.map_or_else(|| clock.now(), |last| last.at(instant, || clock.now()))
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Measured>> {
@@ -137,6 +140,10 @@ impl ServerTime {
 }
 
 impl Measured {
+    /// For how long a measurement goes on by the monotonic clock, which a jump of the time of day does not change. An older one goes on by the time of
+    /// day, which a suspended machine does not hold back.
+    const FRESH: Duration = Duration::from_secs(60);
+
     /// The storage said `server` to a question that was answered just now.
     pub(crate) fn new(server: SystemTime, asked: Asked, clock: &dyn Clock) -> Self {
         let half = clock.instant().saturating_duration_since(asked.at) / 2;
@@ -144,6 +151,18 @@ impl Measured {
             server,
             at: asked.at + half,
             here: asked.here + half,
+        }
+    }
+
+    /// The time of day of the storage at `instant`, which is `here` for this node.
+    fn at(&self, instant: Instant, here: impl FnOnce() -> SystemTime) -> SystemTime {
+        let age = instant.saturating_duration_since(self.at);
+        if age <= Self::FRESH {
+            return self.server + age;
+        }
+        match here().duration_since(self.here) {
+            Ok(passed) => self.server + passed,
+            Err(turned_back) => self.server - turned_back.duration(),
         }
     }
 
@@ -236,6 +255,23 @@ mod tests {
         clocks.set(4, at(104));
         let _ = time.measure(at(500), asked, &clocks);
         assert_eq!(time.now(&clocks), at(502));
+    }
+
+    #[test]
+    fn an_answer_that_took_long_changes_nothing_that_it_agrees_with() {
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        let answer = |server, took| {
+            let (asked, passed) = (Asked::now(&clocks), clocks.passed.lock().unwrap().0);
+            let passed = passed.as_secs() + took;
+            clocks.set(passed, at(100 + passed));
+            assert!(time.measure(server, asked, &clocks).is_none());
+            time.now(&clocks)
+        };
+        assert_eq!(answer(at(100), 4), at(104), "as here, at the latest");
+        assert_eq!(answer(at(108), 4), at(108), "as here, at the earliest");
+        assert_eq!(answer(at(109), 0), at(109), "a second ahead");
+        assert_eq!(answer(at(109), 4), at(113), "a second ahead, still");
+        assert_eq!(answer(at(112), 2), at(113), "not ahead any more");
     }
 
     #[test]

@@ -180,6 +180,18 @@ impl RedisServer {
         }
     }
 
+    /// What `INFO` says of a section.
+    ///
+    /// # Panics
+    ///
+    /// When the server can't be reached.
+    pub fn info(&self, section: &str) -> String {
+        match self.command(&["INFO", section]) {
+            Reply::Bulk(info) => String::from_utf8_lossy(&info).into_owned(),
+            reply => panic!("INFO {section} was answered with {reply:?}"),
+        }
+    }
+
     /// Kills the server, as a crash does. Does nothing when it is stopped.
     pub fn stop(&self) {
         if let Some(mut process) = self.process().take() {
