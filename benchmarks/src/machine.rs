@@ -34,6 +34,10 @@ pub(crate) fn describe() -> Result<Map<String, Value>> {
         json!(thread::available_parallelism()?.get()),
     );
     machine.insert(
+        "threads of a runtime".to_owned(),
+        json!(benchmark_harness::threads()),
+    );
+    machine.insert(
         "date".to_owned(),
         json!(verk::Day::of(SystemTime::now()).to_string()),
     );

@@ -25,7 +25,15 @@ pub(crate) enum Connection {
     Fetching(InFlight<Fetched>),
     /// Settles a batch and looks for jobs, in one trip.
     Exchanging(BoxFuture<'static, Exchanged>),
-    Reading(InFlight<Vec<Bytes>>),
+    /// Makes sure of what the second connection did as well.
+    Reading(BoxFuture<'static, Read>),
+}
+
+/// The reply to a look at the list.
+pub(crate) struct Read {
+    pub(crate) queue: Box<dyn QueueConnection>,
+    pub(crate) second: Option<Box<dyn QueueConnection>>,
+    pub(crate) list: Result<Vec<Bytes>, StorageError>,
 }
 
 /// The reply to a batch of settlements that went with a look for jobs.
@@ -73,7 +81,7 @@ pub(crate) enum Reply {
     Opened(Result<Box<dyn QueueConnection>, StorageError>),
     Fetched(Box<dyn QueueConnection>, Result<Fetched, StorageError>),
     Exchanged(Exchanged),
-    Read(Box<dyn QueueConnection>, Result<Vec<Bytes>, StorageError>),
+    Read(Read),
 }
 
 impl Connection {
@@ -89,10 +97,7 @@ impl Connection {
                 Reply::Fetched(queue, result)
             }
             Self::Exchanging(future) => Reply::Exchanged(future.await),
-            Self::Reading(future) => {
-                let (queue, result) = future.await;
-                Reply::Read(queue, result)
-            }
+            Self::Reading(future) => Reply::Read(future.await),
         }
     }
 
@@ -117,6 +122,25 @@ impl Connection {
                 },
             }
         }))
+    }
+
+    /// Takes the connection if it is idle.
+    pub(crate) fn take_idle(&mut self) -> Option<Box<dyn QueueConnection>> {
+        match std::mem::replace(self, Self::Closed) {
+            Self::Idle(queue) => Some(queue),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    pub(crate) fn is_exchanging(&self) -> bool {
+        matches!(self, Self::Exchanging(_))
+    }
+
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self, Self::Opening(_))
     }
 
     /// Whether something is in flight that may bring jobs.
@@ -146,11 +170,15 @@ impl fmt::Debug for Connection {
 /// Makes sure that no earlier fetch can still move a job, then reads the whole `inprogress` list.
 pub(crate) async fn read_all(
     mut queue: Box<dyn QueueConnection>,
+    mut second: Option<Box<dyn QueueConnection>>,
     storage: Arc<dyn Storage>,
     inprogress: Inprogress,
-) -> (Box<dyn QueueConnection>, Result<Vec<Bytes>, StorageError>) {
-    let result = async {
+) -> Read {
+    let list = async {
         queue.reset().await?;
+        if let Some(second) = &mut second {
+            second.reset().await?;
+        }
         let mut list = Vec::new();
         loop {
             let page = Page {
@@ -164,6 +192,10 @@ pub(crate) async fn read_all(
             list.extend(payloads);
         }
     };
-    let result = result.await;
-    (queue, result)
+    let list = list.await;
+    Read {
+        queue,
+        second,
+        list,
+    }
 }

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{connection::Payload, storage::MAX_BATCH_BYTES};
+use crate::{
+    connection::Payload,
+    storage::{MAX_BATCH_BYTES, MAX_BATCH_JOBS},
+};
 
 /// The most jobs that wait in a node for the permits of one queue; never more than there are permits.
 const MAX_PREFETCHED: usize = 64;
@@ -24,9 +27,9 @@ pub(crate) struct Prefetch {
     bytes: usize,
     /// When the first of them came to be the first.
     first_since: Instant,
-    /// How many jobs the queue was last asked for.
-    asked_for: usize,
-    /// Whether it had as many.
+    /// How many jobs, and bytes of them, the queue was asked for and has not answered, oldest first.
+    asked_for: VecDeque<(usize, usize)>,
+    /// Whether it had as many as it was asked for the last time.
     has_more: bool,
     /// How long a round trip takes.
     trip: Average,
@@ -40,7 +43,7 @@ impl Prefetch {
             jobs: VecDeque::new(),
             bytes: 0,
             first_since: now,
-            asked_for: 0,
+            asked_for: VecDeque::new(),
             has_more: false,
             trip: Average::default(),
             run: Average::default(),
@@ -55,14 +58,24 @@ impl Prefetch {
         self.run.add(took);
     }
 
-    /// The queue is asked for this many jobs.
-    pub(crate) fn asks_for(&mut self, jobs: usize) {
-        self.asked_for = jobs;
+    /// The queue is asked for this many jobs, and bytes of them.
+    pub(crate) fn asks_for(&mut self, jobs: usize, bytes: usize) {
+        self.asked_for.push_back((jobs, bytes));
     }
 
-    /// The queue had these, oldest first.
-    pub(crate) fn fetched(&mut self, jobs: Vec<Payload>, now: Instant) {
-        self.has_more = jobs.len() >= self.asked_for;
+    /// The queue answered what it was asked the longest ago. Returns how many jobs that were.
+    pub(crate) fn answered(&mut self) -> usize {
+        self.asked_for.pop_front().map_or(0, |(jobs, _)| jobs)
+    }
+
+    /// Nothing is on its way any more.
+    pub(crate) fn forget_what_it_asked_for(&mut self) {
+        self.asked_for.clear();
+    }
+
+    /// The queue was asked for this many jobs and had these, oldest first.
+    pub(crate) fn fetched(&mut self, asked_for: usize, jobs: Vec<Payload>, now: Instant) {
+        self.has_more = jobs.len() >= asked_for;
         for job in jobs {
             self.push(job, now);
         }
@@ -70,17 +83,38 @@ impl Prefetch {
 
     /// How many more jobs to fetch, of a queue that runs `concurrency` at once and has permits for `free` more.
     pub(crate) fn room(&self, concurrency: usize, free: usize) -> usize {
-        let mut ahead = 0;
-        if self.has_more && self.bytes < MAX_BATCH_BYTES {
-            let end_within_a_trip = self.trip.times(concurrency, &self.run);
-            ahead = end_within_a_trip.min(concurrency).min(MAX_PREFETCHED);
+        (free + self.ahead(concurrency)).saturating_sub(self.jobs.len() + self.on_their_way())
+    }
+
+    /// How many jobs to fetch before there are permits for them.
+    fn ahead(&self, concurrency: usize) -> usize {
+        if !self.has_more || self.room_bytes() == 0 {
+            return 0;
         }
-        (free + ahead).saturating_sub(self.jobs.len())
+        self.trip
+            .times(concurrency, &self.run)
+            .min(most_ahead(concurrency))
+    }
+
+    /// If jobs end so fast that two batches should be on their way at once: the most jobs of each. With one permit there is
+    /// one batch: its jobs start in the order of the queue.
+    pub(crate) fn most_of_two(&self, concurrency: usize) -> Option<usize> {
+        let most_ahead = most_ahead(concurrency);
+        let is_short = concurrency > 1 && self.ahead(concurrency) == most_ahead;
+        is_short.then(|| (concurrency + most_ahead).div_ceil(2).min(MAX_BATCH_JOBS))
     }
 
     /// How many payload bytes more may wait.
     pub(crate) fn room_bytes(&self) -> usize {
-        MAX_BATCH_BYTES.saturating_sub(self.bytes)
+        let on_their_way = self.asked_for.iter().map(|(_, bytes)| bytes).sum();
+        MAX_BATCH_BYTES
+            .saturating_sub(self.bytes)
+            .saturating_sub(on_their_way)
+    }
+
+    /// How many jobs the queue was asked for and has not answered.
+    pub(crate) fn on_their_way(&self) -> usize {
+        self.asked_for.iter().map(|(jobs, _)| jobs).sum()
     }
 
     fn push(&mut self, job: Payload, now: Instant) {
@@ -131,6 +165,11 @@ impl Prefetch {
     }
 }
 
+/// The most jobs that wait for permits of so many.
+fn most_ahead(concurrency: usize) -> usize {
+    concurrency.min(MAX_PREFETCHED)
+}
+
 /// How long something took lately.
 #[derive(Clone, Copy, Debug, Default)]
 struct Average(Option<Duration>);
@@ -168,7 +207,7 @@ mod tests {
     fn prefetch(run: Duration) -> (Prefetch, Instant) {
         let now = SystemClock.instant();
         let mut prefetch = Prefetch::new(now);
-        prefetch.fetched(Vec::new(), now);
+        prefetch.fetched(0, Vec::new(), now);
         prefetch.trip_took(TRIP);
         prefetch.run_took(run);
         (prefetch, now)
@@ -195,14 +234,13 @@ mod tests {
     fn what_is_not_known_yet_has_no_room() {
         let now = SystemClock.instant();
         let mut prefetch = Prefetch::new(now);
-        prefetch.fetched(Vec::new(), now);
+        prefetch.fetched(0, Vec::new(), now);
         assert_eq!(prefetch.room(25, 0), 0);
         prefetch.trip_took(TRIP);
         assert_eq!(prefetch.room(25, 0), 0);
         prefetch.run_took(Duration::ZERO);
         assert_eq!(prefetch.room(25, 0), 25);
-        prefetch.asks_for(1);
-        prefetch.fetched(Vec::new(), now);
+        prefetch.fetched(1, Vec::new(), now);
         assert_eq!(prefetch.room(25, 0), 0, "the queue is nearly empty");
     }
 
@@ -218,6 +256,43 @@ mod tests {
         assert_eq!((prefetch.room(25, 0), prefetch.room_bytes()), (24, 3));
         prefetch.remove(0);
         assert_eq!((prefetch.room(25, 0), prefetch.is_empty()), (25, true));
+    }
+
+    #[test]
+    fn what_is_on_its_way_has_its_room() {
+        let (mut prefetch, now) = prefetch(Duration::ZERO);
+        prefetch.asks_for(25, MAX_BATCH_BYTES / 2);
+        assert_eq!((prefetch.room(25, 0), prefetch.room(25, 25)), (0, 25));
+        assert_eq!(prefetch.room_bytes(), MAX_BATCH_BYTES / 2);
+        prefetch.asks_for(10, MAX_BATCH_BYTES / 2);
+        assert_eq!(prefetch.room_bytes(), 0);
+        assert_eq!(prefetch.answered(), 25);
+        prefetch.fetched(25, Vec::new(), now);
+        assert_eq!(prefetch.on_their_way(), 10);
+        prefetch.forget_what_it_asked_for();
+        assert_eq!((prefetch.on_their_way(), prefetch.answered()), (0, 0));
+    }
+
+    #[test]
+    fn two_batches_are_on_their_way_while_jobs_are_short() {
+        for (run, concurrency, half) in [
+            (Duration::ZERO, 25, Some(25)),
+            (TRIP, 25, Some(25)),
+            (2 * TRIP, 25, None),
+            (Duration::ZERO, 2, Some(2)),
+            (Duration::ZERO, 1, None),
+            (Duration::ZERO, 100, Some(82)),
+            (Duration::ZERO, 2000, Some(MAX_BATCH_JOBS)),
+        ] {
+            let (mut prefetch, now) = prefetch(run);
+            assert_eq!(prefetch.most_of_two(concurrency), half, "{run:?}");
+            prefetch.fetched(1, Vec::new(), now);
+            assert_eq!(
+                prefetch.most_of_two(concurrency),
+                None,
+                "the queue is nearly empty"
+            );
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Fetches, settles and reconciles the jobs of one queue. All three are begun and awaited by this one task.
 //!
-//! At most one operation of each kind is in flight. A settle or a fetch whose reply was lost stops both until
-//! the `inprogress` list has been read and compared with what this node works on.
+//! At most one operation of each kind is in flight, or two exchanges, which settle one batch and fetch the next, while jobs end within a round
+//! trip; their replies are taken in the order in which they were sent. A settle or a fetch whose reply was lost stops both until the
+//! `inprogress` list has been read and compared with what this node works on.
 
 mod outcomes;
 mod replies;
@@ -28,7 +29,9 @@ use crate::{
     queues::{Seat, State, Told, Wanted, tell},
     settle::{Pending, encrypted, expired, malformed, unknown_class},
     shared::Shared,
-    storage::{DequeueRequest, Inprogress, MAX_BATCH_JOBS, QueueConnection, Settled},
+    storage::{
+        DequeueRequest, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection, Settled,
+    },
     workers_manager::WorkersManager,
 };
 
@@ -40,6 +43,9 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// How long what is handed back waits for jobs that were cancelled and have not ended, so that all of it goes back in order.
 const HAND_BACK_AFTER: Duration = Duration::from_secs(1);
+
+/// How many jobs a second batch has, at least, or as many as there may be: what a trip costs beside them is little.
+const WORTH_A_TRIP: usize = 32;
 
 /// How a manager is told to end.
 #[derive(Clone, Debug)]
@@ -71,10 +77,12 @@ pub(crate) struct QueueManager {
     counters: Arc<QueueCounters>,
     /// Runs that have ended, and are still in `inprogress`.
     pending: VecDeque<Pending>,
-    /// What was sent to be settled.
+    /// What was sent to be settled by itself.
     settling: Vec<Pending>,
     /// When it was sent.
     settling_since: Instant,
+    /// What the exchanges that are on their way settle, oldest first.
+    exchanging: VecDeque<Vec<Pending>>,
     /// What is settled and has not been told, and how long that took.
     told_next: (Vec<Pending>, Duration),
     /// Whether the list must be read before anything else is fetched or settled.
@@ -121,6 +129,7 @@ impl QueueManager {
             pending: VecDeque::new(),
             settling: Vec::new(),
             settling_since: now,
+            exchanging: VecDeque::new(),
             told_next: (Vec::new(), Duration::ZERO),
             must_reconcile: false,
             server: 0,
@@ -136,7 +145,10 @@ impl QueueManager {
     /// Makes the next [`run`](Self::run) start with a look at what the node holds: the last one panicked.
     pub(crate) fn recover(&mut self) {
         self.must_reconcile = true;
-        for mut sent in std::mem::take(&mut self.settling) {
+        self.prefetch.forget_what_it_asked_for();
+        let exchanging = std::mem::take(&mut self.exchanging);
+        let sent = exchanging.into_iter().flatten();
+        for mut sent in sent.chain(std::mem::take(&mut self.settling)) {
             sent.unknown = true;
             self.pending.push_back(sent);
         }
@@ -145,6 +157,8 @@ impl QueueManager {
     /// Runs until it is told to stop and everything it held is settled or given up.
     pub(crate) async fn run(&mut self) {
         let mut connection = Connection::Closed;
+        // Exchanges only, and only beside an older exchange.
+        let mut second = Connection::Closed;
         let mut settling: OptionFuture<BoxFuture<'static, Vec<Settled>>> = None.into();
         let mut interrupt = CancellationToken::new();
         let mut told = None;
@@ -178,43 +192,45 @@ impl QueueManager {
             } else {
                 give_up_at = None;
             }
+            self.must_reconcile |= !stopping && self.shared.clock.instant() >= self.reconcile_at;
             if self.must_reconcile || fetches_too_many || !self.is_open() {
                 interrupt.cancel();
             }
-            let was_exchanging = matches!(connection, Connection::Exchanging(_));
-            connection = self.start_next(connection, &mut interrupt);
             // The storage works on the next batch while the jobs of the last one begin. A mere look has time.
             let mut here = None;
-            if !was_exchanging
-                && matches!(connection, Connection::Exchanging(_))
-                && !self.settling.is_empty()
-                && !self.prefetch.is_empty()
-            {
-                here = connection.send();
-                if here.is_none() {
-                    tokio::task::yield_now().await;
-                    connection = connection.spawn();
+            if !connection.is_exchanging() {
+                connection = self.start_next(connection, &mut second, &mut interrupt);
+                if self.settles_on_the_way() && !self.prefetch.is_empty() {
+                    here = connection.send();
+                    if here.is_none() {
+                        tokio::task::yield_now().await;
+                        connection = connection.spawn();
+                    }
                 }
             }
             self.start_or_hand_back();
             self.tell_stored();
             if let Some(reply) = here {
-                connection = self.replied(reply);
+                connection = self.replied(reply, &mut second);
                 continue;
+            }
+            if connection.is_exchanging() && self.prefetch.is_empty() {
+                self.start_beside(&mut second).await;
             }
             // What goes with the next look for jobs goes with that.
             if self.settling.is_empty()
                 && !self.must_reconcile
-                && !matches!(connection, Connection::Exchanging(_))
+                && !connection.is_exchanging()
                 && let Some(future) = self.start_settling()
             {
                 settling = Some(future).into();
             }
-            // With a batch on its way, nothing can be done about runs that end before the reply, unless jobs wait for their permits:
-            // all of them are looked at then.
+            // With as many batches on their way as there should be, nothing can be done about runs that end before the reply, unless jobs
+            // wait for their permits: all of them are looked at then.
             let waits_for_reply = !stopping
-                && matches!(connection, Connection::Exchanging(_))
-                && self.prefetch.is_empty();
+                && connection.is_exchanging()
+                && self.prefetch.is_empty()
+                && (second.is_exchanging() || self.most_of_two().is_none());
             let clock = Arc::clone(&self.shared.clock);
             let wake =
                 OptionFuture::from(self.wake_at(&connection).map(|at| clock.sleep_until(at)));
@@ -227,7 +243,10 @@ impl QueueManager {
                 () = self.stop.signing_off.cancelled(), if !signing_off => {}
                 Some(results) = &mut settling => {
                     settling = None.into();
-                    self.settled(results);
+                    let now = self.shared.clock.instant();
+                    let took = now.saturating_duration_since(self.settling_since);
+                    let batch = std::mem::take(&mut self.settling);
+                    self.settled(batch, results, took);
                 }
                 run = self.workers.next_finished(), if !waits_for_reply => {
                     self.finished(run);
@@ -235,7 +254,10 @@ impl QueueManager {
                 }
                 reply = connection.reply() => {
                     self.all_finished();
-                    connection = self.replied(reply);
+                    connection = self.replied(reply, &mut second);
+                }
+                reply = second.reply(), if second.is_opening() => {
+                    second = self.replied(reply, &mut Connection::Closed);
                 }
                 () = self.registration.server_changed(&mut self.server) => self.must_reconcile = true,
                 () = self.stop.fetching.cancelled(), if !stopping => {}
@@ -303,6 +325,7 @@ impl QueueManager {
             && self.prefetch.is_empty()
             && self.pending.is_empty()
             && self.settling.is_empty()
+            && self.exchanging.iter().all(Vec::is_empty)
     }
 
     /// Lets the jobs that were fetched begin, as far as there are permits. They go back to their queue when it is closed, and when
@@ -332,21 +355,14 @@ impl QueueManager {
     fn start_next(
         &mut self,
         connection: Connection,
+        second: &mut Connection,
         interrupt: &mut CancellationToken,
     ) -> Connection {
         let now = self.shared.clock.instant();
-        if !self.stop.fetching.is_cancelled() && now >= self.reconcile_at {
-            self.must_reconcile = true;
-            interrupt.cancel();
-        }
         let waiting = now < self.fetch_at;
         match connection {
             Connection::Closed if !waiting && (self.must_reconcile || self.is_open()) => {
-                let (storage, inprogress) =
-                    (Arc::clone(&self.shared.storage), self.inprogress.clone());
-                Connection::Opening(Box::pin(
-                    async move { storage.open_queue(&inprogress).await },
-                ))
+                self.open()
             }
             Connection::Idle(queue) if self.must_reconcile => {
                 // What is found there may start, so the node has to be alive, or to know that it is not.
@@ -355,11 +371,19 @@ impl QueueManager {
                 }
                 let (storage, inprogress) =
                     (Arc::clone(&self.shared.storage), self.inprogress.clone());
-                Connection::Reading(Box::pin(read_all(queue, storage, inprogress)))
+                let second = second.take_idle();
+                Connection::Reading(Box::pin(read_all(queue, second, storage, inprogress)))
             }
             Connection::Idle(queue) if !waiting => self.fetch(queue, interrupt),
             connection => connection,
         }
+    }
+
+    fn open(&self) -> Connection {
+        let (storage, inprogress) = (Arc::clone(&self.shared.storage), self.inprogress.clone());
+        Connection::Opening(Box::pin(
+            async move { storage.open_queue(&inprogress).await },
+        ))
     }
 
     /// Asks for as many jobs as may start, and a few that start when others end. Settles on the way what is ready; without that, waits
@@ -369,38 +393,94 @@ impl QueueManager {
         mut queue: Box<dyn QueueConnection>,
         interrupt: &mut CancellationToken,
     ) -> Connection {
-        let free = self.workers.free();
-        let max_jobs = self.prefetch.room(self.wanted.concurrency, free);
-        if max_jobs == 0 || !self.may_fetch() {
+        let Some(request) = self.request(1) else {
             return Connection::Idle(queue);
-        }
-        *interrupt = CancellationToken::new();
-        self.prefetch.asks_for(max_jobs.min(MAX_BATCH_JOBS));
-        let request = DequeueRequest {
-            max_jobs,
-            max_bytes: self.prefetch.room_bytes(),
-            prefetched: (self.prefetch.len() + max_jobs).saturating_sub(free),
-            wait: self.shared.config.fetch_wait(),
-            interrupt: interrupt.clone(),
         };
-        // What goes back to the queue is for others as well, and may be more than a batch: it is settled by itself.
-        let settles_on_the_way =
-            self.settling.is_empty() && !self.pending.iter().any(Pending::is_requeue);
-        let batch = if settles_on_the_way {
-            self.take_batch()
-        } else {
-            Vec::new()
-        };
-        if batch.is_empty() && self.prefetch.is_empty() && free > 0 {
+        *interrupt = request.interrupt.clone();
+        let batch = self.batch_on_the_way();
+        if batch.is_empty() && self.prefetch.is_empty() && self.workers.free() > 0 {
             return Connection::Fetching(Box::pin(async move {
                 let result = queue.dequeue(request).await;
                 (queue, result.map(Fetched::from))
             }));
         }
-        let settlements = settlements(&batch);
-        if settles_on_the_way {
-            self.settling = batch;
+        self.exchange(queue, batch, request)
+    }
+
+    /// Sends another batch beside the one that is on its way, when jobs end before the next reply.
+    async fn start_beside(&mut self, second: &mut Connection) {
+        if second.is_exchanging() || self.most_of_two().is_none() {
+            return;
         }
+        // The jobs of the last batch, if they take no longer.
+        tokio::task::yield_now().await;
+        self.all_finished();
+        let Some(most) = self.most_of_two() else {
+            return;
+        };
+        if self.must_reconcile || self.shared.clock.instant() < self.fetch_at {
+            return;
+        }
+        match second {
+            Connection::Closed => *second = self.open(),
+            Connection::Idle(_) => {
+                if let Some(request) = self.request(most.min(WORTH_A_TRIP))
+                    && let Some(queue) = second.take_idle()
+                {
+                    let batch = self.batch_on_the_way();
+                    *second = self.exchange(queue, batch, request).spawn();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// How many jobs each batch fetches at most, if two are on their way at once.
+    fn most_of_two(&self) -> Option<usize> {
+        self.prefetch.most_of_two(self.wanted.concurrency)
+    }
+
+    /// What to ask the queue for, if that is `at_least` so many jobs.
+    fn request(&mut self, at_least: usize) -> Option<DequeueRequest> {
+        let (concurrency, free) = (self.wanted.concurrency, self.workers.free());
+        let mut max_jobs = self.prefetch.room(concurrency, free);
+        if max_jobs < at_least || !self.may_fetch() {
+            return None;
+        }
+        let mut max_bytes = self.prefetch.room_bytes();
+        if let Some(most) = self.most_of_two() {
+            max_jobs = max_jobs.min(most);
+            max_bytes = max_bytes.min(MAX_BATCH_BYTES / 2);
+        }
+        let unstarted = self.prefetch.len() + self.prefetch.on_their_way() + max_jobs;
+        self.prefetch
+            .asks_for(max_jobs.min(MAX_BATCH_JOBS), max_bytes);
+        Some(DequeueRequest {
+            max_jobs,
+            max_bytes,
+            prefetched: unstarted.saturating_sub(free),
+            wait: self.shared.config.fetch_wait(),
+            interrupt: CancellationToken::new(),
+        })
+    }
+
+    /// What is settled together with the next look for jobs.
+    fn batch_on_the_way(&mut self) -> Vec<Pending> {
+        // What goes back to the queue is for others as well, and may be more than a batch: it is settled by itself.
+        if !self.settling.is_empty() || self.pending.iter().any(Pending::is_requeue) {
+            return Vec::new();
+        }
+        self.take_batch()
+    }
+
+    fn exchange(
+        &mut self,
+        mut queue: Box<dyn QueueConnection>,
+        batch: Vec<Pending>,
+        request: DequeueRequest,
+    ) -> Connection {
+        let settlements = settlements(&batch);
+        self.exchanging.push_back(batch);
         let clock = Arc::clone(&self.shared.clock);
         Connection::Exchanging(Box::pin(async move {
             let sent_at = clock.instant();
@@ -412,6 +492,13 @@ impl QueueManager {
                 fetched: dequeued.map(Fetched::from),
             }
         }))
+    }
+
+    /// Whether the newest exchange settles something.
+    fn settles_on_the_way(&self) -> bool {
+        self.exchanging
+            .back()
+            .is_some_and(|batch| !batch.is_empty())
     }
 
     fn may_fetch(&self) -> bool {
@@ -479,7 +566,8 @@ impl QueueManager {
         for job in self.workers.jobs() {
             tracing::error!(class = job.class(), jid = %job.jid(), queue = %self.inprogress.queue, "a job does not end; it stays in progress and is restored once this process has ended");
         }
-        let unsettled = self.pending.len() + self.settling.len() + self.prefetch.len();
+        let exchanging: usize = self.exchanging.iter().map(Vec::len).sum();
+        let unsettled = self.pending.len() + self.settling.len() + exchanging + self.prefetch.len();
         if unsettled > 0 {
             tracing::error!(unsettled, queue = %self.inprogress.queue, "outcomes could not be stored; these jobs stay in progress and run again");
         }

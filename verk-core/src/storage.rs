@@ -323,7 +323,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
 /// The fetching side of one queue on one node.
 ///
-/// `&mut self` makes sure that one fetch is in flight at a time.
+/// `&mut self` makes sure that one call is in flight at a time. A node may open a second one for the same list, and have
+/// an exchange of each in flight.
 #[async_trait]
 pub trait QueueConnection: fmt::Debug + Send {
     /// Moves up to `request.max_jobs` of the oldest jobs of the queue to `inprogress`, oldest first in the

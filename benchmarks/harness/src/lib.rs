@@ -10,4 +10,4 @@ mod system;
 
 pub use job::{Job, perform};
 pub use protocol::{Done, Latency, Options, Role, Said};
-pub use system::{System, main, run};
+pub use system::{System, main, run, threads};

@@ -1,12 +1,15 @@
 //! The part of a program that all systems share.
 
 use std::{
+    env,
     future::Future,
     io::{self, BufRead as _, Write as _},
+    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -50,9 +53,22 @@ pub fn main<S: System>() -> Result<()> {
     run::<S>(Options::parse())
 }
 
+/// How many threads the runtime of a program has: as many as the machine has cores beside that of Redis, at least one, unless
+/// `TOKIO_WORKER_THREADS` says otherwise.
+pub fn threads() -> usize {
+    let told = env::var("TOKIO_WORKER_THREADS").ok();
+    told.and_then(|told| told.parse().ok()).unwrap_or_else(|| {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        cores.saturating_sub(1).max(1)
+    })
+}
+
 /// Does what `options` say.
 pub fn run<S: System>(options: Options) -> Result<()> {
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(threads())
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(async {
         let mut lines = lines_of_stdin();
         match options.role {

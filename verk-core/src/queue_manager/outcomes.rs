@@ -45,6 +45,7 @@ impl QueueManager {
         }
         let settlements = settlements(&batch);
         self.settling = batch;
+        self.settling_since = self.shared.clock.instant();
         let (storage, inprogress) = (Arc::clone(&self.shared.storage), self.inprogress.clone());
         Some(Box::pin(async move {
             storage.settle(&inprogress, &settlements).await
@@ -80,7 +81,6 @@ impl QueueManager {
             }
         }
         batch.sort_by_key(|pending| pending.number);
-        self.settling_since = now;
         batch
     }
 
@@ -107,13 +107,13 @@ impl QueueManager {
         });
     }
 
-    pub(super) fn settled(&mut self, results: Vec<Settled>) {
+    /// Looks at what became of a batch that was sent.
+    pub(super) fn settled(&mut self, batch: Vec<Pending>, results: Vec<Settled>, took: Duration) {
         let now = self.shared.clock.instant();
         let mut counts = Counts::default();
         let mut reply_lost = None;
-        let took = now.saturating_duration_since(self.settling_since);
         self.tell_batch(results.len(), took);
-        for (mut pending, result) in std::mem::take(&mut self.settling).into_iter().zip(results) {
+        for (mut pending, result) in batch.into_iter().zip(results) {
             match result {
                 Settled::Done => counts.add(self.report(pending)),
                 Settled::Merged => {

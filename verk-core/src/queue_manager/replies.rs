@@ -10,14 +10,15 @@ use crate::{
     error::{Applied, StorageError},
     reconcile::compare,
     shared::pause_before_retry,
-    storage::{QueueConnection, Settled},
+    storage::Settled,
 };
 
 /// How long a queue that was found paused is not fetched from, if nobody tells that it is paused.
 const PAUSED_AGAIN: Duration = Duration::from_millis(500);
 
 impl QueueManager {
-    pub(super) fn replied(&mut self, reply: Reply) -> Connection {
+    /// The reply to what `second` did, if it did something, comes after this one.
+    pub(super) fn replied(&mut self, reply: Reply, second: &mut Connection) -> Connection {
         // No job starts after a pause, not even one that was on its way.
         self.look_at_what_is_wanted();
         match reply {
@@ -37,51 +38,54 @@ impl QueueManager {
                 took,
             }) => {
                 self.prefetch.trip_took(took);
-                if settled.is_empty() {
-                    return self.fetched(queue, fetched);
-                }
-                let connection = self.took_over(queue, fetched);
-                if settled.iter().all(|one| matches!(one, Settled::Done)) {
-                    self.told_next = (std::mem::take(&mut self.settling), took);
+                let batch = self.exchanging.pop_front().unwrap_or_default();
+                if batch.is_empty() {
+                    self.fetched(fetched);
                 } else {
-                    self.settled(settled);
+                    self.took_over(fetched);
+                    if settled.iter().all(|one| matches!(one, Settled::Done)) {
+                        self.told_next = (batch, took);
+                    } else {
+                        self.settled(batch, settled, took);
+                    }
                 }
-                connection
+                if second.is_exchanging() {
+                    std::mem::replace(second, Connection::Idle(queue))
+                } else {
+                    Connection::Idle(queue)
+                }
             }
-            Reply::Fetched(queue, fetched) => self.fetched(queue, fetched),
-            Reply::Read(queue, Ok(list)) => {
-                // It may be long ago that the storage said so, as with a fetch: then the list is read again.
-                if self.knows_whose_it_is() {
-                    self.reconcile(list);
-                }
+            Reply::Fetched(queue, fetched) => {
+                self.fetched(fetched);
                 Connection::Idle(queue)
             }
-            Reply::Read(queue, Err(error)) => {
-                self.pause_fetching(&error);
-                Connection::Idle(queue)
+            Reply::Read(read) => {
+                match read.list {
+                    // It may be long ago that the storage said so, as with a fetch: then the list is read again.
+                    Ok(list) if self.knows_whose_it_is() => self.reconcile(list),
+                    Ok(_) => {}
+                    Err(error) => self.pause_fetching(&error),
+                }
+                if let Some(queue) = read.second {
+                    *second = Connection::Idle(queue);
+                }
+                Connection::Idle(read.queue)
             }
         }
     }
 
-    fn fetched(
-        &mut self,
-        queue: Box<dyn QueueConnection>,
-        fetched: Result<Fetched, StorageError>,
-    ) -> Connection {
+    fn fetched(&mut self, fetched: Result<Fetched, StorageError>) {
         if let Err(error) = &fetched
             && error.applied() == Applied::Unknown
         {
             self.reply_lost(error);
         }
-        self.took_over(queue, fetched)
+        self.took_over(fetched);
     }
 
     /// As [`Self::fetched`], when it is told by others that a reply was lost.
-    fn took_over(
-        &mut self,
-        queue: Box<dyn QueueConnection>,
-        fetched: Result<Fetched, StorageError>,
-    ) -> Connection {
+    fn took_over(&mut self, fetched: Result<Fetched, StorageError>) {
+        let asked_for = self.prefetch.answered();
         match fetched {
             Ok(Fetched::Jobs(payloads))
                 if !payloads.is_empty() && !self.registration.may_fetch(&*self.shared.clock) =>
@@ -94,7 +98,7 @@ impl QueueManager {
                 self.fetch_failures = 0;
                 self.seat.set_connected();
                 let now = self.shared.clock.instant();
-                self.prefetch.fetched(payloads, now);
+                self.prefetch.fetched(asked_for, payloads, now);
             }
             Ok(Fetched::Paused(payloads)) => {
                 self.fetch_failures = 0;
@@ -113,7 +117,6 @@ impl QueueManager {
                 self.pause_fetching(&error);
             }
         }
-        Connection::Idle(queue)
     }
 
     fn pause_fetching(&mut self, error: &StorageError) {

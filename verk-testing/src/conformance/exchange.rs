@@ -35,6 +35,29 @@ pub async fn jobs_end_in_any_order(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&["d", "f"]));
 }
 
+/// A node may have two connections for a list, and a trip of each on its way: one settles what the other took.
+pub async fn two_connections_share_a_list(harness: &dyn Harness) {
+    let mut fixture = Fixture::holding(harness, &["a"]).await;
+    let open = fixture.storage.open_queue(&fixture.held);
+    let mut second = open.await.unwrap();
+    fixture.enqueue(&["b", "c", "d"]).await;
+    let (settlements, request) = (acks(&["a"]), look(1));
+    let (first, beside) = tokio::join!(
+        exchange(&mut fixture, &settlements, look(1)),
+        second.settle_and_dequeue(&[], &request)
+    );
+    assert_done(&first.0);
+    let taken = [jobs(first.1.unwrap()), jobs(beside.1.unwrap())].concat();
+    assert_eq!(sorted(taken.clone()), bytes(&["b", "c"]));
+    assert_eq!(sorted(fixture.in_progress().await), bytes(&["b", "c"]));
+
+    let settlements: Vec<Settlement> = taken.into_iter().map(ack).collect();
+    let (settled, taken) = second.settle_and_dequeue(&settlements, &request).await;
+    assert_done(&settled);
+    assert_eq!(jobs(taken.unwrap()), bytes(&["d"]));
+    assert_eq!(fixture.in_progress().await, bytes(&["d"]));
+}
+
 /// Equal payloads are counted, and what is not held is said.
 pub async fn each_settlement_has_its_answer(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a", "b", "a"]).await;
@@ -251,6 +274,11 @@ async fn exchange(
 ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
     let connection = &mut fixture.connection;
     connection.settle_and_dequeue(settlements, &request).await
+}
+
+fn sorted(mut payloads: Vec<Bytes>) -> Vec<Bytes> {
+    payloads.sort();
+    payloads
 }
 
 fn acks(held: &[&str]) -> Vec<Settlement> {

@@ -75,6 +75,7 @@ macro_rules! storage_conformance {
             exchange {
                 jobs_are_settled_and_others_taken,
                 jobs_end_in_any_order,
+                two_connections_share_a_list,
                 each_settlement_has_its_answer,
                 a_batch_goes_to_every_set,
                 either_half_may_be_empty,

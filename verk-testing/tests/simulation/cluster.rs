@@ -113,6 +113,7 @@ impl Cluster {
                 self.storage.clone(),
                 Arc::new(self.clock.clone()),
                 Arc::clone(&self.ledger),
+                is_far(self.seed),
                 seed.wrapping_mul(31).wrapping_add(number),
             );
             let (link, skew) = (storage.link(), Arc::<AtomicI64>::default());
@@ -153,13 +154,20 @@ impl Cluster {
             self.storage.clone(),
             Arc::new(self.clock.clone()),
             Arc::clone(&self.ledger),
+            false,
             self.seed ^ 2,
         );
-        let producer = Verk::builder()
-            .storage(storage)
-            .clock(Arc::new(self.clock.clone()))
-            .for_test(Arc::new(Seam(Arc::clone(&self.ledger))));
-        let producer = producer.build().await.expect("the producer");
+        let producer = loop {
+            let builder = Verk::builder()
+                .storage(storage.clone())
+                .clock(Arc::new(self.clock.clone()))
+                .for_test(Arc::new(Seam(Arc::clone(&self.ledger))));
+            // A call of it may fail as well.
+            match builder.build().await {
+                Ok(producer) => break producer,
+                Err(_) => self.sleep(Duration::from_secs(1)).await,
+            }
+        };
         let mut number = 0;
         while number < self.jobs {
             for _ in 0..random.random_range(1..80) {
@@ -301,6 +309,11 @@ impl Cluster {
         // Its tasks end, which reach nothing any more.
         node.verk.shutdown().await;
     }
+}
+
+/// Whether the cluster is far from its storage, and so has two batches on their way at once: every other one is.
+pub(crate) fn is_far(seed: u64) -> bool {
+    seed.is_multiple_of(2)
 }
 
 /// The clock of a machine: its time of day may be wrong.

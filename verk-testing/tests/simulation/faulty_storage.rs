@@ -36,11 +36,12 @@ impl FaultyStorage {
         inner: MemoryStorage,
         clock: Arc<dyn Clock>,
         ledger: Arc<Ledger>,
+        far: bool,
         seed: u64,
     ) -> Self {
         Self {
             inner,
-            link: Link::new(clock, ledger, seed),
+            link: Link::new(clock, ledger, far, seed),
         }
     }
 
@@ -349,6 +350,7 @@ impl QueueConnection for FaultyQueue {
         request: &DequeueRequest,
     ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
         let (ledger, list) = (self.storage.link.ledger(), &self.list);
+        let _on_its_way = self.storage.link.exchange();
         let inner = &mut self.inner;
         let both = self.storage.call("settle", async {
             let answers = inner.settle_and_dequeue(settlements, request).await;

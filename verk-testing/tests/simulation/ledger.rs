@@ -64,6 +64,8 @@ pub(crate) struct Balance {
     pub(crate) poison: usize,
     /// Outcomes that came too late.
     pub(crate) without_effect: usize,
+    /// How many exchanges of one node were on their way at once, at most: it has one queue.
+    pub(crate) exchanges_at_once: usize,
     /// How often each trouble struck.
     pub(crate) troubles: BTreeMap<Trouble, usize>,
     /// Virtual seconds.
@@ -91,6 +93,7 @@ impl Balance {
             && self.wrong_end.is_empty()
             && self.taken_away == 0
             && self.nodes_left == 0
+            && self.exchanges_at_once <= 2
     }
 }
 
@@ -140,6 +143,11 @@ impl Ledger {
     /// From now on its jobs may be given to others.
     pub(crate) fn in_trouble(&self, nodes: &[NodeId]) {
         self.books().in_trouble.extend(nodes.iter().cloned());
+    }
+
+    pub(crate) fn exchanges_at_once(&self, exchanges: usize) {
+        let most = &mut self.books().balance.exchanges_at_once;
+        *most = exchanges.max(*most);
     }
 
     pub(crate) fn struck(&self, trouble: Trouble) {

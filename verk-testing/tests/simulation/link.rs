@@ -1,7 +1,10 @@
 //! The link between one process and the storage: what becomes of a call.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,7 +28,20 @@ const TROUBLED_CALLS: [(Trouble, u32); 4] = [
 pub(crate) struct Link {
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
+    /// Whether every call is late: longer than most jobs take.
+    far: bool,
+    /// How many exchanges are on their way.
+    exchanges: AtomicUsize,
     state: Mutex<State>,
+}
+
+/// An exchange on its way.
+pub(crate) struct Exchange<'a>(&'a Link);
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        self.0.exchanges.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -67,7 +83,12 @@ pub(crate) enum LinkError {
 }
 
 impl Link {
-    pub(crate) fn new(clock: Arc<dyn Clock>, ledger: Arc<Ledger>, seed: u64) -> Arc<Self> {
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        ledger: Arc<Ledger>,
+        far: bool,
+        seed: u64,
+    ) -> Arc<Self> {
         let now = clock.instant();
         let state = State {
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -83,6 +104,8 @@ impl Link {
         Arc::new(Self {
             clock,
             ledger,
+            far,
+            exchanges: AtomicUsize::new(0),
             state: Mutex::new(state),
         })
     }
@@ -93,6 +116,13 @@ impl Link {
 
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// An exchange begins.
+    pub(crate) fn exchange(&self) -> Exchange<'_> {
+        let before = self.exchanges.fetch_add(1, Ordering::Relaxed);
+        self.ledger.exchanges_at_once(before + 1);
+        Exchange(self)
     }
 
     /// Whether heartbeats are lost now.
@@ -194,17 +224,18 @@ impl Link {
                 dice = dice.saturating_sub(*share);
                 hit
             });
-            let Some((trouble, _)) = trouble else {
-                return Ok(Fate::Done);
-            };
-            self.ledger.struck(trouble);
+            if let Some((trouble, _)) = trouble {
+                self.ledger.struck(trouble);
+            }
             match trouble {
-                Trouble::CallRefused => {
+                Some((Trouble::CallRefused, _)) => {
                     return Err(StorageError::not_applied(op, LinkError::Refused));
                 }
-                Trouble::CallLost => return Ok(Fate::Lost),
-                Trouble::ReplyLost => return Ok(Fate::ReplyLost),
-                _ => Duration::from_millis(state.random.random_range(1..200)),
+                Some((Trouble::CallLost, _)) => return Ok(Fate::Lost),
+                Some((Trouble::ReplyLost, _)) => return Ok(Fate::ReplyLost),
+                Some(_) => Duration::from_millis(state.random.random_range(1..200)),
+                None if self.far => Duration::from_millis(state.random.random_range(200..400)),
+                None => return Ok(Fate::Done),
             }
         };
         self.clock.sleep(delay).await;

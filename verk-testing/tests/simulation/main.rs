@@ -22,7 +22,10 @@ use std::{env, panic};
 use tokio::runtime::Builder;
 use verk_testing::VirtualClock;
 
-use self::{cluster::Cluster, ledger::Balance};
+use self::{
+    cluster::{Cluster, is_far},
+    ledger::Balance,
+};
 
 /// How many jobs there are in all, unless the environment says another number.
 const JOBS: usize = 20_000;
@@ -71,6 +74,8 @@ fn nothing_is_lost_whatever_happens() {
                 let balance = simulate(seed, jobs);
                 println!("seed {seed}: {balance:#?}");
                 assert!(balance.is_clean(), "seed {seed}: {balance:#?}");
+                let two_batches = balance.exchanges_at_once == 2;
+                assert!(two_batches || !is_far(seed), "seed {seed}: {balance:#?}");
             });
         }
     });
