@@ -196,11 +196,12 @@ impl QueueManager {
             if self.must_reconcile || fetches_too_many || !self.is_open() {
                 interrupt.cancel();
             }
-            // The storage works on the next batch while the jobs of the last one begin. A mere look has time.
+            // The storage works on the next batch while the jobs of the last one begin. A mere look has time, unless another goes with it.
             let mut here = None;
             if !connection.is_exchanging() {
                 connection = self.start_next(connection, &mut second, &mut interrupt);
-                if self.settles_on_the_way() && !self.prefetch.is_empty() {
+                let has_time = self.prefetch.is_empty() || !self.settles_on_the_way();
+                if connection.is_exchanging() && (!has_time || self.most_of_two().is_some()) {
                     here = connection.send();
                     if here.is_none() {
                         tokio::task::yield_now().await;
