@@ -283,6 +283,10 @@ async fn keep(
             }
         }
         ledger.write(&Record::Died(life));
+        // What it was told when it had just ended is not for the next one.
+        while let Ok(order) = orders.try_recv() {
+            stopping |= matches!(order, Order::Stop);
+        }
         life.restarts += 1;
     }
 }
