@@ -359,8 +359,7 @@ impl QueueManager {
         second: &mut Connection,
         interrupt: &mut CancellationToken,
     ) -> Connection {
-        let now = self.shared.clock.instant();
-        let waiting = now < self.fetch_at;
+        let waiting = self.shared.clock.instant() < self.fetch_at;
         match connection {
             Connection::Closed if !waiting && (self.must_reconcile || self.is_open()) => {
                 self.open()
