@@ -453,12 +453,7 @@ async fn primary_and_replica() -> (RedisServer, RedisServer) {
 
 /// Waits until the replica answers the same as the primary.
 async fn replicated(primary: &RedisServer, replica: &RedisServer, question: &[&str]) {
-    within(PATIENCE, async {
-        while primary.command(question) != replica.command(question) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until(|| primary.command(question) == replica.command(question)).await;
 }
 
 fn lists(server: &RedisServer) -> (i64, i64) {
@@ -469,12 +464,7 @@ fn lists(server: &RedisServer) -> (i64, i64) {
 }
 
 async fn until_lists_are(server: &RedisServer, queued: i64, held: i64) {
-    within(PATIENCE, async {
-        while lists(server) != (queued, held) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until(|| lists(server) == (queued, held)).await;
 }
 
 #[tokio::test]

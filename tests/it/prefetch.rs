@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use verk::{Event, EventKind, prelude::*};
-use verk_testing::{CuttingProxy, RedisServer, within};
+use verk_testing::{CuttingProxy, RedisServer};
 
-use crate::support::{ALL, Gate, Log, PATIENCE, States, queue_name, wait_for};
+use crate::support::{ALL, Gate, Log, States, queue_name, until, wait_for};
 
 /// Runs until the gate opens, or not at all.
 #[verk::worker]
@@ -49,12 +49,7 @@ impl Node {
     }
 
     async fn wait_until(&self, wanted: impl Fn(&Self) -> bool) {
-        within(PATIENCE, async {
-            while !wanted(self) {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        until(|| wanted(self)).await;
     }
 
     fn in_progress(&self) -> usize {

@@ -439,8 +439,7 @@ mod tests {
     async fn until_info_has(server: &RedisServer, section: &str, text: &str) {
         let look = async {
             loop {
-                let info = server.command(&["INFO", section]).into_bytes().unwrap();
-                if String::from_utf8_lossy(&info).contains(text) {
+                if server.info(section).contains(text) {
                     return;
                 }
                 tokio::task::yield_now().await;
