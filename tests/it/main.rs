@@ -29,6 +29,7 @@ mod redis;
 mod schedule;
 mod secrets;
 mod sentinel;
+mod short_jobs;
 mod shutdown;
 mod stats;
 mod support;

@@ -120,7 +120,7 @@ impl Client {
     ///
     /// A dropped future leaves the job stored, or not.
     pub async fn enqueue(&self, job: impl IntoJob) -> Result<Jid, EnqueueError> {
-        let ready = self.prepare(job.into_job()).await?;
+        let ready = self.prepare(job.into_job(), None).await?;
         let jid = ready.jid.clone();
         let place = ready.place.clone();
         self.store(&place, vec![ready]).await?;
@@ -187,13 +187,15 @@ impl Client {
             jobs: Vec::with_capacity(at_least),
             failed: None,
         };
+        // As with Sidekiq, all have one time.
+        let now = self.now();
         let mut bytes = 0;
         if let Some(ready) = left_over.take() {
             bytes += ready.payload.len();
             chunk.jobs.push(ready);
         }
         for job in jobs {
-            let ready = match self.prepare(job).await {
+            let ready = match self.prepare(job, Some(now)).await {
                 Ok(ready) => ready,
                 Err(EnqueueError::Stopped { jid }) => {
                     tracing::debug!(%jid, "stopped by a client middleware");
@@ -318,7 +320,8 @@ impl Client {
         result.map_err(|source| EnqueueError::Storage { jid, source })
     }
 
-    async fn prepare(&self, new: NewJob) -> Result<Ready, EnqueueError> {
+    /// Takes a job past the middleware and encodes it. What has no `now` comes by itself.
+    async fn prepare(&self, new: NewJob, now: Option<SystemTime>) -> Result<Ready, EnqueueError> {
         let mut job = new.job?;
         self.inner.middleware.pass(&mut job).await?;
         let claimed_twice = |error: &&ConfigError| matches!(error, ConfigError::DuplicateClass { class, .. } if *class == job.class());
@@ -327,7 +330,7 @@ impl Client {
         }
         #[cfg(feature = "otel")]
         crate::job_log::trace_enqueue(&mut job);
-        let now = self.now();
+        let now = now.unwrap_or_else(|| self.now());
         let at = match new.when {
             When::Now => now,
             When::At(at) => at,
@@ -337,12 +340,12 @@ impl Client {
             jid: job.jid().clone(),
         })?;
         job.write_as(self.inner.form);
-        job.set_created_at(now);
         let place = if at > now {
+            job.set_created_at(now);
             job.set_enqueued_at(None);
             Place::Schedule(at)
         } else {
-            job.set_enqueued_at(Some(now));
+            job.set_enqueued_now(now);
             Place::Queue(queue)
         };
         let payload = job.encode();
@@ -493,9 +496,10 @@ impl IntoJob for Job {
 pub trait EnqueueExt: IntoJob {
     /// Puts the job into this queue instead of its worker's.
     fn queue(self, queue: &str) -> NewJob {
-        let queue = QueueName::new(queue);
         self.into_job().edit(|job| {
-            job.set_queue(queue?);
+            if job.queue().is_none_or(|its| its.as_str() != queue) {
+                job.set_queue(QueueName::new(queue)?);
+            }
             Ok(())
         })
     }

@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     error::StorageError,
     job::{Job, MalformedJob},
+    names::QueueName,
     storage::{Dequeued, Inprogress, MAX_BATCH_JOBS, Page, QueueConnection, Settled, Storage},
 };
 
@@ -52,10 +53,14 @@ pub(crate) enum Fetched {
     NodeGone,
 }
 
-impl From<Dequeued> for Fetched {
-    fn from(dequeued: Dequeued) -> Self {
+impl Fetched {
+    /// Reads what was found in `queue`.
+    pub(crate) fn read(dequeued: Dequeued, queue: &QueueName) -> Self {
         match dequeued {
-            Dequeued::Jobs(jobs) => Self::Jobs(jobs.into_iter().map(Payload::read).collect()),
+            Dequeued::Jobs(jobs) => {
+                let read = |payload| Payload::read(payload, queue);
+                Self::Jobs(jobs.into_iter().map(read).collect())
+            }
             Dequeued::Paused(jobs) => Self::Paused(jobs),
             Dequeued::NodeGone => Self::NodeGone,
         }
@@ -66,12 +71,13 @@ impl From<Dequeued> for Fetched {
 #[derive(Debug)]
 pub(crate) struct Payload {
     pub(crate) held: Bytes,
-    pub(crate) job: Result<Job, MalformedJob>,
+    pub(crate) job: Result<Arc<Job>, MalformedJob>,
 }
 
 impl Payload {
-    pub(crate) fn read(held: Bytes) -> Self {
-        let job = Job::decode(held.clone());
+    /// Reads what was fetched from `queue`.
+    pub(crate) fn read(held: Bytes, queue: &QueueName) -> Self {
+        let job = Job::decode_from(held.clone(), Some(queue)).map(Arc::new);
         Self { held, job }
     }
 }

@@ -36,7 +36,8 @@ struct Inner {
     state: Arc<StateMap>,
     cancelled: CancellationToken,
     deadline: Option<Instant>,
-    ownership: Ownership,
+    /// Whether the job was found to belong to another node. It orders nothing else.
+    lost: AtomicBool,
 }
 
 impl JobContext {
@@ -47,7 +48,6 @@ impl JobContext {
         state: Arc<StateMap>,
         cancelled: CancellationToken,
         deadline: Option<Instant>,
-        ownership: Ownership,
     ) -> Self {
         let inner = Inner {
             job,
@@ -56,7 +56,7 @@ impl JobContext {
             state,
             cancelled,
             deadline,
-            ownership,
+            lost: AtomicBool::new(false),
         };
         Self {
             inner: Arc::new(inner),
@@ -66,6 +66,10 @@ impl JobContext {
     /// The job itself.
     #[must_use]
     pub fn job(&self) -> &Job {
+        &self.inner.job
+    }
+
+    pub(crate) fn shared_job(&self) -> &Arc<Job> {
         &self.inner.job
     }
 
@@ -123,7 +127,12 @@ impl JobContext {
     /// whatever this run does now, its outcome has no effect.
     #[must_use]
     pub fn still_owner(&self) -> bool {
-        !self.inner.ownership.is_lost()
+        !self.inner.lost.load(Ordering::Relaxed)
+    }
+
+    /// The job was found to belong to another node.
+    pub(crate) fn lose(&self) {
+        self.inner.lost.store(true, Ordering::Relaxed);
     }
 
     /// Waits, by the clock of this Verk: virtual in a test.
@@ -152,20 +161,6 @@ impl fmt::Debug for JobContext {
             .field("job", self.job())
             .field("queue", self.queue())
             .finish_non_exhaustive()
-    }
-}
-
-/// Whether a running job was found to belong to another node. It orders nothing else.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ownership(Arc<AtomicBool>);
-
-impl Ownership {
-    pub(crate) fn lose(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

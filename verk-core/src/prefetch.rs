@@ -213,6 +213,10 @@ mod tests {
         (prefetch, now)
     }
 
+    fn payload(held: Bytes) -> Payload {
+        Payload::read(held, &"default".parse().unwrap())
+    }
+
     #[test]
     fn as_many_wait_as_end_within_a_trip() {
         for (run, concurrency, room) in [
@@ -247,10 +251,10 @@ mod tests {
     #[test]
     fn room_is_bounded_by_jobs_and_bytes() {
         let (mut prefetch, now) = prefetch(Duration::ZERO);
-        prefetch.push(Payload::read(Bytes::from_static(b"job")), now);
+        prefetch.push(payload(Bytes::from_static(b"job")), now);
         assert_eq!((prefetch.room(25, 0), prefetch.room(25, 5)), (24, 29));
         let long = Bytes::from(vec![0; MAX_BATCH_BYTES - 3]);
-        prefetch.push(Payload::read(long), now);
+        prefetch.push(payload(long), now);
         assert_eq!((prefetch.room(25, 0), prefetch.room_bytes()), (0, 0));
         assert_eq!(prefetch.pop(now).unwrap().held.len(), 3);
         assert_eq!((prefetch.room(25, 0), prefetch.room_bytes()), (24, 3));
@@ -300,7 +304,7 @@ mod tests {
         let (mut prefetch, now) = prefetch(Duration::ZERO);
         assert_eq!(prefetch.patient_until(), None);
         for _ in 0..2 {
-            prefetch.push(Payload::read(Bytes::new()), now);
+            prefetch.push(payload(Bytes::new()), now);
         }
         assert_eq!(prefetch.patient_until(), Some(now + PATIENCE));
         prefetch.pop(now + TRIP);

@@ -61,7 +61,6 @@ pub(crate) struct Stop {
 }
 
 /// One queue on one node.
-#[derive(Debug)]
 pub(crate) struct QueueManager {
     shared: Arc<Shared>,
     registration: Arc<Registration>,
@@ -85,6 +84,8 @@ pub(crate) struct QueueManager {
     exchanging: VecDeque<Vec<Pending>>,
     /// What is settled and has not been told, and how long that took.
     told_next: (Vec<Pending>, Duration),
+    /// What a batch that was told leaves: room for the next one.
+    spare: Vec<Pending>,
     /// Whether the list must be read before anything else is fetched or settled.
     must_reconcile: bool,
     /// Which server the list was fetched into.
@@ -131,6 +132,7 @@ impl QueueManager {
             settling_since: now,
             exchanging: VecDeque::new(),
             told_next: (Vec::new(), Duration::ZERO),
+            spare: Vec::new(),
             must_reconcile: false,
             server: 0,
             hand_back_at: None,
@@ -210,6 +212,8 @@ impl QueueManager {
                 }
             }
             self.start_or_hand_back();
+            let short = self.most_of_two().is_some();
+            self.workers.spawn(short);
             self.tell_stored();
             if let Some(reply) = here {
                 connection = self.replied(reply, &mut second);
@@ -399,9 +403,10 @@ impl QueueManager {
         *interrupt = request.interrupt.clone();
         let batch = self.batch_on_the_way();
         if batch.is_empty() && self.prefetch.is_empty() && self.workers.free() > 0 {
+            let name = self.queue().clone();
             return Connection::Fetching(Box::pin(async move {
                 let result = queue.dequeue(request).await;
-                (queue, result.map(Fetched::from))
+                (queue, result.map(|found| Fetched::read(found, &name)))
             }));
         }
         self.exchange(queue, batch, request)
@@ -481,7 +486,7 @@ impl QueueManager {
     ) -> Connection {
         let settlements = settlements(&batch);
         self.exchanging.push_back(batch);
-        let clock = Arc::clone(&self.shared.clock);
+        let (clock, name) = (Arc::clone(&self.shared.clock), self.queue().clone());
         Connection::Exchanging(Box::pin(async move {
             let sent_at = clock.instant();
             let (settled, dequeued) = queue.settle_and_dequeue(&settlements, &request).await;
@@ -489,7 +494,7 @@ impl QueueManager {
                 queue,
                 settled,
                 took: clock.instant().saturating_duration_since(sent_at),
-                fetched: dequeued.map(Fetched::from),
+                fetched: dequeued.map(|found| Fetched::read(found, &name)),
             }
         }))
     }
@@ -553,6 +558,7 @@ impl QueueManager {
             Some(_) if job.is_encrypted() => encrypted,
             Some(worker) => return self.workers.start(job, held, *worker),
         };
+        let job = Arc::unwrap_or_clone(job);
         self.pending
             .push_back(not_run(job, held, &self.shared, queue));
     }

@@ -351,7 +351,7 @@ impl Queues {
         let mut runs = Vec::new();
         for manager in &state.managers {
             runs.extend(manager.running(|running| Run {
-                job: Arc::clone(&running.job),
+                job: Arc::clone(running.job()),
                 queue: manager.inprogress.queue.clone(),
                 started_at: running.started_at,
             }));

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
+    client::Client,
     clock::{Clock, JobWait},
-    context::{JobContext, Ownership},
+    context::JobContext,
     event::Event,
     job::Job,
     job_log,
@@ -31,7 +32,6 @@ use crate::{
 };
 
 /// The running jobs of one queue, never more than its concurrency.
-#[derive(Debug)]
 pub(crate) struct WorkersManager {
     shared: Arc<Shared>,
     registration: Arc<Registration>,
@@ -43,18 +43,29 @@ pub(crate) struct WorkersManager {
     cancel: CancellationToken,
     finished_in: mpsc::UnboundedSender<Finished>,
     finished: mpsc::UnboundedReceiver<Finished>,
+    /// Runs that have started and that no task has taken up, oldest first.
+    to_spawn: Vec<BoxFuture<'static, Instant>>,
 }
+
+/// How long short jobs take a task, one after the other, before the rest go on in tasks of their own: no longer than a task should run without an
+/// await.
+const IN_A_ROW: Duration = Duration::from_micros(200);
 
 /// A run that has not ended.
 #[derive(Debug)]
 pub(crate) struct Running {
     /// The order in which it started.
     pub(crate) number: u64,
-    pub(crate) job: Arc<Job>,
+    context: JobContext,
     /// The payload as it was fetched.
     held: Bytes,
     pub(crate) started_at: SystemTime,
-    ownership: Ownership,
+}
+
+impl Running {
+    pub(crate) fn job(&self) -> &Arc<Job> {
+        self.context.shared_job()
+    }
 }
 
 /// A run that has ended: its future is dropped.
@@ -113,6 +124,7 @@ impl WorkersManager {
             cancel: CancellationToken::new(),
             finished_in,
             finished,
+            to_spawn: Vec::new(),
         }
     }
 
@@ -136,34 +148,25 @@ impl WorkersManager {
 
     /// The payloads of the running jobs that are this node's, in the order of [`Self::lose`].
     pub(crate) fn held(&self) -> impl Iterator<Item = Bytes> {
-        self.owned().map(|(held, _, _)| held)
+        self.owned().map(|(held, _)| held)
     }
 
-    fn owned(&self) -> impl Iterator<Item = (Bytes, Arc<Job>, Ownership)> {
-        let all = self.seat.running(|running| {
-            let Running {
-                held,
-                job,
-                ownership,
-                ..
-            } = running;
-            (held.clone(), Arc::clone(job), ownership.clone())
-        });
-        all.into_iter()
-            .filter(|(_, _, ownership)| !ownership.is_lost())
+    fn owned(&self) -> impl Iterator<Item = (Bytes, JobContext)> {
+        let all = self
+            .seat
+            .running(|running| (running.held.clone(), running.context.clone()));
+        all.into_iter().filter(|(_, context)| context.still_owner())
     }
 
     /// The running jobs, for the log.
     pub(crate) fn jobs(&self) -> Vec<Arc<Job>> {
-        self.seat.running(|running| Arc::clone(&running.job))
+        self.seat.running(|running| Arc::clone(running.job()))
     }
 
-    /// Starts a job.
-    pub(crate) fn start(&mut self, job: Job, held: Bytes, worker: WorkerEntry) {
+    /// Starts a job, which runs once it is [spawned](Self::spawn).
+    pub(crate) fn start(&mut self, job: Arc<Job>, held: Bytes, worker: WorkerEntry) {
         let number = self.next_run;
         self.next_run += 1;
-        let job = Arc::new(job);
-        let ownership = Ownership::default();
         let began = self.shared.clock.instant();
         let started_at = self.shared.at(began);
         let timeout = worker.options().timeout;
@@ -176,7 +179,6 @@ impl WorkersManager {
             Arc::clone(&self.shared.state),
             self.cancel.clone(),
             deadline,
-            ownership.clone(),
         );
         let span = job_log::span(&job, self.seat.inprogress());
         job_log::start(&self.shared.config, &job, self.queue());
@@ -187,31 +189,27 @@ impl WorkersManager {
         });
         let place = self.seat.started(Running {
             number,
-            job: Arc::clone(&job),
+            context: context.clone(),
             held,
             started_at,
-            ownership,
         });
 
         let finished_in = self.finished_in.clone();
-        let client = self.shared.client.clone();
-        let cancel = self.cancel.clone();
         let shared = Arc::clone(&self.shared);
         let registration = Arc::clone(&self.registration);
-        tokio::spawn(client.scope(async move {
+        self.to_spawn.push(Box::pin(async move {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
             let run = async {
                 // The process may have stood still since: by now the job may have been given to another node.
                 if !registration.may_fetch(&*shared.clock) {
                     return RunEnd::Cancelled;
                 }
-                let perform = shared.middleware.perform(worker, context);
+                let perform = shared.middleware.perform(worker, context.clone());
                 let perform = match &shared.test {
-                    Some(test) => test.wrap(&job, perform),
+                    Some(test) => test.wrap(context.shared_job(), perform),
                     None => perform,
                 };
-                let deadline = timeout.zip(deadline);
-                run_to_end(perform, &job, deadline, &*shared.clock, &cancel).await
+                run_to_end(perform, &context, timeout, &*shared.clock).await
             };
             let run = run.instrument(span.clone());
             let end = match AssertUnwindSafe(run).catch_unwind().await {
@@ -232,7 +230,23 @@ impl WorkersManager {
                 },
                 end,
             });
+            ended
         }));
+    }
+
+    /// Lets the jobs run that have started, each in a task of its own. If they are `short`, that costs more than they do: then one task runs them
+    /// in a row, as far as they end at once.
+    pub(crate) fn spawn(&mut self, short: bool) {
+        let client = &self.shared.client;
+        if short && self.to_spawn.len() > 1 {
+            let room = Vec::with_capacity(self.to_spawn.len());
+            let runs = std::mem::replace(&mut self.to_spawn, room);
+            spawn_in(client, run_in_a_row(runs, Arc::clone(&self.shared)));
+        } else {
+            for run in self.to_spawn.drain(..) {
+                spawn_in(client, run);
+            }
+        }
     }
 
     /// Waits for the next run to end. Pends for ever when none runs.
@@ -264,26 +278,26 @@ impl WorkersManager {
         let Finished { place, times, end } = finished;
         let Running {
             number,
-            job,
+            context,
             held,
-            ownership,
             started_at: _,
         } = self.seat.finished(place)?;
         Some(Run {
             number,
-            job,
+            job: Arc::clone(context.shared_job()),
             held,
             times,
             end,
-            lost: ownership.is_lost(),
+            lost: !context.still_owner(),
         })
     }
 
     /// Tells the running job at this position (see [`Self::held`]) that it belongs to another node now.
     pub(crate) fn lose(&self, position: usize) {
-        if let Some((_, job, ownership)) = self.owned().nth(position) {
+        if let Some((_, context)) = self.owned().nth(position) {
+            let job = context.job();
             tracing::warn!(class = job.class(), jid = %job.jid(), queue = %self.queue(), "a running job does not belong to this node any more");
-            ownership.lose();
+            context.lose();
         }
     }
 
@@ -293,17 +307,38 @@ impl WorkersManager {
     }
 }
 
+/// Runs jobs one after the other. One that waits for something goes on in a task of its own, and so do all that are left when the time is up.
+async fn run_in_a_row(runs: Vec<BoxFuture<'static, Instant>>, shared: Arc<Shared>) {
+    let until = shared.clock.instant() + IN_A_ROW;
+    let mut runs = runs.into_iter();
+    for mut run in runs.by_ref() {
+        match (&mut run).now_or_never() {
+            Some(ended) if ended < until => {}
+            Some(_) => break,
+            None => spawn_in(&shared.client, run),
+        }
+    }
+    for run in runs {
+        spawn_in(&shared.client, run);
+    }
+}
+
+/// Spawns what runs jobs, with the client at hand that they find.
+fn spawn_in<T: Send + 'static>(client: &Client, run: impl Future<Output = T> + Send + 'static) {
+    tokio::spawn(client.clone().scope(run));
+}
+
 /// Runs a job until it returns, its time is up or the node stops, and drops it.
 async fn run_to_end(
     perform: BoxFuture<'static, Result<Outcome, PerformError>>,
-    job: &Job,
-    timeout: Option<(Duration, Instant)>,
+    context: &JobContext,
+    timeout: Option<Duration>,
     clock: &dyn Clock,
-    cancel: &CancellationToken,
 ) -> RunEnd {
+    let timeout = timeout.zip(context.deadline());
     let time_is_up = OptionFuture::from(timeout.map(|(timeout, deadline)| async move {
         clock
-            .sleep_job_until(deadline, JobWait::Timeout(job.jid()))
+            .sleep_job_until(deadline, JobWait::Timeout(context.jid()))
             .await;
         timeout
     }));
@@ -314,7 +349,7 @@ async fn run_to_end(
             let message = format!("ran longer than its timeout of {timeout:?}");
             RunEnd::Returned(Err(PerformError::of("Timeout", message)))
         }
-        () = cancel.cancelled() => RunEnd::Cancelled,
+        () = context.cancelled().cancelled() => RunEnd::Cancelled,
     }
 }
 

@@ -106,6 +106,14 @@ impl Job {
     /// [`MalformedJob`] when the payload is no job: not a JSON object, without a class or a jid, or with
     /// args that are no array in any dialect.
     pub fn decode(payload: Bytes) -> Result<Self, MalformedJob> {
+        Self::decode_from(payload, None)
+    }
+
+    /// Reads a payload that was fetched from `queue`, which is most often the one that it names.
+    pub(crate) fn decode_from(
+        payload: Bytes,
+        queue: Option<&QueueName>,
+    ) -> Result<Self, MalformedJob> {
         let original_json = ByteString::try_from(payload).map_err(|_| MalformedJob::NotUtf8)?;
         let json = &*original_json;
         if !json.trim_start_matches(WHITESPACE).starts_with('{') {
@@ -122,18 +130,19 @@ impl Job {
             Cow::Borrowed(class) => Text::Slice(range(json, class)),
             Cow::Owned(class) => Text::Owned(class.into()),
         };
-        let queue = fields
-            .queue
-            .and_then(string)
-            .and_then(|name| QueueName::new(&name).ok());
+        let queue = fields.queue.and_then(string).and_then(|name| match queue {
+            Some(queue) if queue.as_str() == name => Some(queue.clone()),
+            _ => QueueName::new(&name).ok(),
+        });
         let (args, is_string) = args(json, fields.args)?;
-        let dialect = if is_string || fields.seen == VERK_KEYS {
+        let dialect = if is_string || fields.seen & (VERK_KEYS | RETRY) == VERK_KEYS {
             Dialect::Verk
         } else {
             Dialect::Sidekiq
         };
         Ok(Self {
             entries: fields.entries,
+            seen: fields.seen,
             patches: Patches::default(),
             dialect,
             time_format: TimeFormat::default(),
@@ -155,7 +164,7 @@ struct Fields<'a> {
     jid: Option<&'a str>,
     queue: Option<&'a str>,
     args: Option<&'a str>,
-    /// Which of Verk's keys are there, a bit each, and [`RETRY`].
+    /// Which of Verk's keys are there, a bit each, and [`RETRY`], [`EXPIRES_IN`] and [`ENCRYPT`].
     seen: u16,
 }
 
@@ -256,7 +265,7 @@ impl<'de, K: Key<'de>> Visitor<'de> for FieldsVisitor<'de, K> {
     }
 }
 
-/// The bit of a key that tells the dialects apart; 0 for others.
+/// The bit of a key that tells the dialects apart, or that few jobs have and every run asks for; 0 for others.
 fn verk_key(name: &str) -> u16 {
     match name {
         "args" => ARGS,
@@ -273,6 +282,8 @@ fn verk_key(name: &str) -> u16 {
         "retried_at" => 1 << 11,
         "retry_count" => 1 << 12,
         "retry" => RETRY,
+        "expires_in" => EXPIRES_IN,
+        "encrypt" => ENCRYPT,
         _ => 0,
     }
 }
@@ -395,3 +406,5 @@ const CLASS: u16 = 1 << 1;
 const JID: u16 = 1 << 8;
 const QUEUE: u16 = 1 << 10;
 const RETRY: u16 = 1 << 13;
+pub(super) const EXPIRES_IN: u16 = 1 << 14;
+pub(super) const ENCRYPT: u16 = 1 << 15;

@@ -129,13 +129,11 @@ impl Object {
 
     /// Adds a key that is not yet between quotes.
     fn append(&mut self, key: PatchKey<'_>, value: &str) {
-        if !key.is_plain {
+        let Some(key) = key.in_object else {
             return self.push(&quoted(key.name), value);
-        }
+        };
         self.begin();
-        self.0.push('"');
-        self.0.push_str(key.name);
-        self.0.push_str("\":");
+        self.0.push_str(key);
         self.0.push_str(value);
     }
 

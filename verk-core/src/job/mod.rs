@@ -65,6 +65,8 @@ pub struct Job {
     original_json: ByteString,
     /// Where the keys and values of `original_json` are, in order.
     entries: Vec<Entry>,
+    /// Which of the keys that `decode` has a bit for are among them.
+    seen: u16,
     /// The keys that differ from `original_json`; all keys of a new job.
     patches: Patches,
     /// Whose rules the job follows. Never changes once the job is stored, whatever is patched.
@@ -165,9 +167,9 @@ impl Job {
             value
         };
         put("queue", &|text| push_quoted(text, queue.as_str()));
-        put("jid", &|text| push_quoted(text, jid.as_str()));
         let args = put("args", &|text| text.push_str(args));
         let quoted_class = put("class", &|text| push_quoted(text, class));
+        put("jid", &|text| push_quoted(text, jid.as_str()));
         let class = if quoted_class.len() == class.len() + 2 {
             Text::Patch(quoted_class.start + 1..quoted_class.end - 1)
         } else {
@@ -176,6 +178,7 @@ impl Job {
         Ok(Self {
             original_json: ByteString::new(),
             entries: Vec::new(),
+            seen: 0,
             patches,
             dialect: Dialect::Sidekiq,
             time_format: TimeFormat::default(),
@@ -326,9 +329,24 @@ impl Job {
         }
     }
 
+    /// Notes that the job came into its queue; and that it was made then, unless it is known when.
+    pub(crate) fn set_enqueued_now(&mut self, now: SystemTime) {
+        let form = self.time_form();
+        let time = self.patches.write(|text| form.write(now, text));
+        if self.present("created_at").is_none() {
+            self.patches.put("created_at", Some(time.clone()));
+        }
+        self.patches.put("enqueued_at", Some(time));
+    }
+
     /// The JSON text of a key that is neither missing nor null.
     fn present(&self, key: &str) -> Option<&str> {
         self.get(key).filter(|raw| *raw != "null")
+    }
+
+    /// Whether the job may have a key, by its bit: quicker than to look for it in vain.
+    fn may_have(&self, key: u16) -> bool {
+        self.seen & key != 0 || !self.patches.is_empty()
     }
 
     /// The value of a key that holds a JSON string.
@@ -372,7 +390,7 @@ impl Job {
         }
         // Without the quotes.
         let inner = entry.key.start + 1..entry.key.end - 1;
-        inner.len() == key.len() && self.slice(&inner) == key
+        self.original_json.as_bytes()[inner] == *key.as_bytes()
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     Dialect, Job, RetryLimit,
+    decode::{ENCRYPT, EXPIRES_IN},
     value::{number, quoted},
 };
 use crate::{clock::time_after, names::QueueName};
@@ -121,6 +122,9 @@ impl Job {
     /// ```
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
+        if !self.may_have(EXPIRES_IN) {
+            return None;
+        }
         let expires_in = self.get("expires_in").and_then(seconds)?;
         Some(time_after(self.enqueued_at()?, expires_in))
     }
@@ -128,7 +132,7 @@ impl Job {
     /// Whether the last argument is a secret that only Sidekiq Enterprise can read.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
-        self.get("encrypt") == Some("true")
+        self.may_have(ENCRYPT) && self.get("encrypt") == Some("true")
     }
 }
 

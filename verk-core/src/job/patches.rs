@@ -48,12 +48,12 @@ impl Patches {
         }
     }
 
-    /// Each key with its JSON, in order. A key that is not plain has to be escaped.
+    /// Each key with its JSON, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PatchKey<'_>, Option<&str>)> {
         self.patches.iter().map(|patch| {
             let key = PatchKey {
                 name: &patch.key,
-                is_plain: patch.place < KEY_ORDER.len(),
+                in_object: KEY_ORDER.get(patch.place).map(|key| key.in_object),
             };
             (key, self.value(patch))
         })
@@ -108,23 +108,37 @@ impl Patches {
 #[derive(Clone, Copy)]
 pub(super) struct PatchKey<'a> {
     pub(super) name: &'a str,
-    /// Whether it is in JSON as it is, between quotes.
-    pub(super) is_plain: bool,
+    /// With its quotes and the colon, if that is known; else it may have to be escaped.
+    pub(super) in_object: Option<&'static str>,
 }
 
 /// The name of a key that verk writes by itself.
 pub(super) fn reserved(key: &str) -> Option<&'static str> {
-    KEY_ORDER.get(place(key)).copied()
+    KEY_ORDER.get(place(key)).map(|ours| ours.name)
 }
 
 /// Where a key stands in [`KEY_ORDER`]; its end for one that verk does not write by itself.
 fn place(key: &str) -> usize {
-    let place = KEY_ORDER.iter().position(|ours| *ours == key);
+    let place = KEY_ORDER.iter().position(|ours| ours.name == key);
     place.unwrap_or(KEY_ORDER.len())
 }
 
+/// Keys by their names, each with its name as it stands in an object.
+macro_rules! keys {
+    ($($name:literal),+ $(,)?) => {
+        &[$(Key { name: $name, in_object: concat!('"', $name, "\":") }),+]
+    };
+}
+
+/// A key that verk writes by itself.
+struct Key {
+    name: &'static str,
+    /// With its quotes and the colon.
+    in_object: &'static str,
+}
+
 /// The order of the keys that verk appends: Sidekiq's.
-const KEY_ORDER: &[&str] = &[
+const KEY_ORDER: &[Key] = keys![
     "retry",
     "max_retry_count",
     "retry_for",

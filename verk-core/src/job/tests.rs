@@ -251,6 +251,38 @@ fn keys_with_escapes_are_found_and_stay_as_they_are() {
 }
 
 #[test]
+fn what_few_jobs_have_is_found_however_it_is_written() {
+    let job = |rest: &str| {
+        decode(&format!(
+            r#"{{"class":"A","jid":"1","enqueued_at":1{rest}}}"#
+        ))
+    };
+    let none = job("").unwrap();
+    assert_eq!((none.expires_at(), none.is_encrypted()), (None, false));
+    for rest in [
+        r#","expires_in":60,"encrypt":true"#,
+        r#","expires\u005fin":60,"\u0065ncrypt":true"#,
+    ] {
+        let job = job(rest).unwrap();
+        assert_eq!(job.expires_at(), Some(at(61_000_000)));
+        assert!(job.is_encrypted());
+    }
+    let mut set = none;
+    set.set("expires_in", &60).unwrap();
+    set.set("encrypt", &true).unwrap();
+    assert_eq!(set.expires_at(), Some(at(61_000_000)));
+    assert!(set.is_encrypted());
+}
+
+#[test]
+fn a_verk_job_that_expires_is_a_verk_job() {
+    let payload = r#"{"args":"[]","class":"A","created_at":1,"enqueued_at":1,"error_backtrace":null,"error_message":null,"failed_at":null,"finished_at":null,"jid":"1","max_retry_count":1,"queue":"a","retried_at":null,"retry_count":0,"expires_in":60}"#;
+    for payload in [payload.to_owned(), payload.replace(r#""[]""#, "[]")] {
+        assert_eq!(decode(&payload).unwrap().dialect, Dialect::Verk);
+    }
+}
+
+#[test]
 fn values_that_did_not_change_keep_their_bytes() {
     let rest = r#""n":[12345678901234567,18446744073709551615,0.1,1e400,-0.0,1.0,1E+2,{"n": {"n":[ ]}}],"s":"\u00e9\/é\ud800","jid":"1","args":[ 1.50,"{\"class\":\"B\"}" ],"class":"A""#;
     let mut job = decode(&format!("\n{{{rest} , \"queue\":\"a\"}} ")).unwrap();

@@ -60,7 +60,7 @@ impl QueueManager {
             !self.workers.is_idle() && self.hand_back_at.is_some_and(|until| now < until);
         let (mut jobs, mut bytes) = (0, 0);
         let most = self.pending.len();
-        let mut batch: Vec<Pending> = Vec::with_capacity(most.min(MAX_BATCH_JOBS));
+        let mut batch = std::mem::take(&mut self.spare);
         // What is not taken goes to the back, and is in order again at the end.
         for _ in 0..most {
             let Some(pending) = self.pending.pop_front() else {
@@ -80,22 +80,25 @@ impl QueueManager {
                 self.pending.push_back(pending);
             }
         }
-        batch.sort_by_key(|pending| pending.number);
+        if !batch.is_sorted_by_key(|pending| pending.number) {
+            batch.sort_by_key(|pending| pending.number);
+        }
         batch
     }
 
     /// Tells of the jobs that a batch settled, when what comes next is on its way.
     pub(super) fn tell_stored(&mut self) {
-        let (stored, took) = std::mem::take(&mut self.told_next);
+        let (mut stored, took) = std::mem::take(&mut self.told_next);
         if stored.is_empty() {
             return;
         }
         self.tell_batch(stored.len(), took);
         let mut counts = Counts::default();
-        for pending in stored {
+        for pending in stored.drain(..) {
             counts.add(self.report(pending));
         }
         self.count(counts);
+        self.spare = stored;
     }
 
     pub(super) fn tell_batch(&self, jobs: usize, took: Duration) {

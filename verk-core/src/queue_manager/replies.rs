@@ -171,7 +171,8 @@ impl QueueManager {
         for stray in differences.strays.into_iter().rev() {
             tracing::warn!(queue = %self.inprogress.queue, "found a job in progress that nobody here works on: a reply was lost");
             if self.is_open() && !self.registration.is_lost() && self.workers.free() > 0 {
-                self.accept(Payload::read(stray));
+                let payload = Payload::read(stray, &self.inprogress.queue);
+                self.accept(payload);
             } else {
                 self.hand_back(stray);
             }

@@ -1,0 +1,119 @@
+//! Jobs that end within a round trip run in a row, one after the other in one task: only as long as none of them waits, and not for long.
+
+use std::{collections::HashSet, thread, time::Duration};
+
+use anyhow::ensure;
+use verk::{Event, prelude::*};
+use verk_testing::{CuttingProxy, RedisServer};
+
+use crate::support::{Fixture, Gate, Log, States, queue_name, wait_for};
+
+/// How many jobs a row may have.
+const CONCURRENCY: usize = 10;
+const JOBS: u32 = 300;
+const LONG: u32 = 20;
+
+/// Notes which task it runs in, and then does what its number tells.
+#[verk::worker]
+async fn in_a_row(
+    number: u32,
+    does: String,
+    State(log): State<Log>,
+    State(gate): State<Gate>,
+) -> anyhow::Result<()> {
+    log.push(tokio::task::id().to_string());
+    match does.as_str() {
+        // Each waits for one that comes later.
+        "pairs" if number % 2 == 0 => gate.pass().await,
+        "pairs" => gate.open_once(),
+        "panics" => assert_ne!(number % 3, 0, "every third"),
+        "fails" => ensure!(number % 3 != 0, "every third"),
+        // Longer than a row lasts, less than a trip.
+        "blocks" => thread::sleep(Duration::from_millis(1)),
+        // That is not short: the first of them run among those that are.
+        "enqueues" if number >= JOBS - LONG => {
+            InARow::new(number, "").queue("others").enqueue().await?;
+            tokio::task::yield_now().await;
+            InARow::new(number, "").queue("others").enqueue().await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What became of jobs that a node had behind a network that takes its time.
+struct Ran {
+    /// The tasks that the jobs ran in.
+    tasks: HashSet<String>,
+    succeeded: u32,
+    failed: u32,
+    /// How many jobs the queue `others` has.
+    others: usize,
+}
+
+async fn run(does: &str) -> Ran {
+    let redis = RedisServer::start();
+    let proxy = CuttingProxy::start(&redis);
+    let states = States::new();
+    let builder = Verk::builder()
+        .redis(proxy.url())
+        .queue("default", CONCURRENCY);
+    let verk = states.give(builder).build().await.unwrap();
+    let jobs = (0..JOBS).map(|number| InARow::new(number, does));
+    verk.client().enqueue_all(jobs).await.unwrap();
+    proxy.set_delay(Duration::from_millis(10));
+
+    let mut events = verk.events();
+    verk.start().unwrap();
+    let (mut succeeded, mut failed) = (0, 0);
+    while succeeded + failed < JOBS {
+        let event = wait_for(&mut events, Some).await;
+        succeeded += u32::from(matches!(event, Event::JobFinished { .. }));
+        failed += u32::from(matches!(event, Event::JobFailed { .. }));
+    }
+    let others = verk.storage().queue_len(&queue_name("others")).await;
+    verk.shutdown().await;
+    Ran {
+        tasks: states.log.entries().into_iter().collect(),
+        succeeded,
+        failed,
+        others: others.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn several_share_a_task() {
+    let ran = run("nothing").await;
+    assert_eq!((ran.succeeded, ran.failed), (JOBS, 0));
+    assert!(ran.tasks.len() < JOBS as usize, "{} tasks", ran.tasks.len());
+}
+
+#[tokio::test]
+async fn one_that_waits_lets_the_others_run() {
+    let ran = run("pairs").await;
+    assert_eq!((ran.succeeded, ran.failed), (JOBS, 0));
+}
+
+#[tokio::test]
+async fn a_failure_is_that_of_one_job() {
+    for does in ["panics", "fails"] {
+        let ran = run(does).await;
+        assert_eq!((ran.succeeded, ran.failed), (JOBS / 3 * 2, JOBS / 3));
+    }
+}
+
+#[tokio::test]
+async fn a_row_ends_when_its_time_is_up() {
+    let ran = run("blocks").await;
+    assert_eq!(ran.tasks.len(), JOBS as usize);
+}
+
+#[tokio::test]
+async fn each_finds_its_own_verk() {
+    // The first that is built is the one of who has none.
+    let other = Fixture::new().await;
+    let ran = run("enqueues").await;
+    assert_eq!((ran.succeeded, ran.failed), (JOBS, 0));
+    assert_eq!(ran.others, 2 * LONG as usize);
+    other.assert_no_jobs().await;
+}
