@@ -19,13 +19,28 @@ use super::{WORKLOAD, workload::Workload};
 const JOBS_ON_REDIS: usize = 10_000;
 const TRIES: usize = 3;
 /// So many, and twice as many: the difference is theirs alone.
-const JOBS_IN_MEMORY: usize = 2_000;
+const JOBS: usize = 2_000;
 
 /// How many instructions a job takes, in the release profile, on a storage in memory: callgrind counts them.
 pub(super) fn instructions(workload: Workload) -> Result<f64> {
-    let once = callgrind(workload, JOBS_IN_MEMORY)?;
-    let twice = callgrind(workload, 2 * JOBS_IN_MEMORY)?;
-    Ok((twice - once) / JOBS_IN_MEMORY as f64)
+    instructions_by(|jobs| callgrind(workload, jobs, None))
+}
+
+/// The same with Redis, without what prepares it: those of the client library are among them.
+pub(super) fn instructions_on_redis(workload: Workload) -> Result<f64> {
+    instructions_by(|jobs| {
+        let server = RedisServer::start();
+        on_one_thread(async {
+            let storage = RedisStorage::connect(server.url().as_str()).await?;
+            workload.prepare(&storage, jobs).await
+        })?;
+        callgrind(workload, jobs, Some(server.url().as_str()))
+    })
+}
+
+fn instructions_by(count: impl Fn(usize) -> Result<f64>) -> Result<f64> {
+    let (once, twice) = (count(JOBS)?, count(2 * JOBS)?);
+    Ok((twice - once) / JOBS as f64)
 }
 
 /// How many commands Redis runs for a job, those in scripts included, by name. Of a few tries the least: when Redis is slow, what goes to it in one
@@ -66,14 +81,25 @@ fn commands_once(workload: Workload) -> Result<BTreeMap<String, f64>> {
         .collect()
 }
 
-/// Runs a workload in memory: what callgrind looks at. With its name and a number of jobs.
-pub(super) fn run_in_memory(args: &[String]) -> Result<()> {
-    let [name, jobs] = args else {
-        bail!("a workload and a number of jobs are wanted");
+/// Runs a workload: what callgrind looks at. With its name and a number of jobs, and the URL of a Redis that has them, or else in memory.
+pub(super) fn run(args: &[String]) -> Result<()> {
+    let (name, jobs, url) = match args {
+        [name, jobs] => (name, jobs, None),
+        [name, jobs, url] => (name, jobs, Some(url)),
+        _ => bail!("a workload and a number of jobs are wanted"),
     };
     let workload = Workload::ALL.into_iter().find(|it| it.name() == name);
     let workload = workload.context("no such workload")?;
-    on_one_thread(workload.run_in_memory(jobs.parse()?))
+    let jobs = jobs.parse()?;
+    on_one_thread(async {
+        match url {
+            Some(url) => {
+                let storage = RedisStorage::connect(url.as_str()).await?;
+                workload.run(storage, jobs).await
+            }
+            None => workload.run_in_memory(jobs).await,
+        }
+    })
 }
 
 /// A task that another thread takes up, or not, makes another number of instructions.
@@ -84,7 +110,7 @@ fn on_one_thread(work: impl Future<Output = Result<()>>) -> Result<()> {
         .block_on(work)
 }
 
-fn callgrind(workload: Workload, jobs: usize) -> Result<f64> {
+fn callgrind(workload: Workload, jobs: usize, url: Option<&str>) -> Result<f64> {
     let directory = TempDir::new()?;
     let counts = directory.path().join("counts");
     let output = Command::new("valgrind")
@@ -92,6 +118,7 @@ fn callgrind(workload: Workload, jobs: usize) -> Result<f64> {
         .arg(format!("--callgrind-out-file={}", counts.display()))
         .arg(env::current_exe()?)
         .args([WORKLOAD, workload.name(), &jobs.to_string()])
+        .args(url)
         .stdin(Stdio::null())
         .output()
         .context("valgrind does not start: is it installed?")?;

@@ -34,7 +34,7 @@ struct Budget {
 
 /// Runs a workload by itself: what callgrind looks at.
 pub(crate) fn run_workload(args: &[String]) -> Result<()> {
-    count::run_in_memory(args)
+    count::run(args)
 }
 
 /// Counts, and records the counts or compares them with those that were recorded.
@@ -67,15 +67,17 @@ impl Budget {
             instructions_per_job: BTreeMap::new(),
             commands_per_job: BTreeMap::new(),
         };
-        for workload in Workload::ALL {
-            let name = workload.name();
-            let instructions = rounded(count::instructions(workload)?);
+        let mut instructions = |name: &str, count: f64| {
+            let count = rounded(count);
             let before = recorded.and_then(|it| it.instructions_per_job.get(name));
-            println!("{}", line("instructions", name, instructions, before));
-            counted
-                .instructions_per_job
-                .insert(name.to_owned(), instructions);
+            println!("{}", line("instructions", name, count, before));
+            counted.instructions_per_job.insert(name.to_owned(), count);
+        };
+        for workload in Workload::ALL {
+            instructions(workload.name(), count::instructions(workload)?);
         }
+        let drain = count::instructions_on_redis(Workload::Drain)?;
+        instructions("drain_on_redis", drain);
         for workload in Workload::ALL {
             let name = workload.name();
             let by_command = count::commands(workload)?;

@@ -1,11 +1,15 @@
 //! What is counted: a fixed number of jobs, enqueued or run by a node as it is shipped, on one thread.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use tokio::sync::Semaphore;
-use verk::{Client, QueueName, Storage, SystemClock, prelude::*, storage::MAX_BATCH_JOBS};
+use verk::{Client, Clock, QueueName, Storage, SystemClock, prelude::*, storage::MAX_BATCH_JOBS};
 use verk_testing::MemoryStorage;
 
 /// The queue of [`Budgeted`].
@@ -83,6 +87,7 @@ impl Workload {
 async fn drain(storage: impl Storage + Clone, jobs: usize) -> Result<()> {
     let verk = Verk::builder()
         .storage(storage.clone())
+        .clock(Arc::new(SlowClock(SystemClock.instant())))
         .queue(QUEUE, CONCURRENCY)
         .build()
         .await?;
@@ -92,6 +97,28 @@ async fn drain(storage: impl Storage + Clone, jobs: usize) -> Result<()> {
     let left = storage.queue_len(&QUEUE.parse()?).await?;
     ensure!(left == 0, "{left} jobs were not run");
     Ok(())
+}
+
+/// Time passes as slowly as the program runs under callgrind, about: what a node does by what time it took is the same there, however busy the machine.
+#[derive(Debug)]
+struct SlowClock(Instant);
+
+impl SlowClock {
+    const TIMES: u32 = 100;
+}
+
+impl Clock for SlowClock {
+    fn now(&self) -> SystemTime {
+        SystemClock.now()
+    }
+
+    fn instant(&self) -> Instant {
+        self.0 + self.0.elapsed() / Self::TIMES
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        SystemClock.sleep_until(self.0 + (deadline - self.0) * Self::TIMES)
+    }
 }
 
 /// The job that is counted: has a number, and says that it ran.

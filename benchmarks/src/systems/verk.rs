@@ -1,9 +1,10 @@
 //! verk, as its guide says; with `--log`, what it logs at info goes into a file.
 
-use std::{fs::File, sync::Mutex};
+use std::fs::File;
 
 use anyhow::Result;
 use benchmark_harness::{Job, Options, System, perform};
+use tracing_appender::non_blocking::NonBlockingBuilder;
 use tracing_subscriber::filter::LevelFilter;
 use verk::{Client, prelude::*};
 
@@ -38,11 +39,16 @@ impl System for VerkSystem {
     }
 
     async fn work(options: &Options) -> Result<()> {
+        let mut writes = None;
         if let Some(path) = &options.log {
+            let (writer, guard) = NonBlockingBuilder::default()
+                .lossy(false)
+                .finish(File::create(path)?);
+            writes = Some(guard);
             tracing_subscriber::fmt()
                 .with_max_level(LevelFilter::INFO)
                 .with_ansi(false)
-                .with_writer(Mutex::new(File::create(path)?))
+                .with_writer(writer)
                 .init();
         }
         let mut builder = Verk::builder().redis(options.url.as_str());
@@ -50,6 +56,7 @@ impl System for VerkSystem {
             builder = builder.queue(&queue, options.concurrency);
         }
         builder.build().await?.run().await?;
+        drop(writes);
         Ok(())
     }
 }
