@@ -24,10 +24,10 @@ async fn in_a_row(
     log.push(tokio::task::id().to_string());
     match does.as_str() {
         // Each waits for one that comes later.
-        "pairs" if number % 2 == 0 => gate.pass().await,
+        "pairs" if number.is_multiple_of(2) => gate.pass().await,
         "pairs" => gate.open_once(),
-        "panics" => assert_ne!(number % 3, 0, "every third"),
-        "fails" => ensure!(number % 3 != 0, "every third"),
+        "panics" => assert!(!number.is_multiple_of(3), "every third"),
+        "fails" => ensure!(!number.is_multiple_of(3), "every third"),
         // Longer than a row lasts, less than a trip.
         "blocks" => thread::sleep(Duration::from_millis(1)),
         // That is not short: the first of them run among those that are.
