@@ -1,8 +1,19 @@
 //! Jobs that end within a round trip run in a row, one after the other in one task: only as long as none of them waits, and not for long.
 
-use std::{collections::HashSet, thread, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
 
 use anyhow::ensure;
+use tracing::{Subscriber, span};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+    util::SubscriberInitExt,
+};
 use verk::{Event, prelude::*};
 use verk_testing::{CuttingProxy, RedisServer};
 
@@ -52,12 +63,18 @@ struct Ran {
 }
 
 async fn run(does: &str) -> Ran {
+    run_all_but(does, 0).await
+}
+
+/// As `run`, where some of the jobs do not come to their end.
+async fn run_all_but(does: &str, stuck: u32) -> Ran {
     let redis = RedisServer::start();
     let proxy = CuttingProxy::start(&redis);
     let states = States::new();
     let builder = Verk::builder()
         .redis(proxy.url())
-        .queue("default", CONCURRENCY);
+        .queue("default", CONCURRENCY)
+        .shutdown_timeout(Duration::ZERO);
     let verk = states.give(builder).build().await.unwrap();
     let jobs = (0..JOBS).map(|number| InARow::new(number, does));
     verk.client().enqueue_all(jobs).await.unwrap();
@@ -66,7 +83,7 @@ async fn run(does: &str) -> Ran {
     let mut events = verk.events();
     verk.start().unwrap();
     let (mut succeeded, mut failed) = (0, 0);
-    while succeeded + failed < JOBS {
+    while succeeded + failed + stuck < JOBS {
         let event = wait_for(&mut events, Some).await;
         succeeded += u32::from(matches!(event, Event::JobFinished { .. }));
         failed += u32::from(matches!(event, Event::JobFailed { .. }));
@@ -100,6 +117,24 @@ async fn a_failure_is_that_of_one_job() {
         let ran = run(does).await;
         assert_eq!((ran.succeeded, ran.failed), (JOBS / 3 * 2, JOBS / 3));
     }
+}
+
+/// Panics when this many runs have ended.
+struct Fragile(AtomicU32);
+
+impl<S: Subscriber> Layer<S> for Fragile {
+    fn on_close(&self, _: span::Id, _: Context<'_, S>) {
+        assert_ne!(self.0.fetch_sub(1, Ordering::Relaxed), 1, "fragile");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_who_looks_on_is_that_of_one_job() {
+    // In the midst of a row.
+    let fragile = Fragile(AtomicU32::new(JOBS / 2 + 5));
+    let _guard = tracing_subscriber::registry().with(fragile).set_default();
+    let ran = run_all_but("nothing", 1).await;
+    assert_eq!((ran.succeeded, ran.failed), (JOBS - 1, 0));
 }
 
 #[tokio::test]

@@ -312,9 +312,10 @@ async fn run_in_a_row(runs: Vec<BoxFuture<'static, Instant>>, shared: Arc<Shared
     let until = shared.clock.instant() + IN_A_ROW;
     let mut runs = runs.into_iter();
     for mut run in runs.by_ref() {
-        match (&mut run).now_or_never() {
-            Some(ended) if ended < until => {}
-            Some(_) => break,
+        // Runs catch the panics of jobs. One of what looks on, such as a subscriber of `tracing`, ends this run alone, as it would end a task.
+        match AssertUnwindSafe(&mut run).catch_unwind().now_or_never() {
+            Some(Ok(ended)) if ended >= until => break,
+            Some(_) => {}
             None => spawn_in(&shared.client, run),
         }
     }
