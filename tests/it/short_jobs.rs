@@ -22,6 +22,7 @@ use crate::support::{Fixture, Gate, Log, States, queue_name, wait_for};
 /// How many jobs a row may have.
 const CONCURRENCY: usize = 10;
 const JOBS: u32 = 300;
+/// How many of them, the last, are not short where that matters.
 const LONG: u32 = 20;
 
 /// Notes which task it runs in, and then does what its number tells.

@@ -31,6 +31,10 @@ use crate::{
     worker::WorkerEntry,
 };
 
+/// How long short jobs take a task, one after the other, before the rest go on in tasks of their own: no longer than a task should run without an
+/// await.
+const IN_A_ROW: Duration = Duration::from_micros(200);
+
 /// The running jobs of one queue, never more than its concurrency.
 pub(crate) struct WorkersManager {
     shared: Arc<Shared>,
@@ -46,10 +50,6 @@ pub(crate) struct WorkersManager {
     /// Runs that have started and that no task has taken up, oldest first.
     to_spawn: Vec<BoxFuture<'static, Instant>>,
 }
-
-/// How long short jobs take a task, one after the other, before the rest go on in tasks of their own: no longer than a task should run without an
-/// await.
-const IN_A_ROW: Duration = Duration::from_micros(200);
 
 /// A run that has not ended.
 #[derive(Debug)]

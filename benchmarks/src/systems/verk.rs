@@ -1,10 +1,10 @@
 //! verk, as its guide says; with `--log`, what it logs at info goes into a file.
 
-use std::fs::File;
+use std::{fs::File, path::Path};
 
 use anyhow::Result;
 use benchmark_harness::{Job, Options, System, perform};
-use tracing_appender::non_blocking::NonBlockingBuilder;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use verk::{Client, prelude::*};
 
@@ -39,24 +39,25 @@ impl System for VerkSystem {
     }
 
     async fn work(options: &Options) -> Result<()> {
-        let mut writes = None;
-        if let Some(path) = &options.log {
-            let (writer, guard) = NonBlockingBuilder::default()
-                .lossy(false)
-                .finish(File::create(path)?);
-            writes = Some(guard);
-            tracing_subscriber::fmt()
-                .with_max_level(LevelFilter::INFO)
-                .with_ansi(false)
-                .with_writer(writer)
-                .init();
-        }
+        let _log = options.log.as_deref().map(log_into).transpose()?;
         let mut builder = Verk::builder().redis(options.url.as_str());
         for queue in options.queue_names() {
             builder = builder.queue(&queue, options.concurrency);
         }
         builder.build().await?.run().await?;
-        drop(writes);
         Ok(())
     }
+}
+
+/// Logs into a file, until the guard is dropped: then all is written.
+fn log_into(path: &Path) -> Result<WorkerGuard> {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(false)
+        .finish(File::create(path)?);
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::INFO)
+        .with_ansi(false)
+        .with_writer(writer)
+        .init();
+    Ok(guard)
 }

@@ -80,6 +80,7 @@ impl QueueManager {
                 self.pending.push_back(pending);
             }
         }
+        // A stable sort allocates, whatever there is to sort; most often it is nothing.
         if !batch.is_sorted_by_key(|pending| pending.number) {
             batch.sort_by_key(|pending| pending.number);
         }
