@@ -3,10 +3,11 @@
 use std::{
     fmt::{Debug, Write},
     sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tracing::{
-    Event, Level, Subscriber,
+    Level, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
     span,
@@ -17,7 +18,7 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
     registry::LookupSpan,
 };
-use verk::{LogLevel, prelude::*};
+use verk::{Event, LogLevel, Outcome, prelude::*};
 
 use crate::support::{Fixture, at_once};
 
@@ -67,7 +68,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
         self.0.lock().unwrap().spans.push(fields.0);
     }
 
-    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();
@@ -113,13 +114,17 @@ impl Recorder {
     }
 }
 
-async fn run_chatty(levels: [LogLevel; 3]) -> (verk::Jid, String) {
-    let mut it = Fixture::with(|builder| {
-        builder
-            .queue("default", 5)
-            .start_job_log_level(levels[0])
-            .done_job_log_level(levels[1])
-            .fail_job_log_level(levels[2])
+/// Runs a job that fails once, with the default levels, or those of starts, ends and failures.
+async fn run_chatty(levels: impl Into<Option<[LogLevel; 3]>>) -> (verk::Jid, String) {
+    let levels = levels.into();
+    let mut it = Fixture::with(|mut builder| {
+        if let Some([start, done, fail]) = levels {
+            builder = builder
+                .start_job_log_level(start)
+                .done_job_log_level(done)
+                .fail_job_log_level(fail);
+        }
+        builder.queue("default", 5)
     })
     .await;
     let jid = it.verk.enqueue(Chatty::new("hunter2")).await.unwrap();
@@ -147,8 +152,8 @@ async fn each_run_has_a_span_that_its_worker_logs_in_and_no_argument_is_logged()
         assert_eq!(span.as_deref(), Some("job"));
     }
     let lines = recorder.lines_of("verk::job");
-    for (_, _, fields) in &lines {
-        let named = format!(r#"class="Chatty" jid={jid} queue=default"#);
+    for ((_, _, fields), attempt) in lines.iter().zip([1, 1, 2, 2]) {
+        let named = format!(r#"class="Chatty" jid={jid} queue=default attempt={attempt}"#);
         assert!(fields.contains(&named), "{fields}");
     }
     assert!(
@@ -175,6 +180,103 @@ async fn starts_ends_and_failures_are_logged_at_their_levels() {
         recorder.said_of_jobs(),
         said.map(|(level, text)| (level, text.to_owned()))
     );
+}
+
+#[tokio::test]
+async fn by_default_a_retry_warns_and_a_start_is_for_debugging() {
+    let recorder = Recorder::default();
+    let guard = recorder.install(LevelFilter::TRACE);
+    run_chatty(None).await;
+    drop(guard);
+    let said = [
+        (Level::DEBUG, "start"),
+        (Level::WARN, "fail"),
+        (Level::DEBUG, "start"),
+        (Level::INFO, "done"),
+    ];
+    assert_eq!(
+        recorder.said_of_jobs(),
+        said.map(|(level, text)| (level, text.to_owned()))
+    );
+}
+
+/// Fails with what its argument says.
+#[verk::worker(retry_at = in_2030)]
+async fn ends_as(how: String) -> Result<Outcome, String> {
+    match how.as_str() {
+        "snoozed" => Ok(Outcome::Snooze(Duration::from_secs(60))),
+        "discarded" => Ok(Outcome::Discard("not needed".into())),
+        "dead" => Ok(Outcome::Kill("never works".into())),
+        "done" => Ok(Outcome::Done),
+        _ => Err("no".into()),
+    }
+}
+
+/// 2030-01-01, at 0:00 UTC, and a quarter of a second.
+fn in_2030(_: SystemTime, _: u32) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(1_893_456_000_250)
+}
+
+/// The line that a run leaves which ends like this, with its level.
+async fn line_of(how: &str, max_retry_count: u32) -> (Level, String) {
+    let recorder = Recorder::default();
+    let guard = recorder.install(LevelFilter::INFO);
+    let mut it = Fixture::new().await;
+    it.verk.start().unwrap();
+    let job = EndsAs::new(how).max_retry_count(max_retry_count);
+    it.verk.enqueue(job).await.unwrap();
+    it.wait_for(|event| match event {
+        Event::JobFinished { .. }
+        | Event::JobFailed { .. }
+        | Event::JobSnoozed { .. }
+        | Event::JobDiscarded { .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    it.verk.shutdown().await;
+    drop(guard);
+    let mut lines = recorder.lines_of("verk::job");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let (level, _, line) = lines.remove(0);
+    (level, line)
+}
+
+#[tokio::test]
+async fn an_end_names_its_attempt_its_time_its_outcome_and_when_the_job_runs_again() {
+    let cases = [
+        ("done", 1, Level::INFO, "done", ""),
+        ("snoozed", 1, Level::INFO, "snoozed", ""),
+        ("discarded", 1, Level::INFO, "discarded", ""),
+        ("retry", 1, Level::WARN, "retry", "2030-01-01T00:00:00.250Z"),
+        ("no retry", 0, Level::ERROR, "dead", ""),
+        ("dead", 1, Level::ERROR, "dead", ""),
+    ];
+    for (how, max_retry_count, level, outcome, retry_at) in cases {
+        let (logged_at, line) = line_of(how, max_retry_count).await;
+        assert_eq!(logged_at, level, "{line}");
+        let field = |name: &str| {
+            let (_, rest) = line.split_once(&format!(" {name}="))?;
+            rest.split(' ').next().map(str::to_owned)
+        };
+        assert_eq!(field("attempt").as_deref(), Some("1"), "{line}");
+        assert_eq!(field("outcome"), Some(format!("{outcome:?}")), "{line}");
+        let elapsed: f64 = field("elapsed_s").unwrap().parse().unwrap();
+        assert!((0.0..60.0).contains(&elapsed), "{line}");
+        match outcome {
+            "retry" => assert_eq!(field("retry_at").as_deref(), Some(retry_at), "{line}"),
+            "snoozed" => {
+                let at = field("retry_at").unwrap();
+                assert!(
+                    at.len() == "2030-01-01T00:00:00.000Z".len() && at.ends_with('Z'),
+                    "{line}"
+                );
+            }
+            _ => assert_eq!(field("retry_at"), None, "{line}"),
+        }
+        for rust in ["Some(", "SystemTime", "Retry {", "µs", "ms "] {
+            assert!(!line.contains(rust), "{line}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -163,7 +163,7 @@ impl VerkBuilder {
         self
     }
 
-    /// Sets at which level of `tracing` the start of a job is logged. Defaults to info.
+    /// Sets at which level of `tracing` the start of a job is logged. Defaults to debug.
     pub fn start_job_log_level(mut self, level: LogLevel) -> Self {
         self.config.start_job_log_level = level;
         self
@@ -175,9 +175,15 @@ impl VerkBuilder {
         self
     }
 
-    /// Sets at which level the failure of a job is logged. Defaults to info.
+    /// Sets at which level a failure is logged after which the job is tried again. Defaults to warn.
     pub fn fail_job_log_level(mut self, level: LogLevel) -> Self {
         self.config.fail_job_log_level = level;
+        self
+    }
+
+    /// Sets at which level the last failure of a job is logged: error or warn. Defaults to error.
+    pub fn dead_job_log_level(mut self, level: LogLevel) -> Self {
+        self.config.dead_job_log_level = level;
         self
     }
 

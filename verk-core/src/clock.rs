@@ -95,6 +95,12 @@ pub(crate) fn time_after(time: SystemTime, delay: Duration) -> SystemTime {
     time.checked_add(delay).map_or(end, |at| at.min(end))
 }
 
+/// `time` for people and programs, as RFC 3339 has it. Times before 1970 and after 9999, which it cannot
+/// show, are shown as these.
+pub(crate) fn rfc3339(time: SystemTime) -> impl fmt::Display {
+    humantime::format_rfc3339_millis(time.clamp(UNIX_EPOCH, from_unix_seconds(f64::MAX)))
+}
+
 /// `time` in seconds since 1970, with fraction, as the scores of `schedule`, `retry` and `dead` have it.
 ///
 /// ```
@@ -128,4 +134,24 @@ pub fn from_unix_seconds(seconds: f64) -> SystemTime {
     )]
     let micros = (seconds * 1e6).round() as u64;
     UNIX_EPOCH + Duration::from_micros(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_rfc_3339_does_not_have_are_shown_as_the_nearest() {
+        let second = Duration::from_secs(1);
+        for (time, shown) in [
+            (UNIX_EPOCH + second / 4, "1970-01-01T00:00:00.250Z"),
+            (UNIX_EPOCH - second, "1970-01-01T00:00:00.000Z"),
+            (
+                from_unix_seconds(f64::MAX) + second,
+                "9999-12-31T23:59:59.000Z",
+            ),
+        ] {
+            assert_eq!(rfc3339(time).to_string(), shown);
+        }
+    }
 }

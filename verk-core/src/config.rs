@@ -33,6 +33,7 @@ const FIELDS: &[&str] = &[
     "start_job_log_level",
     "done_job_log_level",
     "fail_job_log_level",
+    "dead_job_log_level",
     "node_id",
     "generate_node_id",
     "heartbeat",
@@ -83,12 +84,16 @@ pub struct Config {
     /// The longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
     #[serde(with = "duration")]
     pub poll_interval: Duration,
-    /// At which level of `tracing` the start of a job is logged. Defaults to info.
+    /// At which level of `tracing` the start of a job is logged. Defaults to debug (Verk: info).
     pub start_job_log_level: LogLevel,
     /// At which level the end of a job is logged that did not fail. Defaults to info.
     pub done_job_log_level: LogLevel,
-    /// At which level the failure of a job is logged. Defaults to info.
+    /// At which level a failure is logged after which the job is tried again. Defaults to warn
+    /// (Verk: info).
     pub fail_job_log_level: LogLevel,
+    /// At which level the last failure of a job is logged: it goes to the `dead` set, or is
+    /// dropped. Error or warn, so that nobody misses a job that needs a human. Defaults to error.
+    pub dead_job_log_level: LogLevel,
     /// A name with one holder: a second node that is started under it waits for the first to end, then takes over its jobs. Defaults
     /// to none: the host's name, for any number of nodes.
     pub node_id: Option<String>,
@@ -155,9 +160,10 @@ impl Default for Config {
             max_dead_jobs: 10_000,
             dead_timeout: Duration::from_secs(180 * 24 * 60 * 60),
             poll_interval: Duration::from_secs(5),
-            start_job_log_level: LogLevel::Info,
+            start_job_log_level: LogLevel::Debug,
             done_job_log_level: LogLevel::Info,
-            fail_job_log_level: LogLevel::Info,
+            fail_job_log_level: LogLevel::Warn,
+            dead_job_log_level: LogLevel::Error,
             node_id: None,
             generate_node_id: None,
             heartbeat: Duration::from_secs(30),
@@ -245,6 +251,7 @@ impl Config {
     /// | `VERK_POLL_INTERVAL`, `VERK_HEARTBEAT`, `VERK_SHUTDOWN_TIMEOUT` | milliseconds: `5000` |
     /// | `VERK_DEAD_TIMEOUT` | seconds: `604800` |
     /// | `VERK_START_JOB_LOG_LEVEL`, `VERK_DONE_JOB_LOG_LEVEL`, `VERK_FAIL_JOB_LOG_LEVEL` | `off`, `error`, `warn`, `info`, `debug` or `trace` |
+    /// | `VERK_DEAD_JOB_LOG_LEVEL` | `error` or `warn` |
     /// | `VERK_DIALECT` | `sidekiq` or `verk` |
     /// | `VERK_TIME_FORMAT` | `seconds` or `milliseconds` |
     /// | `VERK_UNKNOWN_CLASS` | `fail`, or `requeue_after:30s` |
@@ -284,6 +291,14 @@ impl Config {
         vars.log_level("VERK_START_JOB_LOG_LEVEL", &mut self.start_job_log_level);
         vars.log_level("VERK_DONE_JOB_LOG_LEVEL", &mut self.done_job_log_level);
         vars.log_level("VERK_FAIL_JOB_LOG_LEVEL", &mut self.fail_job_log_level);
+        let parse = |value: &str| value.parse().ok().filter(LogLevel::may_report_deaths);
+        if let Some(level) = vars.read(
+            "VERK_DEAD_JOB_LOG_LEVEL",
+            LogLevel::ACCEPTED_FOR_DEATHS,
+            parse,
+        ) {
+            self.dead_job_log_level = level;
+        }
         vars.choice("VERK_DIALECT", "sidekiq or verk", &mut self.dialect);
         vars.choice(
             "VERK_TIME_FORMAT",
@@ -343,6 +358,13 @@ impl Config {
         }
         if self.poll_interval.is_zero() {
             errors.push(ConfigError::invalid("poll_interval", "0", "more than 0"));
+        }
+        if !self.dead_job_log_level.may_report_deaths() {
+            errors.push(ConfigError::invalid(
+                "dead_job_log_level",
+                self.dead_job_log_level.to_string(),
+                LogLevel::ACCEPTED_FOR_DEATHS,
+            ));
         }
         if self.unknown_class == UnknownClass::RequeueAfter(Duration::ZERO) {
             errors.push(ConfigError::invalid(
@@ -570,6 +592,7 @@ mod tests {
             ("VERK_START_JOB_LOG_LEVEL", "off"),
             ("VERK_DONE_JOB_LOG_LEVEL", "DEBUG"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "error"),
+            ("VERK_DEAD_JOB_LOG_LEVEL", "Warn"),
         ])
         .unwrap();
         assert_eq!(config.labels, ["eu", "canary"]);
@@ -586,6 +609,7 @@ mod tests {
         assert_eq!(config.start_job_log_level, LogLevel::Off);
         assert_eq!(config.done_job_log_level, LogLevel::Debug);
         assert_eq!(config.fail_job_log_level, LogLevel::Error);
+        assert_eq!(config.dead_job_log_level, LogLevel::Warn);
     }
 
     #[test]
@@ -594,6 +618,7 @@ mod tests {
             ("VERK_QUEUES", "default"),
             ("VERK_MAX_RETRY_COUNT", "-1"),
             ("VERK_FAIL_JOB_LOG_LEVEL", "loud"),
+            ("VERK_DEAD_JOB_LOG_LEVEL", "off"),
             ("VERK_DIALECT", "resque"),
             ("VERK_SCHEDULE_KEYS", "mine"),
             ("VERK_DISABLED", "yes"),
@@ -606,6 +631,7 @@ mod tests {
             [
                 r#"VERK_MAX_RETRY_COUNT is "-1"; accepted: a whole number, not negative"#,
                 r#"VERK_FAIL_JOB_LOG_LEVEL is "loud"; accepted: off, error, warn, info, debug or trace"#,
+                r#"VERK_DEAD_JOB_LOG_LEVEL is "off"; accepted: error or warn"#,
                 r#"VERK_DIALECT is "resque"; accepted: sidekiq or verk"#,
                 r#"VERK_UNKNOWN_CLASS is "requeue"; accepted: fail, or requeue_after: and a time, such as requeue_after:30s"#,
                 r#"VERK_SCHEDULE_KEYS is "mine"; accepted: shared or own"#,
@@ -645,7 +671,8 @@ mod tests {
             ("VERK_POLL_INTERVAL", "6"),
             ("VERK_START_JOB_LOG_LEVEL", "debug"),
             ("VERK_DONE_JOB_LOG_LEVEL", "info"),
-            ("VERK_FAIL_JOB_LOG_LEVEL", "warn"),
+            ("VERK_FAIL_JOB_LOG_LEVEL", "info"),
+            ("VERK_DEAD_JOB_LOG_LEVEL", "error"),
             ("VERK_NODE_ID", "seven"),
             ("VERK_GENERATE_NODE_ID", "true"),
             ("VERK_HEARTBEAT", "8"),
@@ -681,7 +708,8 @@ mod tests {
                 "poll_interval": "6ms",
                 "start_job_log_level": "debug",
                 "done_job_log_level": "info",
-                "fail_job_log_level": "warn",
+                "fail_job_log_level": "info",
+                "dead_job_log_level": "error",
                 "node_id": "seven",
                 "generate_node_id": true,
                 "heartbeat": "8ms",
@@ -730,6 +758,7 @@ mod tests {
         start_job_log_level = "off"
         done_job_log_level = "trace"
         fail_job_log_level = "error"
+        dead_job_log_level = "warn"
         node_id = "worker-0"
         generate_node_id = false
         heartbeat = "10s"
@@ -801,6 +830,31 @@ mod tests {
             missing.starts_with("cannot read no/such.toml: "),
             "{missing}"
         );
+    }
+
+    #[test]
+    fn a_death_is_logged_as_a_warning_or_an_error() {
+        use LogLevel::{Debug, Error, Info, Off, Trace, Warn};
+        for (level, refused) in [
+            (Error, 0),
+            (Warn, 0),
+            (Off, 1),
+            (Info, 1),
+            (Debug, 1),
+            (Trace, 1),
+        ] {
+            let config = Config {
+                dead_job_log_level: level,
+                ..Config::default()
+            };
+            let mut errors = Vec::new();
+            config.check(&mut errors);
+            assert_eq!(errors.len(), refused, "{level}");
+            for error in errors {
+                let message = format!("dead_job_log_level is {level}; accepted: error or warn");
+                assert_eq!(error.to_string(), message);
+            }
+        }
     }
 
     #[test]

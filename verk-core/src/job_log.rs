@@ -7,9 +7,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tracing::{Span, field::Empty};
+use tracing::{
+    Span,
+    field::{self, Empty},
+};
 
 use crate::{
+    clock::rfc3339,
     config::Config,
     error::ConfigError,
     event::AfterFailure,
@@ -50,6 +54,14 @@ pub enum LogLevel {
 impl LogLevel {
     /// What [`FromStr`] accepts, for messages.
     pub(crate) const ACCEPTED: &str = "off, error, warn, info, debug or trace";
+
+    /// Where [`Self::may_report_deaths`] holds, for messages.
+    pub(crate) const ACCEPTED_FOR_DEATHS: &str = "error or warn";
+
+    /// Whether the death of a job may be logged at this level: nobody must be able to miss one.
+    pub(crate) fn may_report_deaths(&self) -> bool {
+        matches!(self, Self::Error | Self::Warn)
+    }
 }
 
 impl fmt::Display for LogLevel {
@@ -84,16 +96,27 @@ impl FromStr for LogLevel {
     }
 }
 
-/// Logs at a level that is known at run time only: each has a place of its own in `tracing`.
+/// Logs a line of a job, with the fields that all of them have, at a level that is known at run time
+/// only: each level has a place of its own in `tracing`.
 macro_rules! log {
-    ($level:expr, $($fields:tt)+) => {
+    (@$macro:ident, $line:expr, $attempt:expr, $($fields:tt)+) => {
+        tracing::$macro!(
+            target: "verk::job",
+            class = $line.job.class(),
+            jid = %$line.job.jid(),
+            queue = %$line.queue,
+            attempt = $attempt,
+            $($fields)+
+        )
+    };
+    ($level:expr, $line:expr, $attempt:expr, $($fields:tt)+) => {
         match $level {
             LogLevel::Off => {}
-            LogLevel::Error => tracing::error!(target: "verk::job", $($fields)+),
-            LogLevel::Warn => tracing::warn!(target: "verk::job", $($fields)+),
-            LogLevel::Info => tracing::info!(target: "verk::job", $($fields)+),
-            LogLevel::Debug => tracing::debug!(target: "verk::job", $($fields)+),
-            LogLevel::Trace => tracing::trace!(target: "verk::job", $($fields)+),
+            LogLevel::Error => log!(@error, $line, $attempt, $($fields)+),
+            LogLevel::Warn => log!(@warn, $line, $attempt, $($fields)+),
+            LogLevel::Info => log!(@info, $line, $attempt, $($fields)+),
+            LogLevel::Debug => log!(@debug, $line, $attempt, $($fields)+),
+            LogLevel::Trace => log!(@trace, $line, $attempt, $($fields)+),
         }
     };
 }
@@ -157,42 +180,109 @@ pub(crate) fn trace_enqueue(job: &mut Job) {
     job.set_trace_context(&context);
 }
 
-pub(crate) fn start(config: &Config, job: &Job, queue: &QueueName) {
-    log!(config.start_job_log_level, class = job.class(), jid = %job.jid(), %queue, "start");
+/// The job that a line is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a> {
+    config: &'a Config,
+    job: &'a Job,
+    queue: &'a QueueName,
 }
 
-pub(crate) fn done(config: &Config, job: &Job, queue: &QueueName, took: Duration) {
-    log!(config.done_job_log_level, class = job.class(), jid = %job.jid(), %queue, ?took, "done");
-}
+impl<'a> Line<'a> {
+    pub(crate) fn new(config: &'a Config, job: &'a Job, queue: &'a QueueName) -> Self {
+        Self { config, job, queue }
+    }
 
-pub(crate) fn snoozed(config: &Config, job: &Job, queue: &QueueName, until: SystemTime) {
-    log!(config.done_job_log_level, class = job.class(), jid = %job.jid(), %queue, ?until, "snoozed");
-}
+    /// Which run of the job this is, from 1, while its failure is not recorded.
+    fn attempt(self) -> u32 {
+        self.job.failures().saturating_add(1)
+    }
 
-/// At the level of the failure that it would be otherwise.
-pub(crate) fn unknown_class(config: &Config, job: &Job, queue: &QueueName, until: SystemTime) {
-    log!(config.fail_job_log_level, class = job.class(), jid = %job.jid(), %queue, ?until, "no worker of this program has the class: requeued");
-}
+    pub(crate) fn start(self) {
+        log!(
+            self.config.start_job_log_level,
+            self,
+            self.attempt(),
+            "start"
+        );
+    }
 
-pub(crate) fn discarded(config: &Config, job: &Job, queue: &QueueName, reason: &str) {
-    log!(config.done_job_log_level, class = job.class(), jid = %job.jid(), %queue, reason, "discarded");
-}
+    pub(crate) fn done(self, took: Duration) {
+        log!(
+            self.config.done_job_log_level,
+            self,
+            self.attempt(),
+            elapsed_s = took.as_secs_f64(),
+            outcome = "done",
+            "done"
+        );
+    }
 
-pub(crate) fn failed(
-    config: &Config,
-    job: &Job,
-    queue: &QueueName,
-    failure: &Failure,
-    then: AfterFailure,
-) {
-    log!(
-        config.fail_job_log_level,
-        class = job.class(),
-        jid = %job.jid(),
-        %queue,
-        error_class = failure.error_class,
-        error_message = failure.error_message,
-        ?then,
-        "fail"
-    );
+    pub(crate) fn snoozed(self, took: Duration, until: SystemTime) {
+        log!(
+            self.config.done_job_log_level,
+            self,
+            self.attempt(),
+            elapsed_s = took.as_secs_f64(),
+            outcome = "snoozed",
+            retry_at = %rfc3339(until),
+            "snoozed"
+        );
+    }
+
+    /// At the level of the failure that it would be otherwise.
+    pub(crate) fn unknown_class(self, until: SystemTime) {
+        log!(
+            self.config.fail_job_log_level,
+            self,
+            self.attempt(),
+            outcome = "snoozed",
+            retry_at = %rfc3339(until),
+            "no worker of this program has the class: requeued"
+        );
+    }
+
+    pub(crate) fn discarded(self, took: Duration, reason: &str) {
+        log!(
+            self.config.done_job_log_level,
+            self,
+            self.attempt(),
+            elapsed_s = took.as_secs_f64(),
+            outcome = "discarded",
+            reason,
+            "discarded"
+        );
+    }
+
+    /// The node stops, so the job goes back to its queue.
+    pub(crate) fn handed_back(self, took: Duration) {
+        log!(
+            LogLevel::Info,
+            self,
+            self.attempt(),
+            elapsed_s = took.as_secs_f64(),
+            outcome = "handed_back",
+            "handed back"
+        );
+    }
+
+    /// The failure is recorded in the job.
+    pub(crate) fn failed(self, took: Duration, failure: &Failure, then: AfterFailure) {
+        let (level, outcome, retry_at) = match then {
+            AfterFailure::Retry { at } => (self.config.fail_job_log_level, "retry", Some(at)),
+            AfterFailure::Dead => (self.config.dead_job_log_level, "dead", None),
+            AfterFailure::Discarded => (self.config.dead_job_log_level, "discarded", None),
+        };
+        log!(
+            level,
+            self,
+            self.job.failures(),
+            elapsed_s = took.as_secs_f64(),
+            outcome,
+            retry_at = retry_at.map(|at| field::display(rfc3339(at))),
+            error_class = failure.error_class,
+            error_message = failure.error_message,
+            "fail"
+        );
+    }
 }

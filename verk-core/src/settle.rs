@@ -11,7 +11,7 @@ use crate::{
     clock::time_after,
     event::{AfterFailure, Event},
     job::{Backtrace, Job, MalformedJob},
-    job_log,
+    job_log::Line,
     names::QueueName,
     outcome::{Outcome, PerformError, RetryIn},
     retry::{Decision, decide},
@@ -120,9 +120,10 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         ended_at,
         took,
     } = times;
+    let line = Line::new(&shared.config, &job, queue);
     let mut pending = match end {
         RunEnd::Returned(Ok(Outcome::Done)) => {
-            job_log::done(&shared.config, &job, queue, took);
+            line.done(took);
             Pending::new(
                 held,
                 Target::Ack,
@@ -136,11 +137,11 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         }
         RunEnd::Returned(Ok(Outcome::Snooze(delay))) => {
             let until = time_after(ended_at, delay);
-            job_log::snoozed(&shared.config, &job, queue, until);
+            line.snoozed(took, until);
             later(job, held, until, times, queue)
         }
         RunEnd::Returned(Ok(Outcome::Discard(reason))) => {
-            job_log::discarded(&shared.config, &job, queue, &reason);
+            line.discarded(took, &reason);
             let event = Event::JobDiscarded {
                 job,
                 queue: queue.clone(),
@@ -156,7 +157,7 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         }
         RunEnd::Returned(Err(error)) => failed(Job::clone(&job), held, error, times, shared, queue),
         RunEnd::Cancelled => {
-            tracing::info!(class = job.class(), jid = %job.jid(), %queue, "handed back");
+            line.handed_back(took);
             Pending::hand_back(Some(job), held, shared, queue)
         }
     };
@@ -176,7 +177,7 @@ pub(crate) fn unknown_class(job: Job, held: Bytes, shared: &Shared, queue: &Queu
         }
         UnknownClass::RequeueAfter(delay) => {
             let until = time_after(now, delay);
-            job_log::unknown_class(&shared.config, &job, queue, until);
+            Line::new(&shared.config, &job, queue).unknown_class(until);
             let times = Times::of_no_run(now);
             later(Arc::new(job), held, until, times, queue)
         }
@@ -210,7 +211,7 @@ fn later(
 /// A job that expired before it could run is discarded.
 pub(crate) fn expired(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
     let (job, reason) = (Arc::new(job), "expired before it was run".to_owned());
-    job_log::discarded(&shared.config, &job, queue, &reason);
+    Line::new(&shared.config, &job, queue).discarded(Duration::ZERO, &reason);
     let event = Event::JobDiscarded {
         job,
         queue: queue.clone(),
@@ -310,7 +311,7 @@ fn failed(
         }
         Decision::Discard => (Target::Ack, AfterFailure::Discarded),
     };
-    job_log::failed(&shared.config, &job, queue, &failure, then);
+    Line::new(&shared.config, &job, queue).failed(times.took, &failure, then);
     Pending::new(
         held,
         to,

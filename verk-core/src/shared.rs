@@ -8,9 +8,19 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    client::Client, clock::Clock, config::Config, context::StateMap, event::Event,
-    events::EventSender, health::Monitor, middleware::ServerStack, queue_stats::LiveCounters,
-    queues::Queues, registry::Registry, schedule_manager::ScheduleWake, storage::Storage,
+    client::Client,
+    clock::{Clock, rfc3339},
+    config::Config,
+    context::StateMap,
+    event::Event,
+    events::EventSender,
+    health::Monitor,
+    middleware::ServerStack,
+    queue_stats::LiveCounters,
+    queues::Queues,
+    registry::Registry,
+    schedule_manager::ScheduleWake,
+    storage::Storage,
     test_seam::TestParts,
 };
 
@@ -99,8 +109,8 @@ impl ServerTime {
             return None;
         }
         tracing::warn!(
-            here = %humantime::format_rfc3339_millis(measured.here),
-            storage = %humantime::format_rfc3339_millis(server),
+            here = %rfc3339(measured.here),
+            storage = %rfc3339(server),
             "this machine's clock and the storage's differ by more than a second; due times follow the storage's"
         );
         Some(Event::ClockSkewed {

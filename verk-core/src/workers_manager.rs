@@ -22,7 +22,7 @@ use crate::{
     context::JobContext,
     event::Event,
     job::Job,
-    job_log,
+    job_log::{self, Line},
     names::QueueName,
     node_manager::Registration,
     outcome::{Outcome, PerformError},
@@ -181,7 +181,7 @@ impl WorkersManager {
             deadline,
         );
         let span = job_log::span(&job, self.seat.inprogress());
-        job_log::start(&self.shared.config, &job, self.queue());
+        Line::new(&self.shared.config, &job, self.queue()).start();
         self.shared.events.send(Event::JobStarted {
             job: Arc::clone(&job),
             queue: self.queue().clone(),
