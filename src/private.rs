@@ -182,5 +182,5 @@ impl<T: IntoOutcome> Answer for T {
 /// The failure of a run whose extractor failed.
 #[must_use]
 pub fn extraction_failed(error: BoxError) -> PerformError {
-    PerformError::new(error).error_class("ExtractError".to_owned())
+    PerformError::of_extractor(error)
 }

@@ -301,7 +301,7 @@ async fn wrong_args_are_a_failure_that_says_which() {
     let wrong = [
         (
             "[7]",
-            "Note: argument 1 (`text`) does not decode: invalid type: integer `7`, expected a string",
+            "Note: argument 1 (`text`) does not decode: found an integer, expected a string",
         ),
         ("[]", "Note: argument 1 (`text`) is missing: the job has 0"),
         (

@@ -16,6 +16,8 @@ use tracing::level_filters::LevelFilter;
 use verk::{Event, Events, Verk, prelude::*, redis::RedisConfig};
 use verk_testing::{RedisServer, within};
 
+mod arguments;
+
 use crate::support::{PATIENCE, States};
 
 /// Set in the environment of the program, to the address of its Redis.

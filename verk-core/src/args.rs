@@ -2,7 +2,7 @@
 //!
 //! `#[verk::worker]` generates the calls; a hand-written [`Worker`](crate::Worker) makes them itself.
 
-use std::collections::HashMap;
+mod mismatch;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -43,8 +43,10 @@ impl ArgsWriter {
     ) -> Result<Self, ArgsError> {
         let is_first = self.json.is_empty();
         self.json.push(if is_first { b'[' } else { b',' });
-        serde_json::to_writer(&mut self.json, value)
-            .map_err(|source| ArgsError::Encode { name, source })?;
+        serde_json::to_writer(&mut self.json, value).map_err(|error| ArgsError::Encode {
+            name,
+            reason: not_encoded(&error),
+        })?;
         Ok(self)
     }
 
@@ -106,8 +108,7 @@ impl<'a> ArgsReader<'a> {
     ///
     /// [`ArgsError::NoArray`] when `json` is no JSON array.
     pub fn new(json: &'a str) -> Result<Self, ArgsError> {
-        let args: Vec<&RawValue> =
-            serde_json::from_str(json).map_err(|source| ArgsError::NoArray { source })?;
+        let args: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| ArgsError::NoArray)?;
         Ok(Self {
             total: args.len(),
             args: args.into_iter(),
@@ -118,17 +119,19 @@ impl<'a> ArgsReader<'a> {
     ///
     /// # Errors
     ///
-    /// [`ArgsError::Missing`] or [`ArgsError::Decode`], with the position and the name.
+    /// [`ArgsError::Missing`] or [`ArgsError::Decode`], with the position and the name. To say why
+    /// without a word of the argument, an argument that does not decode is decoded a second time.
     pub fn arg<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, ArgsError> {
         let position = self.total - self.args.len() + 1;
         match self.args.next() {
-            Some(raw) => serde_json::from_str(raw.get()).map_err(|source| ArgsError::Decode {
-                position,
-                name: match field(raw, &source) {
-                    Some(field) => format!("{name}.{field}"),
-                    None => name.to_owned(),
-                },
-                source,
+            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| {
+                // The error's own text is not shown: it quotes the argument.
+                let (path, reason) = mismatch::explain::<T>(raw);
+                ArgsError::Decode {
+                    position,
+                    name: format!("{name}{path}"),
+                    reason,
+                }
             }),
             None => serde_json::from_str("null").map_err(|_| ArgsError::Missing {
                 position,
@@ -182,41 +185,33 @@ impl<'a> ArgsReader<'a> {
     }
 }
 
-/// The field of the object `raw` whose value `error` is about.
-fn field(raw: &RawValue, error: &serde_json::Error) -> Option<String> {
-    let json = raw.get();
-    let lines = json
-        .split_inclusive('\n')
-        .take(error.line().saturating_sub(1));
-    let place = lines.map(str::len).sum::<usize>() + error.column();
-    let fields: HashMap<String, &RawValue> = serde_json::from_str(json).ok()?;
-    let holds = |value: &RawValue| {
-        let start = value.get().as_ptr().addr() - json.as_ptr().addr();
-        (start + 1..=start + value.get().len()).contains(&place)
-    };
-    fields
-        .into_iter()
-        .find_map(|(name, value)| holds(value).then_some(name))
+/// Why a value has no JSON form, without the text of its type, which may quote the value.
+fn not_encoded(error: &serde_json::Error) -> String {
+    if error.is_data() {
+        "its type refuses to write it, for a reason that is not shown because it may quote the value"
+            .to_owned()
+    } else {
+        error.to_string()
+    }
 }
 
 /// Arguments that cannot be written, or do not have the shape that the worker expects.
+///
+/// No argument is in it, neither in `Display` nor in `Debug`: it is logged, and stored in the job.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ArgsError {
     /// An argument has no JSON form; nothing was stored.
-    #[error("argument `{name}` has no JSON form")]
+    #[error("argument `{name}` has no JSON form: {reason}")]
     Encode {
         /// The parameter.
         name: &'static str,
-        /// What serde says.
-        source: serde_json::Error,
+        /// Why it has none. The text of an error that its type made is not kept.
+        reason: String,
     },
     /// `args` is no JSON array.
     #[error("args is not a JSON array")]
-    NoArray {
-        /// What serde says.
-        source: serde_json::Error,
-    },
+    NoArray,
     /// An argument is absent that cannot be.
     #[error("argument {position} (`{name}`) is missing: the job has {total}")]
     Missing {
@@ -228,14 +223,17 @@ pub enum ArgsError {
         total: usize,
     },
     /// An argument is of another type.
-    #[error("argument {position} (`{name}`) does not decode")]
+    #[error("argument {position} (`{name}`) does not decode: {reason}")]
     Decode {
         /// Counted from 1.
         position: usize,
-        /// The parameter; of an object, `parameter.field` where one field is to blame.
+        /// The parameter, and the path to the value in it: `order.lines[2].price`. Elements count
+        /// from 0. A key that is no field of the type is data, so the path only has its number,
+        /// counted from 1: `prices.<key 3>`.
         name: String,
-        /// What serde found, and what it expected.
-        source: serde_json::Error,
+        /// What kind of value was found, and what was expected. The text of an error that a type
+        /// made itself (`serde::de::Error::custom`) is not kept.
+        reason: String,
     },
     /// The worker takes one JSON object instead of arguments by position, and this is something else.
     #[error("the worker takes one argument, `{name}`, which is a JSON object")]
@@ -255,6 +253,8 @@ pub enum ArgsError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use serde::Deserialize;
 
     use super::*;
@@ -264,28 +264,6 @@ mod tests {
     struct Order {
         number: u64,
         lines: Vec<u8>,
-    }
-
-    fn message(args: &str) -> String {
-        let mut args = ArgsReader::new(args).unwrap();
-        args.arg::<Order>("order").unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_field_that_does_not_decode_is_named() {
-        let wrong_field = r#"[{"number":"x","lines":[]}]"#;
-        assert_eq!(
-            message(wrong_field),
-            "argument 1 (`order.number`) does not decode"
-        );
-        let wrong_inside = "[{\"number\":1,\n\n \"lines\": [1, 2, 300]}]";
-        assert_eq!(
-            message(wrong_inside),
-            "argument 1 (`order.lines`) does not decode"
-        );
-        for no_field in [r#"[{"number":1}]"#, r#"[7]"#, r#"["{"]"#] {
-            assert_eq!(message(no_field), "argument 1 (`order`) does not decode");
-        }
     }
 
     #[test]

@@ -188,7 +188,9 @@ pub trait FromJob: Sized {
     ///
     /// # Errors
     ///
-    /// The run fails with this error, as if the worker had returned it.
+    /// The run fails with this error, as if the worker had returned it. Its text is logged and stored
+    /// in the job, so it must quote no argument. The message of a `serde_json::Error` is left out; an
+    /// [`ArgsReader`](crate::ArgsReader) has errors that quote nothing.
     fn from_job(ctx: &JobContext) -> impl Future<Output = Result<Self, BoxError>> + Send;
 
     /// What the builder must have been given. `build()` reports what is missing.

@@ -107,6 +107,22 @@ impl PerformError {
         Self::described(class, &*error.into())
     }
 
+    /// The failure of a run whose extractor failed. An extractor reads the job, and serde_json quotes
+    /// what it refuses, so its message is left out.
+    #[doc(hidden)]
+    pub fn of_extractor(error: BoxError) -> Self {
+        let error = match error.downcast::<serde_json::Error>() {
+            Ok(json) => format!(
+                "JSON of another shape, at line {} column {}",
+                json.line(),
+                json.column()
+            )
+            .into(),
+            Err(error) => error,
+        };
+        Self::described("ExtractError", &*error)
+    }
+
     /// The failure that verk itself found, such as `UnknownClass`.
     pub(crate) fn of(class: &str, message: impl Into<String>) -> Self {
         Self {

@@ -84,10 +84,10 @@ fn main() {
 
     let mut reader = ArgsReader::new("[1]").unwrap();
     let error = Greet::decode_args(&mut reader).unwrap_err();
-    assert_eq!(error.to_string(), "argument 1 (`email`) does not decode");
+    assert_eq!(error.to_string(), "argument 1 (`email`) does not decode: found an integer, expected a string");
     let mut reader = ArgsReader::new(r#"["a","b","Pro","x"]"#).unwrap();
     let error = Greet::decode_args(&mut reader).unwrap_err();
-    assert_eq!(error.to_string(), "argument 4 (`type`) does not decode");
+    assert_eq!(error.to_string(), "argument 4 (`type`) does not decode: found a string, expected u8");
 
     assert_eq!(Sweep::new().encode_args().unwrap(), "[]");
 
@@ -98,7 +98,7 @@ fn main() {
     let error = decode::<Import>("[]").unwrap_err();
     assert_eq!(error.to_string(), "argument 1 (`path`) is missing: the job has 0");
     let error = decode::<Import>(r#"["a.csv",null]"#).unwrap_err();
-    assert_eq!(error.to_string(), "argument 2 (`line`) does not decode");
+    assert_eq!(error.to_string(), "argument 2 (`line`) does not decode: found null, expected u32");
     let error = decode::<Import>(r#"["a.csv",7,[],null,1,2]"#).unwrap_err();
     assert_eq!(error.to_string(), "the job has 6 arguments, the worker takes 4");
     let named: Import = serde_json::from_str(r#"{"path":"a.csv"}"#).unwrap();
@@ -115,7 +115,7 @@ fn main() {
         assert_eq!(error.to_string(), "the worker takes one argument, `order`, which is a JSON object");
     }
     let error = decode::<Charge>(r#"[{"number":7,"cents":"much"}]"#).unwrap_err();
-    assert_eq!(error.to_string(), "argument 1 (`order.cents`) does not decode");
+    assert_eq!(error.to_string(), "argument 1 (`order.cents`) does not decode: found a string, expected u32");
     let error = decode::<Charge>(r#"[{"number":7,"cents":1999},true]"#).unwrap_err();
     assert_eq!(error.to_string(), "the job has 2 arguments, the worker takes 1");
     assert_eq!(Sweep.encode_args().unwrap(), "[]");

@@ -18,7 +18,7 @@ use super::{
 use crate::names::{Jid, QueueName};
 
 /// How deep a payload may be nested. Sidekiq gives up at 100 levels, serde_json at 128.
-pub(super) const MAX_DEPTH: usize = 127;
+pub(crate) const MAX_DEPTH: usize = 127;
 
 /// A payload is not a job.
 ///

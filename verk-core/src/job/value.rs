@@ -79,7 +79,7 @@ pub(super) fn number(raw: &str) -> Option<f64> {
 }
 
 /// Reads a JSON string; `None` for anything else, and for escapes that are not Unicode.
-pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         serde_json::from_str(raw).ok().map(Cow::Owned)
