@@ -8,6 +8,11 @@
 //! $ cargo run --release -p verk-chaos -- --seed 1 --seconds 45 --json
 //! ```
 
+#![allow(
+    clippy::disallowed_macros,
+    reason = "a tool logs through tracing itself"
+)]
+
 mod fault;
 mod fleet;
 mod judge;

@@ -4,6 +4,11 @@
 //! $ cargo run --release -p verk-chaos -- --seed 1 --seconds 45
 //! ```
 
+#![allow(
+    clippy::disallowed_macros,
+    reason = "a tool logs through tracing itself"
+)]
+
 use std::{process::ExitCode, slice, time::Duration};
 
 use clap::Parser;

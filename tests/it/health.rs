@@ -106,7 +106,7 @@ async fn a_node_without_queues_is_ready() {
     let health = serde_json::to_value(verk.health()).unwrap();
     assert_eq!(
         health,
-        serde_json::json!({"live": true, "ready": true, "reasons": []})
+        serde_json::json!({"live": true, "ready": true, "reasons": [], "caught_panics": 0})
     );
 }
 

@@ -1,5 +1,10 @@
 //! What a user can rely on, end to end: real workers, real managers, a real storage.
 
+#![allow(
+    clippy::disallowed_macros,
+    reason = "tests log as users do, through tracing itself"
+)]
+
 mod build;
 mod coming_from;
 mod crash;

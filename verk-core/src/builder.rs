@@ -16,6 +16,7 @@ use crate::{
     health::Monitor,
     job::{Dialect, TimeFormat},
     job_log::LogLevel,
+    log,
     middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
     node_manager::register,
@@ -333,11 +334,11 @@ impl VerkBuilder {
         let mut errors = std::mem::take(&mut self.errors);
         self.config.check(&mut errors);
         if self.config.disabled {
-            tracing::info!("disabled: no queues run, this node only enqueues");
+            log::info!("disabled: no queues run, this node only enqueues");
             self.config.queues.clear();
         }
         if cfg!(panic = "abort") && !self.config.queues.is_empty() {
-            tracing::warn!(
+            log::warn!(
                 "this program is built with `panic = \"abort\"`: a worker that panics ends the process, with all jobs that run there"
             );
         }
@@ -425,7 +426,7 @@ impl VerkBuilder {
             let queue = worker.options().queue;
             if self.test.is_none() && !self.config.queues.keys().any(|name| name.as_str() == queue)
             {
-                tracing::warn!(
+                log::warn!(
                     class = worker.class(),
                     queue,
                     "no queue of this node runs this worker's jobs: add `.queue({queue:?}, 10)` to the builder if no other node does"

@@ -15,6 +15,7 @@ use crate::{
     error::{ConfigError, EnqueueAllError, EnqueueError},
     health::Link,
     job::{Form, Job, RetryLimit},
+    log,
     middleware::{ClientMiddleware, ClientStack},
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
@@ -198,7 +199,7 @@ impl Client {
             let ready = match self.prepare(job, Some(now)).await {
                 Ok(ready) => ready,
                 Err(EnqueueError::Stopped { jid }) => {
-                    tracing::debug!(%jid, "stopped by a client middleware");
+                    log::debug!(%jid, "stopped by a client middleware");
                     continue;
                 }
                 Err(failed) => {
@@ -305,7 +306,7 @@ impl Client {
                 }
                 result.map(|merged| {
                     if merged > 0 {
-                        tracing::warn!(
+                        log::warn!(
                             merged,
                             "scheduled jobs that equal others in the set: merged with them"
                         );
@@ -358,7 +359,7 @@ impl Client {
             });
         }
         if size > LARGE_PAYLOAD_BYTES {
-            tracing::warn!(class = job.class(), jid = %job.jid(), size, "large payload: pass a reference instead of the data");
+            log::warn!(class = job.class(), jid = %job.jid(), size, "large payload: pass a reference instead of the data");
         }
         Ok(Ready {
             jid: job.jid().clone(),

@@ -12,6 +12,7 @@ use crate::{
     error::{ConfigError, ConfigErrors},
     job::{Dialect, Form, TimeFormat},
     job_log::LogLevel,
+    log,
     names::{NodeId, QueueName},
     storage::DeadLimits,
     unknown_class::UnknownClass,
@@ -336,7 +337,7 @@ impl Config {
             let meant = nearest(&name, FIELDS.iter().map(|field| variable(field)))
                 .map(|name| format!("; did you mean {name}?"))
                 .unwrap_or_default();
-            tracing::warn!("no setting of verk is called {name}{meant}");
+            log::warn!("no setting of verk is called {name}{meant}");
         }
         ConfigErrors::check(vars.errors)?;
         Ok(self)

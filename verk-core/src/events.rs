@@ -12,6 +12,7 @@ use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 
 use crate::{
     event::{Event, EventKind},
+    guard,
     test_seam::TestSeam,
 };
 
@@ -35,13 +36,17 @@ impl EventSender {
     }
 
     pub(crate) fn send(&self, event: Event) {
-        // An error says that nobody listens.
         if let Some(test) = &self.test {
-            let _ = self.sender.send(event.clone());
+            self.publish(event.clone());
             test.event(&event);
         } else {
-            let _ = self.sender.send(event);
+            self.publish(event);
         }
+    }
+
+    fn publish(&self, event: Event) {
+        // The wakers of subscribers are foreign. An error says that nobody listens.
+        guard::call(|| self.sender.send(event).is_ok());
     }
 
     pub(crate) fn subscribe(&self) -> Events {

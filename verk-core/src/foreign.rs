@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
+    log,
     shared::Shared,
     storage::{ForeignList, Storage},
 };
@@ -45,20 +46,20 @@ pub(crate) async fn warn(shared: &Shared, stop: &CancellationToken) {
     match found {
         Ok((lists, complete)) => {
             for ForeignList { key, jobs } in lists.iter().take(NAMED) {
-                tracing::warn!(
+                log::warn!(
                     key,
                     jobs,
                     "jobs are in progress on a node that is not registered: nobody restores them unless that node comes back"
                 );
             }
             if lists.len() > NAMED || !complete {
-                tracing::warn!(
+                log::warn!(
                     found = lists.len(),
                     "there may be more such lists: `Verk::foreign_lists` returns all of them"
                 );
             }
         }
-        Err(error) => tracing::warn!(
+        Err(error) => log::warn!(
             error = &error as &dyn std::error::Error,
             "cannot look for jobs of nodes that are not registered"
         ),

@@ -16,6 +16,7 @@ use crate::{
     clock::Clock,
     config_file::duration,
     error::{StorageError, with_sources},
+    guard,
     names::QueueName,
     node_manager::Registration,
 };
@@ -28,7 +29,7 @@ const IN_A_ROW: Duration = Duration::from_secs(60);
 
 /// How a node is: see [`Verk::health`](crate::Verk::health).
 ///
-/// As JSON: `{"live":true,"ready":false,"reasons":[{"reason":"connecting","queue":"default"}]}`.
+/// As JSON: `{"live":true,"ready":false,"reasons":[{"reason":"connecting","queue":"default"}],"caught_panics":0}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
@@ -38,6 +39,10 @@ pub struct Health {
     pub ready: bool,
     /// Why it is not ready, or not live; empty when it is both.
     pub reasons: Vec<Reason>,
+    /// How many panics of code that is not verk's were caught in this process, by all its nodes: of log subscribers,
+    /// metrics recorders, event subscribers and `retry_at` functions. The node works on without what was called. Panics
+    /// of jobs do not count. More than 0 says that logs or metrics are incomplete: see the panic hook's messages.
+    pub caught_panics: u64,
 }
 
 impl Health {
@@ -46,6 +51,7 @@ impl Health {
             live: !reasons.iter().any(Reason::is_fatal),
             ready: reasons.is_empty(),
             reasons,
+            caught_panics: guard::caught(),
         }
     }
 }

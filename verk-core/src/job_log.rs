@@ -7,10 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tracing::{
-    Span,
-    field::{self, Empty},
-};
+use tracing::field::{self, Empty};
 
 use crate::{
     clock::rfc3339,
@@ -18,6 +15,7 @@ use crate::{
     error::ConfigError,
     event::AfterFailure,
     job::{Failure, Job},
+    log::{self, Span},
     names::QueueName,
     storage::Inprogress,
     workers_manager::RunEnd,
@@ -100,7 +98,7 @@ impl FromStr for LogLevel {
 /// only: each level has a place of its own in `tracing`.
 macro_rules! log {
     (@$macro:ident, $line:expr, $attempt:expr, $($fields:tt)+) => {
-        tracing::$macro!(
+        log::$macro!(
             target: "verk::job",
             class = $line.job.class(),
             jid = %$line.job.jid(),
@@ -123,21 +121,24 @@ macro_rules! log {
 
 /// The span of one run: what its worker logs is in it. Disabled, and next to free, when nobody wants it.
 pub(crate) fn span(job: &Job, inprogress: &Inprogress) -> Span {
-    let span = tracing::info_span!(
-        target: "verk::job",
-        parent: None,
-        "job",
-        class = job.class(),
-        jid = %job.jid(),
-        queue = %inprogress.queue,
-        attempt = job.failures().saturating_add(1),
-        node = %inprogress.node,
-        // Read by the layer of `tracing-opentelemetry`.
-        otel.name = Empty,
-        otel.kind = Empty,
-    );
+    let span = Span::new(|| {
+        tracing::span!(
+            target: "verk::job",
+            parent: None,
+            tracing::Level::INFO,
+            "job",
+            class = job.class(),
+            jid = %job.jid(),
+            queue = %inprogress.queue,
+            attempt = job.failures().saturating_add(1),
+            node = %inprogress.node,
+            // Read by the layer of `tracing-opentelemetry`.
+            otel.name = Empty,
+            otel.kind = Empty,
+        )
+    });
     #[cfg(feature = "otel")]
-    if !span.is_disabled() {
+    span.change(|span| {
         use tracing_opentelemetry::OpenTelemetrySpanExt;
         span.record("otel.name", job.class());
         span.record("otel.kind", "consumer");
@@ -145,7 +146,7 @@ pub(crate) fn span(job: &Job, inprogress: &Inprogress) -> Span {
             // An error says that the subscriber knows nothing of OpenTelemetry.
             let _ = span.set_parent(context);
         }
-    }
+    });
     span
 }
 
@@ -156,12 +157,12 @@ pub(crate) fn span(job: &Job, inprogress: &Inprogress) -> Span {
 )]
 pub(crate) fn close(span: Span, end: &RunEnd) {
     #[cfg(feature = "otel")]
-    if let RunEnd::Returned(Err(error)) = end
-        && !span.is_disabled()
-    {
-        use tracing_opentelemetry::OpenTelemetrySpanExt;
-        let message = error.failure.error_message.clone();
-        span.set_status(opentelemetry::trace::Status::error(message));
+    if let RunEnd::Returned(Err(error)) = end {
+        span.change(|span| {
+            use tracing_opentelemetry::OpenTelemetrySpanExt;
+            let message = error.failure.error_message.clone();
+            span.set_status(opentelemetry::trace::Status::error(message));
+        });
     }
     drop(span);
 }
@@ -172,12 +173,14 @@ pub(crate) fn trace_enqueue(job: &mut Job) {
     use opentelemetry::{Context, trace::TraceContextExt};
     use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-    let mut context = Span::current().context();
-    if !context.has_active_span() {
-        // That of a program that uses OpenTelemetry without `tracing`.
-        context = Context::current();
-    }
-    job.set_trace_context(&context);
+    crate::guard::call(|| {
+        let mut context = tracing::Span::current().context();
+        if !context.has_active_span() {
+            // That of a program that uses OpenTelemetry without `tracing`.
+            context = Context::current();
+        }
+        job.set_trace_context(&context);
+    });
 }
 
 /// The job that a line is about.

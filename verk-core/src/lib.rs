@@ -19,9 +19,13 @@ mod event;
 mod events;
 mod execution_metrics;
 mod foreign;
+#[doc(hidden)]
+pub mod guard;
 mod health;
 mod job;
 mod job_log;
+#[doc(hidden)]
+pub mod log;
 mod manage;
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -11,7 +11,9 @@ use tokio::task::unconstrained;
 use crate::{
     event::Event,
     events::Events,
+    guard,
     job::Job,
+    log,
     names::QueueName,
     shared::Shared,
     stats::{self, Stats},
@@ -24,7 +26,7 @@ pub(crate) async fn record(
     every: Duration,
     ended: impl Future<Output = ()>,
 ) {
-    describe();
+    guard::call(describe);
     tokio::select! {
         biased;
         () = count(&mut events) => {}
@@ -33,16 +35,16 @@ pub(crate) async fn record(
     }
     // Counts what is there already, and does not wait for more.
     let _ = unconstrained(pin!(count(&mut events))).now_or_never();
-    record_node(&shared, &mut BTreeSet::new());
+    guard::call(|| record_node(&shared, &mut BTreeSet::new()));
 }
 
 /// Counts what is told, until the Verk is gone.
 async fn count(events: &mut Events) {
     while let Some(event) = events.recv().await {
-        match event {
+        guard::call(|| match event {
             Ok(event) => count_event(&event),
             Err(lagged) => counter!("verk_events_missed_total").increment(lagged.0),
-        }
+        });
     }
 }
 
@@ -102,11 +104,13 @@ async fn watch(shared: &Shared, every: Duration) {
     let (mut here, mut known) = (BTreeSet::new(), BTreeSet::new());
     loop {
         let next = shared.clock.instant_in(every);
-        record_node(shared, &mut here);
+        guard::call(|| record_node(shared, &mut here));
         match stats::read(shared).await {
-            Ok(stats) => record_stats(&stats, &mut known),
+            Ok(stats) => {
+                guard::call(|| record_stats(&stats, &mut known));
+            }
             Err(error) => {
-                tracing::warn!(
+                log::warn!(
                     error = &error as &dyn std::error::Error,
                     "cannot read the statistics: the metrics of queues and sets stay as they are"
                 );

@@ -1,7 +1,6 @@
 //! This node among the others: its name, its registration and its heartbeat.
 
 use std::{
-    panic::AssertUnwindSafe,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -10,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt;
 use tokio::{runtime, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
     error::{BuildError, StorageError},
+    guard, log,
     names::NodeId,
     shared::{Asked, Shared, pause_before_retry},
     storage::{Beat, Heartbeat, NameClaim},
@@ -173,8 +172,8 @@ impl Drop for Registration {
 
 fn lose(node: &NodeId, lost: &CancellationToken) {
     if !lost.is_cancelled() {
-        tracing::warn!(%node, "this node was declared dead: it drains, and registers again under a new id");
         lost.cancel();
+        log::warn!(%node, "this node was declared dead: it drains, and registers again under a new id");
     }
 }
 
@@ -215,7 +214,7 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
         }
         Some(_) => {}
     }
-    tracing::info!(node = %registration.node, "registered");
+    log::info!(node = %registration.node, "registered");
     Ok(registration)
 }
 
@@ -224,7 +223,7 @@ async fn claim_name(shared: &Shared, node: &NodeId) -> Result<(), BuildError> {
     let NameClaim::Held { by, ttl: left } = shared.storage.claim_name(node, ttl).await? else {
         return Ok(());
     };
-    tracing::warn!(name = node.name(), holder = %by, wait = ?left, "the node_id is held by another node: waiting for its claim to end");
+    log::warn!(name = node.name(), holder = %by, wait = ?left, "the node_id is held by another node: waiting for its claim to end");
     shared.clock.sleep(left + CLAIM_MARGIN).await;
     match shared.storage.claim_name(node, ttl).await? {
         NameClaim::Granted => Ok(()),
@@ -278,7 +277,7 @@ fn keep_beating(
             let sent_at = shared.clock.instant();
             let result = tokio::select! {
                 () = stop.cancelled() => return,
-                result = AssertUnwindSafe(beat(&shared, &node, &mut heartbeat)).catch_unwind() => {
+                result = guard::catch_future(beat(&shared, &node, &mut heartbeat)) => {
                     result.unwrap_or_else(|_| Err(StorageError::unknown("send a heartbeat", "it panicked")))
                 }
             };
@@ -302,8 +301,8 @@ fn keep_beating(
                         .monitor
                         .heartbeat
                         .failed(&error, shared.clock.instant());
-                    tracing::warn!(node = %node, error = &error as &dyn std::error::Error, "heartbeat failed, trying again");
                     heartbeat = None;
+                    log::warn!(node = %node, error = &error as &dyn std::error::Error, "heartbeat failed, trying again");
                     pause_before_retry(failures).min(shared.config.heartbeat / 3)
                 }
             };
@@ -345,17 +344,17 @@ async fn beat(
 /// not end, it stays: they are restored once the process has ended.
 pub(crate) async fn deregister(shared: &Shared, registration: &Registration) {
     if registration.unsure.load(Ordering::Relaxed) {
-        tracing::warn!(node = %registration.node, "cannot make sure that no job is in progress; the node expires by itself");
+        log::warn!(node = %registration.node, "cannot make sure that no job is in progress; the node expires by itself");
         return;
     }
     match shared.storage.deregister(&registration.node).await {
-        Ok(true) => tracing::info!(node = %registration.node, "deregistered"),
+        Ok(true) => log::info!(node = %registration.node, "deregistered"),
         Ok(false) => {
             registration.beat_on.store(true, Ordering::Relaxed);
-            tracing::warn!(node = %registration.node, "jobs are still in progress: the node stays registered for as long as this process lives");
+            log::warn!(node = %registration.node, "jobs are still in progress: the node stays registered for as long as this process lives");
         }
         Err(error) => {
-            tracing::warn!(node = %registration.node, error = &error as &dyn std::error::Error, "could not deregister; the node expires by itself");
+            log::warn!(node = %registration.node, error = &error as &dyn std::error::Error, "could not deregister; the node expires by itself");
         }
     }
 }

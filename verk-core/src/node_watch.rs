@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::StorageError,
     event::Event,
+    log,
     names::NodeId,
     node_manager::Registration,
     restore::{Moved, Verdicts, restore},
@@ -65,7 +66,7 @@ impl NodeWatch {
     pub(crate) async fn run(&mut self) {
         while !self.stop.is_cancelled() {
             if let Err(error) = self.look().await {
-                tracing::warn!(
+                log::warn!(
                     error = &error as &dyn std::error::Error,
                     "cannot look after the other nodes, trying again"
                 );
@@ -131,7 +132,7 @@ impl NodeWatch {
         let now = self.shared.clock.instant();
         let Moved { restored, buried } = moved;
         if restored > 0 {
-            tracing::warn!(node = %node.id, restored, "restored the jobs of a dead node");
+            log::warn!(node = %node.id, restored, "restored the jobs of a dead node");
             self.shared.events.send(Event::JobsRestored {
                 node: node.id.clone(),
                 at: self.shared.now(),
@@ -148,7 +149,7 @@ impl NodeWatch {
             && self.shared.storage.deregister(&node.id).await?
         {
             self.emptied.remove(&node.id);
-            tracing::info!(node = %node.id, "took a dead node off the list");
+            log::info!(node = %node.id, "took a dead node off the list");
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
+    log,
     shared::{Shared, pause_before_retry},
 };
 
@@ -36,7 +37,7 @@ impl PauseManager {
         loop {
             let Err(error) = self.listen(&mut failures).await;
             failures += 1;
-            tracing::warn!(
+            log::warn!(
                 error = &error as &dyn std::error::Error,
                 "cannot follow which queues are paused, trying again"
             );

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
+    log,
     names::NodeId,
     node_manager::host_name,
     process::{Activity, Process},
@@ -50,7 +51,7 @@ impl ProcessManager {
     /// Runs until the jobs have ended, then takes the process off the list.
     pub(crate) async fn run(&mut self) {
         if let Err(error) = self.shared.storage.prune_processes().await {
-            tracing::warn!(
+            log::warn!(
                 error = &error as &dyn std::error::Error,
                 "processes that ended could not be forgotten"
             );
@@ -58,7 +59,7 @@ impl ProcessManager {
         while !self.ended.is_cancelled() {
             let quiet = self.is_quiet();
             if let Err(error) = self.report(quiet).await {
-                tracing::warn!(
+                log::warn!(
                     error = &error as &dyn std::error::Error,
                     "this process could not be shown to Sidekiq Web, trying again"
                 );
@@ -72,7 +73,7 @@ impl ProcessManager {
         }
         let identity = self.process.identity();
         if let Err(error) = self.shared.storage.forget_process(identity).await {
-            tracing::warn!(
+            log::warn!(
                 error = &error as &dyn std::error::Error,
                 "this process is shown for another minute, although it ends"
             );
@@ -93,7 +94,7 @@ impl ProcessManager {
         let asked = shared.storage.report_process(&report).await?;
         self.rtt = shared.clock.instant().saturating_duration_since(sent);
         for signal in asked {
-            tracing::info!(?signal, "asked for by Sidekiq Web or another operator");
+            log::info!(?signal, "asked for by Sidekiq Web or another operator");
             match signal {
                 ProcessSignal::Quiet => {
                     shared.queues.quiet();

@@ -22,6 +22,7 @@ use self::outcomes::settlements;
 use crate::{
     connection::{Connection, Exchanged, Fetched, Payload, read_all},
     event::Event,
+    log,
     names::QueueName,
     node_manager::Registration,
     prefetch::Prefetch,
@@ -570,12 +571,12 @@ impl QueueManager {
 
     fn log_what_is_left(&self) {
         for job in self.workers.jobs() {
-            tracing::error!(class = job.class(), jid = %job.jid(), queue = %self.inprogress.queue, "a job does not end; it stays in progress and is restored once this process has ended");
+            log::error!(class = job.class(), jid = %job.jid(), queue = %self.inprogress.queue, "a job does not end; it stays in progress and is restored once this process has ended");
         }
         let exchanging: usize = self.exchanging.iter().map(Vec::len).sum();
         let unsettled = self.pending.len() + self.settling.len() + exchanging + self.prefetch.len();
         if unsettled > 0 {
-            tracing::error!(unsettled, queue = %self.inprogress.queue, "outcomes could not be stored; these jobs stay in progress and run again");
+            log::error!(unsettled, queue = %self.inprogress.queue, "outcomes could not be stored; these jobs stay in progress and run again");
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     event::Event,
     execution_metrics,
     job::Job,
+    log,
     names::{NodeId, QueueName},
     shared::Shared,
     stats::{Day, has_counters},
@@ -219,13 +220,13 @@ impl StatsManager {
                 biased;
                 () = stop.cancelled() => break,
                 result = self.flush() => if let Err(error) = result {
-                    tracing::warn!(node = %self.node, error = &error as &dyn std::error::Error, "statistics could not be stored, trying again");
+                    log::warn!(node = %self.node, error = &error as &dyn std::error::Error, "statistics could not be stored, trying again");
                 },
             }
         }
         let clock = Arc::clone(&self.shared.clock);
         if clock.timeout(LAST_FLUSH, self.flush_last()).await.is_none() {
-            tracing::warn!(node = %self.node, "the storage does not answer: the last statistics may be missing");
+            log::warn!(node = %self.node, "the storage does not answer: the last statistics may be missing");
         }
     }
 
@@ -255,7 +256,7 @@ impl StatsManager {
             match self.flush().await {
                 Ok(()) => return,
                 Err(error) if left == 0 => {
-                    tracing::warn!(node = %self.node, error = &error as &dyn std::error::Error, "the last statistics could not be stored");
+                    log::warn!(node = %self.node, error = &error as &dyn std::error::Error, "the last statistics could not be stored");
                 }
                 Err(_) => {}
             }

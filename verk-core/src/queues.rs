@@ -17,6 +17,7 @@ use crate::{
     error::{StorageError, with_sources},
     health::{Reason, failing},
     job::Job,
+    log,
     names::{Jid, NodeId, QueueName},
     storage::Inprogress,
     workers_manager::Running,
@@ -333,7 +334,7 @@ impl Queues {
     /// Logs what runs now, as Sidekiq logs its threads.
     pub(crate) fn log_running_jobs(&self) {
         let runs = self.runs();
-        tracing::info!(count = runs.len(), "running jobs");
+        log::info!(count = runs.len(), "running jobs");
         for Run {
             job,
             queue,
@@ -341,7 +342,7 @@ impl Queues {
         } in runs
         {
             let started_at = unix_seconds(started_at);
-            tracing::info!(class = job.class(), jid = %job.jid(), %queue, started_at, "runs");
+            log::info!(class = job.class(), jid = %job.jid(), %queue, started_at, "runs");
         }
     }
 

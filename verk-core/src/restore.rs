@@ -10,6 +10,7 @@ use crate::{
     error::{Applied, StorageError},
     event::Event,
     job::{Failure, Job},
+    log,
     names::{Jid, NodeId, QueueName},
     poison::{self, Verdict},
     shared::Shared,
@@ -195,10 +196,10 @@ fn report(leaving: Leaving, node: &NodeId, shared: &Shared) {
         Target::Schedule(due) => {
             shared.wake.due_at(due.at, shared.now());
             let delay = due.at.duration_since(shared.now()).unwrap_or_default();
-            tracing::warn!(class, %jid, deaths, %node, ?delay, "processes died while they ran this job: it comes back later, alone");
+            log::warn!(class, %jid, deaths, %node, ?delay, "processes died while they ran this job: it comes back later, alone");
         }
         Target::Dead { .. } => {
-            tracing::error!(class, %jid, deaths, %node, "poison pill: processes died while they ran this job; moved to the dead set");
+            log::error!(class, %jid, deaths, %node, "poison pill: processes died while they ran this job; moved to the dead set");
             shared.events.send(Event::PoisonPillBuried {
                 job: Arc::new(job),
                 node: node.clone(),

@@ -1,13 +1,12 @@
 //! What follows a failure: pure decisions, no I/O.
 
-use std::{
-    panic::catch_unwind,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use crate::{
     clock::time_after,
+    guard,
     job::{Job, RetryLimit},
+    log,
     outcome::RetryIn,
     worker::WorkerOptions,
 };
@@ -81,10 +80,10 @@ pub(crate) fn decide(
         RetryIn::At(at) => at,
         RetryIn::After(delay) => time_after(now, delay),
         RetryIn::Default => match worker.and_then(|options| options.retry_at) {
-            Some(retry_at) => match catch_unwind(|| retry_at(now, failures)) {
-                Ok(at) => at,
-                Err(_) => {
-                    tracing::error!(class = job.class(), jid = %job.jid(), "the worker's retry_at panicked: the job is retried after Verk's backoff");
+            Some(retry_at) => match guard::call(|| retry_at(now, failures)) {
+                Some(at) => at,
+                None => {
+                    log::error!(class = job.class(), jid = %job.jid(), "the worker's retry_at panicked: the job is retried after Verk's backoff");
                     time_after(now, backoff(failures, random))
                 }
             },

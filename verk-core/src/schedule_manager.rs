@@ -15,6 +15,7 @@ use crate::{
     error::{Applied, StorageError},
     event::Event,
     job::Job,
+    log,
     names::{NodeId, QueueName},
     shared::{Shared, pause_before_retry},
     storage::{
@@ -63,7 +64,7 @@ impl ScheduleManager {
                     failures += 1;
                     let at = self.shared.clock.instant();
                     self.shared.monitor.schedule.failed(&error, at);
-                    tracing::warn!(
+                    log::warn!(
                         error = &error as &dyn std::error::Error,
                         "cannot look for due jobs, trying again"
                     );
@@ -164,7 +165,7 @@ impl ScheduleManager {
                     // Another node was faster.
                     Settled::NotHeld => {}
                     Settled::Merged => {
-                        tracing::warn!(
+                        log::warn!(
                             ?set,
                             "a member of this set equals one in its target: merged"
                         );
@@ -188,7 +189,7 @@ impl ScheduleManager {
                         let jid = Job::decode(promotion.held.clone())
                             .ok()
                             .map(|job| job.jid().to_string());
-                        tracing::error!(
+                        log::error!(
                             ?set,
                             jid,
                             error = &error as &dyn std::error::Error,
@@ -224,7 +225,7 @@ impl ScheduleManager {
     }
 
     fn bury(&self, held: &Bytes, now: SystemTime, reason: &str) -> PromotionTarget {
-        tracing::error!(
+        log::error!(
             reason,
             "a due member is no job that can run: moved to the dead set as it is"
         );

@@ -12,6 +12,7 @@ use crate::{
     event::{AfterFailure, Event},
     job::{Backtrace, Job, MalformedJob},
     job_log::Line,
+    log,
     names::QueueName,
     outcome::{Outcome, PerformError, RetryIn},
     retry::{Decision, decide},
@@ -237,7 +238,7 @@ pub(crate) fn malformed(
     queue: &QueueName,
 ) -> Pending {
     let reason = reason.to_string();
-    tracing::error!(%queue, reason, "malformed job: moved to the dead set as it is");
+    log::error!(%queue, reason, "malformed job: moved to the dead set as it is");
     let at = shared.now();
     let to = Target::Dead {
         job: Due {

@@ -15,6 +15,7 @@ use crate::{
     event::Event,
     events::EventSender,
     health::Monitor,
+    log,
     middleware::ServerStack,
     queue_stats::LiveCounters,
     queues::Queues,
@@ -108,7 +109,7 @@ impl ServerTime {
         if was_skewed || measured.skew_ms().is_none() {
             return None;
         }
-        tracing::warn!(
+        log::warn!(
             here = %rfc3339(measured.here),
             storage = %rfc3339(server),
             "this machine's clock and the storage's differ by more than a second; due times follow the storage's"

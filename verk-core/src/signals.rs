@@ -5,7 +5,7 @@ use std::io;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::storage::ProcessSignal;
+use crate::{log, storage::ProcessSignal};
 
 /// The signals that ask something of a process, those of Sidekiq.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Signals {
 /// Ends the process without waiting for anything: what is in progress is restored later.
 #[expect(clippy::exit, reason = "another signal asks for just that")]
 pub(crate) fn exit_at_once() -> ! {
-    tracing::warn!(
+    log::warn!(
         "another signal: ending at once; running jobs are restored by another node, or at the next start"
     );
     std::process::exit(1)

@@ -1,18 +1,17 @@
 //! Starts, watches and stops the managers.
 
 use std::{
-    panic::AssertUnwindSafe,
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     event::Event,
-    foreign,
+    foreign, guard, log,
     node_manager::{Registration, deregister, register},
     node_watch::NodeWatch,
     pause_manager::PauseManager,
@@ -110,8 +109,8 @@ pub(crate) async fn supervise(
         .await
         .is_none()
     {
-        tracing::warn!(timeout = ?shared.config.shutdown_timeout, "jobs are still running: handing them back");
         running.cancel();
+        log::warn!(timeout = ?shared.config.shutdown_timeout, "jobs are still running: handing them back");
         lives.wait().await;
     }
     pauses.wait().await;
@@ -123,7 +122,7 @@ pub(crate) async fn supervise(
         .await
         .is_none()
     {
-        tracing::warn!(
+        log::warn!(
             "the storage does not answer: Sidekiq Web shows this process for another minute"
         );
     }
@@ -203,7 +202,7 @@ async fn live(
         .await
         .is_none()
     {
-        tracing::warn!(node = %registration.node(), "the storage does not answer: leaving without signing off");
+        log::warn!(node = %registration.node(), "the storage does not answer: leaving without signing off");
     }
 }
 
@@ -228,7 +227,7 @@ async fn register_again(
             }
             Err(error) => {
                 failures += 1;
-                tracing::error!(
+                log::error!(
                     error = &error as &dyn std::error::Error,
                     "cannot register again, trying again"
                 );
@@ -285,8 +284,9 @@ async fn keep_running<M>(
     run: impl for<'a> Fn(&'a mut M) -> BoxFuture<'a, ()>,
 ) {
     while panics(run(&mut manager)).await {
-        tracing::error!("{what} panicked: restarting it");
-        pause_after_panic(part, &shared).await;
+        let pause = pause_after_panic(part, &shared);
+        log::error!("{what} panicked: restarting it");
+        pause.await;
     }
 }
 
@@ -294,9 +294,10 @@ async fn keep_running<M>(
 async fn run_manager(mut manager: QueueManager, shared: &Shared) {
     let part = format!("queue {}", manager.queue());
     while panics(manager.run()).await {
-        tracing::error!(queue = %manager.queue(), "a queue manager panicked: restarting it");
         manager.recover();
-        pause_after_panic(&part, shared).await;
+        let pause = pause_after_panic(&part, shared);
+        log::error!(queue = %manager.queue(), "a queue manager panicked: restarting it");
+        pause.await;
     }
 }
 
@@ -305,20 +306,22 @@ async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
     while panics(manager.run()).await {
         if manager.is_stopping() {
             shared.monitor.panicked(STATS, shared.clock.instant());
-            tracing::error!("the keeper of the statistics panicked: the last ones may be missing");
+            log::error!("the keeper of the statistics panicked: the last ones may be missing");
             return;
         }
-        tracing::error!("the keeper of the statistics panicked: restarting it");
-        pause_after_panic(STATS, &shared).await;
+        let pause = pause_after_panic(STATS, &shared);
+        log::error!("the keeper of the statistics panicked: restarting it");
+        pause.await;
     }
 }
 
 /// Whether the run of a manager panics instead of ending.
 async fn panics(run: impl Future<Output = ()>) -> bool {
-    AssertUnwindSafe(run).catch_unwind().await.is_err()
+    guard::catch_future(run).await.is_err()
 }
 
-async fn pause_after_panic(part: &str, shared: &Shared) {
+/// Notes that a part panicked. Returns the pause before it is restarted.
+fn pause_after_panic<'a>(part: &str, shared: &'a Shared) -> impl Future<Output = ()> + use<'a> {
     let panics = shared.monitor.panicked(part, shared.clock.instant());
-    shared.clock.sleep(pause_before_retry(panics)).await;
+    shared.clock.sleep(pause_before_retry(panics))
 }

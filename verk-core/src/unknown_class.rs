@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::{ConfigError, StorageError},
     job::Job,
+    log,
     names::QueueName,
     shared::Shared,
     storage::{MAX_BATCH_JOBS, Page},
@@ -98,7 +99,7 @@ pub(crate) async fn warn(shared: &Shared, stop: &CancellationToken) {
         match found {
             Ok(classes) => {
                 for (class, jobs) in classes {
-                    tracing::warn!(
+                    log::warn!(
                         class,
                         %queue,
                         jobs,
@@ -107,7 +108,7 @@ pub(crate) async fn warn(shared: &Shared, stop: &CancellationToken) {
                     );
                 }
             }
-            Err(error) => tracing::warn!(
+            Err(error) => log::warn!(
                 %queue,
                 error = &error as &dyn std::error::Error,
                 "cannot look for jobs of unknown classes"

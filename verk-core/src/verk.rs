@@ -18,6 +18,7 @@ use crate::{
     events::Events,
     foreign,
     health::{Health, Reason},
+    log,
     names::{Jid, QueueName},
     node_manager::Registration,
     queues::{QueueStatus, RunningJob},
@@ -103,7 +104,7 @@ impl Verk {
         let mut signals = Signals::listen()?;
         self.start()?;
         tokio::select! {
-            () = self.until_stop(&mut signals) => tracing::info!(
+            () = self.until_stop(&mut signals) => log::info!(
                 "stopping: running jobs may finish; another signal ends the process at once"
             ),
             () = self.inner.stop.cancelled() => {}
@@ -278,7 +279,7 @@ impl Verk {
     /// ```
     pub fn quiet(&self) {
         if self.inner.shared.queues.quiet() {
-            tracing::info!("quiet: no more jobs are fetched");
+            log::info!("quiet: no more jobs are fetched");
         }
     }
 

@@ -1,8 +1,8 @@
 //! Runs the jobs of one queue: permits, panics, time-outs, cancellation.
 
 use std::{
-    any::Any,
-    panic::AssertUnwindSafe,
+    future::poll_fn,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -14,15 +14,16 @@ use futures_util::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 use crate::{
     client::Client,
     clock::{Clock, JobWait},
     context::JobContext,
     event::Event,
+    guard,
     job::Job,
     job_log::{self, Line},
+    log,
     names::QueueName,
     node_manager::Registration,
     outcome::{Outcome, PerformError},
@@ -105,6 +106,57 @@ struct Finished {
     place: usize,
     times: Times,
     end: RunEnd,
+}
+
+/// The end of a run, which its manager waits for before the permit is free again. It is sent in any case: at the latest
+/// when this is dropped.
+struct Owed {
+    finished: mpsc::UnboundedSender<Finished>,
+    shared: Arc<Shared>,
+    place: usize,
+    began: Instant,
+    started_at: SystemTime,
+    is_sent: bool,
+}
+
+impl Owed {
+    /// Sends the end of a run whose future is dropped. Returns the time.
+    fn send(&mut self, end: RunEnd) -> Instant {
+        // The clock may be a user's.
+        let read = guard::call(|| {
+            let ended = self.shared.clock.instant();
+            (ended, self.shared.at(ended))
+        });
+        let (ended, ended_at) = read.unwrap_or((self.began, self.started_at));
+        // An error says that the manager is gone, and with it whoever wants to know.
+        let _ = self.finished.send(Finished {
+            place: self.place,
+            times: Times {
+                started_at: self.started_at,
+                ended_at,
+                took: ended.saturating_duration_since(self.began),
+            },
+            end,
+        });
+        self.is_sent = true;
+        ended
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if self.is_sent {
+            return;
+        }
+        self.send(if std::thread::panicking() {
+            RunEnd::Returned(Err(PerformError::of(
+                "Panic",
+                "panicked outside of the job",
+            )))
+        } else {
+            RunEnd::Cancelled
+        });
+    }
 }
 
 impl WorkersManager {
@@ -194,12 +246,19 @@ impl WorkersManager {
             started_at,
         });
 
-        let finished_in = self.finished_in.clone();
+        let mut owed = Owed {
+            finished: self.finished_in.clone(),
+            shared: Arc::clone(&self.shared),
+            place,
+            began,
+            started_at,
+            is_sent: false,
+        };
         let shared = Arc::clone(&self.shared);
         let registration = Arc::clone(&self.registration);
         self.to_spawn.push(Box::pin(async move {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
-            let run = async {
+            let mut run = pin!(guard::catch_future(async {
                 // The process may have stood still since: by now the job may have been given to another node.
                 if !registration.may_fetch(&*shared.clock) {
                     return RunEnd::Cancelled;
@@ -210,27 +269,13 @@ impl WorkersManager {
                     None => perform,
                 };
                 run_to_end(perform, &context, timeout, &*shared.clock).await
-            };
-            let run = run.instrument(span.clone());
-            let end = match AssertUnwindSafe(run).catch_unwind().await {
-                Ok(end) => end,
-                Err(panic) => {
-                    RunEnd::Returned(Err(PerformError::of("Panic", panic_message(&*panic))))
-                }
-            };
-            job_log::close(span, &end);
-            let ended = shared.clock.instant();
-            // An error says that the manager is gone, and with it whoever wants to know.
-            let _ = finished_in.send(Finished {
-                place,
-                times: Times {
-                    started_at,
-                    ended_at: shared.at(ended),
-                    took: ended.saturating_duration_since(began),
-                },
-                end,
+            }));
+            let end = poll_fn(|cx| span.within(|| run.as_mut().poll(cx))).await;
+            let end = end.unwrap_or_else(|panic| {
+                RunEnd::Returned(Err(PerformError::of("Panic", panic.message())))
             });
-            ended
+            job_log::close(span, &end);
+            owed.send(end)
         }));
     }
 
@@ -295,9 +340,9 @@ impl WorkersManager {
     /// Tells the running job at this position (see [`Self::held`]) that it belongs to another node now.
     pub(crate) fn lose(&self, position: usize) {
         if let Some((_, context)) = self.owned().nth(position) {
-            let job = context.job();
-            tracing::warn!(class = job.class(), jid = %job.jid(), queue = %self.queue(), "a running job does not belong to this node any more");
             context.lose();
+            let job = context.job();
+            log::warn!(class = job.class(), jid = %job.jid(), queue = %self.queue(), "a running job does not belong to this node any more");
         }
     }
 
@@ -312,11 +357,11 @@ async fn run_in_a_row(runs: Vec<BoxFuture<'static, Instant>>, shared: Arc<Shared
     let until = shared.clock.instant() + IN_A_ROW;
     let mut runs = runs.into_iter();
     for mut run in runs.by_ref() {
-        // Runs catch the panics of jobs. One of what looks on, such as a subscriber of `tracing`, ends this run alone, as it would end a task.
-        match AssertUnwindSafe(&mut run).catch_unwind().now_or_never() {
-            Some(Ok(ended)) if ended >= until => break,
-            Some(_) => {}
-            None => spawn_in(&shared.client, run),
+        // A run catches the panics of its job. Any other one ends this run alone, as it would end a task.
+        match guard::call(|| (&mut run).now_or_never()) {
+            Some(Some(ended)) if ended >= until => break,
+            Some(None) => spawn_in(&shared.client, run),
+            Some(Some(_)) | None => {}
         }
     }
     for run in runs {
@@ -351,15 +396,5 @@ async fn run_to_end(
             RunEnd::Returned(Err(PerformError::of("Timeout", message)))
         }
         () = context.cancelled().cancelled() => RunEnd::Cancelled,
-    }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    if let Some(message) = panic.downcast_ref::<&str>() {
-        (*message).to_owned()
-    } else if let Some(message) = panic.downcast_ref::<String>() {
-        message.clone()
-    } else {
-        "panicked".to_owned()
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use verk_core::{
     ConfigErrors, ScheduleKeys,
     config_file::{self, duration},
+    log,
 };
 
 /// The settings of a file that are for Redis.
@@ -112,7 +113,7 @@ impl RedisConfig {
         for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
             if name.starts_with("VERK_REDIS_") && !VARIABLES.contains(&name.as_str()) {
                 let known = VARIABLES.join(", ");
-                tracing::warn!("no setting of verk is called {name}; there are {known}");
+                log::warn!("no setting of verk is called {name}; there are {known}");
             }
         }
         for (setting, name) in [

@@ -8,7 +8,7 @@ use std::{
 use bb8_redis::redis::{self, Cmd};
 use bytes::Bytes;
 use tokio::{runtime::Handle, sync::oneshot};
-use verk_core::{QueueName, StorageError, storage::MAX_BATCH_BYTES};
+use verk_core::{QueueName, StorageError, log, storage::MAX_BATCH_BYTES};
 
 use crate::{error::Failure, shared::Shared};
 
@@ -253,7 +253,7 @@ fn tell_unnamed(pushes: &[Push<'_>], results: &[Result<(), StorageError>], failu
     let error = failure.during("add queues to the list of queues");
     for (push, _) in pushes.iter().zip(results).filter(|(_, it)| it.is_ok()) {
         let queue = push.queue;
-        tracing::warn!(%queue, error = ?error, "jobs are enqueued, but their queue may not be listed");
+        log::warn!(%queue, error = ?error, "jobs are enqueued, but their queue may not be listed");
     }
 }
 

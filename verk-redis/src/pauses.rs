@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use bb8_redis::redis;
 use tokio::sync::Notify;
-use verk_core::{Applied, QueueName, StorageError, storage::PauseListener};
+use verk_core::{Applied, QueueName, StorageError, log, storage::PauseListener};
 
 use crate::{
     error::Failure,
@@ -58,7 +58,7 @@ impl RedisPauseListener {
         match connection.subscribe(&shared.keys.pauses_channel()).await {
             Ok(()) => {}
             // A user with restricted rights. The set is read all the same.
-            Err(failure) if failure.applied() == Applied::NotApplied => tracing::warn!(
+            Err(failure) if failure.applied() == Applied::NotApplied => log::warn!(
                 error = &failure.during(LISTEN) as &dyn std::error::Error,
                 "pauses for all nodes are noticed late: the server refuses the subscription"
             ),

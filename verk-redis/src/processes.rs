@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bb8_redis::redis::{self, Value};
 use bytes::Bytes;
 use verk_core::{
-    from_unix_seconds,
+    from_unix_seconds, log,
     storage::{MAX_BATCH_JOBS, ProcessReport, ProcessSignal},
     unix_seconds,
 };
@@ -211,7 +211,7 @@ fn signal(name: &[u8]) -> Option<ProcessSignal> {
         b"TERM" | b"INT" => Some(ProcessSignal::Stop),
         b"TTIN" => Some(ProcessSignal::Dump),
         other => {
-            tracing::warn!(signal = %other.escape_ascii(), "asked for something that is not known");
+            log::warn!(signal = %other.escape_ascii(), "asked for something that is not known");
             None
         }
     }

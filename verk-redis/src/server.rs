@@ -1,5 +1,7 @@
 //! What kind of server it is: checked at connect, and told on request.
 
+use verk_core::log;
+
 use bb8_redis::redis::{self, Value};
 use verk_core::storage::{JobSet, ServerFacts};
 
@@ -31,7 +33,7 @@ pub(crate) async fn check(connector: &Connector, connection: &mut Connection) ->
         .filter_map(|reply: Result<Value, Failure>| reply.and_then(reply::text).ok())
         .collect();
     let Some(version) = version(&info) else {
-        tracing::warn!(%address, "Redis does not tell its version; verk needs 6.2 or newer");
+        log::warn!(%address, "Redis does not tell its version; verk needs 6.2 or newer");
         return Ok(());
     };
     if parse_version(version).is_some_and(|version| version < OLDEST) {
@@ -41,7 +43,7 @@ pub(crate) async fn check(connector: &Connector, connection: &mut Connection) ->
         });
     }
     if let Some(policy) = evicting(&info) {
-        tracing::warn!(
+        log::warn!(
             %address,
             policy,
             "Redis may evict keys when its memory is full, and jobs with them; set maxmemory-policy to noeviction"

@@ -16,6 +16,7 @@ use crate::{
     clock::from_unix_seconds,
     error::StorageError,
     job::{Form, Job, MalformedJob},
+    log,
     storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source},
 };
 
@@ -198,7 +199,7 @@ impl Action {
             match settled {
                 Settled::Done | Settled::NotHeld => {}
                 Settled::Merged => {
-                    tracing::warn!(source = ?jobs.source, ?self, "a job equals one in the set that it goes to: merged");
+                    log::warn!(source = ?jobs.source, ?self, "a job equals one in the set that it goes to: merged");
                 }
                 Settled::Failed(_) => continue,
             }

@@ -9,6 +9,7 @@ use crate::{
     error::{Applied, StorageError},
     event::Event,
     job::Job,
+    log,
     queue_stats::counts_of,
     settle::{Pending, conclude},
     shared::pause_before_retry,
@@ -121,7 +122,7 @@ impl QueueManager {
             match result {
                 Settled::Done => counts.add(self.report(pending)),
                 Settled::Merged => {
-                    tracing::warn!(queue = %self.inprogress.queue, "a job equals a member of the set that it went to: merged");
+                    log::warn!(queue = %self.inprogress.queue, "a job equals a member of the set that it went to: merged");
                     self.shared.events.send(Event::JobMerged {
                         job: pending.job(),
                         queue: Some(self.inprogress.queue.clone()),
@@ -133,7 +134,7 @@ impl QueueManager {
                 Settled::Failed(error) => {
                     pending.failures += 1;
                     pending.not_before = Some(now + pause_before_retry(pending.failures));
-                    tracing::warn!(queue = %self.inprogress.queue, error = &error as &dyn std::error::Error, "the outcome of a job could not be stored, trying again");
+                    log::warn!(queue = %self.inprogress.queue, error = &error as &dyn std::error::Error, "the outcome of a job could not be stored, trying again");
                     if error.applied() == Applied::Unknown {
                         pending.unknown = true;
                         self.must_reconcile = true;
@@ -183,7 +184,7 @@ impl QueueManager {
     }
 
     pub(super) fn lost(&self, job: Option<Arc<Job>>) {
-        tracing::warn!(queue = %self.inprogress.queue, "the outcome of a job has no effect: the job does not belong to this node any more");
+        log::warn!(queue = %self.inprogress.queue, "the outcome of a job has no effect: the job does not belong to this node any more");
         self.shared.events.send(Event::JobLost {
             job,
             queue: self.inprogress.queue.clone(),

@@ -8,6 +8,7 @@ use super::{QueueManager, RECONCILE_EVERY};
 use crate::{
     connection::{Connection, Exchanged, Fetched, Payload, Reply},
     error::{Applied, StorageError},
+    log,
     reconcile::compare,
     shared::pause_before_retry,
     storage::Settled,
@@ -126,7 +127,7 @@ impl QueueManager {
         if error.applied() == Applied::NotApplied || self.fetch_failures > 1 {
             self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
         }
-        tracing::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
+        log::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
     }
 
     /// Compares the `inprogress` list with what this node works on.
@@ -149,7 +150,7 @@ impl QueueManager {
         let differences = compare(list, &held);
         for position in differences.lost.into_iter().rev() {
             if position >= begun {
-                tracing::warn!(queue = %self.inprogress.queue, "a job that waited for a permit does not belong to this node any more");
+                log::warn!(queue = %self.inprogress.queue, "a job that waited for a permit does not belong to this node any more");
                 self.prefetch.remove(position - begun);
                 continue;
             }
@@ -169,7 +170,7 @@ impl QueueManager {
         }
         // The list has the most recently fetched first.
         for stray in differences.strays.into_iter().rev() {
-            tracing::warn!(queue = %self.inprogress.queue, "found a job in progress that nobody here works on: a reply was lost");
+            log::warn!(queue = %self.inprogress.queue, "found a job in progress that nobody here works on: a reply was lost");
             if self.is_open() && !self.registration.is_lost() && self.workers.free() > 0 {
                 let payload = Payload::read(stray, &self.inprogress.queue);
                 self.accept(payload);

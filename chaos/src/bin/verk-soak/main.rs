@@ -8,6 +8,11 @@
 //! samples its memory, file descriptors, connections, tasks and latency. A program apart from `verk-chaos`, so that it runs no worker
 //! but its own.
 
+#![allow(
+    clippy::disallowed_macros,
+    reason = "a tool logs through tracing itself"
+)]
+
 mod samples;
 mod worker;
 

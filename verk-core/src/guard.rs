@@ -1,0 +1,144 @@
+//! Calls into code that is not verk's: log subscribers, metrics recorders, middleware, functions and values of users.
+//!
+//! Such code may panic. What becomes of a job, a permit or a node must not depend on it, so each call goes through
+//! [`call`] or [`catch`], and each log line through [`log`](crate::log).
+
+use std::{
+    any::Any,
+    collections::BTreeSet,
+    fmt,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
+    pin::pin,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures_util::FutureExt;
+
+/// How many panics [`call`] has caught in this process.
+static CAUGHT: AtomicU64 = AtomicU64::new(0);
+
+/// Which calls they came from: file and line. There are no more than calls in the source.
+static PLACES: Mutex<BTreeSet<(&'static str, u32)>> = Mutex::new(BTreeSet::new());
+
+/// Calls `foreign`. `None` if it panics: then the panic is counted, and verk goes on without the result.
+#[inline]
+#[track_caller]
+pub fn call<T>(foreign: impl FnOnce() -> T) -> Option<T> {
+    match catch(foreign) {
+        Ok(result) => Some(result),
+        Err(panic) => {
+            drop(panic);
+            count(Location::caller());
+            None
+        }
+    }
+}
+
+/// Calls `foreign`, for a caller that answers to its panic.
+///
+/// # Errors
+///
+/// The panic.
+#[inline]
+pub fn catch<T>(foreign: impl FnOnce() -> T) -> Result<T, Panic> {
+    catch_unwind(AssertUnwindSafe(foreign)).map_err(Panic::new)
+}
+
+/// Waits for `foreign`, and drops it before it returns, for a caller that answers to its panic.
+///
+/// # Errors
+///
+/// The panic.
+pub async fn catch_future<T>(foreign: impl Future<Output = T>) -> Result<T, Panic> {
+    // What has returned or panicked owns nothing any more, so nothing is dropped outside of the catch.
+    let mut foreign = pin!(AssertUnwindSafe(foreign).catch_unwind());
+    foreign.as_mut().await.map_err(Panic::new)
+}
+
+#[cold]
+fn count(place: &Location<'static>) {
+    CAUGHT.fetch_add(1, Ordering::Relaxed);
+    let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+    places.insert((place.file(), place.line()));
+}
+
+/// How many panics of foreign code verk has caught in this process.
+pub fn caught() -> u64 {
+    CAUGHT.load(Ordering::Relaxed)
+}
+
+/// The calls whose panics were caught in this process, as file and line. For tests.
+pub fn places() -> Vec<(&'static str, u32)> {
+    let places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+    places.iter().copied().collect()
+}
+
+/// A panic that was caught. Its payload may panic when it is dropped: that is caught as well.
+pub struct Panic(Option<Box<dyn Any + Send>>);
+
+impl Panic {
+    fn new(payload: Box<dyn Any + Send>) -> Self {
+        Self(Some(payload))
+    }
+
+    /// What it says.
+    pub fn message(&self) -> &str {
+        let payload = self.0.as_deref();
+        let text = payload.and_then(|payload| {
+            let text = payload.downcast_ref::<&str>().copied();
+            text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        });
+        text.unwrap_or("panicked")
+    }
+}
+
+impl Drop for Panic {
+    fn drop(&mut self) {
+        let payload = self.0.take();
+        if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            // It may go on like this for ever, so what its drop panicked with is never dropped.
+            Box::leak(another);
+        }
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Panic").field(&self.message()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics whenever it is dropped, with another one.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::panic_any(Self);
+        }
+    }
+
+    #[test]
+    fn a_panic_is_caught_with_all_that_its_payload_does() {
+        let before = caught();
+        assert_eq!(call(|| 7), Some(7));
+        assert_eq!(caught(), before);
+        assert_eq!(call(|| std::panic::panic_any(Bomb)), None::<()>);
+        assert!(caught() > before);
+        assert!(places().iter().any(|(file, _)| *file == file!()));
+    }
+
+    #[test]
+    fn a_panic_says_its_message() {
+        let said = |panic: fn()| catch(panic).unwrap_err().message().to_owned();
+        assert_eq!(said(|| panic!("plain")), "plain");
+        assert_eq!(said(|| panic!("{} words", 2)), "2 words");
+        assert_eq!(said(|| std::panic::panic_any(Bomb)), "panicked");
+    }
+}
