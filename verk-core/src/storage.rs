@@ -422,6 +422,9 @@ pub struct DequeueRequest {
     /// The most jobs to take; at least 1.
     pub max_jobs: usize,
     /// The most payload bytes to take, but at least one job.
+    ///
+    /// A fetch also ends when less is left of them than the jobs it took have on average. The next
+    /// job would most likely not fit, and a backend would read it for nothing.
     pub max_bytes: usize,
     /// If `max_jobs` are taken, how many of the most recently fetched jobs in `inprogress` are not started at once, but wait in the node;
     /// with fewer, that many fewer wait. The storage remembers it until the next fetch: if the node dies, those jobs did not kill it.

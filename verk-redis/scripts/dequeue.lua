@@ -5,7 +5,8 @@
 --       9 to 12 (if there is something to settle) queues  retry  schedule  dead
 -- ARGV  1 most jobs (0 to 100)  2 most bytes (at least one job is taken)  3 NODE  4 Q
 --       5 how many of the newest jobs in KEYS[2] are not started if as many are taken as ARGV[1] says
---       6.. what becomes of the jobs that are settled: see `settling.lua`
+--       6 how many jobs to read at first (at least 1)
+--       7.. what becomes of the jobs that are settled: see `settling.lua`
 -- Returns two values. First, what became of the jobs that were to be settled. Second, the payloads of those that were taken, oldest
 -- first; or -1 if none was because the heartbeat of the node is gone; -2 if the queue is paused for all nodes; or the text of an error.
 --
@@ -14,44 +15,55 @@
 -- parted. The first write is one that a full Redis allows; after it, so are the others.
 
 local NODE_GONE, PAUSED = -1, -2
-local PAGE = 32
+local MOST = 64
 
 local queue, inprogress = KEYS[1], KEYS[2]
-local settles = #ARGV > 5
+local settles = #ARGV > 6
 local answers = {}
 if settles then
   local wrong
   answers, wrong = settle_jobs({
     inprogress = inprogress, requeue = queue, queues = KEYS[9],
     retry = KEYS[10], schedule = KEYS[11], dead = KEYS[12],
-  }, ARGV[4], 6)
+  }, ARGV[4], 7)
   if not answers then
     return redis.error_reply(wrong)
   end
 end
 
--- The oldest jobs of the queue that fit, oldest first.
-local function oldest(max_jobs, room)
-  local jobs = {}
+-- The oldest jobs of the queue that fit, oldest first. A payload that is read and not taken costs as much as one that
+-- is taken, and blocks the server as long. So:
+-- 1. The first page is as long as the caller expects to fit. After it, pages of 1, 2, 4, ... jobs are read.
+-- 2. Nothing more is taken when less room is left than a taken job needs on average. Before half of the room is used,
+--    that cannot be, and nothing is calculated.
+local function oldest(max_jobs, max_bytes, page_size)
+  local jobs, room, half = {}, max_bytes, max_bytes / 2
+  local more = 1
   while #jobs < max_jobs do
     local last = -1 - #jobs
-    local page, wrong = read('list', 'LRANGE', queue, last - math.min(PAGE, max_jobs - #jobs) + 1, last)
+    page_size = math.min(page_size, max_jobs - #jobs)
+    local page, wrong = read('list', 'LRANGE', queue, last - page_size + 1, last)
     if not page then
       return nil, wrong
     end
-    if #page == 0 then
-      break
-    end
     for i = #page, 1, -1 do
       room = room - #page[i]
-      if room < 0 and #jobs > 0 then
-        return jobs
+      if room >= half then
+        jobs[#jobs + 1] = page[i]
+      else
+        if room < 0 and #jobs > 0 then
+          return jobs
+        end
+        jobs[#jobs + 1] = page[i]
+        if room * #jobs < max_bytes - room then
+          return jobs
+        end
       end
-      jobs[#jobs + 1] = page[i]
     end
-    if #page < PAGE then
+    if #page < page_size then
       break
     end
+    page_size, more = more, math.min(2 * more, MOST)
   end
   return jobs
 end
@@ -86,7 +98,7 @@ local function take()
     max_jobs = started_at_once
   end
   local jobs
-  jobs, wrong = oldest(max_jobs, tonumber(ARGV[2]))
+  jobs, wrong = oldest(max_jobs, tonumber(ARGV[2]), tonumber(ARGV[6]))
   if wrong then
     return wrong
   end

@@ -1,6 +1,7 @@
 -- What stands before `settle` and `dequeue`: how jobs leave the list of what a node holds.
 --
--- What becomes of them is in ARGV, for at most 100 of them: the word "acks" and every HELD, if all of them are done; else for each
+-- What becomes of them is in ARGV, for at most 100 of them: the word "acks" or "remove" and every HELD, if all of
+-- them are done; else for each
 --       "ack" HELD | "requeue" HELD | "retry" HELD SCORE JOB | "schedule" HELD SCORE JOB
 --       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS_PLUS_1
 --
@@ -31,6 +32,25 @@ local function ack_jobs(inprogress, first)
   local answers = {}
   for i = 1, count do
     answers[i] = i <= cut_off and DONE or redis.call('LREM', inprogress, -1, ARGV[first + i - 1])
+  end
+  return answers
+end
+
+-- As ack_jobs, and reads no payload: for jobs that are so large, or so few, that this costs less.
+local function remove_jobs(inprogress, first)
+  local count, removed = #ARGV - first + 1, 0
+  local answers = {}
+  for i = 1, count do
+    local answer = redis.pcall('LREM', inprogress, -1, ARGV[first + i - 1])
+    -- Of the first only: then nothing is done.
+    if type(answer) == 'table' then
+      return nil, check(inprogress, 'list') or answer.err
+    end
+    answers[i] = answer
+    removed = removed + answer
+  end
+  if removed == count then
+    return count
   end
   return answers
 end
@@ -115,6 +135,9 @@ end
 local function settle_jobs(keys, name, first)
   if ARGV[first] == 'acks' then
     return ack_jobs(keys.inprogress, first + 1)
+  end
+  if ARGV[first] == 'remove' then
+    return remove_jobs(keys.inprogress, first + 1)
   end
   return settle_each(keys, name, first)
 end

@@ -18,6 +18,13 @@ use crate::{
     scripts::{Arg, arg},
 };
 
+/// The script reads the oldest jobs of a list to cut off the ones that are done. Where that may be more than these
+/// bytes, it removes each job by its value, which costs less then.
+const MAX_BYTES_TO_READ: usize = 64 * 1024;
+
+/// So few jobs are removed by their values with as many commands as it takes to read and cut them off.
+const MAX_JOBS_TO_REMOVE: usize = 2;
+
 /// A call of a script for some jobs of a batch.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
@@ -39,7 +46,7 @@ pub(crate) fn settle_calls<'a>(
             borrowed(queue.as_str()),
             arg(NO_PREFETCH_AFTER_RESTORE.as_secs()),
         ];
-        push_settlements(&mut args, &settlements[range.clone()]);
+        push_settlements(&mut args, &settlements[range.clone()], 0);
         let mut keys = vec![
             all_keys.inprogress(queue, node),
             all_keys.queue(queue),
@@ -162,14 +169,24 @@ pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     batches
 }
 
-/// What becomes of jobs, as `settling.lua` reads it.
-pub(crate) fn push_settlements<'a>(args: &mut Vec<Arg<'a>>, settlements: &'a [Settlement]) {
+/// What becomes of jobs, as `settling.lua` reads it. The list that they leave is known to have held a job of
+/// `largest` bytes, and may still hold it.
+pub(crate) fn push_settlements<'a>(
+    args: &mut Vec<Arg<'a>>,
+    settlements: &'a [Settlement],
+    largest: usize,
+) {
     if settlements.is_empty() {
         return;
     }
-    if settlements.iter().all(|one| one.to == Target::Ack) {
-        args.reserve(1 + settlements.len());
-        args.push(borrowed("acks"));
+    let bytes_of_acks = settlements.iter().try_fold(0, |bytes, one| {
+        (one.to == Target::Ack).then(|| bytes + one.held.len())
+    });
+    if let Some(bytes) = bytes_of_acks {
+        let jobs = settlements.len();
+        let by_value = jobs <= MAX_JOBS_TO_REMOVE || bytes.max(jobs * largest) > MAX_BYTES_TO_READ;
+        args.reserve(1 + jobs);
+        args.push(borrowed(if by_value { "remove" } else { "acks" }));
         args.extend(settlements.iter().map(|one| borrowed(&one.held)));
         return;
     }

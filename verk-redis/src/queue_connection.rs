@@ -11,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
+use bytes::Bytes;
 use verk_core::{
     Applied, StorageError,
     storage::{
@@ -20,7 +21,7 @@ use verk_core::{
 };
 
 use crate::{
-    batch::{self, push_settlements},
+    batch::{self, borrowed, push_settlements},
     blocking::{QueueId, Slot},
     error::Failure,
     identity::Identity,
@@ -58,7 +59,12 @@ pub(crate) struct RedisQueueConnection {
     id: QueueId,
     /// Those of the script; the last ones are for what is settled.
     keys: [Key; 12],
-    names: [Arg<'static>; 2],
+    /// The node and the queue, as the script takes them.
+    names: Arc<[Arg<'static>; 2]>,
+    /// How large the jobs of the last fetch were on average; 0 while that is not known.
+    mean_bytes: usize,
+    /// How large the largest job was that this connection fetched.
+    largest_bytes: usize,
     /// Whether the last call ended in a wait among the quiet queues: if it is not empty, the shared look tells.
     quiet: bool,
     /// Whether the last call settled jobs, and found none to take.
@@ -103,7 +109,9 @@ impl RedisQueueConnection {
                 id: shared.blocking.open(),
                 shared,
                 keys,
-                names: [arg(node), arg(queue)],
+                names: Arc::new([arg(node), arg(queue)]),
+                mean_bytes: 0,
+                largest_bytes: 0,
                 quiet: false,
                 found_empty: false,
                 doubt: None,
@@ -140,7 +148,13 @@ impl RedisQueueConnection {
         self.taken(taken)
     }
 
-    fn taken(&self, taken: Value) -> Result<Dequeued, Failure> {
+    /// How many jobs the script reads at first: as many as fit if they are like those of the last fetch.
+    fn first_page(&self, max_jobs: usize, max_bytes: usize) -> usize {
+        let fitting = max_bytes.checked_div(self.mean_bytes).unwrap_or(1);
+        fitting.min(max_jobs).max(1)
+    }
+
+    fn taken(&mut self, taken: Value) -> Result<Dequeued, Failure> {
         let dequeued = match taken {
             Value::Int(NODE_GONE) => Dequeued::NodeGone,
             Value::Int(PAUSED) => Dequeued::Paused(Vec::new()),
@@ -151,8 +165,17 @@ impl RedisQueueConnection {
         Ok(dequeued)
     }
 
-    fn had_jobs(&self, dequeued: &Dequeued) {
-        if matches!(dequeued, Dequeued::Jobs(jobs) if !jobs.is_empty()) {
+    fn had_jobs(&mut self, dequeued: &Dequeued) {
+        if let Dequeued::Jobs(jobs) = dequeued
+            && !jobs.is_empty()
+        {
+            let (mut bytes, mut largest) = (0, self.largest_bytes);
+            for size in jobs.iter().map(Bytes::len) {
+                bytes += size;
+                largest = largest.max(size);
+            }
+            self.mean_bytes = bytes.div_ceil(jobs.len());
+            self.largest_bytes = largest;
             self.shared.blocking.had_jobs(self.id);
         }
     }
@@ -163,17 +186,20 @@ impl RedisQueueConnection {
         settlements: &[Settlement],
         request: &DequeueRequest,
     ) -> Result<(Value, Value), Failure> {
-        let [node, queue] = self.names.clone();
+        let names = Arc::clone(&self.names);
+        let [node, queue] = &*names;
         let max_jobs = request.max_jobs.min(MAX_BATCH_JOBS);
         let left_out = request.max_jobs - max_jobs;
+        let max_bytes = request.max_bytes.min(MAX_BATCH_BYTES);
         let mut args = vec![
             arg(max_jobs),
-            arg(request.max_bytes.min(MAX_BATCH_BYTES)),
-            node,
-            queue,
+            arg(max_bytes),
+            borrowed(node),
+            borrowed(queue),
             arg(request.prefetched.saturating_sub(left_out)),
+            arg(self.first_page(max_jobs, max_bytes)),
         ];
-        push_settlements(&mut args, settlements);
+        push_settlements(&mut args, settlements, self.largest_bytes);
         self.quiet = false;
         let mut connection = self.shared.pool.get().await?;
         self.begin(&connection, Duration::ZERO);

@@ -287,6 +287,32 @@ pub async fn ten_thousand_settlements(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&[]));
 }
 
+/// Jobs that are done and large, in any order, one of them twice and one that is not held.
+pub async fn large_acks_have_an_answer_each(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    let large: Vec<Bytes> = (0..5_u8)
+        .map(|number| Bytes::from(vec![b'a' + number; 40 * 1024]))
+        .collect();
+    fixture.enqueue_bytes(&large).await;
+    assert_eq!(fixture.dequeue_all().await, large);
+    let absent = Bytes::from(vec![b'x'; 40 * 1024]);
+    let batch = [&large[0], &large[3], &absent, &large[1], &large[1]];
+    let settlements: Vec<Settlement> = batch
+        .map(|held| Settlement {
+            held: held.clone(),
+            to: Target::Ack,
+        })
+        .into();
+    let settled = fixture.settle_each(&settlements).await;
+    let done: Vec<bool> = settled
+        .iter()
+        .map(|settled| matches!(settled, Settled::Done))
+        .collect();
+    assert_eq!(done, [true, true, false, true, false], "{settled:?}");
+    assert_not_held(&[settled[2].clone(), settled[4].clone()]);
+    assert_eq!(fixture.in_progress().await, [&large[2][..], &large[4][..]]);
+}
+
 /// Large payloads are settled in one call too, however the backend cuts its batches.
 pub async fn large_payloads_are_settled(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;

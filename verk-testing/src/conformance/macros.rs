@@ -31,6 +31,8 @@ macro_rules! storage_conformance {
                 dequeue_is_bounded_by_count,
                 dequeue_of_very_many_takes_what_it_can,
                 dequeue_is_bounded_by_bytes,
+                dequeue_ends_when_the_next_job_hardly_fits,
+                jobs_of_changing_sizes_are_fetched_in_order,
                 dequeue_takes_one_job_of_any_size,
                 dequeue_of_an_empty_queue_answers_no_jobs,
                 dequeue_gives_up_after_its_wait,
@@ -69,6 +71,7 @@ macro_rules! storage_conformance {
                 lists_are_apart,
                 ten_thousand_settlements,
                 large_payloads_are_settled,
+                large_acks_have_an_answer_each,
                 inprogress_is_read_in_pages,
                 a_page_is_bounded_by_bytes,
             }

@@ -133,6 +133,42 @@ pub async fn dequeue_is_bounded_by_bytes(harness: &dyn Harness) {
     assert_eq!(jobs(answer), bytes(&["abc", "defgh"]), "an exact fit");
 }
 
+/// A fetch ends when less is left of its bytes than the jobs that it took have on average.
+pub async fn dequeue_ends_when_the_next_job_hardly_fits(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    // Left after the second job: 7 bytes for an average of 8, then 8 for 8.
+    for (max_bytes, expected) in [(23, 2), (24, 3)] {
+        fixture.enqueue(&["0123456789", "012345", "a"]).await;
+        let request = DequeueRequest {
+            max_bytes,
+            ..look(10)
+        };
+        let answer = fixture.connection.dequeue(request).await.unwrap();
+        assert_eq!(jobs(answer).len(), expected, "{max_bytes}");
+        assert_eq!(fixture.dequeue_all().await.len(), 3 - expected);
+    }
+}
+
+/// Where the sizes change, each fetch still takes what its bounds allow, in order.
+pub async fn jobs_of_changing_sizes_are_fetched_in_order(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    let mut all = Vec::new();
+    for size in [10, 300_000, 10, 1_500_000, 3_000, 0, 600_000, 10] {
+        all.extend((0..12_u8).map(|number| Bytes::from(vec![number; size])));
+    }
+    for some in all.chunks(10) {
+        fixture.enqueue_bytes(some).await;
+    }
+    let mut fetched = Vec::new();
+    for _ in 0..all.len() {
+        let jobs = fixture.dequeue(25).await;
+        let bytes: usize = jobs.iter().map(Bytes::len).sum();
+        assert!(jobs.len() == 1 || bytes <= 1024 * 1024, "{bytes}");
+        fetched.extend(jobs);
+    }
+    assert!(fetched == all);
+}
+
 /// One job is taken even if it is larger than the bound.
 pub async fn dequeue_takes_one_job_of_any_size(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;

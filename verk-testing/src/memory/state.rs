@@ -128,8 +128,8 @@ impl State {
             return Vec::new();
         };
         let oldest = waiting.iter().take(max_jobs);
-        let fitting = take_fitting(oldest, max_bytes, |job| job.len()).count();
-        let jobs: Vec<Bytes> = waiting.drain(..fitting).collect();
+        let taken = count_taken(oldest.map(Bytes::len), max_bytes);
+        let jobs: Vec<Bytes> = waiting.drain(..taken).collect();
         if waiting.is_empty() {
             self.queues.remove(queue);
         }
@@ -381,6 +381,22 @@ pub(super) fn done(merged: bool) -> Settled {
     } else {
         Settled::Done
     }
+}
+
+/// How many jobs of these sizes one fetch takes: see [`DequeueRequest::max_bytes`].
+fn count_taken(sizes: impl Iterator<Item = usize>, max_bytes: usize) -> usize {
+    let (mut jobs, mut bytes) = (0, 0_usize);
+    for size in sizes {
+        if jobs > 0 && bytes + size > max_bytes {
+            break;
+        }
+        jobs += 1;
+        bytes += size;
+        if max_bytes.saturating_sub(bytes) * jobs < bytes {
+            break;
+        }
+    }
+    jobs
 }
 
 /// The entries of a page, as many as the bytes of a batch hold.

@@ -200,6 +200,11 @@ impl Ledger {
                 break;
             }
             jobs.extend(self.queue(queue).pop_front());
+            // The next one would most likely not fit.
+            let left = max_bytes.saturating_sub(bytes);
+            if left * jobs.len() < bytes {
+                break;
+            }
         }
         self.held(node, queue).extend(jobs.iter().cloned());
         let fewer = max_jobs.saturating_sub(jobs.len().max(1));
