@@ -66,6 +66,10 @@ fn soon(failed_at: SystemTime, _retry_count: u32) -> SystemTime {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // The log goes to stderr, apart from what this program prints.
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let builder = Verk::builder().queue("default", 5).queue("mailers", 5);
     let Ok(url) = env::var("REDIS_URL") else {
         let verk = builder.storage(MemoryStorage::default()).build().await?;

@@ -19,8 +19,9 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 use verk::{Event, LogLevel, Outcome, prelude::*};
+use verk_testing::RedisServer;
 
-use crate::support::{Fixture, at_once};
+use crate::support::{Fixture, States, at_once};
 
 /// Logs, also after it has waited, and also where its future is dropped.
 #[verk::worker(retry_at = at_once)]
@@ -277,6 +278,37 @@ async fn an_end_names_its_attempt_its_time_its_outcome_and_when_the_job_runs_aga
             assert!(!line.contains(rust), "{line}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_node_that_starts_says_what_it_is() {
+    let recorder = Recorder::default();
+    let guard = recorder.install(LevelFilter::INFO);
+    let server = RedisServer::start();
+    let verk = States::new()
+        .give(Verk::builder().redis(server.url()))
+        .queue("mailers", 3)
+        .queue("default", 5)
+        .build()
+        .await
+        .unwrap();
+    verk.start().unwrap();
+    verk.start().unwrap();
+    let node = verk.storage().nodes().await.unwrap().remove(0).id;
+    let address = verk.storage().address();
+    verk.shutdown().await;
+    drop(guard);
+    let mut lines = recorder.lines_of("verk_core::verk");
+    lines.retain(|(_, _, line)| line.contains("message=started"));
+    let [(level, _, line)] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(*level, Level::INFO);
+    let version = env!("CARGO_PKG_VERSION");
+    let what = format!(r#" version="{version}" node={node} queues="default:5,mailers:3" workers="#);
+    assert!(line.contains(&what), "{line}");
+    assert!(line.ends_with(&format!(" storage={address:?}")), "{line}");
+    assert!(server.url().contains(&address), "{address}");
 }
 
 #[tokio::test]

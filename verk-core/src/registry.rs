@@ -42,6 +42,10 @@ impl Registry {
         self.workers.get(class)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.workers.len()
+    }
+
     pub(crate) fn workers(&self) -> impl Iterator<Item = &WorkerEntry> {
         self.workers.values()
     }

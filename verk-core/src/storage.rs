@@ -268,6 +268,12 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
         0
     }
 
+    /// Where the jobs are, for the log: such as host, port and database, never a password or a user.
+    /// Defaults to the name of the type.
+    fn address(&self) -> String {
+        std::any::type_name::<Self>().to_owned()
+    }
+
     /// The time of day of the backend. Also proves that it answers.
     async fn server_time(&self) -> Result<SystemTime, StorageError>;
 

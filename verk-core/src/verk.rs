@@ -19,7 +19,7 @@ use crate::{
     foreign,
     health::{Health, Reason},
     log,
-    names::{Jid, QueueName},
+    names::{Jid, NodeId, QueueName},
     node_manager::Registration,
     queues::{QueueStatus, RunningJob},
     shared::Shared,
@@ -174,13 +174,32 @@ impl Verk {
             .registration
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(registration) = registration.take() {
-            let (shared, stop) = (Arc::clone(&self.inner.shared), self.inner.stop.clone());
-            self.inner
-                .supervisor
-                .spawn(supervise(shared, registration, stop));
-        }
+        let Some(first) = registration.take() else {
+            return Ok(());
+        };
+        let node = first.node().clone();
+        let (shared, stop) = (Arc::clone(&self.inner.shared), self.inner.stop.clone());
+        self.inner.supervisor.spawn(supervise(shared, first, stop));
+        drop(registration);
+        self.log_start(&node);
         Ok(())
+    }
+
+    /// Logs what one wants to know first of a node: which verk it is, and what it runs from where.
+    fn log_start(&self, node: &NodeId) {
+        let shared = &self.inner.shared;
+        let queues = shared.queues.statuses().into_iter();
+        let queues: Vec<_> = queues
+            .map(|queue| format!("{}:{}", queue.name, queue.concurrency))
+            .collect();
+        log::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            %node,
+            queues = queues.join(","),
+            workers = shared.registry.len(),
+            storage = shared.storage.address(),
+            "started"
+        );
     }
 
     /// Runs another queue, `concurrency` jobs at once. Does nothing when the node runs it already. A queue that was removed

@@ -81,6 +81,15 @@ impl Endpoint {
         }
     }
 
+    /// Which of the server's databases the jobs are in.
+    pub(crate) fn database(&self) -> i64 {
+        let info = match self {
+            Self::Server(client) => client.get_connection_info(),
+            Self::Sentinels(sentinels) => sentinels.primary(),
+        };
+        info.redis_settings().db()
+    }
+
     /// All that no message may have in it.
     pub(crate) fn passwords(&self) -> impl Iterator<Item = &str> {
         let (primary, sentinel) = match self {
@@ -131,6 +140,29 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
+    use crate::pool::Connector;
+
+    #[test]
+    fn an_address_names_the_server_and_the_database_and_no_credentials() {
+        for (url, address) in [
+            ("redis://ada:hunter2@redis.internal", "redis.internal:6379"),
+            (
+                "redis://:hunter2@10.0.0.1:7000/3",
+                "10.0.0.1:7000, database 3",
+            ),
+            (
+                "redis+unix:///run/redis.sock?db=2&pass=hunter2",
+                "/run/redis.sock, database 2",
+            ),
+            (
+                "redis+sentinel://:hunter2@s1,s2:26380/main/4",
+                "main of the Sentinels s1:26379, s2:26380, database 4",
+            ),
+        ] {
+            let connector = Connector::new(&RedisConfig::new(url)).unwrap();
+            assert_eq!(connector.address_and_database(), address);
+        }
+    }
 
     #[test]
     fn without_the_feature_it_is_named() {

@@ -58,6 +58,14 @@ impl Connector {
         self.endpoint.address()
     }
 
+    /// As [`Self::address`], with the number of the database, unless that is 0.
+    pub(crate) fn address_and_database(&self) -> String {
+        match self.endpoint.database() {
+            0 => self.address(),
+            database => format!("{}, database {database}", self.address()),
+        }
+    }
+
     /// An error of connecting, with a hint where there is one.
     pub(crate) fn hinted(&self, error: RedisError) -> BoxError {
         self.endpoint.hinted(error)

@@ -158,6 +158,10 @@ impl RedisStorage {
 
 #[async_trait]
 impl Storage for RedisStorage {
+    fn address(&self) -> String {
+        self.shared.connector.address_and_database()
+    }
+
     async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError> {
         if jobs.is_empty() {
             return Ok(());
