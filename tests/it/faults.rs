@@ -565,6 +565,7 @@ async fn what_still_runs_under_an_earlier_id_of_this_node_is_not_restored() {
 
 #[tokio::test]
 async fn a_dead_node_is_found_by_another_and_leaves_once_its_lists_stay_empty() {
+    let (logged, _guard) = Logged::capture();
     let storage = MemoryStorage::default();
     let dead = dead_node(&storage, "other-host", 250).await;
     let mut it = Fixture::on(storage, |builder| {
@@ -575,6 +576,16 @@ async fn a_dead_node_is_found_by_another_and_leaves_once_its_lists_stay_empty() 
     .await;
     it.verk.start().unwrap();
     assert_eq!(wait_for_restored(&mut it).await, (dead.clone(), 250));
+    let announced = [
+        "WARN",
+        "sends no heartbeat",
+        dead.as_str(),
+        "restored_by=20",
+    ];
+    assert!(
+        logged.lines_with(&announced) > 0,
+        "nobody knows until when to wait"
+    );
     it.wait_for_finished(250).await;
     wait_until_alone(&it).await;
     it.verk.shutdown().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use verk::{Event, Events, State, Status, Verk, prelude::*, redis::RedisConfig};
 use verk_testing::{CuttingProxy, MemoryStorage, RedisServer, within};
 
-use crate::support::{Fixture, Gate, Log, PATIENCE, States, queue_name, until, wait_for};
+use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States, queue_name, until, wait_for};
 
 #[verk::worker]
 async fn paused_note(text: String, State(log): State<Log>) {
@@ -41,6 +41,32 @@ async fn wait_for_finished(events: &mut Events, count: usize) {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_pause_of_a_queue_that_nobody_knows_says_so() {
+    let (logged, _guard) = Logged::capture();
+    let it = Fixture::with(|builder| builder.queue("mailers", 1)).await;
+    let had_a_job = PausedHeld::new("1").queue("reports");
+    it.verk.enqueue(had_a_job).await.unwrap();
+    let warnings = || logged.lines_with(&["WARN", "nobody knows"]);
+    for known in ["mailers", "reports"] {
+        assert!(it.verk.pause_queue_everywhere(known).await.unwrap());
+        assert_eq!(warnings(), 0, "{known}");
+    }
+    for _ in 0..2 {
+        it.verk.pause_queue_everywhere("mailer").await.unwrap();
+    }
+    let hint = [
+        "WARN",
+        "nobody knows",
+        "queue=mailer",
+        "did you mean mailers?",
+    ];
+    assert_eq!(logged.lines_with(&hint), 1, "it is paused once");
+    it.verk.resume_queue_everywhere("nobodys").await.unwrap();
+    assert_eq!(warnings(), 1);
+    it.verk.shutdown().await;
 }
 
 #[tokio::test]

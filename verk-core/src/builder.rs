@@ -343,6 +343,11 @@ impl VerkBuilder {
             );
         }
         let (registry, mistakes) = self.registry();
+        if self.test.is_none() && registry.len() == 0 && !self.config.queues.is_empty() {
+            log::warn!(
+                "this node runs queues and has no worker, so each of their jobs fails: put `#[verk::worker]` on a function; for workers in another crate: `use that_crate as _;`, or `.register::<TheWorker>()`"
+            );
+        }
         let mut of_test = Vec::new();
         match self.test {
             Some(_) => of_test = mistakes,

@@ -13,7 +13,7 @@ use tokio::{runtime, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, rfc3339},
     error::{BuildError, StorageError},
     guard, log,
     names::NodeId,
@@ -223,7 +223,8 @@ async fn claim_name(shared: &Shared, node: &NodeId) -> Result<(), BuildError> {
     let NameClaim::Held { by, ttl: left } = shared.storage.claim_name(node, ttl).await? else {
         return Ok(());
     };
-    log::warn!(name = node.name(), holder = %by, wait = ?left, "the node_id is held by another node: waiting for its claim to end");
+    let until = rfc3339(shared.now() + left + CLAIM_MARGIN);
+    log::warn!(name = node.name(), holder = %by, %until, "the node_id is held by another node: waiting until its claim ends");
     shared.clock.sleep(left + CLAIM_MARGIN).await;
     match shared.storage.claim_name(node, ttl).await? {
         NameClaim::Granted => Ok(()),

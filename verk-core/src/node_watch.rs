@@ -9,6 +9,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::rfc3339,
     error::StorageError,
     event::Event,
     log,
@@ -31,6 +32,8 @@ pub(crate) struct NodeWatch {
     earlier: Vec<Weak<Registration>>,
     stop: CancellationToken,
     judge: Judge,
+    /// Until when the jobs of each silent node come back, as it was logged.
+    announced: HashMap<NodeId, Instant>,
     /// The dead nodes whose lists are being emptied.
     emptied: HashMap<NodeId, Emptied>,
 }
@@ -58,6 +61,7 @@ impl NodeWatch {
             earlier,
             stop,
             judge,
+            announced: HashMap::new(),
             emptied: HashMap::new(),
         }
     }
@@ -73,7 +77,7 @@ impl NodeWatch {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.shared.clock.sleep(self.shared.config.heartbeat / 3) => {}
+                () = self.shared.clock.sleep(self.judge.pause()) => {}
             }
         }
     }
@@ -89,12 +93,33 @@ impl NodeWatch {
             .filter(|node| !node.alive && self.registration.follows(&node.id));
         dead.extend(earlier.map(|node| node.id.clone()));
         self.emptied.retain(|node, _| dead.contains(node));
+        self.announce(now, &nodes, &dead);
         // One that cannot be emptied holds up no other.
         let mut result = Ok(());
         for node in nodes.into_iter().filter(|node| dead.contains(&node.id)) {
             result = result.and(self.empty(node).await);
         }
         result
+    }
+
+    /// Says of each node that is silent, once, until when its jobs come back. Whoever waits for them
+    /// after a crash sees nothing else for a minute.
+    fn announce(&mut self, now: Instant, nodes: &[Node], dead: &HashSet<NodeId>) {
+        let waits = |node: &&Node| !node.alive && !dead.contains(&node.id);
+        let waiting: HashSet<&NodeId> = nodes.iter().filter(waits).map(|node| &node.id).collect();
+        self.announced.retain(|node, _| waiting.contains(node));
+        for node in waiting {
+            let dead_by = self
+                .judge
+                .dead_by(now, self.registration.well_since(), node);
+            let before = self.announced.get(node);
+            // It moves when this node itself was not well.
+            if before.is_none_or(|before| dead_by > *before + self.judge.pause()) {
+                let restored_by = self.shared.at(now) + dead_by.saturating_duration_since(now);
+                log::warn!(%node, restored_by = %rfc3339(restored_by), "a node sends no heartbeat: unless it goes on, its jobs are restored by then");
+                self.announced.insert(node.clone(), dead_by);
+            }
+        }
     }
 
     /// Whether `node` is this process under an earlier id, whose jobs run to their ends here.
@@ -177,6 +202,20 @@ impl Judge {
         }
     }
 
+    /// How long the judge waits between two looks.
+    fn pause(&self) -> Duration {
+        self.heartbeat / 3
+    }
+
+    /// Until when a node that is silent is known to be dead, at the latest, if the judge stays well.
+    fn dead_by(&self, now: Instant, well_since: Instant, node: &NodeId) -> Instant {
+        // The judge looks at `missing` when its time has come, up to a pause late.
+        match self.missing.get(node) {
+            Some(first) => *first + self.heartbeat + self.pause(),
+            None => now.max(well_since + self.ttl) + self.heartbeat + self.pause() * 2,
+        }
+    }
+
     /// Returns the nodes that are dead for certain.
     fn look(&mut self, now: Instant, well_since: Instant, nodes: &[Node]) -> HashSet<NodeId> {
         let trusted_from = well_since + self.ttl;
@@ -232,6 +271,29 @@ mod tests {
             }
         }
         dead_at
+    }
+
+    #[test]
+    fn a_silent_node_is_found_dead_by_the_time_that_is_announced() {
+        let start = SystemClock.instant();
+        let at = |second| start + Duration::from_secs(second);
+        let other = NodeId::from("other");
+        // The judge looks every `HEARTBEAT / 3`, here a little sooner, so that no look hits a limit.
+        for (silent_from, well_since) in [(0, 0), (7, 0), (50, 0), (50, 45)] {
+            let mut judge = Judge::new(HEARTBEAT, TTL);
+            let mut announced = None;
+            let mut dead = false;
+            let mut now = at(silent_from);
+            while !dead {
+                dead = !judge
+                    .look(now, at(well_since), &[node("other", false)])
+                    .is_empty();
+                let by =
+                    *announced.get_or_insert_with(|| judge.dead_by(now, at(well_since), &other));
+                assert!(now <= by, "{silent_from} {well_since}");
+                now += HEARTBEAT / 3 - Duration::from_millis(1);
+            }
+        }
     }
 
     #[test]

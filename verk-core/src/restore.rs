@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::time_after,
+    clock::{rfc3339, time_after},
     error::{Applied, StorageError},
     event::Event,
     job::{Failure, Job},
@@ -195,8 +195,7 @@ fn report(leaving: Leaving, node: &NodeId, shared: &Shared) {
     match &leaving.settlement.to {
         Target::Schedule(due) => {
             shared.wake.due_at(due.at, shared.now());
-            let delay = due.at.duration_since(shared.now()).unwrap_or_default();
-            log::warn!(class, %jid, deaths, %node, ?delay, "processes died while they ran this job: it comes back later, alone");
+            log::warn!(class, %jid, deaths, %node, retry_at = %rfc3339(due.at), "processes died while they ran this job: it comes back later, alone");
         }
         Target::Dead { .. } => {
             log::error!(class, %jid, deaths, %node, "poison pill: processes died while they ran this job; moved to the dead set");

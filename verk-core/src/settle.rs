@@ -18,7 +18,7 @@ use crate::{
     retry::{Decision, decide},
     shared::Shared,
     storage::{Due, Settlement, Target},
-    unknown_class::UnknownClass,
+    unknown_class::{OF_ANOTHER_CRATE, UnknownClass},
     workers_manager::{Run, RunEnd, Times},
 };
 
@@ -172,7 +172,10 @@ pub(crate) fn unknown_class(job: Job, held: Bytes, shared: &Shared, queue: &Queu
     let now = shared.now();
     match shared.config.unknown_class {
         UnknownClass::Fail => {
-            let message = format!("no worker of this program has the class {:?}", job.class());
+            let message = format!(
+                "no worker of this program has the class {:?}; {OF_ANOTHER_CRATE}",
+                job.class()
+            );
             let error = PerformError::of("UnknownClass", message);
             failed(job, held, error, Times::of_no_run(now), shared, queue)
         }

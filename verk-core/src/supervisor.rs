@@ -110,7 +110,10 @@ pub(crate) async fn supervise(
         .is_none()
     {
         running.cancel();
-        log::warn!(timeout = ?shared.config.shutdown_timeout, "jobs are still running: handing them back");
+        log::warn!(
+            timeout_s = shared.config.shutdown_timeout.as_secs_f64(),
+            "jobs are still running: handing them back"
+        );
         lives.wait().await;
     }
     pauses.wait().await;

@@ -41,6 +41,10 @@ pub enum UnknownClass {
     RequeueAfter(Duration),
 }
 
+/// Where to look first: the linker leaves out a crate that nothing refers to, and its workers with it.
+pub(crate) const OF_ANOTHER_CRATE: &str =
+    "if its worker is in another crate: `use that_crate as _;`";
+
 impl UnknownClass {
     /// What [`FromStr`] accepts, for messages.
     pub(crate) const ACCEPTED: &str =
@@ -104,7 +108,7 @@ pub(crate) async fn warn(shared: &Shared, stop: &CancellationToken) {
                         %queue,
                         jobs,
                         unknown_class = %shared.config.unknown_class,
-                        "no worker of this program has the class of jobs that wait in a queue of this node"
+                        "no worker of this program has the class of jobs that wait in a queue of this node; {OF_ANOTHER_CRATE}"
                     );
                 }
             }

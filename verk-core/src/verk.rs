@@ -13,6 +13,7 @@ use crate::{
     builder::VerkBuilder,
     client::{Client, IntoJob},
     config::Config,
+    config_file::nearest,
     doctor::Doctor,
     error::{ConfigError, EnqueueError, RunError, StorageError},
     events::Events,
@@ -309,7 +310,8 @@ impl Verk {
     /// that come later; it ends with [`resume_queue_everywhere`](Self::resume_queue_everywhere). It is independent of
     /// [`pause_queue`](Self::pause_queue): a queue runs on a node while neither holds. Each node tells its own
     /// [`QueuePausing`](crate::Event::QueuePausing) and [`QueuePaused`](crate::Event::QueuePaused). Any program may call it, also
-    /// one that only enqueues, for any queue.
+    /// one that only enqueues, for any queue. A queue that never had a job, and that no node of verk
+    /// runs, is paused too; a warning in the log says so, and which queue may have been meant.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -361,7 +363,29 @@ impl Verk {
         paused: bool,
     ) -> Result<bool, StorageError> {
         let name = QueueName::new(name).map_err(|error| StorageError::not_applied(op, error))?;
-        self.storage().set_paused(&name, paused).await
+        let changed = self.storage().set_paused(&name, paused).await?;
+        if paused && changed {
+            self.warn_of_an_unknown_queue(&name).await;
+        }
+        Ok(changed)
+    }
+
+    /// Warns of a pause that is most likely a typing error. The pause is stored, so an error of this
+    /// look is of no interest.
+    async fn warn_of_an_unknown_queue(&self, name: &QueueName) {
+        let (queues, nodes) = (self.storage().queues().await, self.storage().nodes().await);
+        let (Ok(mut known), Ok(nodes)) = (queues, nodes) else {
+            return;
+        };
+        known.extend(nodes.into_iter().flat_map(|node| node.queues));
+        known.extend(self.inner.shared.queues.names());
+        if known.contains(name) {
+            return;
+        }
+        let meant = nearest(name.as_str(), known.iter().map(QueueName::as_str))
+            .map(|queue| format!("; did you mean {queue}?"))
+            .unwrap_or_default();
+        log::warn!(queue = %name, "paused a queue that nobody knows: it never had a job, and no node runs it{meant}");
     }
 
     /// The queues that are [paused on all nodes](Self::pause_queue_everywhere), by name: those of this node, and others.
