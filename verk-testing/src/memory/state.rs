@@ -392,7 +392,7 @@ fn count_taken(sizes: impl Iterator<Item = usize>, max_bytes: usize) -> usize {
         }
         jobs += 1;
         bytes += size;
-        if max_bytes.saturating_sub(bytes) * jobs < bytes {
+        if max_bytes.saturating_sub(bytes).saturating_mul(jobs) < bytes {
             break;
         }
     }
