@@ -25,6 +25,7 @@ mod middleware;
 mod nodes;
 #[cfg(feature = "otel")]
 mod otel;
+mod panics;
 mod pauses;
 mod poison;
 mod prefetch;

@@ -51,6 +51,11 @@ tokio::task_local! {
     static OF_JOB: Client;
 }
 
+/// Whether a job runs here, now.
+pub(crate) fn in_job() -> bool {
+    OF_JOB.try_with(|_| ()).is_ok()
+}
+
 impl Client {
     /// The client at hand.
     ///

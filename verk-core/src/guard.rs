@@ -17,6 +17,8 @@ use std::{
 
 use futures_util::FutureExt;
 
+use crate::panic_place::{self, Place};
+
 /// How many panics [`call`] has caught in this process.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
@@ -77,27 +79,34 @@ pub fn places() -> Vec<(&'static str, u32)> {
 }
 
 /// A panic that was caught. Its payload may panic when it is dropped: that is caught as well.
-pub struct Panic(Option<Box<dyn Any + Send>>);
+pub struct Panic {
+    payload: Option<Box<dyn Any + Send>>,
+    place: Option<Box<Place>>,
+}
 
 impl Panic {
     fn new(payload: Box<dyn Any + Send>) -> Self {
-        Self(Some(payload))
+        Self {
+            place: panic_place::take(&*payload),
+            payload: Some(payload),
+        }
     }
 
     /// What it says.
     pub fn message(&self) -> &str {
-        let payload = self.0.as_deref();
-        let text = payload.and_then(|payload| {
-            let text = payload.downcast_ref::<&str>().copied();
-            text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        });
-        text.unwrap_or("panicked")
+        let payload = self.payload.as_deref();
+        payload.and_then(panic_place::text).unwrap_or("panicked")
+    }
+
+    /// Where it happened, and the frames that led there; empty if nobody knows, as outside of a job.
+    pub fn place(&self) -> Vec<String> {
+        self.place.as_deref().map(Place::lines).unwrap_or_default()
     }
 }
 
 impl Drop for Panic {
     fn drop(&mut self) {
-        let payload = self.0.take();
+        let payload = self.payload.take();
         if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             // It may go on like this for ever, so what its drop panicked with is never dropped.
             Box::leak(another);

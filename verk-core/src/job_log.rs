@@ -17,6 +17,7 @@ use crate::{
     job::{Failure, Job},
     log::{self, Span},
     names::QueueName,
+    outcome::PerformError,
     storage::Inprogress,
     workers_manager::RunEnd,
 };
@@ -276,6 +277,9 @@ impl<'a> Line<'a> {
             AfterFailure::Dead => (self.config.dead_job_log_level, "dead", None),
             AfterFailure::Discarded => (self.config.dead_job_log_level, "discarded", None),
         };
+        let is_panic = failure.error_class == PerformError::PANIC;
+        // Its place comes first.
+        let panicked_at = failure.error_backtrace.first().filter(|_| is_panic);
         log!(
             level,
             self,
@@ -285,6 +289,7 @@ impl<'a> Line<'a> {
             retry_at = retry_at.map(|at| field::display(rfc3339(at))),
             error_class = failure.error_class,
             error_message = failure.error_message,
+            panicked_at,
             "fail"
         );
     }

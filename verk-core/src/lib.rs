@@ -34,6 +34,7 @@ mod names;
 mod node_manager;
 mod node_watch;
 mod outcome;
+mod panic_place;
 mod pause_manager;
 mod poison;
 mod prefetch;

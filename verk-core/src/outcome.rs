@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{error::BoxError, job::Failure};
+use crate::{error::BoxError, guard::Panic, job::Failure};
 
 /// What a worker answers when it did not fail.
 ///
@@ -133,6 +133,16 @@ impl PerformError {
             },
             retry_in: RetryIn::Default,
         }
+    }
+
+    /// The `error_class` of a panic.
+    pub(crate) const PANIC: &str = "Panic";
+
+    /// A panic: its message, and where it happened if that is known.
+    pub(crate) fn panicked(panic: &Panic) -> Self {
+        let mut error = Self::of(Self::PANIC, panic.message());
+        error.failure.error_backtrace = panic.place();
+        error
     }
 
     /// A failure with this class and what `error` and its sources say.

@@ -22,6 +22,7 @@ use crate::{
     log,
     names::{Jid, NodeId, QueueName},
     node_manager::Registration,
+    panic_place,
     queues::{QueueStatus, RunningJob},
     shared::Shared,
     signals::{self, Signals},
@@ -155,6 +156,10 @@ impl Verk {
     /// Starts to run the queues in the background. Does nothing when they run already, or when the node is
     /// [disabled](Config::disabled).
     ///
+    /// The first call in a process that runs queues installs a [panic hook](std::panic::set_hook), so that
+    /// a job that panics keeps the place in its `error_backtrace`; the hook that is there is called as
+    /// before.
+    ///
     /// # Errors
     ///
     /// [`RunError::NoQueues`] when there is nothing to run.
@@ -178,6 +183,7 @@ impl Verk {
         let Some(first) = registration.take() else {
             return Ok(());
         };
+        panic_place::install_hook();
         let node = first.node().clone();
         let (shared, stop) = (Arc::clone(&self.inner.shared), self.inner.stop.clone());
         self.inner.supervisor.spawn(supervise(shared, first, stop));

@@ -75,7 +75,7 @@ pub struct WorkerOptions {
     pub dead: bool,
     /// Labels, shown in dashboards.
     pub tags: &'static [&'static str],
-    /// Whether the error's sources are kept in `error_backtrace`. Defaults to `true`.
+    /// Whether the error's sources, or the place of a panic, are kept in `error_backtrace`. Defaults to `true`.
     pub backtrace: bool,
 }
 

@@ -150,7 +150,7 @@ impl Drop for Owed {
         }
         self.send(if std::thread::panicking() {
             RunEnd::Returned(Err(PerformError::of(
-                "Panic",
+                PerformError::PANIC,
                 "panicked outside of the job",
             )))
         } else {
@@ -272,7 +272,7 @@ impl WorkersManager {
             }));
             let end = poll_fn(|cx| span.within(|| run.as_mut().poll(cx))).await;
             let end = end.unwrap_or_else(|panic| {
-                RunEnd::Returned(Err(PerformError::of("Panic", panic.message())))
+                RunEnd::Returned(Err(PerformError::panicked(&panic)))
             });
             job_log::close(span, &end);
             owed.send(end)
