@@ -1,4 +1,4 @@
-//! Where a job panicked.
+//! Where a job panicked, and which job keeps its thread.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -7,11 +7,13 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
-use verk::{Event, Failure};
+use verk::{Event, Failure, State};
 
-use crate::support::{Fixture, Logged};
+use crate::support::{Fixture, Gate, Logged, until};
 
 /// Panics in one of many ways.
 #[verk::worker]
@@ -113,4 +115,43 @@ async fn the_hook_of_the_program_is_called_and_may_be_replaced() {
     assert_eq!(failure.error_message, "no route");
     assert_eq!(failure.error_backtrace, [] as [&str; 0]);
     it.verk.shutdown().await;
+}
+
+/// Keeps its thread until the test lets it go.
+#[verk::worker]
+async fn keeps_its_thread(State(gate): State<Gate>) {
+    while !gate.try_pass() {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits as long, and keeps no thread.
+#[verk::worker]
+async fn waits_for_long(State(gate): State<Gate>) {
+    gate.pass().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_keeps_its_thread_is_named_while_it_does() {
+    // The heartbeat's thread finds it.
+    let logged = Logged::capture_on_all_threads();
+    let mut it = Fixture::in_real_time(|builder| builder.queue("default", 2)).await;
+    it.verk.start().unwrap();
+    it.verk.enqueue(WaitsForLong::new()).await.unwrap();
+    it.wait_for_started(1).await;
+    let jid = it.verk.enqueue(KeepsItsThread::new()).await.unwrap();
+    let names = |class: &str| logged.lines_with(&["WARN", "keeps its thread", class]);
+    until(|| names(r#"class="KeepsItsThread""#) > 0).await;
+    it.gate.open();
+    it.wait_for_finished(2).await;
+    it.verk.shutdown().await;
+    let named = [
+        "WARN",
+        "spawn_blocking",
+        jid.as_str(),
+        "queue=default",
+        "attempt=1",
+    ];
+    assert_eq!(logged.lines_with(&named), 1, "once");
+    assert_eq!(names("WaitsForLong"), 0);
 }

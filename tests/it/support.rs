@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tracing::subscriber::DefaultGuard;
+use tracing::{Subscriber, subscriber::DefaultGuard};
 use verk::{
     Event, Events, Job, QueueName, Verk, VerkBuilder,
     storage::{JobSet, Page},
@@ -301,12 +301,23 @@ impl Logged {
     /// From now on, until the guard is dropped.
     pub(crate) fn capture() -> (Self, DefaultGuard) {
         let logged = Self::default();
-        let writer = logged.clone();
-        let subscriber = tracing_subscriber::fmt()
+        let guard = tracing::subscriber::set_default(logged.subscriber());
+        (logged, guard)
+    }
+
+    /// From now on, on all threads of the process: for one test of a program.
+    pub(crate) fn capture_on_all_threads() -> Self {
+        let logged = Self::default();
+        tracing::subscriber::set_global_default(logged.subscriber()).unwrap();
+        logged
+    }
+
+    fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
+        let writer = self.clone();
+        tracing_subscriber::fmt()
             .with_ansi(false)
             .with_writer(move || writer.clone())
-            .finish();
-        (logged, tracing::subscriber::set_default(subscriber))
+            .finish()
     }
 
     /// How many lines have all of `parts`.

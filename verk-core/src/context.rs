@@ -16,6 +16,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    blocked::Polls,
     client::Client,
     clock::JobWait,
     error::BoxError,
@@ -38,6 +39,7 @@ struct Inner {
     deadline: Option<Instant>,
     /// Whether the job was found to belong to another node. It orders nothing else.
     lost: AtomicBool,
+    polls: Polls,
 }
 
 impl JobContext {
@@ -57,6 +59,7 @@ impl JobContext {
             cancelled,
             deadline,
             lost: AtomicBool::new(false),
+            polls: Polls::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -71,6 +74,11 @@ impl JobContext {
 
     pub(crate) fn shared_job(&self) -> &Arc<Job> {
         &self.inner.job
+    }
+
+    /// How often the run was polled so far.
+    pub(crate) fn polls(&self) -> &Polls {
+        &self.inner.polls
     }
 
     /// The job's id.

@@ -4,6 +4,7 @@
 //! socket: see `verk-redis` for the backend and `verk-testing` for the one in memory.
 
 mod args;
+mod blocked;
 mod builder;
 mod client;
 mod clock;

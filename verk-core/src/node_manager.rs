@@ -13,6 +13,7 @@ use tokio::{runtime, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    blocked,
     clock::{Clock, rfc3339},
     error::{BuildError, StorageError},
     guard, log,
@@ -245,16 +246,24 @@ pub(crate) fn host_name() -> String {
 }
 
 /// Beats from a thread and a connection of its own, so that a worker that blocks the runtime does not make the node look
-/// dead.
+/// dead. The same thread finds such workers.
 fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<(), BuildError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(BuildError::Thread)?;
     let beat = keep_beating(Arc::clone(shared), registration);
+    let watch = blocked::watch(Arc::clone(shared));
+    let beat_and_watch = async move {
+        tokio::select! {
+            biased;
+            () = beat => {}
+            () = watch => {}
+        }
+    };
     let thread = thread::Builder::new()
         .name("verk-heartbeat".to_owned())
-        .spawn(move || runtime.block_on(beat))
+        .spawn(move || runtime.block_on(beat_and_watch))
         .map_err(BuildError::Thread)?;
     registration.thread.get_or_init(|| thread);
     Ok(())

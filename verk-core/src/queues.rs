@@ -346,16 +346,19 @@ impl Queues {
         }
     }
 
+    /// What keeps its thread since the last look, and was not found by an earlier one.
+    pub(crate) fn blocked(&self) -> Vec<Run> {
+        let state = self.0.borrow();
+        let managers = state.managers.iter();
+        managers.flat_map(|manager| manager.blocked()).collect()
+    }
+
     /// What runs now, the oldest run first.
     pub(crate) fn runs(&self) -> Vec<Run> {
         let state = self.0.borrow();
         let mut runs = Vec::new();
         for manager in &state.managers {
-            runs.extend(manager.running(|running| Run {
-                job: Arc::clone(running.job()),
-                queue: manager.inprogress.queue.clone(),
-                started_at: running.started_at,
-            }));
+            runs.extend(manager.running(|running| manager.run(running)));
         }
         runs.sort_by_key(|run| run.started_at);
         runs
@@ -425,6 +428,22 @@ impl Seat {
         let mut running: Vec<&Running> = board.running.iter().map(|(_, running)| running).collect();
         running.sort_by_key(|running| running.number);
         running.into_iter().map(of).collect()
+    }
+
+    fn run(&self, running: &Running) -> Run {
+        Run {
+            job: Arc::clone(running.job()),
+            queue: self.inprogress.queue.clone(),
+            started_at: running.started_at,
+        }
+    }
+
+    fn blocked(&self) -> Vec<Run> {
+        let mut board = self.board();
+        let all = board.running.iter_mut();
+        let blocked =
+            all.filter_map(|(_, running)| running.keeps_its_thread().then_some(&*running));
+        blocked.map(|running| self.run(running)).collect()
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {

@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
+    task::Context,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    blocked::Seen,
     client::Client,
     clock::{Clock, JobWait},
     context::JobContext,
@@ -61,9 +63,16 @@ pub(crate) struct Running {
     /// The payload as it was fetched.
     held: Bytes,
     pub(crate) started_at: SystemTime,
+    /// What was seen of its polls.
+    seen: Seen,
 }
 
 impl Running {
+    /// Whether it keeps its thread since the last look, and was not found by an earlier one.
+    pub(crate) fn keeps_its_thread(&mut self) -> bool {
+        self.seen.look(self.context.polls())
+    }
+
     pub(crate) fn job(&self) -> &Arc<Job> {
         self.context.shared_job()
     }
@@ -244,6 +253,7 @@ impl WorkersManager {
             context: context.clone(),
             held,
             started_at,
+            seen: Seen::default(),
         });
 
         let mut owed = Owed {
@@ -270,10 +280,11 @@ impl WorkersManager {
                 };
                 run_to_end(perform, &context, timeout, &*shared.clock).await
             }));
-            let end = poll_fn(|cx| span.within(|| run.as_mut().poll(cx))).await;
-            let end = end.unwrap_or_else(|panic| {
-                RunEnd::Returned(Err(PerformError::panicked(&panic)))
-            });
+            // Catches panics, so it does not panic itself.
+            let mut poll = |cx: &mut Context<'_>| span.within(|| run.as_mut().poll(cx));
+            let end = poll_fn(|cx| context.polls().during(|| poll(cx))).await;
+            let end =
+                end.unwrap_or_else(|panic| RunEnd::Returned(Err(PerformError::panicked(&panic))));
             job_log::close(span, &end);
             owed.send(end)
         }));
@@ -326,6 +337,7 @@ impl WorkersManager {
             context,
             held,
             started_at: _,
+            seen: _,
         } = self.seat.finished(place)?;
         Some(Run {
             number,
