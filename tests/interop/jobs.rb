@@ -1,17 +1,24 @@
 # frozen_string_literal: true
 
 # The classes of examples/sidekiq_jobs, in Ruby. Loaded by the sidekiq process and by the cases that enqueue.
+# With CLASSES=none the sidekiq process has none of them; with CLASSES=broken their constructors raise.
 
 require "json"
 require "sidekiq"
 
 # Writes what a run received, as the Rust worker does: one line, in one write.
 module Reporting
+  def initialize
+    raise "the constructor of #{self.class} raises" if ENV["CLASSES"] == "broken"
+  end
+
   def report(args)
     $stdout.write("ran #{jid} #{self.class} #{JSON.generate(args)}\n")
     $stdout.flush
   end
 end
+
+return if ENV["CLASSES"] == "none"
 
 module Mailers
   class Welcome

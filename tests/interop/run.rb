@@ -11,7 +11,7 @@ Sidekiq.logger.level = Logger::WARN
 $stdout.sync = true
 at_exit { Program.stop_all }
 
-ALL = %w[ruby_to_rust rust_to_ruby failures retries forms managing fleet mixed_fleet web buttons].freeze
+ALL = %w[ruby_to_rust rust_to_ruby classes failures retries forms managing fleet mixed_fleet web buttons].freeze
 # Sidekiq 7 has no namespaces any more.
 names = ARGV.empty? ? ALL + (Sidekiq::VERSION.to_i < 7 ? %w[namespace] : []) : ARGV
 puts "# Sidekiq #{Sidekiq::VERSION}"

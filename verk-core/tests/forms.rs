@@ -181,7 +181,7 @@ fn an_envelope_can_be_made_here() {
         ("Mailers::WelcomeJob", r#"["ada"]"#)
     );
     let expected = format!(
-        r#"{{"queue":"mailers","args":{args},"class":"{class}","jid":"{}","wrapped":"Mailers::WelcomeJob"}}"#,
+        r#"{{"retry":true,"queue":"mailers","args":{args},"class":"{class}","jid":"{}","wrapped":"Mailers::WelcomeJob"}}"#,
         job.jid()
     );
     assert_eq!(text(&job), expected);

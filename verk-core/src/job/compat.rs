@@ -105,17 +105,19 @@ mod tests {
             (in_string.as_str(), envelope),
         ] {
             let payload = |args| {
-                format!(r#"{{"class":"Sidekiq::ActiveJob::Wrapper","args":{args},"jid":"1"}}"#)
+                format!(
+                    r#"{{"class":"Sidekiq::ActiveJob::Wrapper","args":{args},"jid":"1","retry":true}}"#
+                )
             };
             let mut job = Job::decode(payload(before).into()).unwrap();
             assert!(job.has_spoiled_args(), "{before}");
             job.put_args_in_array();
             assert_eq!(job.encode(), payload(after));
         }
-        let mut without = job(r#""queue":"q""#);
+        let mut without = job(r#""retry":true"#);
         assert!(without.has_spoiled_args());
         without.put_args_in_array();
-        assert_eq!(without.encode(), job(r#""queue":"q","args":[]"#).encode());
+        assert_eq!(without.encode(), job(r#""retry":true,"args":[]"#).encode());
         assert!(!job(r#""args":[1]"#).has_spoiled_args());
     }
 }

@@ -1,5 +1,7 @@
 //! Writing a job: the original bytes with the patches laid over them.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -7,7 +9,7 @@ use super::{
     Dialect, InvalidJob, Job,
     decode::{MAX_DEPTH, depth_over},
     patches::{PatchKey, reserved},
-    value::quoted,
+    value::{count, quoted},
 };
 
 impl Job {
@@ -17,25 +19,40 @@ impl Job {
     /// keys stay in their order, every value that was not changed stays as it is to the byte, and new keys
     /// come last. A key that was there several times is there once if it was changed; otherwise all of
     /// them stay.
+    ///
+    /// A new or changed job in Sidekiq's dialect always gets a `retry`: `true`, or the number in its
+    /// `max_retry_count`. Sidekiq drops a job without `retry` when it lacks the class.
+    ///
+    /// ```
+    /// use verk_core::Job;
+    ///
+    /// let mut job = Job::decode(r#"{"class":"Welcome","queue":"mailers","args":[],"jid":"1"}"#.into())?;
+    /// assert_eq!(job.encode(), job.original_json());
+    ///
+    /// job.set_queue("low".parse()?);
+    /// let changed = r#"{"class":"Welcome","queue":"low","args":[],"jid":"1","retry":true}"#;
+    /// assert_eq!(job.encode(), changed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn encode(&self) -> Bytes {
         if self.patches.is_empty() {
             return self.original_json.as_bytes().clone();
         }
+        let retry = self.missing_retry();
+        let retry = retry.as_deref().map(|retry| (RETRY, Some(retry)));
+        let patches = || retry.into_iter().chain(self.patches.iter());
         // With its quotes, a colon and a comma; the first has a brace instead of the comma.
         let size = |(key, value): (PatchKey<'_>, Option<&str>)| {
             value.map_or(0, |value| key.name.len() + value.len() + 4)
         };
-        let patched: usize = self.patches.iter().map(size).sum();
+        let patched: usize = patches().map(size).sum();
         let mut json = Object(String::with_capacity(
             self.original_json.len() + patched + 1,
         ));
         for (index, entry) in self.entries.iter().enumerate() {
             let key = self.slice(&entry.key);
-            let patch = self
-                .patches
-                .iter()
-                .find(|(key, _)| self.is_key(entry, key.name));
+            let patch = patches().find(|(key, _)| self.is_key(entry, key.name));
             match patch {
                 None => json.push(key, self.slice(&entry.value)),
                 // It takes the place of the entry that readers go by: the last one with its key.
@@ -45,13 +62,25 @@ impl Job {
                 Some(_) => {}
             }
         }
-        for (key, value) in self.patches.iter() {
+        for (key, value) in patches() {
             match value {
                 Some(value) if !self.has_entry(0, key.name) => json.append(key, value),
                 _ => {}
             }
         }
         json.finish()
+    }
+
+    /// What a job of Sidekiq's dialect that has no `retry` is written with.
+    fn missing_retry(&self) -> Option<Cow<'static, str>> {
+        // In Verk's dialect, the absence of `retry` is one of the marks.
+        if self.dialect == Dialect::Verk || self.present("retry").is_some() {
+            return None;
+        }
+        Some(match self.get("max_retry_count").and_then(count) {
+            Some(count) => count.to_string().into(),
+            None => "true".into(),
+        })
     }
 
     /// Gives the job a key of one's own, which it keeps for its whole life, whoever moves it. [`get`](Self::get) reads it.
@@ -114,6 +143,11 @@ impl Job {
             .any(|entry| self.is_key(entry, key))
     }
 }
+
+const RETRY: PatchKey<'_> = PatchKey {
+    name: "retry",
+    in_object: Some("\"retry\":"),
+};
 
 /// A JSON object in the making.
 struct Object(String);

@@ -183,6 +183,43 @@ fn retry_limits() {
 }
 
 #[test]
+fn a_job_that_is_written_anew_has_a_retry() {
+    for (before, after) in [
+        ("", r#","retry":true"#),
+        (
+            r#","max_retry_count":3"#,
+            r#","max_retry_count":3,"retry":3"#,
+        ),
+        (
+            r#","max_retry_count":null"#,
+            r#","max_retry_count":null,"retry":true"#,
+        ),
+        (r#","retry":null,"x":1"#, r#","retry":true,"x":1"#),
+        (r#","retry":5,"retry":null"#, r#","retry":true"#),
+        (r#","retry":null,"retry":5"#, r#","retry":null,"retry":5"#),
+        (r#","retry":false"#, r#","retry":false"#),
+        (r#","retry":0"#, r#","retry":0"#),
+        (r#","retry":"7""#, r#","retry":"7""#),
+    ] {
+        let mut job = job(before);
+        let limit = job.retry_limit();
+        assert_eq!(job.encode(), job.original_json(), "nothing changed");
+        job.set_enqueued_at(Some(at(2_500_000)));
+        let written = decode(&encoded(&job)).unwrap();
+        assert_eq!(written.retry_limit(), limit, "{before}");
+        let expected = job.original_json().clone();
+        let expected = String::from_utf8(expected.into()).unwrap();
+        let expected = expected.replace(&format!("{before}}}"), &format!("{after}}}"));
+        job.set_enqueued_at(None);
+        assert_eq!(encoded(&job), expected, "{before}");
+    }
+    // One of Elixir's Verk is still one: without `retry`.
+    let mut of_verk = decode(r#"{"class":"A","jid":"1","args":"[]","queue":"q"}"#).unwrap();
+    of_verk.set_enqueued_at(Some(at(2_500_000)));
+    assert!(!encoded(&of_verk).contains("retry"));
+}
+
+#[test]
 fn a_retry_count_below_zero_counts_as_zero() {
     assert_eq!(job(r#","failed_at":1.5,"retry_count":-1"#).failures(), 1);
     assert_eq!(job(r#","failed_at":null,"retry_count":4"#).failures(), 0);
@@ -231,7 +268,7 @@ fn of_a_key_that_is_there_twice_the_last_wins_and_both_stay() {
     job.set_queue("c".parse().unwrap());
     assert_eq!(
         encoded(&job),
-        r#"{"x":1,"class":"A","jid":"1","queue":"c","x":2}"#
+        r#"{"x":1,"class":"A","jid":"1","queue":"c","x":2,"retry":true}"#
     );
     job.set_enqueued_at(None);
     job.set_queue("b".parse().unwrap());
@@ -240,7 +277,7 @@ fn of_a_key_that_is_there_twice_the_last_wins_and_both_stay() {
 
 #[test]
 fn keys_with_escapes_are_found_and_stay_as_they_are() {
-    let payload = r#"{"cl\u0061ss":"\u0041","jid":"1","q\u0075eue":"a","\ud800":1,"é\n":2}"#;
+    let payload = r#"{"cl\u0061ss":"\u0041","jid":"1","q\u0075eue":"a","\ud800":1,"é\n":2,"r\u0065try":true}"#;
     let mut job = decode(payload).unwrap();
     assert_eq!(job.class(), "A");
     assert_eq!(job.get("class"), Some(r#""\u0041""#));
@@ -284,7 +321,7 @@ fn a_verk_job_that_expires_is_a_verk_job() {
 
 #[test]
 fn values_that_did_not_change_keep_their_bytes() {
-    let rest = r#""n":[12345678901234567,18446744073709551615,0.1,1e400,-0.0,1.0,1E+2,{"n": {"n":[ ]}}],"s":"\u00e9\/é\ud800","jid":"1","args":[ 1.50,"{\"class\":\"B\"}" ],"class":"A""#;
+    let rest = r#""n":[12345678901234567,18446744073709551615,0.1,1e400,-0.0,1.0,1E+2,{"n": {"n":[ ]}}],"s":"\u00e9\/é\ud800","jid":"1","args":[ 1.50,"{\"class\":\"B\"}" ],"retry":true,"class":"A""#;
     let mut job = decode(&format!("\n{{{rest} , \"queue\":\"a\"}} ")).unwrap();
     assert_eq!(encoded(&job), format!("\n{{{rest} , \"queue\":\"a\"}} "));
     job.record_failure(&failure("no"), at(1_500_000), &"a".parse().unwrap());
@@ -341,7 +378,7 @@ fn a_new_job_is_written_in_the_order_of_sidekiq() {
     let jid = job.jid().clone();
     assert_eq!(
         encoded(&job),
-        format!(r#"{{"queue":"q","args":[1],"class":"A::B","jid":"{jid}"}}"#)
+        format!(r#"{{"retry":true,"queue":"q","args":[1],"class":"A::B","jid":"{jid}"}}"#)
     );
     job.set_enqueued_at(Some(at(2_500_000)));
     job.set_created_at(at(1_000_000));
@@ -510,7 +547,7 @@ fn a_new_job_is_written_in_the_form_that_is_configured() {
     };
     assert_eq!(
         written(Dialect::Sidekiq, TimeFormat::Milliseconds, |_| ()),
-        r#"{"queue":"q","args":[1,"é"],"class":"A.B","jid":"1","created_at":1500,"enqueued_at":2999}"#
+        r#"{"retry":true,"queue":"q","args":[1,"é"],"class":"A.B","jid":"1","created_at":1500,"enqueued_at":2999}"#
     );
     // Verk's 13 keys, and no `retry`, which would make it one of Sidekiq's jobs for every reader.
     for time_format in [TimeFormat::Seconds, TimeFormat::Milliseconds] {
