@@ -81,6 +81,25 @@ with_rust("default:5") do |rust|
   end
 end
 
+# Renames the queue that these wait in, and waits until each has failed in its new one.
+rename_and_fail = lambda do |program, *jids|
+  redis { |r| r.rename("queue:old", "queue:default") }
+  jids.each { |jid| program.wait_for(jid) }
+  wait_until("their retries") { (jids - retries.map(&:jid)).empty? }
+end
+
+check "a job of a renamed queue is retried in the queue that it was fetched from, by both" do
+  push = ->(options) { Payments::Charge.set({ "queue" => "old" }.merge(options)).perform_async(2750, 9) }
+  ruby = ->(&block) { with_sidekiq(%w[default], "FAIL" => "1", &block) }
+  rust = ->(&block) { with_rust("default:5", &block) }
+  queues = [ruby, rust].map do |with|
+    jids = [push.call({}), push.call("retry_queue" => "slow")]
+    with.call { |program| rename_and_fail.call(program, *jids) }
+    jids.map { |jid| find(retries, jid).queue }
+  end
+  assert_equal [%w[default slow]] * 2, queues, "the queues of the retries, of Ruby and of Rust"
+end
+
 jid = nil
 with_rust("default:5") do |rust|
   jid = Payments::Charge.set(SENT.merge("retry_queue" => "mailers")).perform_async(2800, 9)

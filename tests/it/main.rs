@@ -22,6 +22,7 @@ mod many_queues;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod middleware;
+mod moved;
 mod nodes;
 #[cfg(feature = "otel")]
 mod otel;

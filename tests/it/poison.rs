@@ -222,6 +222,23 @@ async fn what_was_prefetched_or_is_no_job_never_counts() {
 }
 
 #[tokio::test]
+async fn a_suspect_names_the_queue_that_it_was_fetched_from() {
+    let mut heir = Heir::new(|builder| builder).await;
+    let mut moved = job("Pill");
+    moved.set_queue(queue_name("renamed"));
+    heir.enqueue(&[&moved]).await;
+    heir.death_of_a_node(0).await;
+    assert_eq!(heir.queued().await, [moved.encode()], "untouched");
+    for set in [JobSet::Schedule, JobSet::Dead] {
+        heir.death_of_a_node(0).await;
+        let members = heir.members(set).await;
+        assert_eq!(members[0].queue(), Some(&queue_name("default")), "{set:?}");
+        heir.time_passes(1).await;
+    }
+    heir.verk.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_limit_of_zero_buries_nothing() {
     let mut heir = Heir::new(|builder| builder.poison_pill_after(0)).await;
     heir.enqueue(&[&job("Pill")]).await;

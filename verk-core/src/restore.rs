@@ -11,7 +11,7 @@ use crate::{
     event::Event,
     job::{Failure, Job},
     log,
-    names::{Jid, NodeId, QueueName},
+    names::{Jid, NodeId},
     poison::{self, Verdict},
     shared::Shared,
     storage::{Due, Inprogress, MAX_BATCH_JOBS, Node, Page, Settled, Settlement, Target},
@@ -145,7 +145,9 @@ fn leave(
     let (to, suspect) = match judged {
         None | Some((Verdict::Requeue, _)) => (Target::Requeue, None),
         Some((Verdict::Delay(delay), mut suspect)) => {
-            delayed(&mut suspect.job, &inprogress.queue);
+            // No attempt is counted.
+            suspect.job.set_enqueued_at(None);
+            suspect.job.set_queue(inprogress.queue.clone());
             let due = Due {
                 at: time_after(now, delay),
                 job: suspect.job.encode(),
@@ -176,14 +178,6 @@ fn leave(
     Leaving {
         settlement: Settlement { held, to },
         suspect,
-    }
-}
-
-/// No attempt is counted.
-fn delayed(job: &mut Job, queue: &QueueName) {
-    job.set_enqueued_at(None);
-    if job.queue().is_none() {
-        job.set_queue(queue.clone());
     }
 }
 

@@ -188,7 +188,7 @@ pub(crate) fn unknown_class(job: Job, held: Bytes, shared: &Shared, queue: &Queu
     }
 }
 
-/// The job runs again at a time, as if it had not run.
+/// The job runs again at a time, in the queue that it was fetched from, as if it had not run.
 fn later(
     job: Arc<Job>,
     held: Bytes,
@@ -198,6 +198,7 @@ fn later(
 ) -> Pending {
     let mut later = Job::clone(&job);
     later.set_enqueued_at(None);
+    later.set_queue(queue.clone());
     let to = Target::Schedule(Due {
         at: until,
         job: later.encode(),

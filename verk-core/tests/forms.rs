@@ -51,7 +51,9 @@ fn fail(job: &mut Job) {
         error_message: "it broke: \"é\"".to_owned(),
         error_backtrace: Vec::new(),
     };
-    job.record_failure(&failure, now(), &"fetched".parse().unwrap());
+    let fetched_from = job.queue().cloned();
+    let fetched_from = fetched_from.unwrap_or_else(|| "fetched".parse().unwrap());
+    job.record_failure(&failure, now(), &fetched_from);
 }
 
 fn text(job: &Job) -> String {

@@ -111,7 +111,8 @@ fn every_payload_keeps_its_other_bytes_when_it_fails() {
     for line in golden().into_iter().filter(|line| line.valid_json) {
         let before = Job::decode(line.payload.clone().into()).unwrap();
         let mut job = before.clone();
-        job.record_failure(&failure(), now(), &queue("default"));
+        let queue = before.queue().unwrap();
+        job.record_failure(&failure(), now(), queue);
         let after = Job::decode(job.encode()).unwrap();
         assert_eq!(
             raw_values(&job.encode(), FAILURE_KEYS),

@@ -82,8 +82,8 @@ impl Job {
 
     /// Records a failure, so that the payload is ready for the retry or the dead set.
     ///
-    /// Counts as the job's own dialect does: see [`failures`](Self::failures). The job goes to its
-    /// `retry_queue` if it has one, else it stays in its queue; if it names none, that is `fetched_from`.
+    /// Counts as the job's own dialect does: see [`failures`](Self::failures). As with Sidekiq, the job goes
+    /// to its `retry_queue` if it has one, else back to `fetched_from`, whatever queue it named before.
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};
@@ -132,11 +132,8 @@ impl Job {
             self.patch("error_backtrace", quoted(&backtrace));
         }
 
-        if let Some(queue) = self.retry_queue() {
-            self.set_queue(queue);
-        } else if self.queue.is_none() {
-            self.set_queue(fetched_from.clone());
-        }
+        let queue = self.retry_queue();
+        self.set_queue(queue.unwrap_or_else(|| fetched_from.clone()));
     }
 
     /// Takes the retry that an operator asks for off the count, as Sidekiq does, down to -1. A job of Elixir's Verk keeps its

@@ -422,6 +422,9 @@ fn new_jobs_are_checked() {
 #[test]
 fn failures_go_to_the_retry_queue_and_count_on() {
     let fetched_from = "elsewhere".parse().unwrap();
+    let mut moved = job("");
+    moved.record_failure(&failure("1"), at(1_000_000), &fetched_from);
+    assert_eq!(moved.queue(), Some(&fetched_from), "not the one it names");
     let mut job = job(r#","retry_queue":"slow""#);
     job.record_failure(&failure("1"), at(1_000_000), &fetched_from);
     assert_eq!(job.queue().unwrap().as_str(), "slow");

@@ -15,6 +15,7 @@ use super::Jobs;
 use crate::{
     clock::from_unix_seconds,
     error::StorageError,
+    names::QueueName,
     job::{Form, Job, MalformedJob},
     log,
     storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source},
@@ -121,6 +122,8 @@ impl Entry {
 
     /// Moves the job, as it is, to the `dead` set, which is then cut to its limits. Returns whether it did: not if it is gone, or
     /// in that set already. Even a job that says `dead: false` is kept.
+    /// A job that waited in another queue than it names, because that was renamed, then names the one it waited in.
+    ///
     ///
     /// # Errors
     ///
@@ -136,7 +139,7 @@ impl Entry {
     /// Gives the job another time: it stays in `schedule` or `retry`; from `dead` it goes to `retry`, from a queue to `schedule`.
     /// Returns whether that changed anything: not if it is gone, or has that time.
     ///
-    /// Its payload stays as it is, but for `enqueued_at` of a job that leaves its queue.
+    /// Its payload stays as it is. Only a job that leaves its queue loses `enqueued_at`, and names that queue.
     ///
     /// # Errors
     ///
@@ -250,16 +253,20 @@ impl Action {
                     job: job.encode(),
                 }
             }
-            (Self::Kill, _) => MoveTarget::Dead {
-                job: Due {
-                    at: now,
-                    job: as_it_is(),
-                },
-                limits,
-            },
+            (Self::Kill, source) => {
+                let job = match source {
+                    Source::Queue(queue) => out_of(queue, entry, |_| ()),
+                    Source::Set(_) => as_it_is(),
+                };
+                let job = Due { at: now, job };
+                MoveTarget::Dead { job, limits }
+            }
             (Self::Reschedule(at), source) => {
                 let (set, job) = match source {
-                    Source::Queue(_) => (DueSet::Schedule, without_enqueued_at(entry)),
+                    Source::Queue(queue) => {
+                        let job = out_of(queue, entry, |job| job.set_enqueued_at(None));
+                        (DueSet::Schedule, job)
+                    }
                     Source::Set(JobSet::Schedule) => (DueSet::Schedule, as_it_is()),
                     Source::Set(JobSet::Retry | JobSet::Dead) => (DueSet::Retry, as_it_is()),
                 };
@@ -272,11 +279,12 @@ impl Action {
     }
 }
 
-/// The payload as it waits for its time.
-fn without_enqueued_at(entry: &Entry) -> Bytes {
+/// The payload of a job that leaves its queue for a set. It names that queue, so that it comes back to it.
+fn out_of(queue: &QueueName, entry: &Entry, change: impl FnOnce(&mut Job)) -> Bytes {
     match entry.job.clone() {
         Ok(mut job) => {
-            job.set_enqueued_at(None);
+            change(&mut job);
+            job.set_queue(queue.clone());
             job.encode()
         }
         Err(_) => entry.payload.clone(),
