@@ -196,6 +196,8 @@ fn all_of_verk_has_a_row() {
     });
     let settings = VERK_SETTINGS.split_whitespace().map(str::to_owned);
     assert_named(PAGES[0], functions.chain(settings));
+    // A field of its struct that has no key in the JSON.
+    assert_named(PAGES[0], ["original_json".to_owned()]);
 }
 
 #[test]

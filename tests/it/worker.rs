@@ -2,7 +2,7 @@
 
 use verk::{AfterFailure, BoxError, Event, Failure, FromJob, JobContext, RetryIn};
 
-use crate::support::Fixture;
+use crate::support::{Fixture, at_once, queue_name};
 
 #[derive(Debug, thiserror::Error)]
 enum ChargeError {
@@ -154,4 +154,73 @@ async fn jobs_of_borrowed_items_are_enqueued_in_a_task() {
         client.enqueue_all(jobs).await
     });
     assert_eq!(task.await.unwrap().unwrap().len(), 2);
+}
+
+#[verk::worker(max_retry_count = 2, retry_at = at_once)]
+async fn limited() -> Result<(), String> {
+    Err("never".into())
+}
+
+#[verk::worker(retry_at = at_once)]
+async fn unlimited() -> Result<(), String> {
+    Err("never".into())
+}
+
+#[tokio::test]
+async fn a_number_in_the_payload_beats_the_worker_which_beats_the_configuration() {
+    let mut it = Fixture::with(|builder| builder.queue("default", 1).max_retry_count(1)).await;
+    it.verk.start().unwrap();
+    // Of Elixir's Verk: its 13 keys, with a limit or without.
+    let of_elixir = |limit: &str| {
+        format!(
+            r#""created_at":null,"enqueued_at":1,"error_backtrace":null,"error_message":null,"failed_at":null,"finished_at":null,"max_retry_count":{limit},"retried_at":null,"retry_count":0"#
+        )
+    };
+    let (dead, discarded) = (AfterFailure::Dead, AfterFailure::Discarded);
+    for (class, options, runs, end) in [
+        // No number: the worker's own, or the configured one.
+        ("Limited", r#""retry":true"#, 3, dead),
+        ("Limited", r#""x":"no retry""#, 3, dead),
+        ("Limited", r#""retry":null"#, 3, dead),
+        ("Limited", r#""retry":"9""#, 3, dead),
+        ("Limited", &of_elixir("null"), 3, dead),
+        ("Unlimited", r#""retry":true"#, 2, dead),
+        ("Unlimited", r#""x":"no retry""#, 2, dead),
+        // A number, `max_retry_count` first.
+        ("Limited", r#""retry":1"#, 2, dead),
+        ("Limited", r#""retry":0"#, 1, dead),
+        ("Limited", r#""retry":1,"max_retry_count":3"#, 4, dead),
+        ("Limited", r#""retry":true,"max_retry_count":0"#, 1, dead),
+        ("Limited", &of_elixir("1"), 2, dead),
+        ("Unlimited", r#""retry":3"#, 4, dead),
+        // `false` wins.
+        ("Limited", r#""retry":false"#, 1, discarded),
+        (
+            "Limited",
+            r#""retry":false,"max_retry_count":9"#,
+            1,
+            discarded,
+        ),
+        ("Unlimited", r#""retry":false"#, 1, discarded),
+    ] {
+        let payload =
+            format!(r#"{{"class":"{class}","args":[],"jid":"1","queue":"default",{options}}}"#);
+        let queue = queue_name("default");
+        let jobs = [payload.into()];
+        it.verk.storage().enqueue(&queue, &jobs).await.unwrap();
+        let mut run = 0;
+        let then = loop {
+            run += 1;
+            let then = it.wait_for(|event| match event {
+                Event::JobFailed { then, .. } => Some(then),
+                _ => None,
+            });
+            let then = then.await;
+            if !matches!(then, AfterFailure::Retry { .. }) {
+                break then;
+            }
+        };
+        assert_eq!((run, then), (runs, end), "{class} {options}");
+    }
+    it.verk.shutdown().await;
 }
