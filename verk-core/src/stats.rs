@@ -30,7 +30,9 @@ use crate::{
 ///
 /// Every node adds its numbers up to 10 seconds late, and at shutdown. What a process that was killed had not added
 /// is not counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// `Display` and `Debug` show it in one line, with the queues in which jobs wait.
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// How many runs there were, those that failed included.
@@ -60,6 +62,39 @@ impl Stats {
         self.queues
             .iter()
             .find(|stats| stats.queue.as_str() == name)
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            processed,
+            failed,
+            scheduled,
+            retry,
+            dead,
+            queues,
+        } = self;
+        write!(
+            f,
+            "processed {processed}, failed {failed}, enqueued {}, scheduled {scheduled}, retry {retry}, dead {dead}",
+            self.enqueued()
+        )?;
+        for stats in queues.iter().filter(|stats| stats.enqueued > 0) {
+            let (queue, enqueued) = (&stats.queue, stats.enqueued);
+            // Whole seconds: people look for minutes and hours.
+            let latency = Duration::from_secs(stats.latency.as_secs());
+            let latency = humantime::format_duration(latency);
+            write!(f, "; queue {queue}: {enqueued} for up to {latency}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The line of its `Display`.
+impl fmt::Debug for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stats({self})")
     }
 }
 
@@ -380,6 +415,34 @@ mod tests {
         ] {
             assert_eq!(latency(unknown), Duration::ZERO, "{unknown}");
         }
+    }
+
+    #[test]
+    fn stats_are_shown_in_one_line() {
+        let queue = |name: &str, enqueued, seconds: u64| {
+            let queue = QueueName::new(name).unwrap();
+            let stored = StoredQueueStats {
+                counts: Counts::default(),
+                enqueued,
+                oldest: None,
+            };
+            QueueStats {
+                latency: Duration::from_millis(seconds * 1000 + 999),
+                ..of_queue(queue, stored, at(0))
+            }
+        };
+        let stats = Stats {
+            processed: 10,
+            failed: 3,
+            scheduled: 4,
+            retry: 1,
+            dead: 2,
+            queues: vec![queue("default", 5, 3661), queue("idle", 0, 0)],
+        };
+        let line = "processed 10, failed 3, enqueued 5, scheduled 4, retry 1, dead 2; queue default: 5 for up to 1h 1m 1s";
+        assert_eq!(stats.to_string(), line);
+        assert_eq!(format!("{stats:?}"), format!("Stats({line})"));
+        assert!(!format!("{stats:#?}").contains('\n'));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     config_file::nearest,
     doctor::Doctor,
-    error::{ConfigError, EnqueueError, RunError, StorageError},
+    error::{ConfigError, EnqueueAllError, EnqueueError, RunError, StorageError},
     events::Events,
     foreign,
     health::{Health, Reason},
@@ -465,6 +465,33 @@ impl Verk {
     /// As [`Client::enqueue`].
     pub async fn enqueue(&self, job: impl IntoJob) -> Result<Jid, EnqueueError> {
         self.client().enqueue(job).await
+    }
+
+    /// Enqueues many jobs in few round trips: see [`Client::enqueue_all`].
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::{Job, Verk};
+    /// # use verk_testing::MemoryStorage;
+    /// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+    /// let job = |n: u32| Job::new("Resize", "images".parse().unwrap(), format!("[{n}]")).unwrap();
+    /// let jids = verk.enqueue_all((1..=1000).map(job)).await?;
+    /// assert_eq!((jids.len(), verk.queue("images")?.count().await?), (1000, 1000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::enqueue_all`].
+    pub fn enqueue_all<I>(
+        &self,
+        jobs: I,
+    ) -> impl Future<Output = Result<Vec<Jid>, EnqueueAllError>> + Send
+    where
+        I: IntoIterator<Item: IntoJob, IntoIter: Send>,
+    {
+        self.client().enqueue_all(jobs)
     }
 
     /// The client of this node.

@@ -2,6 +2,7 @@
 
 mod nodes;
 mod payloads;
+mod shown;
 
 use std::{
     collections::BTreeSet,

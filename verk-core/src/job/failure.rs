@@ -54,6 +54,28 @@ impl Job {
         }
     }
 
+    /// The number in the key `retry_count`, as it is; `None` before the first failure, or if it is no whole number.
+    ///
+    /// Sidekiq and Elixir's Verk count differently: after the first failure it is 0 with Sidekiq and 1
+    /// with Verk, whose new jobs have 0. [`failures`](Self::failures) counts the same for both. Sidekiq
+    /// Web's "retry now" takes one off, so it may be -1.
+    ///
+    /// ```
+    /// use verk_core::Job;
+    ///
+    /// let payload = r#"{"class":"A","jid":"1","args":[],"failed_at":1700000000.5,"retry_count":2}"#;
+    /// let job = Job::decode(payload.into())?;
+    /// assert_eq!((job.retry_count(), job.failures()), (Some(2), 3));
+    ///
+    /// let job = Job::decode(r#"{"class":"A","jid":"1","args":[]}"#.into())?;
+    /// assert_eq!((job.retry_count(), job.failures()), (None, 0));
+    /// # Ok::<(), verk_core::MalformedJob>(())
+    /// ```
+    #[must_use]
+    pub fn retry_count(&self) -> Option<i64> {
+        self.get("retry_count")?.parse().ok()
+    }
+
     /// The kind of the last error. Elixir's Verk writes none.
     #[must_use]
     pub fn error_class(&self) -> Option<Cow<'_, str>> {
@@ -139,9 +161,7 @@ impl Job {
     /// Takes the retry that an operator asks for off the count, as Sidekiq does, down to -1. A job of Elixir's Verk keeps its
     /// count, as it does there.
     pub(crate) fn uncount_retry(&mut self) {
-        let retry_count = self.get("retry_count").and_then(|raw| raw.parse().ok());
-        if let (Dialect::Sidekiq, Some(count)) = (self.dialect, retry_count) {
-            let count: i64 = count;
+        if let (Dialect::Sidekiq, Some(count)) = (self.dialect, self.retry_count()) {
             self.patch("retry_count", count.saturating_sub(1).to_string());
         }
     }

@@ -1,7 +1,6 @@
 //! One job that waits, and what can be done with it: [`Entry`].
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,21 +14,21 @@ use super::Jobs;
 use crate::{
     clock::from_unix_seconds,
     error::StorageError,
-    names::QueueName,
     job::{Form, Job, MalformedJob},
     log,
+    names::QueueName,
     storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source},
 };
 
 /// A job that waited in a queue or a set when it was read.
 ///
 /// Its operations take effect only if just this payload is still there: of two that are asked for at once, one does. They answer
-/// whether something happened. `Debug` does not show the arguments.
+/// whether something happened. `Display` and `Debug` show it in one line, never the arguments.
 #[derive(Clone)]
 pub struct Entry {
     jobs: Jobs,
     payload: Bytes,
-    job: Result<Job, MalformedJob>,
+    pub(super) job: Result<Job, MalformedJob>,
     score: Option<f64>,
     /// How many of the entries that were read with this one turned out to be gone from their queue.
     gone: Arc<AtomicUsize>,
@@ -122,8 +121,8 @@ impl Entry {
 
     /// Moves the job, as it is, to the `dead` set, which is then cut to its limits. Returns whether it did: not if it is gone, or
     /// in that set already. Even a job that says `dead: false` is kept.
-    /// A job that waited in another queue than it names, because that was renamed, then names the one it waited in.
     ///
+    /// A job that waited in another queue than it names, because that was renamed, then names the one it waited in.
     ///
     /// # Errors
     ///
@@ -159,16 +158,6 @@ impl Entry {
             Some(Settled::NotHeld) | None => Ok(false),
             Some(Settled::Failed(error)) => Err(error),
         }
-    }
-}
-
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("source", self.source())
-            .field("score", &self.score)
-            .field("job", &self.job)
-            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an operator sees of jobs that wait, and does with them: [`Jobs`], [`Entry`] and [`Selection`]; where a job is:
 //! [`Found`].
 
+mod display;
 mod entry;
 mod search;
 mod selection;

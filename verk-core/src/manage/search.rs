@@ -1,7 +1,5 @@
 //! Where a job is: [`Found`].
 
-use std::fmt;
-
 use bytes::Bytes;
 
 use super::{Jobs, entry::Entry};
@@ -13,7 +11,8 @@ use crate::{
     storage::{Inprogress, MAX_BATCH_JOBS, Page, Source, Storage},
 };
 
-/// Where a job was found: see [`Client::find_job`].
+/// Where a job was found: see [`Client::find_job`]. `Display` and `Debug` show it in one line, never the
+/// arguments.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Found {
@@ -23,7 +22,8 @@ pub enum Found {
     InProgress(JobInProgress),
 }
 
-/// A job that a node holds: it runs there, or was fetched and runs next. `Debug` does not show the arguments.
+/// A job that a node holds: it runs there, or was fetched and runs next. `Display` and `Debug` show it in
+/// one line, never the arguments.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct JobInProgress {
@@ -37,17 +37,6 @@ pub struct JobInProgress {
     pub payload: Bytes,
     /// The job, or why the payload is none.
     pub job: Result<Job, MalformedJob>,
-}
-
-impl fmt::Debug for JobInProgress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JobInProgress")
-            .field("node", &self.node)
-            .field("alive", &self.alive)
-            .field("queue", &self.queue)
-            .field("job", &self.job)
-            .finish_non_exhaustive()
-    }
 }
 
 pub(super) async fn in_progress(storage: &dyn Storage) -> Result<Vec<JobInProgress>, StorageError> {
