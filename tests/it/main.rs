@@ -16,6 +16,7 @@ mod faults;
 mod forms;
 mod health;
 mod lifecycle;
+mod links;
 mod logs;
 mod manage;
 mod many_queues;

@@ -226,6 +226,34 @@ fn a_verk_job_that_sidekiq_failed() {
 }
 
 #[test]
+fn elixir_forgets_one_failure_of_a_job_of_sidekiqs_form() {
+    // What Elixir writes when a job fails there: one more than the `retry_count` that it found, in its own form.
+    let fails_in_elixir = |job: &Job| {
+        let count = job.retry_count().unwrap_or(0) + 1;
+        let payload = format!(
+            r#"{{"args":"[1]","class":"A","created_at":null,"enqueued_at":1,"error_backtrace":null,"error_message":"no","failed_at":5,"finished_at":null,"jid":"1","max_retry_count":2,"queue":"q","retried_at":null,"retry_count":{count}}}"#
+        );
+        Job::decode(payload.into()).unwrap()
+    };
+    let new = || {
+        let mut job = Job::new("A", queue("q"), "[1]".to_owned()).unwrap();
+        job.set_max_retry_count(2);
+        job
+    };
+    assert_eq!(fails_in_elixir(&new()).failures(), 1);
+    assert_eq!(fails_in_elixir(&fails_in_elixir(&new())).failures(), 2);
+
+    let mut job = new();
+    job.record_failure(&failure(), now(), &queue("q"));
+    let mut job = fails_in_elixir(&job);
+    assert_eq!(job.failures(), 1, "it failed twice");
+    // From here on both count alike: it fails a third time and is retried, and the fourth time is its last.
+    job.record_failure(&failure(), now(), &queue("q"));
+    let job = fails_in_elixir(&job);
+    assert_eq!(job.failures(), 3, "one more than the limit");
+}
+
+#[test]
 fn a_verk_job_goes_on_as_verk_wants_it() {
     let jid = "11370896902411882151";
     let mut job = state(VERK, "queue:default", jid);
@@ -365,6 +393,7 @@ proptest! {
         prop_assert_eq!(job.args(), "[1.0]");
         let failures = job.failures();
         let retry_queue = job.get("retry_queue").map(str::to_owned);
+        let has_retry = job.get("retry").is_some_and(|retry| retry != "null");
 
         job.record_failure(&failure(), now(), &queue("q"));
         job.set_enqueued_at(Some(now()));
@@ -398,7 +427,6 @@ proptest! {
         let _ = Job::decode(bytes.into());
     }
 
-        let has_retry = job.get("retry").is_some_and(|retry| retry != "null");
     #[test]
     fn any_json_like_text_is_read_without_panic(
         text in r#"\{?("(class|jid|args|queue|retry|failed_at|error_backtrace)":("[a-zA-Z0-9\\\[\]{}]{0,6}"|[0-9eE.+-]{1,8}|\[\]|\{\}|null|true),?){0,6}\}?"#

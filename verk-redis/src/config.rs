@@ -192,6 +192,9 @@ impl RedisConfig {
     }
 
     /// How long to wait for a connection before an operation fails. Defaults to 5 seconds.
+    ///
+    /// While the server refuses connections, an enqueue waits for so long before it fails, with nothing
+    /// stored. A web server that only enqueues may want less, such as 500 ms.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
