@@ -32,6 +32,7 @@ mod pauses;
 mod poison;
 mod prefetch;
 mod process;
+mod program;
 mod queues;
 mod redis;
 mod schedule;
@@ -39,6 +40,8 @@ mod secrets;
 mod sentinel;
 mod short_jobs;
 mod shutdown;
+#[cfg(unix)]
+mod signals;
 mod stats;
 mod support;
 #[cfg(feature = "tls")]

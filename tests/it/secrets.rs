@@ -2,23 +2,18 @@
 //!
 //! One program does everything that may tell of a password, in a process of its own, so that whatever any thread of it logs or prints is seen.
 
-use std::{
-    env,
-    fmt::Debug,
-    io::{self, BufRead, BufReader},
-    process::{self, Child, Command, Stdio},
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::{env, fmt::Debug, process, time::Duration};
 
 use tracing::level_filters::LevelFilter;
 use verk::{Event, Events, Verk, prelude::*, redis::RedisConfig};
 use verk_testing::{RedisServer, within};
 
-mod arguments;
+use crate::{
+    program::Program,
+    support::{PATIENCE, States},
+};
 
-use crate::support::{PATIENCE, States};
+mod arguments;
 
 /// Set in the environment of the program, to the address of its Redis.
 const PROGRAM: &str = "VERK_TEST_OF_SECRETS";
@@ -141,59 +136,6 @@ async fn program() {
     println!("DONE");
 }
 
-/// That program in a process of its own. What it logs, prints and says of its panics comes line by line.
-struct Program {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-    /// All of them so far.
-    shown: String,
-}
-
-impl Program {
-    fn start(address: &str) -> Self {
-        let (send, lines) = mpsc::channel();
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "secrets::program", "--nocapture"])
-            .env(PROGRAM, address)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdout: Box<dyn io::Read + Send> = Box::new(child.stdout.take().unwrap());
-        let stderr: Box<dyn io::Read + Send> = Box::new(child.stderr.take().unwrap());
-        for output in [stdout, stderr] {
-            let send = send.clone();
-            thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    let _ = send.send(line);
-                }
-            });
-        }
-        Self {
-            child,
-            lines,
-            shown: String::new(),
-        }
-    }
-
-    /// Reads until a line has that text, unless one had it before.
-    fn read_until(&mut self, text: &str) {
-        while !self.shown.contains(text) {
-            let next = self.lines.recv_timeout(PATIENCE);
-            let next = next.unwrap_or_else(|_| panic!("no {text} after: {}", self.shown));
-            self.shown += &next;
-            self.shown.push('\n');
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Everything that is in Redis, as text.
 fn contents(redis: &RedisServer) -> String {
     const ALL: &str = "
@@ -226,7 +168,7 @@ fn a_password_shows_nowhere() {
     };
     set_password(CANARY);
     let address = redis.url().replace("redis://", "");
-    let mut program = Program::start(&address);
+    let mut program = Program::start("secrets::program", &[(PROGRAM, &address)]);
     program.read_until("\nRUNS\n");
     let in_redis = contents(&redis);
     set_password("another");

@@ -1,10 +1,25 @@
 //! The signals that this process gets.
 
-use std::io;
+use std::{io, sync::Once, time::Duration};
+#[cfg(unix)]
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
+#[cfg(unix)]
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag::register_conditional_shutdown,
+};
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+#[cfg(not(unix))]
+use crate::clock::{Clock, SystemClock};
 use crate::{log, storage::ProcessSignal};
 
 /// The signals that ask something of a process, those of Sidekiq.
@@ -55,11 +70,56 @@ impl Signals {
     }
 }
 
-/// Ends the process without waiting for anything: what is in progress is restored later.
+/// For how long after a signal another counts as the same: a process gets it twice from whoever
+/// signals both it and its process group.
+const SAME_SIGNAL: Duration = Duration::from_millis(250);
+
+/// The status of a process that ends at the second signal.
+const STATUS: i32 = 1;
+
+/// Lets the next TERM or INT end this process at once, from [`SAME_SIGNAL`] on, for as long as the
+/// process lives. What is in progress is restored later.
+///
+/// The handler itself ends the process: tokio's handlers stay installed, but no task may be left to
+/// listen, and the runtime may be blocked or gone.
+#[cfg(unix)]
+pub(crate) fn end_at_next() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let armed = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            let flag = Arc::clone(&armed);
+            if let Err(error) = register_conditional_shutdown(signal, STATUS, flag) {
+                log::warn!(%error, "another signal will not end this process at once");
+            }
+        }
+        // Not a task, because the runtime may be blocked.
+        let arm_later = {
+            let armed = Arc::clone(&armed);
+            move || {
+                thread::sleep(SAME_SIGNAL);
+                armed.store(true, Ordering::SeqCst);
+            }
+        };
+        let thread = thread::Builder::new().name("verk-signals".to_owned());
+        if thread.spawn(arm_later).is_err() {
+            armed.store(true, Ordering::SeqCst);
+        }
+    });
+}
+
+/// As on Unix, but for as long as this runtime lives and is not blocked.
+#[cfg(not(unix))]
 #[expect(clippy::exit, reason = "another signal asks for just that")]
-pub(crate) fn exit_at_once() -> ! {
-    log::warn!(
-        "another signal: ending at once; running jobs are restored by another node, or at the next start"
-    );
-    std::process::exit(1)
+pub(crate) fn end_at_next() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tokio::spawn(async {
+            let clock: &dyn Clock = &SystemClock;
+            clock.sleep(SAME_SIGNAL).await;
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(STATUS)
+            }
+        });
+    });
 }

@@ -1,10 +1,10 @@
 //! The handle of a running verk: [`Verk`].
 
 use std::{
+    convert::Infallible,
     fmt,
     future::Future,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -30,9 +30,6 @@ use crate::{
     storage::{ForeignList, ProcessSignal, Storage},
     supervisor::supervise,
 };
-
-/// For how long after the first signal another counts as the same.
-const SAME_SIGNAL: Duration = Duration::from_millis(250);
 
 /// A node: it enqueues jobs and, if it has queues, runs them. Cheap to clone.
 ///
@@ -93,11 +90,44 @@ impl Verk {
         }
     }
 
-    /// Runs the queues until TERM, INT or a call of [`shutdown`](Self::shutdown), then drains. Another signal, at least a quarter of a second
-    /// later, ends the process at once.
+    /// Runs the queues until TERM, INT or a call of [`shutdown`](Self::shutdown), then drains.
+    ///
+    /// After the first TERM or INT, another one ends the process at once, with status 1, if it comes
+    /// at least a quarter of a second later. That holds during the drain, after `run` has returned,
+    /// and while the runtime is blocked.
     ///
     /// On Unix, two more signals of Sidekiq's mean here what they mean there: TSTP (which Ctrl-Z sends, too) makes the node
     /// [quiet](Self::quiet), and TTIN logs the jobs that run.
+    ///
+    /// # What it does not wait for
+    ///
+    /// A closure in `tokio::task::spawn_blocking`, and a job that keeps its thread without an
+    /// `.await`, cannot be cancelled. `run` returns after `shutdown_timeout` all the same, and hands
+    /// the job of such a closure back, but the runtime waits for the closure when it is dropped:
+    /// `#[tokio::main]` does that at the end of `main`. A program whose jobs do such work ends its
+    /// runtime itself:
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// # use verk_core::Verk;
+    /// # use verk_testing::MemoryStorage;
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let runtime = tokio::runtime::Runtime::new()?;
+    ///     let result = runtime.block_on(work());
+    ///     // Blocking work may go on for a second; then the process ends.
+    ///     runtime.shutdown_timeout(Duration::from_secs(1));
+    ///     result
+    /// }
+    ///
+    /// async fn work() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let builder = Verk::builder().queue("default", 25);
+    /// #   let builder = builder.storage(MemoryStorage::default());
+    ///     let verk = builder.build().await?;
+    ///     verk.run().await?;
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -105,33 +135,29 @@ impl Verk {
     pub async fn run(&self) -> Result<(), RunError> {
         let mut signals = Signals::listen()?;
         self.start()?;
-        tokio::select! {
-            () = self.until_stop(&mut signals) => log::info!(
-                "stopping: running jobs may finish; another signal ends the process at once"
-            ),
-            () = self.inner.stop.cancelled() => {}
-        }
-        let another = async {
-            // Whoever sends the first to a process and to its group sends it twice.
-            self.inner.shared.clock.sleep(SAME_SIGNAL).await;
-            let mut signals = Signals::listen()?;
-            self.until_stop(&mut signals).await;
-            Ok(())
+        let drained = async {
+            self.inner.stop.cancelled().await;
+            self.shutdown().await;
         };
         tokio::select! {
-            () = self.shutdown() => Ok(()),
-            another = another => match another {
-                Ok(()) => signals::exit_at_once(),
-                Err(error) => Err(RunError::Signals(error)),
-            },
+            () = drained => Ok(()),
+            never = self.heed(&mut signals) => match never {},
         }
     }
 
-    /// Does what signals ask for, until one asks for the end.
-    async fn until_stop(&self, signals: &mut Signals) {
+    /// Does what signals ask for. The first that asks for the end stops the node.
+    async fn heed(&self, signals: &mut Signals) -> Infallible {
         loop {
             match signals.next().await {
-                ProcessSignal::Stop => return,
+                ProcessSignal::Stop => {
+                    signals::end_at_next();
+                    if !self.inner.stop.is_cancelled() {
+                        self.inner.stop.cancel();
+                        log::info!(
+                            "stopping: running jobs may finish; another signal ends the process at once"
+                        );
+                    }
+                }
                 ProcessSignal::Quiet => self.quiet(),
                 ProcessSignal::Dump => self.inner.shared.queues.log_running_jobs(),
             }
@@ -623,7 +649,7 @@ impl Verk {
     #[cfg(feature = "metrics")]
     pub fn record_metrics(
         &self,
-        every: Duration,
+        every: std::time::Duration,
     ) -> impl Future<Output = ()> + Send + 'static + use<> {
         let shared = Arc::clone(&self.inner.shared);
         let supervisor = self.inner.supervisor.clone();
