@@ -11,6 +11,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, ScheduleKeys},
     context::StateMap,
+    current::Life,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::EventSender,
     health::Monitor,
@@ -324,7 +325,8 @@ impl VerkBuilder {
 
     /// Checks everything, connects and, if there are queues to run, registers the node.
     ///
-    /// The first Verk of a process becomes the one that `MyJob::enqueue(..)` uses.
+    /// `MyJob::enqueue(..)` uses the client of the newest Verk, until that is shut down or dropped: keep
+    /// what this returns. [`Client::current`] says more.
     ///
     /// # Errors
     ///
@@ -377,6 +379,7 @@ impl VerkBuilder {
             wake: wake.clone(),
             server_time: Arc::clone(&server_time),
             link: Arc::clone(&monitor.enqueue),
+            life: Life::begin(),
             duplicates: of_test.clone(),
         });
         let client = match &self.test {
@@ -406,7 +409,7 @@ impl VerkBuilder {
             Some(register(&shared).await?)
         };
         if shared.test.is_none() {
-            client.set_default_if_none();
+            client.announce();
         }
         Ok(Verk::new(shared, client, registration))
     }

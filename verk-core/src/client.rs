@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::{
     clock::{Clock, SystemClock, time_after},
+    current::Life,
     error::{ConfigError, EnqueueAllError, EnqueueError},
     health::Link,
     job::{Form, Job, RetryLimit},
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) server_time: Arc<ServerTime>,
     /// How the last enqueue went.
     pub(crate) link: Arc<Link>,
+    /// Where it was made, and whether its Verk lives.
+    pub(crate) life: Arc<Life>,
     /// In a test, the classes that two workers claim.
     pub(crate) duplicates: Vec<ConfigError>,
 }
@@ -76,6 +79,7 @@ impl Client {
             wake: ScheduleWake::new(config.poll_interval),
             server_time: Arc::default(),
             link: Arc::default(),
+            life: Life::begin(),
             duplicates: Vec::new(),
         })
     }
@@ -101,6 +105,10 @@ impl Client {
             inner: Arc::clone(&self.inner),
             test: Some(test),
         }
+    }
+
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.inner.life
     }
 
     /// Whether both are clones of one client.

@@ -1,14 +1,21 @@
 //! Which client `MyJob::enqueue(..)` uses.
 //!
-//! In this order: in a running job, the client of its own Verk; the client that a test installed for this tokio
-//! runtime or this thread; the process's default.
+//! In this order:
+//!
+//! 1. in a running job, the client of its own Verk;
+//! 2. the client that a test installed for this tokio runtime or this thread;
+//! 3. of the clients that were made in this tokio runtime: the process's default, else that of the
+//!    newest Verk;
+//! 4. the process's default, else the client of the newest Verk.
+//!
+//! The last two never name a Verk that was shut down or dropped.
 
 use std::{
     collections::{HashMap, hash_map},
     future::Future,
     panic::Location,
     sync::{
-        LazyLock, PoisonError, RwLock,
+        Arc, LazyLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, ThreadId},
@@ -18,11 +25,64 @@ use tokio::runtime;
 
 use crate::{client::Client, error::EnqueueError};
 
-static DEFAULT: RwLock<Option<Client>> = RwLock::new(None);
+static KNOWN: RwLock<Known> = RwLock::new(Known {
+    default: None,
+    live: Vec::new(),
+});
 static INSTALLED: LazyLock<RwLock<HashMap<Place, Entry>>> = LazyLock::new(RwLock::default);
 
 /// Whether a client was ever installed in this process: in production none is.
 static ANY: AtomicBool = AtomicBool::new(false);
+
+/// The clients that are no job's and no test's.
+struct Known {
+    /// The one that said [`set_default`](Client::set_default).
+    default: Option<Client>,
+    /// Those of the Verks that live, the newest last.
+    live: Vec<Client>,
+}
+
+impl Known {
+    /// The client for the runtime that `here` looks for.
+    fn choose(&self, here: impl FnOnce() -> Option<runtime::Id>) -> Option<&Client> {
+        match (&self.default, &*self.live) {
+            (None, [] | [_]) => return self.live.last(),
+            (Some(_), []) => return self.default.as_ref(),
+            _ => {}
+        }
+        let here = here();
+        let is_here = |client: &&Client| here.is_some() && client.life().runtime == here;
+        let default = self.default.as_ref();
+        default
+            .filter(is_here)
+            .or_else(|| self.live.iter().rev().find(is_here))
+            .or(default)
+            .or_else(|| self.live.last())
+    }
+}
+
+/// Where a client was made, and whether its Verk lives. Its clones share it, and so do the clients that
+/// are made of it.
+#[derive(Debug)]
+pub(crate) struct Life {
+    runtime: Option<runtime::Id>,
+    ended: AtomicBool,
+}
+
+impl Life {
+    /// Of a client that is made here.
+    pub(crate) fn begin() -> Arc<Self> {
+        Arc::new(Self {
+            runtime: runtime_here(),
+            ended: AtomicBool::new(false),
+        })
+    }
+}
+
+fn runtime_here() -> Option<runtime::Id> {
+    let runtime = runtime::Handle::try_current().ok()?;
+    Some(runtime.id())
+}
 
 /// Where a client is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,9 +94,9 @@ enum Place {
 impl Place {
     /// The tokio runtime at hand, or this thread outside of one.
     fn here() -> Self {
-        match runtime::Handle::try_current() {
-            Ok(handle) => Self::Runtime(handle.id()),
-            Err(_) => Self::Thread(thread::current().id()),
+        match runtime_here() {
+            Some(runtime) => Self::Runtime(runtime),
+            None => Self::Thread(thread::current().id()),
         }
     }
 }
@@ -57,28 +117,54 @@ pub(crate) fn in_job() -> bool {
 }
 
 impl Client {
-    /// The client at hand.
+    /// The client at hand: in this order, that of the Verk that runs the calling job; one that a test
+    /// installed; the default or else that of the newest Verk, of those made in this tokio runtime; the
+    /// default or else that of the newest Verk.
     ///
     /// # Errors
     ///
-    /// [`EnqueueError::NoClient`] when no Verk was built in this process.
+    /// [`EnqueueError::NoClient`] when there is none: no Verk was built in this process, or each was shut
+    /// down or dropped.
     pub fn current() -> Result<Self, EnqueueError> {
         OF_JOB
             .try_with(Clone::clone)
             .ok()
             .or_else(installed)
-            .or_else(|| read(&DEFAULT).clone())
+            .or_else(|| read(&KNOWN).choose(runtime_here).cloned())
             .ok_or(EnqueueError::NoClient)
     }
 
-    /// Makes this the process's default, instead of whichever was.
+    /// Makes this the process's default, instead of whichever was. A tokio runtime in which other clients
+    /// were made, but not this one, goes on using the newest of its own.
+    ///
+    /// Does nothing when this is the client of a Verk that was shut down or dropped. A default ends with
+    /// its Verk.
     pub fn set_default(&self) {
-        *write(&DEFAULT) = Some(self.clone());
+        let mut known = write(&KNOWN);
+        if self.life().ended.load(Ordering::Relaxed) {
+            return;
+        }
+        let before = known.default.replace(self.clone());
+        drop(known);
+        // What it holds may call back.
+        drop(before);
     }
 
-    /// Makes this the process's default unless there is one.
-    pub(crate) fn set_default_if_none(&self) {
-        write(&DEFAULT).get_or_insert_with(|| self.clone());
+    /// Lets [`current`](Self::current) find this client of a Verk, until it is [retired](Self::retire).
+    pub(crate) fn announce(&self) {
+        write(&KNOWN).live.push(self.clone());
+    }
+
+    /// The Verk of this client was shut down or dropped.
+    pub(crate) fn retire(&self) {
+        self.life().ended.store(true, Ordering::Relaxed);
+        let is_retired = |client: &mut Client| Arc::ptr_eq(client.life(), self.life());
+        let mut known = write(&KNOWN);
+        let default = known.default.take_if(is_retired);
+        let live: Vec<Client> = known.live.extract_if(.., is_retired).collect();
+        drop(known);
+        // What they hold may call back.
+        drop((default, live));
     }
 
     /// Installs this client for the tokio runtime at hand, or for this thread outside of one, until the guard is dropped.
@@ -156,7 +242,7 @@ fn installed() -> Option<Client> {
     of(Place::here()).or_else(|| of(Place::Thread(thread::current().id())))
 }
 
-// A panic while a lock is held leaves these maps whole: each change is one insert or remove.
+// A panic while a lock is held leaves what it guards whole: each change is one insert or remove.
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }

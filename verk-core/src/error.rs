@@ -92,7 +92,7 @@ impl StorageError {
 pub enum EnqueueError {
     /// No client is at hand; nothing was stored.
     #[error(
-        "no client to enqueue with: build a Verk first (`Verk::builder()...build().await`), or call `client.enqueue(job)`; in a test, make a `TestVerk` first"
+        "no client to enqueue with: build a Verk first (`Verk::builder()...build().await`) and keep it, since one that was shut down or dropped does not count; or call `client.enqueue(job)`; in a test, make a `TestVerk` first"
     )]
     NoClient,
     /// The arguments cannot be written as JSON; nothing was stored.
@@ -392,6 +392,11 @@ pub enum RunError {
         "no queues to run: add `.queue(\"default\", 25)` to the builder, or set VERK_QUEUES=default:25"
     )]
     NoQueues,
+    /// The call does not come from a tokio runtime. Nothing was started.
+    #[error(
+        "there is no tokio runtime here, and a node needs one: use `#[tokio::main]`, `#[tokio::test]` or `runtime.block_on(..)`"
+    )]
+    NoRuntime,
     /// The handlers for TERM and INT could not be installed.
     #[error("cannot listen for signals")]
     Signals(#[from] std::io::Error),

@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -64,6 +65,7 @@ impl Drop for Inner {
         // Nobody can ask for a shutdown any more; the supervisor drains by itself if the runtime lives on.
         self.stop.cancel();
         self.supervisor.close();
+        self.client.retire();
     }
 }
 
@@ -133,6 +135,7 @@ impl Verk {
     ///
     /// [`RunError`], before anything is started.
     pub async fn run(&self) -> Result<(), RunError> {
+        assert_runtime()?;
         let mut signals = Signals::listen()?;
         self.start()?;
         let drained = async {
@@ -188,11 +191,8 @@ impl Verk {
     ///
     /// # Errors
     ///
-    /// [`RunError::NoQueues`] when there is nothing to run.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
+    /// [`RunError::NoQueues`] when there is nothing to run; [`RunError::NoRuntime`] outside of a tokio
+    /// runtime.
     pub fn start(&self) -> Result<(), RunError> {
         if self.config().disabled {
             return Ok(());
@@ -200,6 +200,7 @@ impl Verk {
         if self.config().queues.is_empty() {
             return Err(RunError::NoQueues);
         }
+        assert_runtime()?;
         // Held until the supervisor is there, so that a shutdown waits for it.
         let mut registration = self
             .inner
@@ -464,7 +465,8 @@ impl Verk {
     /// Stops fetching at once, lets running jobs finish for up to `shutdown_timeout`, hands the rest back to the front of their
     /// queues without counting an attempt, and signs off. Returns when all of that is done.
     ///
-    /// Works before [`start`](Self::start), and twice.
+    /// Works before [`start`](Self::start), and twice. Once it has returned, `MyJob::enqueue(..)` uses this
+    /// node's client no more; [`client`](Self::client) and its clones go on working.
     ///
     /// # Cancel safety
     ///
@@ -482,6 +484,7 @@ impl Verk {
         }
         self.inner.supervisor.close();
         self.inner.supervisor.wait().await;
+        self.inner.client.retire();
     }
 
     /// Enqueues a job: see [`Client::enqueue`].
@@ -526,7 +529,8 @@ impl Verk {
         &self.inner.client
     }
 
-    /// Makes this node's client the one that `MyJob::enqueue(..)` uses in this process. The first `build()` does so by itself.
+    /// Makes this node's client the one that `MyJob::enqueue(..)` uses, also when others are built later:
+    /// see [`Client::set_default`].
     pub fn set_default(&self) {
         self.client().set_default();
     }
@@ -713,6 +717,13 @@ impl Verk {
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.inner.shared.storage
+    }
+}
+
+fn assert_runtime() -> Result<(), RunError> {
+    match Handle::try_current() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(RunError::NoRuntime),
     }
 }
 

@@ -177,7 +177,7 @@ impl RedisConfig {
         self
     }
 
-    /// How many connections are kept for all that is answered at once. Each can carry many requests at once. At least 1. Defaults to 4.
+    /// How many connections are kept for all that is answered at once, in each tokio runtime that uses the storage. Each can carry many requests at once. At least 1. Defaults to 4.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
         self

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bb8_redis::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, RedisError, RedisResult, aio::MultiplexedConnection,
+    ProtocolVersion, RedisError, RedisResult,
+    aio::MultiplexedConnection,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 use verk_core::BoxError;
 
@@ -25,11 +27,12 @@ impl Endpoint {
     /// Reads the URL and the certificates; connects to nobody.
     pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
         let tls = Tls::new(config)?;
+        let tcp = tcp_settings(config.response_timeout);
         let parsed = match sentinel::parse(&config.url) {
             Some(url) => url
-                .and_then(|url| Sentinels::new(&url, tls))
+                .and_then(|url| Sentinels::new(&url, tls, &tcp))
                 .map(Self::Sentinels),
-            None => parse(&config.url)
+            None => parse(&config.url, &tcp)
                 .and_then(|info| tls.client(with_push_messages(info)))
                 .map(Self::Server),
         };
@@ -104,7 +107,7 @@ impl Endpoint {
 }
 
 /// What a URL says, unless that is to trust anybody.
-pub(crate) fn parse(url: &str) -> RedisResult<ConnectionInfo> {
+pub(crate) fn parse(url: &str, tcp: &TcpSettings) -> RedisResult<ConnectionInfo> {
     if cfg!(not(feature = "tls")) && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
         return Err(invalid("TLS needs verk's feature `tls`"));
     }
@@ -114,8 +117,29 @@ pub(crate) fn parse(url: &str) -> RedisResult<ConnectionInfo> {
             "verk checks every certificate: there is no #insecure",
         ));
     }
-    Ok(info)
+    Ok(info.set_tcp_settings(tcp.clone()))
 }
+
+/// Lets the system end a connection whose other end is gone without a word: a NAT forgot it, a
+/// balancer dropped it, the host lost its power.
+fn tcp_settings(response_timeout: Duration) -> TcpSettings {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_EVERY);
+    let settings = TcpSettings::default().set_keepalive(keepalive);
+    // Bounds how long what was sent may stay unacknowledged, and unanswered probes as well.
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let settings = settings.set_user_timeout(response_timeout);
+    #[cfg(not(any(target_os = "android", target_os = "fuchsia", target_os = "linux")))]
+    let _ = response_timeout;
+    settings
+}
+
+/// How long a connection is idle before the system probes it: less than any balancer waits.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+
+/// The time between two probes.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// The third version of the protocol, because only there the client library tells of a connection that ended.
 pub(crate) fn with_push_messages(info: ConnectionInfo) -> ConnectionInfo {

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bb8_redis::redis::{self, Cmd};
@@ -10,39 +13,42 @@ use bytes::Bytes;
 use tokio::{runtime::Handle, sync::oneshot};
 use verk_core::{QueueName, StorageError, log, storage::MAX_BATCH_BYTES};
 
-use crate::{error::Failure, shared::Shared};
+use crate::{error::Failure, keys::Keys, pool::Connection, runtimes::Local};
 
 /// Appends `jobs` to the back of `queue`, all or none.
 ///
 /// A call that finds no request on its way makes one. Others wait until the program has done what else it had to do, and go together by then: the
 /// busier it is, the fewer the requests.
 pub(crate) async fn enqueue(
-    shared: &Arc<Shared>,
+    local: Arc<Local>,
     queue: &QueueName,
     jobs: &[Bytes],
 ) -> Result<(), StorageError> {
-    let Some(stored) = shared.enqueues.wait(queue, jobs) else {
-        let _request = Request::new(shared);
+    let Some(stored) = local.enqueues.wait(queue, jobs) else {
+        let request = Request::new(local);
+        let local = &request.local;
         let push = Push {
             queue,
             jobs: vec![jobs],
         };
-        return send(shared, &[push]).await.remove(0);
+        return match local.pool.get().await {
+            Ok(connection) => send(local, connection, &[push]).await.remove(0),
+            Err(failure) => Err(failure.during(OP)),
+        };
     };
-    gather(shared);
-    stored.await.unwrap_or_else(|_| {
-        // It may have been sent by then.
-        Err(StorageError::unknown(
-            OP,
-            "the runtime of the storage has ended",
-        ))
-    })
+    gather(&local);
+    // The request that took the call may be dropped on its way.
+    stored
+        .await
+        .unwrap_or_else(|_| Err(StorageError::unknown(OP, RUNTIME_ENDED)))
 }
 
 /// What is on its way, and what waits.
 pub(crate) struct Enqueues {
     state: Mutex<State>,
-    /// The one that the connections are in.
+    /// Whether the last request got no reply in time. Calls that wait have waited for that reply, too.
+    silent: AtomicBool,
+    /// The one that the calls come from.
     runtime: Handle,
 }
 
@@ -63,12 +69,19 @@ struct Call {
     stored: oneshot::Sender<Result<(), StorageError>>,
 }
 
+impl Call {
+    fn answer(self, result: Result<(), StorageError>) {
+        // Nobody may wait for it any more.
+        let _ = self.stored.send(result);
+    }
+}
+
 impl Enqueues {
-    /// For the storage that is connected in this runtime.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(runtime: Handle) -> Self {
         Self {
             state: Mutex::default(),
-            runtime: Handle::current(),
+            silent: AtomicBool::new(false),
+            runtime,
         }
     }
 
@@ -122,30 +135,30 @@ impl State {
 }
 
 /// Lets those that wait go soon, unless that is under way, or too many requests are.
-fn gather(shared: &Arc<Shared>) {
-    let mut state = shared.enqueues.state();
+fn gather(local: &Arc<Local>) {
+    let mut state = local.enqueues.state();
     if state.waiting.is_empty() || state.gathering || state.requests >= MOST_REQUESTS {
         return;
     }
     state.gathering = true;
     state.requests += 1;
     drop(state);
-    let mut request = Request::new(shared);
+    let mut request = Request::new(Arc::clone(local));
     request.gathers = true;
-    shared.enqueues.runtime.spawn(request.send());
+    local.enqueues.runtime.spawn(request.send());
 }
 
 /// One that is counted in [`State::requests`], until it is dropped. Then others may go.
 struct Request {
-    shared: Arc<Shared>,
+    local: Arc<Local>,
     /// Whether it has not taken up those that wait.
     gathers: bool,
 }
 
 impl Request {
-    fn new(shared: &Arc<Shared>) -> Self {
+    fn new(local: Arc<Local>) -> Self {
         Self {
-            shared: Arc::clone(shared),
+            local,
             gathers: false,
         }
     }
@@ -153,14 +166,32 @@ impl Request {
     async fn send(mut self) {
         // What the program does first may be to enqueue more.
         tokio::task::yield_now().await;
+        // Before the calls are taken, so that one that is taken is sent.
+        let connection = match self.local.enqueues.silent.load(Ordering::Relaxed) {
+            false => self.local.pool.get().await,
+            true => self.local.pool.get_soon().await,
+        };
         let mut calls = {
-            let mut state = self.shared.enqueues.state();
+            let mut state = self.local.enqueues.state();
             self.gathers = false;
             state.gathering = false;
-            state.take()
+            match connection {
+                Ok(_) => state.take(),
+                // None of them needs to find out by itself.
+                Err(_) => std::mem::take(&mut state.waiting),
+            }
+        };
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(failure) => {
+                let error = failure.during(OP);
+                return calls
+                    .into_iter()
+                    .for_each(|call| call.answer(Err(error.clone())));
+            }
         };
         // Not all may fit.
-        gather(&self.shared);
+        gather(&self.local);
         // The sort is stable: what goes to one queue stays in order.
         calls.sort_by(|one, other| one.queue.cmp(&other.queue));
         let same_queue = |one: &Call, other: &Call| one.queue == other.queue;
@@ -171,32 +202,33 @@ impl Request {
                 jobs: calls.iter().map(|call| &call.jobs[..]).collect(),
             })
             .collect();
-        let results = send(&self.shared, &pushes).await;
+        let results = send(&self.local, connection, &pushes).await;
         let results: Vec<_> = results
             .into_iter()
             .zip(&pushes)
             .flat_map(|(result, push)| vec![result; push.jobs.len()])
             .collect();
         for (call, result) in calls.into_iter().zip(results) {
-            // Nobody may wait for it any more.
-            let _ = call.stored.send(result);
+            call.answer(result);
         }
     }
 }
 
 impl Drop for Request {
     fn drop(&mut self) {
-        let mut state = self.shared.enqueues.state();
+        let mut state = self.local.enqueues.state();
         state.requests -= 1;
         if self.gathers {
             // The runtime ended first: nobody will ever take up those that wait.
             state.gathering = false;
             let waiting = std::mem::take(&mut state.waiting);
             drop(state);
-            drop(waiting);
+            for call in waiting {
+                call.answer(Err(StorageError::not_applied(OP, RUNTIME_ENDED)));
+            }
         } else {
             drop(state);
-            gather(&self.shared);
+            gather(&self.local);
         }
     }
 }
@@ -209,9 +241,9 @@ struct Push<'a> {
 }
 
 impl Push<'_> {
-    fn command(&self, shared: &Shared) -> Cmd {
+    fn command(&self, keys: &Keys) -> Cmd {
         let jobs = || self.jobs.iter().copied().flatten();
-        let key = shared.keys.queue(self.queue);
+        let key = keys.queue(self.queue);
         let bytes = jobs().map(Bytes::len).sum::<usize>() + key.len() + LPUSH.len();
         let mut command = Cmd::with_capacity(jobs().count() + 2, bytes);
         command.arg(LPUSH).arg(key);
@@ -223,19 +255,25 @@ impl Push<'_> {
 }
 
 /// Sends pushes in one request. Each has its own answer.
-async fn send(shared: &Shared, pushes: &[Push<'_>]) -> Vec<Result<(), StorageError>> {
+async fn send(
+    local: &Local,
+    mut connection: Connection,
+    pushes: &[Push<'_>],
+) -> Vec<Result<(), StorageError>> {
     let mut name = redis::cmd("SADD");
-    name.arg(shared.keys.queues());
+    name.arg(local.keys.queues());
     let mut commands = redis::Pipeline::with_capacity(pushes.len() + 1);
     for push in pushes {
         name.arg(push.queue.as_str());
     }
     commands.add_command(name);
     for push in pushes {
-        commands.add_command(push.command(shared));
+        commands.add_command(push.command(&local.keys));
     }
-    let replies = async { shared.pool.get().await?.query_all(&commands).await };
-    let mut replies = match replies.await {
+    let replies = connection.query_all(&commands).await;
+    let is_silence = replies.as_ref().is_err_and(Failure::is_silence);
+    local.enqueues.silent.store(is_silence, Ordering::Relaxed);
+    let mut replies = match replies {
         Ok(replies) => replies.into_iter(),
         Err(failure) => return vec![Err(failure.during(OP)); pushes.len()],
     };
@@ -257,7 +295,8 @@ fn tell_unnamed(pushes: &[Push<'_>], results: &[Result<(), StorageError>], failu
     }
 }
 
-const OP: &str = "enqueue jobs";
+pub(crate) const OP: &str = "enqueue jobs";
+const RUNTIME_ENDED: &str = "the tokio runtime of the call has ended";
 const LPUSH: &str = "LPUSH";
 
 /// While so many requests are on their way, others wait.

@@ -55,6 +55,12 @@ pub enum Error {
     /// would delete everything. Configure a prefix.
     #[error("refusing to delete all keys: the storage has no prefix")]
     NoPrefix,
+    /// The call does not come from a tokio runtime, which connections and time-outs need; nothing was
+    /// sent. Call it inside of one.
+    #[error(
+        "there is no tokio runtime here, and verk needs one for its connections: use `#[tokio::main]`, `#[tokio::test]` or `runtime.block_on(..)`"
+    )]
+    NoRuntime,
     /// An operation on the server failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -128,6 +134,11 @@ impl Failure {
         self.applied == Applied::Unknown
             && (self.source.downcast_ref::<RedisError>())
                 .is_some_and(|error| error.is_io_error() && !error.is_timeout())
+    }
+
+    /// Whether no reply came in time.
+    pub(crate) fn is_silence(&self) -> bool {
+        (self.source.downcast_ref::<RedisError>()).is_some_and(RedisError::is_timeout)
     }
 
     /// Adds what failed; `op` completes "failed to ...".

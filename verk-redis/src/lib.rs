@@ -33,6 +33,17 @@
 //! if it is one of those that had a job last ([`blocking_connections`](RedisConfig::blocking_connections)); all the others share
 //! one look every 250 ms. One connection is for the heartbeat, one hears which queues are paused. A connection that broke is replaced at
 //! the next use.
+//!
+//! Connections that vanish without a word are noticed: by TCP keepalive after some 40 seconds without
+//! traffic, and by the [response time-out](RedisConfig::response_timeout) when a reply does not come.
+//! After that, each connection of the pool is proven before its next use, with a `PING`.
+//!
+//! # Runtimes
+//!
+//! A storage can be used from several tokio runtimes, also when the one that it was connected in has
+//! ended. Each runtime gets a pool of its own, of [`pool_size`](RedisConfig::pool_size) connections, at
+//! the first call from there; the pool is closed when the runtime ends. A call outside of a runtime is
+//! an error, and sends nothing.
 
 #[cfg(test)]
 mod any_url;
@@ -56,6 +67,7 @@ mod processes;
 mod queue_connection;
 mod quiet;
 mod reply;
+mod runtimes;
 mod scripts;
 mod sentinel;
 mod server;

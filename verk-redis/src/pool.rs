@@ -1,10 +1,12 @@
 //! Connections: how one is made, the pool of shared ones, and when one is given up.
 //!
 //! A connection carries many requests at once, so the pool does not lend them, it hands out clones in turn.
-//! A connection that gave no reply once is broken: the pool replaces it, and never asks with a ping first.
+//! A connection that gave no reply once is broken: the pool replaces it. Its siblings may have vanished
+//! with it, so each of them is proven before its next use. Otherwise the pool never asks with a ping.
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,13 +17,15 @@ use std::{
 use bb8_redis::{
     bb8::{self, ManageConnection, QueueStrategy, RunError},
     redis::{
-        AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError,
+        self, AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError,
         ServerErrorKind, Value,
         aio::{ConnectionLike, MultiplexedConnection},
     },
 };
+use futures_util::future::{Either, select};
 use thiserror::Error;
-use verk_core::{Applied, BoxError};
+use tokio::runtime::Handle;
+use verk_core::{Applied, BoxError, Clock, SystemClock};
 
 use crate::{
     config::RedisConfig,
@@ -38,8 +42,16 @@ pub(crate) struct Connector {
     response_timeout: Duration,
     /// Why the pool could not connect the last time: its own error only says that time ran out.
     last_error: Arc<Mutex<Option<RedisError>>>,
-    /// How many connections broke.
-    lost: Arc<AtomicU64>,
+    losses: Arc<Losses>,
+}
+
+/// How many connections are gone.
+#[derive(Debug, Default)]
+struct Losses {
+    /// How many broke.
+    broken: AtomicU64,
+    /// How often a reply did not come in time. Each time, all connections that are older are doubtful.
+    silences: AtomicU64,
 }
 
 impl Connector {
@@ -49,7 +61,7 @@ impl Connector {
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             last_error: Arc::default(),
-            lost: Arc::default(),
+            losses: Arc::default(),
         })
     }
 
@@ -73,7 +85,12 @@ impl Connector {
 
     /// How many connections broke.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.losses.broken.load(Ordering::Relaxed)
+    }
+
+    /// How often a reply did not come in time.
+    fn silences(&self) -> u64 {
+        self.losses.silences.load(Ordering::Relaxed)
     }
 
     /// How long a reply may take.
@@ -92,9 +109,14 @@ impl Connector {
         &self,
         told: impl Fn() + Send + Sync + 'static,
     ) -> Result<Connection, RedisError> {
+        if Handle::try_current().is_err() {
+            let what = "there is no tokio runtime here";
+            return Err((ErrorKind::InvalidClientConfig, what).into());
+        }
+        let proven = self.silences();
         let broken = Broken {
             is: Arc::default(),
-            lost: Arc::clone(&self.lost),
+            losses: Arc::clone(&self.losses),
         };
         let on_push = {
             let broken = broken.clone();
@@ -118,8 +140,29 @@ impl Connector {
         Ok(Connection {
             inner,
             broken,
+            proven,
             identity,
         })
+    }
+
+    /// Makes sure that a connection answers. Opens another one meanwhile, and uses that if it is ready
+    /// first: so nobody waits for a connection that vanished.
+    async fn prove(&self, connection: &mut Connection) -> Result<(), RedisError> {
+        let mut asked = connection.inner.clone();
+        let ping = redis::cmd("PING");
+        let ping = pin!(ping.query_async::<Value>(&mut asked));
+        let replacement = match select(ping, pin!(Self::connect(self))).await {
+            Either::Left((Ok(_), _)) => None,
+            Either::Left((Err(_), connect)) => Some(connect.await?),
+            Either::Right((Ok(replacement), _)) => Some(replacement),
+            // The server may have no room for another one.
+            Either::Right((Err(_), ping)) => ping.await.map(|_| None)?,
+        };
+        if let Some(replacement) = replacement {
+            connection.give_up();
+            *connection = replacement;
+        }
+        Ok(())
     }
 
     /// A server that does not know a command repeats its arguments, and one of those is the password.
@@ -158,10 +201,15 @@ impl ManageConnection for Connector {
         connected
     }
 
-    /// Asks nobody: what is known here is enough.
+    /// Asks nobody while all is well: what is known here is enough.
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), RedisError> {
         if connection.is_broken() {
             return Err((ErrorKind::Io, "the connection ended").into());
+        }
+        let silences = self.silences();
+        if connection.proven != silences {
+            self.prove(connection).await?;
+            connection.proven = silences;
         }
         Ok(())
     }
@@ -177,6 +225,8 @@ pub(crate) struct Connection {
     inner: MultiplexedConnection,
     /// Whether a reply failed to come, or the connection ended.
     broken: Broken,
+    /// How many [silences](Losses::silences) there were when it was seen to answer.
+    proven: u64,
     /// `None` when the server does not tell.
     identity: Option<Identity>,
 }
@@ -185,13 +235,13 @@ pub(crate) struct Connection {
 #[derive(Clone, Debug)]
 struct Broken {
     is: Arc<AtomicBool>,
-    lost: Arc<AtomicU64>,
+    losses: Arc<Losses>,
 }
 
 impl Broken {
     fn set(&self) {
         if !self.is.swap(true, Ordering::Relaxed) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.losses.broken.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -272,6 +322,10 @@ impl Connection {
         if let Err(error) = &reply
             && (applied(error) == Applied::Unknown || is_replica(error))
         {
+            if error.is_timeout() {
+                let silences = &self.broken.losses.silences;
+                silences.fetch_add(1, Ordering::Relaxed);
+            }
             self.give_up();
         }
         reply
@@ -323,11 +377,6 @@ impl Pool {
         }
     }
 
-    /// How many connections it keeps.
-    pub(crate) fn size(&self) -> u32 {
-        self.size
-    }
-
     /// Makes sure that none of the connections is one that was given up before the call.
     pub(crate) async fn drop_broken(&self) -> Result<(), Failure> {
         // In turn, and each is looked at.
@@ -342,16 +391,28 @@ impl Pool {
         match self.inner.get().await {
             Ok(connection) => Ok(connection.clone()),
             Err(RunError::User(error)) => Err(Failure::not_sent(error)),
-            Err(RunError::TimedOut) => Err(Failure::not_sent(NoConnection {
-                address: self.connector.address(),
-                source: self
-                    .connector
-                    .last_error
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone(),
-            })),
+            Err(RunError::TimedOut) => Err(self.no_connection()),
         }
+    }
+
+    /// As [`get`](Self::get), for callers who have waited for a reply that did not come: they do not
+    /// wait that long again.
+    pub(crate) async fn get_soon(&self) -> Result<Connection, Failure> {
+        let clock: &dyn Clock = &SystemClock;
+        let patience = self.connector.response_timeout / 4;
+        let connection = clock.timeout(patience, self.get()).await;
+        connection.unwrap_or_else(|| Err(self.no_connection()))
+    }
+
+    fn no_connection(&self) -> Failure {
+        let last_error = &self.connector.last_error;
+        Failure::not_sent(NoConnection {
+            address: self.connector.address(),
+            source: last_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        })
     }
 }
 

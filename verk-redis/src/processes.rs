@@ -102,8 +102,7 @@ pub(crate) async fn send(
         .arg(&key)
         .arg(TTL);
     shared
-        .pool
-        .get()
+        .connection()
         .await?
         .query_transaction(&commands)
         .await?;

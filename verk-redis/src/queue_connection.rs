@@ -104,7 +104,7 @@ impl RedisQueueConnection {
             shared.keys.set(JobSet::Schedule),
             shared.keys.set(JobSet::Dead),
         ];
-        match shared.pool.get().await {
+        match shared.connection().await {
             Ok(_) => Ok(Self {
                 id: shared.blocking.open(),
                 shared,
@@ -201,7 +201,7 @@ impl RedisQueueConnection {
         ];
         push_settlements(&mut args, settlements, self.largest_bytes);
         self.quiet = false;
-        let mut connection = self.shared.pool.get().await?;
+        let mut connection = self.shared.connection().await?;
         self.begin(&connection, Duration::ZERO);
         let keys = match settlements {
             [] => &self.keys[..FIRST_KEY_TO_SETTLE],
@@ -281,7 +281,7 @@ impl RedisQueueConnection {
             .arg("UNBLOCK")
             .arg(identity.id);
         loop {
-            let unblocked = match self.shared.pool.get().await {
+            let unblocked = match self.shared.connection().await {
                 Ok(mut connection) => connection.query_transaction(&commands).await,
                 Err(failure) => Err(failure),
             };
@@ -389,7 +389,7 @@ impl QueueConnection for RedisQueueConnection {
         if let Err(failure) = ended {
             // Nobody begins to use the connection any more, and who does has no reply within the time for it: then it closes.
             let shared = &self.shared;
-            let dropped = shared.pool.drop_broken().await;
+            let dropped = shared.drop_broken().await;
             dropped.map_err(|failure| failure.during(RESET))?;
             let closed_at = shared.clock.instant() + shared.connector.response_timeout();
             let over_at = doubt.over_at.max(closed_at + CLOSE_SLACK);

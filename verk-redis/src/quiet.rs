@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
     time::Duration,
 };
 
@@ -52,7 +51,10 @@ impl QuietQueues {
             let mut state = shared.quiet.state();
             state.waiting.insert(queue, waiting);
             if !std::mem::replace(&mut state.looking, true) {
-                tokio::spawn(look(Looking(Arc::clone(shared))));
+                tokio::spawn(look(Looking {
+                    shared: Arc::clone(shared),
+                    done: false,
+                }));
             }
         }
         told.await
@@ -84,14 +86,20 @@ impl Drop for Leave<'_> {
     }
 }
 
-/// The task. When it panics, those who wait are told, and the next to wait starts another.
-struct Looking(Arc<Shared>);
+/// The task. When it panics, or its runtime ends, those who wait are told, and the next to wait starts
+/// another.
+struct Looking {
+    shared: Arc<Shared>,
+    /// Whether nobody waited any more.
+    done: bool,
+}
 
 impl Looking {
     /// Who waits now. When nobody does, the task ends, and whoever comes next starts another.
-    fn waiting(&self) -> Vec<(QueueId, Key)> {
-        let mut state = self.0.quiet.state();
+    fn waiting(&mut self) -> Vec<(QueueId, Key)> {
+        let mut state = self.shared.quiet.state();
         state.looking = !state.waiting.is_empty();
+        self.done = !state.looking;
         let waiting = state.waiting.iter();
         waiting.map(|(id, it)| (*id, it.key.clone())).collect()
     }
@@ -99,8 +107,8 @@ impl Looking {
 
 impl Drop for Looking {
     fn drop(&mut self) {
-        if thread::panicking() {
-            let mut state = self.0.quiet.state();
+        if !self.done {
+            let mut state = self.shared.quiet.state();
             state.looking = false;
             state.waiting.clear();
         }
@@ -108,14 +116,14 @@ impl Drop for Looking {
 }
 
 /// Looks until nobody waits.
-async fn look(looking: Looking) {
-    let shared = &looking.0;
+async fn look(mut looking: Looking) {
     loop {
-        shared.clock.sleep(LOOK_EVERY).await;
+        looking.shared.clock.sleep(LOOK_EVERY).await;
         let queues = looking.waiting();
         if queues.is_empty() {
             return;
         }
+        let shared = &looking.shared;
         for queues in queues.chunks(MOST_KEYS) {
             match filled(shared, queues).await {
                 Ok(filled) => {

@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 
 use bb8_redis::redis::{
     self, AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError,
-    RedisResult, Value, aio::MultiplexedConnection, from_redis_value,
+    RedisResult, Value, aio::MultiplexedConnection, from_redis_value, io::tcp::TcpSettings,
 };
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -94,13 +94,13 @@ fn take_apart(scheme: &str, rest: &str) -> RedisResult<SentinelUrl> {
 }
 
 impl Sentinels {
-    pub(crate) fn new(url: &SentinelUrl, tls: Tls) -> RedisResult<Self> {
+    pub(crate) fn new(url: &SentinelUrl, tls: Tls, tcp: &TcpSettings) -> RedisResult<Self> {
         let sentinels = url.sentinels.iter();
-        let sentinels = sentinels.map(|url| tls.client(parse_server(url)?));
+        let sentinels = sentinels.map(|url| tls.client(parse_server(url, tcp)?));
         Ok(Self {
             name: url.name.clone(),
             sentinels: sentinels.collect::<RedisResult<_>>()?,
-            primary: with_push_messages(parse_server(&url.primary)?),
+            primary: with_push_messages(parse_server(&url.primary, tcp)?),
             tls,
         })
     }

@@ -8,36 +8,45 @@ use verk_core::{Clock, storage::Settled};
 use crate::{
     batch::{self, Call},
     blocking::Blocking,
-    enqueue::Enqueues,
     error::Failure,
     keys::{Key, Keys},
-    pool::{Connector, Pool},
+    pool::{Connection, Connector},
     quiet::QuietQueues,
+    runtimes::Runtimes,
     scripts::{Arg, Script},
 };
 
-/// The server, the pool of connections to it and the names of the keys.
+/// The server, the pools of connections to it and the names of the keys.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) connector: Connector,
-    pub(crate) pool: Pool,
-    pub(crate) enqueues: Enqueues,
+    pub(crate) runtimes: Arc<Runtimes>,
     pub(crate) blocking: Blocking,
     pub(crate) quiet: QuietQueues,
-    pub(crate) keys: Keys,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Shared {
+    /// A connection of the pool.
+    pub(crate) async fn connection(&self) -> Result<Connection, Failure> {
+        self.runtimes.here()?.pool.get().await
+    }
+
+    /// Makes sure that none of the connections of the pool is one that was given up before the call.
+    pub(crate) async fn drop_broken(&self) -> Result<(), Failure> {
+        self.runtimes.here()?.pool.drop_broken().await
+    }
+
     /// Sends one command over the pool.
     pub(crate) async fn query(&self, command: &Cmd) -> Result<Value, Failure> {
-        self.pool.get().await?.query(command).await
+        self.connection().await?.query(command).await
     }
 
     /// Sends one command that may be sent twice, because it changes nothing or the same again: when a connection
     /// turns out to have ended, over another one.
     pub(crate) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
-        let mut tries = self.pool.size();
+        let mut tries = self.runtimes.pool_size();
         loop {
             match self.query(command).await {
                 Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
@@ -51,9 +60,9 @@ impl Shared {
         &self,
         commands: &Pipeline,
     ) -> Result<Vec<Result<Value, Failure>>, Failure> {
-        let mut tries = self.pool.size();
+        let mut tries = self.runtimes.pool_size();
         loop {
-            let mut connection = self.pool.get().await?;
+            let mut connection = self.connection().await?;
             match connection.query_all(commands).await {
                 Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
                 replies => return replies,
@@ -69,7 +78,7 @@ impl Shared {
         args: &[Arg<'_>],
     ) -> Result<Value, Failure> {
         let keys = [key];
-        let mut tries = self.pool.size();
+        let mut tries = self.runtimes.pool_size();
         loop {
             match self.run(script, &keys, args).await {
                 Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
@@ -85,7 +94,7 @@ impl Shared {
         keys: &[Key],
         args: &[Arg<'_>],
     ) -> Result<Value, Failure> {
-        script.run(&mut self.pool.get().await?, keys, args).await
+        script.run(&mut self.connection().await?, keys, args).await
     }
 
     /// Runs a script for `jobs` jobs, in calls one after the other, until one gets no reply: what comes after it is
@@ -100,7 +109,7 @@ impl Shared {
         if jobs == 0 {
             return Vec::new();
         }
-        let mut connection = match self.pool.get().await {
+        let mut connection = match self.connection().await {
             Ok(connection) => connection,
             Err(failure) => return vec![Settled::Failed(failure.during(op)); jobs],
         };

@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Cmd, Value};
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use verk_core::{
     Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
@@ -24,17 +25,18 @@ use crate::{
     batch,
     blocking::Blocking,
     config::RedisConfig,
-    enqueue::{self, Enqueues},
+    enqueue,
     error::{Error, Failure},
     heartbeat::{RedisHeartbeat, milliseconds},
     keys::{Key, Keys},
     manage, nodes,
     pauses::{self, RedisPauseListener},
-    pool::{Connector, Pool},
+    pool::Connector,
     prefix, processes,
     queue_connection::RedisQueueConnection,
     quiet::QuietQueues,
     reply,
+    runtimes::Runtimes,
     scripts::{self, Arg, arg},
     server,
     shared::Shared,
@@ -43,7 +45,8 @@ use crate::{
 
 /// Jobs in Redis or Valkey.
 ///
-/// Clones share one pool of connections. A storage works in the tokio runtime that it was connected in.
+/// Clones share their connections. Each tokio runtime that uses a storage has a pool of its own, which
+/// ends with the runtime: see [the page of the crate](crate#runtimes).
 #[derive(Clone, Debug)]
 pub struct RedisStorage {
     shared: Arc<Shared>,
@@ -56,7 +59,8 @@ impl RedisStorage {
     ///
     /// [`Error::InvalidUrl`], [`Error::InvalidTls`] and [`Error::InvalidPrefix`] at once; [`Error::Connect`] when the server does not
     /// answer within the [connect time-out](RedisConfig::connect_timeout) and the [response
-    /// time-out](RedisConfig::response_timeout) or refuses this client; [`Error::TooOld`] when it lacks commands.
+    /// time-out](RedisConfig::response_timeout) or refuses this client; [`Error::TooOld`] when it lacks commands;
+    /// [`Error::NoRuntime`] outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
@@ -74,23 +78,25 @@ impl RedisStorage {
     /// ```
     pub async fn connect(config: impl Into<RedisConfig>) -> Result<Self, Error> {
         let config = config.into();
-        let keys = Keys::new(
+        let keys = Arc::new(Keys::new(
             config.prefix.as_deref().unwrap_or_default(),
             config.schedule_keys.unwrap_or_default(),
-        )?;
+        )?);
+        if Handle::try_current().is_err() {
+            return Err(Error::NoRuntime);
+        }
         let connector = Connector::new(&config)?;
         let mut connection = connector.connect().await.map_err(|error| Error::Connect {
             address: connector.address(),
             source: connector.hinted(error),
         })?;
         server::check(&connector, &mut connection).await?;
-        let pool = Pool::new(connector.clone(), config.pool_size);
+        let runtimes = Runtimes::new(connector.clone(), config.pool_size, Arc::clone(&keys));
         let blocking = Blocking::new(config.blocking_connections);
         Ok(Self {
             shared: Arc::new(Shared {
                 connector,
-                pool,
-                enqueues: Enqueues::new(),
+                runtimes: Arc::new(runtimes),
                 blocking,
                 quiet: QuietQueues::default(),
                 keys,
@@ -166,7 +172,10 @@ impl Storage for RedisStorage {
         if jobs.is_empty() {
             return Ok(());
         }
-        enqueue::enqueue(&self.shared, queue, jobs).await
+        match self.shared.runtimes.here() {
+            Ok(local) => enqueue::enqueue(local, queue, jobs).await,
+            Err(failure) => Err(failure.during(enqueue::OP)),
+        }
     }
 
     async fn schedule(&self, jobs: &[Due]) -> Result<usize, StorageError> {

@@ -3,13 +3,12 @@
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::{join, join_all};
-use tokio::runtime;
+use futures_util::future::join_all;
 use verk_core::{
     Applied, QueueName, Storage, StorageError,
     storage::{MAX_BATCH_BYTES, Page},
 };
-use verk_redis::{RedisConfig, RedisStorage};
+use verk_redis::RedisStorage;
 use verk_testing::{CuttingProxy, RedisServer, Reply, within};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -169,22 +168,4 @@ async fn a_call_that_is_dropped_takes_no_other_with_it() {
     let jobs = setup.jobs("default").await;
     assert!(jobs.contains(&"third".into()), "{jobs:?}");
     setup.enqueue("default", "fourth".into()).await.unwrap();
-}
-
-#[test]
-fn nobody_waits_for_a_runtime_that_has_ended() {
-    let server = RedisServer::start();
-    let runtime = || runtime::Builder::new_current_thread().enable_all().build();
-    let first = runtime().unwrap();
-    let config = RedisConfig::new(server.url()).connect_timeout(Duration::from_millis(100));
-    let storage = first.block_on(RedisStorage::connect(config));
-    let storage = storage.unwrap();
-    drop(first);
-    let (queue, jobs) = (name("default"), [Bytes::from("job")]);
-    let calls = join(
-        storage.enqueue(&queue, &jobs),
-        storage.enqueue(&queue, &jobs),
-    );
-    let (_, waited) = runtime().unwrap().block_on(within(PATIENCE, calls));
-    assert_eq!(applied(&waited), Some(Applied::Unknown));
 }

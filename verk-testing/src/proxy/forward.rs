@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -46,15 +47,24 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: Listener) {
         let Ok(client) = listener.accept().await else {
             continue;
         };
-        let cuts = shared.cuts.subscribe();
+        let ends = Ends {
+            cuts: shared.cuts.subscribe(),
+            vanishings: shared.vanishings.subscribe(),
+        };
         if !shared.plan().refusing {
-            tokio::spawn(connection(Arc::clone(&shared), client, cuts));
+            tokio::spawn(connection(Arc::clone(&shared), client, ends));
         }
     }
 }
 
+/// What ends a connection from here.
+struct Ends {
+    cuts: watch::Receiver<u64>,
+    vanishings: watch::Receiver<u64>,
+}
+
 /// Forwards for one client until one side ends, or a cut.
-async fn connection(shared: Arc<Shared>, client: Box<dyn Stream>, mut cuts: watch::Receiver<u64>) {
+async fn connection(shared: Arc<Shared>, client: Box<dyn Stream>, mut ends: Ends) {
     let _open = Open::new(&shared.connections);
     let server = shared.server().clone();
     let Ok(server) = UnixStream::connect(server).await else {
@@ -63,12 +73,25 @@ async fn connection(shared: Arc<Shared>, client: Box<dyn Stream>, mut cuts: watc
     let (from_client, to_client) = tokio::io::split(client);
     let (from_server, to_server) = server.into_split();
     let in_flight = Mutex::new(VecDeque::new());
+    // They hold both connections open until the end.
+    let mut requests = pin!(forward_requests(
+        &shared,
+        &in_flight,
+        from_client,
+        to_server
+    ));
+    let mut replies = pin!(forward_replies(&shared, &in_flight, from_server, to_client));
     // How either side ended is of no interest: both connections close.
-    tokio::select! {
+    let vanished = tokio::select! {
         biased;
-        _ = cuts.changed() => {}
-        _ = forward_requests(&shared, &in_flight, from_client, to_server) => {}
-        _ = forward_replies(&shared, &in_flight, from_server, to_client) => {}
+        _ = ends.cuts.changed() => false,
+        _ = ends.vanishings.changed() => true,
+        _ = &mut requests => false,
+        _ = &mut replies => false,
+    };
+    if vanished {
+        // An error says that the proxy is gone.
+        let _ = ends.cuts.changed().await;
     }
 }
 

@@ -58,6 +58,8 @@ struct Shared {
     plan: Mutex<Plan>,
     /// Changes when all connections are to be cut.
     cuts: watch::Sender<u64>,
+    /// Changes when all connections are to vanish.
+    vanishings: watch::Sender<u64>,
     /// How many requests and replies were lost as planned.
     losses: watch::Sender<u64>,
     /// How many connections are open.
@@ -147,6 +149,7 @@ impl CuttingProxy {
             server: Mutex::new(server.socket()),
             plan: Mutex::default(),
             cuts: watch::Sender::new(0),
+            vanishings: watch::Sender::new(0),
             losses: watch::Sender::new(0),
             connections: watch::Sender::new(0),
         });
@@ -189,6 +192,14 @@ impl CuttingProxy {
     /// Cuts every connection that is open now.
     pub fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Lets every connection that is open now vanish: it stays open on both sides, but nothing passes any
+    /// more. So does a connection that a NAT or a balancer has forgotten.
+    ///
+    /// It stays so until it is [cut](Self::cut). New connections are forwarded.
+    pub fn vanish(&self) {
+        self.shared.vanishings.send_modify(|count| *count += 1);
     }
 
     /// While `true`, new connections are closed as soon as they are made. Those that are open stay: see

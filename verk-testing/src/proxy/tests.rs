@@ -172,6 +172,28 @@ async fn connections_are_cut_and_refused() {
 }
 
 #[test]
+fn a_vanished_connection_is_open_and_silent() {
+    let setup = Setup::start();
+    let mut stream = setup.connect();
+    let ping: [&[&str]; 1] = [&["PING"]];
+    assert_eq!(exchange(&mut stream, &ping, "+PONG\r\n"), "+PONG\r\n");
+
+    setup.proxy.vanish();
+    // What goes over a new connection is answered, so what went over the old one before would be too.
+    stream.write_all(&resp::encode(&["SET", "a", "1"])).unwrap();
+    let mut new = setup.connect();
+    assert_eq!(exchange(&mut new, &ping, "+PONG\r\n"), "+PONG\r\n");
+    stream.set_nonblocking(true).unwrap();
+    let read = stream.read(&mut [0; 8]);
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock, "open");
+    assert_eq!(setup.stored("a"), Reply::Nil);
+
+    setup.proxy.cut();
+    stream.set_nonblocking(false).unwrap();
+    assert_eq!(exchange(&mut stream, &[], "x"), "", "closed by the cut");
+}
+
+#[test]
 fn a_delay_delays() {
     let setup = Setup::start();
     let delay = Duration::from_millis(30);
