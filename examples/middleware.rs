@@ -8,7 +8,7 @@ use std::{error::Error, time::Duration};
 
 use verk::{
     AfterFailure, BoxError, ClientMiddleware, ClientNext, Event, Job, Next, PerformError,
-    ServerMiddleware, prelude::*,
+    ServerMiddleware, Stored, prelude::*,
 };
 use verk_testing::MemoryStorage;
 
@@ -21,13 +21,13 @@ tokio::task_local! {
 struct Tenant;
 
 impl ClientMiddleware for Tenant {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<(), BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
         // Nobody's job is stopped: the enqueue says so.
         let Ok(tenant) = TENANT.try_with(String::clone) else {
-            return Ok(());
+            return next.stop(job);
         };
         job.set("tenant", &tenant)?;
-        next.run(job).await
+        Ok(next.run(job).await?)
     }
 }
 

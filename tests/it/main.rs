@@ -6,6 +6,7 @@
 )]
 
 mod build;
+mod client_middleware;
 mod coming_from;
 mod crash;
 mod doctor;

@@ -8,7 +8,7 @@ use std::{
 
 use verk::{
     BoxError, Client, ClientMiddleware, ClientNext, EnqueueError, Event, Failure, Job, Next,
-    PerformError, ServerMiddleware, State, prelude::*, storage::JobSet,
+    PerformError, ServerMiddleware, State, Stored, prelude::*, storage::JobSet,
 };
 use verk_testing::MemoryStorage;
 
@@ -85,11 +85,11 @@ impl ServerMiddleware for ReadTenant {
 struct WriteTenant;
 
 impl ClientMiddleware for WriteTenant {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<(), BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
         if let Ok(tenant) = TENANT.try_with(String::clone) {
             job.set("tenant", &tenant)?;
         }
-        next.run(job).await
+        Ok(next.run(job).await?)
     }
 }
 
@@ -97,16 +97,16 @@ impl ClientMiddleware for WriteTenant {
 struct Gatekeeper(Log);
 
 impl ClientMiddleware for Gatekeeper {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<(), BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
         self.0.push(format!("{} passes", job.args()));
         match job.args() {
-            r#"["stop"]"# => Ok(()),
+            r#"["stop"]"# => next.stop(job),
             r#"["refuse"]"# => Err("refused".into()),
             r#"["elsewhere"]"# => {
                 job.set_queue("elsewhere".parse()?);
-                next.run(job).await
+                Ok(next.run(job).await?)
             }
-            _ => next.run(job).await,
+            _ => Ok(next.run(job).await?),
         }
     }
 }

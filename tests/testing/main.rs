@@ -15,7 +15,7 @@ use std::{
 use futures_util::FutureExt;
 use verk::{
     BoxError, ClientMiddleware, ClientNext, EnqueueError, Job, Next, PerformError,
-    ServerMiddleware, backoff, prelude::*,
+    ServerMiddleware, Stored, backoff, prelude::*,
 };
 use verk_testing::TestVerk;
 
@@ -390,9 +390,9 @@ impl ServerMiddleware for Noting {
 }
 
 impl ClientMiddleware for Noting {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<(), BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
         job.set("note", &7)?;
-        next.run(job).await
+        Ok(next.run(job).await?)
     }
 }
 
@@ -407,4 +407,19 @@ async fn middleware_works_as_in_production() {
     Greet::enqueue("ada").await.unwrap();
     assert_eq!(verk.drain().await.succeeded, 1);
     assert_eq!(log.entries(), ["runs 7", "ada"]);
+}
+
+#[tokio::test]
+async fn jobs_of_a_bulk_with_middleware_run_inline() {
+    let log = Log::default();
+    let verk = TestVerk::builder()
+        .inline()
+        .state(log.clone())
+        .client_middleware(Noting(log.clone()))
+        .build();
+    let greetings = ["ada", "bob"].map(Greet::new);
+    verk.client().enqueue_all(greetings).await.unwrap();
+    let mut entries = log.entries();
+    entries.sort();
+    assert_eq!(entries, ["ada", "bob"]);
 }

@@ -1,5 +1,7 @@
 //! The only way in: [`Client`] puts jobs into storage.
 
+mod bulk;
+
 use std::{
     fmt,
     sync::Arc,
@@ -7,17 +9,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future;
+use futures_util::future::{self, BoxFuture};
 use serde::Serialize;
 
 use crate::{
     clock::{Clock, SystemClock, time_after},
     current::Life,
-    error::{ConfigError, EnqueueAllError, EnqueueError},
+    error::{ConfigError, EnqueueAllError, EnqueueError, StorageError},
     health::Link,
     job::{Form, Job, RetryLimit},
     log,
-    middleware::{ClientMiddleware, ClientStack},
+    middleware::{ClientMiddleware, ClientStack, Store, Stored},
     names::{Jid, QueueName},
     schedule_manager::ScheduleWake,
     shared::ServerTime,
@@ -129,11 +131,32 @@ impl Client {
     ///
     /// A dropped future leaves the job stored, or not.
     pub async fn enqueue(&self, job: impl IntoJob) -> Result<Jid, EnqueueError> {
-        let ready = self.prepare(job.into_job(), None).await?;
+        let ready = {
+            let NewJob { job, when } = job.into_job();
+            let mut job = job?;
+            if !self.inner.middleware.is_empty() {
+                // In a box, so that other enqueues need no space for it.
+                return Box::pin(self.enqueue_through(job, when)).await;
+            }
+            self.prepare(&mut job, when, None)?
+        };
         let jid = ready.jid.clone();
         let place = ready.place.clone();
-        self.store(&place, vec![ready]).await?;
+        if let Err(source) = self.store(&place, vec![ready]).await {
+            return Err(EnqueueError::Storage { jid, source });
+        }
         if let Place::Queue(_) = place {
+            self.tell_test(|| vec![jid.clone()]).await;
+        }
+        Ok(jid)
+    }
+
+    /// Takes one job through the middleware.
+    async fn enqueue_through(&self, mut job: Job, when: When) -> Result<Jid, EnqueueError> {
+        let store = StoreOne { client: self, when };
+        let stored = self.inner.middleware.pass(&mut job, &store).await?;
+        let jid = stored.jid().clone();
+        if job.enqueued_at().is_some() {
             self.tell_test(|| vec![jid.clone()]).await;
         }
         Ok(jid)
@@ -144,9 +167,19 @@ impl Client {
     /// The jobs are taken from the iterator as the chunks fill; at most two chunks are held at a time. Returns the ids in order,
     /// without those of jobs that a [`ClientMiddleware`] stopped.
     ///
+    /// With client middleware, each job passes it by itself and waits at its end for the chunk that it goes with. A chunk is sent
+    /// when it is full, or when no middleware can go on. Jobs of one queue are stored in the order of the iterator, unless a
+    /// middleware lets a later job pass an earlier one.
+    ///
     /// # Errors
     ///
-    /// Stops at the first failure: the error tells which jobs are stored, and holds the cause.
+    /// Stops at the first failure: the error tells which jobs are stored, and holds the cause. When a middleware refuses a job after
+    /// it waited for something, later jobs may be stored already: the error has their ids.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, up to a chunk is stored or not, and the jobs after it are not. The middleware of each job
+    /// that was taken is dropped where it stands.
     // Not an `async fn`: its `Send` would be looked for in the iterator's closures, and not be found.
     pub fn enqueue_all<I>(
         &self,
@@ -156,7 +189,13 @@ impl Client {
         I: IntoIterator<Item: IntoJob, IntoIter: Send>,
     {
         let jobs = jobs.into_iter().map(IntoJob::into_job);
-        async move { self.enqueue_each(jobs).await }
+        async move {
+            if self.inner.middleware.is_empty() {
+                self.enqueue_each(jobs).await
+            } else {
+                Box::pin(self.enqueue_each_through(jobs)).await
+            }
+        }
     }
 
     async fn enqueue_each(
@@ -165,7 +204,7 @@ impl Client {
     ) -> Result<Vec<Jid>, EnqueueAllError> {
         let mut stored = Vec::new();
         let mut left_over = None;
-        let mut chunk = self.next_chunk(&mut jobs, &mut left_over).await;
+        let mut chunk = self.next_chunk(&mut jobs, &mut left_over);
         loop {
             if let Some(source) = chunk.failed {
                 self.store_chunk(chunk.jobs, &mut stored).await?;
@@ -177,7 +216,7 @@ impl Client {
             // The next one is made while the storage has this one, which is on its way after a turn.
             let next = async {
                 tokio::task::yield_now().await;
-                self.next_chunk(&mut jobs, &mut left_over).await
+                self.next_chunk(&mut jobs, &mut left_over)
             };
             let result;
             (result, chunk) = future::join(self.store_chunk(chunk.jobs, &mut stored), next).await;
@@ -186,7 +225,7 @@ impl Client {
     }
 
     /// Takes as many jobs as are stored at once, the first of them `left_over` by the chunk before.
-    async fn next_chunk(
+    fn next_chunk(
         &self,
         jobs: &mut (impl Iterator<Item = NewJob> + Send),
         left_over: &mut Option<Ready>,
@@ -203,13 +242,10 @@ impl Client {
             bytes += ready.payload.len();
             chunk.jobs.push(ready);
         }
-        for job in jobs {
-            let ready = match self.prepare(job, Some(now)).await {
+        for NewJob { job, when } in jobs {
+            let ready = job.and_then(|mut job| self.prepare(&mut job, when, Some(now)));
+            let ready = match ready {
                 Ok(ready) => ready,
-                Err(EnqueueError::Stopped { jid }) => {
-                    log::debug!(%jid, "stopped by a client middleware");
-                    continue;
-                }
                 Err(failed) => {
                     chunk.failed = Some(failed);
                     return chunk;
@@ -265,7 +301,7 @@ impl Client {
             return Ok(());
         };
         let place = first.place.clone();
-        let jids: Vec<Jid> = chunk.iter().map(|ready| ready.jid.clone()).collect();
+        let mut jids: Vec<Jid> = chunk.iter().map(|ready| ready.jid.clone()).collect();
         match self.store(&place, chunk).await {
             Ok(()) => {
                 if let Place::Queue(_) = place {
@@ -276,7 +312,10 @@ impl Client {
             }
             Err(source) => Err(EnqueueAllError {
                 stored: std::mem::take(stored),
-                source,
+                source: EnqueueError::Storage {
+                    jid: jids.swap_remove(0),
+                    source,
+                },
             }),
         }
     }
@@ -289,8 +328,7 @@ impl Client {
     }
 
     /// Stores jobs that go to the same place.
-    async fn store(&self, place: &Place, jobs: Vec<Ready>) -> Result<(), EnqueueError> {
-        let jid = jobs[0].jid.clone();
+    async fn store(&self, place: &Place, jobs: Vec<Ready>) -> Result<(), StorageError> {
         let result = match place {
             Place::Queue(queue) => {
                 let payloads: Vec<Bytes> = jobs.into_iter().map(|ready| ready.payload).collect();
@@ -326,21 +364,24 @@ impl Client {
             Ok(()) => self.inner.link.well(),
             Err(error) => self.inner.link.failed(error, self.inner.clock.instant()),
         }
-        result.map_err(|source| EnqueueError::Storage { jid, source })
+        result
     }
 
-    /// Takes a job past the middleware and encodes it. What has no `now` comes by itself.
-    async fn prepare(&self, new: NewJob, now: Option<SystemTime>) -> Result<Ready, EnqueueError> {
-        let mut job = new.job?;
-        self.inner.middleware.pass(&mut job).await?;
+    /// Encodes a job. What has no `now` comes by itself.
+    fn prepare(
+        &self,
+        job: &mut Job,
+        when: When,
+        now: Option<SystemTime>,
+    ) -> Result<Ready, EnqueueError> {
         let claimed_twice = |error: &&ConfigError| matches!(error, ConfigError::DuplicateClass { class, .. } if *class == job.class());
         if let Some(error) = self.inner.duplicates.iter().find(claimed_twice) {
             return Err(EnqueueError::DuplicateClass(error.clone()));
         }
         #[cfg(feature = "otel")]
-        crate::job_log::trace_enqueue(&mut job);
+        crate::job_log::trace_enqueue(job);
         let now = now.unwrap_or_else(|| self.now());
-        let at = match new.when {
+        let at = match when {
             When::Now => now,
             When::At(at) => at,
             When::In(delay) => time_after(now, delay),
@@ -389,6 +430,26 @@ impl fmt::Debug for Client {
 struct Chunk {
     jobs: Vec<Ready>,
     failed: Option<EnqueueError>,
+}
+
+/// Stores a job by itself, after its middleware.
+struct StoreOne<'a> {
+    client: &'a Client,
+    when: When,
+}
+
+impl Store for StoreOne<'_> {
+    fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Result<Stored, EnqueueError>> {
+        Box::pin(async move {
+            let ready = self.client.prepare(job, self.when, None)?;
+            let jid = ready.jid.clone();
+            let place = ready.place.clone();
+            match self.client.store(&place, vec![ready]).await {
+                Ok(()) => Ok(Stored::New(jid)),
+                Err(source) => Err(EnqueueError::Storage { jid, source }),
+            }
+        })
+    }
 }
 
 /// A job that is encoded and knows where it goes.

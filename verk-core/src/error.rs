@@ -135,13 +135,22 @@ pub enum EnqueueError {
         /// The job.
         jid: Jid,
     },
-    /// A client middleware failed; nothing was stored.
-    #[error("a client middleware failed for job {jid}")]
+    /// A client middleware failed: nothing was stored, unless it failed after the job had been sent.
+    #[error("a client middleware failed for job {jid}{}", if *may_be_stored { ", which may be stored" } else { "" })]
     Middleware {
         /// The job.
         jid: Jid,
+        /// Whether the job may be stored all the same.
+        may_be_stored: bool,
         /// The middleware's own error.
         source: BoxError,
+    },
+    /// An earlier job of the same `enqueue_all` failed, so this one was not sent; nothing was stored. Only a client middleware
+    /// sees it.
+    #[error("job {jid} was not sent: another job of its bulk enqueue failed")]
+    BulkFailed {
+        /// The job.
+        jid: Jid,
     },
     /// The storage refused the job, or its reply was lost: see [`may_be_stored`](Self::may_be_stored).
     #[error("job {jid} was not enqueued")]
@@ -154,10 +163,15 @@ pub enum EnqueueError {
 }
 
 impl EnqueueError {
-    /// Whether the job may be stored all the same: it was sent, and no reply came. Enqueueing it again may run it twice.
+    /// Whether the job may be stored all the same: it was sent, and no reply came, or a client middleware failed after that.
+    /// Enqueueing it again may run it twice.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
-        matches!(self, Self::Storage { source, .. } if source.applied() == Applied::Unknown)
+        match self {
+            Self::Storage { source, .. } => source.applied() == Applied::Unknown,
+            Self::Middleware { may_be_stored, .. } => *may_be_stored,
+            _ => false,
+        }
     }
 
     /// The id of the job, if it had one already.
@@ -168,6 +182,7 @@ impl EnqueueError {
             | Self::TooLarge { jid, .. }
             | Self::Stopped { jid }
             | Self::Middleware { jid, .. }
+            | Self::BulkFailed { jid }
             | Self::Storage { jid, .. } => Some(jid),
             Self::NoClient
             | Self::Args { .. }

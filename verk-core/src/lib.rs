@@ -79,7 +79,7 @@ pub use health::{Health, Reason};
 pub use job::{Backtrace, Dialect, Failure, InvalidJob, Job, MalformedJob, RetryLimit, TimeFormat};
 pub use job_log::LogLevel;
 pub use manage::{Entry, Found, JobInProgress, Jobs, Selection};
-pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware};
+pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware, Stored};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
 pub use queues::{QueueStatus, RunningJob, Status};

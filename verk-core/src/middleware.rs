@@ -8,6 +8,7 @@ use crate::{
     context::JobContext,
     error::{BoxError, EnqueueError},
     job::Job,
+    names::Jid,
     outcome::{Outcome, PerformError},
     worker::WorkerEntry,
 };
@@ -129,69 +130,177 @@ impl<M: ServerMiddleware> AnyServer for M {
     }
 }
 
-/// Sees every job on its way to storage: may change it, or stop it.
+/// Sees every job on its way to storage, and what became of it: may change it, stop it, or undo what it did for a job that was not stored.
 ///
 /// Every enqueue passes it: now and scheduled, one and each of many. A job passes it once, when its sender enqueues it: not again when it is retried,
 /// when its time comes, or when it is handed back. (Sidekiq's runs again each time a job moves from a set to its queue.) The first that the
 /// [builder](crate::VerkBuilder::client_middleware) is given is the outermost.
 ///
 /// ```
-/// use verk_core::{BoxError, ClientMiddleware, ClientNext, Job};
+/// use std::sync::atomic::{AtomicU64, Ordering};
 ///
-/// /// Notes for whom a job is done.
-/// struct Tenant(String);
+/// use verk_core::{BoxError, ClientMiddleware, ClientNext, Job, Stored};
+///
+/// /// Notes for whom a job is done, and counts what is stored.
+/// struct Tenant(String, AtomicU64);
 ///
 /// impl ClientMiddleware for Tenant {
-///     async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<(), BoxError> {
+///     async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
 ///         job.set("tenant", &self.0)?;
-///         next.run(job).await
+///         let stored = next.run(job).await?;
+///         self.1.fetch_add(1, Ordering::Relaxed);
+///         Ok(stored)
 ///     }
 /// }
 /// ```
 pub trait ClientMiddleware: Send + Sync + 'static {
-    /// Passes the job on by `next.run(job)`. A middleware that returns without it stops the job: nothing is stored, and the enqueue
-    /// fails with [`EnqueueError::Stopped`]; an `enqueue_all` leaves the job out. The job is stored after all middleware has returned.
+    /// Passes the job on by `next.run(job)`, and returns its answer once the storage has the job or refused it. A middleware that
+    /// [stops](ClientNext::stop) the job, or returns without `run`, keeps it from the storage: the enqueue fails with
+    /// [`EnqueueError::Stopped`], and an `enqueue_all` leaves the job out.
+    ///
+    /// In an `enqueue_all`, `run` waits for the chunk that the job goes with. Other jobs of the bulk pass the middleware
+    /// meanwhile, so a middleware may hold a lock across `run`: the chunk is sent when all jobs wait.
+    ///
+    /// The future is dropped where it stands when the caller drops the enqueue.
     ///
     /// # Errors
     ///
-    /// Nothing is stored, and the enqueue fails with [`EnqueueError::Middleware`].
+    /// An [`EnqueueError`] of `run` is the error of the enqueue. Any other error becomes [`EnqueueError::Middleware`], which
+    /// says whether the job may be stored. verk notes itself what became of the job: an answer that contradicts this is
+    /// replaced.
     fn call(
         &self,
         job: &mut Job,
         next: ClientNext<'_>,
-    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+    ) -> impl Future<Output = Result<Stored, BoxError>> + Send;
+}
+
+/// The storage has the job of an enqueue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stored {
+    /// As a new job with this id.
+    New(Jid),
+}
+
+impl Stored {
+    /// The id of the job.
+    #[must_use]
+    pub fn jid(&self) -> &Jid {
+        match self {
+            Self::New(jid) => jid,
+        }
+    }
 }
 
 /// The way to storage, after a [`ClientMiddleware`].
 #[must_use = "the job is stopped unless `run` is called"]
 pub struct ClientNext<'a> {
     rest: &'a [Arc<dyn AnyClient>],
-    /// Whether the job got past all of them.
-    passed: &'a mut bool,
+    store: &'a dyn Store,
+    fate: &'a mut Fate,
 }
 
 impl ClientNext<'_> {
-    /// Passes the job on to the middleware that is left.
+    /// Passes the job on to the middleware that is left and stores it. `job` is then as it was stored.
     ///
     /// # Errors
     ///
-    /// That of the middleware that is left.
-    pub async fn run(self, job: &mut Job) -> Result<(), BoxError> {
+    /// Why the job is not stored: the storage refused it, or the middleware that is left did. The job may be stored all the same if
+    /// [`may_be_stored`](EnqueueError::may_be_stored).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the job is stored or not. The enqueue fails then, and says that the job may be stored.
+    pub async fn run(self, job: &mut Job) -> Result<Stored, EnqueueError> {
         let Some((first, rest)) = self.rest.split_first() else {
-            *self.passed = true;
-            return Ok(());
+            // Stays if this future is dropped.
+            *self.fate = Fate::Unknown;
+            let result = self.store.store(job).await;
+            *self.fate = Fate::of(&result);
+            return result;
         };
         let next = ClientNext {
             rest,
-            passed: self.passed,
+            store: self.store,
+            fate: self.fate,
         };
-        first.call(job, next).await
+        let answer = first.call(job, next).await;
+        self.fate.settle(job.jid(), answer)
+    }
+
+    /// Stops the job: what a [`ClientMiddleware`] returns to keep it from the storage.
+    ///
+    /// # Errors
+    ///
+    /// Always [`EnqueueError::Stopped`].
+    pub fn stop(self, job: &Job) -> Result<Stored, BoxError> {
+        let jid = job.jid().clone();
+        Err(EnqueueError::Stopped { jid }.into())
     }
 }
 
 impl fmt::Debug for ClientNext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClientNext({} middleware left)", self.rest.len())
+    }
+}
+
+/// Stores a job that got past all client middleware.
+pub(crate) trait Store: Sync {
+    fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Result<Stored, EnqueueError>>;
+}
+
+/// What became of a job, whatever its middleware says.
+enum Fate {
+    /// It did not get to the storage.
+    Stopped,
+    /// The storage refused it, or it could not be sent.
+    Refused,
+    /// It was on its way to the storage, and nobody saw the answer.
+    Unknown,
+    Stored(Stored),
+}
+
+impl Fate {
+    fn of(result: &Result<Stored, EnqueueError>) -> Self {
+        match result {
+            Ok(stored) => Self::Stored(stored.clone()),
+            Err(error) if error.may_be_stored() => Self::Unknown,
+            Err(_) => Self::Refused,
+        }
+    }
+
+    /// The answer of a middleware, made true.
+    fn settle(&self, jid: &Jid, answer: Result<Stored, BoxError>) -> Result<Stored, EnqueueError> {
+        let may_be_stored = matches!(self, Self::Unknown | Self::Stored(_));
+        let source = match (self, answer) {
+            (Self::Stored(stored), Ok(_)) => return Ok(stored.clone()),
+            (Self::Stopped, Ok(_)) => return Err(EnqueueError::Stopped { jid: jid.clone() }),
+            (_, Ok(_)) => "answered that the job is stored, but it was not".into(),
+            (_, Err(source)) => match source.downcast::<EnqueueError>() {
+                // What verk itself says of this job, and not of another one that the middleware enqueued.
+                Ok(error)
+                    if error.may_be_stored() == may_be_stored
+                        && match (&*error, error.jid()) {
+                            (EnqueueError::Stopped { .. }, its) => {
+                                matches!(self, Self::Stopped) && its == Some(jid)
+                            }
+                            (_, Some(its)) => its == jid,
+                            (_, None) => matches!(self, Self::Refused),
+                        } =>
+                {
+                    return Err(*error);
+                }
+                Ok(error) => error,
+                Err(source) => source,
+            },
+        };
+        Err(EnqueueError::Middleware {
+            jid: jid.clone(),
+            may_be_stored,
+            source,
+        })
     }
 }
 
@@ -204,20 +313,22 @@ impl ClientStack {
         self.0.push(Arc::new(middleware));
     }
 
-    /// Takes a job past all of them.
-    pub(crate) async fn pass(&self, job: &mut Job) -> Result<(), EnqueueError> {
-        let mut passed = false;
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes a job past all of them and stores it.
+    pub(crate) async fn pass(
+        &self,
+        job: &mut Job,
+        store: &dyn Store,
+    ) -> Result<Stored, EnqueueError> {
         let next = ClientNext {
             rest: &self.0,
-            passed: &mut passed,
+            store,
+            fate: &mut Fate::Stopped,
         };
-        let result = next.run(job).await;
-        let jid = || job.jid().clone();
-        match result {
-            Err(source) => Err(EnqueueError::Middleware { jid: jid(), source }),
-            Ok(()) if passed => Ok(()),
-            Ok(()) => Err(EnqueueError::Stopped { jid: jid() }),
-        }
+        next.run(job).await
     }
 }
 
@@ -233,7 +344,7 @@ trait AnyClient: Send + Sync {
         &'a self,
         job: &'a mut Job,
         next: ClientNext<'a>,
-    ) -> BoxFuture<'a, Result<(), BoxError>>;
+    ) -> BoxFuture<'a, Result<Stored, BoxError>>;
 }
 
 impl<M: ClientMiddleware> AnyClient for M {
@@ -241,7 +352,7 @@ impl<M: ClientMiddleware> AnyClient for M {
         &'a self,
         job: &'a mut Job,
         next: ClientNext<'a>,
-    ) -> BoxFuture<'a, Result<(), BoxError>> {
+    ) -> BoxFuture<'a, Result<Stored, BoxError>> {
         Box::pin(ClientMiddleware::call(self, job, next))
     }
 }

@@ -1,0 +1,398 @@
+//! The bulk enqueue of a client that has middleware.
+//!
+//! 1. Each job has a future, which takes it through the middleware and waits at [`Seat::store`] for the
+//!    chunk that the job goes with. The caller's task polls all of them: no future outlives the enqueue.
+//! 2. A turn polls the futures that can go on, and takes new jobs, until a chunk is full or two chunks
+//!    of jobs live.
+//! 3. A chunk is sent when it is full, or after a turn in which no future went on. One is on its way
+//!    at a time.
+//! 4. Its jobs get the answer of the storage, and their middleware goes on.
+//! 5. After a failure no job is taken. If a middleware failed, the jobs before that one are still sent.
+//!    The others get [`EnqueueError::BulkFailed`].
+
+use std::{
+    future::{pending, poll_fn},
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::Poll,
+};
+
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, poll_immediate},
+    stream::FuturesUnordered,
+};
+use tokio::{sync::oneshot, task::yield_now};
+
+use super::{Client, MAX_CHUNK_JOBS, NewJob, Place, Ready, When};
+use crate::{
+    error::{EnqueueAllError, EnqueueError, StorageError},
+    job::Job,
+    log,
+    middleware::{Store, Stored},
+    names::Jid,
+    storage::MAX_BATCH_BYTES,
+};
+
+type Answer = Result<Stored, EnqueueError>;
+
+impl Client {
+    /// As [`Client::enqueue_all`], with all jobs through the middleware.
+    pub(super) async fn enqueue_each_through(
+        &self,
+        jobs: impl Iterator<Item = NewJob> + Send,
+    ) -> Result<Vec<Jid>, EnqueueAllError> {
+        let lobby = Lobby::default();
+        let mut report = Report::new();
+        let mut jobs = jobs.enumerate();
+        let mut exhausted = false;
+        let mut live = FuturesUnordered::new();
+        let mut live_bytes = 0;
+        let mut sending: Option<BoxFuture<'_, Sent>> = None;
+        // Whether a future went on since the last turn of the runtime. Only after one in which none did can none go on:
+        // tokio's budget holds up futures that could.
+        let mut moved = false;
+        loop {
+            let waited = lobby.len();
+            // Step 2.
+            loop {
+                if let Some(Some(passed)) = poll_immediate(live.next()).await {
+                    let Passed {
+                        index,
+                        bytes,
+                        answer,
+                    } = passed;
+                    live_bytes -= bytes;
+                    report.passed(index, answer);
+                    moved = true;
+                    continue;
+                }
+                let room = live.len() < 2 * MAX_CHUNK_JOBS && live_bytes < 2 * MAX_BATCH_BYTES;
+                if exhausted || report.failed.is_some() || !room || lobby.is_full() {
+                    break;
+                }
+                match jobs.next() {
+                    Some((index, NewJob { job: Ok(job), when })) => {
+                        let bytes = job.args().len();
+                        live_bytes += bytes;
+                        moved = true;
+                        live.push(self.pass(job, bytes, Seat::new(self, &lobby, index, when)));
+                    }
+                    Some((
+                        index,
+                        NewJob {
+                            job: Err(error), ..
+                        },
+                    )) => report.fail(index, error),
+                    None => exhausted = true,
+                }
+            }
+            moved |= lobby.len() > waited;
+            // Step 5.
+            if report.failed.is_some() {
+                lobby.refuse_from(report.end);
+            }
+            // Step 3.
+            if sending.is_none() {
+                let all_wait = (exhausted || report.failed.is_some()) && lobby.len() == live.len();
+                if let Some(chunk) = lobby.take_chunk(moved && !all_wait) {
+                    sending = Some(Box::pin(self.send(chunk)));
+                }
+            }
+            if sending.is_none() && live.is_empty() && (exhausted || report.failed.is_some()) {
+                break;
+            }
+            let sent = async {
+                match &mut sending {
+                    Some(sending) => sending.await,
+                    None => pending().await,
+                }
+            };
+            let went_on = poll_fn(|context| {
+                let waited = lobby.len();
+                match live.poll_next_unpin(context) {
+                    Poll::Ready(Some(passed)) => Poll::Ready(Some(passed)),
+                    _ if lobby.len() > waited => Poll::Ready(None),
+                    _ => Poll::Pending,
+                }
+            });
+            tokio::select! {
+                biased;
+                // Step 4.
+                sent = sent => {
+                    sending = None;
+                    report.sent(sent);
+                    moved = true;
+                }
+                passed = went_on => {
+                    moved = true;
+                    if let Some(Passed { index, bytes, answer }) = passed {
+                        live_bytes -= bytes;
+                        report.passed(index, answer);
+                    }
+                }
+                () = yield_now(), if moved => moved = false,
+            }
+        }
+        report.end(self).await
+    }
+
+    async fn pass(&self, mut job: Job, bytes: usize, seat: Seat<'_>) -> Passed {
+        let answer = self.inner.middleware.pass(&mut job, &seat).await;
+        let index = seat.index;
+        Passed {
+            index,
+            bytes,
+            answer,
+        }
+    }
+
+    async fn send(&self, chunk: Vec<Waiting>) -> Sent {
+        let place = chunk[0].ready.place.clone();
+        let mut jobs = Vec::with_capacity(chunk.len());
+        let mut members = Vec::with_capacity(chunk.len());
+        for Waiting {
+            index,
+            ready,
+            reply,
+        } in chunk
+        {
+            let jid = ready.jid.clone();
+            members.push(Member { index, jid, reply });
+            jobs.push(ready);
+        }
+        Sent {
+            queued: matches!(place, Place::Queue(_)),
+            result: self.store(&place, jobs).await,
+            members,
+        }
+    }
+}
+
+/// A job that has passed the middleware, and what this came to.
+struct Passed {
+    index: usize,
+    /// What it counted for while it lived.
+    bytes: usize,
+    answer: Answer,
+}
+
+/// Jobs that were sent together.
+struct Sent {
+    members: Vec<Member>,
+    /// Whether they are in a queue, if they are stored.
+    queued: bool,
+    result: Result<(), StorageError>,
+}
+
+struct Member {
+    index: usize,
+    jid: Jid,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// Where one job of the bulk goes after its middleware.
+struct Seat<'a> {
+    client: &'a Client,
+    lobby: &'a Lobby,
+    index: usize,
+    when: When,
+}
+
+impl<'a> Seat<'a> {
+    fn new(client: &'a Client, lobby: &'a Lobby, index: usize, when: When) -> Self {
+        Self {
+            client,
+            lobby,
+            index,
+            when,
+        }
+    }
+}
+
+impl Store for Seat<'_> {
+    fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Answer> {
+        Box::pin(async move {
+            let ready = self.client.prepare(job, self.when, None)?;
+            let (reply, answer) = oneshot::channel();
+            self.lobby.enter(Waiting {
+                index: self.index,
+                ready,
+                reply,
+            });
+            match answer.await {
+                Ok(answer) => answer,
+                // The enqueue is being dropped, and this future with it.
+                Err(_) => pending().await,
+            }
+        })
+    }
+}
+
+/// A job that is past its middleware and waits to be sent.
+struct Waiting {
+    index: usize,
+    ready: Ready,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// The jobs that wait to be sent.
+#[derive(Default)]
+struct Lobby(Mutex<Waiters>);
+
+#[derive(Default)]
+struct Waiters {
+    jobs: Vec<Waiting>,
+    bytes: usize,
+}
+
+impl Lobby {
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn len(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    /// Whether there is a chunk's worth of jobs, wherever they go.
+    fn is_full(&self) -> bool {
+        let waiters = self.lock();
+        waiters.jobs.len() >= MAX_CHUNK_JOBS || waiters.bytes >= MAX_BATCH_BYTES
+    }
+
+    fn enter(&self, waiting: Waiting) {
+        let mut waiters = self.lock();
+        waiters.bytes += waiting.ready.payload.len();
+        waiters.jobs.push(waiting);
+    }
+
+    /// Answers the jobs from this index on that the bulk has failed.
+    fn refuse_from(&self, end: usize) {
+        let refused: Vec<Waiting> = {
+            let mut waiters = self.lock();
+            let refused = waiters.jobs.extract_if(.., |waiting| waiting.index >= end);
+            let refused = refused.collect();
+            waiters.count_bytes();
+            refused
+        };
+        for Waiting { ready, reply, .. } in refused {
+            // Nobody listens if the middleware has dropped its `run`.
+            let _ = reply.send(Err(EnqueueError::BulkFailed { jid: ready.jid }));
+        }
+    }
+
+    /// Takes the jobs to send together: those that go where the first goes, in the order of the caller. None while that may
+    /// become more.
+    fn take_chunk(&self, may_become_more: bool) -> Option<Vec<Waiting>> {
+        if may_become_more && !self.is_full() {
+            return None;
+        }
+        let mut waiters = self.lock();
+        // The middleware has dropped its `run`.
+        waiters.jobs.retain(|waiting| !waiting.reply.is_closed());
+        waiters.jobs.sort_by_key(|waiting| waiting.index);
+        let place = waiters.jobs.first()?.ready.place.clone();
+        let (mut count, mut bytes, mut fits) = (0, 0, true);
+        let taken = waiters.jobs.extract_if(.., |waiting| {
+            if !place.joins(&waiting.ready.place) {
+                return false;
+            }
+            count += 1;
+            bytes += waiting.ready.payload.len();
+            fits &= count == 1 || count <= MAX_CHUNK_JOBS && bytes <= MAX_BATCH_BYTES;
+            fits
+        });
+        let taken = taken.collect();
+        waiters.count_bytes();
+        Some(taken)
+    }
+}
+
+impl Waiters {
+    fn count_bytes(&mut self) {
+        let sizes = self.jobs.iter().map(|waiting| waiting.ready.payload.len());
+        self.bytes = sizes.sum();
+    }
+}
+
+/// What the enqueue will answer.
+struct Report {
+    /// With their places among the jobs of the caller, and whether they are in a queue.
+    stored: Vec<(usize, Jid, bool)>,
+    failed: Option<EnqueueError>,
+    /// Jobs from this index on are not sent.
+    end: usize,
+}
+
+impl Report {
+    fn new() -> Self {
+        Self {
+            stored: Vec::new(),
+            failed: None,
+            end: usize::MAX,
+        }
+    }
+
+    fn passed(&mut self, index: usize, answer: Answer) {
+        match answer {
+            // Noted when it was sent.
+            Ok(_) => {}
+            Err(EnqueueError::Stopped { jid }) => {
+                log::debug!(%jid, "stopped by a client middleware");
+            }
+            Err(error) => self.fail(index, error),
+        }
+    }
+
+    fn fail(&mut self, index: usize, error: EnqueueError) {
+        if self.failed.is_none() {
+            self.failed = Some(error);
+            self.end = index;
+        }
+    }
+
+    /// Notes what became of a chunk, and answers its jobs.
+    fn sent(&mut self, sent: Sent) {
+        let Sent {
+            members,
+            queued,
+            result,
+        } = sent;
+        if let Err(source) = &result
+            && let Some(first) = members.first()
+        {
+            // More than what a middleware refused: jobs may be stored.
+            self.failed = Some(EnqueueError::Storage {
+                jid: first.jid.clone(),
+                source: source.clone(),
+            });
+            self.end = 0;
+        }
+        for Member { index, jid, reply } in members {
+            let answer = match &result {
+                Ok(()) => {
+                    self.stored.push((index, jid.clone(), queued));
+                    Ok(Stored::New(jid))
+                }
+                Err(source) => Err(EnqueueError::Storage {
+                    jid,
+                    source: source.clone(),
+                }),
+            };
+            // Nobody listens if the middleware has dropped its `run`.
+            let _ = reply.send(answer);
+        }
+    }
+
+    async fn end(mut self, client: &Client) -> Result<Vec<Jid>, EnqueueAllError> {
+        self.stored.sort_by_key(|&(index, ..)| index);
+        let in_queues = self.stored.iter().filter(|&&(.., queued)| queued);
+        let in_queues = in_queues.map(|(_, jid, _)| jid.clone());
+        client.tell_test(|| in_queues.collect()).await;
+        let stored = self.stored.into_iter().map(|(_, jid, _)| jid).collect();
+        match self.failed {
+            None => Ok(stored),
+            Some(source) => Err(EnqueueAllError { stored, source }),
+        }
+    }
+}
