@@ -3,7 +3,7 @@
 mod bulk;
 
 use std::{
-    fmt,
+    fmt, slice,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -140,15 +140,16 @@ impl Client {
             }
             self.prepare(&mut job, when, None)?
         };
-        let jid = ready.jid.clone();
-        let place = ready.place.clone();
-        if let Err(source) = self.store(&place, vec![ready]).await {
-            return Err(EnqueueError::Storage { jid, source });
+        if let Err(source) = self.store_one(&ready).await {
+            return Err(EnqueueError::Storage {
+                jid: ready.jid,
+                source,
+            });
         }
-        if let Place::Queue(_) = place {
-            self.tell_test(|| vec![jid.clone()]).await;
+        if let Place::Queue(_) = ready.place {
+            self.tell_test(|| vec![ready.jid.clone()]).await;
         }
-        Ok(jid)
+        Ok(ready.jid)
     }
 
     /// Takes one job through the middleware.
@@ -329,10 +330,10 @@ impl Client {
 
     /// Stores jobs that go to the same place.
     async fn store(&self, place: &Place, jobs: Vec<Ready>) -> Result<(), StorageError> {
-        let result = match place {
+        match place {
             Place::Queue(queue) => {
                 let payloads: Vec<Bytes> = jobs.into_iter().map(|ready| ready.payload).collect();
-                self.inner.storage.enqueue(queue, &payloads).await
+                self.store_in_queue(queue, &payloads).await
             }
             Place::Schedule(_) => {
                 let jobs: Vec<Due> = jobs
@@ -345,26 +346,58 @@ impl Client {
                         Place::Queue(_) => None,
                     })
                     .collect();
-                let result = self.inner.storage.schedule(&jobs).await;
-                let now = self.inner.server_time.now(&*self.inner.clock);
-                for due in &jobs {
-                    self.inner.wake.due_at(due.at, now);
-                }
-                result.map(|merged| {
-                    if merged > 0 {
-                        log::warn!(
-                            merged,
-                            "scheduled jobs that equal others in the set: merged with them"
-                        );
-                    }
-                })
+                self.store_in_schedule(&jobs).await
             }
-        };
-        match &result {
-            Ok(()) => self.inner.link.well(),
-            Err(error) => self.inner.link.failed(error, self.inner.clock.instant()),
         }
+    }
+
+    /// Stores one job, without a list around it.
+    async fn store_one(&self, ready: &Ready) -> Result<(), StorageError> {
+        match &ready.place {
+            Place::Queue(queue) => {
+                let payload = slice::from_ref(&ready.payload);
+                self.store_in_queue(queue, payload).await
+            }
+            Place::Schedule(at) => {
+                let job = ready.payload.clone();
+                self.store_in_schedule(&[Due { at: *at, job }]).await
+            }
+        }
+    }
+
+    async fn store_in_queue(
+        &self,
+        queue: &QueueName,
+        payloads: &[Bytes],
+    ) -> Result<(), StorageError> {
+        let result = self.inner.storage.enqueue(queue, payloads).await;
+        self.note(result.as_ref().err());
         result
+    }
+
+    async fn store_in_schedule(&self, jobs: &[Due]) -> Result<(), StorageError> {
+        let result = self.inner.storage.schedule(jobs).await;
+        let now = self.inner.server_time.now(&*self.inner.clock);
+        for due in jobs {
+            self.inner.wake.due_at(due.at, now);
+        }
+        self.note(result.as_ref().err());
+        let merged = result?;
+        if merged > 0 {
+            log::warn!(
+                merged,
+                "scheduled jobs that equal others in the set: merged with them"
+            );
+        }
+        Ok(())
+    }
+
+    /// Notes how an enqueue went.
+    fn note(&self, error: Option<&StorageError>) {
+        match error {
+            None => self.inner.link.well(),
+            Some(error) => self.inner.link.failed(error, self.inner.clock.instant()),
+        }
     }
 
     /// Encodes a job. What has no `now` comes by itself.
@@ -442,9 +475,9 @@ impl Store for StoreOne<'_> {
     fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Result<Stored, EnqueueError>> {
         Box::pin(async move {
             let ready = self.client.prepare(job, self.when, None)?;
-            let jid = ready.jid.clone();
-            let place = ready.place.clone();
-            match self.client.store(&place, vec![ready]).await {
+            let result = self.client.store_one(&ready).await;
+            let jid = ready.jid;
+            match result {
                 Ok(()) => Ok(Stored::New(jid)),
                 Err(source) => Err(EnqueueError::Storage { jid, source }),
             }
