@@ -1,5 +1,7 @@
 //! The errors of verk itself. What a worker returns is no error of verk: see [`BoxError`].
 
+mod chain;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -7,6 +9,9 @@ use std::{
 };
 
 use thiserror::Error;
+
+pub use self::chain::ErrorChain;
+pub(crate) use self::chain::{cut, sources, text_of};
 
 use crate::{
     args::ArgsError,
@@ -425,39 +430,12 @@ impl From<ConfigErrors> for BuildError {
 
 impl fmt::Debug for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt_chain(self, f)
+        fmt::Display::fmt(&ErrorChain(self), f)
     }
 }
 
 impl fmt::Debug for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt_chain(self, f)
+        fmt::Display::fmt(&ErrorChain(self), f)
     }
-}
-
-/// An error and its sources, in one line.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
-    struct Chain<'a>(&'a dyn std::error::Error);
-    impl fmt::Display for Chain<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            fmt_chain(self.0, f)
-        }
-    }
-    Chain(error).to_string()
-}
-
-fn fmt_chain(error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut last = error.to_string();
-    f.write_str(&last)?;
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        // Some errors say what their source says.
-        if text != last {
-            write!(f, ": {text}")?;
-        }
-        last = text;
-        source = cause.source();
-    }
-    Ok(())
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{
     clock::Clock,
     config_file::duration,
-    error::{StorageError, with_sources},
+    error::{ErrorChain, StorageError},
     guard,
     names::QueueName,
     node_manager::Registration,
@@ -214,7 +214,7 @@ impl Link {
     }
 
     pub(crate) fn failed(&self, error: &StorageError, now: Instant) {
-        *lock(&self.failure) = Some((with_sources(error), now));
+        *lock(&self.failure) = Some((ErrorChain(error).to_string(), now));
         self.is_failing.store(true, Ordering::Relaxed);
     }
 

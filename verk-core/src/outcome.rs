@@ -6,7 +6,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{error::BoxError, guard::Panic, job::Failure};
+use crate::{
+    error::{BoxError, ErrorChain, cut, sources, text_of},
+    guard::Panic,
+    job::Failure,
+};
 
 /// What a worker answers when it did not fail.
 ///
@@ -147,24 +151,15 @@ impl PerformError {
 
     /// A failure with this class and what `error` and its sources say.
     pub(crate) fn described(class: &str, error: &(dyn Error + 'static)) -> Self {
-        let mut message = error.to_string();
-        let mut backtrace = Vec::new();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            // Many errors print their source themselves.
-            if !message.contains(&text) {
-                message.push_str(": ");
-                message.push_str(&text);
-            }
-            backtrace.push(format!("caused by: {text}"));
-            source = cause.source();
-        }
-        backtrace.extend(captured_frames(&format!("{error:?}")));
+        let mut backtrace: Vec<_> = sources(error)
+            .map(|cause| format!("caused by: {}", text_of(cause)))
+            .collect();
+        let debug = cut(format_args!("{error:?}"), MAX_DEBUG_CHARS);
+        backtrace.extend(captured_frames(&debug));
         Self {
             failure: Failure {
                 error_class: class.to_owned(),
-                error_message: message,
+                error_message: ErrorChain(error).to_string(),
                 error_backtrace: backtrace,
             },
             retry_in: RetryIn::Default,
@@ -195,6 +190,9 @@ fn captured_frames(debug: &str) -> impl Iterator<Item = String> {
     frames.lines().map(|line| line.trim().to_owned())
 }
 
+/// Room for the `Debug` form of an error with a long backtrace. One whose sources have no end is cut.
+const MAX_DEBUG_CHARS: usize = 256 * 1024;
+
 /// `app::mail::MailError<u8>` as `MailError`.
 fn type_name_without_path(name: &str) -> &str {
     let name = name.split('<').next().unwrap_or(name);
@@ -204,6 +202,7 @@ fn type_name_without_path(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::MAX_MESSAGE_CHARS;
 
     #[derive(Debug, thiserror::Error)]
     #[error("could not send")]
@@ -221,6 +220,37 @@ mod tests {
             error.error_backtrace,
             ["caused by: invalid digit found in string"]
         );
+    }
+
+    /// Is its own source, and is long.
+    #[derive(Debug)]
+    struct Endless;
+
+    impl std::fmt::Display for Endless {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{}", "endless ".repeat(10_000))
+        }
+    }
+
+    impl Error for Endless {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn an_error_without_an_end_is_a_failure_of_bounded_size() {
+        // `anyhow` reads all sources for its `Debug`.
+        for failure in [
+            PerformError::new(Endless).failure,
+            PerformError::new(anyhow::Error::new(Endless)).failure,
+        ] {
+            assert!(failure.error_message.starts_with("endless endless"));
+            assert!(failure.error_message.len() <= MAX_MESSAGE_CHARS);
+            assert!(failure.error_backtrace.len() < 100);
+            let frames = failure.error_backtrace.iter();
+            assert!(frames.map(String::len).sum::<usize>() < 1024 * 1024);
+        }
     }
 
     #[test]

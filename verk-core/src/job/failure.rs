@@ -242,7 +242,7 @@ impl<'de> Visitor<'de> for Frames<'_> {
 }
 
 /// As Sidekiq has it.
-const MAX_MESSAGE_CHARS: usize = 10_000;
+pub(crate) const MAX_MESSAGE_CHARS: usize = 10_000;
 
 /// The most that a deflated backtrace may inflate to.
 const MAX_BACKTRACE_BYTES: u64 = 1024 * 1024;

@@ -23,7 +23,9 @@ use thiserror::Error;
 
 use crate::names::{Jid, QueueName};
 
-pub(crate) use self::{decode::MAX_DEPTH, dialect::Form, value::string as json_string};
+pub(crate) use self::{
+    decode::MAX_DEPTH, dialect::Form, failure::MAX_MESSAGE_CHARS, value::string as json_string,
+};
 pub use self::{
     decode::MalformedJob,
     dialect::{Dialect, TimeFormat},

@@ -1,0 +1,181 @@
+//! An error and its sources as text: [`ErrorChain`].
+//!
+//! An error is code of somebody else. Its sources may have no end, because one is its own source, and
+//! its text may be long or have no end. So both are cut.
+
+use std::{
+    error::Error,
+    fmt::{self, Write},
+    iter,
+};
+
+use crate::job::MAX_MESSAGE_CHARS;
+
+/// Prints an error and its sources in one line: for a log, or for an error that holds another one.
+///
+/// Many errors print the source that they also return. What was printed already is left out, so that
+/// nothing is said twice. At most 10 000 characters and 32 sources are read, also of an error that is
+/// its own source.
+///
+/// ```
+/// use verk_core::ErrorChain;
+///
+/// #[derive(Debug, thiserror::Error)]
+/// #[error("cannot read the port")]
+/// struct NoPort(#[source] std::num::ParseIntError);
+///
+/// let error = NoPort("http".parse::<u16>().unwrap_err());
+/// let line = ErrorChain(&error).to_string();
+/// assert_eq!(line, "cannot read the port: invalid digit found in string");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = Bounded::new(MAX_MESSAGE_CHARS);
+        said.push(self.0);
+        for source in sources(self.0) {
+            let text = text_of(source);
+            if !said.text.contains(&text) {
+                said.push(format_args!(": {text}"));
+            }
+        }
+        f.write_str(&said.text)
+    }
+}
+
+/// The sources of an error, at most [`MAX_SOURCES`].
+pub(crate) fn sources<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(error.source(), |&error| error.source()).take(MAX_SOURCES)
+}
+
+/// What an error prints, cut after [`MAX_MESSAGE_CHARS`].
+pub(crate) fn text_of(error: &(dyn Error + 'static)) -> String {
+    cut(error, MAX_MESSAGE_CHARS)
+}
+
+/// What `value` prints, stopped after so many characters.
+pub(crate) fn cut(value: impl fmt::Display, max_chars: usize) -> String {
+    let mut text = Bounded::new(max_chars);
+    text.push(value);
+    text.text
+}
+
+/// Text that takes no more than so many characters.
+struct Bounded {
+    text: String,
+    left: usize,
+}
+
+impl Bounded {
+    fn new(max_chars: usize) -> Self {
+        Self {
+            text: String::new(),
+            left: max_chars,
+        }
+    }
+
+    fn push(&mut self, value: impl fmt::Display) {
+        // It fails when the text is full, and when the value itself fails: what it wrote before counts.
+        let _ = write!(self, "{value}");
+    }
+}
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        match text.char_indices().nth(self.left) {
+            Some((end, _)) => {
+                self.text.push_str(&text[..end]);
+                self.left = 0;
+                // Stops the value, which may have no end.
+                Err(fmt::Error)
+            }
+            None => {
+                self.text.push_str(text);
+                self.left -= text.chars().count();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// More than the errors of a program have.
+const MAX_SOURCES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Is its own source.
+    #[derive(Debug)]
+    struct Endless;
+
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("endless")
+        }
+    }
+
+    impl Error for Endless {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    /// Prints for ever, as long as it is let.
+    #[derive(Debug)]
+    struct Chatty;
+
+    impl fmt::Display for Chatty {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            loop {
+                f.write_str("é…")?;
+            }
+        }
+    }
+
+    impl Error for Chatty {}
+
+    #[test]
+    fn what_has_no_end_is_cut() {
+        assert_eq!(ErrorChain(&Endless).to_string(), "endless");
+        assert_eq!(sources(&Endless).count(), MAX_SOURCES);
+        let text = ErrorChain(&Chatty).to_string();
+        assert_eq!(text.chars().count(), MAX_MESSAGE_CHARS);
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("level {level}{}", if *prints { ": no route" } else { "" })]
+        struct Level {
+            level: u8,
+            prints: bool,
+            source: std::io::Error,
+        }
+        for prints in [true, false] {
+            let error = Level {
+                level: 1,
+                prints,
+                source: std::io::Error::other("no route"),
+            };
+            assert_eq!(ErrorChain(&error).to_string(), "level 1: no route");
+        }
+    }
+
+    #[test]
+    fn an_error_that_cannot_be_printed_is_no_panic() {
+        #[derive(Debug, thiserror::Error)]
+        struct Broken;
+        impl fmt::Display for Broken {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("so far")?;
+                Err(fmt::Error)
+            }
+        }
+        assert_eq!(ErrorChain(&Broken).to_string(), "so far");
+    }
+}
