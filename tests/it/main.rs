@@ -10,6 +10,7 @@ mod client_middleware;
 mod coming_from;
 mod crash;
 mod doctor;
+mod errors;
 mod events;
 mod extremes;
 mod failover;

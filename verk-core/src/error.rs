@@ -41,47 +41,94 @@ impl fmt::Display for Applied {
     }
 }
 
+/// What kind of failure a [`StorageError`] is, for programs: its text is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StorageErrorKind {
+    /// There is no connection: nobody listens, the host is not known, or no answer came in time. Nothing
+    /// was sent. Trying again may help.
+    Unreachable,
+    /// The request was sent, and no reply came: the connection ended, or the time ran out.
+    NoReply,
+    /// The server refuses the user, the password or a command. Correct the credentials or the rights.
+    NotPermitted,
+    /// The server has no memory left. It takes jobs again when it has more memory, or fewer jobs.
+    Full,
+    /// The server answers, but cannot do it now: it loads its data, is a replica, is busy, or cannot
+    /// write to its disk. Trying again may help.
+    Unavailable,
+    /// A key holds another type of value than verk keeps there. Move that key away.
+    WrongType,
+    /// A setting cannot work: a URL, a certificate, or a server that is too old. Correct it.
+    Misconfigured,
+    /// The server refused the request for another reason.
+    Refused,
+    /// Any other failure.
+    Other,
+}
+
 /// A storage operation failed.
 ///
-/// The original error is the [`source`](std::error::Error::source).
+/// It prints what failed, whether the change may have taken effect, and the whole cause. It has no
+/// [`source`](std::error::Error::source), because that would be printed twice: [`get_ref`](Self::get_ref)
+/// has the original error. Programs decide by [`kind`](Self::kind) and [`applied`](Self::applied).
+///
+/// ```
+/// use verk_core::{Applied, StorageError, StorageErrorKind};
+///
+/// let error = StorageError::not_applied("enqueue jobs", "connection refused")
+///     .with_kind(StorageErrorKind::Unreachable);
+/// assert_eq!(error.to_string(), "failed to enqueue jobs (nothing was sent): connection refused");
+/// assert_eq!(error.applied(), Applied::NotApplied);
+/// ```
 #[derive(Clone, Debug)]
 pub struct StorageError {
     op: &'static str,
     applied: Applied,
-    source: Arc<dyn std::error::Error + Send + Sync>,
+    kind: StorageErrorKind,
+    cause: Arc<dyn std::error::Error + Send + Sync>,
 }
 
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "failed to {} ({})", self.op, self.applied)
+        let effect = match (self.applied, self.kind) {
+            (Applied::NotApplied, StorageErrorKind::Unreachable) => NOTHING_SENT,
+            (Applied::NotApplied, _) => "not applied",
+            (Applied::Unknown, _) => "may have been applied",
+        };
+        write!(f, "failed to {} ({effect}): {}", self.op, self.cause())
     }
 }
 
-impl std::error::Error for StorageError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The error itself and not its `Arc`, so that it can be downcast.
-        Some(&*self.source)
-    }
-}
+impl std::error::Error for StorageError {}
 
 impl StorageError {
     /// An error for a change that certainly did not take effect. `op` completes "failed to ...".
-    pub fn not_applied(op: &'static str, source: impl Into<BoxError>) -> Self {
-        Self::new(op, Applied::NotApplied, source)
+    pub fn not_applied(op: &'static str, cause: impl Into<BoxError>) -> Self {
+        Self::new(op, Applied::NotApplied, cause)
     }
 
     /// An error for a change that may have taken effect. `op` completes "failed to ...".
-    pub fn unknown(op: &'static str, source: impl Into<BoxError>) -> Self {
-        Self::new(op, Applied::Unknown, source)
+    pub fn unknown(op: &'static str, cause: impl Into<BoxError>) -> Self {
+        Self::new(op, Applied::Unknown, cause)
     }
 
-    /// An error with the given certainty. `op` completes "failed to ...".
-    pub fn new(op: &'static str, applied: Applied, source: impl Into<BoxError>) -> Self {
+    /// An error with the given certainty, of the kind [`Other`](StorageErrorKind::Other). `op`
+    /// completes "failed to ...".
+    pub fn new(op: &'static str, applied: Applied, cause: impl Into<BoxError>) -> Self {
         Self {
             op,
             applied,
-            source: source.into().into(),
+            kind: StorageErrorKind::Other,
+            cause: cause.into().into(),
         }
+    }
+
+    /// Sets what kind of failure it is.
+    #[must_use]
+    pub fn with_kind(mut self, kind: StorageErrorKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// Whether the change may have taken effect all the same.
@@ -89,9 +136,32 @@ impl StorageError {
     pub fn applied(&self) -> Applied {
         self.applied
     }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> StorageErrorKind {
+        self.kind
+    }
+
+    /// The original error of the backend, to be downcast.
+    #[must_use]
+    pub fn get_ref(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        &*self.cause
+    }
+
+    /// The cause alone, with all that it says.
+    fn cause(&self) -> ErrorChain<'_> {
+        ErrorChain(&*self.cause)
+    }
 }
 
+/// How the message of an error says that no connection could be made.
+const NOTHING_SENT: &str = "nothing was sent";
+
 /// A job was not enqueued, or nobody knows.
+///
+/// It prints its whole cause, and has no [`source`](std::error::Error::source), because that would be
+/// printed twice. The cause is a field.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EnqueueError {
@@ -101,12 +171,12 @@ pub enum EnqueueError {
     )]
     NoClient,
     /// The arguments cannot be written as JSON; nothing was stored.
-    #[error("the arguments of {class} cannot be encoded")]
+    #[error("the arguments of {class} cannot be encoded: {source}")]
     Args {
         /// The class of the job.
         class: &'static str,
         /// Which argument, and why.
-        source: ArgsError,
+        r#source: ArgsError,
     },
     /// The queue's name is not valid; nothing was stored.
     #[error(transparent)]
@@ -141,14 +211,18 @@ pub enum EnqueueError {
         jid: Jid,
     },
     /// A client middleware failed: nothing was stored, unless it failed after the job had been sent.
-    #[error("a client middleware failed for job {jid}{}", if *may_be_stored { ", which may be stored" } else { "" })]
+    #[error(
+        "a client middleware failed for job {jid}{}: {}",
+        if *may_be_stored { ", which may be stored" } else { "" },
+        ErrorChain(&**source)
+    )]
     Middleware {
         /// The job.
         jid: Jid,
         /// Whether the job may be stored all the same.
         may_be_stored: bool,
         /// The middleware's own error.
-        source: BoxError,
+        r#source: BoxError,
     },
     /// An earlier job of the same `enqueue_all` failed, so this one was not sent; nothing was stored. Only a client middleware
     /// sees it.
@@ -158,12 +232,12 @@ pub enum EnqueueError {
         jid: Jid,
     },
     /// The storage refused the job, or its reply was lost: see [`may_be_stored`](Self::may_be_stored).
-    #[error("job {jid} was not enqueued")]
+    #[error("{}: {}", not_stored(jid, source), source.cause())]
     Storage {
         /// The job, or the first of its chunk.
         jid: Jid,
         /// What happened.
-        source: StorageError,
+        r#source: StorageError,
     },
 }
 
@@ -198,25 +272,36 @@ impl EnqueueError {
     }
 }
 
-/// A bulk enqueue stopped.
+/// What is known of a job that the storage did not confirm.
+fn not_stored(jid: &Jid, error: &StorageError) -> String {
+    match (error.applied, error.kind) {
+        (Applied::Unknown, _) => format!("job {jid} may be enqueued, or not"),
+        (Applied::NotApplied, StorageErrorKind::Unreachable) => {
+            format!("job {jid} was not enqueued ({NOTHING_SENT})")
+        }
+        (Applied::NotApplied, _) => format!("job {jid} was not enqueued"),
+    }
+}
+
+/// A bulk enqueue stopped. It prints its cause.
 #[derive(Debug, Error)]
-#[error("{} jobs are enqueued, then one was not", stored.len())]
+#[error("{} jobs are enqueued, then it stopped: {source}", stored.len())]
 pub struct EnqueueAllError {
     /// The jobs that are stored, in order. Of the next chunk, see [`EnqueueError::may_be_stored`].
     pub stored: Vec<Jid>,
     /// What stopped it.
-    pub source: EnqueueError,
+    pub r#source: EnqueueError,
 }
 
-/// An operation on a selection of jobs did not reach all of them.
+/// An operation on a selection of jobs did not reach all of them. It prints its cause.
 #[derive(Debug, Error)]
-#[error("{done} jobs of the selection were moved or deleted, others were not")]
+#[error("{done} jobs of the selection were moved or deleted, then it stopped: {source}")]
 pub struct SelectionError {
     /// How many it certainly reached.
     pub done: usize,
     /// What went wrong first. After [`Unknown`](Applied::Unknown), up to [a batch](crate::storage::MAX_BATCH_JOBS) more may be
     /// done.
-    pub source: StorageError,
+    pub r#source: StorageError,
 }
 
 /// Something in the configuration or in the program's workers that cannot work.
@@ -376,7 +461,8 @@ impl std::error::Error for ConfigErrors {}
 
 /// `build()` failed.
 ///
-/// `Debug` prints one line with all sources, because that is what a `main` that returns it shows.
+/// It prints its whole cause in one line, also by `Debug`, because that is what a `main` that returns it
+/// shows.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -384,8 +470,8 @@ pub enum BuildError {
     #[error("{0}")]
     Config(ConfigErrors),
     /// The storage does not answer, or refuses. Nothing was started.
-    #[error("the storage cannot be used")]
-    Storage(#[from] StorageError),
+    #[error("the storage cannot be used: {}", .0.cause())]
+    Storage(StorageError),
     /// A living node has the configured `node_id`.
     #[error(
         "the node_id {name:?} is held by the living node {holder}: stop it first, or give this one another node_id"
@@ -397,13 +483,14 @@ pub enum BuildError {
         holder: NodeId,
     },
     /// The heartbeat's thread could not be started.
-    #[error("cannot start the heartbeat's thread")]
-    Thread(#[source] std::io::Error),
+    #[error("cannot start the heartbeat's thread: {0}")]
+    Thread(std::io::Error),
 }
 
 /// `run()` or `start()` failed.
 ///
-/// `Debug` prints one line with all sources, because that is what a `main` that returns it shows.
+/// It prints its whole cause in one line, also by `Debug`, because that is what a `main` that returns it
+/// shows.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -418,8 +505,8 @@ pub enum RunError {
     )]
     NoRuntime,
     /// The handlers for TERM and INT could not be installed.
-    #[error("cannot listen for signals")]
-    Signals(#[from] std::io::Error),
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
 }
 
 impl From<ConfigErrors> for BuildError {
@@ -428,14 +515,26 @@ impl From<ConfigErrors> for BuildError {
     }
 }
 
+impl From<StorageError> for BuildError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<std::io::Error> for RunError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Signals(error)
+    }
+}
+
 impl fmt::Debug for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&ErrorChain(self), f)
+        fmt::Display::fmt(self, f)
     }
 }
 
 impl fmt::Debug for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&ErrorChain(self), f)
+        fmt::Display::fmt(self, f)
     }
 }

@@ -60,7 +60,7 @@ pub(crate) async fn warn(shared: &Shared, stop: &CancellationToken) {
             }
         }
         Err(error) => log::warn!(
-            error = &error as &dyn std::error::Error,
+            error = %error,
             "cannot look for jobs of nodes that are not registered"
         ),
     }

@@ -13,11 +13,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    clock::Clock,
-    config_file::duration,
-    error::{ErrorChain, StorageError},
-    guard,
-    names::QueueName,
+    clock::Clock, config_file::duration, error::StorageError, guard, names::QueueName,
     node_manager::Registration,
 };
 
@@ -214,7 +210,7 @@ impl Link {
     }
 
     pub(crate) fn failed(&self, error: &StorageError, now: Instant) {
-        *lock(&self.failure) = Some((ErrorChain(error).to_string(), now));
+        *lock(&self.failure) = Some((error.to_string(), now));
         self.is_failing.store(true, Ordering::Relaxed);
     }
 

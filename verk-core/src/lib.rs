@@ -71,7 +71,7 @@ pub use context::{FromJob, JobContext, Requirement, State};
 pub use current::{AlreadyInstalled, Installed};
 pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
-    ErrorChain, RunError, SelectionError, StorageError,
+    ErrorChain, RunError, SelectionError, StorageError, StorageErrorKind,
 };
 pub use event::{AfterFailure, Event, EventKind};
 pub use events::{Events, Lagged};

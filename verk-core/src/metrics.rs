@@ -111,7 +111,7 @@ async fn watch(shared: &Shared, every: Duration) {
             }
             Err(error) => {
                 log::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %error,
                     "cannot read the statistics: the metrics of queues and sets stay as they are"
                 );
             }

@@ -312,7 +312,7 @@ fn keep_beating(
                         .heartbeat
                         .failed(&error, shared.clock.instant());
                     heartbeat = None;
-                    log::warn!(node = %node, error = &error as &dyn std::error::Error, "heartbeat failed, trying again");
+                    log::warn!(node = %node, error = %error, "heartbeat failed, trying again");
                     pause_before_retry(failures).min(shared.config.heartbeat / 3)
                 }
             };
@@ -364,7 +364,7 @@ pub(crate) async fn deregister(shared: &Shared, registration: &Registration) {
             log::warn!(node = %registration.node, "jobs are still in progress: the node stays registered for as long as this process lives");
         }
         Err(error) => {
-            log::warn!(node = %registration.node, error = &error as &dyn std::error::Error, "could not deregister; the node expires by itself");
+            log::warn!(node = %registration.node, error = %error, "could not deregister; the node expires by itself");
         }
     }
 }

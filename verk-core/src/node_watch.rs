@@ -71,7 +71,7 @@ impl NodeWatch {
         while !self.stop.is_cancelled() {
             if let Err(error) = self.look().await {
                 log::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %error,
                     "cannot look after the other nodes, trying again"
                 );
             }

@@ -38,7 +38,7 @@ impl PauseManager {
             let Err(error) = self.listen(&mut failures).await;
             failures += 1;
             log::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %error,
                 "cannot follow which queues are paused, trying again"
             );
             let pause = pause_before_retry(failures);

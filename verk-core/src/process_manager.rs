@@ -52,7 +52,7 @@ impl ProcessManager {
     pub(crate) async fn run(&mut self) {
         if let Err(error) = self.shared.storage.prune_processes().await {
             log::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %error,
                 "processes that ended could not be forgotten"
             );
         }
@@ -60,7 +60,7 @@ impl ProcessManager {
             let quiet = self.is_quiet();
             if let Err(error) = self.report(quiet).await {
                 log::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %error,
                     "this process could not be shown to Sidekiq Web, trying again"
                 );
             }
@@ -74,7 +74,7 @@ impl ProcessManager {
         let identity = self.process.identity();
         if let Err(error) = self.shared.storage.forget_process(identity).await {
             log::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %error,
                 "this process is shown for another minute, although it ends"
             );
         }

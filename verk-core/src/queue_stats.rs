@@ -220,7 +220,7 @@ impl StatsManager {
                 biased;
                 () = stop.cancelled() => break,
                 result = self.flush() => if let Err(error) = result {
-                    log::warn!(node = %self.node, error = &error as &dyn std::error::Error, "statistics could not be stored, trying again");
+                    log::warn!(node = %self.node, error = %error, "statistics could not be stored, trying again");
                 },
             }
         }
@@ -256,7 +256,7 @@ impl StatsManager {
             match self.flush().await {
                 Ok(()) => return,
                 Err(error) if left == 0 => {
-                    log::warn!(node = %self.node, error = &error as &dyn std::error::Error, "the last statistics could not be stored");
+                    log::warn!(node = %self.node, error = %error, "the last statistics could not be stored");
                 }
                 Err(_) => {}
             }

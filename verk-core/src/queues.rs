@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::unix_seconds,
-    error::{ErrorChain, StorageError},
+    error::StorageError,
     health::{Reason, failing},
     job::Job,
     log,
@@ -457,7 +457,7 @@ impl Seat {
 
     /// The storage did not answer, or refused.
     pub(crate) fn set_failing(&self, error: &StorageError) {
-        self.board().connected = Some(Err(ErrorChain(error).to_string()));
+        self.board().connected = Some(Err(error.to_string()));
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {

@@ -65,7 +65,7 @@ impl ScheduleManager {
                     let at = self.shared.clock.instant();
                     self.shared.monitor.schedule.failed(&error, at);
                     log::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = %error,
                         "cannot look for due jobs, trying again"
                     );
                     self.shared.now() + pause_before_retry(failures)
@@ -192,7 +192,7 @@ impl ScheduleManager {
                         log::error!(
                             ?set,
                             jid,
-                            error = &error as &dyn std::error::Error,
+                            error = %error,
                             "a due job could not be moved and stays where it is"
                         );
                     }

@@ -231,7 +231,7 @@ async fn register_again(
             Err(error) => {
                 failures += 1;
                 log::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = %error,
                     "cannot register again, trying again"
                 );
                 tokio::select! {

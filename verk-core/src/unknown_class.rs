@@ -117,7 +117,7 @@ pub(crate) async fn warn(shared: &Shared, stop: &CancellationToken) {
             }
             Err(error) => log::warn!(
                 %queue,
-                error = &error as &dyn std::error::Error,
+                error = %error,
                 "cannot look for jobs of unknown classes"
             ),
         }

@@ -43,8 +43,10 @@ impl Connect for RedisConfig {
         let schedule_keys = self.schedule_keys.unwrap_or(config.schedule_keys);
         let redis = self.clone().prefix(prefix).schedule_keys(schedule_keys);
         let storage = RedisStorage::connect(redis).await;
-        let storage =
-            storage.map_err(|error| StorageError::not_applied("connect to Redis", error))?;
+        let storage = storage.map_err(|error| {
+            let kind = error.kind();
+            StorageError::not_applied("connect to Redis", error).with_kind(kind)
+        })?;
         Ok(Arc::new(storage))
     }
 }

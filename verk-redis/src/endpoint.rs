@@ -8,13 +8,13 @@ use bb8_redis::redis::{
     aio::MultiplexedConnection,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
-use verk_core::BoxError;
 
 use crate::{
+    cause::Cause,
     config::{RedisConfig, redacted},
     error::Error,
     sentinel::{self, Sentinels},
-    tls::{self, Tls},
+    tls::Tls,
 };
 
 /// A server, or those who know which one it is.
@@ -38,7 +38,7 @@ impl Endpoint {
         };
         parsed.map_err(|error| Error::InvalidUrl {
             url: redacted(&config.url),
-            source: without_secrets(error, &config.url),
+            source: why_invalid(&error, &config.url).into(),
         })
     }
 
@@ -67,13 +67,13 @@ impl Endpoint {
         }
     }
 
-    /// An error of connecting, with a hint where there is one.
-    pub(crate) fn hinted(&self, error: RedisError) -> BoxError {
+    /// Why a connection could not be opened.
+    pub(crate) fn cause(&self, error: RedisError) -> Cause {
         let addr = match self {
             Self::Server(client) => client.get_connection_info().addr(),
             Self::Sentinels(sentinels) => sentinels.primary().addr(),
         };
-        tls::hinted(error, addr)
+        Cause::of_connecting(error, Some(addr))
     }
 
     /// Where the server is, or those who know that, without credentials.
@@ -151,18 +151,40 @@ pub(crate) fn invalid(what: &'static str) -> RedisError {
     (ErrorKind::InvalidClientConfig, what).into()
 }
 
-/// The error of a URL. Where a password may be in it, without the part of the URL that it quotes.
-fn without_secrets(error: RedisError, url: &str) -> BoxError {
-    match error.detail() {
-        Some(detail) if redacted(url) != url => error.to_string().replace(detail, "***").into(),
-        _ => error.into(),
+/// What is wrong with a URL. Where a password may be in it, without the part of the URL that the error
+/// quotes.
+fn why_invalid(error: &RedisError, url: &str) -> String {
+    let shown = redacted(url);
+    match url.split_once("://") {
+        _ if url.trim().is_empty() => "it is empty".to_owned(),
+        None if url.starts_with('/') => format!("did you mean redis+unix://{shown}?"),
+        None if !url.starts_with("redis") => format!("did you mean redis://{shown}?"),
+        None => format!("it begins with {SCHEMES}"),
+        Some(("http" | "https" | "tcp", _)) => {
+            let place = shown.split_once("://").map_or("", |(_, place)| place);
+            format!("did you mean redis://{place}?")
+        }
+        Some((scheme, _)) if is_unknown(scheme) => format!("it begins with {SCHEMES}"),
+        Some(_) => {
+            let why = error.to_string().replace(" - InvalidClientConfig", "");
+            match error.detail() {
+                Some(detail) if shown != url => why.replace(detail, "***"),
+                _ => why,
+            }
+        }
     }
 }
 
+fn is_unknown(scheme: &str) -> bool {
+    let scheme = scheme.trim_end_matches("+sentinel");
+    let scheme = scheme.replace("+unix", "").replace("valkey", "redis");
+    !matches!(scheme.as_str(), "redis" | "rediss" | "unix")
+}
+
+const SCHEMES: &str = "redis://, rediss://, redis+unix:// or redis+sentinel://";
+
 #[cfg(all(test, not(feature = "tls")))]
 mod tests {
-    use std::error::Error as _;
-
     use super::*;
     use crate::pool::Connector;
 
@@ -197,8 +219,7 @@ mod tests {
         ];
         for config in urls.map(RedisConfig::new) {
             let error = Endpoint::new(&config).err().unwrap();
-            let source = error.source().unwrap().to_string();
-            assert!(source.contains("feature `tls`"), "{source}");
+            assert!(error.to_string().contains("feature `tls`"), "{error}");
         }
         let config = RedisConfig::new("redis://host").tls_ca("ca.pem");
         let error = Endpoint::new(&config).err().unwrap();

@@ -291,7 +291,7 @@ fn tell_unnamed(pushes: &[Push<'_>], results: &[Result<(), StorageError>], failu
     let error = failure.during("add queues to the list of queues");
     for (push, _) in pushes.iter().zip(results).filter(|(_, it)| it.is_ok()) {
         let queue = push.queue;
-        log::warn!(%queue, error = ?error, "jobs are enqueued, but their queue may not be listed");
+        log::warn!(%queue, error = %error, "jobs are enqueued, but their queue may not be listed");
     }
 }
 

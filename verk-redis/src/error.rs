@@ -2,29 +2,32 @@
 
 use bb8_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 use thiserror::Error;
-use verk_core::{Applied, BoxError, StorageError};
+use verk_core::{Applied, BoxError, ErrorChain, StorageError, StorageErrorKind};
+
+use crate::cause::{self, Cause};
 
 /// Connecting to Redis failed, or was refused here because Redis can't be used as it is.
 ///
-/// No error ever shows a password.
+/// Each prints its whole cause, and has no [`source`](std::error::Error::source), because that would be
+/// printed twice. No error ever shows a password.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The URL is none that this crate can connect to. Correct it.
-    #[error("the Redis URL {url:?} is not valid")]
+    #[error("the Redis URL {url:?} is not valid: {}", ErrorChain(&**source))]
     InvalidUrl {
         /// The URL without its password.
         url: String,
         /// What is wrong with it.
-        source: BoxError,
+        r#source: BoxError,
     },
     /// A certificate or a key can't be used. Correct the setting.
-    #[error("the setting {setting} can't be used")]
+    #[error("the setting {setting} can't be used: {}", ErrorChain(&**source))]
     InvalidTls {
         /// The setting, as in a file.
         setting: &'static str,
         /// What is wrong with it. It has nothing of a key.
-        source: BoxError,
+        r#source: BoxError,
     },
     /// The prefix is too long or has control characters. Choose another.
     #[error(
@@ -36,12 +39,14 @@ pub enum Error {
     },
     /// Nobody answers there, or the server refuses this client. Check that Redis runs, its address and its
     /// credentials; trying again may help.
-    #[error("could not connect to Redis at {address}")]
+    #[error("no connection to Redis at {address}: {}", ErrorChain(&**source))]
     Connect {
         /// Where it was looked for.
         address: String,
-        /// What happened.
-        source: BoxError,
+        /// Which kind of failure it is.
+        kind: StorageErrorKind,
+        /// What happened, and what to do about it.
+        r#source: BoxError,
     },
     /// The server is too old. Upgrade it to Redis 6.2 or newer, or to Valkey.
     #[error("Redis at {address} has version {version}, but verk needs 6.2 or newer")]
@@ -66,19 +71,65 @@ pub enum Error {
     Storage(#[from] StorageError),
 }
 
+impl Error {
+    /// There is no connection to the server at `address`.
+    pub(crate) fn not_connected(address: String, cause: Cause) -> Self {
+        Self::Connect {
+            address,
+            kind: cause.kind(),
+            source: cause.into(),
+        }
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> StorageErrorKind {
+        match self {
+            Self::InvalidUrl { .. }
+            | Self::InvalidTls { .. }
+            | Self::InvalidPrefix { .. }
+            | Self::TooOld { .. }
+            | Self::NoPrefix
+            | Self::NoRuntime => StorageErrorKind::Misconfigured,
+            Self::Connect { kind, .. } => *kind,
+            Self::Storage(error) => error.kind(),
+        }
+    }
+}
+
 /// A command failed; it becomes a [`StorageError`] once it is known what it was for.
 #[derive(Debug)]
 pub(crate) struct Failure {
     applied: Applied,
+    kind: StorageErrorKind,
     source: BoxError,
 }
 
 impl Failure {
-    /// What was to be sent was not sent.
+    /// There was no connection, so nothing was sent.
     pub(crate) fn not_sent(source: impl Into<BoxError>) -> Self {
-        Self {
-            applied: Applied::NotApplied,
-            source: source.into(),
+        let source: BoxError = source.into();
+        match source.downcast::<RedisError>() {
+            Ok(error) => {
+                let cause = Cause::of_connecting(*error, None);
+                Self {
+                    applied: Applied::NotApplied,
+                    kind: cause.kind(),
+                    source: cause.into(),
+                }
+            }
+            Err(source) => Self {
+                applied: Applied::NotApplied,
+                kind: match (
+                    source.downcast_ref::<StorageError>(),
+                    source.downcast_ref::<Error>(),
+                ) {
+                    (Some(error), _) => error.kind(),
+                    (_, Some(error)) => error.kind(),
+                    (None, None) => StorageErrorKind::Unreachable,
+                },
+                source,
+            },
         }
     }
 
@@ -86,35 +137,56 @@ impl Failure {
     pub(crate) fn unexpected_reply(expected: &'static str) -> Self {
         Self {
             applied: Applied::Unknown,
+            kind: StorageErrorKind::Other,
             source: UnexpectedReply { expected }.into(),
+        }
+    }
+
+    /// There is no connection to the server at `address`.
+    pub(crate) fn not_connected(address: String, cause: Cause) -> Self {
+        Self {
+            applied: Applied::NotApplied,
+            kind: cause.kind(),
+            source: Error::not_connected(address, cause).into(),
         }
     }
 
     /// A command was refused, or its reply did not come.
     pub(crate) fn of_command(error: RedisError) -> Self {
+        let applied = applied(&error);
+        let cause = Cause::of_request(error);
         Self {
-            applied: applied(&error),
-            source: error.into(),
+            applied,
+            kind: cause.kind(),
+            source: cause.into(),
         }
     }
 
     /// A script was refused, broke, or its reply did not come.
     pub(crate) fn of_script(error: RedisError) -> Self {
         let broke = error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError);
-        Self {
-            // What a script did before it broke is not taken back.
-            applied: if broke {
-                Applied::Unknown
-            } else {
-                applied(&error)
-            },
-            source: error.into(),
+        let mut failure = Self::of_command(error);
+        // What a script did before it broke is not taken back.
+        if broke {
+            failure.applied = Applied::Unknown;
         }
+        failure
     }
 
     /// A part of a batch was refused; the text is the script's.
     pub(crate) fn refused(text: &[u8]) -> Self {
-        Self::not_sent(Refused(String::from_utf8_lossy(text).into_owned()))
+        let text = String::from_utf8_lossy(text);
+        let text = cause::cut_arguments(&text).unwrap_or(&text);
+        let code = text.split(' ').next().unwrap_or_default();
+        let (kind, advice) = cause::of_code(code, text);
+        let advice = advice
+            .map(|advice| format!("{advice}: "))
+            .unwrap_or_default();
+        Self {
+            applied: Applied::NotApplied,
+            kind,
+            source: format!("{advice}{text}").into(),
+        }
     }
 
     /// The same, for a step that came before what was to be done.
@@ -132,18 +204,18 @@ impl Failure {
     /// Whether the connection ended: another one may do at once.
     pub(crate) fn is_disconnected(&self) -> bool {
         self.applied == Applied::Unknown
-            && (self.source.downcast_ref::<RedisError>())
-                .is_some_and(|error| error.is_io_error() && !error.is_timeout())
+            && (self.source.downcast_ref::<Cause>())
+                .is_some_and(|cause| cause.error().is_io_error() && !cause.error().is_timeout())
     }
 
     /// Whether no reply came in time.
     pub(crate) fn is_silence(&self) -> bool {
-        (self.source.downcast_ref::<RedisError>()).is_some_and(RedisError::is_timeout)
+        (self.source.downcast_ref::<Cause>()).is_some_and(|cause| cause.error().is_timeout())
     }
 
     /// Adds what failed; `op` completes "failed to ...".
     pub(crate) fn during(self, op: &'static str) -> StorageError {
-        StorageError::new(op, self.applied, self.source)
+        StorageError::new(op, self.applied, self.source).with_kind(self.kind)
     }
 }
 
@@ -164,10 +236,6 @@ pub(crate) fn applied(error: &RedisError) -> Applied {
 }
 
 #[derive(Debug, Error)]
-#[error("{0}")]
-struct Refused(String);
-
-#[derive(Debug, Error)]
 #[error("unexpected reply: not {expected}")]
 struct UnexpectedReply {
     expected: &'static str,
@@ -175,9 +243,9 @@ struct UnexpectedReply {
 
 #[cfg(test)]
 mod tests {
-    use std::{error::Error as _, io};
+    use std::io;
 
-    use bb8_redis::redis::{ServerError, parse_redis_value};
+    use bb8_redis::redis::parse_redis_value;
 
     use super::*;
 
@@ -239,11 +307,30 @@ mod tests {
     }
 
     #[test]
-    fn the_original_error_is_the_source() {
+    fn an_error_says_what_to_do_and_what_redis_says() {
         let error = Failure::of_command(answered("OOM no room")).during("enqueue jobs");
-        assert_eq!(error.to_string(), "failed to enqueue jobs (not applied)");
-        let source = error.source().unwrap();
-        assert!(source.to_string().contains("OOM"), "{source}");
-        let _: Option<&ServerError> = source.source().and_then(|source| source.downcast_ref());
+        assert_eq!(
+            error.to_string(),
+            "failed to enqueue jobs (not applied): Redis has no memory left: raise its maxmemory, or let jobs be done: \"OOM\": no room"
+        );
+        assert_eq!(error.kind(), StorageErrorKind::Full);
+    }
+
+    #[test]
+    fn an_answer_that_repeats_a_payload_is_cut() {
+        let line = "ERR unknown command 'LPUSH', with args beginning with: 'queue:q' '{\"args\":[\"canary\"]}' ";
+        for failure in [
+            Failure::of_command(answered(line)),
+            Failure::of_script(answered(line)),
+            Failure::not_sent(answered(line)),
+            Failure::refused(line.as_bytes()),
+        ] {
+            let kind = failure.kind;
+            let error = failure.during("enqueue jobs");
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("canary"), "{shown}");
+            assert!(shown.contains("LPUSH"), "{shown}");
+            assert_eq!(kind, StorageErrorKind::NotPermitted);
+        }
     }
 }

@@ -50,6 +50,7 @@ mod any_url;
 mod batch;
 mod blocking;
 mod builder;
+mod cause;
 mod config;
 mod endpoint;
 mod enqueue;

@@ -59,7 +59,7 @@ impl RedisPauseListener {
             Ok(()) => {}
             // A user with restricted rights. The set is read all the same.
             Err(failure) if failure.applied() == Applied::NotApplied => log::warn!(
-                error = &failure.during(LISTEN) as &dyn std::error::Error,
+                error = %failure.during(LISTEN),
                 "pauses for all nodes are noticed late: the server refuses the subscription"
             ),
             Err(failure) => return Err(failure.during(LISTEN)),

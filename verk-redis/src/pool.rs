@@ -23,11 +23,11 @@ use bb8_redis::{
     },
 };
 use futures_util::future::{Either, select};
-use thiserror::Error;
 use tokio::runtime::Handle;
-use verk_core::{Applied, BoxError, Clock, SystemClock};
+use verk_core::{Applied, Clock, SystemClock};
 
 use crate::{
+    cause::Cause,
     config::RedisConfig,
     endpoint::Endpoint,
     error::{Error, Failure, applied},
@@ -78,9 +78,9 @@ impl Connector {
         }
     }
 
-    /// An error of connecting, with a hint where there is one.
-    pub(crate) fn hinted(&self, error: RedisError) -> BoxError {
-        self.endpoint.hinted(error)
+    /// Why a connection could not be opened.
+    pub(crate) fn cause(&self, error: RedisError) -> Cause {
+        self.endpoint.cause(error)
     }
 
     /// How many connections broke.
@@ -404,28 +404,22 @@ impl Pool {
         connection.unwrap_or_else(|| Err(self.no_connection()))
     }
 
+    /// None came in time. Says why the last attempt to open one failed.
     fn no_connection(&self) -> Failure {
+        let address = self.connector.address();
         let last_error = &self.connector.last_error;
-        Failure::not_sent(NoConnection {
-            address: self.connector.address(),
-            source: last_error
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-        })
+        let last_error = last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        match last_error.clone() {
+            Some(error) => Failure::not_connected(address, self.connector.cause(error)),
+            None => Failure::not_sent(format!("no connection to Redis at {address} came in time")),
+        }
     }
-}
-
-#[derive(Debug, Error)]
-#[error("no connection to Redis at {address}")]
-struct NoConnection {
-    address: String,
-    source: Option<RedisError>,
 }
 
 #[cfg(test)]
 mod tests {
     use bb8_redis::redis;
+    use verk_core::StorageErrorKind;
     use verk_testing::{RedisServer, within};
 
     use super::*;
@@ -528,9 +522,13 @@ mod tests {
         let failure = pool.get().await.unwrap_err();
         assert_eq!(failure.applied(), Applied::NotApplied);
         let error = failure.during("try");
-        let error: &dyn std::error::Error = &error;
-        let no_connection = error.source().unwrap();
-        assert!(no_connection.to_string().contains("redis.sock"));
-        assert!(no_connection.source().is_some());
+        assert_eq!(error.kind(), StorageErrorKind::Unreachable);
+        let error = error.to_string();
+        assert!(
+            error.contains("(nothing was sent)")
+                && error.contains("redis.sock")
+                && error.contains("nobody listens there"),
+            "{error}"
+        );
     }
 }

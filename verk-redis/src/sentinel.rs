@@ -11,8 +11,9 @@ use bb8_redis::redis::{
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::{
+    cause::Cause,
     endpoint::{invalid, parse as parse_server, with_push_messages},
-    tls::{self, Tls},
+    tls::Tls,
 };
 
 const DEFAULT_PORT: u16 = 26379;
@@ -123,9 +124,9 @@ impl Sentinels {
                     }
                 }
                 Err(error) => {
-                    let hint = tls::hint(&error, sentinel.get_connection_info().addr());
-                    let hint = hint.map(|hint| format!("{hint}: ")).unwrap_or_default();
-                    failures.push(format!("{}: {hint}{error}", address_of(sentinel)));
+                    let addr = sentinel.get_connection_info().addr();
+                    let cause = Cause::of_connecting(error, Some(addr));
+                    failures.push(format!("{}: {cause}", address_of(sentinel)));
                 }
             }
         }

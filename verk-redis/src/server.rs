@@ -20,13 +20,14 @@ pub(crate) async fn check(connector: &Connector, connection: &mut Connection) ->
     let mut info = redis::pipe();
     info.cmd("INFO").arg("server").cmd("INFO").arg("memory");
     let address = connector.address();
-    let replies = connection
-        .query_all(&info)
-        .await
-        .map_err(|failure| Error::Connect {
+    let replies = connection.query_all(&info).await.map_err(|failure| {
+        let error = failure.during("ask Redis about itself");
+        Error::Connect {
             address: address.clone(),
-            source: failure.during("ask Redis about itself").into(),
-        })?;
+            kind: error.kind(),
+            source: error.into(),
+        }
+    })?;
     // Some providers forbid INFO. Then nothing can be said, and what is too old fails later.
     let info: String = replies
         .into_iter()

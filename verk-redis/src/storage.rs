@@ -86,10 +86,10 @@ impl RedisStorage {
             return Err(Error::NoRuntime);
         }
         let connector = Connector::new(&config)?;
-        let mut connection = connector.connect().await.map_err(|error| Error::Connect {
-            address: connector.address(),
-            source: connector.hinted(error),
-        })?;
+        let mut connection = connector
+            .connect()
+            .await
+            .map_err(|error| Error::not_connected(connector.address(), connector.cause(error)))?;
         server::check(&connector, &mut connection).await?;
         let runtimes = Runtimes::new(connector.clone(), config.pool_size, Arc::clone(&keys));
         let blocking = Blocking::new(config.blocking_connections);

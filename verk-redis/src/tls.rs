@@ -1,33 +1,11 @@
 //! Certificates: [`Tls`], and what to look at when TLS is why a connection failed.
 
 use bb8_redis::redis::{Client, ConnectionAddr, ConnectionInfo, RedisError, RedisResult};
-use thiserror::Error;
-use verk_core::BoxError;
 
 use crate::{config::RedisConfig, error::Error};
 
 #[cfg(feature = "tls")]
 pub(crate) use with_rustls::Tls;
-
-/// A connection failed, perhaps because of TLS, or for want of it.
-#[derive(Debug, Error)]
-#[error("{hint}")]
-struct Hinted {
-    hint: &'static str,
-    source: RedisError,
-}
-
-/// An error of connecting to `addr`, with a hint where there is one.
-pub(crate) fn hinted(error: RedisError, addr: &ConnectionAddr) -> BoxError {
-    match hint(&error, addr) {
-        Some(hint) => Hinted {
-            hint,
-            source: error,
-        }
-        .into(),
-        None => error.into(),
-    }
-}
 
 /// Which setting may be wrong.
 pub(crate) fn hint(error: &RedisError, addr: &ConnectionAddr) -> Option<&'static str> {
@@ -59,7 +37,7 @@ pub(crate) fn hint(error: &RedisError, addr: &ConnectionAddr) -> Option<&'static
 
 #[cfg(feature = "tls")]
 mod with_rustls {
-    use std::{error::Error as _, fs, io, sync::Arc};
+    use std::{fs, sync::Arc};
 
     use bb8_redis::redis::{ClientTlsConfig, TlsCertificates};
     use rustls::{
@@ -68,8 +46,10 @@ mod with_rustls {
         sign::CertifiedKey,
     };
 
+    use verk_core::BoxError;
+
     use super::*;
-    use crate::endpoint::invalid;
+    use crate::{cause::io_error, endpoint::invalid};
 
     const CA: &str = "redis_tls_ca";
     const CERT: &str = "redis_tls_cert";
@@ -133,9 +113,7 @@ mod with_rustls {
 
     /// What rustls says, if it was that which failed.
     pub(super) fn cause(error: &RedisError) -> Option<&rustls::Error> {
-        let shared: &Arc<dyn std::error::Error + Send + Sync> = error.source()?.downcast_ref()?;
-        let error: &io::Error = shared.downcast_ref()?;
-        error.get_ref()?.downcast_ref()
+        io_error(error)?.get_ref()?.downcast_ref()
     }
 
     /// The program's choice of cryptography, if it made one before, else ours. Without any, and with several compiled in, rustls

@@ -7,7 +7,6 @@ mod tally;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error,
     fmt,
 };
 
@@ -25,7 +24,7 @@ use self::{
 };
 use crate::{
     config::ScheduleKeys,
-    error::StorageError,
+    error::{ErrorChain, StorageError},
     foreign,
     names::QueueName,
     shared::{Asked, Measured, Shared},
@@ -189,10 +188,9 @@ impl Examination<'_> {
         match answer {
             Ok(answer) => Some(answer),
             Err(error) => {
-                let source = error.source().map(ToString::to_string);
                 self.findings.push(Finding::Unreadable {
                     what: what.to_string(),
-                    problem: source.unwrap_or_else(|| error.to_string()),
+                    problem: ErrorChain(error.get_ref()).to_string(),
                 });
                 None
             }

@@ -134,7 +134,7 @@ impl QueueManager {
                 Settled::Failed(error) => {
                     pending.failures += 1;
                     pending.not_before = Some(now + pause_before_retry(pending.failures));
-                    log::warn!(queue = %self.inprogress.queue, error = &error as &dyn std::error::Error, "the outcome of a job could not be stored, trying again");
+                    log::warn!(queue = %self.inprogress.queue, error = %error, "the outcome of a job could not be stored, trying again");
                     if error.applied() == Applied::Unknown {
                         pending.unknown = true;
                         self.must_reconcile = true;

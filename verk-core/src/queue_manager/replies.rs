@@ -127,7 +127,7 @@ impl QueueManager {
         if error.applied() == Applied::NotApplied || self.fetch_failures > 1 {
             self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
         }
-        log::warn!(queue = %self.inprogress.queue, error = error as &dyn std::error::Error, "cannot fetch jobs, trying again");
+        log::warn!(queue = %self.inprogress.queue, error = %error, "cannot fetch jobs, trying again");
     }
 
     /// Compares the `inprogress` list with what this node works on.
