@@ -4,6 +4,7 @@
 
 mod assertions;
 mod crash;
+mod hanging;
 mod isolation;
 
 use std::{

@@ -141,6 +141,16 @@ impl VirtualClock {
         Some(self.shared.origin + deadline)
     }
 
+    /// When the first running job that does not sleep is out of time.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let sleeping = self.sleeping_jobs();
+        let time = self.shared.lock();
+        let mut waiting = time.jobs.range((time.elapsed, u64::MAX)..);
+        let awake = |job: &JobSleeper| !job.asleep && !sleeping.contains_key(&job.jid);
+        let (&(deadline, _), _) = waiting.find(|(_, job)| awake(job))?;
+        Some(self.shared.origin + deadline)
+    }
+
     /// The jobs that do nothing but sleep, and for how much longer.
     pub(crate) fn sleeping_jobs(&self) -> HashMap<Jid, Duration> {
         let time = self.shared.lock();

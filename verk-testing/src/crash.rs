@@ -70,7 +70,7 @@ use verk_core::{
 use crate::{
     Drained, MemoryStorage, Operation, VirtualClock,
     memory::CrashOn,
-    test_verk::{Call, Engine, Ledger, Settings},
+    test_verk::{Call, Engine, HANG_AFTER, Ledger, Settings},
 };
 
 /// How much virtual time a job has to end, retries included: more than 25 retries take.
@@ -352,6 +352,7 @@ impl Stage {
         let settings = Settings {
             concurrency: 1,
             deadline: crash.deadline,
+            hang_after: HANG_AFTER,
         };
         Engine::new(
             builder,

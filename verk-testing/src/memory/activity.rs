@@ -93,7 +93,7 @@ impl Gate {
 }
 
 /// A moment in the life of a storage.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Activity {
     /// How many jobs wait in each queue that has some.
     pub(crate) queued: BTreeMap<QueueName, usize>,

@@ -18,6 +18,9 @@ use crate::{MemoryStorage, VirtualClock};
 /// How many jobs of a queue run at once in inline mode: more than enqueue each other and wait for it.
 const INLINE_CONCURRENCY: usize = 100;
 
+/// How long nothing may happen in real time before a running job is taken for hung.
+pub(crate) const HANG_AFTER: Duration = Duration::from_secs(1);
+
 /// Describes a [`TestVerk`].
 ///
 /// ```
@@ -44,6 +47,7 @@ pub struct TestVerkBuilder {
     inline: bool,
     concurrency: Option<usize>,
     deadline: Duration,
+    hang_after: Duration,
 }
 
 impl TestVerkBuilder {
@@ -55,6 +59,7 @@ impl TestVerkBuilder {
             inline: false,
             concurrency: None,
             deadline: Duration::from_secs(10),
+            hang_after: HANG_AFTER,
         }
     }
 
@@ -128,6 +133,13 @@ impl TestVerkBuilder {
         self
     }
 
+    /// Sets after how much real time in which nothing happens [`advance`](TestVerk::advance) goes on to the `timeout` of a
+    /// job that still runs. Defaults to 1 s. Raise it for workers that wait longer for a real server.
+    pub fn hang_after(mut self, hang_after: Duration) -> Self {
+        self.hang_after = hang_after;
+        self
+    }
+
     /// Installs it for this tokio runtime, or for this thread outside of one.
     ///
     /// # Panics
@@ -140,6 +152,7 @@ impl TestVerkBuilder {
         let settings = Settings {
             concurrency: self.concurrency.unwrap_or(default),
             deadline: self.deadline,
+            hang_after: self.hang_after,
         };
         let mut queues = self.queues;
         queues

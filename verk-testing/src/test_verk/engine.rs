@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency: usize,
     /// How long a call may wait in real time.
     pub(crate) deadline: Duration,
+    /// How long nothing may happen in real time before running jobs are taken for hung.
+    pub(crate) hang_after: Duration,
 }
 
 /// One node on a storage in memory, and the test's hand on it.
@@ -59,6 +61,7 @@ pub(crate) struct Call {
 }
 
 /// A moment.
+#[derive(PartialEq)]
 struct Look {
     activity: Activity,
     asleep: HashMap<Jid, Duration>,
@@ -196,8 +199,7 @@ impl Engine {
 
     async fn step_to(&self, target: Instant) {
         loop {
-            self.until(|look| look.activity.crashed || look.is_quiet())
-                .await;
+            self.come_to_rest(target).await;
             let activity = self.storage.activity();
             if activity.crashed {
                 return;
@@ -215,6 +217,26 @@ impl Engine {
         self.clock.advance_to(target);
         self.until(|look| look.activity.crashed || look.is_quiet())
             .await;
+    }
+
+    /// Waits until the node is quiet. Also ends when a running job has a `timeout` by `target`, and nothing has happened for
+    /// so long in real time that only the `timeout` can end it.
+    async fn come_to_rest(&self, target: Instant) {
+        let quiet = self.until(|look| look.activity.crashed || look.is_quiet());
+        let mut quiet = pin!(quiet);
+        let clock: &dyn Clock = &SystemClock;
+        loop {
+            let before = (self.ledger.polls(), self.look());
+            let waited = clock.timeout(self.settings.hang_after, &mut quiet);
+            if waited.await.is_some() {
+                return;
+            }
+            let hangs = before.0.is_some() && before == (self.ledger.polls(), self.look());
+            let timeout = self.clock.next_timeout();
+            if hangs && timeout.is_some_and(|timeout| timeout <= target) {
+                return;
+            }
+        }
     }
 
     /// Waits for a state; never for time to pass.
@@ -326,6 +348,9 @@ impl Engine {
         }
         if !look.activity.inprogress.is_empty() {
             text.push_str("\na job that waits for virtual time does so with `JobContext::sleep`, and `advance` wakes it");
+            text.push_str(
+                "\na job that hangs in real time ends at its `timeout`, when `advance` goes so far",
+            );
         }
         text
     }

@@ -3,16 +3,18 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fmt,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use verk_core::{
-    AfterFailure, ConfigError, Event, Jid, Job,
+    AfterFailure, ConfigError, Event, Jid, Job, Outcome, PerformError,
     test_seam::{RunFuture, TestSeam},
 };
 
@@ -85,10 +87,48 @@ pub(crate) struct Ledger {
     /// How many settlements were told as events.
     told: AtomicU64,
     changed: Notify,
+    polls: Arc<Polls>,
     /// Whether the enqueue runs the jobs, and by whom.
     inline: OnceLock<Weak<Engine>>,
     /// Wraps each run.
     on_run: Option<OnRun>,
+}
+
+/// Counts the polls of the runs of all jobs.
+#[derive(Debug, Default)]
+struct Polls {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Polls {
+    /// Counts until it is dropped as one that goes on, also when the job panics.
+    fn begin(&self) -> impl Drop {
+        struct End<'a>(&'a Polls);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.ended.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        End(self)
+    }
+}
+
+/// A run whose polls are counted.
+struct Counted {
+    run: RunFuture,
+    polls: Arc<Polls>,
+}
+
+impl Future for Counted {
+    type Output = Result<Outcome, PerformError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { run, polls } = &mut *self;
+        let _poll = polls.begin();
+        run.as_mut().poll(context)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +136,10 @@ struct Accounts {
     total: Drained,
     /// The jobs that ended a run.
     ended: HashSet<Jid>,
+    /// The job of each run that succeeded, in order.
+    finished: Vec<Arc<Job>>,
+    /// The job of each run that failed, in order.
+    failed: Vec<Arc<Job>>,
     /// What workers need and the test did not give.
     missing: BTreeSet<String>,
 }
@@ -140,6 +184,23 @@ impl Ledger {
         self.told.load(Ordering::SeqCst)
     }
 
+    /// The jobs whose runs succeeded.
+    pub(super) fn finished(&self) -> Vec<Arc<Job>> {
+        self.accounts().finished.clone()
+    }
+
+    /// The jobs whose runs failed.
+    pub(super) fn failed(&self) -> Vec<Arc<Job>> {
+        self.accounts().failed.clone()
+    }
+
+    /// How often running jobs were polled; `None` while one is being polled.
+    pub(super) fn polls(&self) -> Option<u64> {
+        let ended = self.polls.ended.load(Ordering::SeqCst);
+        let begun = self.polls.begun.load(Ordering::SeqCst);
+        (begun == ended).then_some(ended)
+    }
+
     /// Notified when something was told.
     pub(super) fn changed(&self) -> &Notify {
         &self.changed
@@ -157,6 +218,7 @@ impl Accounts {
         match event {
             Event::JobFinished { job, .. } => {
                 self.total.succeeded += 1;
+                self.finished.push(Arc::clone(job));
                 self.ended.insert(job.jid().clone());
             }
             Event::JobFailed {
@@ -170,6 +232,7 @@ impl Accounts {
                 }
                 let error = format!("{}: {}", job.class(), failure.error_message);
                 self.total.errors.push(error);
+                self.failed.push(Arc::clone(job));
                 self.ended.insert(job.jid().clone());
             }
             Event::JobSnoozed { job, .. } => {
@@ -209,10 +272,14 @@ impl TestSeam for Ledger {
         if let Some(missing) = missing {
             self.accounts().missing.insert(missing.to_string());
         }
-        match &self.on_run {
+        let run = match &self.on_run {
             Some(on_run) => on_run(job, run),
             None => run,
-        }
+        };
+        Box::pin(Counted {
+            run,
+            polls: Arc::clone(&self.polls),
+        })
     }
 
     fn stored(&self, jids: Vec<Jid>) -> BoxFuture<'static, ()> {

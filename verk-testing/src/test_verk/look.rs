@@ -155,6 +155,35 @@ impl TestVerk {
         decode_all(self.members(JobSet::Dead))
     }
 
+    /// The jobs of this class whose runs succeeded, in the order in which the runs ended.
+    ///
+    /// # Panics
+    ///
+    /// As [`all_enqueued`](Self::all_enqueued).
+    #[must_use]
+    #[track_caller]
+    pub fn all_finished<W: Worker>(&self) -> Vec<W> {
+        let mut jobs = Vec::new();
+        for job in self.engine.ledger.finished() {
+            match decode_job(&job) {
+                Some(Ok(worker)) => jobs.push(worker),
+                Some(Err(error)) => panic!("{} {}: {error}", job.class(), job.args()),
+                None => {}
+            }
+        }
+        jobs
+    }
+
+    /// The jobs of this class whose runs failed, in the order in which the runs ended: once for each run that failed, whatever
+    /// followed. What went wrong is in [`Drained::errors`](crate::Drained::errors). A job whose arguments do not decode is left
+    /// out: its worker was not called.
+    #[must_use]
+    pub fn all_failed<W: Worker>(&self) -> Vec<W> {
+        let failed = self.engine.ledger.failed();
+        let decoded = failed.iter().filter_map(|job| decode_job(job));
+        decoded.filter_map(Result::ok).collect()
+    }
+
     fn members(&self, set: JobSet) -> impl Iterator<Item = Bytes> {
         let members = self.storage().members(set);
         members.into_iter().map(|member| member.job)
@@ -230,7 +259,11 @@ fn is<W: Worker>(payload: &Bytes, matches: &impl Fn(&W) -> bool) -> bool {
 
 /// The job, if it is of this class.
 fn decode<W: Worker>(payload: &Bytes) -> Option<Result<W, ArgsError>> {
-    let job = Job::decode(payload.clone()).ok()?;
+    decode_job(&Job::decode(payload.clone()).ok()?)
+}
+
+/// As [`decode`].
+fn decode_job<W: Worker>(job: &Job) -> Option<Result<W, ArgsError>> {
     (job.class() == W::CLASS).then(|| {
         let mut args = ArgsReader::new(job.args())?;
         let worker = W::decode_args(&mut args)?;

@@ -9,11 +9,12 @@ use std::{future::Future, panic::Location, sync::Arc, time::Duration};
 
 use verk_core::{Client, Events, Installed, Verk};
 
-pub use self::{builder::TestVerkBuilder, ledger::Drained, look::ScheduledFor};
 pub(crate) use self::{
+    builder::HANG_AFTER,
     engine::{Call, Engine, Settings},
     ledger::Ledger,
 };
+pub use self::{builder::TestVerkBuilder, ledger::Drained, look::ScheduledFor};
 use crate::{MemoryStorage, VirtualClock};
 
 /// A Verk for one test: on a storage in memory, in virtual time, with the real managers.
@@ -144,6 +145,10 @@ impl TestVerk {
     /// is due, or a running job wakes or runs into its `timeout`, and does there what [`drain`](Self::drain) does.
     ///
     /// Three weeks of retries take milliseconds.
+    ///
+    /// A job may hang on something real, such as a socket or `tokio::time::sleep`. If it has a `timeout` that ends by then, and
+    /// nothing happens for a second of real time ([`hang_after`](TestVerkBuilder::hang_after)), the time goes on, and the
+    /// `timeout` ends the job.
     ///
     /// # Panics
     ///
