@@ -433,7 +433,8 @@ pub struct DequeueRequest {
     /// job would most likely not fit, and a backend would read it for nothing.
     pub max_bytes: usize,
     /// If `max_jobs` are taken, how many of the most recently fetched jobs in `inprogress` are not started at once, but wait in the node;
-    /// with fewer, that many fewer wait. The storage remembers it until the next fetch: if the node dies, those jobs did not kill it.
+    /// with fewer, that many fewer wait. The storage remembers it until the next fetch, but no longer than
+    /// 72 hours: if the node dies, those jobs did not kill it.
     ///
     /// For [`NO_PREFETCH_AFTER_RESTORE`] after jobs of a dead node were [restored](Storage::restore) to the queue, only as many are
     /// taken as start at once: then a job that kills its process is sure to count.

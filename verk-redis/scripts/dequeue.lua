@@ -15,6 +15,9 @@
 -- parted. The first write is one that a full Redis allows; after it, so are the others.
 
 local NODE_GONE, PAUSED = -1, -2
+-- Seconds: as long as a death is remembered. A node of another program that restores this one does
+-- not know KEYS[7].
+local PREFETCHED_LASTS = 72 * 60 * 60
 local MOST = 64
 
 local queue, inprogress = KEYS[1], KEYS[2]
@@ -31,11 +34,12 @@ if settles then
   end
 end
 
--- The oldest jobs of the queue that fit, oldest first. A payload that is read and not taken costs as much as one that
--- is taken, and blocks the server as long. So:
--- 1. The first page is as long as the caller expects to fit. After it, pages of 1, 2, 4, ... jobs are read.
--- 2. Nothing more is taken when less room is left than a taken job needs on average. Before half of the room is used,
---    that cannot be, and nothing is calculated.
+-- The oldest jobs of the queue that fit, oldest first. A payload that is read and not taken costs as
+-- much as one that is taken, and blocks the server as long. So:
+-- 1. The first page is as long as the caller expects to fit. After it, pages of 1, 2, 4, ... jobs are
+--    read.
+-- 2. Nothing more is taken when less room is left than a taken job needs on average. Before half of
+--    the room is used, that cannot be, and nothing is calculated.
 local function oldest(max_jobs, max_bytes, page_size)
   local jobs, room, half = {}, max_bytes, max_bytes / 2
   local more = 1
@@ -124,7 +128,7 @@ local function take()
   -- When there is none, one may still come while the node waits.
   prefetched = prefetched - max_jobs + math.min(math.max(#jobs, 1), max_jobs)
   if prefetched > 0 then
-    redis.call('SET', KEYS[7], prefetched)
+    redis.call('SET', KEYS[7], prefetched, 'EX', PREFETCHED_LASTS)
   else
     redis.call('DEL', KEYS[7])
   end

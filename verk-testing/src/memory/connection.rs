@@ -15,6 +15,7 @@ use verk_core::{
 use super::{
     MemoryStorage, each_failed,
     faults::{Fault, Key, Operation},
+    nodes::DEATHS_LAST,
     state::State,
 };
 
@@ -66,7 +67,12 @@ impl MemoryConnection {
                 let fewer = allowed.saturating_sub(jobs.len().max(1));
                 match prefetched.saturating_sub(fewer) {
                     0 => state.prefetched.remove(&self.inprogress),
-                    some => state.prefetched.insert(self.inprogress.clone(), some),
+                    some => {
+                        let until = now + DEATHS_LAST;
+                        state
+                            .prefetched
+                            .insert(self.inprogress.clone(), (some, until))
+                    }
                 };
                 if jobs.is_empty() {
                     return Ok(Dequeued::Jobs(jobs));

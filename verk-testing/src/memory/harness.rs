@@ -48,7 +48,7 @@ impl Harness for MemoryStorage {
         for (name, (holder, _)) in &state.names {
             dump.add(format!("name {name}"), [text(holder)]);
         }
-        for (held, count) in &state.prefetched {
+        for (held, (count, _)) in &state.prefetched {
             let key = format!("prefetched {} {}", held.queue, held.node);
             dump.add(key, [text(count)]);
         }

@@ -332,8 +332,11 @@ impl Storage for MemoryStorage {
     }
 
     async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {
+        let now = self.shared.clock.instant();
         self.read("ask what was prefetched", |state| {
-            Ok(state.prefetched.get(inprogress).copied().unwrap_or(0))
+            let prefetched = state.prefetched.get(inprogress);
+            let remembered = prefetched.filter(|(_, until)| *until > now);
+            Ok(remembered.map_or(0, |(jobs, _)| *jobs))
         })
     }
 

@@ -12,8 +12,8 @@ use verk_core::{
 
 use super::{faults::Key, state::State};
 
-/// How long a death of a job is remembered.
-const DEATHS_LAST: Duration = Duration::from_secs(72 * 60 * 60);
+/// How long a death of a job is remembered, and what a node prefetched before it died.
+pub(super) const DEATHS_LAST: Duration = Duration::from_secs(72 * 60 * 60);
 
 /// Whose processes died.
 #[derive(Debug, Default)]

@@ -36,8 +36,9 @@ pub(super) struct State {
     /// The queues that ever had a job.
     pub(super) queue_names: BTreeSet<QueueName>,
     pub(super) inprogress: HashMap<Inprogress, JobList>,
-    /// How many of the newest jobs of such a list were prefetched, where there are some.
-    pub(super) prefetched: HashMap<Inprogress, usize>,
+    /// How many of the newest jobs of such a list were prefetched, where there are some, and until
+    /// when that is remembered.
+    pub(super) prefetched: HashMap<Inprogress, (usize, Instant)>,
     /// Until when nobody prefetches from a queue to which jobs were restored.
     pub(super) restored: HashMap<QueueName, Instant>,
     pub(super) schedule: SortedSet,
