@@ -1,6 +1,7 @@
 //! Due jobs: when they start, and which node moves them.
 
 use std::{
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -13,9 +14,12 @@ use verk::{
     Clock, Job, NodeId, QueueName, Storage, Verk,
     prelude::*,
     redis::RedisStorage,
-    storage::{Due, JobSet, Lease, Page},
+    storage::{Due, JobSet, Lease, Page, ScoredJob},
 };
-use verk_testing::{CuttingProxy, MemoryStorage, RedisCommand, RedisServer, VirtualClock, within};
+use verk_testing::{
+    CuttingProxy, MemoryStorage, RedisCommand, RedisServer, VirtualClock,
+    conformance::Harness as _, within,
+};
 
 use crate::support::{Fixture, Log, PATIENCE, States, queue_name, until};
 
@@ -85,6 +89,52 @@ async fn a_lease_that_nobody_renews_delays_jobs_by_poll_interval_at_most() {
     assert!(lease_is_held(&it.storage).await);
     it.verk.shutdown().await;
     assert!(!lease_is_held(&it.storage).await, "it is given back");
+}
+
+/// Puts jobs into the dead set that died just now, as a program might that does not cut it.
+async fn bury(storage: &MemoryStorage, clock: &VirtualClock, numbers: Range<u32>) {
+    let died = clock
+        .now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
+    for number in numbers {
+        let member = ScoredJob {
+            score: died,
+            job: payload("default", number),
+        };
+        storage.add_member(JobSet::Dead, member).await;
+    }
+}
+
+/// No job has to die for it.
+#[tokio::test]
+async fn the_node_with_the_lease_cuts_the_dead_set_every_minute() {
+    let clock = VirtualClock::new();
+    let storage = MemoryStorage::new(Arc::new(clock.clone()));
+    bury(&storage, &clock, 0..2_500).await;
+    let it = Fixture::on_clock(storage, clock, |builder| {
+        builder
+            .queue("default", 1)
+            .dead_set(100, 24 * HOUR)
+            .poll_interval(HOUR)
+    })
+    .await;
+    it.verk.start().unwrap();
+    let cut_to = async |expected| {
+        within(PATIENCE, async {
+            while it.storage.set_len(JobSet::Dead).await.unwrap() != expected {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    cut_to(100).await;
+    bury(&it.storage, &it.clock, 2_500..4_000).await;
+    // It looks when its sleep is over; by then a minute has passed.
+    it.advance(HOUR);
+    cut_to(100).await;
+    it.verk.shutdown().await;
 }
 
 fn payload(queue: &str, number: u32) -> Bytes {

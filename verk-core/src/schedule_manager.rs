@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,10 @@ use crate::{
     },
 };
 
+/// How often the dead set is cut to its limits, beside what each death cuts. Unless deaths have
+/// stopped, or another program fills the set, there is nothing to cut.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
+
 /// How many members that cannot be moved one look passes over.
 const MAX_STUCK: usize = 100 * MAX_BATCH_JOBS;
 
@@ -38,15 +42,21 @@ pub(crate) struct ScheduleManager {
     stop: CancellationToken,
     /// Until when this node moves jobs without the lease, because it stored some of them.
     moves_until: Option<SystemTime>,
+    /// Whether this node cuts the dead set, while it sleeps.
+    trims: bool,
+    /// When the dead set is to be cut next.
+    trim_at: Instant,
 }
 
 impl ScheduleManager {
     pub(crate) fn new(shared: Arc<Shared>, node: NodeId, stop: CancellationToken) -> Self {
         Self {
+            trim_at: shared.clock.instant(),
             shared,
             node,
             stop,
             moves_until: None,
+            trims: false,
         }
     }
 
@@ -75,8 +85,9 @@ impl ScheduleManager {
         }
     }
 
-    /// Sleeps until `until`, or until a job is due that this node stored meanwhile.
-    async fn sleep(&self, until: SystemTime) {
+    /// Sleeps until `until`, or until a job is due that this node stored meanwhile. Cuts the dead set in
+    /// steps, if that is up to this node: the sleep ends in time whatever there is to cut.
+    async fn sleep(&mut self, until: SystemTime) {
         let mut until = until;
         loop {
             // In this order, so that time that passes in between shortens the sleep.
@@ -86,7 +97,30 @@ impl ScheduleManager {
                 () = self.stop.cancelled() => return,
                 () = self.shared.clock.sleep_until(instant + pause) => return,
                 at = self.shared.wake.sooner_than(until) => until = at,
+                more = self.trim_dead(), if self.trims => self.trimmed(more),
             }
+        }
+    }
+
+    /// One step. One that is given up half-way is done or not, and done again.
+    async fn trim_dead(&self) -> Result<bool, StorageError> {
+        let (now, limits) = (self.shared.now(), self.shared.config.dead_limits());
+        self.shared.storage.trim_dead(now, limits).await
+    }
+
+    fn trimmed(&mut self, more: Result<bool, StorageError>) {
+        self.trims = match more {
+            Ok(more) => more,
+            Err(error) => {
+                log::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot cut the dead set to its limits, trying again later"
+                );
+                false
+            }
+        };
+        if !self.trims {
+            self.trim_at = self.shared.clock.instant() + TRIM_EVERY;
         }
     }
 
@@ -98,6 +132,7 @@ impl ScheduleManager {
         self.moves_until = self.moves_until.max(self.shared.wake.take(now));
         let storage = &self.shared.storage;
         let poll = storage.poll_schedule(&self.node, poll_interval).await?;
+        self.trims = poll.lease == Lease::Granted && self.shared.clock.instant() >= self.trim_at;
         let look_again = match poll.lease {
             Lease::Granted => time_after(now, poll_interval / 2),
             Lease::Held { ttl } => time_after(now, ttl.min(poll_interval)),

@@ -110,6 +110,14 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     async fn promote(&self, set: DueSet, now: SystemTime, promotions: &[Promotion])
     -> Vec<Settled>;
 
+    /// Cuts the `dead` set to `limits`, by at most [`MAX_CUT_BY_TRIM`] jobs: what died longer than the
+    /// time-out before `now`, and the oldest above the most jobs. Returns whether more are to go.
+    ///
+    /// A death cuts the set as well, but only by [`MAX_CUT_BY_DEATH`] jobs, so that it never waits for
+    /// a set that is far over its limits. Called again, it goes on. After
+    /// [`Unknown`](crate::Applied::Unknown) it may be sent again.
+    async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError>;
+
     // ---- nodes ----
 
     /// Takes the name of `node` (see [`NodeId::name`]) for one holder, until `ttl` passes without a heartbeat.
@@ -487,7 +495,7 @@ pub enum Target {
     Retry(Due),
     /// To the `schedule` set (a snooze).
     Schedule(Due),
-    /// To the `dead` set, which is then cut to the limits.
+    /// To the `dead` set, which is then cut to the limits, by at most [`MAX_CUT_BY_DEATH`] jobs.
     Dead {
         /// The time of death, and the payload to bury.
         job: Due,
@@ -894,6 +902,12 @@ pub const MAX_BATCH_JOBS: usize = 100;
 
 /// The most payload bytes that go into one batch, which still holds at least one job: 1 MiB.
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
+
+/// The most jobs that one death cuts from the `dead` set: see [`Storage::trim_dead`].
+pub const MAX_CUT_BY_DEATH: usize = 100;
+
+/// The most jobs that one call of [`Storage::trim_dead`] cuts.
+pub const MAX_CUT_BY_TRIM: usize = 1000;
 
 /// For how long nobody prefetches from a queue after jobs of a dead node were restored to it: 10 minutes.
 pub const NO_PREFETCH_AFTER_RESTORE: Duration = Duration::from_secs(10 * 60);

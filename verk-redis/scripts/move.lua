@@ -3,7 +3,7 @@
 -- KEYS  1 the queue or the set  2 dead  3 queues  4.. the queues and sets that jobs go to
 -- ARGV  1 "list" or "zset": what KEYS[1] is, then for each job, at most 100 of them:
 --       "delete" HELD | "replace" HELD JOB | "queue" HELD INDEX_IN_KEYS Q JOB | "set" HELD INDEX_IN_KEYS SCORE JOB
---       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS_PLUS_1
+--       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS
 -- Returns for each job: 1 done, 2 done and merged with an equal member of the set, 0 not there or (if it stays
 -- in its set) as it is to be, or the text of an error after which the job is where it was.
 --
@@ -127,7 +127,7 @@ local function move(at)
   end
   -- Only now: a job that is buried again does not count twice.
   if ARGV[at] == 'dead' then
-    cut_dead(dead, ARGV[at + 4], ARGV[at + 5])
+    cut_dead(dead, ARGV[at + 4], ARGV[at + 5], MAX_CUT_BY_DEATH)
   end
   return answer
 end

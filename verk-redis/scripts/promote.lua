@@ -2,7 +2,7 @@
 --
 -- KEYS  1 schedule or retry  2 dead  3 queues  4.. the queues that jobs go to
 -- ARGV  1 now, then for each job, at most 100 of them:
---       "queue" HELD INDEX_IN_KEYS Q JOB | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS_PLUS_1
+--       "queue" HELD INDEX_IN_KEYS Q JOB | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS
 -- Returns for each job: 1 done, 2 done and merged with an equal member of the dead set, 0 not there or not
 -- due, or the text of an error after which the job is where it was.
 --
@@ -51,7 +51,7 @@ local function promote(at)
     if refused then
       return refused
     end
-    cut_dead(dead, ARGV[at + 4], ARGV[at + 5])
+    cut_dead(dead, ARGV[at + 4], ARGV[at + 5], MAX_CUT_BY_DEATH)
   end
   redis.call('ZREM', set, held)
   return answer

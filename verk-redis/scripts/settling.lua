@@ -1,9 +1,9 @@
 -- What stands before `settle` and `dequeue`: how jobs leave the list of what a node holds.
 --
--- What becomes of them is in ARGV, for at most 100 of them: the word "acks" or "remove" and every HELD, if all of
--- them are done; else for each
+-- What becomes of them is in ARGV, for at most 100 of them: the word "acks" or "remove" and every
+-- HELD, if all of them are done; else for each
 --       "ack" HELD | "requeue" HELD | "retry" HELD SCORE JOB | "schedule" HELD SCORE JOB
---       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS_PLUS_1
+--       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS
 --
 -- A job is added to its target before it is removed here. The first write is one that a full Redis allows; after it, so
 -- are the others.
@@ -107,7 +107,7 @@ local function settle_each(keys, name, first)
         return refused
       end
       if target == 'dead' then
-        cut_dead(keys.dead, ARGV[at + 4], ARGV[at + 5])
+        cut_dead(keys.dead, ARGV[at + 4], ARGV[at + 5], MAX_CUT_BY_DEATH)
       end
     end
     redis.call('LREM', inprogress, -1, held)

@@ -29,10 +29,20 @@ local function add_to_set(set, score, job)
   return added == 1 and DONE or MERGED
 end
 
--- Cuts the dead set: what died before OLDEST_SCORE goes, and the oldest of what is left above its most jobs.
-local function cut_dead(dead, oldest_score, max_jobs_plus_1)
-  redis.call('ZREMRANGEBYSCORE', dead, '-inf', '(' .. oldest_score)
-  redis.call('ZREMRANGEBYRANK', dead, 0, '-' .. max_jobs_plus_1)
+-- The most jobs that one death cuts from the dead set: a set that is far over its limits does not
+-- hold up the death. The rest goes by `trim_dead`.
+local MAX_CUT_BY_DEATH = 100
+
+-- Cuts the dead set by at most MOST jobs: those that died before OLDEST_SCORE, and the oldest above
+-- MAX_JOBS. Both are the first of the set, so the larger number counts. Answers whether more are to
+-- go.
+local function cut_dead(dead, oldest_score, max_jobs, most)
+  local expired = redis.call('ZCOUNT', dead, '-inf', '(' .. oldest_score)
+  local excess = math.max(expired, redis.call('ZCARD', dead) - max_jobs)
+  if excess > 0 then
+    redis.call('ZREMRANGEBYRANK', dead, 0, math.min(excess, most) - 1)
+  end
+  return excess > most
 end
 
 -- Lets STEP do one job after the other: from the word FIRST of ARGV on, each begins with a name that says how many words it

@@ -1,6 +1,6 @@
 //! Batches of settlements and promotions: cut to size, sent one after the other, each job with its own answer.
 
-use std::{borrow::Cow, collections::HashMap, ops::Range};
+use std::{borrow::Cow, collections::HashMap, ops::Range, time::SystemTime};
 
 use bb8_redis::redis::Value;
 use verk_core::{
@@ -18,11 +18,12 @@ use crate::{
     scripts::{Arg, arg},
 };
 
-/// The script reads the oldest jobs of a list to cut off the ones that are done. Where that may be more than these
-/// bytes, it removes each job by its value, which costs less then.
+/// The script reads the oldest jobs of a list to cut off the ones that are done. Where that may be
+/// more than these bytes, it removes each job by its value, which costs less then.
 const MAX_BYTES_TO_READ: usize = 64 * 1024;
 
-/// So few jobs are removed by their values with as many commands as it takes to read and cut them off.
+/// So few jobs are removed by their values with as many commands as it takes to read and cut them
+/// off.
 const MAX_JOBS_TO_REMOVE: usize = 2;
 
 /// A call of a script for some jobs of a batch.
@@ -169,8 +170,8 @@ pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     batches
 }
 
-/// What becomes of jobs, as `settling.lua` reads it. The list that they leave is known to have held a job of
-/// `largest` bytes, and may still hold it.
+/// What becomes of jobs, as `settling.lua` reads it. The list that they leave is known to have held a
+/// job of `largest` bytes, and may still hold it.
 pub(crate) fn push_settlements<'a>(
     args: &mut Vec<Arg<'a>>,
     settlements: &'a [Settlement],
@@ -213,15 +214,14 @@ fn push_settlement<'a>(args: &mut Vec<Arg<'a>>, settlement: &'a Settlement) {
 }
 
 pub(crate) fn push_dead<'a>(args: &mut Vec<Arg<'a>>, job: &'a Due, limits: DeadLimits) {
-    let died = unix_seconds(job.at);
-    args.extend([
-        arg(died),
-        borrowed(&job.job),
-        arg(died - limits.timeout.as_secs_f64()),
-        arg(i64::try_from(limits.max_jobs)
-            .unwrap_or(i64::MAX)
-            .saturating_add(1)),
-    ]);
+    args.extend([arg(unix_seconds(job.at)), borrowed(&job.job)]);
+    args.extend(dead_limits(job.at, limits));
+}
+
+/// The score below which dead jobs go at `now`, and how many stay.
+pub(crate) fn dead_limits(now: SystemTime, limits: DeadLimits) -> [Arg<'static>; 2] {
+    let oldest = unix_seconds(now) - limits.timeout.as_secs_f64();
+    [arg(oldest), arg(limits.max_jobs)]
 }
 
 fn settlement_bytes(settlement: &Settlement) -> usize {

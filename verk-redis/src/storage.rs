@@ -13,10 +13,10 @@ use tokio::runtime::Handle;
 use verk_core::{
     Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
-        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Lease, MAX_BATCH_BYTES,
-        Move, NameClaim, Node, Page, PauseListener, ProcessReport, ProcessSignal, Promotion,
-        QueueConnection, SchedulePoll, ScoredJob, ServerFacts, SetScan, Settled, Settlement,
-        Source, StatsReport, StoredStats,
+        DeadLimits, Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Lease,
+        MAX_BATCH_BYTES, MAX_CUT_BY_TRIM, Move, NameClaim, Node, Page, PauseListener,
+        ProcessReport, ProcessSignal, Promotion, QueueConnection, SchedulePoll, ScoredJob,
+        ServerFacts, SetScan, Settled, Settlement, Source, StatsReport, StoredStats,
     },
     unix_seconds,
 };
@@ -271,6 +271,16 @@ impl Storage for RedisStorage {
         self.shared
             .run_batch("move due jobs", &scripts::PROMOTE, calls, promotions.len())
             .await
+    }
+
+    async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError> {
+        let keys = [self.shared.keys.set(JobSet::Dead)];
+        let [oldest, max_jobs] = batch::dead_limits(now, limits);
+        let args = [oldest, max_jobs, arg(MAX_CUT_BY_TRIM)];
+        let reply = self.shared.run(&scripts::TRIM_DEAD, &keys, &args).await;
+        reply
+            .and_then(|more| Ok(reply::integer(more)? == 1))
+            .map_err(|failure| failure.during("cut the dead set"))
     }
 
     async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {

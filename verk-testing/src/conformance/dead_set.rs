@@ -2,12 +2,22 @@
 
 use std::time::Duration;
 
-use verk_core::storage::{DeadLimits, DueSet, JobSet, Promotion, PromotionTarget, Settled, Target};
+use verk_core::{
+    Applied,
+    storage::{
+        DeadLimits, DueSet, JobSet, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, Promotion, PromotionTarget,
+        ScoredJob, Settled, Target,
+    },
+};
 
 use super::{
     Harness,
-    fixture::{AT_0, Fixture, NO_LIMITS, assert_done, at, bytes, dead, due, job, settlement},
+    fixture::{
+        AT_0, Fixture, NO_LIMITS, assert_done, assert_refused, at, bytes, dead, due, job, members,
+        settlement,
+    },
 };
+use crate::Key;
 
 /// A dead job is in the set with its last payload and its time.
 pub async fn dead_moves_the_job(harness: &dyn Harness) {
@@ -117,6 +127,95 @@ pub async fn a_batch_is_capped(harness: &dyn Harness) {
         fixture.members(JobSet::Dead).await,
         [(AT_0 + 3.0, job("c"))]
     );
+}
+
+/// One death does not wait until a set that is far over its limits is cut.
+pub async fn a_death_cuts_a_bounded_number(harness: &dyn Harness) {
+    let over = MAX_CUT_BY_DEATH + 50;
+    let fixture = Fixture::holding(harness, &["a", "b"]).await;
+    add_dead(harness, 10 + over).await;
+    let limits = DeadLimits {
+        max_jobs: 10,
+        ..NO_LIMITS
+    };
+    let mut expected = 10 + over;
+    for payload in ["a", "b"] {
+        let job = due(1_000_000, payload);
+        let target = Target::Dead { job, limits };
+        assert_done(&fixture.settle(&[payload], target).await);
+        expected = (expected + 1).saturating_sub(MAX_CUT_BY_DEATH).max(10);
+        let members = fixture.members(JobSet::Dead).await;
+        assert_eq!(members.len(), expected);
+        assert_eq!(members.last().unwrap().1, payload);
+    }
+}
+
+/// Whatever put more into the set than it may hold, it is cut in steps, the oldest first.
+pub async fn trimming_goes_in_steps(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let limits = DeadLimits {
+        max_jobs: 50,
+        ..NO_LIMITS
+    };
+    assert!(!storage.trim_dead(at(0), limits).await.unwrap());
+    add_dead(harness, 2 * MAX_CUT_BY_TRIM + 60).await;
+    for (more, left) in [
+        (true, MAX_CUT_BY_TRIM + 60),
+        (true, 60),
+        (false, 50),
+        (false, 50),
+    ] {
+        let trimmed = storage.trim_dead(at(0), limits).await.unwrap();
+        let found = storage.set_len(JobSet::Dead).await.unwrap();
+        assert_eq!((trimmed, found), (more, left));
+    }
+    let kept = members(&*storage, JobSet::Dead).await;
+    assert_eq!(
+        kept[0].1,
+        job(&format!("dead {}", 2 * MAX_CUT_BY_TRIM + 10))
+    );
+}
+
+/// What is too old goes, and what is too much; a job that is both goes once.
+pub async fn trimming_goes_by_age_and_by_count(harness: &dyn Harness) {
+    let storage = harness.storage();
+    // They died 10, 9, ... 1 seconds ago.
+    for (max_jobs, seconds, left) in [(7, 9, 7), (100, 5, 5), (4, 5, 4), (4, 5, 4), (4, 0, 0)] {
+        add_dead(harness, 10).await;
+        let limits = DeadLimits {
+            max_jobs,
+            timeout: Duration::from_secs(seconds),
+        };
+        assert!(!storage.trim_dead(at(10), limits).await.unwrap());
+        assert_eq!(storage.set_len(JobSet::Dead).await.unwrap(), left);
+    }
+}
+
+/// A backend without room is trimmed as well; a set that is none is refused.
+pub async fn a_full_or_broken_set_is_trimmed_or_refused(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let limits = DeadLimits {
+        max_jobs: 1,
+        ..NO_LIMITS
+    };
+    add_dead(harness, 3).await;
+    harness.break_key(&Key::Set(JobSet::Dead)).await;
+    assert_refused(storage.trim_dead(at(0), limits).await, Applied::NotApplied);
+    harness.mend_key(&Key::Set(JobSet::Dead)).await;
+    harness.fill().await;
+    assert!(!storage.trim_dead(at(0), limits).await.unwrap());
+    harness.make_room().await;
+    assert_eq!(storage.set_len(JobSet::Dead).await.unwrap(), 1);
+}
+
+/// Jobs that died a second after each other, from the fixed time on.
+async fn add_dead(harness: &dyn Harness, count: usize) {
+    for number in 0..count {
+        let score = AT_0 + number as f64;
+        let job = job(&format!("dead {number}"));
+        let member = ScoredJob { score, job };
+        harness.add_member(JobSet::Dead, member).await;
+    }
 }
 
 /// Jobs that are buried from a due set are capped too.

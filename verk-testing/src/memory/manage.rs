@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use verk_core::{
     QueueName, StorageError,
-    storage::{JobSet, MAX_BATCH_JOBS, Move, MoveTarget, Page, SetScan, Settled, Source},
+    storage::{
+        JobSet, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, Move, MoveTarget, Page, SetScan, Settled, Source,
+    },
     unix_seconds,
 };
 
@@ -78,7 +80,7 @@ impl State {
         }
         // Only now: a job that is buried again does not count twice.
         if let Some(limits) = limits {
-            self.cut_dead(job.at, limits);
+            self.cut_dead(job.at, limits, MAX_CUT_BY_DEATH);
         }
         Ok(match stays {
             true if unchanged => Settled::NotHeld,

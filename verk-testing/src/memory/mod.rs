@@ -25,9 +25,10 @@ use tokio::sync::{Notify, watch};
 use verk_core::{
     Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
     storage::{
-        Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Move, NameClaim, Node,
-        Page, PauseListener, ProcessReport, ProcessSignal, Promotion, QueueConnection,
-        SchedulePoll, ScoredJob, SetScan, Settled, Settlement, Source, StatsReport, StoredStats,
+        DeadLimits, Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Move,
+        NameClaim, Node, Page, PauseListener, ProcessReport, ProcessSignal, Promotion,
+        QueueConnection, SchedulePoll, ScoredJob, SetScan, Settled, Settlement, Source,
+        StatsReport, StoredStats,
     },
 };
 
@@ -261,6 +262,14 @@ impl Storage for MemoryStorage {
         const OP: &str = "promote a job";
         self.write(OP, |state| Ok(state.promote(set, now, promotions, OP)))
             .unwrap_or_else(|error| each_failed(promotions.len(), &error))
+    }
+
+    /// Tells nobody of the change: it brings no job.
+    async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError> {
+        let mut state = self.shared.lock();
+        (state.faults.check_reachable())
+            .and_then(|()| state.trim_dead(now, limits))
+            .map_err(|fault| StorageError::not_applied("cut the dead set", fault))
     }
 
     async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {

@@ -53,18 +53,18 @@ impl SortedSet {
         self.members.get(job).map(|member| member.score.0)
     }
 
-    /// Removes every member with a score below `score`.
-    pub(super) fn remove_below(&mut self, score: f64) {
-        while self.order.first().is_some_and(|(first, _)| first.0 < score) {
+    /// Removes members with a score below `score`, and the lowest above `max` members, but at most so
+    /// many. Answers whether more are to go.
+    pub(super) fn cut_lowest(&mut self, score: f64, max: usize, mut at_most: usize) -> bool {
+        while self.order.len() > max || self.order.first().is_some_and(|(first, _)| first.0 < score)
+        {
+            if at_most == 0 {
+                return true;
+            }
             self.pop_first();
+            at_most -= 1;
         }
-    }
-
-    /// Removes the lowest scores until `max` members are left.
-    pub(super) fn truncate_lowest(&mut self, max: usize) {
-        while self.order.len() > max {
-            self.pop_first();
-        }
+        false
     }
 
     pub(super) fn len(&self) -> usize {

@@ -11,8 +11,8 @@ use verk_core::{
     NodeId, QueueName, StorageError,
     storage::{
         DeadLimits, DequeueRequest, Due, DuePage, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES,
-        NO_PREFETCH_AFTER_RESTORE, Page, Promotion, PromotionTarget, ScoredJob, Settled,
-        Settlement, Target,
+        MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, NO_PREFETCH_AFTER_RESTORE, Page, Promotion,
+        PromotionTarget, ScoredJob, Settled, Settlement, Target,
     },
     unix_seconds,
 };
@@ -312,14 +312,19 @@ impl State {
 
     fn bury(&mut self, job: &Due, limits: DeadLimits) -> Result<bool, Fault> {
         let merged = self.insert(JobSet::Dead, job)?;
-        self.cut_dead(job.at, limits);
+        self.cut_dead(job.at, limits, MAX_CUT_BY_DEATH);
         Ok(merged)
     }
 
-    pub(super) fn cut_dead(&mut self, now: SystemTime, limits: DeadLimits) {
+    /// Answers whether more are to go.
+    pub(super) fn cut_dead(&mut self, now: SystemTime, limits: DeadLimits, at_most: usize) -> bool {
         let oldest = unix_seconds(now) - limits.timeout.as_secs_f64();
-        self.dead.remove_below(oldest);
-        self.dead.truncate_lowest(limits.max_jobs);
+        self.dead.cut_lowest(oldest, limits.max_jobs, at_most)
+    }
+
+    pub(super) fn trim_dead(&mut self, now: SystemTime, limits: DeadLimits) -> Result<bool, Fault> {
+        self.faults.check_key(Key::Set(JobSet::Dead))?;
+        Ok(self.cut_dead(now, limits, MAX_CUT_BY_TRIM))
     }
 
     pub(super) fn set(&self, set: JobSet) -> &SortedSet {

@@ -1,6 +1,9 @@
 //! What a storage must hold and answer: the [`Ledger`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use verk_core::{
@@ -158,6 +161,11 @@ impl Ledger {
             Request::Die { node } => {
                 self.alive.remove(node);
                 Answer::Done
+            }
+            Request::TrimDead { now, limits } => {
+                self.cut_dead(*now, *limits);
+                // No case buries as many jobs as one call cuts.
+                Answer::Flag(false)
             }
             Request::Exchange { .. }
             | Request::ClaimName { .. }
@@ -344,13 +352,17 @@ impl Ledger {
 
     fn bury(&mut self, job: &Due, limits: DeadLimits) -> bool {
         let merged = self.insert(JobSet::Dead, job);
-        let oldest = unix_seconds(job.at) - limits.timeout.as_secs_f64();
+        self.cut_dead(job.at, limits);
+        merged
+    }
+
+    fn cut_dead(&mut self, now: SystemTime, limits: DeadLimits) {
+        let oldest = unix_seconds(now) - limits.timeout.as_secs_f64();
         self.dead.retain(|_, score| *score >= oldest);
         while self.dead.len() > limits.max_jobs {
             let lowest = by_score(&self.dead).remove(0).0;
             self.dead.remove(&lowest);
         }
-        merged
     }
 
     pub(super) fn queue(&mut self, queue: &QueueName) -> &mut VecDeque<Bytes> {
@@ -405,7 +417,7 @@ impl Ledger {
     }
 
     /// The time of day.
-    pub(super) fn time(&self) -> std::time::SystemTime {
+    pub(super) fn time(&self) -> SystemTime {
         at(self.now)
     }
 }

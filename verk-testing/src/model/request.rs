@@ -87,6 +87,10 @@ pub(super) enum Request {
     PollSchedule {
         node: usize,
     },
+    TrimDead {
+        now: SystemTime,
+        limits: DeadLimits,
+    },
 }
 
 /// What it answers.
@@ -266,6 +270,10 @@ impl Ledger {
                     .collect(),
             },
             &Action::PollSchedule { node } => Request::PollSchedule { node },
+            &Action::TrimDead { limits } => Request::TrimDead {
+                now: self.time(),
+                limits: limits.into(),
+            },
             Action::TimePasses { seconds } => {
                 self.now += seconds;
                 return None;

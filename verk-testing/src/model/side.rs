@@ -213,6 +213,9 @@ impl<'a> Side<'a> {
                     Answer::Text(format!("{deaths:?}"))
                 })
             }
+            Request::TrimDead { now, limits } => {
+                Answer::of(storage.trim_dead(*now, *limits).await, Answer::Flag)
+            }
             Request::PollSchedule { node } => {
                 let poll = storage.poll_schedule(&node_id(*node), TTL).await;
                 Answer::of(poll, |poll| {

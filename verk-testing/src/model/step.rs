@@ -100,6 +100,9 @@ pub(super) enum Action {
     PollSchedule {
         node: usize,
     },
+    TrimDead {
+        limits: Limits,
+    },
     TimePasses {
         seconds: u64,
     },
@@ -237,6 +240,7 @@ impl Action {
                 From::Set(set) => Spot::Set(set),
             }),
             Self::SetPaused { .. } => spots.push(Spot::Paused),
+            Self::TrimDead { .. } => spots.push(Spot::Set(JobSet::Dead)),
             Self::Register { node, .. }
             | Self::Beat { node }
             | Self::Deregister { node }
@@ -277,6 +281,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => node().prop_map(|node| Action::LoseName { node }),
         1 => (node(), vec(0..4_usize, 0..4)).prop_map(|(node, jids)| Action::CountDeaths { node, jids }),
         1 => node().prop_map(|node| Action::PollSchedule { node }),
+        1 => limits().prop_map(|limits| Action::TrimDead { limits }),
         4 => (1..30_u64).prop_map(|seconds| Action::TimePasses { seconds }),
     ]
 }

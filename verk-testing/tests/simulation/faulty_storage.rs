@@ -11,10 +11,10 @@ use bytes::Bytes;
 use verk_core::{
     Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError,
     storage::{
-        Beat, DequeueRequest, Dequeued, Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress,
-        JobSet, Move, NameClaim, Node, Page, PauseListener, ProcessReport, ProcessSignal,
-        Promotion, QueueConnection, SchedulePoll, ScoredJob, SetScan, Settled, Settlement, Source,
-        StatsReport, StoredStats,
+        Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, ForeignPage, Heartbeat,
+        Inprogress, JobSet, Move, NameClaim, Node, Page, PauseListener, ProcessReport,
+        ProcessSignal, Promotion, QueueConnection, SchedulePoll, ScoredJob, SetScan, Settled,
+        Settlement, Source, StatsReport, StoredStats,
     },
 };
 use verk_testing::MemoryStorage;
@@ -150,6 +150,10 @@ impl Storage for FaultyStorage {
     async fn promote(&self, set: DueSet, now: SystemTime, jobs: &[Promotion]) -> Vec<Settled> {
         self.call_each("promote", jobs.len(), self.inner.promote(set, now, jobs))
             .await
+    }
+
+    async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError> {
+        self.call("trim", self.inner.trim_dead(now, limits)).await
     }
 
     async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {
