@@ -6,9 +6,8 @@
 -- Returns the entries; of a set, each followed by its score.
 --
 -- A script, because only the server knows the size of the entries before they are sent. Writes nothing.
--- Reads twice as many each time, so that large entries are not read in vain.
-
-local MOST = 64
+-- Reads twice as many each time, but no more than fit on average, so that few large entries are read
+-- in vain.
 
 local kind, offset = ARGV[1], tonumber(ARGV[2])
 local limit, room = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -28,7 +27,7 @@ local function read(first, last)
   return reversed
 end
 
-local entries, count = {}, 0
+local entries, count, bytes = {}, 0, 0
 local more = 1
 while count < limit do
   more = math.min(more, limit - count)
@@ -37,8 +36,8 @@ while count < limit do
     return page
   end
   for i = 1, #page, width do
-    room = room - #page[i]
-    if room < 0 and count > 0 then
+    bytes = bytes + #page[i]
+    if bytes > room and count > 0 then
       return entries
     end
     for j = i, i + width - 1 do
@@ -49,6 +48,6 @@ while count < limit do
   if #page < more * width then
     return entries
   end
-  more = math.min(2 * more, MOST)
+  more = next_page(more, count, bytes, room)
 end
 return entries

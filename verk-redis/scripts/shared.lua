@@ -20,6 +20,13 @@ local function read(wanted, command, key, ...)
   return reply
 end
 
+-- How many entries to read after a page of so many, if COUNT of them had BYTES so far, and ROOM bytes
+-- are enough.
+local function next_page(page, count, bytes, room)
+  local fitting = math.floor((room - bytes) * count / math.max(bytes, 1))
+  return math.max(1, math.min(2 * page, 64, fitting))
+end
+
 -- Adds a job to a sorted set. Answers what became of it; or nil and an error.
 local function add_to_set(set, score, job)
   local added = redis.pcall('ZADD', set, score, job)

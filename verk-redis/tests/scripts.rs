@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use verk_core::{
     Applied, NodeId, Storage, StorageError,
     storage::{
-        Counts, DequeueRequest, Dequeued, Due, Executions, Inprogress, JobSet, Minute, Page,
-        ProcessReport, ProcessSignal, QueueConnection, Settled, Settlement, StatsReport, Target,
+        Counts, DequeueRequest, Dequeued, Due, DueSet, Executions, Inprogress, JobSet, Minute,
+        Page, ProcessReport, ProcessSignal, QueueConnection, Settled, Settlement, StatsReport,
+        Target,
     },
 };
 use verk_redis::{Error, RedisConfig, RedisStorage};
@@ -113,7 +114,7 @@ impl Monitor {
         Self { lines }
     }
 
-    /// How many entries of the list `key` were asked for, by each `LRANGE` since the last call. Each ended within the list.
+    /// How many entries of `key` were asked for, by each `LRANGE` or `ZRANGE` since the last call.
     fn reads_of(&mut self, key: &str, server: &RedisServer) -> Vec<i64> {
         server.command(&["ECHO", "so far"]);
         let mut reads = Vec::new();
@@ -124,8 +125,8 @@ impl Monitor {
             let words: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
             match words[..] {
                 ["ECHO", "so far"] => return reads,
-                [command, of, first, last]
-                    if command.eq_ignore_ascii_case("LRANGE") && of == key =>
+                [command, of, first, last, ..]
+                    if of == key && matches!(command, "LRANGE" | "ZRANGE") =>
                 {
                     let place = |text: &str| text.parse::<i64>().unwrap();
                     reads.push(place(last) - place(first) + 1);
@@ -406,7 +407,7 @@ async fn a_replica_refuses_without_doubt() {
 async fn of_two_settlements_for_one_job_the_first_counts() {
     let mut setup = Setup::start().await;
     let retry = Target::Retry(Due {
-        at: std::time::UNIX_EPOCH + Duration::from_millis(1_500),
+        at: UNIX_EPOCH + Duration::from_millis(1_500),
         job: Bytes::from_static(b"a, retried"),
     });
     for (first, second) in [
@@ -627,7 +628,7 @@ async fn a_process_is_written_as_sidekiq_writes_its_own() {
         concurrency: 25,
         busy: 1,
         quiet: false,
-        beat: std::time::UNIX_EPOCH + Duration::from_micros(1_795_465_676_432_571),
+        beat: UNIX_EPOCH + Duration::from_micros(1_795_465_676_432_571),
         rss: 27_424,
         rtt: Duration::from_micros(256),
         work: [("os9".to_owned(), Bytes::from(r#"{"queue":"default"}"#))].into(),
@@ -740,7 +741,7 @@ async fn executions_are_written_as_sidekiq_8_writes_them() {
     executions.histogram[0] = 70_000;
     executions.histogram[15] = 1;
     // 2025-02-14 08:03 UTC.
-    let minute = Minute::of(std::time::UNIX_EPOCH + Duration::from_secs(1_739_520_180));
+    let minute = Minute::of(UNIX_EPOCH + Duration::from_secs(1_739_520_180));
     let classes = [("Slow::Job".to_owned(), executions)];
     report.executions = [(minute, classes.into())].into();
     // Another program's, and not what is expected: totals count all the same.
@@ -925,4 +926,35 @@ async fn large_jobs_that_run_on_are_not_read_when_small_ones_end() {
     let list = format!("inprogress:default:{}", setup.held.node);
     assert_eq!(monitor.reads_of(&list, &setup.server), [0; 0]);
     assert_eq!(setup.in_progress().await, large);
+}
+
+/// A page holds a mebibyte: ten jobs of 100 kB, or two of 400 kB.
+#[tokio::test]
+async fn pages_of_large_jobs_read_few_in_vain() {
+    for (size, taken, expected) in [
+        (100_000, 10, &[1, 2, 4, 3, 1][..]),
+        (400_000, 2, &[1, 1, 1]),
+        (2_000_000, 1, &[1, 1]),
+    ] {
+        let setup = Setup::start().await;
+        let (storage, queue) = (&setup.storage, &setup.held.queue);
+        let payloads: Vec<Bytes> = (0..15_u8)
+            .map(|number| Bytes::from(vec![number; size]))
+            .collect();
+        storage.enqueue(queue, &payloads).await.unwrap();
+        let at = UNIX_EPOCH + Duration::from_secs(1);
+        let due: Vec<Due> = payloads.into_iter().map(|job| Due { at, job }).collect();
+        storage.schedule(&due).await.unwrap();
+        let mut monitor = Monitor::start(&setup.server);
+
+        let page = storage.queue_page(queue, ALL).await.unwrap();
+        assert_eq!(page.len(), taken);
+        let reads = monitor.reads_of("queue:default", &setup.server);
+        assert_eq!(reads, expected, "{size}");
+
+        let page = storage.due(DueSet::Schedule, at, ALL).await.unwrap();
+        assert_eq!((page.jobs.len(), page.next), (taken, Some(at)));
+        let reads = monitor.reads_of("schedule", &setup.server);
+        assert_eq!(reads, expected, "{size}");
+    }
 }
