@@ -60,6 +60,24 @@ impl Server {
         })
     }
 
+    /// For how many milliseconds it ran scripts and blocking moves so far: all that fetches and settles jobs.
+    pub(crate) fn fetching_ms(&self) -> Result<f64> {
+        let info = self.info("commandstats")?;
+        let microseconds = info.lines().filter_map(|line| {
+            let (command, stats) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+            let counts = matches!(command, "evalsha" | "blmove");
+            let usec = stats
+                .split(',')
+                .find_map(|stat| stat.strip_prefix("usec="))?;
+            counts.then(|| usec.parse::<f64>())
+        });
+        let mut sum = 0.0;
+        for each in microseconds {
+            sum += each?;
+        }
+        Ok(sum / 1e3)
+    }
+
     pub(crate) fn version(&self) -> Result<String> {
         let info = self.info("server")?;
         let version = info

@@ -61,7 +61,7 @@ pub(crate) enum What {
     Memory,
     /// Drain with a millisecond of network each way.
     Rtt,
-    /// Drain and idle beside a million other jobs, and beside 100 other nodes.
+    /// Drain and idle beside a million other jobs, and beside 100 other nodes; drain of payloads of three sizes.
     Growth,
     /// One node with 500 queues.
     Queues,

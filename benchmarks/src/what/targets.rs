@@ -109,6 +109,19 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
             quotient(rate(&format!("growth/{beside}")), rate("growth")),
         ));
     }
+    for concurrency in [25, 100] {
+        let server = |concurrency: u64| {
+            verk(
+                &format!("growth/payload_1_mb_at_{concurrency}"),
+                "server_ms_per_mb",
+            )
+        };
+        targets.push(at_most(
+            &format!("server time of payloads of 1 MB, {concurrency} at once, through 1 at once"),
+            1.2,
+            quotient(server(concurrency), server(1)),
+        ));
+    }
     if let Some(drain) = part(parts, "drain") {
         targets.extend(drain.ratios_to_peers.iter().filter_map(|(peer, ratio)| {
             let tuned = peer.strip_suffix("_tuned");
