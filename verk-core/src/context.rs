@@ -189,7 +189,8 @@ impl fmt::Debug for JobContext {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be extracted from a job",
     label = "not an extractor",
-    note = "implement `verk::FromJob` for it, or mark the parameter `#[arg]` if it is an argument of the job"
+    note = "implement `verk::FromJob` for it, or mark the parameter `#[arg]` if it is an argument of the job",
+    note = "for state write `verk::State`: the `State` of axum or of another crate is another type"
 )]
 pub trait FromJob: Sized {
     /// Makes the value for one run.

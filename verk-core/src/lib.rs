@@ -81,7 +81,7 @@ pub use job_log::LogLevel;
 pub use manage::{Entry, Found, JobInProgress, Jobs, Selection};
 pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware, Stored};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
-pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn};
+pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn, WorkerError};
 pub use queues::{QueueStatus, RunningJob, Status};
 pub use retry::backoff;
 pub use stats::{Day, DayStats, InvalidDay, LiveQueueStats, LiveStats, QueueStats, Stats};

@@ -77,7 +77,20 @@ impl IntoOutcome for () {
     }
 }
 
-impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
+/// An error that a worker may return: all that turns into a [`BoxError`].
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a worker",
+    label = "not an error of a worker",
+    note = "for `Box<dyn Error>` write `Box<dyn Error + Send + Sync>`: a run may move to another thread",
+    note = "accepted: what implements `std::error::Error + Send + Sync`, `anyhow::Error`, `String`"
+)]
+pub trait WorkerError: Into<BoxError> {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<BoxError>> WorkerError for E {}
+
+impl<E: WorkerError> IntoOutcome for Result<(), E> {
     type Error = E;
 
     fn into_outcome(self) -> Result<Outcome, E> {
@@ -85,7 +98,7 @@ impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
     }
 }
 
-impl<E: Into<BoxError>> IntoOutcome for Result<Outcome, E> {
+impl<E: WorkerError> IntoOutcome for Result<Outcome, E> {
     type Error = E;
 
     fn into_outcome(self) -> Self {

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{
-    Attribute, Expr, FnArg, Meta, Signature, Token, Visibility,
+    Attribute, Expr, FnArg, Lit, LitBool, Meta, Signature, Token, Visibility,
     ext::IdentExt,
     parse::{Parse, ParseStream, Parser, discouraged::Speculative},
 };
@@ -11,12 +11,16 @@ use syn::{
 use crate::errors::Errors;
 
 /// The options, and what each of them takes.
-pub(crate) const OPTIONS: [(&str, &str); 11] = [
+pub(crate) const OPTIONS: [(&str, &str); 12] = [
     ("queue", r#"a queue name in quotes, such as "mailers""#),
     ("max_retry_count", "a whole number from 0 to 4294967295"),
     (
         "class",
         r#"a class name in quotes, such as "Mailers::Welcome""#,
+    ),
+    (
+        "name",
+        r#"a name for the job struct in quotes, such as "SendWelcome""#,
     ),
     (
         "retry_at",
@@ -113,8 +117,11 @@ pub(crate) fn takes(name: &str) -> Option<&'static str> {
         .map(|(_, takes)| *takes)
 }
 
-/// The message for a name that is no option.
-pub(crate) fn unknown_option(name: &str) -> String {
+/// The message for a name that is no option. `value` is what is written for it.
+pub(crate) fn unknown_option(name: &str, value: Option<&Expr>) -> String {
+    if let Some(instead) = option_elsewhere(name, value) {
+        return format!("unknown option `{name}`: {instead}");
+    }
     let nearest = OPTIONS
         .iter()
         .map(|&(known, _)| (strsim::jaro_winkler(name, known), known))
@@ -126,10 +133,43 @@ pub(crate) fn unknown_option(name: &str) -> String {
     format!("unknown option `{name}`{hint}; {}", accepted())
 }
 
+/// What says the same here, for an option of Sidekiq or of other systems.
+fn option_elsewhere(name: &str, value: Option<&Expr>) -> Option<String> {
+    let lit = match value {
+        Some(Expr::Lit(value)) => Some(&value.lit),
+        _ => None,
+    };
+    let count = match lit {
+        Some(Lit::Int(count)) => count.base10_digits(),
+        _ => "5",
+    };
+    match name {
+        "retry" | "retries" | "max_retries" | "retry_count" | "retry_limit" => match lit {
+            Some(Lit::Bool(LitBool { value: false, .. })) => Some(
+                "write `max_retry_count = 0, dead = false` for a job that is dropped when it fails"
+                    .to_owned(),
+            ),
+            Some(Lit::Bool(_)) => Some(
+                "leave it out, a failed job is tried again by default; `max_retry_count` says how often"
+                    .to_owned(),
+            ),
+            _ => Some(format!("write `max_retry_count = {count}`")),
+        },
+        "attempts" | "max_attempts" => Some(
+            "write `max_retry_count`, which counts the runs after the first one".to_owned(),
+        ),
+        "backoff" | "delay" | "retry_delay" => Some(
+            "write `retry_in` with the path of a `fn(u32, &E) -> RetryIn`".to_owned(),
+        ),
+        "struct_name" | "rename" => Some("write `name = \"...\"` for the struct, or `class = \"...\"` for the wire".to_owned()),
+        _ => None,
+    }
+}
+
 fn needs_value(name: &Ident) -> String {
     let name = name.to_string();
     takes(&name).map_or_else(
-        || unknown_option(&name),
+        || unknown_option(&name, None),
         |takes| format!("`{name}` needs a value: write `{name} = ...` with {takes}"),
     )
 }

@@ -59,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) queue: Option<String>,
     pub(crate) max_retry_count: Option<u32>,
     pub(crate) class: Option<String>,
+    /// `name`: the name of the job struct.
+    pub(crate) name: Option<Ident>,
     pub(crate) retry_at: Option<ExprPath>,
     pub(crate) retry_in: Option<ExprPath>,
     pub(crate) timeout: Option<Duration>,

@@ -52,8 +52,13 @@ pub async fn send_other() -> Result<(), MailError> {
     Ok(())
 }
 
+/// Its struct would hide `Send`.
+#[verk::worker(name = "SendMail")]
+pub async fn send() {}
+
 fn main() {
     use verk::Worker;
+    assert_eq!(SendMail::CLASS, "SendMail");
     assert_eq!(SendWelcome::CLASS, "Mailers::Welcome");
     let options = SendWelcome::OPTIONS;
     assert_eq!(options.queue, "mailers");

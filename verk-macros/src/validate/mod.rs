@@ -1,16 +1,16 @@
 //! Raw tokens to the [`model`](crate::model). Every mistake is reported at its token, and all of them.
 
+mod names;
 mod options;
 mod params;
 #[cfg(test)]
 mod tests;
 
-use heck::ToUpperCamelCase;
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{ReturnType, Safety, ext::IdentExt};
+use syn::{ReturnType, Safety};
 
-use self::{options::options, params::params};
+use self::{names::job_name, options::options, params::params};
 use crate::{
     attr::{Function, RawOption},
     errors::Errors,
@@ -23,12 +23,16 @@ pub(crate) fn worker(
     mut function: Function,
     errors: &mut Errors,
 ) -> Worker {
-    let options = options(raw_options, errors);
+    let mut options = options(raw_options, errors);
     let before = errors.len();
     let attrs = function.take_param_attrs();
     let params = params(&function, attrs, errors);
     signature(&mut function, errors);
-    let job = job_name(&function.sig.ident, errors);
+    let named = raw_options.iter().any(|option| option.name == "name");
+    let job = match options.name.take() {
+        Some(name) => name,
+        None => job_name(&function.sig.ident, named, errors),
+    };
     Worker {
         runs: errors.len() == before,
         function,
@@ -92,20 +96,6 @@ fn unnamed(tokens: TokenStream) -> Option<TokenTree> {
         TokenTree::Group(group) => unnamed(group.stream()),
         TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => None,
     })
-}
-
-fn job_name(function: &Ident, errors: &mut Errors) -> Ident {
-    let name = function.unraw().to_string().to_upper_camel_case();
-    match syn::parse_str::<Ident>(&name) {
-        Ok(_) => Ident::new(&name, function.span()),
-        Err(_) => {
-            errors.push(
-                function,
-                format!("the job struct is named after the function, and `{name}` is no name for a struct: rename the function"),
-            );
-            Ident::new("Job", function.span())
-        }
-    }
 }
 
 /// Tokens as a message shows them.

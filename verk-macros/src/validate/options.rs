@@ -2,9 +2,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use proc_macro2::Ident;
 use syn::{Expr, ExprLit, ExprPath, Lit, Path};
 
-use super::shown;
+use super::{names::hidden_by, shown};
 use crate::{
     attr::{RawOption, takes, unknown_option},
     errors::Errors,
@@ -33,6 +34,7 @@ pub(super) fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
             "queue" => options.queue = value.name("queue"),
             "max_retry_count" => options.max_retry_count = value.count(),
             "class" => options.class = value.name("class"),
+            "name" => options.name = value.struct_name(),
             "retry_at" => options.retry_at = value.path(),
             "retry_in" => options.retry_in = value.path(),
             "timeout" => options.timeout = value.duration(),
@@ -41,7 +43,7 @@ pub(super) fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
             "backtrace" => options.backtrace = value.bool(),
             "error_class" => options.error_class = value.path(),
             "crate" => options.verk = value.crate_path(),
-            _ => errors.push(&option.name, unknown_option(&name)),
+            _ => errors.push(&option.name, unknown_option(&name, Some(&option.value))),
         }
     }
     if let (Some(_), Some(_)) = (&options.retry_at, &options.retry_in) {
@@ -105,6 +107,29 @@ impl Value<'_> {
                 self.errors.push(
                     self.expr,
                     format!("a {what} name has 1 to {MAX_NAME_BYTES} bytes and no control characters: this one {mistake}"),
+                );
+                None
+            }
+        }
+    }
+
+    fn struct_name(self) -> Option<Ident> {
+        let name = match self.expr {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => text.parse::<Ident>().ok(),
+            _ => None,
+        };
+        let Some(name) = name else {
+            return self.wrong_kind();
+        };
+        match hidden_by(&name) {
+            None => Some(name),
+            Some(prelude) => {
+                self.errors.push(
+                    self.expr,
+                    format!("a struct `{name}` hides the `{name}` of {prelude}: choose another name, such as \"{name}Job\""),
                 );
                 None
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proc_macro2::Ident;
 use quote::quote;
 
 use super::*;
@@ -252,19 +253,122 @@ fn every_mistake_is_reported() {
 fn a_misspelt_option_names_the_nearest() {
     for (wrong, near) in [
         ("queues", "queue"),
-        ("max_retries", "max_retry_count"),
-        ("retry_count", "retry_in"),
+        ("max_retry", "max_retry_count"),
+        ("retryin", "retry_in"),
         ("time_out", "timeout"),
         ("klass", "class"),
         ("tag", "tags"),
     ] {
-        let message = unknown_option(wrong);
+        let message = unknown_option(wrong, None);
         assert!(
             message.contains(&format!("did you mean `{near}`?")),
             "{message}"
         );
     }
-    assert!(!unknown_option("wibble").contains("did you mean"));
+    assert!(!unknown_option("wibble", None).contains("did you mean"));
+}
+
+#[test]
+fn options_of_other_systems_name_what_says_the_same() {
+    let message = |args: TokenStream| {
+        mistakes(
+            args,
+            quote!(
+                async fn f() {}
+            ),
+        )
+        .join("; ")
+    };
+    for (written, instead) in [
+        (quote!(retries = 3), "write `max_retry_count = 3`"),
+        (quote!(max_retries = LIMIT), "write `max_retry_count = 5`"),
+        (quote!(retry = 7), "write `max_retry_count = 7`"),
+        (
+            quote!(retry = false),
+            "write `max_retry_count = 0, dead = false`",
+        ),
+        (quote!(retry = true), "leave it out"),
+        (quote!(retries), "write `max_retry_count = 5`"),
+        (
+            quote!(max_attempts = 3),
+            "counts the runs after the first one",
+        ),
+        (quote!(backoff = "5s"), "write `retry_in`"),
+    ] {
+        let message = message(written);
+        assert!(message.contains(instead), "{message}");
+        assert!(!message.contains("accepted"), "{message}");
+    }
+}
+
+#[test]
+fn a_struct_hides_no_name_of_a_prelude() {
+    let job = |args: TokenStream, function: TokenStream| {
+        let (worker, errors) = read(args, function);
+        (worker.job.to_string(), errors)
+    };
+    for (function, struct_, prelude) in [
+        ("send", "Send", "Rust's prelude"),
+        ("option", "Option", "Rust's prelude"),
+        ("to_string", "ToString", "Rust's prelude"),
+        ("state", "State", "`verk::prelude`"),
+        ("job_context", "JobContext", "`verk::prelude`"),
+    ] {
+        let function: TokenStream = format!("async fn {function}() {{}}").parse().unwrap();
+        let (job_name, errors) = job(quote!(), function.clone());
+        assert_eq!(job_name, format!("{struct_}Job"));
+        let [error] = &errors[..] else {
+            panic!("{errors:?}");
+        };
+        let hides = format!("`{struct_}` would hide the `{struct_}` of {prelude}");
+        assert!(error.contains(&hides), "{error}");
+        assert!(
+            error.contains(&format!("`name = \"{struct_}Job\"`")),
+            "{error}"
+        );
+
+        let named = job(quote!(name = "SendMail"), function.clone());
+        assert_eq!(named, ("SendMail".to_owned(), vec![]));
+        // One mistake, one message.
+        let (_, errors) = job(quote!(name = "Vec"), function);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+    }
+    assert_eq!(
+        job(
+            quote!(),
+            quote!(
+                async fn sending() {}
+            )
+        )
+        .0,
+        "Sending"
+    );
+}
+
+#[test]
+fn the_name_of_a_struct_is_one_identifier() {
+    for wrong in ["", "2fa", "mail::Send", "struct", "Send<T>", "Self"] {
+        let errors = mistakes(
+            quote!(name = #wrong),
+            quote!(
+                async fn send() {}
+            ),
+        );
+        let [error] = &errors[..] else {
+            panic!("{wrong}: {errors:?}");
+        };
+        assert!(
+            error.starts_with("`name` takes a name for the job struct"),
+            "{error}"
+        );
+    }
+    let (worker, errors) = read(
+        quote!(name = "SendMail"),
+        quote!(
+            async fn _2fa() {}
+        ),
+    );
+    assert_eq!((worker.class(), errors.len()), ("SendMail".to_owned(), 0));
 }
 
 #[test]

@@ -1,0 +1,4 @@
+#[verk::worker(name = "mail::SendMail")]
+async fn send() {}
+
+fn main() {}

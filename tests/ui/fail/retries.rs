@@ -1,0 +1,4 @@
+#[verk::worker(retries = 3)]
+async fn import() {}
+
+fn main() {}

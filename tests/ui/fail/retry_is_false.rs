@@ -1,0 +1,4 @@
+#[verk::worker(retry = false)]
+async fn import() {}
+
+fn main() {}
