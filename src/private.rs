@@ -1,5 +1,7 @@
 //! What the code of `#[verk::worker]` names. No part of the API: it changes with the macro, in any version.
 
+use std::{convert::Infallible, error::Error as StdError, ops::Deref, pin::Pin};
+
 use serde::{
     Serialize,
     de::{DeserializeOwned, Error, MapAccess, SeqAccess, value::UnitDeserializer},
@@ -140,6 +142,26 @@ impl<T: Serialize + DeserializeOwned> JobArg for T {
     }
 }
 
+/// What a `String` of a job can be made of, with a message of its own: `Into<String>` lists all that it is implemented for.
+#[diagnostic::on_unimplemented(
+    message = "this argument is a `String`, and `{Self}` is no text",
+    label = "no text",
+    note = "pass a `&str`, a `String`, or `value.to_string()`"
+)]
+pub trait IntoString: Into<String> {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<String>> IntoString for T {}
+
+/// What a job's own `enqueue` returns. A type without parameters: rustc would report an argument that does not fit once more for
+/// a type that depends on it.
+pub type Enqueue = Pin<Box<dyn Future<Output = Result<Jid, EnqueueError>> + Send>>;
+
+/// Enqueues with the client at hand.
+pub fn enqueue(job: impl Worker) -> Enqueue {
+    Box::pin(job.enqueue())
+}
+
 /// Points at the worker's function when its future is not `Send`; the generated code around it is `Send` all the same.
 pub fn require_send<F: Future + Send>(future: F) -> impl Future<Output = F::Output> + Send {
     future
@@ -178,6 +200,118 @@ impl<T: IntoOutcome> Answer for T {
         })
     }
 }
+
+/// A function that says something of an error, and the error.
+#[derive(Debug)]
+pub struct Described<'e, F, E>(pub F, pub &'e E);
+
+/// Makes a module of the ways to call a worker's function of an error. A method call on `&&&&&Described` takes the first that
+/// fits, since each is found behind one reference fewer: so the function may take `&E`, or what a `&E` becomes by itself. If none
+/// fits, it takes the method of [`Described`], whose bound has the message.
+macro_rules! functions_of_an_error {
+    ($method:ident($($param:ident: $ty:ty),*) -> $answer:ty) => {
+        /// The ways to call it.
+        pub mod $method {
+            use super::*;
+
+            pub trait Exact {
+                fn $method(&self, $($param: $ty),*) -> $answer;
+            }
+
+            impl<E, F> Exact for &&&&Described<'_, F, E>
+            where
+                F: Fn($($ty,)* &E) -> $answer,
+            {
+                fn $method(&self, $($param: $ty),*) -> $answer {
+                    (self.0)($($param,)* self.1)
+                }
+            }
+
+            pub trait AsDyn {
+                fn $method(&self, $($param: $ty),*) -> $answer;
+            }
+
+            impl<E: StdError + 'static, F> AsDyn for &&&Described<'_, F, E>
+            where
+                F: for<'a> Fn($($ty,)* &'a (dyn StdError + 'a)) -> $answer,
+            {
+                fn $method(&self, $($param: $ty),*) -> $answer {
+                    (self.0)($($param,)* self.1)
+                }
+            }
+
+            pub trait AsDynStatic {
+                fn $method(&self, $($param: $ty),*) -> $answer;
+            }
+
+            impl<E: StdError + 'static, F> AsDynStatic for &&Described<'_, F, E>
+            where
+                F: Fn($($ty,)* &(dyn StdError + 'static)) -> $answer,
+            {
+                fn $method(&self, $($param: $ty),*) -> $answer {
+                    (self.0)($($param,)* self.1)
+                }
+            }
+
+            pub trait Dereferenced {
+                fn $method(&self, $($param: $ty),*) -> $answer;
+            }
+
+            impl<E: Deref, F> Dereferenced for &Described<'_, F, E>
+            where
+                F: Fn($($ty,)* &E::Target) -> $answer,
+            {
+                fn $method(&self, $($param: $ty),*) -> $answer {
+                    (self.0)($($param,)* self.1)
+                }
+            }
+        }
+    };
+}
+
+functions_of_an_error!(retry_in(attempt: u32) -> RetryIn);
+functions_of_an_error!(error_class() -> String);
+
+impl<F, E> Described<'_, F, E> {
+    /// For a function of another form.
+    pub fn retry_in(&self, _attempt: u32) -> RetryIn
+    where
+        F: RetryInFn<E>,
+    {
+        RetryIn::Default
+    }
+
+    /// For a function of another form.
+    #[must_use]
+    pub fn error_class(&self) -> String
+    where
+        F: ErrorClassFn<E>,
+    {
+        String::new()
+    }
+}
+
+/// For its message. No function item has it.
+#[diagnostic::on_unimplemented(
+    message = "`retry_in` takes the path of a `fn(u32, &{E}) -> RetryIn`",
+    label = "not a `fn(u32, &{E}) -> RetryIn`",
+    note = "the first parameter is the attempt, the second the error that the worker returns"
+)]
+pub trait RetryInFn<E> {}
+
+#[diagnostic::do_not_recommend]
+impl<E> RetryInFn<E> for Infallible {}
+
+/// For its message. No function item has it.
+#[diagnostic::on_unimplemented(
+    message = "`error_class` takes the path of a `fn(&{E}) -> String`",
+    label = "not a `fn(&{E}) -> String`",
+    note = "the parameter is the error that the worker returns"
+)]
+pub trait ErrorClassFn<E> {}
+
+#[diagnostic::do_not_recommend]
+impl<E> ErrorClassFn<E> for Infallible {}
 
 /// The failure of a run whose extractor failed.
 #[must_use]

@@ -124,7 +124,7 @@ fn field(worker: &Worker, index: usize, arg: &Arg) -> TokenStream {
 
 fn constructors(worker: &Worker) -> TokenStream {
     let (job, vis, private) = (&worker.job, &worker.function.vis, worker.private());
-    let params: Vec<TokenStream> = worker.args().map(param).collect();
+    let params: Vec<TokenStream> = worker.args().map(|arg| param(&private, arg)).collect();
     let idents: Vec<&Ident> = worker.args().map(|arg| &arg.ident).collect();
     let inits = worker.args().map(init);
     let defaults = worker.args().filter_map(Arg::default_fn);
@@ -146,10 +146,8 @@ fn constructors(worker: &Worker) -> TokenStream {
             #[doc = ""]
             #[doc = " As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same."]
             #deprecated
-            #vis fn enqueue(#(#params),*) -> impl ::core::future::Future<
-                Output = ::core::result::Result<#private::Jid, #private::EnqueueError>,
-            > + ::core::marker::Send + 'static {
-                #private::EnqueueExt::enqueue(Self::new(#(#idents),*))
+            #vis fn enqueue(#(#params),*) -> #private::Enqueue {
+                #private::enqueue(Self::new(#(#idents),*))
             }
 
             #(#defaults)*
@@ -157,10 +155,10 @@ fn constructors(worker: &Worker) -> TokenStream {
     }
 }
 
-fn param(arg: &Arg) -> TokenStream {
+fn param(private: &TokenStream, arg: &Arg) -> TokenStream {
     let Arg { ident, ty, .. } = arg;
     if arg.is_string() {
-        quote!(#ident: impl ::core::convert::Into<#ty>)
+        quote!(#ident: impl #private::IntoString)
     } else {
         quote!(#ident: #ty)
     }
@@ -294,13 +292,15 @@ fn perform(worker: &Worker) -> TokenStream {
         .map(|_| code!(let attempt = #ctx.attempt();));
     let retry_in = described(
         options.retry_in.as_ref(),
-        &code!(#private::RetryIn),
-        &code!(attempt, error),
+        &private,
+        "retry_in",
+        &code!(attempt),
     );
     let error_class = described(
         options.error_class.as_ref(),
-        &code!(::std::string::String),
-        &code!(error),
+        &private,
+        "error_class",
+        &code!(),
     );
     let error_param = used_if(
         "error",
@@ -390,16 +390,25 @@ fn at(span: Span, tokens: &TokenStream) -> TokenStream {
         .collect()
 }
 
-/// What the worker's function `path` says of an error, if it has one.
-fn described(path: Option<&ExprPath>, ty: &TokenStream, args: &TokenStream) -> TokenStream {
+/// What the worker's function `path` says of an error, if it has one. The module `method` has the ways to call it.
+fn described(
+    path: Option<&ExprPath>,
+    private: &TokenStream,
+    method: &str,
+    args: &TokenStream,
+) -> TokenStream {
     let Some(path) = path else {
         return quote!(::core::option::Option::None);
     };
-    let call = quote_spanned!(last_span(path)=> #path(#args));
-    quote! {
+    // At the path: what is wrong with it is reported there.
+    let here = Span::mixed_site().located_at(last_span(path));
+    let method = Ident::new(method, here);
+    let call = quote_spanned!(here=> (&&&&&described).#method(#args));
+    code! {
         {
-            let described: #ty = #call;
-            ::core::option::Option::Some(described)
+            let described = #private::Described(#path, error);
+            use #private::#method::*;
+            ::core::option::Option::Some(#call)
         }
     }
 }

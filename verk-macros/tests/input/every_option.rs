@@ -2,6 +2,7 @@
     queue = "low",
     max_retry_count = 0,
     class = "Reports::Yearly",
+    name = "YearlyReport",
     retry_in = after,
     timeout = "1h30m 500ms",
     dead = false,

@@ -22,7 +22,7 @@ pub struct SendWelcome {
 impl SendWelcome {
     /// Makes a job. Nothing is stored before it is enqueued.
     #[must_use]
-    pub fn new(email: impl ::core::convert::Into<String>, plan: Plan) -> Self {
+    pub fn new(email: impl ::verk::__private::IntoString, plan: Plan) -> Self {
         Self {
             email: ::core::convert::Into::into(email),
             plan,
@@ -34,15 +34,10 @@ impl SendWelcome {
     ///
     /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
     pub fn enqueue(
-        email: impl ::core::convert::Into<String>,
+        email: impl ::verk::__private::IntoString,
         plan: Plan,
-    ) -> impl ::core::future::Future<
-        Output = ::core::result::Result<
-            ::verk::__private::Jid,
-            ::verk::__private::EnqueueError,
-        >,
-    > + ::core::marker::Send + 'static {
-        ::verk::__private::EnqueueExt::enqueue(Self::new(email, plan))
+    ) -> ::verk::__private::Enqueue {
+        ::verk::__private::enqueue(Self::new(email, plan))
     }
 }
 #[automatically_derived]

@@ -19,7 +19,7 @@ impl Old {
     /// Makes a job. Nothing is stored before it is enqueued.
     #[deprecated = "use another"]
     #[must_use]
-    pub fn new(path: impl ::core::convert::Into<String>) -> Self {
+    pub fn new(path: impl ::verk::__private::IntoString) -> Self {
         Self {
             path: ::core::convert::Into::into(path),
         }
@@ -31,14 +31,9 @@ impl Old {
     /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
     #[deprecated = "use another"]
     pub fn enqueue(
-        path: impl ::core::convert::Into<String>,
-    ) -> impl ::core::future::Future<
-        Output = ::core::result::Result<
-            ::verk::__private::Jid,
-            ::verk::__private::EnqueueError,
-        >,
-    > + ::core::marker::Send + 'static {
-        ::verk::__private::EnqueueExt::enqueue(Self::new(path))
+        path: impl ::verk::__private::IntoString,
+    ) -> ::verk::__private::Enqueue {
+        ::verk::__private::enqueue(Self::new(path))
     }
 }
 #[cfg(feature = "mail")]

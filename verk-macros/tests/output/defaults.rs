@@ -19,9 +19,9 @@ impl Import {
     /// Makes a job. Nothing is stored before it is enqueued.
     #[must_use]
     pub fn new(
-        path: impl ::core::convert::Into<String>,
+        path: impl ::verk::__private::IntoString,
         line: u32,
-        label: impl ::core::convert::Into<String>,
+        label: impl ::verk::__private::IntoString,
         dry_run: Option<bool>,
     ) -> Self {
         Self {
@@ -37,17 +37,12 @@ impl Import {
     ///
     /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
     pub fn enqueue(
-        path: impl ::core::convert::Into<String>,
+        path: impl ::verk::__private::IntoString,
         line: u32,
-        label: impl ::core::convert::Into<String>,
+        label: impl ::verk::__private::IntoString,
         dry_run: Option<bool>,
-    ) -> impl ::core::future::Future<
-        Output = ::core::result::Result<
-            ::verk::__private::Jid,
-            ::verk::__private::EnqueueError,
-        >,
-    > + ::core::marker::Send + 'static {
-        ::verk::__private::EnqueueExt::enqueue(Self::new(path, line, label, dry_run))
+    ) -> ::verk::__private::Enqueue {
+        ::verk::__private::enqueue(Self::new(path, line, label, dry_run))
     }
     #[doc(hidden)]
     fn __default_of_line() -> u32 {

@@ -7,7 +7,7 @@ pub(crate) async fn r#yield(
 }
 /// Class `Reports::Yearly`, queue `low`, performed by `r#yield`.
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
-pub(crate) struct Yield {
+pub(crate) struct YearlyReport {
     /// The year.
     pub(crate) r#type: std::string::String,
     /// Argument 2.
@@ -15,11 +15,11 @@ pub(crate) struct Yield {
 }
 #[automatically_derived]
 #[allow(dead_code, deprecated, clippy::too_many_arguments)]
-impl Yield {
+impl YearlyReport {
     /// Makes a job. Nothing is stored before it is enqueued.
     #[must_use]
     pub(crate) fn new(
-        r#type: impl ::core::convert::Into<std::string::String>,
+        r#type: impl jobs::verk::__private::IntoString,
         state: maps::State,
     ) -> Self {
         Self {
@@ -33,26 +33,21 @@ impl Yield {
     ///
     /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
     pub(crate) fn enqueue(
-        r#type: impl ::core::convert::Into<std::string::String>,
+        r#type: impl jobs::verk::__private::IntoString,
         state: maps::State,
-    ) -> impl ::core::future::Future<
-        Output = ::core::result::Result<
-            jobs::verk::__private::Jid,
-            jobs::verk::__private::EnqueueError,
-        >,
-    > + ::core::marker::Send + 'static {
-        jobs::verk::__private::EnqueueExt::enqueue(Self::new(r#type, state))
+    ) -> jobs::verk::__private::Enqueue {
+        jobs::verk::__private::enqueue(Self::new(r#type, state))
     }
 }
 #[automatically_derived]
-impl jobs::verk::__private::serde::Serialize for Yield {
+impl jobs::verk::__private::serde::Serialize for YearlyReport {
     fn serialize<__S: jobs::verk::__private::serde::Serializer>(
         &self,
         serializer: __S,
     ) -> ::core::result::Result<__S::Ok, __S::Error> {
         let mut fields = jobs::verk::__private::serde::Serializer::serialize_struct(
             serializer,
-            "Yield",
+            "YearlyReport",
             2usize,
         )?;
         <std::string::String as jobs::verk::__private::JobArg>::write_field(
@@ -69,13 +64,13 @@ impl jobs::verk::__private::serde::Serialize for Yield {
     }
 }
 #[automatically_derived]
-impl<'de> jobs::verk::__private::serde::Deserialize<'de> for Yield {
+impl<'de> jobs::verk::__private::serde::Deserialize<'de> for YearlyReport {
     fn deserialize<__D: jobs::verk::__private::serde::Deserializer<'de>>(
         deserializer: __D,
     ) -> ::core::result::Result<Self, __D::Error> {
         struct __Visitor;
         impl<'de> jobs::verk::__private::serde::de::Visitor<'de> for __Visitor {
-            type Value = Yield;
+            type Value = YearlyReport;
             fn expecting(
                 &self,
                 f: &mut ::core::fmt::Formatter<'_>,
@@ -85,7 +80,7 @@ impl<'de> jobs::verk::__private::serde::Deserialize<'de> for Yield {
             fn visit_map<__A: jobs::verk::__private::serde::de::MapAccess<'de>>(
                 self,
                 mut map: __A,
-            ) -> ::core::result::Result<Yield, __A::Error> {
+            ) -> ::core::result::Result<YearlyReport, __A::Error> {
                 let mut value_0 = ::core::option::Option::None;
                 let mut value_1 = ::core::option::Option::None;
                 while let ::core::option::Option::Some(name) = map
@@ -113,7 +108,7 @@ impl<'de> jobs::verk::__private::serde::Deserialize<'de> for Yield {
                         }
                     }
                 }
-                ::core::result::Result::Ok(Yield {
+                ::core::result::Result::Ok(YearlyReport {
                     r#type: <std::string::String as jobs::verk::__private::JobArg>::required(
                         "type",
                         value_0,
@@ -127,8 +122,8 @@ impl<'de> jobs::verk::__private::serde::Deserialize<'de> for Yield {
             fn visit_seq<__A: jobs::verk::__private::serde::de::SeqAccess<'de>>(
                 self,
                 mut seq: __A,
-            ) -> ::core::result::Result<Yield, __A::Error> {
-                ::core::result::Result::Ok(Yield {
+            ) -> ::core::result::Result<YearlyReport, __A::Error> {
+                ::core::result::Result::Ok(YearlyReport {
                     r#type: <std::string::String as jobs::verk::__private::JobArg>::read_element(
                         "type",
                         &mut seq,
@@ -142,14 +137,14 @@ impl<'de> jobs::verk::__private::serde::Deserialize<'de> for Yield {
         }
         jobs::verk::__private::serde::Deserializer::deserialize_struct(
             deserializer,
-            "Yield",
+            "YearlyReport",
             &["type", "state"],
             __Visitor,
         )
     }
 }
 #[automatically_derived]
-impl jobs::verk::__private::Worker for Yield {
+impl jobs::verk::__private::Worker for YearlyReport {
     const CLASS: &'static str = "Reports::Yearly";
     const OPTIONS: jobs::verk::__private::WorkerOptions = jobs::verk::__private::WorkerOptions::DEFAULT
         .queue("low")
@@ -210,15 +205,14 @@ impl jobs::verk::__private::Worker for Yield {
             answer,
             |error| (
                 {
-                    let described: jobs::verk::__private::RetryIn = after(
-                        attempt,
-                        error,
-                    );
-                    ::core::option::Option::Some(described)
+                    let described = jobs::verk::__private::Described(after, error);
+                    use jobs::verk::__private::retry_in::*;
+                    ::core::option::Option::Some((&&&&&described).retry_in(attempt))
                 },
                 {
-                    let described: ::std::string::String = class_of(error);
-                    ::core::option::Option::Some(described)
+                    let described = jobs::verk::__private::Described(class_of, error);
+                    use jobs::verk::__private::error_class::*;
+                    ::core::option::Option::Some((&&&&&described).error_class())
                 },
             ),
         )
@@ -230,6 +224,6 @@ impl jobs::verk::__private::Worker for Yield {
     }
 }
 jobs::verk::__private::inventory::submit! {
-    jobs::verk::__private::WorkerEntry::of:: < Yield > (::core::concat!(::core::file!(),
-    ":", ::core::line!()))
+    jobs::verk::__private::WorkerEntry::of:: < YearlyReport >
+    (::core::concat!(::core::file!(), ":", ::core::line!()))
 }

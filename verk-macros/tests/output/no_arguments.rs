@@ -15,13 +15,8 @@ impl Sweep {
     /// # Errors
     ///
     /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
-    fn enqueue() -> impl ::core::future::Future<
-        Output = ::core::result::Result<
-            ::verk::__private::Jid,
-            ::verk::__private::EnqueueError,
-        >,
-    > + ::core::marker::Send + 'static {
-        ::verk::__private::EnqueueExt::enqueue(Self::new())
+    fn enqueue() -> ::verk::__private::Enqueue {
+        ::verk::__private::enqueue(Self::new())
     }
 }
 #[automatically_derived]

@@ -20,15 +20,8 @@ impl Charge {
     /// # Errors
     ///
     /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
-    fn enqueue(
-        order: Order,
-    ) -> impl ::core::future::Future<
-        Output = ::core::result::Result<
-            ::verk::__private::Jid,
-            ::verk::__private::EnqueueError,
-        >,
-    > + ::core::marker::Send + 'static {
-        ::verk::__private::EnqueueExt::enqueue(Self::new(order))
+    fn enqueue(order: Order) -> ::verk::__private::Enqueue {
+        ::verk::__private::enqueue(Self::new(order))
     }
 }
 #[automatically_derived]

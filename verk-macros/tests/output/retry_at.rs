@@ -20,15 +20,8 @@ impl Retry {
     /// # Errors
     ///
     /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
-    fn enqueue(
-        count: u32,
-    ) -> impl ::core::future::Future<
-        Output = ::core::result::Result<
-            ::verk::__private::Jid,
-            ::verk::__private::EnqueueError,
-        >,
-    > + ::core::marker::Send + 'static {
-        ::verk::__private::EnqueueExt::enqueue(Self::new(count))
+    fn enqueue(count: u32) -> ::verk::__private::Enqueue {
+        ::verk::__private::enqueue(Self::new(count))
     }
 }
 #[automatically_derived]

@@ -10,7 +10,7 @@ struct Import {
 impl Import {
     /// Makes a job. Nothing is stored before it is enqueued.
     #[must_use]
-    fn new(path: impl ::core::convert::Into<String>) -> Self {
+    fn new(path: impl ::verk::__private::IntoString) -> Self {
         Self {
             path: ::core::convert::Into::into(path),
         }
@@ -20,15 +20,8 @@ impl Import {
     /// # Errors
     ///
     /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
-    fn enqueue(
-        path: impl ::core::convert::Into<String>,
-    ) -> impl ::core::future::Future<
-        Output = ::core::result::Result<
-            ::verk::__private::Jid,
-            ::verk::__private::EnqueueError,
-        >,
-    > + ::core::marker::Send + 'static {
-        ::verk::__private::EnqueueExt::enqueue(Self::new(path))
+    fn enqueue(path: impl ::verk::__private::IntoString) -> ::verk::__private::Enqueue {
+        ::verk::__private::enqueue(Self::new(path))
     }
 }
 #[automatically_derived]

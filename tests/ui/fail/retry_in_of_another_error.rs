@@ -1,0 +1,10 @@
+fn after(_attempt: u32, _error: &std::io::Error) -> verk::RetryIn {
+    verk::RetryIn::Default
+}
+
+#[verk::worker(retry_in = after)]
+async fn import() -> Result<(), String> {
+    Ok(())
+}
+
+fn main() {}
