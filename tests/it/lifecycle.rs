@@ -186,6 +186,10 @@ async fn a_retry_waits_for_verks_backoff() {
         })
         .await;
     assert_eq!(failure.error_class, "UnknownClass");
+    assert_eq!(
+        failure.error_message,
+        "no worker of this program has the class \"NoSuchWorker\"; if its worker is in another crate: `use that_crate as _;`"
+    );
     let delay = unix_seconds(at) - unix_seconds(verk::Clock::now(&it.clock));
     // 1^4 + 15 + U(1..30) * 2
     assert!((18.0..=76.0).contains(&delay), "{delay}");

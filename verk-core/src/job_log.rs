@@ -240,6 +240,7 @@ impl<'a> Line<'a> {
             self.config.fail_job_log_level,
             self,
             self.attempt(),
+            elapsed_s = 0.0,
             outcome = "snoozed",
             retry_at = %rfc3339(until),
             "no worker of this program has the class: requeued"

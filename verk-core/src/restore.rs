@@ -192,7 +192,7 @@ fn report(leaving: Leaving, node: &NodeId, shared: &Shared) {
             log::warn!(class, %jid, deaths, %node, retry_at = %rfc3339(due.at), "processes died while they ran this job: it comes back later, alone");
         }
         Target::Dead { .. } => {
-            log::error!(class, %jid, deaths, %node, "poison pill: processes died while they ran this job; moved to the dead set");
+            log::error!(class, %jid, deaths, %node, outcome = "dead", "poison pill: processes died while they ran this job; moved to the dead set");
             shared.events.send(Event::PoisonPillBuried {
                 job: Arc::new(job),
                 node: node.clone(),
