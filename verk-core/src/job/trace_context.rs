@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn what_is_carried_is_read_again_and_not_replaced() {
         let sent = job(&format!(
-            r#","traceparent":"{PARENT}","tracestate":"a=1,b=2""#
+            r#","retry":true,"traceparent":"{PARENT}","tracestate":"a=1,b=2""#
         ));
         let context = sent.trace_context().unwrap();
         let mut copied = job("");
