@@ -70,8 +70,8 @@ macro_rules! storage_conformance {
                 settling_at_once_is_done_once,
                 lists_are_apart,
                 ten_thousand_settlements,
-                large_payloads_are_settled,
                 large_acks_have_an_answer_each,
+                large_payloads_are_settled,
                 inprogress_is_read_in_pages,
                 a_page_is_bounded_by_bytes,
             }
@@ -109,11 +109,11 @@ macro_rules! storage_conformance {
                 old_jobs_go,
                 a_very_long_timeout_keeps_all,
                 a_batch_is_capped,
-                promotion_to_dead_is_capped,
                 a_death_cuts_a_bounded_number,
                 trimming_goes_in_steps,
                 trimming_goes_by_age_and_by_count,
                 a_full_or_broken_set_is_trimmed_or_refused,
+                promotion_to_dead_is_capped,
             }
             schedule {
                 scheduled_jobs_are_ordered_by_time,

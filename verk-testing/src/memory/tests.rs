@@ -137,8 +137,8 @@ async fn refusing_ends_a_wait_and_names_its_cause() {
     .await;
     let error = answer.unwrap_err();
     assert_eq!(error.applied(), Applied::NotApplied);
-    let source = std::error::Error::source(&error).unwrap();
-    assert_eq!(source.to_string(), Fault::Refused.to_string());
+    let cause = error.get_ref().to_string();
+    assert_eq!(cause, Fault::Refused.to_string());
 }
 
 #[tokio::test]
