@@ -44,6 +44,10 @@ words! {
         ClockJump = "clock_jump",
         /// A worker process runs a job that ends it.
         Poison = "poison",
+        /// The reader of a worker's log goes away, so no line can be written until the process ends.
+        LogDies = "log_dies",
+        /// The log subscriber of a worker panics at every second call, for a time to live.
+        SubscriberPanics = "subscriber_panics",
         /// Redis is told to end, and started again.
         RestartRedis = "restart_redis",
         /// Redis is killed (-9), and started again.
@@ -91,6 +95,8 @@ impl Fault {
                 | Self::DeployWorker
                 | Self::FreezeWorker
                 | Self::ClockJump
+                | Self::LogDies
+                | Self::SubscriberPanics
                 | Self::Delay
                 | Self::Partition
                 | Self::CutAfterSettle
@@ -116,6 +122,8 @@ impl Fault {
             | Self::CutMidReply => true,
             // A process that ends explains by its end what it had begun.
             Self::KillWorker | Self::DeployWorker | Self::Poison => false,
+            // What is logged has no effect on jobs.
+            Self::LogDies | Self::SubscriberPanics => false,
             // Time, and what waits for an answer that comes.
             Self::ClockJump | Self::Delay | Self::SlowScript | Self::ScriptFlush => false,
             // A full server refuses jobs, and nothing else.

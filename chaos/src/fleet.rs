@@ -11,8 +11,8 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::{
-    io::AsyncWriteExt,
-    process::{Child, Command},
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, ChildStderr, Command},
     sync::{RwLock, mpsc},
     task::JoinHandle,
 };
@@ -64,6 +64,8 @@ enum Order {
     Signal(Signal),
     /// A line for its standard input.
     Tell(String),
+    /// Nobody reads its log any more.
+    CloseLog,
     /// TERM, and no new one.
     Stop,
 }
@@ -134,6 +136,11 @@ impl Fleet {
 
     pub(crate) fn tell(&self, worker: usize, line: String) {
         self.order(worker, Order::Tell(line));
+    }
+
+    /// Ends the reader of a worker's log.
+    pub(crate) fn close_log(&self, worker: usize) {
+        self.order(worker, Order::CloseLog);
     }
 
     fn order(&self, worker: usize, order: Order) {
@@ -234,8 +241,20 @@ struct Start {
 }
 
 impl Start {
+    /// Reads the log of a process, until that ends or this is aborted.
+    fn read_log(&self, life: Life, log: Option<ChildStderr>) -> io::Result<JoinHandle<()>> {
+        let mut file = std::fs::File::create(self.dir.join(format!("worker-{life}.log")))?;
+        Ok(tokio::spawn(async move {
+            let mut buffer = [0; 8192];
+            let Some(mut log) = log else { return };
+            while let Ok(read @ 1..) = log.read(&mut buffer).await {
+                // Without room on the disk there is no log.
+                let _ = file.write_all(&buffer[..read]);
+            }
+        }))
+    }
+
     fn spawn(&self, life: Life) -> io::Result<Child> {
-        let log = std::fs::File::create(self.dir.join(format!("worker-{life}.log")))?;
         Command::new(&self.size.program)
             .arg("worker")
             .args(["--life", &life.to_string()])
@@ -246,7 +265,7 @@ impl Start {
             .arg(self.dir.join("ledger"))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
     }
@@ -262,6 +281,8 @@ async fn keep(
     while !stopping {
         let mut child = start.spawn(life).expect("this program can be started");
         let mut input = child.stdin.take();
+        let log = start.read_log(life, child.stderr.take());
+        let log = log.expect("a file can be made");
         loop {
             let order = tokio::select! {
                 biased;
@@ -276,6 +297,7 @@ async fn keep(
                         let _ = input.write_all(format!("{line}\n").as_bytes()).await;
                     }
                 }
+                Order::CloseLog => log.abort(),
                 Order::Stop => {
                     stopping = true;
                     send(&child, Signal::TERM);

@@ -40,6 +40,8 @@ pub struct Verdict {
     pub miscounted: usize,
     /// Second starts of an attempt that no fault explains.
     pub illegal_duplicates: usize,
+    /// Permits that never came back: jobs that a worker counts as running when no job is left.
+    pub leaked_permits: usize,
     /// Worker processes that ended by themselves.
     pub crashes: usize,
     /// Keys that nothing explains.
@@ -48,6 +50,8 @@ pub struct Verdict {
     pub faults: BTreeMap<String, usize>,
     /// Second starts of an attempt, by the fault that explains them.
     pub duplicates: BTreeMap<String, usize>,
+    /// Panics of log subscribers that the workers caught, as far as their processes lived to the end.
+    pub caught_panics: u64,
     /// Jobs that were given back to their queues for nodes that died.
     pub restored: usize,
     /// Outcomes that had no effect, because the job belonged to another node.
@@ -66,6 +70,7 @@ impl Verdict {
             && self.altered == 0
             && self.miscounted == 0
             && self.illegal_duplicates == 0
+            && self.leaked_permits == 0
             && self.crashes == 0
             && self.stray_keys.is_empty()
     }
@@ -237,6 +242,12 @@ impl<'a> Index<'a> {
                 Record::Lost(_) => verdict.outcomes_without_effect += 1,
                 Record::Restored(_, jobs) => verdict.restored += jobs,
                 Record::Node(..) => {}
+                Record::Rest {
+                    running, caught, ..
+                } => {
+                    verdict.leaked_permits += running;
+                    verdict.caught_panics += caught;
+                }
                 Record::Died(life) => {
                     index.died.insert(*life, place);
                 }
@@ -694,6 +705,22 @@ mod tests {
         records.push(Record::Died(life(0, 0)));
         records.push(Record::Died(life(0, 1)));
         assert_eq!(verdict(&records).crashes, 1);
+    }
+
+    #[test]
+    fn a_job_that_runs_when_none_is_left_is_a_leaked_permit() {
+        let mut records = job();
+        records.extend(run_of(life(0, 0)));
+        for (running, is_clean) in [(0, true), (2, false)] {
+            records.push(Record::Rest {
+                life: life(0, 0),
+                running,
+                caught: 3,
+            });
+            let verdict = verdict(&records);
+            assert_eq!(verdict.leaked_permits, running);
+            assert_eq!(verdict.is_clean(), is_clean);
+        }
     }
 
     #[test]

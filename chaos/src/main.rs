@@ -51,12 +51,16 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
+    let options = Options::parse();
+    if let Some(Command::Worker(this)) = &options.command {
+        worker::run(this.clone()).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
-    let options = Options::parse();
     let length = Duration::from_secs(options.seconds);
     let (seed, workers) = (options.seed, options.workers);
     let plan = match options.only {
@@ -66,16 +70,9 @@ async fn main() -> Result<ExitCode, BoxError> {
         }
         None => Plan::from_seed(seed, length, workers),
     };
-    match options.command {
-        Some(Command::Worker(options)) => {
-            worker::run(options).await?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Some(Command::Plan) => {
-            print!("{plan}");
-            return Ok(ExitCode::SUCCESS);
-        }
-        None => {}
+    if options.command.is_some() {
+        print!("{plan}");
+        return Ok(ExitCode::SUCCESS);
     }
     let (verdict, _) = run(Run {
         size: Size {

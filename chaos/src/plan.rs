@@ -52,6 +52,8 @@ const LANES: [&[Fault]; 3] = [
         Fault::DeployWorker,
         Fault::FreezeWorker,
         Fault::ClockJump,
+        Fault::LogDies,
+        Fault::SubscriberPanics,
         Fault::Poison,
     ],
     &[

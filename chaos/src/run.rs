@@ -80,7 +80,7 @@ pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
         fleet.producer_proxy.heal();
         &mut fleet
     };
-    let rest = come_to_rest(fleet, what.rest).await;
+    let rest = come_to_rest(fleet, what.rest).await && say_how_they_are(fleet, what.rest).await;
     tracing::info!(rest, "stopping the workers");
     fleet.stop_workers().await;
     let records = Ledger::read(&fleet.ledger_path())?;
@@ -156,6 +156,12 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
             fleet.tell(step.worker, format!("clock {}", hours * 3_600_000));
             lasts(ttl).await;
             fleet.tell(step.worker, "clock 0".to_owned());
+        }
+        Fault::LogDies => fleet.close_log(step.worker),
+        Fault::SubscriberPanics => {
+            fleet.tell(step.worker, "log panics".to_owned());
+            lasts(ttl).await;
+            fleet.tell(step.worker, "log works".to_owned());
         }
         Fault::RestartRedis => {
             let _away = fleet.server_is_there.write().await;
@@ -299,6 +305,25 @@ async fn lost(proxy: &CuttingProxy, lose: impl FnOnce(&CuttingProxy)) -> bool {
         .await;
     proxy.heal();
     proxy.losses() > before
+}
+
+/// Asks the workers how they are when no job is left. Returns whether all have answered.
+async fn say_how_they_are(fleet: &Fleet, limit: Duration) -> bool {
+    let clock: &dyn Clock = &SystemClock;
+    for worker in 0..fleet.proxies.len() {
+        fleet.tell(worker, "rest".to_owned());
+    }
+    let answers = async {
+        loop {
+            let records = Ledger::read(&fleet.ledger_path()).unwrap_or_default();
+            let is_answer = |record: &&Record| matches!(record, Record::Rest { .. });
+            if records.iter().filter(is_answer).count() == fleet.proxies.len() {
+                return;
+            }
+            clock.sleep(Duration::from_millis(50)).await;
+        }
+    };
+    clock.timeout(limit, answers).await.is_some()
 }
 
 /// Waits until no job is left to run, and every node that died is off the list. Returns whether that came to pass.

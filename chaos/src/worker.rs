@@ -2,18 +2,24 @@
 
 use std::{
     convert::Infallible,
-    io,
+    io::{self, Write},
     path::PathBuf,
     process,
     sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
+use tracing::{Subscriber, level_filters::LevelFilter, span};
+use tracing_subscriber::{
+    Layer,
+    layer::{self, SubscriberExt},
+    util::SubscriberInitExt,
+};
 use verk::{BoxError, Clock, Event, Events, Job, RetryIn, SystemClock, prelude::*};
 
 use crate::{
@@ -114,17 +120,17 @@ fn soon(_retry_count: u32, error: &&'static str) -> RetryIn {
 ///
 /// When verk cannot run.
 pub async fn run(options: Options) -> Result<(), BoxError> {
-    let ledger = Ledger::open(&options.ledger)?;
-    let clock = Arc::new(JumpingClock::default());
-    {
-        // Not a task: the runtime would wait at its end for a line that does not come.
-        let clock = Arc::clone(&clock);
-        thread::spawn(move || listen(&clock));
-    }
     let diary = Diary {
-        ledger,
+        ledger: Ledger::open(&options.ledger)?,
         life: options.life,
     };
+    let controls = Arc::new(Controls::new(diary.clone()));
+    log_to_stderr(&controls);
+    {
+        // Not a task: the runtime would wait at its end for a line that does not come.
+        let controls = Arc::clone(&controls);
+        thread::spawn(move || controls.listen());
+    }
     let verk = loop {
         let built = Verk::builder()
             .redis(options.redis.clone())
@@ -132,16 +138,18 @@ pub async fn run(options: Options) -> Result<(), BoxError> {
             .heartbeat(Duration::from_millis(options.heartbeat))
             .poll_interval(Duration::from_secs(1))
             .shutdown_timeout(SHUTDOWN_TIMEOUT)
-            .clock(Arc::<JumpingClock>::clone(&clock))
+            .clock(Arc::<JumpingClock>::clone(&controls.clock))
             .state(diary.clone())
             .build()
             .await;
         match built {
             Ok(verk) => break verk,
             // Redis may be down just now. A process manager would start the program again.
-            Err(error) => tracing::warn!(?error, "cannot start, trying again"),
+            Err(error) => say(&format!("cannot start, trying again: {error:?}")),
         }
     };
+    // Set once.
+    let _ = controls.verk.set(verk.clone());
     let mut events = verk.events();
     let ran = tokio::select! {
         ran = verk.run() => ran,
@@ -176,23 +184,112 @@ async fn tell(events: &mut Events, diary: &Diary) -> Infallible {
             Some(Ok(_)) => {}
             // The default client keeps the Verk to the end of the process.
             None => std::future::pending().await,
-            Some(Err(lagged)) => tracing::warn!(%lagged, "the ledger misses settlements"),
+            Some(Err(lagged)) => say(&format!("the ledger misses settlements: {lagged}")),
         }
     }
 }
 
-/// Takes commands: `clock MILLISECONDS` sets how far the clock is off. Without anybody to give commands the process ends.
-#[expect(clippy::exit, reason = "as if it was killed")]
-fn listen(clock: &JumpingClock) {
-    for line in io::stdin().lines().map_while(Result::ok) {
-        let offset = line
-            .strip_prefix("clock ")
-            .and_then(|text| text.parse().ok());
-        if let Some(offset) = offset {
-            clock.offset_ms.store(offset, Ordering::Relaxed);
+/// Says something in the log, if anybody reads it.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// The log of a program that verk's users write, with a layer that panics when it is told to.
+fn log_to_stderr(controls: &Arc<Controls>) {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        // As `tracing_subscriber::fmt()` does: a line that cannot be written is a panic.
+        .log_internal_errors(true)
+        .with_writer(io::stderr);
+    tracing_subscriber::registry()
+        .with(LevelFilter::INFO)
+        .with(PanickingLayer(Arc::clone(&controls.log_panics)))
+        .with(lines)
+        .init();
+}
+
+/// What a worker process can be told to do, by lines.
+#[derive(Debug)]
+struct Controls {
+    diary: Diary,
+    clock: Arc<JumpingClock>,
+    log_panics: Arc<AtomicBool>,
+    /// Once it is built.
+    verk: OnceLock<Verk>,
+}
+
+impl Controls {
+    fn new(diary: Diary) -> Self {
+        Self {
+            diary,
+            clock: Arc::default(),
+            log_panics: Arc::default(),
+            verk: OnceLock::new(),
         }
     }
-    process::exit(1);
+
+    /// Takes commands. `clock MILLISECONDS` sets how far the clock is off; `log panics` and `log works`
+    /// switch the subscriber; `rest` asks how the worker is. Without anybody to give commands the process
+    /// ends.
+    fn listen(&self) {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            match line.as_str() {
+                "log panics" => self.log_panics.store(true, Ordering::Relaxed),
+                "log works" => self.log_panics.store(false, Ordering::Relaxed),
+                "rest" => self.say_how_it_is(),
+                _ => {
+                    let offset = line.strip_prefix("clock ");
+                    if let Some(offset) = offset.and_then(|text| text.parse().ok()) {
+                        self.clock.offset_ms.store(offset, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+        process::exit(1);
+    }
+
+    fn say_how_it_is(&self) {
+        let Some(verk) = self.verk.get() else { return };
+        self.diary.ledger.write(&Record::Rest {
+            life: self.diary.life,
+            running: verk.running_jobs().len(),
+            caught: verk.health().caught_panics,
+        });
+    }
+}
+
+/// A subscriber that panics at every second call, on average, while it is told to.
+struct PanickingLayer(Arc<AtomicBool>);
+
+impl PanickingLayer {
+    fn called(&self) {
+        assert!(
+            !self.0.load(Ordering::Relaxed) || rand::random(),
+            "told to panic"
+        );
+    }
+}
+
+impl<S: Subscriber> Layer<S> for PanickingLayer {
+    fn on_new_span(&self, _: &span::Attributes<'_>, _: &span::Id, _: layer::Context<'_, S>) {
+        self.called();
+    }
+
+    fn on_enter(&self, _: &span::Id, _: layer::Context<'_, S>) {
+        self.called();
+    }
+
+    fn on_exit(&self, _: &span::Id, _: layer::Context<'_, S>) {
+        self.called();
+    }
+
+    fn on_event(&self, _: &tracing::Event<'_>, _: layer::Context<'_, S>) {
+        self.called();
+    }
+
+    fn on_close(&self, _: span::Id, _: layer::Context<'_, S>) {
+        self.called();
+    }
 }
 
 /// A time of day that can be set. What waits is not concerned, as with the machine's.

@@ -100,6 +100,16 @@ async fn nobody_dies_of_a_redis_that_is_down_for_half_a_minute() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_dies_or_panics_costs_nothing() {
+    for fault in [Fault::LogDies, Fault::SubscriberPanics] {
+        let plan = Plan::one(Duration::from_secs(1), fault, Some(Duration::from_secs(3)));
+        let (verdict, _) = figures(load(5, plan)).await;
+        assert_eq!(verdict.started, verdict.stored, "each job ran once");
+        assert!(verdict.caught_panics > 0, "{fault}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_dies_of_a_redis_that_stands_still() {
     let plan = Plan::one(Duration::from_secs(2), Fault::StallRedis, None);
     let (verdict, _) = figures(load(6, plan)).await;
