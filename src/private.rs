@@ -188,7 +188,9 @@ impl<T: IntoOutcome> Answer for T {
         describe: impl FnOnce(&T::Error) -> (Option<RetryIn>, Option<String>),
     ) -> Result<Outcome, PerformError> {
         self.into_outcome().map_err(|error| {
-            let (retry_in, error_class) = describe(&error);
+            // A function of the user. What it does not say is as for every other failure.
+            let said = verk_core::guard::call(|| describe(&error));
+            let (retry_in, error_class) = said.unwrap_or_default();
             let mut failure = PerformError::new(error);
             if let Some(retry_in) = retry_in {
                 failure = failure.retry_in(retry_in);

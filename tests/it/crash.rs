@@ -5,7 +5,7 @@ use std::{
     env,
     io::{BufRead, BufReader},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
 };
@@ -16,22 +16,27 @@ use verk_testing::{RedisServer, within};
 use crate::support::{PATIENCE, queue_name};
 
 /// The example program `sidekiq_worker`, which prints `ran JID CLASS ARGS` when a job starts.
-struct WorkerProgram {
+pub(crate) struct WorkerProgram {
     child: Child,
     ran: mpsc::Receiver<String>,
 }
 
 impl WorkerProgram {
     fn start(redis: &RedisServer) -> Self {
-        let mut child = Command::new(program())
+        Self::start_with(redis, |_| {})
+    }
+
+    pub(crate) fn start_with(redis: &RedisServer, configure: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(program());
+        command
             .env("REDIS_URL", redis.url())
             .env("VERK_QUEUES", "default:40")
             .env("VERK_NODE_ID", "worker-0")
             .env("VERK_HEARTBEAT", "500")
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("`cargo test` builds the examples");
+            .stderr(Stdio::null());
+        configure(&mut command);
+        let mut child = command.spawn().expect("`cargo test` builds the examples");
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (send, ran) = mpsc::channel();
         thread::spawn(move || {
@@ -48,11 +53,11 @@ impl WorkerProgram {
     }
 
     /// Waits for the next job to start.
-    fn next(&self) -> String {
+    pub(crate) fn next(&self) -> String {
         self.ran.recv_timeout(PATIENCE).expect("a job starts soon")
     }
 
-    fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -61,6 +66,10 @@ impl WorkerProgram {
                 .unwrap()
                 .success()
         );
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     fn kill(&mut self) {
@@ -189,7 +198,7 @@ async fn another_signal_later_ends_at_once_and_leaves_the_job_in_redis() {
 }
 
 /// A job that takes so many seconds.
-fn report(seconds: u32) -> Job {
+pub(crate) fn report(seconds: u32) -> Job {
     Job::new(
         "Reports::Build",
         queue_name("default"),

@@ -15,6 +15,7 @@ mod events;
 mod extremes;
 mod failover;
 mod faults;
+mod foreign_code;
 mod forms;
 mod health;
 mod lifecycle;

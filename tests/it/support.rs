@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{Subscriber, subscriber::DefaultGuard};
+use tracing_subscriber::layer::SubscriberExt;
 use verk::{
     Event, Events, Job, QueueName, Verk, VerkBuilder,
     storage::{JobSet, Page},
@@ -103,6 +104,7 @@ impl States {
     }
 
     pub(crate) fn give(&self, builder: VerkBuilder) -> VerkBuilder {
+        crate::foreign_code::panic_if_asked();
         builder
             .state(self.log.clone())
             .state(self.gate.clone())
@@ -318,6 +320,7 @@ impl Logged {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish()
+            .with(crate::foreign_code::panicking_layer())
     }
 
     /// How many lines have all of `parts`.

@@ -8,7 +8,6 @@ use std::{
     collections::BTreeSet,
     fmt,
     panic::{AssertUnwindSafe, Location, catch_unwind},
-    pin::pin,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -33,19 +32,15 @@ pub fn call<T>(foreign: impl FnOnce() -> T) -> Option<T> {
         Ok(result) => Some(result),
         Err(panic) => {
             drop(panic);
-            count(Location::caller());
+            CAUGHT.fetch_add(1, Ordering::Relaxed);
+            keep(Location::caller());
             None
         }
     }
 }
 
-/// Calls `foreign`, for a caller that answers to its panic.
-///
-/// # Errors
-///
-/// The panic.
 #[inline]
-pub fn catch<T>(foreign: impl FnOnce() -> T) -> Result<T, Panic> {
+fn catch<T>(foreign: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(foreign)).map_err(Panic::new)
 }
 
@@ -54,15 +49,21 @@ pub fn catch<T>(foreign: impl FnOnce() -> T) -> Result<T, Panic> {
 /// # Errors
 ///
 /// The panic.
-pub async fn catch_future<T>(foreign: impl Future<Output = T>) -> Result<T, Panic> {
+#[track_caller]
+pub fn catch_future<T>(foreign: impl Future<Output = T>) -> impl Future<Output = Result<T, Panic>> {
+    let place = Location::caller();
     // What has returned or panicked owns nothing any more, so nothing is dropped outside of the catch.
-    let mut foreign = pin!(AssertUnwindSafe(foreign).catch_unwind());
-    foreign.as_mut().await.map_err(Panic::new)
+    let caught = AssertUnwindSafe(foreign).catch_unwind();
+    caught.map(|result| {
+        result.map_err(|payload| {
+            keep(place);
+            Panic::new(payload)
+        })
+    })
 }
 
 #[cold]
-fn count(place: &Location<'static>) {
-    CAUGHT.fetch_add(1, Ordering::Relaxed);
+fn keep(place: &Location<'static>) {
     let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
     places.insert((place.file(), place.line()));
 }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     error::{BoxError, ErrorChain, cut, sources, text_of},
-    guard::Panic,
+    guard::{self, Panic},
     job::Failure,
 };
 
@@ -121,7 +121,9 @@ impl PerformError {
     /// them (`RUST_BACKTRACE=1`), the frames.
     pub fn new<E: Into<BoxError>>(error: E) -> Self {
         let class = type_name_without_path(std::any::type_name::<E>());
-        Self::described(class, &*error.into())
+        // The error's own code makes the texts, and drops it.
+        let described = guard::call(|| Self::described(class, &*error.into()));
+        described.unwrap_or_else(|| Self::of(class, "panicked when it was read"))
     }
 
     /// The failure of a run whose extractor failed. An extractor reads the job, and serde_json quotes

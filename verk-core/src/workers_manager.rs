@@ -369,11 +369,11 @@ async fn run_in_a_row(runs: Vec<BoxFuture<'static, Instant>>, shared: Arc<Shared
     let until = shared.clock.instant() + IN_A_ROW;
     let mut runs = runs.into_iter();
     for mut run in runs.by_ref() {
-        // A run catches the panics of its job. Any other one ends this run alone, as it would end a task.
-        match guard::call(|| (&mut run).now_or_never()) {
-            Some(Some(ended)) if ended >= until => break,
-            Some(None) => spawn_in(&shared.client, run),
-            Some(Some(_)) | None => {}
+        // A run catches the panics of its job.
+        match (&mut run).now_or_never() {
+            Some(ended) if ended >= until => break,
+            Some(_) => {}
+            None => spawn_in(&shared.client, run),
         }
     }
     for run in runs {
