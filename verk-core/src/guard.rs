@@ -1,7 +1,7 @@
 //! Calls into code that is not verk's: log subscribers, metrics recorders, middleware, functions and values of users.
 //!
 //! Such code may panic. What becomes of a job, a permit or a node must not depend on it, so each call goes through
-//! [`call`] or [`catch`], and each log line through [`log`](crate::log).
+//! [`call`] or `catch`, and each log line through [`log`](crate::log).
 
 use std::{
     any::Any,

@@ -42,7 +42,8 @@ use self::{
 ///
 /// Jobs of Sidekiq 5 to 8 and of Elixir's Verk are read alike. [`encode`](Self::encode) gives back the
 /// bytes that were read, except for the keys that were changed since, and writes those as the program
-/// that sent the job expects them.
+/// that sent the job expects them. A job of Sidekiq's form that was changed and has no `retry` gets one,
+/// because Sidekiq loses such a job when it lacks its class.
 ///
 /// `Debug` shows the jid, the class and the queue, never the arguments.
 ///
@@ -50,7 +51,7 @@ use self::{
 /// use bytes::Bytes;
 /// use verk_core::Job;
 ///
-/// let payload = r#"{"class":"Welcome","queue":"mailers","args":["ada",1.50],"jid":"b4a577ed","trace":7}"#;
+/// let payload = r#"{"class":"Welcome","queue":"mailers","args":["ada",1.50],"jid":"b4a577ed","retry":3,"trace":7}"#;
 /// let mut job = Job::decode(Bytes::from(payload))?;
 /// assert_eq!(job.class(), "Welcome");
 /// assert_eq!(job.args(), r#"["ada",1.50]"#);
