@@ -113,7 +113,7 @@ impl ScheduleManager {
             Ok(more) => more,
             Err(error) => {
                 log::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %error,
                     "cannot cut the dead set to its limits, trying again later"
                 );
                 false
