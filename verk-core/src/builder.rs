@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::{
-    Verk,
     client::{self, Client},
     clock::{Clock, SystemClock},
     config::{Config, ScheduleKeys},
@@ -29,6 +28,7 @@ use crate::{
     storage::Storage,
     test_seam::{TestParts, TestSeam},
     unknown_class::UnknownClass,
+    verk::Verk,
     worker::{Worker, WorkerEntry},
 };
 
@@ -442,5 +442,12 @@ impl VerkBuilder {
             }
         }
         (registry, errors)
+    }
+}
+
+impl Verk {
+    /// Starts to describe a node.
+    pub fn builder() -> VerkBuilder {
+        VerkBuilder::new()
     }
 }

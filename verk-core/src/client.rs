@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     clock::{Clock, SystemClock, time_after},
+    config::Config,
     current::Life,
     error::{ConfigError, EnqueueAllError, EnqueueError, StorageError},
     health::Link,
@@ -70,7 +71,7 @@ impl Client {
     /// time of day instead.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        let config = crate::Config::default();
+        let config = Config::default();
         Self::with(Inner {
             storage,
             clock: Arc::new(SystemClock),

@@ -17,10 +17,33 @@ use crate::{
     names::QueueName,
     shared::Shared,
     stats::{self, Stats},
+    verk::Verk,
 };
 
+impl Verk {
+    /// Records metrics through the crate [`metrics`](https://docs.rs/metrics), from now on until this Verk is shut down: for
+    /// `tokio::spawn`. The state of the queues is read from the storage every `every`, such as 15 s.
+    ///
+    /// Install a recorder first. Needs the feature `metrics`. The guide lists the metrics.
+    ///
+    /// # Cancel safety
+    ///
+    /// Records no more when the future is dropped. It keeps no Verk alive.
+    pub fn record_metrics(
+        &self,
+        every: Duration,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        record(
+            Arc::clone(self.shared()),
+            self.events(),
+            every,
+            self.ended(),
+        )
+    }
+}
+
 /// Records until `ended` completes, and counts all of `events` that were told by then.
-pub(crate) async fn record(
+async fn record(
     shared: Arc<Shared>,
     mut events: Events,
     every: Duration,

@@ -11,11 +11,9 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    builder::VerkBuilder,
     client::{Client, IntoJob},
     config::Config,
     config_file::nearest,
-    doctor::Doctor,
     error::{ConfigError, EnqueueAllError, EnqueueError, RunError, StorageError},
     events::Events,
     foreign,
@@ -70,11 +68,6 @@ impl Drop for Inner {
 }
 
 impl Verk {
-    /// Starts to describe a node.
-    pub fn builder() -> VerkBuilder {
-        VerkBuilder::new()
-    }
-
     pub(crate) fn new(
         shared: Arc<Shared>,
         client: Client,
@@ -632,33 +625,15 @@ impl Verk {
         Ok(lists)
     }
 
-    /// What looks for things that go wrong in the storage: jobs that another program of the fleet cannot read, settings of the server
-    /// that lose jobs, jobs that nobody sees to.
-    pub fn doctor(&self) -> Doctor {
-        Doctor::new(self)
-    }
-
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }
 
-    /// Records metrics through the crate [`metrics`](https://docs.rs/metrics), from now on until this Verk is shut down: for
-    /// `tokio::spawn`. The state of the queues is read from the storage every `every`, such as 15 s.
-    ///
-    /// Install a recorder first. Needs the feature `metrics`. The guide lists the metrics.
-    ///
-    /// # Cancel safety
-    ///
-    /// Records no more when the future is dropped. It keeps no Verk alive.
+    /// Waits until the node has shut down. Keeps no Verk alive.
     #[cfg(feature = "metrics")]
-    pub fn record_metrics(
-        &self,
-        every: std::time::Duration,
-    ) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let shared = Arc::clone(&self.inner.shared);
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let supervisor = self.inner.supervisor.clone();
-        let ended = async move { supervisor.wait().await };
-        crate::metrics::record(shared, self.events(), every, ended)
+        async move { supervisor.wait().await }
     }
 
     /// What happens from now on: all of it, or what is selected.

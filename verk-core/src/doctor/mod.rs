@@ -410,3 +410,11 @@ const FIRST_PAGE: Page = Page {
     offset: 0,
     limit: MAX_BATCH_JOBS,
 };
+
+impl Verk {
+    /// What looks for things that go wrong in the storage: jobs that another program of the fleet cannot read, settings of the server
+    /// that lose jobs, jobs that nobody sees to.
+    pub fn doctor(&self) -> Doctor {
+        Doctor::new(self)
+    }
+}
