@@ -22,10 +22,9 @@ use crate::{
     log,
     middleware::{ClientMiddleware, ClientStack, Store, Stored},
     names::{Jid, QueueName},
-    schedule_manager::ScheduleWake,
-    shared::ServerTime,
     storage::{DeadLimits, Due, MAX_BATCH_BYTES, Storage},
     test_seam::TestSeam,
+    time::{alarm::ScheduleWake, server_time::ServerTime},
     worker::Worker,
 };
 

@@ -1,57 +1,8 @@
 //! Execution metrics: how often each class ran in a minute, and how long it took.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use jiff::civil::DateTime;
-
-use crate::{stats::utc, storage::Counts};
-
-/// A minute in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Minute(DateTime);
-
-impl Minute {
-    /// The minute of `time`, with the bounds of [`Day::of`](crate::Day::of).
-    #[must_use]
-    pub fn of(time: SystemTime) -> Self {
-        let time = utc(time);
-        // Without its seconds it is a time of day all the same.
-        Self(time.date().at(time.hour(), time.minute(), 0, 0))
-    }
-
-    /// The year: 1970 to 9999.
-    #[must_use]
-    pub fn year(self) -> i16 {
-        self.0.year()
-    }
-
-    /// The month, from 1.
-    #[must_use]
-    pub fn month(self) -> i8 {
-        self.0.month()
-    }
-
-    /// The day of the month, from 1.
-    #[must_use]
-    pub fn day(self) -> i8 {
-        self.0.day()
-    }
-
-    /// The hour, 0 to 23.
-    #[must_use]
-    pub fn hour(self) -> i8 {
-        self.0.hour()
-    }
-
-    /// The minute of the hour, 0 to 59.
-    #[must_use]
-    pub fn minute(self) -> i8 {
-        self.0.minute()
-    }
-}
+use crate::{storage::Counts, time::calendar::Minute};
 
 /// How the runs of one class went in one minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

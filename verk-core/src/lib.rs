@@ -57,6 +57,7 @@ pub mod storage;
 mod supervisor;
 #[doc(hidden)]
 pub mod test_seam;
+mod time;
 mod unknown_class;
 mod verk;
 mod worker;
@@ -84,8 +85,9 @@ pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn, WorkerError};
 pub use queues::{QueueStatus, RunningJob, Status};
 pub use retry::backoff;
-pub use stats::{Day, DayStats, InvalidDay, LiveQueueStats, LiveStats, QueueStats, Stats};
+pub use stats::{DayStats, LiveQueueStats, LiveStats, QueueStats, Stats};
 pub use storage::Storage;
+pub use time::calendar::{Day, InvalidDay};
 pub use unknown_class::UnknownClass;
 pub use verk::Verk;
 pub use worker::{Worker, WorkerEntry, WorkerOptions};

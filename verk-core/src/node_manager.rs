@@ -16,10 +16,12 @@ use crate::{
     blocked,
     clock::{Clock, rfc3339},
     error::{BuildError, StorageError},
+    event::Event,
     guard, log,
     names::NodeId,
-    shared::{Asked, Shared, pause_before_retry},
+    shared::Shared,
     storage::{Beat, Heartbeat, NameClaim},
+    time::{backoff::pause_before_retry, server_time::Asked},
 };
 
 /// How much later than its time to live a name is asked for again.
@@ -344,8 +346,11 @@ async fn beat(
     let skewed = shared
         .server_time
         .measure(beat.server_time, asked, &*shared.clock);
-    if let Some(skewed) = skewed {
-        shared.events.send(skewed);
+    if let Some(here) = skewed {
+        shared.events.send(Event::ClockSkewed {
+            here,
+            storage: beat.server_time,
+        });
     }
     Ok(beat)
 }

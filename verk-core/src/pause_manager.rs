@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    error::StorageError,
-    log,
-    shared::{Shared, pause_before_retry},
-};
+use crate::{error::StorageError, log, shared::Shared, time::backoff::pause_before_retry};
 
 /// Reads the paused queues when a change is announced, when a fetch finds its queue paused, and every third of a heartbeat: an
 /// announcement may be lost, and other programs make none.

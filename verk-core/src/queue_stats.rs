@@ -20,8 +20,9 @@ use crate::{
     log,
     names::{NodeId, QueueName},
     shared::Shared,
-    stats::{Day, has_counters},
+    stats::has_counters,
     storage::{Counts, Executions, ExecutionsByMinute, Minute, StatsReport},
+    time::calendar::Day,
 };
 
 /// How often the counts are added to the storage.

@@ -2,12 +2,11 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,10 +16,11 @@ use crate::{
     job::Job,
     log,
     names::{NodeId, QueueName},
-    shared::{Shared, pause_before_retry},
+    shared::Shared,
     storage::{
         Due, DueSet, Lease, MAX_BATCH_JOBS, Page, Promotion, PromotionTarget, SchedulePoll, Settled,
     },
+    time::backoff::pause_before_retry,
 };
 
 /// How often the dead set is cut to its limits, beside what each death cuts. Unless deaths have
@@ -279,64 +279,5 @@ fn queue_of(promotion: &Promotion) -> Option<QueueName> {
     match &promotion.to {
         PromotionTarget::Queue { queue, .. } => Some(queue.clone()),
         PromotionTarget::Dead { .. } => None,
-    }
-}
-
-/// Lets whoever stores a job for later in this process wake the schedule manager in time.
-#[derive(Clone, Debug)]
-pub(crate) struct ScheduleWake(Arc<Wake>);
-
-#[derive(Debug)]
-struct Wake {
-    /// Jobs that are due later than this from now need nobody to be woken.
-    horizon: Duration,
-    /// The first and the last time that was stored since the first of them was due.
-    stored: Mutex<Option<(SystemTime, SystemTime)>>,
-    changed: Notify,
-}
-
-impl ScheduleWake {
-    /// For a schedule manager that looks at least that often by itself.
-    pub(crate) fn new(poll_interval: Duration) -> Self {
-        Self(Arc::new(Wake {
-            horizon: poll_interval,
-            stored: Mutex::default(),
-            changed: Notify::new(),
-        }))
-    }
-
-    /// At `now`, a job was stored that is due at `at`.
-    pub(crate) fn due_at(&self, at: SystemTime, now: SystemTime) {
-        if at > time_after(now, self.0.horizon) {
-            return;
-        }
-        let mut stored = self.stored();
-        let (first, last) = stored.unwrap_or((at, at));
-        if stored.is_none() || at < first {
-            self.0.changed.notify_one();
-        }
-        *stored = Some((first.min(at), last.max(at)));
-    }
-
-    /// Waits for a time that is sooner than `planned`.
-    async fn sooner_than(&self, planned: SystemTime) -> SystemTime {
-        loop {
-            let changed = self.0.changed.notified();
-            let stored = *self.stored();
-            match stored {
-                Some((first, _)) if first < planned => return first,
-                _ => changed.await,
-            }
-        }
-    }
-
-    /// Once the first of the times has come: forgets them, and answers with the last.
-    fn take(&self, now: SystemTime) -> Option<SystemTime> {
-        let stored = self.stored().take_if(|(first, _)| *first <= now);
-        stored.map(|(_, last)| last)
-    }
-
-    fn stored(&self) -> MutexGuard<'_, Option<(SystemTime, SystemTime)>> {
-        self.0.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

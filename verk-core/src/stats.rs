@@ -3,14 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    str::FromStr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
-
-use jiff::{
-    Timestamp,
-    civil::{Date, DateTime},
-    tz::Offset,
+    time::{Duration, SystemTime},
 };
 
 use crate::{
@@ -19,6 +12,7 @@ use crate::{
     names::QueueName,
     shared::Shared,
     storage::{Storage, StoredQueueStats},
+    time::calendar::Day,
 };
 
 /// The state of all queues and sets, with what was processed since counting began, by all programs that share the storage.
@@ -171,85 +165,6 @@ impl DayStats {
     }
 }
 
-/// A day in UTC, shown as `YYYY-MM-DD`.
-///
-/// ```
-/// use std::time::{Duration, UNIX_EPOCH};
-/// use verk_core::Day;
-///
-/// let day = Day::of(UNIX_EPOCH + Duration::from_secs(1_709_251_199));
-/// assert_eq!(day.to_string(), "2024-02-29");
-/// assert_eq!(day, "2024-02-29".parse()?);
-/// assert_eq!(day.previous().to_string(), "2024-02-28");
-/// # Ok::<(), verk_core::InvalidDay>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Day(Date);
-
-impl Day {
-    /// The day of `time`; 1970-01-01 for what is before, 9999-12-30 for what is after.
-    #[must_use]
-    pub fn of(time: SystemTime) -> Self {
-        Self(utc(time).date())
-    }
-
-    /// The day before; the first there is has none but itself.
-    #[must_use]
-    pub fn previous(self) -> Self {
-        Self(self.0.yesterday().unwrap_or(self.0))
-    }
-}
-
-/// The date and time of day of `time`, within the years 1970 to 9999.
-pub(crate) fn utc(time: SystemTime) -> DateTime {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |after| after.as_secs());
-    let timestamp = i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .unwrap_or(Timestamp::MAX);
-    Offset::UTC.to_datetime(timestamp)
-}
-
-impl fmt::Display for Day {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:04}-{:02}-{:02}",
-            self.0.year(),
-            self.0.month(),
-            self.0.day()
-        )
-    }
-}
-
-impl fmt::Debug for Day {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Reads `YYYY-MM-DD`, and nothing else.
-impl FromStr for Day {
-    type Err = InvalidDay;
-
-    fn from_str(text: &str) -> Result<Self, InvalidDay> {
-        let day = text.parse().ok().map(Self);
-        day.filter(|day| day.to_string() == text)
-            .ok_or_else(|| InvalidDay {
-                text: text.chars().take(64).collect(),
-            })
-    }
-}
-
-/// The text is no day. Write it as `YYYY-MM-DD`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no day: it must be written as YYYY-MM-DD")]
-pub struct InvalidDay {
-    text: String,
-}
-
 /// Whether a queue has counters of its own: they would be those of a day if its name were one.
 pub(crate) fn has_counters(queue: &QueueName) -> bool {
     queue.as_str().parse::<Day>().is_err()
@@ -339,6 +254,8 @@ fn of_queue(queue: QueueName, stored: StoredQueueStats, now: SystemTime) -> Queu
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use bytes::Bytes;
 
     use super::*;
@@ -346,47 +263,6 @@ mod tests {
 
     fn at(second: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(second)
-    }
-
-    #[test]
-    fn a_day_begins_at_midnight_utc() {
-        let days = [
-            (0, "1970-01-01"),
-            (951_782_399, "2000-02-28"),
-            (951_782_400, "2000-02-29"),
-            (1_735_689_599, "2024-12-31"),
-            (1_735_689_600, "2025-01-01"),
-        ];
-        for (second, day) in days {
-            assert_eq!(Day::of(at(second)).to_string(), day);
-        }
-        assert_eq!(
-            Day::of(at(1_735_689_600)).previous().to_string(),
-            "2024-12-31"
-        );
-        assert_eq!(
-            Day::of(UNIX_EPOCH - Duration::from_secs(1)),
-            Day::of(UNIX_EPOCH)
-        );
-        assert!(
-            Day::of(at(i64::MAX as u64 / 2))
-                .to_string()
-                .starts_with("9999-")
-        );
-    }
-
-    #[test]
-    fn only_its_one_form_is_a_day() {
-        for text in [
-            "",
-            "20250101",
-            "2025-1-1",
-            "2025-02-30",
-            "2025-01-01T00:00",
-            "default",
-        ] {
-            assert!(text.parse::<Day>().is_err(), "{text:?}");
-        }
     }
 
     fn latency(payload: &'static str) -> Duration {

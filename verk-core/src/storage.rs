@@ -29,10 +29,14 @@ use crate::{
     config::ScheduleKeys,
     error::StorageError,
     names::{Jid, NodeId, QueueName},
-    stats::{Day, DayStats},
+    stats::DayStats,
+    time::calendar::Day,
 };
 
-pub use crate::execution_metrics::{Executions, ExecutionsByMinute, Minute};
+pub use crate::{
+    execution_metrics::{Executions, ExecutionsByMinute},
+    time::calendar::Minute,
+};
 
 /// Where jobs live.
 ///

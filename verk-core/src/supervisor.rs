@@ -20,7 +20,8 @@ use crate::{
     queue_stats::{Counters, StatsManager},
     queues::Taken,
     schedule_manager::ScheduleManager,
-    shared::{Shared, pause_before_retry},
+    shared::Shared,
+    time::backoff::pause_before_retry,
     unknown_class,
 };
 

@@ -25,9 +25,10 @@ use crate::{
     queues::{QueueStatus, RunningJob},
     shared::Shared,
     signals::{self, Signals},
-    stats::{self, Day, DayStats, LiveStats, Stats},
+    stats::{self, DayStats, LiveStats, Stats},
     storage::{ForeignList, ProcessSignal, Storage},
     supervisor::supervise,
+    time::calendar::Day,
 };
 
 /// A node: it enqueues jobs and, if it has queues, runs them. Cheap to clone.

@@ -27,8 +27,9 @@ use crate::{
     error::{ErrorChain, StorageError},
     foreign,
     names::QueueName,
-    shared::{Asked, Measured, Shared},
+    shared::Shared,
     storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, Source, Storage},
+    time::server_time::{Asked, Measured},
     verk::Verk,
 };
 

@@ -12,8 +12,8 @@ use crate::{
     log,
     queue_stats::counts_of,
     settle::{Pending, conclude},
-    shared::pause_before_retry,
     storage::{Counts, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Settled, Settlement, Target},
+    time::backoff::pause_before_retry,
     workers_manager::Run,
 };
 

@@ -10,8 +10,8 @@ use crate::{
     error::{Applied, StorageError},
     log,
     reconcile::compare,
-    shared::pause_before_retry,
     storage::Settled,
+    time::backoff::pause_before_retry,
 };
 
 /// How long a queue that was found paused is not fetched from, if nobody tells that it is paused.

@@ -1,0 +1,6 @@
+//! What is told of time: the clock that waits, the storage's time of day, days and minutes, the alarm for due jobs.
+
+pub(crate) mod alarm;
+pub(crate) mod backoff;
+pub(crate) mod calendar;
+pub(crate) mod server_time;

@@ -1,0 +1,261 @@
+//! The time of day of the storage: all due times are judged by it.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{
+    clock::{Clock, rfc3339},
+    log,
+};
+
+/// The time of day of the storage, as it was measured the last time.
+#[derive(Debug, Default)]
+pub(crate) struct ServerTime(Mutex<Option<Measured>>);
+
+/// What the storage said of its time of day.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    /// What the storage said, and when it did.
+    server: SystemTime,
+    at: Instant,
+    /// The time of day here, at that moment.
+    here: SystemTime,
+}
+
+/// When a question was sent, by both clocks of this node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    at: Instant,
+    here: SystemTime,
+}
+
+impl Asked {
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self {
+            at: clock.instant(),
+            here: clock.now(),
+        }
+    }
+}
+
+impl ServerTime {
+    /// Records that the storage said `server` to a question that was answered just now.
+    ///
+    /// Returns the time of day here if that is worth an operator's attention: they differ by more than a second, and did not before.
+    #[must_use]
+    pub(crate) fn measure(
+        &self,
+        server: SystemTime,
+        asked: Asked,
+        clock: &dyn Clock,
+    ) -> Option<SystemTime> {
+        let measured = self
+            .confirmed(server, asked, clock)
+            .unwrap_or_else(|| Measured::new(server, asked, clock));
+        let before = self.last().replace(measured);
+        let was_skewed = before.is_some_and(|before| before.skew_ms().is_some());
+        if was_skewed || measured.skew_ms().is_none() {
+            return None;
+        }
+        log::warn!(
+            here = %rfc3339(measured.here),
+            storage = %rfc3339(server),
+            "this machine's clock and the storage's differ by more than a second; due times follow the storage's"
+        );
+        Some(measured.here)
+    }
+
+    /// What was known, if it may still be true: `server` is a time between the question and its answer. A slow answer does not say more than
+    /// that.
+    fn confirmed(&self, server: SystemTime, asked: Asked, clock: &dyn Clock) -> Option<Measured> {
+        let last = *self.last();
+        let known = last.map_or(asked.here, |last| last.at(asked.at, || asked.here));
+        let took = clock.instant().saturating_duration_since(asked.at);
+        let passed = server.duration_since(known).ok()?;
+        (passed <= took).then_some(Measured {
+            server: known,
+            at: asked.at,
+            here: asked.here,
+        })
+    }
+
+    /// The time of day of the storage, as far as this node knows.
+    pub(crate) fn now(&self, clock: &dyn Clock) -> SystemTime {
+        self.at(clock.instant(), clock)
+    }
+
+    /// As [`Self::now`], for a moment that the clock told just now.
+    pub(crate) fn at(&self, instant: Instant, clock: &dyn Clock) -> SystemTime {
+        let last = *self.last();
+        last.map_or_else(|| clock.now(), |last| last.at(instant, || clock.now()))
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Measured>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Measured {
+    /// For how long a measurement goes on by the monotonic clock, which a jump of the time of day does not change. An older one goes on by the time of
+    /// day, which a suspended machine does not hold back.
+    const FRESH: Duration = Duration::from_secs(60);
+
+    /// The storage said `server` to a question that was answered just now.
+    pub(crate) fn new(server: SystemTime, asked: Asked, clock: &dyn Clock) -> Self {
+        let half = clock.instant().saturating_duration_since(asked.at) / 2;
+        Self {
+            server,
+            at: asked.at + half,
+            here: asked.here + half,
+        }
+    }
+
+    /// The time of day of the storage at `instant`, which is `here` for this node.
+    fn at(&self, instant: Instant, here: impl FnOnce() -> SystemTime) -> SystemTime {
+        let age = instant.saturating_duration_since(self.at);
+        if age <= Self::FRESH {
+            return self.server + age;
+        }
+        match here().duration_since(self.here) {
+            Ok(passed) => self.server + passed,
+            Err(turned_back) => self.server - turned_back.duration(),
+        }
+    }
+
+    /// By how many milliseconds the storage is ahead of this node, if that is worth an operator's attention.
+    pub(crate) fn skew_ms(&self) -> Option<i64> {
+        let (apart, sign) = match self.server.duration_since(self.here) {
+            Ok(ahead) => (ahead, 1),
+            Err(behind) => (behind.duration(), -1),
+        };
+        let ms = i64::try_from(apart.as_millis()).unwrap_or(i64::MAX);
+        (apart > SKEW).then_some(sign * ms)
+    }
+}
+
+/// The largest difference that is not worth an operator's attention.
+const SKEW: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+
+    use crate::clock::SystemClock;
+
+    /// Both clocks of a node, which a test sets.
+    #[derive(Debug)]
+    struct Clocks {
+        start: Instant,
+        passed: Mutex<(Duration, SystemTime)>,
+    }
+
+    impl Clocks {
+        fn new() -> Self {
+            Self {
+                start: SystemClock.instant(),
+                passed: Mutex::new((Duration::ZERO, at(100))),
+            }
+        }
+
+        fn set(&self, passed: u64, here: SystemTime) {
+            *self.passed.lock().unwrap() = (Duration::from_secs(passed), here);
+        }
+    }
+
+    impl Clock for Clocks {
+        fn now(&self) -> SystemTime {
+            self.passed.lock().unwrap().1
+        }
+
+        fn instant(&self) -> Instant {
+            self.start + self.passed.lock().unwrap().0
+        }
+
+        fn sleep_until(&self, _: Instant) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn measure(time: &ServerTime, clocks: &Clocks, server: SystemTime) -> bool {
+        time.measure(server, Asked::now(clocks), clocks).is_some()
+    }
+
+    #[test]
+    fn time_follows_the_server_in_both_directions() {
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        assert_eq!(time.now(&clocks), at(100), "nothing is known");
+        for server in [at(103), at(97)] {
+            measure(&time, &clocks, server);
+            assert_eq!(time.now(&clocks), server);
+        }
+    }
+
+    #[test]
+    fn the_server_answered_half_way() {
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        let asked = Asked::now(&clocks);
+        clocks.set(4, at(104));
+        let _ = time.measure(at(500), asked, &clocks);
+        assert_eq!(time.now(&clocks), at(502));
+    }
+
+    #[test]
+    fn an_answer_that_took_long_changes_nothing_that_it_agrees_with() {
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        let answer = |server, took| {
+            let (asked, passed) = (Asked::now(&clocks), clocks.passed.lock().unwrap().0);
+            let passed = passed.as_secs() + took;
+            clocks.set(passed, at(100 + passed));
+            assert!(time.measure(server, asked, &clocks).is_none());
+            time.now(&clocks)
+        };
+        assert_eq!(answer(at(100), 4), at(104), "as here, at the latest");
+        assert_eq!(answer(at(108), 4), at(108), "as here, at the earliest");
+        assert_eq!(answer(at(109), 0), at(109), "a second ahead");
+        assert_eq!(answer(at(109), 4), at(113), "a second ahead, still");
+        assert_eq!(answer(at(112), 2), at(113), "not ahead any more");
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_between_two_measurements_changes_nothing() {
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        measure(&time, &clocks, at(100));
+        clocks.set(10, at(20_000));
+        assert_eq!(time.now(&clocks), at(110));
+    }
+
+    #[test]
+    fn an_old_measurement_goes_on_by_the_time_of_day() {
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        measure(&time, &clocks, at(200));
+        // The machine slept for a day, which the monotonic clock does not know.
+        clocks.set(61, at(86_500));
+        assert_eq!(time.now(&clocks), at(86_600));
+        clocks.set(61, at(90));
+        assert_eq!(time.now(&clocks), at(190));
+    }
+
+    #[test]
+    fn a_skew_is_told_when_it_begins() {
+        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        for (server, told) in [
+            (101, false),
+            (102, true),
+            (105, false),
+            (100, false),
+            (98, true),
+        ] {
+            assert_eq!(measure(&time, &clocks, at(server)), told, "{server}");
+        }
+    }
+}
