@@ -8,14 +8,13 @@ use tokio::sync::Notify;
 use crate::{
     client::{self, Client},
     clock::{Clock, SystemClock},
-    config::{Config, ScheduleKeys},
+    config::{Config, ScheduleKeys, log_level::LogLevel, unknown_class::UnknownClass},
     context::StateMap,
     current::Life,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::EventSender,
     health::Monitor,
     job::{Dialect, TimeFormat},
-    job_log::LogLevel,
     log,
     middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
@@ -30,7 +29,6 @@ use crate::{
         alarm::ScheduleWake,
         server_time::{Asked, ServerTime},
     },
-    unknown_class::UnknownClass,
     verk::Verk,
     worker::{Worker, WorkerEntry},
 };

@@ -50,3 +50,7 @@ impl Registry {
         self.workers.values()
     }
 }
+
+/// Where to look first: the linker leaves out a crate that nothing refers to, and its workers with it.
+pub(crate) const OF_ANOTHER_CRATE: &str =
+    "if its worker is in another crate: `use that_crate as _;`";

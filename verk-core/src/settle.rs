@@ -9,16 +9,17 @@ use bytes::Bytes;
 
 use crate::{
     clock::time_after,
+    config::unknown_class::UnknownClass,
     event::{AfterFailure, Event},
     job::{Backtrace, Job, MalformedJob},
     job_log::Line,
     log,
     names::QueueName,
     outcome::{Outcome, PerformError, RetryIn},
+    registry::OF_ANOTHER_CRATE,
     retry::{Decision, decide},
     shared::Shared,
     storage::{Due, Settlement, Target},
-    unknown_class::{OF_ANOTHER_CRATE, UnknownClass},
     workers_manager::{Run, RunEnd, Times},
 };
 

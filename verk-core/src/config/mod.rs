@@ -1,21 +1,25 @@
 //! Configuration: [`Config`], and where it can come from.
 
+pub(crate) mod environment;
+pub(crate) mod log_level;
+pub(crate) mod unknown_class;
+
 use std::{collections::BTreeMap, env, ffi::OsString, path::Path, time::Duration};
 
-use serde::{
-    Deserialize, Serialize,
-    de::{DeserializeOwned, IntoDeserializer as _, value::Error as ValueError},
-};
+use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::{
+        environment::{Vars, variable},
+        log_level::LogLevel,
+        unknown_class::UnknownClass,
+    },
     config_file::{self, duration, nearest},
     error::{ConfigError, ConfigErrors},
     job::{Dialect, Form, TimeFormat},
-    job_log::LogLevel,
     log,
     names::{NodeId, QueueName},
     storage::DeadLimits,
-    unknown_class::UnknownClass,
 };
 
 /// Shorter ones would be lost in the delays of any network.
@@ -25,7 +29,7 @@ const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
 const MAX_HEARTBEAT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The fields of a [`Config`]: as they are called in a file and, after `VERK_` and in capitals, in the environment.
-const FIELDS: &[&str] = &[
+pub(crate) const FIELDS: &[&str] = &[
     "queues",
     "max_retry_count",
     "max_dead_jobs",
@@ -56,7 +60,7 @@ const FIELDS: &[&str] = &[
 ];
 
 /// What the names of a backend's own settings begin with, in files and, in capitals, in the environment.
-const OF_BACKENDS: &str = "redis_";
+pub(crate) const OF_BACKENDS: &str = "redis_";
 
 /// How a node behaves. The names are Verk's, and so are the defaults unless noted.
 ///
@@ -418,147 +422,6 @@ impl Config {
     pub(crate) fn heartbeat_ttl(&self) -> Duration {
         self.heartbeat * 2
     }
-}
-
-/// The environment variable of a field.
-fn variable(field: &str) -> String {
-    format!("VERK_{}", field.to_uppercase())
-}
-
-/// Reads variables, and remembers what is wrong with them.
-#[derive(Debug)]
-struct Vars {
-    vars: BTreeMap<String, OsString>,
-    errors: Vec<ConfigError>,
-}
-
-impl Vars {
-    fn new(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let ours = |(name, value): (OsString, OsString)| {
-            let name = name.into_string().ok()?;
-            name.starts_with("VERK_").then_some((name, value))
-        };
-        Self {
-            vars: vars.into_iter().filter_map(ours).collect(),
-            errors: Vec::new(),
-        }
-    }
-
-    /// What `parse` makes of a variable that is there. `None` from it is a mistake.
-    fn read<T>(
-        &mut self,
-        name: &str,
-        accepted: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Option<T> {
-        let value = self.vars.get(name)?;
-        let parsed = value.to_str().and_then(parse);
-        if parsed.is_none() {
-            let value = format!("{value:?}");
-            self.errors
-                .push(ConfigError::invalid(name, value, accepted));
-        }
-        parsed
-    }
-
-    fn number<T: std::str::FromStr>(&mut self, name: &str, target: &mut T) {
-        let parse = |value: &str| value.parse().ok();
-        if let Some(number) = self.read(name, "a whole number, not negative", parse) {
-            *target = number;
-        }
-    }
-
-    fn milliseconds(&mut self, name: &str, target: &mut Duration) {
-        let parse = |value: &str| value.parse().ok().map(Duration::from_millis);
-        if let Some(time) = self.read(name, "a whole number of milliseconds", parse) {
-            *target = time;
-        }
-    }
-
-    fn seconds(&mut self, name: &str, target: &mut Duration) {
-        let parse = |value: &str| value.parse().ok().map(Duration::from_secs);
-        if let Some(time) = self.read(name, "a whole number of seconds", parse) {
-            *target = time;
-        }
-    }
-
-    fn text(&mut self, name: &str, target: &mut Option<String>) {
-        if let Some(text) = self.read(name, "text in UTF-8", |value| Some(value.to_owned())) {
-            *target = Some(text);
-        }
-    }
-
-    fn list(&mut self, name: &str, target: &mut Vec<String>) {
-        if let Some(list) = self.read(name, "texts in UTF-8, separated by commas", |value| {
-            Some(entries(value).map(str::to_owned).collect())
-        }) {
-            *target = list;
-        }
-    }
-
-    fn log_level(&mut self, name: &str, target: &mut LogLevel) {
-        if let Some(level) = self.read(name, LogLevel::ACCEPTED, |value| value.parse().ok()) {
-            *target = level;
-        }
-    }
-
-    /// One of a few words, in any case.
-    fn choice<T: DeserializeOwned>(&mut self, name: &str, accepted: &str, target: &mut T) {
-        let parse = |value: &str| -> Result<T, ValueError> {
-            T::deserialize(value.to_ascii_lowercase().into_deserializer())
-        };
-        if let Some(choice) = self.read(name, accepted, |value| parse(value).ok()) {
-            *target = choice;
-        }
-    }
-
-    fn switch(&mut self, name: &str) -> Option<bool> {
-        self.read(name, "true or false", |value| match value {
-            "true" => Some(true),
-            "false" | "" => Some(false),
-            _ => None,
-        })
-    }
-
-    fn queues(&mut self, name: &str, target: &mut BTreeMap<QueueName, usize>) {
-        let accepted = "QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10";
-        if let Some(queues) = self.read(name, accepted, queues) {
-            *target = queues;
-        }
-    }
-
-    /// The variables that no field has.
-    fn unknown(&self) -> Vec<String> {
-        let of_backends = variable(OF_BACKENDS);
-        let known = |name: &&String| {
-            name.starts_with(&of_backends) || FIELDS.iter().any(|field| variable(field) == **name)
-        };
-        let names = self.vars.keys();
-        names.filter(|name| !known(name)).cloned().collect()
-    }
-}
-
-/// The entries of a list that is separated by commas.
-fn entries(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-}
-
-fn queues(value: &str) -> Option<BTreeMap<QueueName, usize>> {
-    let mut queues = BTreeMap::new();
-    for entry in entries(value) {
-        // The last colon: a queue's name may hold others.
-        let (queue, concurrency) = entry.rsplit_once(':')?;
-        let queue = QueueName::new(queue.trim()).ok()?;
-        if queues
-            .insert(queue, concurrency.trim().parse().ok()?)
-            .is_some()
-        {
-            return None;
-        }
-    }
-    Some(queues)
 }
 
 #[cfg(test)]
