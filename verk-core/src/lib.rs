@@ -9,8 +9,6 @@ mod builder;
 mod client;
 mod clock;
 mod config;
-#[doc(hidden)]
-pub mod config_file;
 mod connection;
 mod context;
 mod current;
@@ -67,6 +65,8 @@ pub use args::{ArgsError, ArgsReader, ArgsWriter};
 pub use builder::{Connect, VerkBuilder};
 pub use client::{Client, EnqueueExt, IntoJob, NewJob};
 pub use clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};
+#[doc(hidden)]
+pub use config::file as config_file;
 pub use config::log_level::LogLevel;
 pub use config::unknown_class::UnknownClass;
 pub use config::{Config, ScheduleKeys};

@@ -1,6 +1,7 @@
 //! Configuration: [`Config`], and where it can come from.
 
 pub(crate) mod environment;
+pub mod file;
 pub(crate) mod log_level;
 pub(crate) mod unknown_class;
 
@@ -11,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{
         environment::{Vars, variable},
+        file::{duration, nearest},
         log_level::LogLevel,
         unknown_class::UnknownClass,
     },
-    config_file::{self, duration, nearest},
     error::{ConfigError, ConfigErrors},
     job::{Dialect, Form, TimeFormat},
     log,
@@ -200,7 +201,7 @@ impl Config {
     ///
     /// When the file cannot be read, and every field that does not parse or that there is none of, with its place.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
-        config_file::read(path.as_ref(), Self::from_toml)
+        file::read(path.as_ref(), Self::from_toml)
     }
 
     /// As [`from_file`](Self::from_file), from the text of such a file.
@@ -224,7 +225,7 @@ impl Config {
     ///
     /// Every field that does not parse or that there is none of, with its place.
     pub fn from_toml(text: &str) -> Result<Self, ConfigErrors> {
-        config_file::parse(text, FIELDS, |field| !field.starts_with(OF_BACKENDS))
+        file::parse(text, FIELDS, |field| !field.starts_with(OF_BACKENDS))
     }
 
     /// The defaults, changed by the environment: see [`with_env`](Self::with_env).

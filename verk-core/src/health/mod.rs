@@ -13,7 +13,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    clock::Clock, config_file::duration, error::StorageError, guard, names::QueueName,
+    clock::Clock, config::file::duration, error::StorageError, guard, names::QueueName,
     node_manager::Registration,
 };
 

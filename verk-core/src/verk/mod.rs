@@ -12,8 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     client::{Client, IntoJob},
-    config::Config,
-    config_file::nearest,
+    config::{Config, file::nearest},
     error::{ConfigError, EnqueueAllError, EnqueueError, RunError, StorageError},
     events::Events,
     foreign,
