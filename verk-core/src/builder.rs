@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use crate::{
     client::{self, Client},
     clock::{Clock, SystemClock},
-    config::{Config, ScheduleKeys, log_level::LogLevel, unknown_class::UnknownClass},
+    config::{Config, log_level::LogLevel, unknown_class::UnknownClass},
     context::StateMap,
     current::Life,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
@@ -23,7 +23,7 @@ use crate::{
     queues::Queues,
     registry::Registry,
     shared::Shared,
-    storage::Storage,
+    storage::{ScheduleKeys, Storage},
     test_seam::{TestParts, TestSeam},
     time::{
         alarm::ScheduleWake,

@@ -16,7 +16,6 @@ pub mod doctor;
 mod error;
 mod event;
 mod events;
-mod execution_metrics;
 mod foreign;
 #[doc(hidden)]
 pub mod guard;
@@ -65,11 +64,11 @@ pub use args::{ArgsError, ArgsReader, ArgsWriter};
 pub use builder::{Connect, VerkBuilder};
 pub use client::{Client, EnqueueExt, IntoJob, NewJob};
 pub use clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};
+pub use config::Config;
 #[doc(hidden)]
 pub use config::file as config_file;
 pub use config::log_level::LogLevel;
 pub use config::unknown_class::UnknownClass;
-pub use config::{Config, ScheduleKeys};
 pub use context::{FromJob, JobContext, Requirement, State};
 pub use current::{AlreadyInstalled, Installed};
 pub use error::{
@@ -86,7 +85,9 @@ pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn, WorkerError};
 pub use queues::{QueueStatus, RunningJob, Status};
 pub use retry::backoff;
-pub use stats::{DayStats, LiveQueueStats, LiveStats, QueueStats, Stats};
+pub use stats::{LiveQueueStats, LiveStats, QueueStats, Stats};
+pub use storage::DayStats;
+pub use storage::ScheduleKeys;
 pub use storage::Storage;
 pub use time::calendar::{Day, InvalidDay};
 pub use verk::Verk;

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::StorageError,
     event::Event,
-    execution_metrics,
     job::Job,
     log,
     names::{NodeId, QueueName},
@@ -87,7 +86,7 @@ impl Counters {
                 report.days.entry(day).or_default().add(counts);
                 of_queue.add(counts);
             }
-            execution_metrics::merge(&mut report.executions, counted.executions);
+            merge(&mut report.executions, counted.executions);
             if of_queue != Counts::default() && has_counters(queue) {
                 report.queues.insert(queue.clone(), of_queue);
             }
@@ -268,4 +267,14 @@ impl StatsManager {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it holds one of these.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds what `from` knows to `to`.
+pub(crate) fn merge(to: &mut ExecutionsByMinute, from: ExecutionsByMinute) {
+    for (minute, classes) in from {
+        let of_minute = to.entry(minute).or_default();
+        for (class, executions) in classes {
+            of_minute.entry(class).or_default().add(&executions);
+        }
+    }
 }

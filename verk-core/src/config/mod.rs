@@ -20,7 +20,7 @@ use crate::{
     job::{Dialect, Form, TimeFormat},
     log,
     names::{NodeId, QueueName},
-    storage::DeadLimits,
+    storage::{DeadLimits, ScheduleKeys},
 };
 
 /// Shorter ones would be lost in the delays of any network.
@@ -143,19 +143,6 @@ pub struct Config {
     pub execution_metrics: bool,
     /// Whether to run no queues, whatever else says, the builder included: the node only enqueues. Defaults to `false`.
     pub disabled: bool,
-}
-
-/// In which sets of the storage jobs wait for their time. All of verk's nodes and clients on one storage need the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ScheduleKeys {
-    /// In `schedule` and `retry`, which Sidekiq and Elixir's Verk have as well: whoever is first moves a due job, by its own rules,
-    /// and Sidekiq Web shows all jobs.
-    #[default]
-    Shared,
-    /// In `verk:schedule` and `verk:retry`: no other program moves these jobs, nor sees them. What others store in `schedule` and `retry`
-    /// is theirs to move.
-    Own,
 }
 
 impl Default for Config {

@@ -4,10 +4,10 @@ use serde::Deserialize;
 
 use super::finding::Finding;
 use crate::{
-    config::{Config, ScheduleKeys},
+    config::Config,
     job::{Dialect, TimeFormat},
     names::NodeId,
-    storage::{Node, ProcessReport, ServerFacts},
+    storage::{Node, ProcessReport, ScheduleKeys, ServerFacts},
 };
 
 /// The programs of others that are registered in the storage.

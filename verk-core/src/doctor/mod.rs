@@ -23,12 +23,11 @@ use self::{
     tally::{Judge, Tally},
 };
 use crate::{
-    config::ScheduleKeys,
     error::{ErrorChain, StorageError},
     foreign,
     names::QueueName,
     shared::Shared,
-    storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, Source, Storage},
+    storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, ScheduleKeys, Source, Storage},
     time::server_time::{Asked, Measured},
     verk::Verk,
 };

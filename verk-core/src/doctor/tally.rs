@@ -9,10 +9,9 @@ use super::{
     fleet::Fleet,
 };
 use crate::{
-    config::ScheduleKeys,
     job::Job,
     names::{Jid, QueueName},
-    storage::{JobSet, Source},
+    storage::{JobSet, ScheduleKeys, Source},
 };
 
 /// So many classes without a worker are told apart.

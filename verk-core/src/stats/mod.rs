@@ -11,7 +11,7 @@ use crate::{
     job::Job,
     names::QueueName,
     shared::Shared,
-    storage::{Storage, StoredQueueStats},
+    storage::{DayStats, Storage, StoredQueueStats},
     time::calendar::Day,
 };
 
@@ -139,30 +139,6 @@ pub struct LiveQueueStats {
     pub failed: u64,
     /// How many jobs run now.
     pub running: usize,
-}
-
-/// What was processed on one day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DayStats {
-    /// The day.
-    pub day: Day,
-    /// How many runs ended, those that failed included.
-    pub processed: u64,
-    /// How many runs failed.
-    pub failed: u64,
-}
-
-impl DayStats {
-    /// For backends.
-    #[must_use]
-    pub fn new(day: Day, processed: u64, failed: u64) -> Self {
-        Self {
-            day,
-            processed,
-            failed,
-        }
-    }
 }
 
 /// Whether a queue has counters of its own: they would be those of a day if its name were one.

@@ -185,4 +185,17 @@ mod tests {
             assert!(text.parse::<Day>().is_err(), "{text:?}");
         }
     }
+
+    #[test]
+    fn a_minute_has_no_seconds() {
+        let at = |second| Minute::of(UNIX_EPOCH + Duration::from_secs(second));
+        assert_eq!(at(1_739_522_580), at(1_739_522_639));
+        assert_ne!(at(1_739_522_639), at(1_739_522_640));
+        let minute = at(1_739_522_580);
+        let date = (minute.year(), minute.month(), minute.day());
+        assert_eq!(
+            (date, minute.hour(), minute.minute()),
+            ((2025, 2, 14), 8, 43)
+        );
+    }
 }

@@ -24,8 +24,8 @@ use crate::{
     queues::{QueueStatus, RunningJob},
     shared::Shared,
     signals::{self, Signals},
-    stats::{self, DayStats, LiveStats, Stats},
-    storage::{ForeignList, ProcessSignal, Storage},
+    stats::{self, LiveStats, Stats},
+    storage::{DayStats, ForeignList, ProcessSignal, Storage},
     supervisor::supervise,
     time::calendar::Day,
 };

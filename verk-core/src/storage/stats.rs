@@ -1,8 +1,37 @@
-//! Execution metrics: how often each class ran in a minute, and how long it took.
+//! The counters of jobs, and how often they are reported.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{storage::Counts, time::calendar::Minute};
+use bytes::Bytes;
+
+use crate::{
+    names::QueueName,
+    time::calendar::{Day, Minute},
+};
+
+/// What was processed on one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DayStats {
+    /// The day.
+    pub day: Day,
+    /// How many runs ended, those that failed included.
+    pub processed: u64,
+    /// How many runs failed.
+    pub failed: u64,
+}
+
+impl DayStats {
+    /// For backends.
+    #[must_use]
+    pub fn new(day: Day, processed: u64, failed: u64) -> Self {
+        Self {
+            day,
+            processed,
+            failed,
+        }
+    }
+}
 
 /// How the runs of one class went in one minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,20 +81,82 @@ impl Executions {
     }
 }
 
-/// Adds what `from` knows to `to`.
-pub(crate) fn merge(to: &mut ExecutionsByMinute, from: ExecutionsByMinute) {
-    for (minute, classes) in from {
-        let of_minute = to.entry(minute).or_default();
-        for (class, executions) in classes {
-            of_minute.entry(class).or_default().add(&executions);
-        }
+/// How many runs ended, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Without an error.
+    pub succeeded: u64,
+    /// With one, whatever followed.
+    pub failed: u64,
+}
+
+impl Counts {
+    /// All runs.
+    #[must_use]
+    pub fn processed(self) -> u64 {
+        self.succeeded.saturating_add(self.failed)
     }
+
+    /// Counts `more` as well.
+    pub fn add(&mut self, more: Self) {
+        self.succeeded = self.succeeded.saturating_add(more.succeeded);
+        self.failed = self.failed.saturating_add(more.failed);
+    }
+}
+
+/// What a node counted since its last report. The totals grow by the sum of the days.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatsReport {
+    /// By day.
+    pub days: BTreeMap<Day, Counts>,
+    /// By queue.
+    pub queues: BTreeMap<QueueName, Counts>,
+    /// By minute and class, if that is wanted.
+    pub executions: ExecutionsByMinute,
+}
+
+impl StatsReport {
+    /// The sum of the days.
+    #[must_use]
+    pub fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        for counts in self.days.values() {
+            total.add(*counts);
+        }
+        total
+    }
+}
+
+/// The answer to [`Storage::stats`](crate::Storage::stats).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredStats {
+    /// How many runs there were.
+    pub processed: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// How many members `schedule` has.
+    pub scheduled: usize,
+    /// How many members `retry` has.
+    pub retry: usize,
+    /// How many members `dead` has.
+    pub dead: usize,
+    /// What was asked for, in that order.
+    pub queues: Vec<StoredQueueStats>,
+}
+
+/// The state of one queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredQueueStats {
+    /// What was processed of it.
+    pub counts: Counts,
+    /// How many jobs wait.
+    pub enqueued: usize,
+    /// The next job to be fetched.
+    pub oldest: Option<Bytes>,
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use super::*;
 
     const SUCCESS: Counts = Counts {
@@ -107,18 +198,5 @@ mod tests {
         assert_eq!((sum.counts.processed(), sum.counts.failed), (3, 1));
         assert_eq!(sum.took, Duration::from_millis(7 + 25));
         assert_eq!(sum.histogram[..3], [1, 1, 0]);
-    }
-
-    #[test]
-    fn a_minute_has_no_seconds() {
-        let at = |second| Minute::of(UNIX_EPOCH + Duration::from_secs(second));
-        assert_eq!(at(1_739_522_580), at(1_739_522_639));
-        assert_ne!(at(1_739_522_639), at(1_739_522_640));
-        let minute = at(1_739_522_580);
-        let date = (minute.year(), minute.month(), minute.day());
-        assert_eq!(
-            (date, minute.hour(), minute.minute()),
-            ((2025, 2, 14), 8, 43)
-        );
     }
 }

@@ -1,0 +1,143 @@
+//! The jobs that a node holds: how they come to it, and how they leave.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::StorageError,
+    names::{NodeId, QueueName},
+    storage::{DeadLimits, Due, Settled},
+};
+
+/// The fetching side of one queue on one node.
+///
+/// `&mut self` makes sure that one call is in flight at a time. A node may open a second one for the same list, and have
+/// an exchange of each in flight.
+#[async_trait]
+pub trait QueueConnection: fmt::Debug + Send {
+    /// Moves up to `request.max_jobs` of the oldest jobs of the queue to `inprogress`, oldest first in the
+    /// answer, each in one atomic step; when the queue is empty, waits up to `request.wait` for one.
+    ///
+    /// Registers the node and the queue again, and takes nothing when the node's heartbeat is gone
+    /// ([`Dequeued::NodeGone`]) or the queue is paused for all nodes ([`Dequeued::Paused`]). A queue that is paused during a
+    /// wait may end it at once, or when it would have ended.
+    ///
+    /// # Errors
+    ///
+    /// After [`Unknown`](crate::Applied::Unknown), jobs may be in `inprogress` that nobody was told of: call
+    /// [`reset`](Self::reset), then compare.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: a dropped call may have moved jobs. Cancel `request.interrupt` and await the answer,
+    /// which may still hold jobs.
+    async fn dequeue(&mut self, request: DequeueRequest) -> Result<Dequeued, StorageError>;
+
+    /// Settles jobs as [`Storage::settle`](crate::Storage::settle) does, then looks once for others as [`dequeue`](Self::dequeue) does without
+    /// a wait: both in one round trip. Each has its own answer, and either may happen without the other.
+    ///
+    /// Takes up to [`MAX_BATCH_JOBS`] settlements of up to [`MAX_BATCH_BYTES`], but any one; none of them is
+    /// [`Target::Requeue`]. Of `request`, the wait is as zero, and `max_jobs` may be 0.
+    ///
+    /// # Errors
+    ///
+    /// As those two. After [`Unknown`](crate::Applied::Unknown) it is so for both, and what
+    /// [`dequeue`](Self::dequeue) says of it holds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe, as `dequeue`.
+    async fn settle_and_dequeue(
+        &mut self,
+        settlements: &[Settlement],
+        request: &DequeueRequest,
+    ) -> (Vec<Settled>, Result<Dequeued, StorageError>);
+
+    /// Makes sure that no earlier call can still move a job: ends its connection on
+    /// the server, or waits until the server has given up on it.
+    ///
+    /// # Errors
+    ///
+    /// When that could not be made sure of. Call it again before the next `dequeue`.
+    async fn reset(&mut self) -> Result<(), StorageError>;
+}
+
+/// The `inprogress:Q:NODE` list: the jobs of one queue that one node holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Inprogress {
+    /// The queue.
+    pub queue: QueueName,
+    /// The node.
+    pub node: NodeId,
+}
+
+/// What [`QueueConnection::dequeue`] is asked for.
+#[derive(Clone, Debug)]
+pub struct DequeueRequest {
+    /// The most jobs to take; at least 1.
+    pub max_jobs: usize,
+    /// The most payload bytes to take, but at least one job.
+    ///
+    /// A fetch also ends when less is left of them than the jobs it took have on average. The next
+    /// job would most likely not fit, and a backend would read it for nothing.
+    pub max_bytes: usize,
+    /// If `max_jobs` are taken, how many of the most recently fetched jobs in `inprogress` are not started at once, but wait in the node;
+    /// with fewer, that many fewer wait. The storage remembers it until the next fetch, but no longer than
+    /// 72 hours: if the node dies, those jobs did not kill it.
+    ///
+    /// For [`NO_PREFETCH_AFTER_RESTORE`] after jobs of a dead node were [restored](Storage::restore) to the queue, only as many are
+    /// taken as start at once: then a job that kills its process is sure to count.
+    pub prefetched: usize,
+    /// How long to wait for a job when there is none; zero to look once.
+    pub wait: Duration,
+    /// Ends the wait early. The answer must still be awaited.
+    pub interrupt: CancellationToken,
+}
+
+/// The answer to [`QueueConnection::dequeue`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dequeued {
+    /// The payloads that were moved, oldest first; none when the queue stayed empty.
+    Jobs(Vec<Bytes>),
+    /// The queue is paused for all nodes. The payloads are what a wait brought in spite of it: they are in `inprogress`, and
+    /// belong back at the front of the queue.
+    Paused(Vec<Bytes>),
+    /// The node's heartbeat is gone: it was declared dead, and takes nothing.
+    NodeGone,
+}
+
+/// How the stay of one job in `inprogress` ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// The payload as it was fetched.
+    pub held: Bytes,
+    /// Where it goes.
+    pub to: Target,
+}
+
+/// Where a [`Settlement`] takes a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// Nowhere: the job is done, or discarded.
+    Ack,
+    /// To the `retry` set.
+    Retry(Due),
+    /// To the `schedule` set (a snooze).
+    Schedule(Due),
+    /// To the `dead` set, which is then cut to the limits, by at most [`MAX_CUT_BY_DEATH`] jobs.
+    Dead {
+        /// The time of death, and the payload to bury.
+        job: Due,
+        /// The caps of the set.
+        limits: DeadLimits,
+    },
+    /// Back to the front of its queue, unchanged: the next job to be fetched. Of several in one batch, the
+    /// first is fetched first.
+    Requeue,
+}
+
+/// For how long nobody prefetches from a queue after jobs of a dead node were restored to it: 10 minutes.
+pub const NO_PREFETCH_AFTER_RESTORE: Duration = Duration::from_secs(10 * 60);

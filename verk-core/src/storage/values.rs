@@ -1,0 +1,110 @@
+//! Values that several parts of a storage speak of.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+
+use crate::{error::StorageError, names::QueueName, storage::DueSet};
+
+/// A payload with the time that it is due (or, in the `dead` set, died).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// When.
+    pub at: SystemTime,
+    /// The payload to store.
+    pub job: Bytes,
+}
+
+/// The caps of the `dead` set, which other programs share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLimits {
+    /// The most jobs to keep: the oldest go first.
+    pub max_jobs: usize,
+    /// How long a dead job is kept.
+    pub timeout: Duration,
+}
+
+/// What became of one [`Settlement`], [`Promotion`] or [`Move`].
+#[derive(Clone, Debug)]
+pub enum Settled {
+    /// It took effect.
+    Done,
+    /// It took effect, and an equal member (same bytes) was in the target set already: there is one now, with the
+    /// new time.
+    Merged,
+    /// Nothing happened: the job is not there any more.
+    NotHeld,
+    /// Nothing happened, or nobody knows: see [`StorageError::applied`].
+    Failed(StorageError),
+}
+
+/// The sorted sets of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobSet {
+    /// Jobs for later.
+    Schedule,
+    /// Jobs that failed and run again.
+    Retry,
+    /// Jobs that will not run again by themselves.
+    Dead,
+}
+
+impl From<DueSet> for JobSet {
+    fn from(set: DueSet) -> Self {
+        match set {
+            DueSet::Schedule => Self::Schedule,
+            DueSet::Retry => Self::Retry,
+        }
+    }
+}
+
+/// Where jobs wait: a queue or a sorted set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The jobs that wait in a queue.
+    Queue(QueueName),
+    /// The members of a set.
+    Set(JobSet),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queue(queue) => write!(f, "queue {queue}"),
+            Self::Set(JobSet::Schedule) => f.write_str("the schedule set"),
+            Self::Set(JobSet::Retry) => f.write_str("the retry set"),
+            Self::Set(JobSet::Dead) => f.write_str("the dead set"),
+        }
+    }
+}
+
+/// A member of a sorted set with its score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoredJob {
+    /// Seconds since 1970; other programs may have written any number.
+    pub score: f64,
+    /// The payload.
+    pub job: Bytes,
+}
+
+/// A slice of a list or a set: `limit` entries from `offset`, or as many as [`MAX_BATCH_BYTES`] hold, but at least one. The
+/// slice after it starts `offset` and as many entries later as were read; none are read where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// How many entries to pass over.
+    pub offset: usize,
+    /// The most entries to read.
+    pub limit: usize,
+}
+
+/// The most jobs that go into one batch.
+pub const MAX_BATCH_JOBS: usize = 100;
+
+/// The most payload bytes that go into one batch, which still holds at least one job: 1 MiB.
+pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
+
+/// The most jobs that one death cuts from the `dead` set: see [`Storage::trim_dead`](crate::Storage::trim_dead).
+pub const MAX_CUT_BY_DEATH: usize = 100;
