@@ -54,7 +54,7 @@ pub mod facade {
 
 macro_rules! worker {
     ($name:ident, $arg:ident: $type:ty, $queue:literal) => {
-        #[verk::worker(queue = $queue, crate = $crate::facade::verk)]
+        #[verk::worker(queue = $queue, crate = $crate::places::facade::verk)]
         async fn $name($arg: $type) {
             drop($arg);
         }
@@ -63,7 +63,8 @@ macro_rules! worker {
 
 worker!(by_a_macro, path: String, "low");
 
-fn main() {
+#[test]
+fn accepted() {
     #[verk::worker]
     async fn local(path: String) {
         drop(path);

@@ -28,12 +28,12 @@ mod core_ {}
 mod std_ {}
 
 #[derive(std::clone::Clone, std::fmt::Debug, ::serde::Serialize, ::serde::Deserialize)]
-pub struct A;
+pub(crate) struct A;
 #[derive(std::clone::Clone, std::fmt::Debug, ::serde::Serialize, ::serde::Deserialize)]
-pub struct D;
+pub(crate) struct D;
 
 #[verk::worker]
-pub async fn s(a: A, d: D) {
+pub(crate) async fn s(a: A, d: D) {
     drop((a, d));
 }
 
@@ -61,11 +61,14 @@ async fn answer(
     verk: u8,
     #[extract] ctx: verk::JobContext,
 ) -> std::result::Result<(), String> {
-    drop((answer, args, map, name, fields, serializer, seq, error, verk, ctx));
+    drop((
+        answer, args, map, name, fields, serializer, seq, error, verk, ctx,
+    ));
     std::result::Result::Ok(())
 }
 
-fn main() {
+#[test]
+fn accepted() {
     let S { a: A, d: D } = S::new(A, D);
     let Fields = Fields::new();
     let job = Answer::new("a", 1, 2, 3, 4, 5, 6, 7, 8);

@@ -30,7 +30,11 @@ async fn alias() -> Answer {
 }
 
 fn stop(attempt: u32, error: &str) -> RetryIn {
-    if attempt > 3 && error == "gone" { RetryIn::Kill } else { RetryIn::Default }
+    if attempt > 3 && error == "gone" {
+        RetryIn::Kill
+    } else {
+        RetryIn::Default
+    }
 }
 
 fn class_of(error: &String) -> String {
@@ -41,5 +45,3 @@ fn class_of(error: &String) -> String {
 async fn snoozes() -> Answer<Outcome> {
     Ok(Outcome::Snooze(Duration::from_secs(60)))
 }
-
-fn main() {}

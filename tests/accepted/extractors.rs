@@ -17,8 +17,8 @@ impl FromJob for Attempt {
 
 mod maps {
     #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-    pub struct State {
-        pub name: String,
+    pub(super) struct State {
+        pub(super) name: String,
     }
 }
 
@@ -37,8 +37,21 @@ async fn import(
     Ok(())
 }
 
-fn main() {
-    let job = Import::new("a", maps::State { name: "Ohio".to_owned() }, 5);
+#[test]
+fn accepted() {
+    let job = Import::new(
+        "a",
+        maps::State {
+            name: "Ohio".to_owned(),
+        },
+        5,
+    );
     assert_eq!(job.encode_args().unwrap(), r#"["a",{"name":"Ohio"},5]"#);
-    assert_eq!(Import::requires(), [Requirement::state::<PgPool>(), Requirement::state::<Vec<u8>>()]);
+    assert_eq!(
+        Import::requires(),
+        [
+            Requirement::state::<PgPool>(),
+            Requirement::state::<Vec<u8>>()
+        ]
+    );
 }

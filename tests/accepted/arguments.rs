@@ -7,13 +7,13 @@ use std::{borrow::Cow, collections::BTreeMap, future::Future};
 use verk::{ArgsReader, Worker};
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub enum Plan {
+pub(crate) enum Plan {
     Free,
     Pro,
 }
 
 #[verk::worker]
-pub async fn greet(
+pub(crate) async fn greet(
     email: String,
     name: std::string::String,
     plan: Plan,
@@ -47,7 +47,7 @@ async fn import(
 }
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Order {
+pub(crate) struct Order {
     number: u64,
     cents: u32,
 }
@@ -65,14 +65,28 @@ fn decode<W: Worker>(args: &str) -> Result<W, verk::ArgsError> {
 }
 
 fn a_job() -> Greet {
-    Greet::new("ada@example.com", String::from("Ada"), Plan::Pro, 7, 0.5, None, BTreeMap::new(), "hi".into(), (1, [2, 3]))
+    Greet::new(
+        "ada@example.com",
+        String::from("Ada"),
+        Plan::Pro,
+        7,
+        0.5,
+        None,
+        BTreeMap::new(),
+        "hi".into(),
+        (1, [2, 3]),
+    )
 }
 
 fn spawn<T>(_: impl Future<Output = T> + Send + 'static) {}
 
-fn main() {
+#[test]
+fn accepted() {
     let args = a_job().encode_args().unwrap();
-    assert_eq!(args, r#"["ada@example.com","Ada","Pro",7,0.5,null,{},"hi",[1,[2,3]]]"#);
+    assert_eq!(
+        args,
+        r#"["ada@example.com","Ada","Pro",7,0.5,null,{},"hi",[1,[2,3]]]"#
+    );
 
     let mut reader = ArgsReader::new(&args).unwrap();
     let job = Greet::decode_args(&mut reader).unwrap();
@@ -84,10 +98,16 @@ fn main() {
 
     let mut reader = ArgsReader::new("[1]").unwrap();
     let error = Greet::decode_args(&mut reader).unwrap_err();
-    assert_eq!(error.to_string(), "argument 1 (`email`) does not decode: found an integer, expected a string");
+    assert_eq!(
+        error.to_string(),
+        "argument 1 (`email`) does not decode: found an integer, expected a string"
+    );
     let mut reader = ArgsReader::new(r#"["a","b","Pro","x"]"#).unwrap();
     let error = Greet::decode_args(&mut reader).unwrap_err();
-    assert_eq!(error.to_string(), "argument 4 (`type`) does not decode: found a string, expected u8");
+    assert_eq!(
+        error.to_string(),
+        "argument 4 (`type`) does not decode: found a string, expected u8"
+    );
 
     assert_eq!(Sweep::new().encode_args().unwrap(), "[]");
 
@@ -96,37 +116,76 @@ fn main() {
     let short: Import = decode(r#"["a.csv"]"#).unwrap();
     assert_eq!((short.line, short.labels, short.dry_run), (1, vec![], None));
     let error = decode::<Import>("[]").unwrap_err();
-    assert_eq!(error.to_string(), "argument 1 (`path`) is missing: the job has 0");
+    assert_eq!(
+        error.to_string(),
+        "argument 1 (`path`) is missing: the job has 0"
+    );
     let error = decode::<Import>(r#"["a.csv",null]"#).unwrap_err();
-    assert_eq!(error.to_string(), "argument 2 (`line`) does not decode: found null, expected u32");
+    assert_eq!(
+        error.to_string(),
+        "argument 2 (`line`) does not decode: found null, expected u32"
+    );
     let error = decode::<Import>(r#"["a.csv",7,[],null,1,2]"#).unwrap_err();
-    assert_eq!(error.to_string(), "the job has 6 arguments, the worker takes 4");
+    assert_eq!(
+        error.to_string(),
+        "the job has 6 arguments, the worker takes 4"
+    );
     let named: Import = serde_json::from_str(r#"{"path":"a.csv"}"#).unwrap();
     assert_eq!((named.line, named.dry_run), (1, None));
     let in_order: Import = serde_json::from_str(r#"["a.csv",3]"#).unwrap();
     assert_eq!((in_order.line, in_order.labels.len()), (3, 0));
 
-    let order = Order { number: 7, cents: 1999 };
+    let order = Order {
+        number: 7,
+        cents: 1999,
+    };
     let args = Charge::new(order.clone()).encode_args().unwrap();
     assert_eq!(args, r#"[{"number":7,"cents":1999}]"#);
     assert_eq!(decode::<Charge>(&args).unwrap().order, order);
     for positional in ["[7,1999]", "[[7,1999]]"] {
         let error = decode::<Charge>(positional).unwrap_err();
-        assert_eq!(error.to_string(), "the worker takes one argument, `order`, which is a JSON object");
+        assert_eq!(
+            error.to_string(),
+            "the worker takes one argument, `order`, which is a JSON object"
+        );
     }
     let error = decode::<Charge>(r#"[{"number":7,"cents":"much"}]"#).unwrap_err();
-    assert_eq!(error.to_string(), "argument 1 (`order.cents`) does not decode: found a string, expected u32");
+    assert_eq!(
+        error.to_string(),
+        "argument 1 (`order.cents`) does not decode: found a string, expected u32"
+    );
     let error = decode::<Charge>(r#"[{"number":7,"cents":1999},true]"#).unwrap_err();
-    assert_eq!(error.to_string(), "the job has 2 arguments, the worker takes 1");
+    assert_eq!(
+        error.to_string(),
+        "the job has 2 arguments, the worker takes 1"
+    );
     assert_eq!(Sweep.encode_args().unwrap(), "[]");
     Sweep::decode_args(&mut ArgsReader::new("[]").unwrap()).unwrap();
 
     // The future owns its arguments, whatever they were made from.
     let local = String::from("ada@example.com");
-    spawn(Greet::enqueue(&local, local.as_str(), Plan::Free, 7, 0.5, None, BTreeMap::new(), "".into(), (1, [2, 3])));
+    spawn(Greet::enqueue(
+        &local,
+        local.as_str(),
+        Plan::Free,
+        7,
+        0.5,
+        None,
+        BTreeMap::new(),
+        "".into(),
+        (1, [2, 3]),
+    ));
     spawn(Sweep::enqueue());
 
     let _ = greet(
-        String::new(), String::new(), Plan::Free, 7, 0.5, None, BTreeMap::new(), "".into(), (1, [2, 3]),
+        String::new(),
+        String::new(),
+        Plan::Free,
+        7,
+        0.5,
+        None,
+        BTreeMap::new(),
+        "".into(),
+        (1, [2, 3]),
     );
 }

@@ -56,14 +56,18 @@ pub async fn send_other() -> Result<(), MailError> {
 #[verk::worker(name = "SendMail")]
 pub async fn send() {}
 
-fn main() {
+#[test]
+fn accepted() {
     use verk::Worker;
     assert_eq!(SendMail::CLASS, "SendMail");
     assert_eq!(SendWelcome::CLASS, "Mailers::Welcome");
     let options = SendWelcome::OPTIONS;
     assert_eq!(options.queue, "mailers");
     assert_eq!(options.max_retry_count, Some(5));
-    assert_eq!(options.retry_at.unwrap()(SystemTime::UNIX_EPOCH, 1), SystemTime::UNIX_EPOCH + Duration::from_secs(3600));
+    assert_eq!(
+        options.retry_at.unwrap()(SystemTime::UNIX_EPOCH, 1),
+        SystemTime::UNIX_EPOCH + Duration::from_secs(3600)
+    );
     assert_eq!(options.timeout, Some(Duration::from_secs(5400)));
     assert!(!options.dead);
     assert_eq!(options.tags, ["mail", "slow"]);

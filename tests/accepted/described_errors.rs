@@ -79,5 +79,3 @@ async fn boxed() -> Result<(), Box<dyn Error + Send + Sync>> {
 async fn prints() -> Result<(), String> {
     Err(String::new())
 }
-
-fn main() {}
