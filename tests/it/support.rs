@@ -19,6 +19,8 @@ use verk::{
 };
 use verk_testing::{MemoryStorage, RedisServer, VirtualClock, within};
 
+use crate::foreign_code::PanicsAtLines;
+
 /// How long something may take that has to happen soon.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -302,25 +304,31 @@ pub(crate) struct Logged(Arc<Mutex<Vec<u8>>>);
 impl Logged {
     /// From now on, until the guard is dropped.
     pub(crate) fn capture() -> (Self, DefaultGuard) {
+        Self::capture_beside(crate::foreign_code::panicking_layer())
+    }
+
+    /// The same, with a layer that is called after a line was kept.
+    pub(crate) fn capture_beside(layer: Option<PanicsAtLines>) -> (Self, DefaultGuard) {
         let logged = Self::default();
-        let guard = tracing::subscriber::set_default(logged.subscriber());
+        let guard = tracing::subscriber::set_default(logged.subscriber(layer));
         (logged, guard)
     }
 
     /// From now on, on all threads of the process: for one test of a program.
     pub(crate) fn capture_on_all_threads() -> Self {
         let logged = Self::default();
-        tracing::subscriber::set_global_default(logged.subscriber()).unwrap();
+        let layer = crate::foreign_code::panicking_layer();
+        tracing::subscriber::set_global_default(logged.subscriber(layer)).unwrap();
         logged
     }
 
-    fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
+    fn subscriber(&self, layer: Option<PanicsAtLines>) -> impl Subscriber + Send + Sync + use<> {
         let writer = self.clone();
         tracing_subscriber::fmt()
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish()
-            .with(crate::foreign_code::panicking_layer())
+            .with(layer)
     }
 
     /// How many lines have all of `parts`.

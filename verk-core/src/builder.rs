@@ -340,15 +340,11 @@ impl VerkBuilder {
             log::info!("disabled: no queues run, this node only enqueues");
             self.config.queues.clear();
         }
-        if cfg!(panic = "abort") && !self.config.queues.is_empty() {
-            log::warn!(
-                "this program is built with `panic = \"abort\"`: a worker that panics ends the process, with all jobs that run there"
-            );
-        }
         let (registry, mistakes) = self.registry();
-        if self.test.is_none() && registry.len() == 0 && !self.config.queues.is_empty() {
-            log::warn!(
-                "this node runs queues and has no worker, so each of their jobs fails: put `#[verk::worker]` on a function; for workers in another crate: `use that_crate as _;`, or `.register::<TheWorker>()`"
+        if !self.config.queues.is_empty() {
+            warn_of_program(
+                cfg!(panic = "abort"),
+                self.test.is_some() || registry.len() != 0,
             );
         }
         let mut of_test = Vec::new();
@@ -450,5 +446,19 @@ impl Verk {
     /// Starts to describe a node.
     pub fn builder() -> VerkBuilder {
         VerkBuilder::new()
+    }
+}
+
+/// Warns of what the program of a node that runs queues lacks.
+pub fn warn_of_program(aborts: bool, has_workers: bool) {
+    if aborts {
+        log::warn!(
+            "this program is built with `panic = \"abort\"`: a worker that panics ends the process, with all jobs that run there"
+        );
+    }
+    if !has_workers {
+        log::warn!(
+            "this node runs queues and has no worker, so each of their jobs fails: put `#[verk::worker]` on a function; for workers in another crate: `use that_crate as _;`, or `.register::<TheWorker>()`"
+        );
     }
 }

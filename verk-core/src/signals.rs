@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[cfg(not(unix))]
 use crate::clock::{Clock, SystemClock};
-use crate::{log, storage::ProcessSignal};
+use crate::storage::ProcessSignal;
 
 /// The signals that ask something of a process, those of Sidekiq.
 #[derive(Debug)]
@@ -89,9 +89,8 @@ pub(crate) fn end_at_next() {
         let armed = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             let flag = Arc::clone(&armed);
-            if let Err(error) = register_conditional_shutdown(signal, STATUS, flag) {
-                log::warn!(%error, "another signal will not end this process at once");
-            }
+            // It fails only where no handler can be installed, and then [`Signals::listen`] failed.
+            let _ = register_conditional_shutdown(signal, STATUS, flag);
         }
         // Not a task, because the runtime may be blocked.
         let arm_later = {

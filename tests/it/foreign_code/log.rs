@@ -19,6 +19,7 @@ use tracing_subscriber::{
 };
 
 use super::Bomb;
+use crate::support::Logged;
 
 /// Names a directory: then every test runs with a log that panics at each line of verk, and notes there which lines
 /// that were. `script/foreign-code` does so.
@@ -136,6 +137,11 @@ impl<S: Subscriber> Layer<S> for PanicsAtLines {
     }
 }
 
+/// Panics at each line of verk on this thread, once it has kept the line.
+pub(super) fn panics_at_lines() -> (Logged, DefaultGuard) {
+    Logged::capture_beside(Some(PanicsAtLines))
+}
+
 /// For a test that has a log of its own, if the process was asked for lines that panic.
 pub(crate) fn panicking_layer() -> Option<PanicsAtLines> {
     env::var_os(ASKED).map(|_| PanicsAtLines)
@@ -163,11 +169,8 @@ fn keep(places: impl IntoIterator<Item = (&'static str, u32)>) {
     let Some(directory) = env::var_os(ASKED) else {
         return;
     };
-    let mut arguments = env::args();
-    let test = arguments.find(|argument| argument == "--exact");
-    let Some(test) = test.and_then(|_| arguments.next()) else {
-        return;
-    };
+    // Set by nextest; a program that the test starts has it as well.
+    let test = env::var("NEXTEST_TEST_NAME").unwrap();
     let file = PathBuf::from(directory).join(test.replace("::", "."));
     let mut file = fs::File::options()
         .create(true)

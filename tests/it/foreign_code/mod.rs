@@ -1,7 +1,10 @@
 //! Code that is not verk's and that panics: it has no effect on jobs, permits and nodes.
 
+mod faults;
 mod log;
 mod process;
+mod redis;
+mod start;
 mod table;
 
 use std::{
@@ -28,7 +31,7 @@ use verk_testing::within;
 
 use crate::support::{Fixture, Gate, Log, PATIENCE, at_once, until};
 use log::{CALLS, PanickingLog};
-pub(crate) use log::{panic_if_asked, panicking_layer};
+pub(crate) use log::{PanicsAtLines, panic_if_asked, panicking_layer};
 
 #[verk::worker]
 async fn observed(number: u32, State(log): State<Log>) {

@@ -150,7 +150,7 @@ impl QueueManager {
         let differences = compare(list, &held);
         for position in differences.lost.into_iter().rev() {
             if position >= begun {
-                log::warn!(queue = %self.inprogress.queue, "a job that waited for a permit does not belong to this node any more");
+                // Whoever took it logs that. Here it never began.
                 self.prefetch.remove(position - begun);
                 continue;
             }

@@ -84,6 +84,18 @@ impl Faults {
             .change(|state| state.faults.holding_reads = holding);
     }
 
+    /// While `true`, whoever stores statistics, shows a process or deregisters a node waits for the answer.
+    pub fn set_holding_reports(&self, holding: bool) {
+        self.shared
+            .change(|state| state.faults.holding_reports = holding);
+    }
+
+    /// Lets the next report of statistics panic, as a backend with a bug does.
+    pub fn panic_at_stats(&self) {
+        self.shared
+            .change(|state| state.faults.panics_at_stats = true);
+    }
+
     /// Ends the heartbeat of `node`, as if its time to live had passed.
     pub fn expire_heartbeat(&self, node: &NodeId) {
         self.shared.change(|state| state.expire_heartbeat(node));
@@ -155,6 +167,8 @@ pub(super) struct Switches {
     refusing: bool,
     pub(super) losing_heartbeats: bool,
     pub(super) holding_reads: bool,
+    pub(super) holding_reports: bool,
+    pub(super) panics_at_stats: bool,
 }
 
 impl Switches {

@@ -37,6 +37,7 @@ pub use faults::{Fault, Faults, Key, Operation};
 
 use self::{
     connection::{MemoryConnection, MemoryHeartbeat, MemoryPauseListener},
+    faults::Switches,
     state::State,
 };
 
@@ -140,6 +141,17 @@ impl MemoryStorage {
             .map_err(|fault| StorageError::not_applied(op, fault))
     }
 
+    /// Waits while a switch is on.
+    async fn held_while(&self, is_held: impl Fn(&Switches) -> bool) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if !is_held(&self.shared.lock().faults) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     fn settle_jobs(
         &self,
         inprogress: &Inprogress,
@@ -227,13 +239,8 @@ impl Storage for MemoryStorage {
         let read = self.read("read the jobs in progress", |state| {
             state.inprogress_page(inprogress, page)
         });
-        loop {
-            let changed = self.shared.changed.notified();
-            if !self.shared.lock().faults.holding_reads {
-                return read;
-            }
-            changed.await;
-        }
+        self.held_while(|faults| faults.holding_reads).await;
+        read
     }
 
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError> {
@@ -304,6 +311,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError> {
+        self.held_while(|faults| faults.holding_reports).await;
         self.write("deregister a node", |state| Ok(state.deregister(node)))
     }
 
@@ -382,6 +390,11 @@ impl Storage for MemoryStorage {
         report: &StatsReport,
     ) -> Result<bool, StorageError> {
         const OP: &str = "store statistics";
+        self.held_while(|faults| faults.holding_reports).await;
+        let panics = self
+            .shared
+            .change(|state| std::mem::take(&mut state.faults.panics_at_stats));
+        assert!(!panics, "told to panic");
         let (added, lost) = self.write(OP, |state| {
             let added = state.record_stats(node, sequence, report)?;
             Ok((added, state.faults.loses_reply(Operation::RecordStats)))
@@ -406,6 +419,7 @@ impl Storage for MemoryStorage {
         &self,
         report: &ProcessReport,
     ) -> Result<Vec<ProcessSignal>, StorageError> {
+        self.held_while(|faults| faults.holding_reports).await;
         let now = self.shared.clock.instant();
         self.write("show a process", |state| {
             Ok(state.processes.report(report, now))
@@ -413,6 +427,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
+        self.held_while(|faults| faults.holding_reports).await;
         self.write("forget a process", |state| {
             state.processes.forget(identity);
             Ok(())
