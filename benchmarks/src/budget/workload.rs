@@ -134,6 +134,6 @@ static DONE: Semaphore = Semaphore::const_new(0);
 /// A job as verk writes it.
 fn payload(number: usize) -> String {
     format!(
-        r#"{{"queue":"{QUEUE}","args":[{number}],"class":"Budgeted","jid":"{number:024x}","created_at":1732387200.5,"enqueued_at":1732387200.5}}"#
+        r#"{{"retry":true,"queue":"{QUEUE}","args":[{number}],"class":"Budgeted","jid":"{number:024x}","created_at":1732387200.5,"enqueued_at":1732387200.5}}"#
     )
 }

@@ -42,14 +42,12 @@ impl Job {
         let retry = self.missing_retry();
         let retry = retry.as_deref().map(|retry| (RETRY, Some(retry)));
         let patches = || retry.into_iter().chain(self.patches.iter());
-        // With its quotes, a colon and a comma; the first has a brace instead of the comma.
+        // With its comma, its quotes and a colon.
         let size = |(key, value): (PatchKey<'_>, Option<&str>)| {
             value.map_or(0, |value| key.name.len() + value.len() + 4)
         };
         let patched: usize = patches().map(size).sum();
-        let mut json = Object(String::with_capacity(
-            self.original_json.len() + patched + 1,
-        ));
+        let mut json = Object(Vec::with_capacity(self.original_json.len() + patched + 1));
         for (index, entry) in self.entries.iter().enumerate() {
             let key = self.slice(&entry.key);
             let patch = patches().find(|(key, _)| self.is_key(entry, key.name));
@@ -62,12 +60,10 @@ impl Job {
                 Some(_) => {}
             }
         }
-        for (key, value) in patches() {
-            match value {
-                Some(value) if !self.has_entry(0, key.name) => json.append(key, value),
-                _ => {}
-            }
-        }
+        patches().for_each(|(key, value)| match value {
+            Some(value) if !self.has_entry(0, key.name) => json.append(key, value),
+            _ => {}
+        });
         json.finish()
     }
 
@@ -146,19 +142,19 @@ impl Job {
 
 const RETRY: PatchKey<'_> = PatchKey {
     name: "retry",
-    in_object: Some("\"retry\":"),
+    in_object: Some(",\"retry\":"),
 };
 
-/// A JSON object in the making.
-struct Object(String);
+/// A JSON object in the making: a comma before each key, the first of which becomes the brace.
+struct Object(Vec<u8>);
 
 impl Object {
     /// Adds a key, as it is with its quotes.
     fn push(&mut self, key: &str, value: &str) {
-        self.begin();
-        self.0.push_str(key);
-        self.0.push(':');
-        self.0.push_str(value);
+        self.0.push(b',');
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.push(b':');
+        self.0.extend_from_slice(value.as_bytes());
     }
 
     /// Adds a key that is not yet between quotes.
@@ -166,20 +162,16 @@ impl Object {
         let Some(key) = key.in_object else {
             return self.push(&quoted(key.name), value);
         };
-        self.begin();
-        self.0.push_str(key);
-        self.0.push_str(value);
-    }
-
-    fn begin(&mut self) {
-        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.extend_from_slice(value.as_bytes());
     }
 
     fn finish(mut self) -> Bytes {
-        if self.0.is_empty() {
-            self.0.push('{');
+        match self.0.first_mut() {
+            Some(comma) => *comma = b'{',
+            None => self.0.push(b'{'),
         }
-        self.0.push('}');
+        self.0.push(b'}');
         Bytes::from(self.0)
     }
 }

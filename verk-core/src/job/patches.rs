@@ -88,7 +88,13 @@ impl Patches {
 
     /// The index of `key`, which stands in `place`; or where it would be.
     fn find(&self, key: &str, place: usize) -> Result<usize, usize> {
-        let index = self.patches.partition_point(|patch| patch.place < place);
+        let index = match self.patches.last() {
+            Some(last) if last.place >= place => {
+                self.patches.partition_point(|patch| patch.place < place)
+            }
+            // The keys of a new job are put in order.
+            _ => self.patches.len(),
+        };
         let rest = &self.patches[index..];
         if place < KEY_ORDER.len() {
             let is_there = rest.first().is_some_and(|patch| patch.place == place);
@@ -108,7 +114,7 @@ impl Patches {
 #[derive(Clone, Copy)]
 pub(super) struct PatchKey<'a> {
     pub(super) name: &'a str,
-    /// With its quotes and the colon, if that is known; else it may have to be escaped.
+    /// With the comma before it, its quotes and the colon, if that is known; else it may have to be escaped.
     pub(super) in_object: Option<&'static str>,
 }
 
@@ -126,14 +132,14 @@ fn place(key: &str) -> usize {
 /// Keys by their names, each with its name as it stands in an object.
 macro_rules! keys {
     ($($name:literal),+ $(,)?) => {
-        &[$(Key { name: $name, in_object: concat!('"', $name, "\":") }),+]
+        &[$(Key { name: $name, in_object: concat!(",\"", $name, "\":") }),+]
     };
 }
 
 /// A key that verk writes by itself.
 struct Key {
     name: &'static str,
-    /// With its quotes and the colon.
+    /// With the comma before it, its quotes and the colon.
     in_object: &'static str,
 }
 
