@@ -13,7 +13,7 @@ use crate::{
     current::Life,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::EventSender,
-    health::Monitor,
+    health::monitor::Monitor,
     job::{Dialect, TimeFormat},
     log,
     middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},

@@ -29,6 +29,7 @@ mod manage;
 mod metrics;
 mod middleware;
 mod names;
+mod node;
 mod node_manager;
 mod node_watch;
 mod outcome;

@@ -1,24 +1,21 @@
 //! This node among the others: its name, its registration and its heartbeat.
 
 use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
 };
 
-use tokio::{runtime, sync::watch};
-use tokio_util::sync::CancellationToken;
+use tokio::runtime;
 
 use crate::{
     blocked,
-    clock::{Clock, rfc3339},
+    clock::rfc3339,
     error::{BuildError, StorageError},
     event::Event,
     guard, log,
     names::NodeId,
+    node::registration::{Registration, lose},
     shared::Shared,
     storage::{Beat, Heartbeat, NameClaim},
     time::{backoff::pause_before_retry, server_time::Asked},
@@ -26,159 +23,6 @@ use crate::{
 
 /// How much later than its time to live a name is asked for again.
 const CLAIM_MARGIN: Duration = Duration::from_millis(50);
-
-/// The life of one node id, from its registration until it is deregistered or lost.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    node: NodeId,
-    heartbeat: Duration,
-    /// Whether the name is configured, and has one holder.
-    named: bool,
-    health: Arc<watch::Sender<Health>>,
-    /// Cancelled when the storage does not know the node any more.
-    lost: CancellationToken,
-    /// Ends the heartbeat.
-    stop: CancellationToken,
-    /// Whether the heartbeat goes on for as long as the process lives: jobs that do not end still run.
-    beat_on: AtomicBool,
-    /// Whether a fetch may still bring jobs that nobody here knows of.
-    unsure: AtomicBool,
-    /// The thread of the heartbeat, unless this is a test.
-    thread: OnceLock<JoinHandle<()>>,
-}
-
-/// What the heartbeats tell about this node.
-#[derive(Clone, Debug)]
-struct Health {
-    /// When the last heartbeat that the storage acknowledged was sent.
-    acknowledged: Instant,
-    /// Since when each was acknowledged in time, by the same server.
-    well_since: Instant,
-    /// Who acknowledged the last one.
-    server: Option<String>,
-    /// How often another server answered than before, or the same one after a restart or in another role.
-    servers: u64,
-}
-
-impl Health {
-    /// The node is registered, and has not sent a heartbeat yet.
-    fn new(registered_at: Instant) -> Self {
-        Self {
-            acknowledged: registered_at,
-            well_since: registered_at,
-            server: None,
-            servers: 0,
-        }
-    }
-
-    /// A heartbeat that was sent at this time is acknowledged. `failures` were not, since the last one.
-    fn acknowledge(
-        &mut self,
-        sent_at: Instant,
-        server: String,
-        failures: u32,
-        heartbeat: Duration,
-    ) {
-        let in_time = sent_at.saturating_duration_since(self.acknowledged) <= heartbeat;
-        let same_server = self.server.as_ref().is_none_or(|known| *known == server);
-        if !(in_time && same_server && failures == 0) {
-            self.well_since = sent_at;
-        }
-        self.acknowledged = sent_at;
-        self.servers += u64::from(!same_server);
-        self.server = Some(server);
-    }
-
-    fn is_fresh(&self, now: Instant, heartbeat: Duration) -> bool {
-        now.saturating_duration_since(self.acknowledged) <= heartbeat
-    }
-}
-
-impl Registration {
-    pub(crate) fn node(&self) -> &NodeId {
-        &self.node
-    }
-
-    /// Whether the node is known to be alive: no fetch is sent while the last acknowledged heartbeat is older than `heartbeat`.
-    pub(crate) fn may_fetch(&self, clock: &dyn Clock) -> bool {
-        (self.health.borrow()).is_fresh(clock.instant(), self.heartbeat)
-            && !self.lost.is_cancelled()
-    }
-
-    /// How long ago the last heartbeat that was acknowledged was sent.
-    pub(crate) fn heartbeat_age(&self, clock: &dyn Clock) -> Duration {
-        let acknowledged = self.health.borrow().acknowledged;
-        clock.instant().saturating_duration_since(acknowledged)
-    }
-
-    /// Whether the heartbeat has ended though nobody ended it.
-    pub(crate) fn heartbeat_ended(&self) -> bool {
-        self.thread.get().is_some_and(JoinHandle::is_finished)
-            && !self.lost.is_cancelled()
-            && !self.stop.is_cancelled()
-    }
-
-    /// Waits until an acknowledged heartbeat is young enough to fetch.
-    pub(crate) async fn until_fresh(&self, clock: &dyn Clock) {
-        let fresh = |health: &Health| health.is_fresh(clock.instant(), self.heartbeat);
-        // An error says that the sender is gone; it is in `self`.
-        let _ = self.health.subscribe().wait_for(fresh).await;
-    }
-
-    /// The storage does not know this node any more.
-    pub(crate) fn lose(&self) {
-        lose(&self.node, &self.lost);
-    }
-
-    /// Since when this node's own heartbeats were acknowledged in time, by the same server.
-    pub(crate) fn well_since(&self) -> Instant {
-        self.health.borrow().well_since
-    }
-
-    /// Waits until another server answers than at the last time, whose number is in `seen`: it may not know all that the last one knew.
-    pub(crate) async fn server_changed(&self, seen: &mut u64) {
-        let mut health = self.health.subscribe();
-        // An error says that the sender is gone; it is in `self`.
-        if let Ok(health) = health.wait_for(|health| health.servers != *seen).await {
-            *seen = health.servers;
-        }
-    }
-
-    /// Whether `node` is an earlier holder of this node's configured name.
-    pub(crate) fn follows(&self, node: &NodeId) -> bool {
-        let name = self.node.name();
-        self.named && *node != self.node && node.name() == name && node.as_str() != name
-    }
-
-    /// Whatever this node may still be given is restored by others: it must not leave the list of nodes.
-    pub(crate) fn stay_on_the_list(&self) {
-        self.unsure.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost.is_cancelled()
-    }
-
-    /// Waits until the storage does not know this node any more.
-    pub(crate) async fn lost(&self) {
-        self.lost.cancelled().await;
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        if !self.beat_on.load(Ordering::Relaxed) {
-            self.stop.cancel();
-        }
-    }
-}
-
-fn lose(node: &NodeId, lost: &CancellationToken) {
-    if !lost.is_cancelled() {
-        lost.cancel();
-        log::warn!(%node, "this node was declared dead: it drains, and registers again under a new id");
-    }
-}
 
 /// Registers this node and starts its heartbeat.
 ///
@@ -197,18 +41,11 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
         .storage
         .register(&node, &queues, config.heartbeat_ttl())
         .await?;
-    let registration = Arc::new(Registration {
-        node,
-        heartbeat: config.heartbeat,
-        named: config.name().is_some(),
-        health: Arc::new(watch::Sender::new(Health::new(before))),
-        lost: CancellationToken::new(),
-        stop: CancellationToken::new(),
-        beat_on: AtomicBool::new(false),
-        unsure: AtomicBool::new(false),
-        thread: OnceLock::new(),
-    });
-    shared.monitor.registered(&registration);
+    let named = config.name().is_some();
+    let registration = Registration::new(node, config.heartbeat, named, before);
+    let registration = Arc::new(registration);
+    let registered = Arc::<Registration>::downgrade(&registration);
+    shared.monitor.registered(registered);
     match &shared.test {
         None => start_heartbeat(shared, &registration)?,
         // Thousands of tests must not need a thread each.
@@ -371,39 +208,5 @@ pub(crate) async fn deregister(shared: &Shared, registration: &Registration) {
         Err(error) => {
             log::warn!(node = %registration.node, error = %error, "could not deregister; the node expires by itself");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::SystemClock;
-
-    const HEARTBEAT: Duration = Duration::from_secs(9);
-
-    /// Since which second a node that registered at 0 is well, after beats at these seconds, each with its server and how many failed
-    /// before it.
-    fn well_since(beats: &[(u64, &str, u32)]) -> u64 {
-        let start = SystemClock.instant();
-        let mut health = Health::new(start);
-        for &(second, server, failures) in beats {
-            let sent_at = start + Duration::from_secs(second);
-            health.acknowledge(sent_at, server.to_owned(), failures, HEARTBEAT);
-            assert_eq!(health.acknowledged, sent_at);
-        }
-        (health.well_since - start).as_secs()
-    }
-
-    #[test]
-    fn a_node_is_well_while_its_heartbeats_are_acknowledged_in_time() {
-        assert_eq!(well_since(&[(0, "a", 0), (3, "a", 0), (12, "a", 0)]), 0);
-        assert_eq!(well_since(&[(0, "a", 0), (10, "a", 0), (13, "a", 0)]), 10);
-        assert_eq!(well_since(&[(0, "a", 0), (5, "a", 1), (8, "a", 0)]), 5);
-    }
-
-    #[test]
-    fn after_a_restart_or_a_failover_of_the_server_a_node_is_well_anew() {
-        assert_eq!(well_since(&[(0, "a", 0), (3, "b", 0), (6, "b", 0)]), 3);
-        assert_eq!(well_since(&[(0, "a", 0), (3, "b", 0), (6, "a", 0)]), 6);
     }
 }

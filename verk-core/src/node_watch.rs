@@ -14,7 +14,7 @@ use crate::{
     event::Event,
     log,
     names::NodeId,
-    node_manager::Registration,
+    node::registration::Registration,
     restore::{Moved, Verdicts, restore},
     shared::Shared,
     storage::{Inprogress, Node},

@@ -24,7 +24,7 @@ use crate::{
     event::Event,
     log,
     names::QueueName,
-    node_manager::Registration,
+    node::registration::Registration,
     prefetch::Prefetch,
     queue_stats::{Counters, QueueCounters},
     queues::{Seat, State, Told, Wanted, tell},

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     context::StateMap,
     events::EventSender,
-    health::Monitor,
+    health::monitor::Monitor,
     middleware::ServerStack,
     queue_stats::LiveCounters,
     queues::Queues,

@@ -12,7 +12,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     event::Event,
     foreign, guard, log,
-    node_manager::{Registration, deregister, register},
+    node::registration::Registration,
+    node_manager::{deregister, register},
     node_watch::NodeWatch,
     pause_manager::PauseManager,
     process_manager::ProcessManager,

@@ -27,7 +27,7 @@ use crate::{
     job_log::{self, Line},
     log,
     names::QueueName,
-    node_manager::Registration,
+    node::registration::Registration,
     outcome::{Outcome, PerformError},
     queues::Seat,
     shared::Shared,

@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     current::Life,
     error::{ConfigError, EnqueueAllError, EnqueueError, StorageError},
-    health::Link,
+    health::link::Link,
     job::{Form, Job, RetryLimit},
     log,
     middleware::{ClientMiddleware, ClientStack, Store, Stored},

@@ -19,7 +19,7 @@ use crate::{
     health::{Health, Reason},
     log,
     names::{Jid, NodeId, QueueName},
-    node_manager::Registration,
+    node::registration::Registration,
     panic_place,
     queues::{QueueStatus, RunningJob},
     shared::Shared,

@@ -1,0 +1,135 @@
+//! Where the parts of a node tell how they are: [`Monitor`].
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, Weak},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::Clock,
+    health::{
+        Reason, failing,
+        link::{Link, lock},
+    },
+};
+
+/// How many times in a row a manager panics before the node counts as broken.
+const TOO_MANY_PANICS: u32 = 5;
+
+/// For how long after a panic another one is in a row with it.
+const IN_A_ROW: Duration = Duration::from_secs(60);
+
+/// A registration, as far as it is asked how it is.
+pub(crate) trait Registered: fmt::Debug + Send + Sync {
+    /// What is wrong with it, on a node that runs queues.
+    fn reason(&self, clock: &dyn Clock, heartbeat: Duration) -> Option<Reason>;
+}
+
+/// Where the parts of a node tell how they are. Each looks after its own entry; nobody asks the storage.
+#[derive(Debug, Default)]
+pub(crate) struct Monitor {
+    pub(crate) heartbeat: Link,
+    pub(crate) schedule: Link,
+    pub(crate) enqueue: Arc<Link>,
+    /// The registration that the node fetches under.
+    node: Mutex<Option<Weak<dyn Registered>>>,
+    /// How many times in a row a part panicked, and when it did last.
+    panics: Mutex<BTreeMap<String, (u32, Instant)>>,
+}
+
+impl Monitor {
+    pub(crate) fn registered(&self, registration: Weak<dyn Registered>) {
+        *lock(&self.node) = Some(registration);
+    }
+
+    /// A part panicked. Returns how many times in a row.
+    pub(crate) fn panicked(&self, part: &str, now: Instant) -> u32 {
+        let mut panics = lock(&self.panics);
+        let (count, last) = panics.entry(part.to_owned()).or_insert((0, now));
+        if now.saturating_duration_since(*last) > IN_A_ROW {
+            *count = 0;
+        }
+        *count = count.saturating_add(1);
+        *last = now;
+        *count
+    }
+
+    /// What is wrong with the registration of a node that runs queues.
+    pub(crate) fn of_node(&self, clock: &dyn Clock, heartbeat: Duration) -> Option<Reason> {
+        let registration = lock(&self.node).as_ref().and_then(Weak::upgrade);
+        match registration {
+            Some(registration) => registration.reason(clock, heartbeat),
+            None => Some(Reason::RegistrationLost),
+        }
+    }
+
+    /// What is wrong with the parts.
+    pub(crate) fn of_parts(&self, now: Instant, heartbeat: Duration) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        let links = [("heartbeat", &self.heartbeat), ("schedule", &self.schedule)];
+        for (part, link) in links {
+            reasons.extend(link.failure().map(|(error, _)| failing(part, error)));
+        }
+        // Nobody may enqueue on a node that is not ready, and then nothing would ever tell that it works again.
+        let enqueue = self.enqueue.failure();
+        let recent = enqueue.filter(|(_, at)| now.saturating_duration_since(*at) < heartbeat);
+        reasons.extend(recent.map(|(error, _)| failing("enqueue", error)));
+        for (part, (count, last)) in &*lock(&self.panics) {
+            if *count >= TOO_MANY_PANICS && now.saturating_duration_since(*last) <= IN_A_ROW {
+                reasons.push(Reason::Panicking { part: part.clone() });
+            }
+        }
+        reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::SystemClock, error::StorageError, health::Health};
+
+    const HEARTBEAT: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_part_that_keeps_panicking_is_fatal_until_it_stops() {
+        let monitor = Monitor::default();
+        let mut now = SystemClock.instant();
+        for count in 1..TOO_MANY_PANICS {
+            assert_eq!(monitor.panicked("queue default", now), count);
+            now += Duration::from_secs(5);
+            assert_eq!(monitor.of_parts(now, HEARTBEAT), []);
+        }
+        monitor.panicked("queue default", now);
+        let health = Health::new(monitor.of_parts(now, HEARTBEAT));
+        assert!(!health.live && !health.ready);
+        assert_eq!(
+            health.reasons[0].to_string(),
+            "queue default keeps panicking"
+        );
+        now += IN_A_ROW + Duration::from_secs(1);
+        assert_eq!(monitor.of_parts(now, HEARTBEAT), []);
+        assert_eq!(monitor.panicked("queue default", now), 1);
+    }
+
+    #[test]
+    fn a_refused_enqueue_counts_until_one_works_or_for_a_heartbeat() {
+        let monitor = Monitor::default();
+        let now = SystemClock.instant();
+        let error = StorageError::not_applied("enqueue jobs", "no memory");
+        monitor.enqueue.failed(&error, now);
+        let reasons = monitor.of_parts(now, HEARTBEAT);
+        assert_eq!(
+            reasons[0].to_string(),
+            "enqueue: failed to enqueue jobs (not applied): no memory"
+        );
+        assert!(Health::new(reasons).live);
+        assert_eq!(monitor.of_parts(now + HEARTBEAT, HEARTBEAT), []);
+        monitor.enqueue.well();
+        assert_eq!(monitor.of_parts(now, HEARTBEAT), []);
+        // The others try again by themselves.
+        monitor.schedule.failed(&error, now);
+        assert_eq!(monitor.of_parts(now + HEARTBEAT * 9, HEARTBEAT).len(), 1);
+    }
+}
