@@ -6,22 +6,22 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::{
-    client::{self, Client},
+    client::{
+        self, Client,
+        current::Life,
+        middleware::{ClientMiddleware, ClientStack},
+    },
     clock::{Clock, SystemClock},
     config::{Config, log_level::LogLevel, unknown_class::UnknownClass},
-    context::StateMap,
-    current::Life,
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::EventSender,
     health::monitor::Monitor,
     job::{Dialect, TimeFormat},
     log,
-    middleware::{ClientMiddleware, ClientStack, ServerMiddleware, ServerStack},
     names::QueueName,
     node_manager::register,
     queue_stats::LiveCounters,
     queues::Queues,
-    registry::Registry,
     shared::Shared,
     storage::{ScheduleKeys, Storage},
     test_seam::{TestParts, TestSeam},
@@ -30,7 +30,12 @@ use crate::{
         server_time::{Asked, ServerTime},
     },
     verk::Verk,
-    worker::{Worker, WorkerEntry},
+    worker::{
+        Worker, WorkerEntry,
+        context::StateMap,
+        middleware::{ServerMiddleware, ServerStack},
+        registry::Registry,
+    },
 };
 
 /// Something that can be connected to when a [`Verk`] is built.

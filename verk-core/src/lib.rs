@@ -10,8 +10,6 @@ mod client;
 mod clock;
 mod config;
 mod connection;
-mod context;
-mod current;
 pub mod doctor;
 mod error;
 mod event;
@@ -27,7 +25,6 @@ pub mod log;
 mod manage;
 #[cfg(feature = "metrics")]
 mod metrics;
-mod middleware;
 mod names;
 mod node;
 mod node_manager;
@@ -43,7 +40,6 @@ mod queue_manager;
 mod queue_stats;
 mod queues;
 mod reconcile;
-mod registry;
 mod restore;
 mod retry;
 mod schedule_manager;
@@ -63,15 +59,18 @@ mod workers_manager;
 
 pub use args::{ArgsError, ArgsReader, ArgsWriter};
 pub use builder::{Connect, VerkBuilder};
-pub use client::{Client, EnqueueExt, IntoJob, NewJob};
+pub use client::current::{AlreadyInstalled, Installed};
+pub use client::middleware::{ClientMiddleware, ClientNext, Stored};
+pub use client::{
+    Client,
+    new_job::{IntoJob, NewJob},
+};
 pub use clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};
 pub use config::Config;
 #[doc(hidden)]
 pub use config::file as config_file;
 pub use config::log_level::LogLevel;
 pub use config::unknown_class::UnknownClass;
-pub use context::{FromJob, JobContext, Requirement, State};
-pub use current::{AlreadyInstalled, Installed};
 pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
     ErrorChain, RunError, SelectionError, StorageError, StorageErrorKind,
@@ -81,7 +80,6 @@ pub use events::{Events, Lagged};
 pub use health::{Health, Reason};
 pub use job::{Backtrace, Dialect, Failure, InvalidJob, Job, MalformedJob, RetryLimit, TimeFormat};
 pub use manage::{Entry, Found, JobInProgress, Jobs, Selection};
-pub use middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware, Stored};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn, WorkerError};
 pub use queues::{QueueStatus, RunningJob, Status};
@@ -92,4 +90,7 @@ pub use storage::ScheduleKeys;
 pub use storage::Storage;
 pub use time::calendar::{Day, InvalidDay};
 pub use verk::Verk;
+pub use worker::context::{FromJob, JobContext, Requirement, State};
+pub use worker::enqueue::EnqueueExt;
+pub use worker::middleware::{Next, ServerMiddleware};
 pub use worker::{Worker, WorkerEntry, WorkerOptions};

@@ -15,7 +15,7 @@ use std::{
     thread,
 };
 
-use crate::current;
+use crate::client::current;
 
 thread_local! {
     /// The last panic of a run on this thread.

@@ -16,10 +16,10 @@ use crate::{
     log,
     names::QueueName,
     outcome::{Outcome, PerformError, RetryIn},
-    registry::OF_ANOTHER_CRATE,
     retry::{Decision, decide},
     shared::Shared,
     storage::{Due, Settlement, Target},
+    worker::registry::OF_ANOTHER_CRATE,
     workers_manager::{Run, RunEnd, Times},
 };
 

@@ -11,16 +11,14 @@ use crate::{
     client::Client,
     clock::Clock,
     config::Config,
-    context::StateMap,
     events::EventSender,
     health::monitor::Monitor,
-    middleware::ServerStack,
     queue_stats::LiveCounters,
     queues::Queues,
-    registry::Registry,
     storage::Storage,
     test_seam::TestParts,
     time::{alarm::ScheduleWake, server_time::ServerTime},
+    worker::{context::StateMap, middleware::ServerStack, registry::Registry},
 };
 
 #[derive(Debug)]

@@ -10,9 +10,9 @@ use crate::{
     job::Job,
     log,
     names::QueueName,
-    registry::OF_ANOTHER_CRATE,
     shared::Shared,
     storage::{MAX_BATCH_JOBS, Page},
+    worker::registry::OF_ANOTHER_CRATE,
 };
 
 impl From<UnknownClass> for String {

@@ -20,7 +20,6 @@ use crate::{
     blocked::Seen,
     client::Client,
     clock::{Clock, JobWait},
-    context::JobContext,
     event::Event,
     guard,
     job::Job,
@@ -31,7 +30,7 @@ use crate::{
     outcome::{Outcome, PerformError},
     queues::Seat,
     shared::Shared,
-    worker::WorkerEntry,
+    worker::{WorkerEntry, context::JobContext},
 };
 
 /// How long short jobs take a task, one after the other, before the rest go on in tasks of their own: no longer than a task should run without an

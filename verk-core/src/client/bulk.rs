@@ -25,10 +25,10 @@ use tokio::{sync::oneshot, task::yield_now};
 
 use super::{Client, MAX_CHUNK_JOBS, NewJob, Place, Ready, When};
 use crate::{
+    client::middleware::{Store, Stored},
     error::{EnqueueAllError, EnqueueError, StorageError},
     job::Job,
     log,
-    middleware::{Store, Stored},
     names::Jid,
     storage::MAX_BATCH_BYTES,
 };

@@ -1,31 +1,31 @@
 //! The only way in: [`Client`] puts jobs into storage.
 
 mod bulk;
+pub(crate) mod current;
+pub(crate) mod middleware;
+pub(crate) mod new_job;
 
-use std::{
-    fmt, slice,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, slice, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::{self, BoxFuture};
-use serde::Serialize;
 
 use crate::{
+    client::{
+        current::Life,
+        middleware::{ClientMiddleware, ClientStack, Store, Stored},
+        new_job::{IntoJob, NewJob, When},
+    },
     clock::{Clock, SystemClock, time_after},
     config::Config,
-    current::Life,
     error::{ConfigError, EnqueueAllError, EnqueueError, StorageError},
     health::link::Link,
-    job::{Form, Job, RetryLimit},
+    job::{Form, Job},
     log,
-    middleware::{ClientMiddleware, ClientStack, Store, Stored},
     names::{Jid, QueueName},
     storage::{DeadLimits, Due, MAX_BATCH_BYTES, Storage},
     test_seam::TestSeam,
     time::{alarm::ScheduleWake, server_time::ServerTime},
-    worker::Worker,
 };
 
 /// The most jobs that are stored at once, of at most [`MAX_BATCH_BYTES`]: one push of so many holds the server up for less than a
@@ -508,179 +508,3 @@ impl Place {
         }
     }
 }
-
-/// A job on its way to a client, with the options of the call site.
-///
-/// Made from a job struct by the methods of [`EnqueueExt`]. What is wrong with it (arguments without a JSON form, an
-/// invalid queue name) is the error of the enqueue.
-#[derive(Debug)]
-#[must_use = "a job is stored by `.enqueue()` or by a client"]
-pub struct NewJob {
-    job: Result<Job, EnqueueError>,
-    when: When,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum When {
-    Now,
-    At(SystemTime),
-    In(Duration),
-}
-
-impl NewJob {
-    fn of<W: Worker>(worker: &W) -> Self {
-        Self {
-            job: new_job(worker),
-            when: When::Now,
-        }
-    }
-
-    /// Changes the job, if it is still well.
-    fn edit(mut self, edit: impl FnOnce(&mut Job) -> Result<(), EnqueueError>) -> Self {
-        if let Ok(job) = &mut self.job
-            && let Err(error) = edit(job)
-        {
-            self.job = Err(error);
-        }
-        self
-    }
-}
-
-fn new_job<W: Worker>(worker: &W) -> Result<Job, EnqueueError> {
-    let options = W::OPTIONS;
-    let args = worker.encode_args().map_err(|source| EnqueueError::Args {
-        class: W::CLASS,
-        source,
-    })?;
-    let mut job = Job::new(W::CLASS, QueueName::new(options.queue)?, args)?;
-    if let Some(count) = options.max_retry_count {
-        job.set_max_retry_count(count);
-    }
-    if !options.dead {
-        job.set_dead(false);
-    }
-    if !options.tags.is_empty() {
-        let tags: Vec<String> = options.tags.iter().map(|&tag| tag.to_owned()).collect();
-        job.set_tags(&tags);
-    }
-    Ok(job)
-}
-
-/// What can be enqueued: a job struct, one with options of the call site, or an untyped [`Job`] for a class that lives in another program.
-pub trait IntoJob: Sized {
-    /// Adds nothing: a job on its way.
-    fn into_job(self) -> NewJob;
-}
-
-impl<W: Worker> IntoJob for W {
-    fn into_job(self) -> NewJob {
-        NewJob::of(&self)
-    }
-}
-
-impl IntoJob for NewJob {
-    fn into_job(self) -> NewJob {
-        self
-    }
-}
-
-impl IntoJob for Job {
-    fn into_job(self) -> NewJob {
-        NewJob {
-            job: Ok(self),
-            when: When::Now,
-        }
-    }
-}
-
-/// Options of the call site, and the enqueue by the client at hand.
-///
-/// Not for an untyped [`Job`]: it has setters of its own, and goes to [`Client::enqueue`].
-pub trait EnqueueExt: IntoJob {
-    /// Puts the job into this queue instead of its worker's.
-    fn queue(self, queue: &str) -> NewJob {
-        self.into_job().edit(|job| {
-            if job.queue().is_none_or(|its| its.as_str() != queue) {
-                job.set_queue(QueueName::new(queue)?);
-            }
-            Ok(())
-        })
-    }
-
-    /// Runs the job at this time; now if it has passed.
-    fn schedule_at(self, at: SystemTime) -> NewJob {
-        NewJob {
-            when: When::At(at),
-            ..self.into_job()
-        }
-    }
-
-    /// Runs the job after this time.
-    fn schedule_in(self, delay: Duration) -> NewJob {
-        NewJob {
-            when: When::In(delay),
-            ..self.into_job()
-        }
-    }
-
-    /// Sets how often the job is tried again after a failure. With 0 it goes to the `dead` set at once.
-    fn max_retry_count(self, count: u32) -> NewJob {
-        self.into_job().edit(|job| {
-            job.set_max_retry_count(count);
-            Ok(())
-        })
-    }
-
-    /// Sets how often the job is tried again, or that it never is: [`RetryLimit::Never`] keeps it out of the `dead` set too.
-    fn retry_limit(self, limit: RetryLimit) -> NewJob {
-        self.into_job().edit(|job| {
-            job.set_retry_limit(limit);
-            Ok(())
-        })
-    }
-
-    /// Tries the job again for this long after its first failure, however often that is: see [`Job::retry_for`].
-    fn retry_for(self, retry_for: Duration) -> NewJob {
-        self.into_job().edit(|job| {
-            job.set_retry_for(retry_for);
-            Ok(())
-        })
-    }
-
-    /// Tries the job again in this queue instead of its own.
-    fn retry_queue(self, queue: &str) -> NewJob {
-        let queue = QueueName::new(queue);
-        self.into_job().edit(|job| {
-            job.set_retry_queue(&queue?);
-            Ok(())
-        })
-    }
-
-    /// Gives the job a key of one's own or of Sidekiq's, such as `expires_in` or `locale`: see [`Job::set`].
-    fn set(self, key: &str, value: &(impl Serialize + ?Sized)) -> NewJob {
-        self.into_job().edit(|job| Ok(job.set(key, value)?))
-    }
-
-    /// Sets the labels that dashboards show.
-    fn tags<T: Into<String>>(self, tags: impl IntoIterator<Item = T>) -> NewJob {
-        let tags: Vec<String> = tags.into_iter().map(Into::into).collect();
-        self.into_job().edit(|job| {
-            job.set_tags(&tags);
-            Ok(())
-        })
-    }
-
-    /// Enqueues with [the client at hand](Client::current).
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::enqueue`]; [`EnqueueError::NoClient`] when there is none.
-    fn enqueue(self) -> impl Future<Output = Result<Jid, EnqueueError>> + Send {
-        let new = self.into_job();
-        async move { Client::current()?.enqueue(new).await }
-    }
-}
-
-impl<W: Worker> EnqueueExt for W {}
-
-impl EnqueueExt for NewJob {}

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    client::{Client, IntoJob},
+    client::{Client, new_job::IntoJob},
     config::{Config, file::nearest},
     error::{ConfigError, EnqueueAllError, EnqueueError, RunError, StorageError},
     events::Events,

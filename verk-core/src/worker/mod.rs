@@ -1,5 +1,10 @@
 //! What `#[verk::worker]` implements: [`Worker`], and the registered form of it, [`WorkerEntry`].
 
+pub(crate) mod context;
+pub(crate) mod enqueue;
+pub(crate) mod middleware;
+pub(crate) mod registry;
+
 use std::{
     any::TypeId,
     fmt,
@@ -11,8 +16,8 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     args::{ArgsError, ArgsReader},
-    context::{JobContext, Requirement},
     outcome::{Outcome, PerformError},
+    worker::context::{JobContext, Requirement},
 };
 
 /// A class of jobs: its arguments, its options and what it does.

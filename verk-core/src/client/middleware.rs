@@ -1,134 +1,14 @@
-//! What wraps every run and every enqueue: [`ServerMiddleware`] and [`ClientMiddleware`].
+//! What wraps every enqueue: [`ClientMiddleware`].
 
 use std::{fmt, future::Future, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
 use crate::{
-    context::JobContext,
     error::{BoxError, EnqueueError},
     job::Job,
     names::Jid,
-    outcome::{Outcome, PerformError},
-    worker::WorkerEntry,
 };
-
-type Performed = Result<Outcome, PerformError>;
-
-/// Wraps every run of a job on a node: sees the job before and its outcome after, and may answer in its place.
-///
-/// The first that the [builder](crate::VerkBuilder::server_middleware) is given is the outermost. All of them are inside of what `timeout` limits, and a panic
-/// is a failure of the job. A job whose class nobody registered passes none: it does not run.
-///
-/// ```
-/// use verk_core::{JobContext, Next, Outcome, PerformError, ServerMiddleware};
-///
-/// struct Timing;
-///
-/// impl ServerMiddleware for Timing {
-///     async fn call(&self, ctx: &JobContext, next: Next) -> Result<Outcome, PerformError> {
-///         let started = ctx.client().clock().instant();
-///         let outcome = next.run().await;
-///         let took = ctx.client().clock().instant() - started;
-///         println!("{} took {took:?}, ok: {}", ctx.job().class(), outcome.is_ok());
-///         outcome
-///     }
-/// }
-/// ```
-pub trait ServerMiddleware: Send + Sync + 'static {
-    /// Runs the rest by `next.run()`, or answers in its place.
-    ///
-    /// The future is dropped where it stands when the job's time is up or the node stops.
-    ///
-    /// # Errors
-    ///
-    /// The run's failure: that of `next`, changed or not, or one of its own.
-    fn call(
-        &self,
-        ctx: &JobContext,
-        next: Next,
-    ) -> impl Future<Output = Result<Outcome, PerformError>> + Send;
-}
-
-/// What a [`ServerMiddleware`] wraps: the middleware after it, and the worker.
-#[must_use = "the job does not run unless `run` is called"]
-pub struct Next {
-    middleware: ServerStack,
-    /// How many of them were passed.
-    passed: usize,
-    worker: WorkerEntry,
-    ctx: JobContext,
-}
-
-impl Next {
-    /// Runs it. Decodes the arguments, so wrong ones are a failure that middleware sees.
-    ///
-    /// # Errors
-    ///
-    /// The run's failure.
-    pub async fn run(self) -> Result<Outcome, PerformError> {
-        self.boxed().await
-    }
-
-    fn boxed(mut self) -> BoxFuture<'static, Performed> {
-        let Some(middleware) = self.middleware.0.get(self.passed).map(Arc::clone) else {
-            return self.worker.perform(self.ctx);
-        };
-        self.passed += 1;
-        let ctx = self.ctx.clone();
-        Box::pin(async move { middleware.call(&ctx, self).await })
-    }
-}
-
-impl fmt::Debug for Next {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Next")
-            .field("worker", &self.worker)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The server middleware of a node, the outermost first.
-#[derive(Clone, Default)]
-pub(crate) struct ServerStack(Arc<Vec<Arc<dyn AnyServer>>>);
-
-impl ServerStack {
-    pub(crate) fn push(&mut self, middleware: impl ServerMiddleware) {
-        Arc::make_mut(&mut self.0).push(Arc::new(middleware));
-    }
-
-    /// Runs a job through all of them.
-    pub(crate) fn perform(
-        &self,
-        worker: WorkerEntry,
-        ctx: JobContext,
-    ) -> BoxFuture<'static, Performed> {
-        Next {
-            middleware: self.clone(),
-            passed: 0,
-            worker,
-            ctx,
-        }
-        .boxed()
-    }
-}
-
-impl fmt::Debug for ServerStack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ServerStack({} middleware)", self.0.len())
-    }
-}
-
-/// A [`ServerMiddleware`] without its type.
-trait AnyServer: Send + Sync {
-    fn call<'a>(&'a self, ctx: &'a JobContext, next: Next) -> BoxFuture<'a, Performed>;
-}
-
-impl<M: ServerMiddleware> AnyServer for M {
-    fn call<'a>(&'a self, ctx: &'a JobContext, next: Next) -> BoxFuture<'a, Performed> {
-        Box::pin(ServerMiddleware::call(self, ctx, next))
-    }
-}
 
 /// Sees every job on its way to storage, and what became of it: may change it, stop it, or undo what it did for a job that was not stored.
 ///

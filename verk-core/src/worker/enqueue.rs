@@ -1,0 +1,137 @@
+//! How a worker's job is enqueued: [`EnqueueExt`].
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::{
+    client::{
+        Client,
+        new_job::{IntoJob, NewJob, When},
+    },
+    error::EnqueueError,
+    job::{Job, RetryLimit},
+    names::{Jid, QueueName},
+    worker::Worker,
+};
+
+/// Options of the call site, and the enqueue by the client at hand.
+///
+/// Not for an untyped [`Job`]: it has setters of its own, and goes to [`Client::enqueue`].
+pub trait EnqueueExt: IntoJob {
+    /// Puts the job into this queue instead of its worker's.
+    fn queue(self, queue: &str) -> NewJob {
+        self.into_job().edit(|job| {
+            if job.queue().is_none_or(|its| its.as_str() != queue) {
+                job.set_queue(QueueName::new(queue)?);
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs the job at this time; now if it has passed.
+    fn schedule_at(self, at: SystemTime) -> NewJob {
+        NewJob {
+            when: When::At(at),
+            ..self.into_job()
+        }
+    }
+
+    /// Runs the job after this time.
+    fn schedule_in(self, delay: Duration) -> NewJob {
+        NewJob {
+            when: When::In(delay),
+            ..self.into_job()
+        }
+    }
+
+    /// Sets how often the job is tried again after a failure. With 0 it goes to the `dead` set at once.
+    fn max_retry_count(self, count: u32) -> NewJob {
+        self.into_job().edit(|job| {
+            job.set_max_retry_count(count);
+            Ok(())
+        })
+    }
+
+    /// Sets how often the job is tried again, or that it never is: [`RetryLimit::Never`] keeps it out of the `dead` set too.
+    fn retry_limit(self, limit: RetryLimit) -> NewJob {
+        self.into_job().edit(|job| {
+            job.set_retry_limit(limit);
+            Ok(())
+        })
+    }
+
+    /// Tries the job again for this long after its first failure, however often that is: see [`Job::retry_for`].
+    fn retry_for(self, retry_for: Duration) -> NewJob {
+        self.into_job().edit(|job| {
+            job.set_retry_for(retry_for);
+            Ok(())
+        })
+    }
+
+    /// Tries the job again in this queue instead of its own.
+    fn retry_queue(self, queue: &str) -> NewJob {
+        let queue = QueueName::new(queue);
+        self.into_job().edit(|job| {
+            job.set_retry_queue(&queue?);
+            Ok(())
+        })
+    }
+
+    /// Gives the job a key of one's own or of Sidekiq's, such as `expires_in` or `locale`: see [`Job::set`].
+    fn set(self, key: &str, value: &(impl Serialize + ?Sized)) -> NewJob {
+        self.into_job().edit(|job| Ok(job.set(key, value)?))
+    }
+
+    /// Sets the labels that dashboards show.
+    fn tags<T: Into<String>>(self, tags: impl IntoIterator<Item = T>) -> NewJob {
+        let tags: Vec<String> = tags.into_iter().map(Into::into).collect();
+        self.into_job().edit(|job| {
+            job.set_tags(&tags);
+            Ok(())
+        })
+    }
+
+    /// Enqueues with [the client at hand](Client::current).
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::enqueue`]; [`EnqueueError::NoClient`] when there is none.
+    fn enqueue(self) -> impl Future<Output = Result<Jid, EnqueueError>> + Send {
+        let new = self.into_job();
+        async move { Client::current()?.enqueue(new).await }
+    }
+}
+
+impl<W: Worker> EnqueueExt for W {}
+
+impl EnqueueExt for NewJob {}
+
+impl<W: Worker> IntoJob for W {
+    fn into_job(self) -> NewJob {
+        NewJob {
+            job: new_job(&self),
+            when: When::Now,
+        }
+    }
+}
+
+fn new_job<W: Worker>(worker: &W) -> Result<Job, EnqueueError> {
+    let options = W::OPTIONS;
+    let args = worker.encode_args().map_err(|source| EnqueueError::Args {
+        class: W::CLASS,
+        source,
+    })?;
+    let mut job = Job::new(W::CLASS, QueueName::new(options.queue)?, args)?;
+    if let Some(count) = options.max_retry_count {
+        job.set_max_retry_count(count);
+    }
+    if !options.dead {
+        job.set_dead(false);
+    }
+    if !options.tags.is_empty() {
+        let tags: Vec<String> = options.tags.iter().map(|&tag| tag.to_owned()).collect();
+        job.set_tags(&tags);
+    }
+    Ok(job)
+}
