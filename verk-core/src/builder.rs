@@ -14,14 +14,14 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, log_level::LogLevel, unknown_class::UnknownClass},
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
-    events::EventSender,
+    events::{EventSender, Witness},
     health::monitor::Monitor,
     job::{Dialect, TimeFormat},
     log,
     names::QueueName,
     node_manager::register,
     queue_stats::LiveCounters,
-    queues::Queues,
+    queues::{Queues, blocked},
     shared::Shared,
     storage::{ScheduleKeys, Storage},
     test_seam::{TestParts, TestSeam},
@@ -388,6 +388,10 @@ impl VerkBuilder {
             Some(test) => client_of_jobs.of_test(Arc::clone(test)),
             None => client_of_jobs.clone(),
         };
+        let test_events = self.test.clone().map(|test| {
+            let told: Arc<Witness> = Arc::new(move |event| test.event(event));
+            told
+        });
         let shared = Arc::new(Shared {
             queues: Arc::new(Queues::new(&self.config.queues)),
             storage,
@@ -397,7 +401,7 @@ impl VerkBuilder {
             state: Arc::new(self.state),
             middleware: self.server_middleware,
             client: client_of_jobs,
-            events: EventSender::new(self.test.clone()),
+            events: EventSender::new(test_events),
             wake,
             found_paused: Notify::new(),
             server_time,
@@ -408,7 +412,7 @@ impl VerkBuilder {
         let registration = if shared.config.queues.is_empty() {
             None
         } else {
-            Some(register(&shared).await?)
+            Some(register(&shared, blocked::watch(Arc::clone(&shared.queues))).await?)
         };
         if shared.test.is_none() {
             client.announce();

@@ -3,6 +3,8 @@
 //! Such code may panic. What becomes of a job, a permit or a node must not depend on it, so each call goes through
 //! [`call`] or `catch`, and each log line through [`log`](crate::log).
 
+pub(crate) mod panic_place;
+
 use std::{
     any::Any,
     collections::BTreeSet,
@@ -16,7 +18,7 @@ use std::{
 
 use futures_util::FutureExt;
 
-use crate::panic_place::{self, Place};
+use self::panic_place::Place;
 
 /// How many panics [`call`] has caught in this process.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);

@@ -89,22 +89,6 @@ pub(crate) fn close(span: Span, end: &RunEnd) {
     drop(span);
 }
 
-/// Notes in a job which span enqueues it.
-#[cfg(feature = "otel")]
-pub(crate) fn trace_enqueue(job: &mut Job) {
-    use opentelemetry::{Context, trace::TraceContextExt};
-    use tracing_opentelemetry::OpenTelemetrySpanExt;
-
-    crate::guard::call(|| {
-        let mut context = tracing::Span::current().context();
-        if !context.has_active_span() {
-            // That of a program that uses OpenTelemetry without `tracing`.
-            context = Context::current();
-        }
-        job.set_trace_context(&context);
-    });
-}
-
 /// The job that a line is about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line<'a> {

@@ -4,7 +4,6 @@
 //! socket: see `verk-redis` for the backend and `verk-testing` for the one in memory.
 
 mod args;
-mod blocked;
 mod builder;
 mod client;
 mod clock;
@@ -30,7 +29,6 @@ mod node;
 mod node_manager;
 mod node_watch;
 mod outcome;
-mod panic_place;
 mod pause_manager;
 mod poison;
 mod prefetch;

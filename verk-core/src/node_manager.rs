@@ -9,7 +9,6 @@ use std::{
 use tokio::runtime;
 
 use crate::{
-    blocked,
     clock::rfc3339,
     error::{BuildError, StorageError},
     event::Event,
@@ -28,7 +27,12 @@ const CLAIM_MARGIN: Duration = Duration::from_millis(50);
 ///
 /// With a configured `node_id`, first takes the name: while another node holds it, waits once for as long as that claim
 /// lasts. Returns the registration; the caller restores what earlier holders left.
-pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, BuildError> {
+///
+/// `watch` runs on the thread of the heartbeat, which no job can keep.
+pub(crate) async fn register(
+    shared: &Arc<Shared>,
+    watch: impl Future<Output = ()> + Send + 'static,
+) -> Result<Arc<Registration>, BuildError> {
     let config = &shared.config;
     let name = config.name().map_or_else(host_name, str::to_owned);
     let node = NodeId::register(&name).map_err(|error| BuildError::Config(error.into()))?;
@@ -47,7 +51,7 @@ pub(crate) async fn register(shared: &Arc<Shared>) -> Result<Arc<Registration>, 
     let registered = Arc::<Registration>::downgrade(&registration);
     shared.monitor.registered(registered);
     match &shared.test {
-        None => start_heartbeat(shared, &registration)?,
+        None => start_heartbeat(shared, &registration, watch)?,
         // Thousands of tests must not need a thread each.
         Some(test) if test.seam.beats() => {
             tokio::spawn(keep_beating(Arc::clone(shared), &registration));
@@ -85,14 +89,17 @@ pub(crate) fn host_name() -> String {
 }
 
 /// Beats from a thread and a connection of its own, so that a worker that blocks the runtime does not make the node look
-/// dead. The same thread finds such workers.
-fn start_heartbeat(shared: &Arc<Shared>, registration: &Registration) -> Result<(), BuildError> {
+/// dead. `watch` finds such workers.
+fn start_heartbeat(
+    shared: &Arc<Shared>,
+    registration: &Registration,
+    watch: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), BuildError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(BuildError::Thread)?;
     let beat = keep_beating(Arc::clone(shared), registration);
-    let watch = blocked::watch(Arc::clone(shared));
     let beat_and_watch = async move {
         tokio::select! {
             biased;

@@ -19,7 +19,7 @@ use crate::{
     process_manager::ProcessManager,
     queue_manager::{QueueManager, Stop},
     queue_stats::{Counters, StatsManager},
-    queues::Taken,
+    queues::{Taken, blocked},
     schedule_manager::ScheduleManager,
     shared::Shared,
     time::backoff::pause_before_retry,
@@ -219,7 +219,7 @@ async fn register_again(
     loop {
         let result = tokio::select! {
             () = stop.cancelled() => return None,
-            result = register(shared) => result,
+            result = register(shared, blocked::watch(Arc::clone(&shared.queues))) => result,
         };
         match result {
             Ok(registration) => {

@@ -17,7 +17,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocked::Seen,
     client::Client,
     clock::{Clock, JobWait},
     event::Event,
@@ -28,9 +27,9 @@ use crate::{
     names::QueueName,
     node::registration::Registration,
     outcome::{Outcome, PerformError},
-    queues::Seat,
+    queues::{Seat, running::Running},
     shared::Shared,
-    worker::{WorkerEntry, context::JobContext},
+    worker::{WorkerEntry, context::JobContext, polls::Seen},
 };
 
 /// How long short jobs take a task, one after the other, before the rest go on in tasks of their own: no longer than a task should run without an
@@ -51,30 +50,6 @@ pub(crate) struct WorkersManager {
     finished: mpsc::UnboundedReceiver<Finished>,
     /// Runs that have started and that no task has taken up, oldest first.
     to_spawn: Vec<BoxFuture<'static, Instant>>,
-}
-
-/// A run that has not ended.
-#[derive(Debug)]
-pub(crate) struct Running {
-    /// The order in which it started.
-    pub(crate) number: u64,
-    context: JobContext,
-    /// The payload as it was fetched.
-    held: Bytes,
-    pub(crate) started_at: SystemTime,
-    /// What was seen of its polls.
-    seen: Seen,
-}
-
-impl Running {
-    /// Whether it keeps its thread since the last look, and was not found by an earlier one.
-    pub(crate) fn keeps_its_thread(&mut self) -> bool {
-        self.seen.look(self.context.polls())
-    }
-
-    pub(crate) fn job(&self) -> &Arc<Job> {
-        self.context.shared_job()
-    }
 }
 
 /// A run that has ended: its future is dropped.

@@ -412,7 +412,7 @@ impl Client {
             return Err(EnqueueError::DuplicateClass(error.clone()));
         }
         #[cfg(feature = "otel")]
-        crate::job_log::trace_enqueue(job);
+        job.trace_enqueue();
         let now = now.unwrap_or_else(|| self.now());
         let at = match when {
             When::Now => now,

@@ -1,6 +1,7 @@
 //! Who listens: [`Events`], and what is told to them.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -13,22 +14,23 @@ use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 use crate::{
     event::{Event, EventKind},
     guard,
-    test_seam::TestSeam,
 };
 
 /// How many events a subscriber may lag behind before it misses some.
 const CAPACITY: usize = 4096;
 
+/// Is told each event after all who subscribed: the test that a node runs in.
+pub(crate) type Witness = dyn Fn(&Event) + Send + Sync;
+
 /// Tells events to whoever subscribed. Next to free when nobody did.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct EventSender {
     sender: broadcast::Sender<Event>,
-    /// The test that this node runs in.
-    test: Option<Arc<dyn TestSeam>>,
+    test: Option<Arc<Witness>>,
 }
 
 impl EventSender {
-    pub(crate) fn new(test: Option<Arc<dyn TestSeam>>) -> Self {
+    pub(crate) fn new(test: Option<Arc<Witness>>) -> Self {
         Self {
             sender: broadcast::Sender::new(CAPACITY),
             test,
@@ -38,7 +40,7 @@ impl EventSender {
     pub(crate) fn send(&self, event: Event) {
         if let Some(test) = &self.test {
             self.publish(event.clone());
-            test.event(&event);
+            test(&event);
         } else {
             self.publish(event);
         }
@@ -54,6 +56,12 @@ impl EventSender {
             stream: BroadcastStream::new(self.sender.subscribe()),
             selector: Selector::default(),
         }
+    }
+}
+
+impl fmt::Debug for EventSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSender").finish_non_exhaustive()
     }
 }
 

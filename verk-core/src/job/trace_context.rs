@@ -10,13 +10,28 @@ use opentelemetry::{
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
 use super::{Job, value::quoted};
+use crate::guard;
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
 impl Job {
+    /// Notes which span enqueues the job.
+    pub(crate) fn trace_enqueue(&mut self) {
+        use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+        guard::call(|| {
+            let mut context = tracing::Span::current().context();
+            if !context.has_active_span() {
+                // That of a program that uses OpenTelemetry without `tracing`.
+                context = Context::current();
+            }
+            self.set_trace_context(&context);
+        });
+    }
+
     /// Notes the span that enqueues the job, unless the job belongs to a trace already.
-    pub(crate) fn set_trace_context(&mut self, context: &Context) {
+    fn set_trace_context(&mut self, context: &Context) {
         if self.present(TRACEPARENT).is_none() {
             TraceContextPropagator::new().inject_context(context, &mut Payload(self));
         }

@@ -1,6 +1,9 @@
 //! The queues of this node: what is wanted of them, and which managers run for them. In one place, so that no two managers
 //! ever work on one `inprogress` list.
 
+pub(crate) mod blocked;
+pub(crate) mod running;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -19,8 +22,8 @@ use crate::{
     job::Job,
     log,
     names::{Jid, NodeId, QueueName},
+    queues::running::Running,
     storage::Inprogress,
-    workers_manager::Running,
 };
 
 /// A queue of this node: see [`Verk::queues`](crate::Verk::queues).

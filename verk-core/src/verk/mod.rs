@@ -11,16 +11,16 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    client::{Client, new_job::IntoJob},
+    client::{Client, current, new_job::IntoJob},
     config::{Config, file::nearest},
     error::{ConfigError, EnqueueAllError, EnqueueError, RunError, StorageError},
     events::Events,
     foreign,
+    guard::panic_place,
     health::{Health, Reason},
     log,
     names::{Jid, NodeId, QueueName},
     node::registration::Registration,
-    panic_place,
     queues::{QueueStatus, RunningJob},
     shared::Shared,
     signals::{self, Signals},
@@ -203,7 +203,7 @@ impl Verk {
         let Some(first) = registration.take() else {
             return Ok(());
         };
-        panic_place::install_hook();
+        panic_place::install_hook(current::in_job);
         let node = first.node().clone();
         let (shared, stop) = (Arc::clone(&self.inner.shared), self.inner.stop.clone());
         self.inner.supervisor.spawn(supervise(shared, first, stop));

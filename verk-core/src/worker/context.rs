@@ -16,12 +16,12 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocked::Polls,
     client::Client,
     clock::JobWait,
     error::BoxError,
     job::Job,
     names::{Jid, QueueName},
+    worker::polls::Polls,
 };
 
 /// The running job, as its worker sees it.

@@ -3,6 +3,7 @@
 pub(crate) mod context;
 pub(crate) mod enqueue;
 pub(crate) mod middleware;
+pub(crate) mod polls;
 pub(crate) mod registry;
 
 use std::{

@@ -1,25 +1,9 @@
-//! Finds jobs that keep their thread: such a job holds up whatever else waits for that thread.
+//! How often a run is polled, and whether it keeps its thread.
 //!
 //! A run only counts its polls, before and after each one. Whether a poll takes long is found by
 //! looking at that count twice, from a thread that no job can keep. So a run reads no clock for it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
-
-use crate::{
-    clock::{Clock, SystemClock},
-    log,
-    queues::Run,
-    shared::Shared,
-};
-
-/// How long a poll takes at least that is reported. One that takes less than twice as long may be missed.
-const TOO_LONG: Duration = Duration::from_secs(1);
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How often a run was polled: odd while it is. Only the task of the run changes it.
 #[derive(Debug, Default)]
@@ -53,25 +37,6 @@ impl Seen {
         self.polls = polls;
         self.is_reported |= is_new;
         is_new
-    }
-}
-
-/// Looks at what runs, again and again, and warns of each run that keeps its thread, once. Does not end.
-pub(crate) async fn watch(shared: Arc<Shared>) {
-    // In real time, whatever the clock of a test says: so is the thread kept.
-    let clock: &dyn Clock = &SystemClock;
-    loop {
-        clock.sleep(TOO_LONG).await;
-        for Run { job, queue, .. } in shared.queues.blocked() {
-            log::warn!(
-                target: "verk::job",
-                class = job.class(),
-                jid = %job.jid(),
-                %queue,
-                attempt = job.failures().saturating_add(1),
-                "a job keeps its thread for over a second without an `.await`, and holds up others: use `tokio::task::spawn_blocking`"
-            );
-        }
     }
 }
 

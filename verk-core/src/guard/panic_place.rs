@@ -15,8 +15,6 @@ use std::{
     thread,
 };
 
-use crate::client::current;
-
 thread_local! {
     /// The last panic of a run on this thread.
     static LAST: RefCell<Option<Box<Place>>> = const { RefCell::new(None) };
@@ -47,8 +45,9 @@ pub(crate) fn text(payload: &(dyn Any + Send)) -> Option<&str> {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 
-/// Lets panics of runs be noted, from now on and until the program replaces the hook. Once in a process.
-pub(crate) fn install_hook() {
+/// Lets panics of runs be noted, from now on and until the program replaces the hook. Once in a process. `in_job` says
+/// whether the thread runs a job.
+pub(crate) fn install_hook(in_job: fn() -> bool) {
     static INSTALLED: Once = Once::new();
     // The hook cannot be changed by a thread that panics.
     if thread::panicking() {
@@ -57,7 +56,9 @@ pub(crate) fn install_hook() {
     INSTALLED.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            note(info);
+            if in_job() {
+                note(info);
+            }
             before(info);
         }));
     });
@@ -65,9 +66,6 @@ pub(crate) fn install_hook() {
 
 /// Must not panic: that would abort the process.
 fn note(info: &PanicHookInfo<'_>) {
-    if !current::in_job() {
-        return;
-    }
     let Some(location) = info.location() else {
         return;
     };

@@ -1,0 +1,34 @@
+//! A run that has not ended, as its queue shows it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+
+use crate::{
+    job::Job,
+    worker::{context::JobContext, polls::Seen},
+};
+
+/// A run that has not ended.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// The order in which it started.
+    pub(crate) number: u64,
+    pub(crate) context: JobContext,
+    /// The payload as it was fetched.
+    pub(crate) held: Bytes,
+    pub(crate) started_at: SystemTime,
+    /// What was seen of its polls.
+    pub(crate) seen: Seen,
+}
+
+impl Running {
+    /// Whether it keeps its thread since the last look, and was not found by an earlier one.
+    pub(crate) fn keeps_its_thread(&mut self) -> bool {
+        self.seen.look(self.context.polls())
+    }
+
+    pub(crate) fn job(&self) -> &Arc<Job> {
+        self.context.shared_job()
+    }
+}
