@@ -11,7 +11,6 @@ use crate::{
         current::Life,
         middleware::{ClientMiddleware, ClientStack},
     },
-    clock::{Clock, SystemClock},
     config::{Config, log_level::LogLevel, unknown_class::UnknownClass},
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::{EventSender, Witness},
@@ -27,6 +26,7 @@ use crate::{
     test_seam::{TestParts, TestSeam},
     time::{
         alarm::ScheduleWake,
+        clock::{Clock, SystemClock},
         server_time::{Asked, ServerTime},
     },
     verk::Verk,

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use tracing::field::{self, Empty};
 
 use crate::{
-    clock::rfc3339,
     config::{Config, log_level::LogLevel},
     event::AfterFailure,
     job::{Failure, Job},
@@ -13,6 +12,7 @@ use crate::{
     names::QueueName,
     outcome::PerformError,
     storage::Inprogress,
+    time::clock::rfc3339,
     workers_manager::RunEnd,
 };
 

@@ -6,7 +6,6 @@
 mod args;
 mod builder;
 mod client;
-mod clock;
 mod config;
 mod connection;
 pub mod doctor;
@@ -63,7 +62,6 @@ pub use client::{
     Client,
     new_job::{IntoJob, NewJob},
 };
-pub use clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};
 pub use config::Config;
 #[doc(hidden)]
 pub use config::file as config_file;
@@ -87,6 +85,7 @@ pub use storage::DayStats;
 pub use storage::ScheduleKeys;
 pub use storage::Storage;
 pub use time::calendar::{Day, InvalidDay};
+pub use time::clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};
 pub use verk::Verk;
 pub use worker::context::{FromJob, JobContext, Requirement, State};
 pub use worker::enqueue::EnqueueExt;

@@ -9,7 +9,6 @@ use std::{
 use tokio::runtime;
 
 use crate::{
-    clock::rfc3339,
     error::{BuildError, StorageError},
     event::Event,
     guard, log,
@@ -17,7 +16,7 @@ use crate::{
     node::registration::{Registration, lose},
     shared::Shared,
     storage::{Beat, Heartbeat, NameClaim},
-    time::{backoff::pause_before_retry, server_time::Asked},
+    time::{backoff::pause_before_retry, clock::rfc3339, server_time::Asked},
 };
 
 /// How much later than its time to live a name is asked for again.

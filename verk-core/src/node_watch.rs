@@ -9,7 +9,6 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::rfc3339,
     error::StorageError,
     event::Event,
     log,
@@ -18,6 +17,7 @@ use crate::{
     restore::{Moved, Verdicts, restore},
     shared::Shared,
     storage::{Inprogress, Node},
+    time::clock::rfc3339,
 };
 
 /// The longest that a fetch of a node may still be pending on the server after the node died, and fill its lists.
@@ -243,7 +243,7 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Clock, SystemClock};
+    use crate::time::clock::{Clock, SystemClock};
 
     const HEARTBEAT: Duration = Duration::from_secs(10);
     const TTL: Duration = Duration::from_secs(20);

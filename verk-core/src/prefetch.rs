@@ -200,7 +200,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::clock::{Clock, SystemClock};
+    use crate::time::clock::{Clock, SystemClock};
 
     const TRIP: Duration = Duration::from_millis(2);
 

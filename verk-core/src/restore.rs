@@ -6,7 +6,6 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{rfc3339, time_after},
     error::{Applied, StorageError},
     event::Event,
     job::{Failure, Job},
@@ -15,6 +14,7 @@ use crate::{
     poison::{self, Verdict},
     shared::Shared,
     storage::{Due, Inprogress, MAX_BATCH_JOBS, Node, Page, Settled, Settlement, Target},
+    time::clock::{rfc3339, time_after},
 };
 
 /// What is known of the jobs that a dead node had started.

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    clock::time_after,
     guard,
     job::{Job, RetryLimit},
     log,
     outcome::RetryIn,
+    time::clock::time_after,
     worker::WorkerOptions,
 };
 

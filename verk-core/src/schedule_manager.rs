@@ -10,7 +10,6 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::time_after,
     error::{Applied, StorageError},
     event::Event,
     job::Job,
@@ -20,7 +19,7 @@ use crate::{
     storage::{
         Due, DueSet, Lease, MAX_BATCH_JOBS, Page, Promotion, PromotionTarget, SchedulePoll, Settled,
     },
-    time::backoff::pause_before_retry,
+    time::{backoff::pause_before_retry, clock::time_after},
 };
 
 /// How often the dead set is cut to its limits, beside what each death cuts. Unless deaths have

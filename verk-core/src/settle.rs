@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    clock::time_after,
     config::unknown_class::UnknownClass,
     event::{AfterFailure, Event},
     job::{Backtrace, Job, MalformedJob},
@@ -19,6 +18,7 @@ use crate::{
     retry::{Decision, decide},
     shared::Shared,
     storage::{Due, Settlement, Target},
+    time::clock::time_after,
     worker::registry::OF_ANOTHER_CRATE,
     workers_manager::{Run, RunEnd, Times},
 };

@@ -9,7 +9,6 @@ use tokio::sync::Notify;
 
 use crate::{
     client::Client,
-    clock::Clock,
     config::Config,
     events::EventSender,
     health::monitor::Monitor,
@@ -17,7 +16,7 @@ use crate::{
     queues::Queues,
     storage::Storage,
     test_seam::TestParts,
-    time::{alarm::ScheduleWake, server_time::ServerTime},
+    time::{alarm::ScheduleWake, clock::Clock, server_time::ServerTime},
     worker::{context::StateMap, middleware::ServerStack, registry::Registry},
 };
 

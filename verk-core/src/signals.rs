@@ -19,7 +19,7 @@ use signal_hook::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[cfg(not(unix))]
-use crate::clock::{Clock, SystemClock};
+use crate::time::clock::{Clock, SystemClock};
 use crate::storage::ProcessSignal;
 
 /// The signals that ask something of a process, those of Sidekiq.

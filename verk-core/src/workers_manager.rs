@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Client,
-    clock::{Clock, JobWait},
     event::Event,
     guard,
     job::Job,
@@ -29,6 +28,7 @@ use crate::{
     outcome::{Outcome, PerformError},
     queues::{Seat, running::Running},
     shared::Shared,
+    time::clock::{Clock, JobWait},
     worker::{WorkerEntry, context::JobContext, polls::Seen},
 };
 

@@ -16,7 +16,6 @@ use crate::{
         middleware::{ClientMiddleware, ClientStack, Store, Stored},
         new_job::{IntoJob, NewJob, When},
     },
-    clock::{Clock, SystemClock, time_after},
     config::Config,
     error::{ConfigError, EnqueueAllError, EnqueueError, StorageError},
     health::link::Link,
@@ -25,7 +24,11 @@ use crate::{
     names::{Jid, QueueName},
     storage::{DeadLimits, Due, MAX_BATCH_BYTES, Storage},
     test_seam::TestSeam,
-    time::{alarm::ScheduleWake, server_time::ServerTime},
+    time::{
+        alarm::ScheduleWake,
+        clock::{Clock, SystemClock, time_after},
+        server_time::ServerTime,
+    },
 };
 
 /// The most jobs that are stored at once, of at most [`MAX_BATCH_BYTES`]: one push of so many holds the server up for less than a

@@ -8,11 +8,11 @@ use std::{
 };
 
 use crate::{
-    clock::Clock,
     health::{
         Reason, failing,
         link::{Link, lock},
     },
+    time::clock::Clock,
 };
 
 /// How many times in a row a manager panics before the node counts as broken.
@@ -88,7 +88,7 @@ impl Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::SystemClock, error::StorageError, health::Health};
+    use crate::{error::StorageError, health::Health, time::clock::SystemClock};
 
     const HEARTBEAT: Duration = Duration::from_secs(30);
 

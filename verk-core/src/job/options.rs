@@ -7,7 +7,7 @@ use super::{
     decode::{ENCRYPT, EXPIRES_IN},
     value::{number, quoted},
 };
-use crate::{clock::time_after, names::QueueName};
+use crate::{names::QueueName, time::clock::time_after};
 
 /// The longest `retry_for` that Sidekiq accepts.
 const MAX_RETRY_FOR: Duration = Duration::from_secs(1_000_000_000);

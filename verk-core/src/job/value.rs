@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, value::RawValue};
 
-use crate::clock::from_unix_seconds;
+use crate::time::clock::from_unix_seconds;
 
 /// How a time is written.
 #[derive(Clone, Copy, Debug)]

@@ -12,12 +12,12 @@ use bytes::Bytes;
 
 use super::Jobs;
 use crate::{
-    clock::from_unix_seconds,
     error::StorageError,
     job::{Form, Job, MalformedJob},
     log,
     names::QueueName,
     storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source},
+    time::clock::from_unix_seconds,
 };
 
 /// A job that waited in a queue or a set when it was read.

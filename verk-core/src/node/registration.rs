@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
     health::{Reason, monitor::Registered},
     log,
     names::NodeId,
+    time::clock::Clock,
 };
 
 /// The life of one node id, from its registration until it is deregistered or lost.
@@ -199,7 +199,7 @@ pub(crate) fn lose(node: &NodeId, lost: &CancellationToken) {
 mod tests {
     use super::*;
 
-    use crate::clock::SystemClock;
+    use crate::time::clock::SystemClock;
 
     const HEARTBEAT: Duration = Duration::from_secs(9);
 

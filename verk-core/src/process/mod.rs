@@ -10,11 +10,11 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    clock::unix_seconds,
     config::Config,
     names::NodeId,
     queues::{QueueStatus, Run},
     storage::{MAX_BATCH_BYTES, ProcessReport},
+    time::clock::unix_seconds,
 };
 
 /// What stays the same while the process lives.

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    clock::{Clock, SystemClock},
     log,
     queues::{Queues, Run},
+    time::clock::{Clock, SystemClock},
 };
 
 /// How long a poll takes at least that is reported. One that takes less than twice as long may be missed.

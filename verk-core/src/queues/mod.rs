@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::unix_seconds,
     error::StorageError,
     health::{Reason, failing},
     job::Job,
@@ -24,6 +23,7 @@ use crate::{
     names::{Jid, NodeId, QueueName},
     queues::running::Running,
     storage::Inprogress,
+    time::clock::unix_seconds,
 };
 
 /// A queue of this node: see [`Verk::queues`](crate::Verk::queues).

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::clock::time_after;
+use crate::time::clock::time_after;
 
 /// Lets whoever stores a job for later in this process wake the schedule manager in time.
 #[derive(Clone, Debug)]

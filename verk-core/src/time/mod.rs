@@ -3,4 +3,5 @@
 pub(crate) mod alarm;
 pub(crate) mod backoff;
 pub(crate) mod calendar;
+pub(crate) mod clock;
 pub(crate) mod server_time;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    clock::{Clock, rfc3339},
     log,
+    time::clock::{Clock, rfc3339},
 };
 
 /// The time of day of the storage, as it was measured the last time.
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    use crate::clock::SystemClock;
+    use crate::time::clock::SystemClock;
 
     /// Both clocks of a node, which a test sets.
     #[derive(Debug)]

@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Client,
-    clock::JobWait,
     error::BoxError,
     job::Job,
     names::{Jid, QueueName},
+    time::clock::JobWait,
     worker::polls::Polls,
 };
 
