@@ -14,8 +14,7 @@ pub use self::chain::ErrorChain;
 pub(crate) use self::chain::{cut, sources, text_of};
 
 use crate::{
-    args::ArgsError,
-    job::InvalidJob,
+    job::{InvalidJob, args::ArgsError},
     names::{InvalidName, Jid, NodeId, QueueName},
 };
 

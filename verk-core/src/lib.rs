@@ -3,7 +3,6 @@
 //! Users depend on the crate `verk`, which re-exports what they need. There is no Redis in here and no
 //! socket: see `verk-redis` for the backend and `verk-testing` for the one in memory.
 
-mod args;
 mod builder;
 mod client;
 mod config;
@@ -54,7 +53,6 @@ mod verk;
 mod worker;
 mod workers_manager;
 
-pub use args::{ArgsError, ArgsReader, ArgsWriter};
 pub use builder::{Connect, VerkBuilder};
 pub use client::current::{AlreadyInstalled, Installed};
 pub use client::middleware::{ClientMiddleware, ClientNext, Stored};
@@ -74,6 +72,7 @@ pub use error::{
 pub use event::{AfterFailure, Event, EventKind};
 pub use events::{Events, Lagged};
 pub use health::{Health, Reason};
+pub use job::args::{ArgsError, ArgsReader, ArgsWriter};
 pub use job::{Backtrace, Dialect, Failure, InvalidJob, Job, MalformedJob, RetryLimit, TimeFormat};
 pub use manage::{Entry, Found, JobInProgress, Jobs, Selection};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};

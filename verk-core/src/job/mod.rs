@@ -4,6 +4,7 @@
 //! is written back byte for byte, unknown keys and the digits of numbers included.
 
 mod active_job;
+pub(crate) mod args;
 mod compat;
 mod decode;
 mod dialect;

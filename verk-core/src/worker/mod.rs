@@ -16,7 +16,7 @@ use std::{
 use futures_util::future::BoxFuture;
 
 use crate::{
-    args::{ArgsError, ArgsReader},
+    job::args::{ArgsError, ArgsReader},
     outcome::{Outcome, PerformError},
     worker::context::{JobContext, Requirement},
 };
