@@ -6,7 +6,7 @@ use tracing::field::{self, Empty};
 
 use crate::{
     config::{Config, log_level::LogLevel},
-    event::AfterFailure,
+    events::event::AfterFailure,
     job::{Failure, Job},
     log::{self, Span},
     names::QueueName,

@@ -9,7 +9,6 @@ mod config;
 mod connection;
 pub mod doctor;
 mod error;
-mod event;
 mod events;
 mod foreign;
 #[doc(hidden)]
@@ -69,7 +68,7 @@ pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
     ErrorChain, RunError, SelectionError, StorageError, StorageErrorKind,
 };
-pub use event::{AfterFailure, Event, EventKind};
+pub use events::event::{AfterFailure, Event, EventKind};
 pub use events::{Events, Lagged};
 pub use health::{Health, Reason};
 pub use job::args::{ArgsError, ArgsReader, ArgsWriter};

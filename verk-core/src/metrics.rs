@@ -9,8 +9,7 @@ use metrics::{
 use tokio::task::unconstrained;
 
 use crate::{
-    event::Event,
-    events::Events,
+    events::{Events, event::Event},
     guard,
     job::Job,
     log,

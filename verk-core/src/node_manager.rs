@@ -10,7 +10,7 @@ use tokio::runtime;
 
 use crate::{
     error::{BuildError, StorageError},
-    event::Event,
+    events::event::Event,
     guard, log,
     names::NodeId,
     node::registration::{Registration, lose},

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
-    event::Event,
+    events::event::Event,
     log,
     names::NodeId,
     node::registration::Registration,

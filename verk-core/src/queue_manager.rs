@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::outcomes::settlements;
 use crate::{
     connection::{Connection, Exchanged, Fetched, Payload, read_all},
-    event::Event,
+    events::event::Event,
     log,
     names::QueueName,
     node::registration::Registration,

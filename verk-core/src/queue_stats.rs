@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
-    event::Event,
+    events::event::Event,
     job::Job,
     log,
     names::{NodeId, QueueName},

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Applied, StorageError},
-    event::Event,
+    events::event::Event,
     job::{Failure, Job},
     log,
     names::{Jid, NodeId},

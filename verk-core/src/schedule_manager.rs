@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Applied, StorageError},
-    event::Event,
+    events::event::Event,
     job::Job,
     log,
     names::{NodeId, QueueName},

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     config::unknown_class::UnknownClass,
-    event::{AfterFailure, Event},
+    events::event::{AfterFailure, Event},
     job::{Backtrace, Job, MalformedJob},
     job_log::Line,
     log,

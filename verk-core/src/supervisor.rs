@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    event::Event,
+    events::event::Event,
     foreign, guard, log,
     node::registration::Registration,
     node_manager::{deregister, register},

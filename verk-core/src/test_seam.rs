@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     error::ConfigError,
-    event::Event,
+    events::event::Event,
     job::Job,
     names::Jid,
     outcome::{Outcome, PerformError},

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Client,
-    event::Event,
+    events::event::Event,
     guard,
     job::Job,
     job_log::{self, Line},

@@ -1,5 +1,7 @@
 //! Who listens: [`Events`], and what is told to them.
 
+pub(crate) mod event;
+
 use std::{
     fmt,
     pin::Pin,
@@ -12,7 +14,7 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 
 use crate::{
-    event::{Event, EventKind},
+    events::event::{Event, EventKind},
     guard,
 };
 

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::QueueManager;
 use crate::{
     error::{Applied, StorageError},
-    event::Event,
+    events::event::Event,
     job::Job,
     log,
     queue_stats::counts_of,
