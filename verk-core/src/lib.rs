@@ -26,7 +26,6 @@ mod node;
 mod node_manager;
 mod node_watch;
 mod outcome;
-mod pause_manager;
 mod poison;
 mod prefetch;
 mod process;

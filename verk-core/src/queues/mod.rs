@@ -2,6 +2,7 @@
 //! ever work on one `inprogress` list.
 
 pub(crate) mod blocked;
+pub(crate) mod pauses;
 pub(crate) mod running;
 
 use std::{
