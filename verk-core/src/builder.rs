@@ -18,7 +18,7 @@ use crate::{
     job::{Dialect, TimeFormat},
     log,
     names::QueueName,
-    node_manager::register,
+    node::heartbeat::register,
     queue_stats::LiveCounters,
     queues::{Queues, blocked},
     shared::Shared,

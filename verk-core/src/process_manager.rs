@@ -8,7 +8,7 @@ use crate::{
     error::StorageError,
     log,
     names::NodeId,
-    node_manager::host_name,
+    node::heartbeat::host_name,
     process::{Activity, Process},
     shared::Shared,
     storage::ProcessSignal,

@@ -11,10 +11,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     events::event::Event,
-    foreign, guard, log,
-    node::registration::Registration,
-    node_manager::{deregister, register},
-    node_watch::NodeWatch,
+    guard, log,
+    node::{
+        foreign,
+        heartbeat::{deregister, register},
+        registration::Registration,
+        watch::NodeWatch,
+    },
     process_manager::ProcessManager,
     queue_manager::{QueueManager, Stop},
     queue_stats::{Counters, StatsManager},

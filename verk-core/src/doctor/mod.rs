@@ -24,8 +24,8 @@ use self::{
 };
 use crate::{
     error::{ErrorChain, StorageError},
-    foreign,
     names::QueueName,
+    node::foreign,
     shared::Shared,
     storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, ScheduleKeys, Source, Storage},
     time::server_time::{Asked, Measured},

@@ -1,3 +1,8 @@
 //! This node among the others: its name and heartbeat, the judgement of others, and what becomes of what the dead left.
 
+pub(crate) mod foreign;
+pub(crate) mod heartbeat;
+pub(crate) mod poison;
 pub(crate) mod registration;
+pub(crate) mod restore;
+pub(crate) mod watch;

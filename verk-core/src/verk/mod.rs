@@ -15,12 +15,11 @@ use crate::{
     config::{Config, file::nearest},
     error::{ConfigError, EnqueueAllError, EnqueueError, RunError, StorageError},
     events::Events,
-    foreign,
     guard::panic_place,
     health::{Health, Reason},
     log,
     names::{Jid, NodeId, QueueName},
-    node::registration::Registration,
+    node::{foreign, registration::Registration},
     queues::{QueueStatus, RunningJob},
     shared::Shared,
     signals::{self, Signals},
@@ -473,7 +472,7 @@ impl Verk {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(registration) = never_started {
-            crate::node_manager::deregister(&self.inner.shared, &registration).await;
+            crate::node::heartbeat::deregister(&self.inner.shared, &registration).await;
         }
         self.inner.supervisor.close();
         self.inner.supervisor.wait().await;

@@ -13,8 +13,10 @@ use crate::{
     events::event::Event,
     log,
     names::NodeId,
-    node::registration::Registration,
-    restore::{Moved, Verdicts, restore},
+    node::{
+        registration::Registration,
+        restore::{Moved, Verdicts, restore},
+    },
     shared::Shared,
     storage::{Inprogress, Node},
     time::clock::rfc3339,

@@ -11,7 +11,7 @@ use crate::{
     job::{Failure, Job},
     log,
     names::{Jid, NodeId},
-    poison::{self, Verdict},
+    node::poison::{self, Verdict},
     shared::Shared,
     storage::{Due, Inprogress, MAX_BATCH_JOBS, Node, Page, Settled, Settlement, Target},
     time::clock::{rfc3339, time_after},
