@@ -31,7 +31,7 @@ mod queue_stats;
 mod queues;
 mod reconcile;
 mod retry;
-mod schedule_manager;
+mod schedule;
 mod settle;
 mod shared;
 mod signals;

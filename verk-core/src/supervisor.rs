@@ -22,7 +22,7 @@ use crate::{
     queue_manager::{QueueManager, Stop},
     queue_stats::{Counters, StatsManager},
     queues::{Taken, blocked, pauses::PauseManager},
-    schedule_manager::ScheduleManager,
+    schedule::ScheduleManager,
     shared::Shared,
     time::backoff::pause_before_retry,
     unknown_class,
