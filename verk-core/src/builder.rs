@@ -19,9 +19,9 @@ use crate::{
     log,
     names::QueueName,
     node::heartbeat::register,
-    queue_stats::LiveCounters,
     queues::{Queues, blocked},
     shared::Shared,
+    stats::reporter::LiveCounters,
     storage::{ScheduleKeys, Storage},
     test_seam::{TestParts, TestSeam},
     time::{

@@ -27,7 +27,6 @@ mod prefetch;
 mod process;
 mod process_manager;
 mod queue_manager;
-mod queue_stats;
 mod queues;
 mod reconcile;
 mod retry;

@@ -26,10 +26,10 @@ use crate::{
     names::QueueName,
     node::registration::Registration,
     prefetch::Prefetch,
-    queue_stats::{Counters, QueueCounters},
     queues::{Seat, State, Told, Wanted, tell},
     settle::{Pending, encrypted, expired, malformed, unknown_class},
     shared::Shared,
+    stats::reporter::{Counters, QueueCounters},
     storage::{
         DequeueRequest, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection, Settled,
     },

@@ -20,10 +20,10 @@ use crate::{
     },
     process_manager::ProcessManager,
     queue_manager::{QueueManager, Stop},
-    queue_stats::{Counters, StatsManager},
     queues::{Taken, blocked, pauses::PauseManager},
     schedule::ScheduleManager,
     shared::Shared,
+    stats::reporter::{Counters, StatsManager},
     time::backoff::pause_before_retry,
     unknown_class,
 };

@@ -1,5 +1,7 @@
 //! What was done so far, and what waits: [`Stats`], [`QueueStats`] and [`DayStats`].
 
+pub(crate) mod reporter;
+
 use std::{
     collections::BTreeMap,
     fmt,
