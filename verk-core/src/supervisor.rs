@@ -18,7 +18,7 @@ use crate::{
         registration::Registration,
         watch::NodeWatch,
     },
-    process_manager::ProcessManager,
+    process::manager::ProcessManager,
     queue_manager::{QueueManager, Stop},
     queues::{Taken, blocked, pauses::PauseManager},
     schedule::ScheduleManager,

@@ -1,5 +1,8 @@
 //! What a process shows of itself, in Sidekiq's words: made here, stored as it is by the backends.
 
+pub(crate) mod manager;
+pub(crate) mod signals;
+
 use std::{
     collections::BTreeMap,
     env, process,
