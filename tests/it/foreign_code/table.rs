@@ -228,7 +228,7 @@ fn only_the_guarded_macros_log() {
         sources(&root().join(of), &mut files);
     }
     let bare = ["tracing::event!", "tracing::span!"];
-    let guarded = ["verk-core/src/log.rs", "verk-core/src/job_log.rs"];
+    let guarded = ["verk-core/src/log.rs", "verk-core/src/runner/job_log.rs"];
     for path in files {
         let is_guarded = guarded.iter().any(|file| path.ends_with(file));
         let source = fs::read_to_string(&path).unwrap();

@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use super::{QueueManager, RECONCILE_EVERY};
 use crate::{
-    connection::{Connection, Exchanged, Fetched, Payload, Reply},
     error::{Applied, StorageError},
     log,
-    reconcile::compare,
+    runner::{
+        connection::{Connection, Exchanged, Fetched, Payload, Reply},
+        reconcile::compare,
+    },
     storage::Settled,
     time::backoff::pause_before_retry,
 };

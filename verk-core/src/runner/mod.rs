@@ -4,8 +4,15 @@
 //! trip; their replies are taken in the order in which they were sent. A settle or a fetch whose reply was lost stops both until the
 //! `inprogress` list has been read and compared with what this node works on.
 
+pub(crate) mod connection;
+pub(crate) mod job_log;
 mod outcomes;
+pub(crate) mod prefetch;
+pub(crate) mod reconcile;
 mod replies;
+pub(crate) mod retry;
+pub(crate) mod settle;
+pub(crate) mod workers;
 
 use std::{
     collections::VecDeque,
@@ -20,20 +27,22 @@ use tokio_util::sync::CancellationToken;
 
 use self::outcomes::settlements;
 use crate::{
-    connection::{Connection, Exchanged, Fetched, Payload, read_all},
     events::event::Event,
     log,
     names::QueueName,
     node::registration::Registration,
-    prefetch::Prefetch,
     queues::{Seat, State, Told, Wanted, tell},
-    settle::{Pending, encrypted, expired, malformed, unknown_class},
+    runner::{
+        connection::{Connection, Exchanged, Fetched, Payload, read_all},
+        prefetch::Prefetch,
+        settle::{Pending, encrypted, expired, malformed, unknown_class},
+        workers::WorkersManager,
+    },
     shared::Shared,
     stats::reporter::{Counters, QueueCounters},
     storage::{
         DequeueRequest, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection, Settled,
     },
-    workers_manager::WorkersManager,
 };
 
 /// Every how many heartbeats the `inprogress` list is compared with what really runs.

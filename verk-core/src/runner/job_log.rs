@@ -11,9 +11,9 @@ use crate::{
     log::{self, Span},
     names::QueueName,
     outcome::PerformError,
+    runner::workers::RunEnd,
     storage::Inprogress,
     time::clock::rfc3339,
-    workers_manager::RunEnd,
 };
 
 /// Logs a line of a job, with the fields that all of them have, at a level that is known at run time

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    connection::Payload,
+    runner::connection::Payload,
     storage::{MAX_BATCH_BYTES, MAX_BATCH_JOBS},
 };
 

@@ -11,16 +11,18 @@ use crate::{
     config::unknown_class::UnknownClass,
     events::event::{AfterFailure, Event},
     job::{Backtrace, Job, MalformedJob},
-    job_log::Line,
     log,
     names::QueueName,
     outcome::{Outcome, PerformError, RetryIn},
-    retry::{Decision, decide},
+    runner::{
+        job_log::Line,
+        retry::{Decision, decide},
+        workers::{Run, RunEnd, Times},
+    },
     shared::Shared,
     storage::{Due, Settlement, Target},
     time::clock::time_after,
     worker::registry::OF_ANOTHER_CRATE,
-    workers_manager::{Run, RunEnd, Times},
 };
 
 /// A settlement that waits to be stored, or for the reply.

@@ -10,11 +10,13 @@ use crate::{
     events::event::Event,
     job::Job,
     log,
-    settle::{Pending, conclude},
+    runner::{
+        settle::{Pending, conclude},
+        workers::Run,
+    },
     stats::reporter::counts_of,
     storage::{Counts, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Settled, Settlement, Target},
     time::backoff::pause_before_retry,
-    workers_manager::Run,
 };
 
 impl QueueManager {
