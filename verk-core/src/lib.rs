@@ -3,7 +3,6 @@
 //! Users depend on the crate `verk`, which re-exports what they need. There is no Redis in here and no
 //! socket: see `verk-redis` for the backend and `verk-testing` for the one in memory.
 
-mod builder;
 mod client;
 mod config;
 pub mod doctor;
@@ -28,15 +27,12 @@ mod schedule;
 mod shared;
 mod stats;
 pub mod storage;
-mod supervisor;
 #[doc(hidden)]
 pub mod test_seam;
 mod time;
-mod unknown_class;
 mod verk;
 mod worker;
 
-pub use builder::{Connect, VerkBuilder};
 pub use client::current::{AlreadyInstalled, Installed};
 pub use client::middleware::{ClientMiddleware, ClientNext, Stored};
 pub use client::{
@@ -69,6 +65,7 @@ pub use storage::Storage;
 pub use time::calendar::{Day, InvalidDay};
 pub use time::clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};
 pub use verk::Verk;
+pub use verk::builder::{Connect, VerkBuilder};
 pub use worker::context::{FromJob, JobContext, Requirement, State};
 pub use worker::enqueue::EnqueueExt;
 pub use worker::middleware::{Next, ServerMiddleware};

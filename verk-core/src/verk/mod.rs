@@ -1,5 +1,9 @@
 //! The handle of a running verk: [`Verk`].
 
+pub(crate) mod builder;
+pub(crate) mod startup;
+pub(crate) mod supervisor;
+
 use std::{
     convert::Infallible,
     fmt,
@@ -25,8 +29,8 @@ use crate::{
     shared::Shared,
     stats::{self, LiveStats, Stats},
     storage::{DayStats, ForeignList, ProcessSignal, Storage},
-    supervisor::supervise,
     time::calendar::Day,
+    verk::supervisor::supervise,
 };
 
 /// A node: it enqueues jobs and, if it has queues, runs them. Cheap to clone.

@@ -25,7 +25,7 @@ use crate::{
     shared::Shared,
     stats::reporter::{Counters, StatsManager},
     time::backoff::pause_before_retry,
-    unknown_class,
+    verk::startup,
 };
 
 /// What the health of the node calls the keeper of the statistics.
@@ -53,7 +53,7 @@ pub(crate) async fn supervise(
     pauses.spawn({
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         async move {
-            unknown_class::warn(&shared, &stop).await;
+            startup::warn(&shared, &stop).await;
             foreign::warn(&shared, &stop).await;
         }
     });
