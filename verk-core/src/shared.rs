@@ -13,7 +13,7 @@ use crate::{
     events::EventSender,
     health::monitor::Monitor,
     queues::Queues,
-    stats::reporter::LiveCounters,
+    stats::counters::LiveCounters,
     storage::Storage,
     test_seam::TestParts,
     time::{alarm::ScheduleWake, clock::Clock, server_time::ServerTime},

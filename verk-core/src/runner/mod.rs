@@ -39,7 +39,7 @@ use crate::{
         workers::WorkersManager,
     },
     shared::Shared,
-    stats::reporter::{Counters, QueueCounters},
+    stats::counters::{Counters, QueueCounters},
     storage::{
         DequeueRequest, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection, Settled,
     },

@@ -14,7 +14,7 @@ use crate::{
         settle::{Pending, conclude},
         workers::Run,
     },
-    stats::reporter::counts_of,
+    stats::counters::counts_of,
     storage::{Counts, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Settled, Settlement, Target},
     time::backoff::pause_before_retry,
 };
@@ -172,7 +172,8 @@ impl QueueManager {
         let counted = counts_of(&event);
         let counts = counted.map_or_else(Counts::default, |(_, counts)| counts);
         if let Some(((job, _), took)) = counted.zip(pending.took) {
-            self.counters.add_execution(job, counts, took, &self.shared);
+            self.counters
+                .add_execution(job, counts, took, || self.shared.now());
         }
         self.shared.events.send(event);
         counts

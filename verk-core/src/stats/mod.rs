@@ -1,5 +1,6 @@
 //! What was done so far, and what waits: [`Stats`], [`QueueStats`] and [`DayStats`].
 
+pub(crate) mod counters;
 pub(crate) mod reporter;
 
 use std::{

@@ -21,7 +21,7 @@ use crate::{
     node::heartbeat::register,
     queues::{Queues, blocked},
     shared::Shared,
-    stats::reporter::LiveCounters,
+    stats::counters::LiveCounters,
     storage::{ScheduleKeys, Storage},
     test_seam::{TestParts, TestSeam},
     time::{

@@ -23,7 +23,7 @@ use crate::{
     runner::{QueueManager, Stop},
     schedule::ScheduleManager,
     shared::Shared,
-    stats::reporter::{Counters, StatsManager},
+    stats::{counters::Counters, reporter::StatsManager},
     time::backoff::pause_before_retry,
     verk::startup,
 };

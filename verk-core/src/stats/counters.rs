@@ -1,0 +1,177 @@
+//! What is counted of runs, until the storage has it.
+//!
+//! Counting is one short lock that nobody else wants for long.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    events::event::Event,
+    job::Job,
+    names::QueueName,
+    stats::has_counters,
+    storage::{Counts, Executions, ExecutionsByMinute, Minute, StatsReport},
+    time::calendar::Day,
+};
+
+/// Of how many minutes execution metrics are kept for a storage that does not answer.
+const MAX_MINUTES: usize = 10;
+
+/// What the queues of one node id counted and the storage has not been told yet.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    queues: Mutex<BTreeMap<QueueName, Arc<QueueCounters>>>,
+    /// Whether execution metrics are wanted.
+    metrics: bool,
+}
+
+/// What one queue counted.
+#[derive(Debug)]
+pub(crate) struct QueueCounters {
+    counted: Mutex<Counted>,
+    metrics: bool,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    days: BTreeMap<Day, Counts>,
+    executions: ExecutionsByMinute,
+}
+
+impl Counters {
+    pub(crate) fn new(metrics: bool) -> Self {
+        Self {
+            queues: Mutex::default(),
+            metrics,
+        }
+    }
+
+    pub(crate) fn of_queue(&self, queue: &QueueName) -> Arc<QueueCounters> {
+        let mut queues = lock(&self.queues);
+        let counters = queues.entry(queue.clone()).or_insert_with(|| {
+            Arc::new(QueueCounters {
+                counted: Mutex::default(),
+                metrics: self.metrics,
+            })
+        });
+        Arc::clone(counters)
+    }
+
+    /// Takes all that was counted; `None` when that is nothing.
+    pub(crate) fn take(&self) -> Option<StatsReport> {
+        let mut report = StatsReport::default();
+        for (queue, counters) in &*lock(&self.queues) {
+            let mut of_queue = Counts::default();
+            let counted = mem::take(&mut *lock(&counters.counted));
+            for (day, counts) in counted.days {
+                report.days.entry(day).or_default().add(counts);
+                of_queue.add(counts);
+            }
+            merge(&mut report.executions, counted.executions);
+            if of_queue != Counts::default() && has_counters(queue) {
+                report.queues.insert(queue.clone(), of_queue);
+            }
+        }
+        (!report.days.is_empty()).then_some(report)
+    }
+}
+
+impl QueueCounters {
+    /// Counts what the storage has now.
+    pub(crate) fn add(&self, counts: Counts, now: SystemTime) {
+        let mut counted = lock(&self.counted);
+        counted.days.entry(Day::of(now)).or_default().add(counts);
+    }
+
+    /// Counts a run for the execution metrics, if they are wanted.
+    pub(crate) fn add_execution(
+        &self,
+        job: &Job,
+        counts: Counts,
+        took: Duration,
+        now: impl FnOnce() -> SystemTime,
+    ) {
+        if self.metrics {
+            let run = Executions::of_run(counts, took);
+            let minute = Minute::of(now());
+            lock(&self.counted).count_execution(job.class(), &run, minute);
+        }
+    }
+}
+
+impl Counted {
+    fn count_execution(&mut self, class: &str, run: &Executions, minute: Minute) {
+        // What is left out would be shown for hours only: a storage that is away for longer must not fill this node's memory.
+        if self.executions.len() >= MAX_MINUTES && !self.executions.contains_key(&minute) {
+            self.executions.pop_first();
+        }
+        let classes = self.executions.entry(minute).or_default();
+        match classes.get_mut(class) {
+            Some(executions) => executions.add(run),
+            None => {
+                classes.insert(class.to_owned(), run.clone());
+            }
+        }
+    }
+}
+
+/// What a node counted by queue since it was built, under whatever id.
+#[derive(Debug, Default)]
+pub(crate) struct LiveCounters(Mutex<BTreeMap<QueueName, Counts>>);
+
+impl LiveCounters {
+    pub(crate) fn add(&self, queue: &QueueName, counts: Counts) {
+        let mut queues = lock(&self.0);
+        match queues.get_mut(queue) {
+            Some(counted) => counted.add(counts),
+            None => {
+                queues.insert(queue.clone(), counts);
+            }
+        }
+    }
+
+    pub(crate) fn by_queue(&self) -> BTreeMap<QueueName, Counts> {
+        lock(&self.0).clone()
+    }
+}
+
+/// What an event counts for, and of which job, once the storage has what it tells.
+pub(crate) fn counts_of(event: &Event) -> Option<(&Arc<Job>, Counts)> {
+    match event {
+        Event::JobFinished { job, .. } | Event::JobDiscarded { job, .. } => Some((
+            job,
+            Counts {
+                succeeded: 1,
+                failed: 0,
+            },
+        )),
+        Event::JobFailed { job, .. } => Some((
+            job,
+            Counts {
+                succeeded: 0,
+                failed: 1,
+            },
+        )),
+        // No run, or one that does not count. Sidekiq counts no malformed payload either.
+        _ => None,
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds what `from` knows to `to`.
+pub(crate) fn merge(to: &mut ExecutionsByMinute, from: ExecutionsByMinute) {
+    for (minute, classes) in from {
+        let of_minute = to.entry(minute).or_default();
+        for (class, executions) in classes {
+            of_minute.entry(class).or_default().add(&executions);
+        }
+    }
+}
