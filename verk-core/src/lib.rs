@@ -56,7 +56,7 @@ pub use job::{Backtrace, Dialect, Failure, InvalidJob, Job, MalformedJob, RetryL
 pub use manage::{Entry, Found, JobInProgress, Jobs, Selection};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn, WorkerError};
-pub use queues::{QueueStatus, RunningJob, Status};
+pub use queues::status::{QueueStatus, RunningJob, Status};
 pub use runner::retry::backoff;
 pub use stats::{LiveQueueStats, LiveStats, QueueStats, Stats};
 pub use storage::DayStats;

@@ -2,6 +2,7 @@
 
 pub(crate) mod foreign;
 pub(crate) mod heartbeat;
+pub(crate) mod judge;
 pub(crate) mod poison;
 pub(crate) mod registration;
 pub(crate) mod restore;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{
     config::Config,
     names::NodeId,
-    queues::{QueueStatus, Run},
+    queues::status::{QueueStatus, Run},
     storage::{MAX_BATCH_BYTES, ProcessReport},
     time::clock::unix_seconds,
 };
@@ -196,7 +196,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{job::Job, names::QueueName, queues::Status};
+    use crate::{job::Job, names::QueueName, queues::status::Status};
 
     fn at(second: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(second)

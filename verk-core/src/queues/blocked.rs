@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     log,
-    queues::{Queues, Run},
+    queues::{Queues, status::Run},
     time::clock::{Clock, SystemClock},
 };
 

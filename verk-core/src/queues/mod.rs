@@ -4,92 +4,28 @@
 pub(crate) mod blocked;
 pub(crate) mod pauses;
 pub(crate) mod running;
+pub(crate) mod seat;
+pub(crate) mod status;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    sync::{Arc, Mutex},
 };
 
-use slab::Slab;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::StorageError,
     health::{Reason, failing},
-    job::Job,
     log,
-    names::{Jid, NodeId, QueueName},
-    queues::running::Running,
+    names::{NodeId, QueueName},
+    queues::{
+        seat::{Seat, Taken},
+        status::{QueueStatus, Run, RunningJob, status},
+    },
     storage::Inprogress,
     time::clock::unix_seconds,
 };
-
-/// A queue of this node: see [`Verk::queues`](crate::Verk::queues).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct QueueStatus {
-    /// Its name.
-    pub name: QueueName,
-    /// How many of its jobs may run at once.
-    pub concurrency: usize,
-    /// How many do.
-    pub running: usize,
-    /// What the node does with it.
-    pub status: Status,
-    /// Whether it is paused for all nodes: then it runs once [`resume_queue_everywhere`](crate::Verk::resume_queue_everywhere)
-    /// was called, and it is not paused on this node as well.
-    pub paused_everywhere: bool,
-}
-
-/// What a node does with a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Status {
-    /// Jobs run.
-    Running,
-    /// No job runs; the next one will.
-    Idle,
-    /// It is paused, and jobs that began before still run.
-    Pausing,
-    /// It is paused, and no job runs.
-    Paused,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Running => "running",
-            Self::Idle => "idle",
-            Self::Pausing => "pausing",
-            Self::Paused => "paused",
-        })
-    }
-}
-
-/// A job that runs on this node: see [`Verk::running_jobs`](crate::Verk::running_jobs).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RunningJob {
-    /// Its class.
-    pub class: String,
-    /// Its id.
-    pub jid: Jid,
-    /// The queue that it was fetched from.
-    pub queue: QueueName,
-    /// When the run began.
-    pub started_at: SystemTime,
-}
-
-/// A job that runs, as the managers know it.
-#[derive(Clone, Debug)]
-pub(crate) struct Run {
-    pub(crate) job: Arc<Job>,
-    pub(crate) queue: QueueName,
-    pub(crate) started_at: SystemTime,
-}
 
 /// What is wanted of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,27 +61,6 @@ pub(crate) struct State {
     managers: Vec<Arc<Seat>>,
     /// Whether nothing is fetched any more, whatever is wanted of each queue.
     quiet: bool,
-}
-
-/// The place of one manager. While it is taken, no other manager works on the same list.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    inprogress: Inprogress,
-    /// Cancelled when the queue is removed.
-    removed: CancellationToken,
-    /// Cancelled when the manager has ended.
-    ended: CancellationToken,
-    board: Mutex<Board>,
-}
-
-/// What a manager shows of itself, and the jobs that it runs.
-#[derive(Debug, Default)]
-struct Board {
-    /// The jobs that run, each in the place that its start told.
-    running: Slab<Running>,
-    paused: bool,
-    /// How the last fetch went; `None` before the first connection.
-    connected: Option<Result<(), String>>,
 }
 
 impl Queues {
@@ -402,132 +317,10 @@ impl State {
     }
 }
 
-impl Seat {
-    pub(crate) fn inprogress(&self) -> &Inprogress {
-        &self.inprogress
-    }
-
-    /// Waits until the queue is removed.
-    pub(crate) async fn removed(&self) {
-        self.removed.cancelled().await;
-    }
-
-    /// A job starts. Returns the place that it has until it is finished.
-    pub(crate) fn started(&self, running: Running) -> usize {
-        self.board().running.insert(running)
-    }
-
-    pub(crate) fn finished(&self, place: usize) -> Option<Running> {
-        self.board().running.try_remove(place)
-    }
-
-    /// How many jobs run.
-    pub(crate) fn count(&self) -> usize {
-        self.board().running.len()
-    }
-
-    /// Something of each job that runs, in the order in which they started.
-    pub(crate) fn running<T>(&self, of: impl Fn(&Running) -> T) -> Vec<T> {
-        let board = self.board();
-        let mut running: Vec<&Running> = board.running.iter().map(|(_, running)| running).collect();
-        running.sort_by_key(|running| running.number);
-        running.into_iter().map(of).collect()
-    }
-
-    fn run(&self, running: &Running) -> Run {
-        Run {
-            job: Arc::clone(running.job()),
-            queue: self.inprogress.queue.clone(),
-            started_at: running.started_at,
-        }
-    }
-
-    fn blocked(&self) -> Vec<Run> {
-        let mut board = self.board();
-        let all = board.running.iter_mut();
-        let blocked =
-            all.filter_map(|(_, running)| running.keeps_its_thread().then_some(&*running));
-        blocked.map(|running| self.run(running)).collect()
-    }
-
-    pub(crate) fn set_paused(&self, paused: bool) {
-        self.board().paused = paused;
-    }
-
-    /// The storage answered.
-    pub(crate) fn set_connected(&self) {
-        self.board().connected = Some(Ok(()));
-    }
-
-    /// The storage did not answer, or refused.
-    pub(crate) fn set_failing(&self, error: &StorageError) {
-        self.board().connected = Some(Err(error.to_string()));
-    }
-
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A seat that is given back when this is dropped: its manager has ended.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) seat: Arc<Seat>,
-    queues: Arc<Queues>,
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.queues.0.send_if_modified(|state| {
-            state
-                .managers
-                .retain(|manager| !Arc::ptr_eq(manager, &self.seat));
-            false
-        });
-        self.seat.ended.cancel();
-    }
-}
-
-fn status(paused: bool, running: usize, quiet: bool) -> Status {
-    match (paused, running) {
-        (false, 0) => Status::Idle,
-        (false, _) => Status::Running,
-        (true, 0) if quiet => Status::Paused,
-        (true, _) => Status::Pausing,
-    }
-}
-
-/// What the events last told of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    Running,
-    Pausing,
-    Paused,
-}
-
-/// What is told next of a queue, if anything. `last` goes with the count of changes at that time.
-///
-/// After each change all is told anew: who pauses waits for `QueuePaused`, and not in vain if the queue was paused,
-/// resumed and paused before its manager looked.
-pub(crate) fn tell(
-    last: Option<(u64, Told)>,
-    changes: u64,
-    open: bool,
-    done: bool,
-) -> Option<Told> {
-    let last = last.and_then(|(of, told)| (of == changes).then_some(told));
-    match (open, last) {
-        (true, Some(Told::Running)) => None,
-        (true, _) => Some(Told::Running),
-        (false, None | Some(Told::Running)) => Some(Told::Pausing),
-        (false, Some(Told::Pausing)) if done => Some(Told::Paused),
-        (false, Some(Told::Pausing | Told::Paused)) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queues::status::{Status, Told, tell};
 
     fn name(name: &str) -> QueueName {
         QueueName::new(name).unwrap()

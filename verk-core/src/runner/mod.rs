@@ -11,6 +11,8 @@ pub(crate) mod prefetch;
 pub(crate) mod reconcile;
 mod replies;
 pub(crate) mod retry;
+pub(crate) mod row;
+pub(crate) mod run;
 pub(crate) mod settle;
 pub(crate) mod workers;
 
@@ -31,7 +33,11 @@ use crate::{
     log,
     names::QueueName,
     node::registration::Registration,
-    queues::{Seat, State, Told, Wanted, tell},
+    queues::{
+        State, Wanted,
+        seat::Seat,
+        status::{Told, tell},
+    },
     runner::{
         connection::{Connection, Exchanged, Fetched, Payload, read_all},
         prefetch::Prefetch,

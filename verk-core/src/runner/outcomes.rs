@@ -11,8 +11,8 @@ use crate::{
     job::Job,
     log,
     runner::{
+        run::Run,
         settle::{Pending, conclude},
-        workers::Run,
     },
     stats::counters::counts_of,
     storage::{Counts, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Settled, Settlement, Target},

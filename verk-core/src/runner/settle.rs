@@ -17,7 +17,7 @@ use crate::{
     runner::{
         job_log::Line,
         retry::{Decision, decide},
-        workers::{Run, RunEnd, Times},
+        run::{Run, RunEnd, Times},
     },
     shared::Shared,
     storage::{Due, Settlement, Target},

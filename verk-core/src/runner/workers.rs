@@ -9,15 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, OptionFuture},
-};
+use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::Client,
     events::event::Event,
     guard,
     job::Job,
@@ -25,16 +21,16 @@ use crate::{
     names::QueueName,
     node::registration::Registration,
     outcome::{Outcome, PerformError},
-    queues::{Seat, running::Running},
-    runner::job_log::{self, Line},
+    queues::{running::Running, seat::Seat},
+    runner::{
+        job_log::{self, Line},
+        row::{run_in_a_row, spawn_in},
+        run::{Run, RunEnd, Times},
+    },
     shared::Shared,
     time::clock::{Clock, JobWait},
     worker::{WorkerEntry, context::JobContext, polls::Seen},
 };
-
-/// How long short jobs take a task, one after the other, before the rest go on in tasks of their own: no longer than a task should run without an
-/// await.
-const IN_A_ROW: Duration = Duration::from_micros(200);
 
 /// The running jobs of one queue, never more than its concurrency.
 pub(crate) struct WorkersManager {
@@ -50,37 +46,6 @@ pub(crate) struct WorkersManager {
     finished: mpsc::UnboundedReceiver<Finished>,
     /// Runs that have started and that no task has taken up, oldest first.
     to_spawn: Vec<BoxFuture<'static, Instant>>,
-}
-
-/// A run that has ended: its future is dropped.
-#[derive(Debug)]
-pub(crate) struct Run {
-    /// The order in which it started.
-    pub(crate) number: u64,
-    pub(crate) job: Arc<Job>,
-    /// The payload as it was fetched.
-    pub(crate) held: Bytes,
-    pub(crate) times: Times,
-    pub(crate) end: RunEnd,
-    /// Whether the job was found to belong to this node no more while it ran.
-    pub(crate) lost: bool,
-}
-
-/// When a job ran.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
-    pub(crate) started_at: SystemTime,
-    pub(crate) ended_at: SystemTime,
-    /// How long it ran, whatever happened to the time of day.
-    pub(crate) took: Duration,
-}
-
-#[derive(Debug)]
-pub(crate) enum RunEnd {
-    /// The worker answered, panicked or ran out of time.
-    Returned(Result<Outcome, PerformError>),
-    /// The node stops, or was not known to be alive when the job was about to begin: it did not get to its end.
-    Cancelled,
 }
 
 #[derive(Debug)]
@@ -336,28 +301,6 @@ impl WorkersManager {
     pub(crate) fn cancel_all(&self) {
         self.cancel.cancel();
     }
-}
-
-/// Runs jobs one after the other. One that waits for something goes on in a task of its own, and so do all that are left when the time is up.
-async fn run_in_a_row(runs: Vec<BoxFuture<'static, Instant>>, shared: Arc<Shared>) {
-    let until = shared.clock.instant() + IN_A_ROW;
-    let mut runs = runs.into_iter();
-    for mut run in runs.by_ref() {
-        // A run catches the panics of its job.
-        match (&mut run).now_or_never() {
-            Some(ended) if ended >= until => break,
-            Some(_) => {}
-            None => spawn_in(&shared.client, run),
-        }
-    }
-    for run in runs {
-        spawn_in(&shared.client, run);
-    }
-}
-
-/// Spawns what runs jobs, with the client at hand that they find.
-fn spawn_in<T: Send + 'static>(client: &Client, run: impl Future<Output = T> + Send + 'static) {
-    tokio::spawn(client.clone().scope(run));
 }
 
 /// Runs a job until it returns, its time is up or the node stops, and drops it.

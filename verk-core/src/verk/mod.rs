@@ -25,7 +25,7 @@ use crate::{
     names::{Jid, NodeId, QueueName},
     node::{foreign, registration::Registration},
     process::signals::{self, Signals},
-    queues::{QueueStatus, RunningJob},
+    queues::status::{QueueStatus, RunningJob},
     shared::Shared,
     stats::{self, LiveStats, Stats},
     storage::{DayStats, ForeignList, ProcessSignal, Storage},

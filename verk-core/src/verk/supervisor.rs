@@ -19,7 +19,7 @@ use crate::{
         watch::NodeWatch,
     },
     process::manager::ProcessManager,
-    queues::{Taken, blocked, pauses::PauseManager},
+    queues::{blocked, pauses::PauseManager, seat::Taken},
     runner::{QueueManager, Stop},
     schedule::ScheduleManager,
     shared::Shared,

@@ -1,0 +1,119 @@
+//! The place of one manager at a queue, and what it shows of itself.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slab::Slab;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::StorageError,
+    queues::{Queues, running::Running, status::Run},
+    storage::Inprogress,
+};
+
+/// The place of one manager. While it is taken, no other manager works on the same list.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) inprogress: Inprogress,
+    /// Cancelled when the queue is removed.
+    pub(crate) removed: CancellationToken,
+    /// Cancelled when the manager has ended.
+    pub(crate) ended: CancellationToken,
+    pub(crate) board: Mutex<Board>,
+}
+
+/// What a manager shows of itself, and the jobs that it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    /// The jobs that run, each in the place that its start told.
+    pub(crate) running: Slab<Running>,
+    pub(crate) paused: bool,
+    /// How the last fetch went; `None` before the first connection.
+    pub(crate) connected: Option<Result<(), String>>,
+}
+
+impl Seat {
+    pub(crate) fn inprogress(&self) -> &Inprogress {
+        &self.inprogress
+    }
+
+    /// Waits until the queue is removed.
+    pub(crate) async fn removed(&self) {
+        self.removed.cancelled().await;
+    }
+
+    /// A job starts. Returns the place that it has until it is finished.
+    pub(crate) fn started(&self, running: Running) -> usize {
+        self.board().running.insert(running)
+    }
+
+    pub(crate) fn finished(&self, place: usize) -> Option<Running> {
+        self.board().running.try_remove(place)
+    }
+
+    /// How many jobs run.
+    pub(crate) fn count(&self) -> usize {
+        self.board().running.len()
+    }
+
+    /// Something of each job that runs, in the order in which they started.
+    pub(crate) fn running<T>(&self, of: impl Fn(&Running) -> T) -> Vec<T> {
+        let board = self.board();
+        let mut running: Vec<&Running> = board.running.iter().map(|(_, running)| running).collect();
+        running.sort_by_key(|running| running.number);
+        running.into_iter().map(of).collect()
+    }
+
+    pub(crate) fn run(&self, running: &Running) -> Run {
+        Run {
+            job: Arc::clone(running.job()),
+            queue: self.inprogress.queue.clone(),
+            started_at: running.started_at,
+        }
+    }
+
+    pub(crate) fn blocked(&self) -> Vec<Run> {
+        let mut board = self.board();
+        let all = board.running.iter_mut();
+        let blocked =
+            all.filter_map(|(_, running)| running.keeps_its_thread().then_some(&*running));
+        blocked.map(|running| self.run(running)).collect()
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.board().paused = paused;
+    }
+
+    /// The storage answered.
+    pub(crate) fn set_connected(&self) {
+        self.board().connected = Some(Ok(()));
+    }
+
+    /// The storage did not answer, or refused.
+    pub(crate) fn set_failing(&self, error: &StorageError) {
+        self.board().connected = Some(Err(error.to_string()));
+    }
+
+    pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A seat that is given back when this is dropped: its manager has ended.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) queues: Arc<Queues>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.queues.0.send_if_modified(|state| {
+            state
+                .managers
+                .retain(|manager| !Arc::ptr_eq(manager, &self.seat));
+            false
+        });
+        self.seat.ended.cancel();
+    }
+}

@@ -1,0 +1,109 @@
+//! What is told of queues and of the jobs that run.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use crate::{
+    job::Job,
+    names::{Jid, QueueName},
+};
+
+/// A queue of this node: see [`Verk::queues`](crate::Verk::queues).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStatus {
+    /// Its name.
+    pub name: QueueName,
+    /// How many of its jobs may run at once.
+    pub concurrency: usize,
+    /// How many do.
+    pub running: usize,
+    /// What the node does with it.
+    pub status: Status,
+    /// Whether it is paused for all nodes: then it runs once [`resume_queue_everywhere`](crate::Verk::resume_queue_everywhere)
+    /// was called, and it is not paused on this node as well.
+    pub paused_everywhere: bool,
+}
+
+/// What a node does with a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Status {
+    /// Jobs run.
+    Running,
+    /// No job runs; the next one will.
+    Idle,
+    /// It is paused, and jobs that began before still run.
+    Pausing,
+    /// It is paused, and no job runs.
+    Paused,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Idle => "idle",
+            Self::Pausing => "pausing",
+            Self::Paused => "paused",
+        })
+    }
+}
+
+/// A job that runs on this node: see [`Verk::running_jobs`](crate::Verk::running_jobs).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningJob {
+    /// Its class.
+    pub class: String,
+    /// Its id.
+    pub jid: Jid,
+    /// The queue that it was fetched from.
+    pub queue: QueueName,
+    /// When the run began.
+    pub started_at: SystemTime,
+}
+
+/// A job that runs, as the managers know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) job: Arc<Job>,
+    pub(crate) queue: QueueName,
+    pub(crate) started_at: SystemTime,
+}
+
+pub(crate) fn status(paused: bool, running: usize, quiet: bool) -> Status {
+    match (paused, running) {
+        (false, 0) => Status::Idle,
+        (false, _) => Status::Running,
+        (true, 0) if quiet => Status::Paused,
+        (true, _) => Status::Pausing,
+    }
+}
+
+/// What the events last told of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Running,
+    Pausing,
+    Paused,
+}
+
+/// What is told next of a queue, if anything. `last` goes with the count of changes at that time.
+///
+/// After each change all is told anew: who pauses waits for `QueuePaused`, and not in vain if the queue was paused,
+/// resumed and paused before its manager looked.
+pub(crate) fn tell(
+    last: Option<(u64, Told)>,
+    changes: u64,
+    open: bool,
+    done: bool,
+) -> Option<Told> {
+    let last = last.and_then(|(of, told)| (of == changes).then_some(told));
+    match (open, last) {
+        (true, Some(Told::Running)) => None,
+        (true, _) => Some(Told::Running),
+        (false, None | Some(Told::Running)) => Some(Told::Pausing),
+        (false, Some(Told::Pausing)) if done => Some(Told::Paused),
+        (false, Some(Told::Pausing | Told::Paused)) => None,
+    }
+}
