@@ -12,7 +12,7 @@ use crate::{
     outcome::{Outcome, PerformError},
 };
 
-pub use crate::verk::builder::warn_of_program;
+pub use crate::config::program::warn_of_program;
 
 /// What a run comes to.
 pub type RunFuture = BoxFuture<'static, Result<Outcome, PerformError>>;

@@ -3,6 +3,7 @@
 pub(crate) mod environment;
 pub mod file;
 pub(crate) mod log_level;
+pub(crate) mod program;
 pub(crate) mod unknown_class;
 
 use std::{collections::BTreeMap, env, ffi::OsString, path::Path, time::Duration};

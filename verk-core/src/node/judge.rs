@@ -71,3 +71,131 @@ impl Judge {
         dead.map(|(node, _)| node.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::clock::{Clock, SystemClock};
+
+    const HEARTBEAT: Duration = Duration::from_secs(10);
+    const TTL: Duration = Duration::from_secs(20);
+
+    fn node(id: &str, alive: bool) -> Node {
+        Node {
+            id: NodeId::from(id),
+            alive,
+            queues: Vec::new(),
+        }
+    }
+
+    /// Looks at these seconds after the judge started, at a node that is alive or not; returns when it was found dead.
+    fn judged(looks: &[(u64, bool)], well_since: impl Fn(u64) -> u64) -> Vec<u64> {
+        let start = SystemClock.instant();
+        let mut judge = Judge::new(HEARTBEAT, TTL);
+        let mut dead_at = Vec::new();
+        for &(second, alive) in looks {
+            let at = |second| start + Duration::from_secs(second);
+            if !judge
+                .look(at(second), at(well_since(second)), &[node("other", alive)])
+                .is_empty()
+            {
+                dead_at.push(second);
+            }
+        }
+        dead_at
+    }
+
+    #[test]
+    fn a_silent_node_is_found_dead_by_the_time_that_is_announced() {
+        let start = SystemClock.instant();
+        let at = |second| start + Duration::from_secs(second);
+        let other = NodeId::from("other");
+        // The judge looks every `HEARTBEAT / 3`, here a little sooner, so that no look hits a limit.
+        for (silent_from, well_since) in [(0, 0), (7, 0), (50, 0), (50, 45)] {
+            let mut judge = Judge::new(HEARTBEAT, TTL);
+            let mut announced = None;
+            let mut dead = false;
+            let mut now = at(silent_from);
+            while !dead {
+                dead = !judge
+                    .look(now, at(well_since), &[node("other", false)])
+                    .is_empty();
+                let by =
+                    *announced.get_or_insert_with(|| judge.dead_by(now, at(well_since), &other));
+                assert!(now <= by, "{silent_from} {well_since}");
+                now += HEARTBEAT / 3 - Duration::from_millis(1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_is_dead_when_it_is_missing_at_two_looks_a_heartbeat_apart() {
+        assert_eq!(
+            judged(&[(100, false), (105, false), (110, false)], |_| 0),
+            [110]
+        );
+    }
+
+    #[test]
+    fn a_heartbeat_in_between_starts_the_judgement_anew() {
+        assert_eq!(
+            judged(
+                &[
+                    (100, false),
+                    (105, true),
+                    (110, false),
+                    (119, false),
+                    (120, false)
+                ],
+                |_| 0
+            ),
+            [120]
+        );
+    }
+
+    #[test]
+    fn a_judge_that_just_started_waits_for_a_time_to_live() {
+        assert_eq!(
+            judged(
+                &[
+                    (0, false),
+                    (10, false),
+                    (19, false),
+                    (20, false),
+                    (29, false),
+                    (30, false)
+                ],
+                |_| 0
+            ),
+            [30]
+        );
+    }
+
+    #[test]
+    fn a_judge_whose_own_heartbeat_failed_forgets_what_it_saw() {
+        // Not well at 105: what was seen at 100 does not count, and nothing does until 125.
+        let well_since = |second| if second < 105 { 0 } else { 105 };
+        let looks = [
+            (100, false),
+            (110, false),
+            (120, false),
+            (125, false),
+            (135, false),
+        ];
+        assert_eq!(judged(&looks, well_since), [135]);
+    }
+
+    #[test]
+    fn a_node_that_left_the_list_is_forgotten() {
+        let start = SystemClock.instant();
+        let at = |second| start + Duration::from_secs(second);
+        let mut judge = Judge::new(HEARTBEAT, TTL);
+        judge.look(at(100), start, &[node("other", false)]);
+        judge.look(at(105), start, &[]);
+        assert!(
+            judge
+                .look(at(110), start, &[node("other", false)])
+                .is_empty()
+        );
+    }
+}

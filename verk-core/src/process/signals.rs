@@ -18,9 +18,9 @@ use signal_hook::{
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::storage::ProcessSignal;
 #[cfg(not(unix))]
 use crate::time::clock::{Clock, SystemClock};
-use crate::storage::ProcessSignal;
 
 /// The signals that ask something of a process, those of Sidekiq.
 #[derive(Debug)]

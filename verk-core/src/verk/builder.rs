@@ -11,7 +11,7 @@ use crate::{
         current::Life,
         middleware::{ClientMiddleware, ClientStack},
     },
-    config::{Config, log_level::LogLevel, unknown_class::UnknownClass},
+    config::{Config, log_level::LogLevel, program::warn_of_program, unknown_class::UnknownClass},
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::{EventSender, Witness},
     health::monitor::Monitor,
@@ -455,19 +455,5 @@ impl Verk {
     /// Starts to describe a node.
     pub fn builder() -> VerkBuilder {
         VerkBuilder::new()
-    }
-}
-
-/// Warns of what the program of a node that runs queues lacks.
-pub fn warn_of_program(aborts: bool, has_workers: bool) {
-    if aborts {
-        log::warn!(
-            "this program is built with `panic = \"abort\"`: a worker that panics ends the process, with all jobs that run there"
-        );
-    }
-    if !has_workers {
-        log::warn!(
-            "this node runs queues and has no worker, so each of their jobs fails: put `#[verk::worker]` on a function; for workers in another crate: `use that_crate as _;`, or `.register::<TheWorker>()`"
-        );
     }
 }
