@@ -50,7 +50,7 @@ pub struct Verdict {
     pub faults: BTreeMap<String, usize>,
     /// Second starts of an attempt, by the fault that explains them.
     pub duplicates: BTreeMap<String, usize>,
-    /// Panics of log subscribers that the workers caught, as far as their processes lived to the end.
+    /// Panics of log subscribers that the workers caught, in all of their lives.
     pub caught_panics: u64,
     /// Jobs that were given back to their queues for nodes that died.
     pub restored: usize,
@@ -73,6 +73,16 @@ impl Verdict {
             && self.leaked_permits == 0
             && self.crashes == 0
             && self.stray_keys.is_empty()
+            && self.caught_panics >= self.broken_logs()
+    }
+
+    /// How many logs died or panicked: so many panics were caught at least, or those faults did nothing.
+    fn broken_logs(&self) -> u64 {
+        let faults = [Fault::LogDies, Fault::SubscriberPanics];
+        let times = faults
+            .iter()
+            .filter_map(|fault| self.faults.get(&fault.to_string()));
+        times.map(|times| *times as u64).sum()
     }
 
     /// Whether each of these faults struck at least once: one that did not proves nothing.
@@ -213,6 +223,8 @@ impl<'a> Index<'a> {
     fn new(records: &'a [Record], verdict: &mut Verdict) -> Self {
         let mut index = Self::default();
         let mut open: HashMap<usize, usize> = HashMap::new();
+        // Each number is the sum so far.
+        let mut caught: HashMap<Life, u64> = HashMap::new();
         for (place, record) in records.iter().enumerate() {
             match record {
                 Record::Sent { jid, kind } => {
@@ -242,12 +254,10 @@ impl<'a> Index<'a> {
                 Record::Lost(_) => verdict.outcomes_without_effect += 1,
                 Record::Restored(_, jobs) => verdict.restored += jobs,
                 Record::Node(..) => {}
-                Record::Rest {
-                    running, caught, ..
-                } => {
-                    verdict.leaked_permits += running;
-                    verdict.caught_panics += caught;
+                Record::Caught(life, panics) => {
+                    caught.insert(*life, *panics);
                 }
+                Record::Rest(_, running) => verdict.leaked_permits += running,
                 Record::Died(life) => {
                     index.died.insert(*life, place);
                 }
@@ -276,6 +286,7 @@ impl<'a> Index<'a> {
                 }
             }
         }
+        verdict.caught_panics = caught.values().sum();
         index
     }
 
@@ -708,15 +719,26 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_breaks_without_a_panic_is_not_proven() {
+        let mut records = job();
+        records.extend(run_of(life(0, 0)));
+        records.extend([fault(Fault::LogDies, Some(0)), over(true)]);
+        assert!(!verdict(&records).is_clean());
+        // Of two lives, the last number of each counts.
+        for (restarts, panics) in [(0, 3), (0, 5), (1, 2)] {
+            records.push(Record::Caught(life(0, restarts), panics));
+        }
+        let verdict = verdict(&records);
+        assert_eq!(verdict.caught_panics, 7);
+        assert!(verdict.is_clean());
+    }
+
+    #[test]
     fn a_job_that_runs_when_none_is_left_is_a_leaked_permit() {
         let mut records = job();
         records.extend(run_of(life(0, 0)));
         for (running, is_clean) in [(0, true), (2, false)] {
-            records.push(Record::Rest {
-                life: life(0, 0),
-                running,
-                caught: 3,
-            });
+            records.push(Record::Rest(life(0, 0), running));
             let verdict = verdict(&records);
             assert_eq!(verdict.leaked_permits, running);
             assert_eq!(verdict.is_clean(), is_clean);

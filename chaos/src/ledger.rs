@@ -60,16 +60,11 @@ pub enum Record {
     Restored(Life, usize),
     /// The worker took this node id.
     Node(Life, String),
+    /// How many panics of foreign code the process caught so far.
+    Caught(Life, u64),
     /// What the worker says when no job is left: how many jobs it counts as running, which is how
-    /// many permits never came back, and how many panics of foreign code it caught.
-    Rest {
-        /// The worker.
-        life: Life,
-        /// How many jobs it counts as running.
-        running: usize,
-        /// How many panics it caught.
-        caught: u64,
-    },
+    /// many permits never came back.
+    Rest(Life, usize),
     /// The process ended, by itself or not.
     Died(Life),
     /// A fault begins. `None` for the worker when all are concerned.
@@ -167,11 +162,8 @@ impl fmt::Display for Record {
             Self::Lost(life) => write!(f, "lost {life}"),
             Self::Restored(life, jobs) => write!(f, "restored {life} {jobs}"),
             Self::Node(life, id) => write!(f, "node {life} {id}"),
-            Self::Rest {
-                life,
-                running,
-                caught,
-            } => write!(f, "rest {life} {running} {caught}"),
+            Self::Caught(life, panics) => write!(f, "caught {life} {panics}"),
+            Self::Rest(life, running) => write!(f, "rest {life} {running}"),
             Self::Died(life) => write!(f, "died {life}"),
             Self::Fault {
                 number,
@@ -203,11 +195,8 @@ impl FromStr for Record {
             "lost" => Self::Lost(word()?.parse()?),
             "restored" => Self::Restored(word()?.parse()?, word()?.parse().map_err(drop)?),
             "node" => Self::Node(word()?.parse()?, word()?.to_owned()),
-            "rest" => Self::Rest {
-                life: word()?.parse()?,
-                running: word()?.parse().map_err(drop)?,
-                caught: word()?.parse().map_err(drop)?,
-            },
+            "caught" => Self::Caught(word()?.parse()?, word()?.parse().map_err(drop)?),
+            "rest" => Self::Rest(word()?.parse()?, word()?.parse().map_err(drop)?),
             "died" => Self::Died(word()?.parse()?),
             "fault" => Self::Fault {
                 number: word()?.parse().map_err(drop)?,
@@ -261,11 +250,8 @@ mod tests {
             Record::Settled(life, attempt),
             Record::Restored(life, 7),
             Record::Node(life, "here.0123456789ab".to_owned()),
-            Record::Rest {
-                life,
-                running: 1,
-                caught: 70,
-            },
+            Record::Caught(life, 70),
+            Record::Rest(life, 1),
             Record::Died(life),
             Record::Fault {
                 number: 4,

@@ -316,7 +316,7 @@ async fn say_how_they_are(fleet: &Fleet, limit: Duration) -> bool {
     let answers = async {
         loop {
             let records = Ledger::read(&fleet.ledger_path()).unwrap_or_default();
-            let is_answer = |record: &&Record| matches!(record, Record::Rest { .. });
+            let is_answer = |record: &&Record| matches!(record, Record::Rest(..));
             if records.iter().filter(is_answer).count() == fleet.proxies.len() {
                 return;
             }

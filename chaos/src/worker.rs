@@ -20,7 +20,7 @@ use tracing_subscriber::{
     layer::{self, SubscriberExt},
     util::SubscriberInitExt,
 };
-use verk::{BoxError, Clock, Event, Events, Job, RetryIn, SystemClock, prelude::*};
+use verk::{BoxError, Clock, Event, Events, Job, RetryIn, SystemClock, guard, prelude::*};
 
 use crate::{
     kind::Kind,
@@ -170,8 +170,16 @@ async fn tell(events: &mut Events, diary: &Diary) -> Infallible {
         };
         ledger.write(&Record::Settled(life, attempt));
     };
+    let mut caught = 0;
     loop {
-        match events.recv().await {
+        let event = events.recv().await;
+        // Before the event, so that what a process caught is known however it ends.
+        let panics = guard::caught();
+        if panics > caught {
+            ledger.write(&Record::Caught(life, panics));
+            caught = panics;
+        }
+        match event {
             Some(Ok(Event::JobFinished { job, .. })) => settled(&job, job.failures() + 1),
             Some(Ok(Event::JobFailed { job, .. })) => settled(&job, job.failures()),
             Some(Ok(Event::JobLost { .. })) => ledger.write(&Record::Lost(life)),
@@ -250,11 +258,9 @@ impl Controls {
 
     fn say_how_it_is(&self) {
         let Some(verk) = self.verk.get() else { return };
-        self.diary.ledger.write(&Record::Rest {
-            life: self.diary.life,
-            running: verk.running_jobs().len(),
-            caught: verk.health().caught_panics,
-        });
+        let running = verk.running_jobs().len();
+        let rest = Record::Rest(self.diary.life, running);
+        self.diary.ledger.write(&rest);
     }
 }
 
