@@ -37,8 +37,8 @@ local function add_to_set(set, score, job)
 end
 
 -- The most jobs that one death cuts from the dead set: a set that is far over its limits does not
--- hold up the death. The rest goes by `trim_dead`.
-local MAX_CUT_BY_DEATH = 100
+-- hold up the death, nor a batch of 100. The rest goes by `trim_dead`.
+local MAX_CUT_BY_DEATH = 10
 
 -- Cuts the dead set by at most MOST jobs: those that died before OLDEST_SCORE, and the oldest above
 -- MAX_JOBS. Both are the first of the set, so the larger number counts. Answers whether more are to

@@ -107,4 +107,5 @@ pub const MAX_BATCH_JOBS: usize = 100;
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
 /// The most jobs that one death cuts from the `dead` set: see [`Storage::trim_dead`](crate::Storage::trim_dead).
-pub const MAX_CUT_BY_DEATH: usize = 100;
+/// A batch of deaths cuts no more than one step of that.
+pub const MAX_CUT_BY_DEATH: usize = super::MAX_CUT_BY_TRIM / MAX_BATCH_JOBS;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use verk_core::{
     Applied,
     storage::{
-        DeadLimits, DueSet, JobSet, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, Promotion, PromotionTarget,
-        ScoredJob, Settled, Target,
+        DeadLimits, DueSet, JobSet, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, Promotion,
+        PromotionTarget, ScoredJob, Settled, Target,
     },
 };
 
@@ -148,6 +148,31 @@ pub async fn a_death_cuts_a_bounded_number(harness: &dyn Harness) {
         assert_eq!(members.len(), expected);
         assert_eq!(members.last().unwrap().1, payload);
     }
+}
+
+/// Nor does a batch of deaths.
+pub async fn a_batch_of_deaths_cuts_a_bounded_number(harness: &dyn Harness) {
+    let payloads: Vec<String> = (0..MAX_BATCH_JOBS).map(|job| format!("j{job}")).collect();
+    let payloads: Vec<&str> = payloads.iter().map(String::as_str).collect();
+    let fixture = Fixture::holding(harness, &payloads).await;
+    let before = 2 * MAX_CUT_BY_TRIM;
+    add_dead(harness, before).await;
+    let limits = DeadLimits {
+        max_jobs: 10,
+        ..NO_LIMITS
+    };
+    let deaths: Vec<_> = payloads
+        .iter()
+        .map(|payload| {
+            let job = due(1_000_000, payload);
+            settlement(payload, Target::Dead { job, limits })
+        })
+        .collect();
+    assert_done(&fixture.settle_each(&deaths).await);
+    let after = fixture.storage.set_len(JobSet::Dead).await.unwrap();
+    let cut = before + MAX_BATCH_JOBS - after;
+    assert!(cut <= MAX_CUT_BY_TRIM, "{cut} jobs were cut in one step");
+    assert!(after < before, "deaths make the set no larger: {after}");
 }
 
 /// Whatever put more into the set than it may hold, it is cut in steps, the oldest first.

@@ -110,6 +110,7 @@ macro_rules! storage_conformance {
                 a_very_long_timeout_keeps_all,
                 a_batch_is_capped,
                 a_death_cuts_a_bounded_number,
+                a_batch_of_deaths_cuts_a_bounded_number,
                 trimming_goes_in_steps,
                 trimming_goes_by_age_and_by_count,
                 a_full_or_broken_set_is_trimmed_or_refused,
