@@ -150,3 +150,21 @@ async fn sleeps_and_retries_pass_in_virtual_time() {
     assert_eq!(report.outcome.succeeded, 1);
     assert_eq!(ledger.charged(), 3);
 }
+
+/// Panics when it is dropped, with another one.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::panic_any(Self);
+    }
+}
+
+#[tokio::test]
+async fn a_scenario_whose_panic_panics_is_a_failure_like_any_other() {
+    let played = crash::everywhere(async |_| std::panic::panic_any(Bomb));
+    let panic = std::panic::AssertUnwindSafe(played).catch_unwind().await;
+    let panic = std::mem::ManuallyDrop::new(panic.unwrap_err());
+    let message = panic.downcast_ref::<String>().expect("the report");
+    assert!(message.contains("before the outcome is stored: panicked"));
+}

@@ -11,7 +11,7 @@ use std::{
 use bb8_redis::redis::{self, Cmd};
 use bytes::Bytes;
 use tokio::{runtime::Handle, sync::oneshot};
-use verk_core::{QueueName, StorageError, log, storage::MAX_BATCH_BYTES};
+use verk_core::{QueueName, StorageError, guard, log, storage::MAX_BATCH_BYTES};
 
 use crate::{error::Failure, keys::Keys, pool::Connection, runtimes::Local};
 
@@ -62,17 +62,30 @@ struct State {
     waiting: Vec<Call>,
 }
 
-/// A call that waits.
+/// A call that waits. It gets its answer when this is dropped.
 struct Call {
     queue: QueueName,
     jobs: Vec<Bytes>,
-    stored: oneshot::Sender<Result<(), StorageError>>,
+    answer: Option<Result<(), StorageError>>,
+    stored: Option<oneshot::Sender<Result<(), StorageError>>>,
 }
 
 impl Call {
-    fn answer(self, result: Result<(), StorageError>) {
-        // Nobody may wait for it any more.
-        let _ = self.stored.send(result);
+    fn answer(mut self, result: Result<(), StorageError>) {
+        self.answer = Some(result);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let (answer, stored) = (self.answer.take(), self.stored.take());
+        // Wakes the caller, whose waker may panic: others wait for their answers.
+        guard::call(|| {
+            if let (Some(answer), Some(stored)) = (answer, stored) {
+                // Nobody may wait for it any more.
+                let _ = stored.send(answer);
+            }
+        });
     }
 }
 
@@ -100,7 +113,8 @@ impl Enqueues {
         state.waiting.push(Call {
             queue: queue.clone(),
             jobs: jobs.to_vec(),
-            stored: sender,
+            answer: None,
+            stored: Some(sender),
         });
         Some(receiver)
     }

@@ -52,7 +52,7 @@
 use std::{
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, Location},
+    panic::Location,
     pin::Pin,
     sync::{
         Arc, OnceLock,
@@ -62,9 +62,8 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
 use verk_core::{
-    IntoJob, Jid, Outcome, PerformError, Verk, VerkBuilder, Worker, test_seam::RunFuture,
+    IntoJob, Jid, Outcome, PerformError, Verk, VerkBuilder, Worker, guard, test_seam::RunFuture,
 };
 
 use crate::{
@@ -190,13 +189,8 @@ async fn play(
 ) -> bool {
     let crash = at(point);
     let progress = Arc::clone(&crash.progress);
-    if let Err(panic) = AssertUnwindSafe(scenario(crash)).catch_unwind().await {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("panicked");
-        failures.push(format!("\n{point}: {message}"));
+    if let Err(panic) = guard::catch_future(scenario(crash)).await {
+        failures.push(format!("\n{point}: {}", panic.message()));
     } else {
         assert!(
             progress.ran.load(Ordering::SeqCst),

@@ -1,12 +1,20 @@
 //! Lines about a Redis that refuses something, or holds what verk did not put there.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use verk::{Event, Verk, VerkBuilder, prelude::*};
-use verk_testing::{RedisServer, VirtualClock};
+use verk_testing::{RedisServer, VirtualClock, within};
 
-use super::{Observed, log::panics_at_lines};
-use crate::support::{States, until, wait_for};
+use super::{
+    Observed, PanickingWaker,
+    log::{keep_places, panics_at_lines},
+};
+use crate::support::{PATIENCE, States, until, wait_for};
 
 async fn build(redis: &RedisServer, configure: impl FnOnce(VerkBuilder) -> VerkBuilder) -> Verk {
     let builder = Verk::builder().redis(redis.url()).queue("default", 1);
@@ -85,4 +93,34 @@ async fn a_process_that_is_asked_for_what_nobody_knows_goes_on() {
     })
     .await;
     verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_waker_of_an_enqueue_that_panics_has_no_effect_on_others() {
+    let redis = RedisServer::start();
+    let verk = build(&redis, |builder| builder).await;
+    let [mut first, mut second, mut third] =
+        [1, 2, 3].map(|number| Box::pin(verk.enqueue(Observed::new(number))));
+    // The second and the third wait until the first is on its way, and go together.
+    let panicking = Waker::from(Arc::new(PanickingWaker));
+    for (call, waker) in [
+        (&mut first, Waker::noop()),
+        (&mut second, &panicking),
+        (&mut third, Waker::noop()),
+    ] {
+        assert!(
+            call.as_mut()
+                .poll(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+    }
+    let (first, third) = within(PATIENCE, async { tokio::join!(first, third) }).await;
+    first.unwrap();
+    third.unwrap();
+    within(PATIENCE, second).await.unwrap();
+    let queued = redis.command(&["LLEN", "queue:default"]).as_integer();
+    assert_eq!(queued, Some(3));
+    assert!(verk.health().caught_panics > 0);
+    verk.shutdown().await;
+    keep_places();
 }
