@@ -2,6 +2,7 @@
 //!
 //! `#[verk::worker]` generates the calls; a hand-written [`Worker`](crate::Worker) makes them itself.
 
+mod containers;
 mod mismatch;
 
 use serde::{Serialize, de::DeserializeOwned};

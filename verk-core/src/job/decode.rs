@@ -159,7 +159,7 @@ impl Job {
 /// What one pass over the payload finds.
 #[derive(Default)]
 struct Fields<'a> {
-    entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     class: Option<&'a str>,
     jid: Option<&'a str>,
     queue: Option<&'a str>,

@@ -5,19 +5,23 @@
 //! keeps the path, the kind of value that was found and what was expected, and drops the rest. It only
 //! runs after a failure: arguments that decode take the way of serde_json alone.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize,
     de::{
-        self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess,
-        SeqAccess, Unexpected, VariantAccess, Visitor, value::CowStrDeserializer,
+        self, DeserializeOwned, Deserializer, Expected, Unexpected, Visitor,
+        value::CowStrDeserializer,
     },
     forward_to_deserialize_any,
 };
 use serde_json::{Number, Value, value::RawValue};
 
-use crate::job::{MAX_DEPTH, json_string};
+use crate::job::{
+    MAX_DEPTH,
+    args::containers::{Entries, Fields, Items, NoVariant, Variant, place},
+    json_string,
+};
 
 /// Where and why `raw`, which serde_json refused, is no `T`: the path below the argument, such as
 /// `.lines[2]`, and the reason.
@@ -50,16 +54,16 @@ pub(super) fn explain<T: DeserializeOwned>(raw: &RawValue) -> (String, String) {
 
 /// An error of decoding, without the value.
 #[derive(Debug)]
-struct Mismatch {
+pub(crate) struct Mismatch {
     /// From the argument to the value; empty for the argument itself.
     path: String,
-    reason: String,
+    pub(crate) reason: String,
     /// Whether a part of the reason is text that the type wrote, which may quote the value after all.
     is_dynamic: bool,
 }
 
 impl Mismatch {
-    fn of(reason: impl Into<String>) -> Self {
+    pub(crate) fn of(reason: impl Into<String>) -> Self {
         Self {
             path: String::new(),
             reason: reason.into(),
@@ -75,7 +79,7 @@ impl Mismatch {
     }
 
     /// The error of a value inside of another one.
-    fn inside(mut self, place: &str) -> Self {
+    pub(crate) fn inside(mut self, place: &str) -> Self {
         self.path.insert_str(0, place);
         self
     }
@@ -175,15 +179,15 @@ fn quotes(value: &Value, text: &str) -> bool {
 
 /// A JSON value that is not read yet.
 #[derive(Clone, Copy)]
-struct Json<'de> {
-    text: &'de str,
+pub(crate) struct Json<'de> {
+    pub(crate) text: &'de str,
     /// How many arrays and objects it is in.
-    depth: usize,
+    pub(crate) depth: usize,
 }
 
 impl<'de> Json<'de> {
     /// The text of a value inside of this one.
-    fn inner(self, raw: &'de RawValue) -> Self {
+    pub(crate) fn inner(self, raw: &'de RawValue) -> Self {
         Self {
             text: raw.get(),
             depth: self.depth + 1,
@@ -372,237 +376,5 @@ impl<'de> Deserializer<'de> for Json<'de> {
     }
 }
 
-/// The elements of an array.
-struct Items<'de> {
-    array: Json<'de>,
-    items: std::vec::IntoIter<&'de RawValue>,
-    next: usize,
-}
-
-impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = Mismatch;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Mismatch> {
-        let Some(item) = self.items.next() else {
-            return Ok(None);
-        };
-        let place = format!("[{}]", self.next);
-        self.next += 1;
-        let value = seed.deserialize(self.array.inner(item));
-        value.map(Some).map_err(|error| error.inside(&place))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len())
-    }
-}
-
-/// The entries of an object, in order, also those whose key is there twice.
-struct Entries<'de>(Vec<(Key<'de>, &'de RawValue)>);
-
-impl<'de> Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Entries<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some((key, value)) = map.next_entry::<&RawValue, _>()? {
-                    entries.push((Key(key.get()), value));
-                }
-                Ok(Entries(entries))
-            }
-        }
-
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-struct Fields<'de> {
-    object: Json<'de>,
-    /// The keys that may be shown.
-    names: &'static [&'static str],
-    entries: std::vec::IntoIter<(Key<'de>, &'de RawValue)>,
-    /// Of the key before, and where it is.
-    value: Option<(&'de RawValue, String)>,
-    count: usize,
-}
-
-impl<'de> MapAccess<'de> for Fields<'de> {
-    type Error = Mismatch;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Mismatch> {
-        let Some((key, value)) = self.entries.next() else {
-            return Ok(None);
-        };
-        self.count += 1;
-        self.value = Some((value, place(key, self.names, self.count)));
-        seed.deserialize(key).map(Some).map_err(|mut error| {
-            error.reason = format!("key {}: {}", self.count, error.reason);
-            error
-        })
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
-        let (value, place) = self.value.take().ok_or_else(|| Mismatch::of(REFUSED))?;
-        let value = seed.deserialize(self.object.inner(value));
-        value.map_err(|error| error.inside(&place))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.entries.len())
-    }
-}
-
-/// Where the value of a key is. A key that is not one of `names` is data, so only its number is shown.
-fn place(key: Key<'_>, names: &[&str], number: usize) -> String {
-    match key.text() {
-        Some(name) if names.contains(&&*name) => format!(".{name}"),
-        _ => format!(".<key {number}>"),
-    }
-}
-
-/// A key of an object, with its quotes.
-#[derive(Clone, Copy)]
-struct Key<'de>(&'de str);
-
-impl<'de> Key<'de> {
-    fn text(self) -> Option<Cow<'de, str>> {
-        json_string(self.0)
-    }
-
-    /// The number or the boolean that the key is in text.
-    fn scalar(self) -> Option<Json<'de>> {
-        let text = self.0.strip_prefix('"')?.strip_suffix('"')?;
-        let value: Value = serde_json::from_str(text).ok()?;
-        (value.is_number() || value.is_boolean()).then_some(Json { text, depth: 0 })
-    }
-}
-
-macro_rules! scalar_key {
-    ($($method:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-            match self.scalar() {
-                Some(scalar) => scalar.$method(visitor),
-                None => self.deserialize_any(visitor),
-            }
-        })*
-    };
-}
-
-impl<'de> Deserializer<'de> for Key<'de> {
-    type Error = Mismatch;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        Json {
-            text: self.0,
-            depth: 0,
-        }
-        .deserialize_any(visitor)
-    }
-
-    scalar_key! {
-        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
-        deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
-        deserialize_u128 deserialize_f32 deserialize_f64
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Mismatch> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Mismatch> {
-        Json {
-            text: self.0,
-            depth: 0,
-        }
-        .deserialize_enum(name, variants, visitor)
-    }
-
-    forward_to_deserialize_any! {
-        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
-        identifier ignored_any
-    }
-}
-
-/// A variant that holds something.
-struct Variant<'de> {
-    key: Key<'de>,
-    value: Json<'de>,
-    place: String,
-}
-
-impl<'de> EnumAccess<'de> for Variant<'de> {
-    type Error = Mismatch;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Mismatch> {
-        Ok((seed.deserialize(self.key)?, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Variant<'de> {
-    type Error = Mismatch;
-
-    fn unit_variant(self) -> Result<(), Mismatch> {
-        self.newtype_variant_seed(PhantomData::<()>)
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Mismatch> {
-        let value = seed.deserialize(self.value);
-        value.map_err(|error| error.inside(&self.place))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Mismatch> {
-        let value = self.value.deserialize_any(visitor);
-        value.map_err(|error| error.inside(&self.place))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Mismatch> {
-        let value = self.value.deserialize_struct("", fields, visitor);
-        value.map_err(|error| error.inside(&self.place))
-    }
-}
-
-/// Refuses every value, for an enum that is neither a text nor an object.
-struct NoVariant;
-
-impl Visitor<'_> for NoVariant {
-    type Value = std::convert::Infallible;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a variant: a string, or an object with one key")
-    }
-}
-
-const REFUSED: &str =
+pub(crate) const REFUSED: &str =
     "its type refuses the value, for a reason that is not shown because it may quote the value";
