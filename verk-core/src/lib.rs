@@ -33,40 +33,46 @@ mod time;
 mod verk;
 mod worker;
 
-pub use client::current::{AlreadyInstalled, Installed};
-pub use client::middleware::{ClientMiddleware, ClientNext, Stored};
 pub use client::{
     Client,
+    current::{AlreadyInstalled, Installed},
+    middleware::{ClientMiddleware, ClientNext, Stored},
     new_job::{IntoJob, NewJob},
 };
-pub use config::Config;
 #[doc(hidden)]
 pub use config::file as config_file;
-pub use config::log_level::LogLevel;
-pub use config::unknown_class::UnknownClass;
+pub use config::{Config, log_level::LogLevel, unknown_class::UnknownClass};
 pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
     ErrorChain, RunError, SelectionError, StorageError, StorageErrorKind,
 };
-pub use events::event::{AfterFailure, Event, EventKind};
-pub use events::{Events, Lagged};
+pub use events::{
+    Events, Lagged,
+    event::{AfterFailure, Event, EventKind},
+};
 pub use health::{Health, Reason};
-pub use job::args::{ArgsError, ArgsReader, ArgsWriter};
-pub use job::{Backtrace, Dialect, Failure, InvalidJob, Job, MalformedJob, RetryLimit, TimeFormat};
+pub use job::{
+    Backtrace, Dialect, Failure, InvalidJob, Job, MalformedJob, RetryLimit, TimeFormat,
+    args::{ArgsError, ArgsReader, ArgsWriter},
+};
 pub use manage::{Entry, Found, JobInProgress, Jobs, Selection};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn, WorkerError};
 pub use queues::status::{QueueStatus, RunningJob, Status};
 pub use runner::retry::backoff;
 pub use stats::{LiveQueueStats, LiveStats, QueueStats, Stats};
-pub use storage::DayStats;
-pub use storage::ScheduleKeys;
-pub use storage::Storage;
-pub use time::calendar::{Day, InvalidDay};
-pub use time::clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};
-pub use verk::Verk;
-pub use verk::builder::{Connect, VerkBuilder};
-pub use worker::context::{FromJob, JobContext, Requirement, State};
-pub use worker::enqueue::EnqueueExt;
-pub use worker::middleware::{Next, ServerMiddleware};
-pub use worker::{Worker, WorkerEntry, WorkerOptions};
+pub use storage::{DayStats, ScheduleKeys, Storage};
+pub use time::{
+    calendar::{Day, InvalidDay},
+    clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds},
+};
+pub use verk::{
+    Verk,
+    builder::{Connect, VerkBuilder},
+};
+pub use worker::{
+    Worker, WorkerEntry, WorkerOptions,
+    context::{FromJob, JobContext, Requirement, State},
+    enqueue::EnqueueExt,
+    middleware::{Next, ServerMiddleware},
+};
