@@ -1,8 +1,8 @@
 //! What a client middleware sees of the store, and how many jobs pass middleware at once.
 
-use std::{future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{future::pending, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::future::poll_immediate;
+use futures_util::{FutureExt, future::poll_immediate};
 use tokio::sync::{Notify, Semaphore};
 use verk::{
     BoxError, Client, ClientMiddleware, ClientNext, EnqueueError, Job, RetryLimit, Stored,
@@ -396,4 +396,76 @@ async fn a_middleware_may_set_anything_before_the_job_is_stored() {
     for job in it.queued("default").await {
         assert_eq!(Job::decode(job).unwrap().get("retry"), Some("false"));
     }
+}
+
+/// Panics before or after the store of one job.
+struct Panics {
+    args: &'static str,
+    after: bool,
+}
+
+impl ClientMiddleware for Panics {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+        let panics = job.class() == "Note" && job.args() == self.args;
+        assert!(!panics || self.after, "as it was told");
+        let stored = next.run(job).await?;
+        assert!(!panics, "as it was told");
+        Ok(stored)
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_a_middleware_reaches_who_enqueues_and_leaves_the_client_well() {
+    for after in [false, true] {
+        for number in ["[\"1\"]", "[\"700\"]"] {
+            let mut it = Fixture::with(|builder| {
+                let args = number;
+                let panics = Panics { args, after };
+                builder.queue("default", 2).client_middleware(panics)
+            })
+            .await;
+            let jobs = || (0..1000).map(|number: u32| Note::new(number.to_string()));
+            let bulk = AssertUnwindSafe(it.verk.client().enqueue_all(jobs()));
+            bulk.catch_unwind().await.unwrap_err();
+            let stored = it.queued("default").await.len();
+
+            // Nothing of verk is left wrong: others are stored and run.
+            let others = jobs().filter(|job| !["1", "700"].contains(&&*job.text));
+            let others = it.verk.client().enqueue_all(others).await.unwrap();
+            assert_eq!(others.len(), 998);
+            it.verk.start().unwrap();
+            it.wait_for_finished(stored + 998).await;
+            it.verk.shutdown().await;
+            it.assert_empty().await;
+        }
+    }
+}
+
+#[verk::worker(max_retry_count = 0)]
+async fn passes_on(text: String, ctx: JobContext) -> Result<(), EnqueueError> {
+    ctx.client().enqueue(Note::new(text)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_panic_of_a_middleware_in_a_worker_is_a_failure_of_that_job() {
+    let mut it = Fixture::with(|builder| {
+        let panics = Panics {
+            args: "[\"no\"]",
+            after: true,
+        };
+        builder.queue("default", 1).client_middleware(panics)
+    })
+    .await;
+    for text in ["no", "no", "yes"] {
+        it.verk.enqueue(PassesOn::new(text)).await.unwrap();
+    }
+    it.verk.start().unwrap();
+    // One passes on, and of the notes all are stored.
+    it.wait_for_finished(4).await;
+    it.verk.shutdown().await;
+    let dead = it.set(JobSet::Dead).await;
+    assert_eq!(dead.len(), 2);
+    assert_eq!(dead[0].error_class().as_deref(), Some("Panic"));
+    it.assert_signed_off().await;
 }
