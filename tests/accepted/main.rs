@@ -2,7 +2,11 @@
 
 #![allow(
     dead_code,
-    reason = "most workers only have to compile: none of them runs"
+    clippy::drop_non_drop,
+    clippy::let_underscore_future,
+    clippy::ptr_arg,
+    clippy::too_many_arguments,
+    reason = "most workers only have to compile, in each form that somebody may write"
 )]
 
 mod arguments;

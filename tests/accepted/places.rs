@@ -41,7 +41,7 @@ async fn __private() {}
 async fn absent(no: Such) {}
 
 #[verk::worker]
-#[cfg(all())]
+#[cfg(test)]
 async fn present() {}
 
 #[verk::worker(crate = "self::facade::verk")]
