@@ -336,18 +336,22 @@ async fn an_enqueue_that_may_be_lost_says_so_and_is_not_repeated() {
 async fn commands_that_arrive_after_their_time_out_do_no_harm() {
     let redis = RedisServer::start();
     let proxy = CuttingProxy::start(&redis);
-    let config = RedisConfig::new(proxy.url()).response_timeout(Duration::from_millis(400));
+    let config = RedisConfig::new(proxy.url())
+        .connect_timeout(Duration::from_secs(2))
+        .response_timeout(Duration::from_secs(1));
+    let configure = |builder: VerkBuilder| builder.redis(config).heartbeat(Duration::from_secs(1));
     let mut node = Node {
         proxy,
-        ..Node::build(&redis, |builder| builder.redis(config)).await
+        ..Node::build(&redis, configure).await
     };
     node.verk.start().unwrap();
     for round in 0..3 {
         let jobs = (round * 20..(round + 1) * 20).map(SecondTime::new);
         node.verk.client().enqueue_all(jobs).await.unwrap();
-        // Every reply is later than the time-out, and every command arrives all the same.
-        node.proxy.set_delay(Duration::from_millis(600));
-        for _ in 0..4 {
+        // Every reply is later than the time-out, and every command arrives all the same. The first call waits
+        // for its reply, the second for a connection: so long that the heartbeat of the node runs out.
+        node.proxy.set_delay(Duration::from_millis(1500));
+        for _ in 0..2 {
             node.verk.storage().server_time().await.unwrap_err();
         }
         node.proxy.set_delay(Duration::ZERO);

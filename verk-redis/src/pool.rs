@@ -427,7 +427,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn connector(server: &RedisServer) -> Connector {
-        let config = RedisConfig::new(server.url()).response_timeout(Duration::from_millis(300));
+        let config = RedisConfig::new(server.url()).response_timeout(Duration::from_secs(1));
         Connector::new(&config).unwrap()
     }
 
@@ -517,7 +517,7 @@ mod tests {
     async fn a_pool_says_why_there_is_no_connection() {
         let server = RedisServer::start();
         server.stop();
-        let config = RedisConfig::new(server.url()).connect_timeout(Duration::from_millis(300));
+        let config = RedisConfig::new(server.url()).connect_timeout(Duration::from_secs(1));
         let pool = Pool::new(Connector::new(&config).unwrap(), 1);
         let failure = pool.get().await.unwrap_err();
         assert_eq!(failure.applied(), Applied::NotApplied);

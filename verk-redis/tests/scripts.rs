@@ -268,7 +268,7 @@ async fn a_dropped_wait_moves_no_job_after_a_reset() {
 #[tokio::test]
 async fn a_stalled_fetch_moves_nothing_after_a_reset() {
     let server = RedisServer::start();
-    let config = RedisConfig::new(server.url()).response_timeout(Duration::from_millis(300));
+    let config = RedisConfig::new(server.url()).response_timeout(Duration::from_secs(1));
     let mut setup = Setup::connect(server, config).await;
     assert_eq!(setup.dequeue().await.unwrap(), bytes(&[]));
     setup.enqueue(&["a"]).await;
@@ -323,7 +323,7 @@ async fn without_the_right_to_end_connections_a_reset_waits() {
     ]);
     let path = server.socket();
     let url = format!("redis+unix://{}?user=app&pass=secret", path.display());
-    let config = RedisConfig::new(url).response_timeout(Duration::from_millis(300));
+    let config = RedisConfig::new(url).response_timeout(Duration::from_secs(1));
     let mut setup = Setup::connect(server, config).await;
     setup.enqueue(&["a"]).await;
     assert_eq!(setup.dequeue().await.unwrap(), bytes(&["a"]));
