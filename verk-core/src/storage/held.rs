@@ -39,7 +39,7 @@ pub trait QueueConnection: fmt::Debug + Send {
     /// Settles jobs as [`Storage::settle`](crate::Storage::settle) does, then looks once for others as [`dequeue`](Self::dequeue) does without
     /// a wait: both in one round trip. Each has its own answer, and either may happen without the other.
     ///
-    /// Takes up to [`MAX_BATCH_JOBS`] settlements of up to [`MAX_BATCH_BYTES`], but any one; none of them is
+    /// Takes up to [`MAX_BATCH_JOBS`](super::MAX_BATCH_JOBS) settlements of up to [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES), but any one; none of them is
     /// [`Target::Requeue`]. Of `request`, the wait is as zero, and `max_jobs` may be 0.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ pub struct DequeueRequest {
     /// with fewer, that many fewer wait. The storage remembers it until the next fetch, but no longer than
     /// 72 hours: if the node dies, those jobs did not kill it.
     ///
-    /// For [`NO_PREFETCH_AFTER_RESTORE`] after jobs of a dead node were [restored](Storage::restore) to the queue, only as many are
+    /// For [`NO_PREFETCH_AFTER_RESTORE`] after jobs of a dead node were [restored](crate::Storage::restore) to the queue, only as many are
     /// taken as start at once: then a job that kills its process is sure to count.
     pub prefetched: usize,
     /// How long to wait for a job when there is none; zero to look once.
@@ -127,7 +127,7 @@ pub enum Target {
     Retry(Due),
     /// To the `schedule` set (a snooze).
     Schedule(Due),
-    /// To the `dead` set, which is then cut to the limits, by at most [`MAX_CUT_BY_DEATH`] jobs.
+    /// To the `dead` set, which is then cut to the limits, by at most [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH) jobs.
     Dead {
         /// The time of death, and the payload to bury.
         job: Due,

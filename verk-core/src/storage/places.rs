@@ -7,7 +7,7 @@ use crate::{
     storage::{DeadLimits, Due, DueSet, ScoredJob},
 };
 
-/// A step of one job out of a [`Source`].
+/// A step of one job out of a [`Source`](super::Source).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Move {
     /// The payload as it was read.

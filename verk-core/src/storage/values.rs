@@ -27,7 +27,7 @@ pub struct DeadLimits {
     pub timeout: Duration,
 }
 
-/// What became of one [`Settlement`], [`Promotion`] or [`Move`].
+/// What became of one [`Settlement`](super::Settlement), [`Promotion`](super::Promotion) or [`Move`](super::Move).
 #[derive(Clone, Debug)]
 pub enum Settled {
     /// It took effect.
