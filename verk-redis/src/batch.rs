@@ -12,10 +12,13 @@ use verk_core::{
 };
 
 use crate::{
+    connect::{
+        link::Link,
+        reply,
+        scripts::{Arg, Script, arg},
+    },
     error::Failure,
     keys::{Key, Keys},
-    reply,
-    scripts::{Arg, arg},
 };
 
 /// The script reads the oldest jobs of a list to cut off the ones that are done. Where that may be
@@ -243,6 +246,45 @@ fn promotion_bytes(promotion: &Promotion) -> usize {
 pub(crate) fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {
     Cow::Borrowed(bytes.as_ref())
 }
+
+/// Runs a script for `jobs` jobs, in calls one after the other, until one gets no reply: what comes after it is
+/// not sent.
+pub(crate) async fn run(
+    link: &Link,
+    op: &'static str,
+    script: &Script,
+    calls: Vec<(Range<usize>, Call<'_>)>,
+    jobs: usize,
+) -> Vec<Settled> {
+    if jobs == 0 {
+        return Vec::new();
+    }
+    let mut connection = match link.connection().await {
+        Ok(connection) => connection,
+        Err(failure) => return vec![Settled::Failed(failure.during(op)); jobs],
+    };
+    let mut settled = vec![None; jobs];
+    for (range, call) in calls {
+        let reply = if connection.is_broken() {
+            Err(Failure::not_sent(BROKEN))
+        } else {
+            script.run(&mut connection, &call.keys, &call.args).await
+        };
+        let of_call = answers(op, reply, range.len());
+        for (job, answer) in settled[range].iter_mut().zip(of_call) {
+            *job = Some(answer);
+        }
+    }
+    settled
+        .into_iter()
+        .map(|answer| {
+            // Every job is in one of the calls.
+            answer.unwrap_or_else(|| Settled::Failed(Failure::not_sent(BROKEN).during(op)))
+        })
+        .collect()
+}
+
+const BROKEN: &str = "the connection broke before this was sent";
 
 #[cfg(test)]
 mod tests {

@@ -9,12 +9,14 @@ use verk_core::{
 };
 
 use crate::{
+    connect::{
+        link::Link,
+        pool::Connection,
+        reply,
+        scripts::{self, Arg, arg},
+    },
     error::Failure,
     keys::Key,
-    pool::Connection,
-    reply,
-    scripts::{self, Arg, arg},
-    shared::Shared,
 };
 
 const BEAT: &str = "send a heartbeat";
@@ -22,7 +24,7 @@ const BEAT: &str = "send a heartbeat";
 /// Renews what a node has with a time to live.
 #[derive(Debug)]
 pub(crate) struct RedisHeartbeat {
-    shared: Arc<Shared>,
+    link: Arc<Link>,
     keys: [Key; 2],
     args: [Arg<'static>; 2],
     /// Made in the runtime that beats; made again at the next beat after an error.
@@ -31,14 +33,14 @@ pub(crate) struct RedisHeartbeat {
 
 impl RedisHeartbeat {
     pub(crate) async fn open(
-        shared: Arc<Shared>,
+        link: Arc<Link>,
         node: &NodeId,
         ttl: Duration,
     ) -> Result<Self, StorageError> {
         let mut heartbeat = Self {
-            keys: [shared.keys.heartbeat(node), shared.keys.name(node)],
+            keys: [link.keys.heartbeat(node), link.keys.name(node)],
             args: [arg(milliseconds(ttl)), arg(node)],
-            shared,
+            link,
             connection: None,
         };
         heartbeat
@@ -52,7 +54,7 @@ impl RedisHeartbeat {
         match &self.connection {
             Some(connection) if !connection.is_broken() => Ok(connection.clone()),
             _ => {
-                let connected = self.shared.connector.connect().await;
+                let connected = self.link.connector.connect().await;
                 let connection = connected.map_err(Failure::not_sent)?;
                 self.connection = Some(connection.clone());
                 Ok(connection)

@@ -28,7 +28,7 @@
 //!
 //! # Connections
 //!
-//! A node has at most 22 connections by default, however many queues it runs. A small pool of shared ones
+//! A node has at most 22 connections by default, however many queues it runs. A small pool of link ones
 //! ([`pool_size`](RedisConfig::pool_size)) carries all that is answered at once. An idle queue waits for its next job on a connection of its own,
 //! if it is one of those that had a job last ([`blocking_connections`](RedisConfig::blocking_connections)); all the others share
 //! one look every 250 ms. One connection is for the heartbeat, one hears which queues are paused. A connection that broke is replaced at
@@ -45,37 +45,22 @@
 //! the first call from there; the pool is closed when the runtime ends. A call outside of a runtime is
 //! an error, and sends nothing.
 
-#[cfg(test)]
-mod any_url;
 mod batch;
-mod blocking;
 mod builder;
-mod cause;
 mod config;
-mod endpoint;
-mod enqueue;
+mod connect;
 mod error;
+mod fetch;
 mod glob;
 mod heartbeat;
-mod identity;
 mod keys;
 mod manage;
 mod nodes;
 mod pauses;
-mod pool;
 mod prefix;
 mod processes;
-mod queue_connection;
-mod quiet;
-mod reply;
-mod runtimes;
-mod scripts;
-mod sentinel;
-mod server;
-mod shared;
 mod stats;
 mod storage;
-mod tls;
 
 pub use builder::RedisBuilderExt;
 pub use config::RedisConfig;

@@ -10,12 +10,14 @@ use verk_core::{
 
 use crate::{
     batch::{Call, borrowed, cut, push_dead},
+    connect::{
+        link::Link,
+        reply,
+        scripts::{self, arg},
+    },
     error::Failure,
     glob,
     keys::{Key, Keys},
-    reply,
-    scripts::{self, arg},
-    shared::Shared,
 };
 
 /// How many entries of a queue one call may pass over: each of its jobs costs a walk through the list, and the server does
@@ -24,20 +26,20 @@ const MAX_WALK: usize = 200_000;
 
 /// One step of a `ZSCAN`, which the server bounds.
 pub(crate) async fn scan_set(
-    shared: &Shared,
+    link: &Link,
     set: JobSet,
     cursor: u64,
     text: &str,
 ) -> Result<SetScan, Failure> {
     let mut command = redis::cmd("ZSCAN");
-    command.arg(shared.keys.set(set)).arg(cursor);
+    command.arg(link.keys.set(set)).arg(cursor);
     if !text.is_empty() {
         command
             .arg("MATCH")
             .arg(format!("*{}*", glob::literal(text)));
     }
     command.arg("COUNT").arg(MAX_BATCH_JOBS);
-    let reply = reply::array(shared.ask(&command).await?)?;
+    let reply = reply::array(link.ask(&command).await?)?;
     let Ok([next, members]) = <[Value; 2]>::try_from(reply) else {
         return Err(Failure::unexpected_reply("a cursor and members"));
     };
@@ -51,13 +53,13 @@ pub(crate) async fn scan_set(
 }
 
 /// How many jobs one call may move.
-pub(crate) async fn max_moves(shared: &Shared, from: &Source) -> usize {
+pub(crate) async fn max_moves(link: &Link, from: &Source) -> usize {
     let Source::Queue(queue) = from else {
         return MAX_BATCH_JOBS;
     };
     let mut command = redis::cmd("LLEN");
-    command.arg(shared.keys.queue(queue));
-    let length = shared.ask(&command).await.and_then(reply::count);
+    command.arg(link.keys.queue(queue));
+    let length = link.ask(&command).await.and_then(reply::count);
     // What fails here fails again with the moves, and is told then.
     let length = length.unwrap_or(usize::MAX).max(1);
     (MAX_WALK / length).clamp(1, MAX_BATCH_JOBS)
@@ -118,14 +120,14 @@ pub(crate) fn move_calls<'a>(
         .collect()
 }
 
-pub(crate) async fn clear(shared: &Shared, of: &Source) -> Result<usize, Failure> {
-    let (key, kind) = source(&shared.keys, of);
+pub(crate) async fn clear(link: &Link, of: &Source) -> Result<usize, Failure> {
+    let (key, kind) = source(&link.keys, of);
     let (mut keys, mut args) = (vec![key], vec![borrowed(kind)]);
     if let Source::Queue(queue) = of {
-        keys.push(shared.keys.queues());
+        keys.push(link.keys.queues());
         args.push(borrowed(queue.as_str()));
     }
-    reply::count(shared.run(&scripts::CLEAR, &keys, &args).await?)
+    reply::count(link.run(&scripts::CLEAR, &keys, &args).await?)
 }
 
 /// The keys of one call, each target once.

@@ -12,12 +12,14 @@ use verk_core::{
 };
 
 use crate::{
+    connect::{
+        link::Link,
+        reply,
+        scripts::{self, Arg, arg},
+    },
     error::Failure,
     glob,
     heartbeat::milliseconds,
-    reply,
-    scripts::{self, Arg, arg},
-    shared::Shared,
 };
 
 /// How long a death of a job is remembered.
@@ -27,13 +29,13 @@ const DEATHS_LAST: Duration = Duration::from_secs(72 * 60 * 60);
 const SCANNED_KEYS: usize = 1000;
 
 pub(crate) async fn claim_name(
-    shared: &Shared,
+    link: &Link,
     node: &NodeId,
     ttl: Duration,
 ) -> Result<NameClaim, Failure> {
     let args = [arg(node), arg(milliseconds(ttl))];
-    let keys = [shared.keys.name(node)];
-    let reply = shared.run(&scripts::CLAIM_NAME, &keys, &args).await?;
+    let keys = [link.keys.name(node)];
+    let reply = link.run(&scripts::CLAIM_NAME, &keys, &args).await?;
     let [holder, left] = match <[Value; 2]>::try_from(reply::array(reply)?) {
         Ok(held) => held,
         Err(empty) if empty.is_empty() => return Ok(NameClaim::Granted),
@@ -47,12 +49,12 @@ pub(crate) async fn claim_name(
     })
 }
 
-pub(crate) async fn deregister(shared: &Shared, node: &NodeId) -> Result<bool, Failure> {
-    let keys = &shared.keys;
+pub(crate) async fn deregister(link: &Link, node: &NodeId) -> Result<bool, Failure> {
+    let keys = &link.keys;
     let mut members = redis::cmd("SMEMBERS");
     members.arg(keys.node_queues(node));
     loop {
-        let queues = reply::payloads(shared.ask(&members).await?)?;
+        let queues = reply::payloads(link.ask(&members).await?)?;
         let mut all_keys = vec![
             keys.heartbeat(node),
             keys.nodes(),
@@ -66,7 +68,7 @@ pub(crate) async fn deregister(shared: &Shared, node: &NodeId) -> Result<bool, F
         all_keys.extend(queues.iter().map(|queue| keys.prefetched_of(queue, node)));
         let mut args = vec![arg(node)];
         args.extend(queues.iter().map(|queue| Arg::Borrowed(&queue[..])));
-        match reply::integer(shared.run(&scripts::DEREGISTER, &all_keys, &args).await?)? {
+        match reply::integer(link.run(&scripts::DEREGISTER, &all_keys, &args).await?)? {
             0 => return Ok(false),
             1 => return Ok(true),
             // A queue was added meanwhile.
@@ -75,24 +77,24 @@ pub(crate) async fn deregister(shared: &Shared, node: &NodeId) -> Result<bool, F
     }
 }
 
-pub(crate) async fn list(shared: &Shared) -> Result<Vec<Node>, Failure> {
+pub(crate) async fn list(link: &Link) -> Result<Vec<Node>, Failure> {
     let mut nodes = Vec::new();
-    for ids in ids(shared).await?.chunks(MAX_BATCH_JOBS) {
-        nodes.extend(facts(shared, ids).await?);
+    for ids in ids(link).await?.chunks(MAX_BATCH_JOBS) {
+        nodes.extend(facts(link, ids).await?);
     }
     Ok(nodes)
 }
 
 /// The nodes without a heartbeat. While there are none, one command for all is enough.
-pub(crate) async fn silent(shared: &Shared) -> Result<Vec<Node>, Failure> {
+pub(crate) async fn silent(link: &Link) -> Result<Vec<Node>, Failure> {
     let mut silent = Vec::new();
-    for ids in ids(shared).await?.chunks(MAX_BATCH_JOBS) {
+    for ids in ids(link).await?.chunks(MAX_BATCH_JOBS) {
         let mut exist = redis::cmd("EXISTS");
         for id in ids {
-            exist.arg(shared.keys.heartbeat(id));
+            exist.arg(link.keys.heartbeat(id));
         }
-        if reply::count(shared.ask(&exist).await?)? < ids.len() {
-            let nodes = facts(shared, ids).await?.into_iter();
+        if reply::count(link.ask(&exist).await?)? < ids.len() {
+            let nodes = facts(link, ids).await?.into_iter();
             silent.extend(nodes.filter(|node| !node.alive));
         }
     }
@@ -100,16 +102,16 @@ pub(crate) async fn silent(shared: &Shared) -> Result<Vec<Node>, Failure> {
 }
 
 /// Whether nodes are alive, and their queues.
-async fn facts(shared: &Shared, ids: &[NodeId]) -> Result<Vec<Node>, Failure> {
+async fn facts(link: &Link, ids: &[NodeId]) -> Result<Vec<Node>, Failure> {
     let mut commands = redis::pipe();
     for id in ids {
         commands
             .cmd("EXISTS")
-            .arg(shared.keys.heartbeat(id))
+            .arg(link.keys.heartbeat(id))
             .cmd("SMEMBERS")
-            .arg(shared.keys.node_queues(id));
+            .arg(link.keys.node_queues(id));
     }
-    let mut replies = shared.ask_all(&commands).await?.into_iter();
+    let mut replies = link.ask_all(&commands).await?.into_iter();
     ids.iter()
         .map(|id| {
             let (Some(alive), Some(queues)) = (replies.next(), replies.next()) else {
@@ -124,10 +126,10 @@ async fn facts(shared: &Shared, ids: &[NodeId]) -> Result<Vec<Node>, Failure> {
         .collect()
 }
 
-async fn ids(shared: &Shared) -> Result<Vec<NodeId>, Failure> {
+async fn ids(link: &Link) -> Result<Vec<NodeId>, Failure> {
     let mut members = redis::cmd("SMEMBERS");
-    members.arg(shared.keys.nodes());
-    let mut ids: Vec<NodeId> = reply::payloads(shared.ask(&members).await?)?
+    members.arg(link.keys.nodes());
+    let mut ids: Vec<NodeId> = reply::payloads(link.ask(&members).await?)?
         .iter()
         .filter_map(|id| Some(NodeId::from(std::str::from_utf8(id).ok()?)))
         .collect();
@@ -135,22 +137,22 @@ async fn ids(shared: &Shared) -> Result<Vec<NodeId>, Failure> {
     Ok(ids)
 }
 
-pub(crate) async fn prefetched(shared: &Shared, inprogress: &Inprogress) -> Result<usize, Failure> {
-    let key = (shared.keys).prefetched(&inprogress.queue, &inprogress.node);
+pub(crate) async fn prefetched(link: &Link, inprogress: &Inprogress) -> Result<usize, Failure> {
+    let key = (link.keys).prefetched(&inprogress.queue, &inprogress.node);
     let mut get = redis::cmd("GET");
     get.arg(key);
-    match shared.ask(&get).await? {
+    match link.ask(&get).await? {
         Value::Nil => Ok(0),
         count => reply::count(count),
     }
 }
 
 pub(crate) async fn count_deaths(
-    shared: &Shared,
+    link: &Link,
     node: &NodeId,
     started: &[Jid],
 ) -> Result<HashMap<Jid, u32>, Failure> {
-    let keys = &shared.keys;
+    let keys = &link.keys;
     let mut batches: Vec<&[Jid]> = started.chunks(MAX_BATCH_JOBS).collect();
     let last = batches.pop().unwrap_or_default();
     let calls = batches.into_iter().map(|jids| (jids, "more"));
@@ -160,7 +162,7 @@ pub(crate) async fn count_deaths(
         all_keys.extend(jids.iter().map(|jid| keys.deaths(jid)));
         let mut args = vec![arg(DEATHS_LAST.as_secs()), arg(which), arg(node)];
         args.extend(jids.iter().map(arg));
-        let reply = shared.run(&scripts::COUNT_DEATHS, &all_keys, &args).await?;
+        let reply = link.run(&scripts::COUNT_DEATHS, &all_keys, &args).await?;
         let mut values = reply::array(reply)?.into_iter();
         while let (Some(jid), Some(deaths)) = (values.next(), values.next()) {
             let deaths = reply::integer(deaths)?;
@@ -171,24 +173,24 @@ pub(crate) async fn count_deaths(
     Ok(counted)
 }
 
-pub(crate) async fn foreign_lists(shared: &Shared, cursor: u64) -> Result<ForeignPage, Failure> {
+pub(crate) async fn foreign_lists(link: &Link, cursor: u64) -> Result<ForeignPage, Failure> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor)
         .arg("MATCH")
         .arg(format!(
             "{}*",
-            glob::literal(&shared.keys.inprogress_prefix())
+            glob::literal(&link.keys.inprogress_prefix())
         ))
         .arg("COUNT")
         .arg(SCANNED_KEYS)
         .arg("TYPE")
         .arg("list");
-    let [next, found] = <[Value; 2]>::try_from(reply::array(shared.ask(&scan).await?)?)
+    let [next, found] = <[Value; 2]>::try_from(reply::array(link.ask(&scan).await?)?)
         .map_err(|_| Failure::unexpected_reply("a cursor with keys"))?;
     let mut foreign = reply::payloads(found)?;
     if !foreign.is_empty() {
         // After the scan: a list that it found had jobs then, so its node was registered. If it is not any more, the list is empty.
-        let known = known_lists(shared).await?;
+        let known = known_lists(link).await?;
         foreign.retain(|key| !known.contains(&key[..]));
     }
     let mut lengths = redis::pipe();
@@ -197,7 +199,7 @@ pub(crate) async fn foreign_lists(shared: &Shared, cursor: u64) -> Result<Foreig
     }
     let mut lists = Vec::new();
     if !foreign.is_empty() {
-        let lengths = shared.ask_all(&lengths).await?;
+        let lengths = link.ask_all(&lengths).await?;
         for (key, jobs) in foreign.iter().zip(lengths) {
             let jobs = reply::count(jobs?)?;
             if jobs > 0 {
@@ -215,21 +217,21 @@ pub(crate) async fn foreign_lists(shared: &Shared, cursor: u64) -> Result<Foreig
 }
 
 /// The names of the lists of all registered nodes.
-async fn known_lists(shared: &Shared) -> Result<HashSet<Vec<u8>>, Failure> {
-    let ids = ids(shared).await?;
+async fn known_lists(link: &Link) -> Result<HashSet<Vec<u8>>, Failure> {
+    let ids = ids(link).await?;
     let mut known = HashSet::new();
     for ids in ids.chunks(MAX_BATCH_JOBS) {
         let mut commands = redis::pipe();
         for id in ids {
-            commands.cmd("SMEMBERS").arg(shared.keys.node_queues(id));
+            commands.cmd("SMEMBERS").arg(link.keys.node_queues(id));
         }
-        let replies = shared.ask_all(&commands).await?;
+        let replies = link.ask_all(&commands).await?;
         for (id, queues) in ids.iter().zip(replies) {
             let queues = reply::payloads(queues?)?;
             known.extend(
                 queues
                     .iter()
-                    .map(|queue| shared.keys.inprogress_of(queue, id)),
+                    .map(|queue| link.keys.inprogress_of(queue, id)),
             );
         }
     }

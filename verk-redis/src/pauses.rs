@@ -8,31 +8,33 @@ use tokio::sync::Notify;
 use verk_core::{Applied, QueueName, StorageError, log, storage::PauseListener};
 
 use crate::{
+    connect::{
+        link::Link,
+        pool::Connection,
+        reply,
+        scripts::{self, arg},
+    },
     error::Failure,
-    pool::Connection,
-    reply,
-    scripts::{self, arg},
-    shared::Shared,
 };
 
 const LISTEN: &str = "listen for pauses";
 const READ: &str = "read which queues are paused";
 
 /// Pauses or resumes a queue; answers whether that changed anything.
-pub(crate) async fn set(shared: &Shared, queue: &QueueName, paused: bool) -> Result<bool, Failure> {
-    let channel = shared.keys.pauses_channel();
+pub(crate) async fn set(link: &Link, queue: &QueueName, paused: bool) -> Result<bool, Failure> {
+    let channel = link.keys.pauses_channel();
     let args = [arg(queue), arg(u8::from(paused)), channel.into()];
-    let reply = shared
-        .run(&scripts::SET_PAUSED, &[shared.keys.paused()], &args)
+    let reply = link
+        .run(&scripts::SET_PAUSED, &[link.keys.paused()], &args)
         .await?;
     Ok(reply::integer(reply)? == 1)
 }
 
 /// The queues that are paused, sorted.
-pub(crate) async fn list(shared: &Shared) -> Result<Vec<QueueName>, StorageError> {
+pub(crate) async fn list(link: &Link) -> Result<Vec<QueueName>, StorageError> {
     let mut command = redis::cmd("SMEMBERS");
-    command.arg(shared.keys.paused());
-    let reply = shared.ask(&command).await;
+    command.arg(link.keys.paused());
+    let reply = link.ask(&command).await;
     let names = reply.and_then(reply::queue_names);
     names.map_err(|failure| failure.during(READ))
 }
@@ -40,22 +42,19 @@ pub(crate) async fn list(shared: &Shared) -> Result<Vec<QueueName>, StorageError
 /// A connection that is subscribed to the announcements.
 #[derive(Debug)]
 pub(crate) struct RedisPauseListener {
-    shared: Arc<Shared>,
+    link: Arc<Link>,
     connection: Connection,
     /// Notified of each announcement, and of the end of the connection.
     told: Arc<Notify>,
 }
 
 impl RedisPauseListener {
-    pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self, StorageError> {
+    pub(crate) async fn open(link: Arc<Link>) -> Result<Self, StorageError> {
         let told = Arc::new(Notify::new());
         let tell = Arc::clone(&told);
-        let connected = shared
-            .connector
-            .connect_with(move || tell.notify_one())
-            .await;
+        let connected = link.connector.connect_with(move || tell.notify_one()).await;
         let mut connection = connected.map_err(|error| Failure::not_sent(error).during(LISTEN))?;
-        match connection.subscribe(&shared.keys.pauses_channel()).await {
+        match connection.subscribe(&link.keys.pauses_channel()).await {
             Ok(()) => {}
             // A user with restricted rights. The set is read all the same.
             Err(failure) if failure.applied() == Applied::NotApplied => log::warn!(
@@ -65,7 +64,7 @@ impl RedisPauseListener {
             Err(failure) => return Err(failure.during(LISTEN)),
         }
         Ok(Self {
-            shared,
+            link,
             connection,
             told,
         })
@@ -76,7 +75,7 @@ impl RedisPauseListener {
 impl PauseListener for RedisPauseListener {
     async fn paused(&mut self) -> Result<BTreeSet<QueueName>, StorageError> {
         let mut command = redis::cmd("SMEMBERS");
-        command.arg(self.shared.keys.paused());
+        command.arg(self.link.keys.paused());
         let reply = self.connection.query(&command).await;
         let names = reply.and_then(reply::queue_names);
         let names = names.map_err(|failure| failure.during(READ))?;

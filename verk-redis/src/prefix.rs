@@ -3,22 +3,22 @@
 use bb8_redis::redis::{self, Value};
 
 use crate::{
+    connect::{link::Link, reply},
     error::{Error, Failure},
-    glob, reply,
-    shared::Shared,
+    glob,
 };
 
-pub(crate) async fn delete(shared: &Shared) -> Result<(), Error> {
-    let prefix = shared.keys.prefix();
+pub(crate) async fn delete(link: &Link) -> Result<(), Error> {
+    let prefix = link.keys.prefix();
     if prefix.is_empty() {
         return Err(Error::NoPrefix);
     }
-    scan_and_delete(shared, prefix)
+    scan_and_delete(link, prefix)
         .await
         .map_err(|failure| failure.during("delete the keys under a prefix").into())
 }
 
-async fn scan_and_delete(shared: &Shared, prefix: &str) -> Result<(), Failure> {
+async fn scan_and_delete(link: &Link, prefix: &str) -> Result<(), Failure> {
     let pattern = format!("{}*", glob::literal(prefix));
     let mut cursor = "0".to_owned();
     loop {
@@ -28,7 +28,7 @@ async fn scan_and_delete(shared: &Shared, prefix: &str) -> Result<(), Failure> {
             .arg(&pattern)
             .arg("COUNT")
             .arg(1000);
-        let reply = reply::array(shared.ask(&scan).await?)?;
+        let reply = reply::array(link.ask(&scan).await?)?;
         let Ok([next, found]) = <[Value; 2]>::try_from(reply) else {
             return Err(Failure::unexpected_reply("a cursor with keys"));
         };
@@ -38,7 +38,7 @@ async fn scan_and_delete(shared: &Shared, prefix: &str) -> Result<(), Failure> {
             for key in &found {
                 unlink.arg(&key[..]);
             }
-            shared.ask(&unlink).await?;
+            link.ask(&unlink).await?;
         }
         cursor = reply::text(next)?;
         if cursor == "0" {

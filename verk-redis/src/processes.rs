@@ -11,10 +11,12 @@ use verk_core::{
 };
 
 use crate::{
+    connect::{
+        link::Link,
+        reply,
+        scripts::{self, Arg, arg},
+    },
     error::Failure,
-    reply,
-    scripts::{self, Arg, arg},
-    shared::Shared,
 };
 
 /// How long a process is shown after its report, and a signal waits for it, in seconds.
@@ -32,18 +34,18 @@ const FIELDS: [&str; 7] = [
 ];
 
 pub(crate) async fn report(
-    shared: &Shared,
+    link: &Link,
     report: &ProcessReport,
 ) -> Result<Vec<ProcessSignal>, Failure> {
     let identity = report.identity.as_bytes();
     let mut keys = vec![
-        shared.keys.processes(),
-        shared.keys.process(identity),
-        shared.keys.signals(identity),
-        shared.keys.work(identity),
+        link.keys.processes(),
+        link.keys.process(identity),
+        link.keys.signals(identity),
+        link.keys.work(identity),
     ];
     if report.sidekiq_6_work {
-        keys.push(shared.keys.workers(identity));
+        keys.push(link.keys.workers(identity));
     }
     let hash = [
         arg("info"),
@@ -66,32 +68,31 @@ pub(crate) async fn report(
     for (tid, job) in &report.work {
         args.extend([Arg::Borrowed(tid.as_bytes()), Arg::Borrowed(&job[..])]);
     }
-    let reply = shared.run(&scripts::REPORT_PROCESS, &keys, &args).await?;
+    let reply = link.run(&scripts::REPORT_PROCESS, &keys, &args).await?;
     let signals = reply::payloads(reply)?;
     Ok(signals.iter().filter_map(|name| signal(name)).collect())
 }
 
-pub(crate) async fn forget(shared: &Shared, identity: &str) -> Result<(), Failure> {
+pub(crate) async fn forget(link: &Link, identity: &str) -> Result<(), Failure> {
     let id = identity.as_bytes();
     let keys = [
-        shared.keys.processes(),
-        shared.keys.process(id),
-        shared.keys.signals(id),
-        shared.keys.work(id),
-        shared.keys.workers(id),
+        link.keys.processes(),
+        link.keys.process(id),
+        link.keys.signals(id),
+        link.keys.work(id),
+        link.keys.workers(id),
     ];
-    shared
-        .run(&scripts::FORGET_PROCESS, &keys, &[Arg::Borrowed(id)])
+    link.run(&scripts::FORGET_PROCESS, &keys, &[Arg::Borrowed(id)])
         .await?;
     Ok(())
 }
 
 pub(crate) async fn send(
-    shared: &Shared,
+    link: &Link,
     identity: &str,
     signal: ProcessSignal,
 ) -> Result<(), Failure> {
-    let key = shared.keys.signals(identity.as_bytes());
+    let key = link.keys.signals(identity.as_bytes());
     let mut commands = redis::pipe();
     commands
         .atomic()
@@ -101,27 +102,26 @@ pub(crate) async fn send(
         .cmd("EXPIRE")
         .arg(&key)
         .arg(TTL);
-    shared
-        .connection()
+    link.connection()
         .await?
         .query_transaction(&commands)
         .await?;
     Ok(())
 }
 
-pub(crate) async fn list(shared: &Shared) -> Result<Vec<ProcessReport>, Failure> {
+pub(crate) async fn list(link: &Link) -> Result<Vec<ProcessReport>, Failure> {
     let mut processes = Vec::new();
-    for ids in ids(shared).await?.chunks(MAX_BATCH_JOBS) {
+    for ids in ids(link).await?.chunks(MAX_BATCH_JOBS) {
         let mut commands = redis::pipe();
         for id in ids {
             commands
                 .cmd("HMGET")
-                .arg(shared.keys.process(id))
+                .arg(link.keys.process(id))
                 .arg(&FIELDS)
                 .cmd("HGETALL")
-                .arg(shared.keys.work(id));
+                .arg(link.keys.work(id));
         }
-        let mut replies = shared.ask_all(&commands).await?.into_iter();
+        let mut replies = link.ask_all(&commands).await?.into_iter();
         for id in ids {
             let (Some(hash), Some(work)) = (replies.next(), replies.next()) else {
                 return Err(Failure::unexpected_reply("two replies for each process"));
@@ -132,32 +132,32 @@ pub(crate) async fn list(shared: &Shared) -> Result<Vec<ProcessReport>, Failure>
     Ok(processes)
 }
 
-pub(crate) async fn prune(shared: &Shared) -> Result<usize, Failure> {
+pub(crate) async fn prune(link: &Link) -> Result<usize, Failure> {
     let mut lock = redis::cmd("SET");
-    lock.arg(shared.keys.process_cleanup())
+    lock.arg(link.keys.process_cleanup())
         .arg("1")
         .arg("NX")
         .arg("EX")
         .arg(TTL);
-    if shared.query(&lock).await? == Value::Nil {
+    if link.query(&lock).await? == Value::Nil {
         return Ok(0);
     }
     let mut pruned = 0;
-    for ids in ids(shared).await?.chunks(MAX_BATCH_JOBS) {
-        let mut keys = vec![shared.keys.processes()];
-        keys.extend(ids.iter().map(|id| shared.keys.process(id)));
+    for ids in ids(link).await?.chunks(MAX_BATCH_JOBS) {
+        let mut keys = vec![link.keys.processes()];
+        keys.extend(ids.iter().map(|id| link.keys.process(id)));
         let args: Vec<_> = ids.iter().map(|id| Arg::Borrowed(&id[..])).collect();
-        let reply = shared.run(&scripts::PRUNE_PROCESSES, &keys, &args).await?;
+        let reply = link.run(&scripts::PRUNE_PROCESSES, &keys, &args).await?;
         pruned += reply::count(reply)?;
     }
     Ok(pruned)
 }
 
 /// Every process that is listed, shown or not.
-async fn ids(shared: &Shared) -> Result<Vec<Bytes>, Failure> {
+async fn ids(link: &Link) -> Result<Vec<Bytes>, Failure> {
     let mut members = redis::cmd("SMEMBERS");
-    members.arg(shared.keys.processes());
-    let mut ids = reply::payloads(shared.ask(&members).await?)?;
+    members.arg(link.keys.processes());
+    let mut ids = reply::payloads(link.ask(&members).await?)?;
     ids.sort();
     Ok(ids)
 }

@@ -7,11 +7,13 @@ use verk_core::{
 };
 
 use crate::{
+    connect::{
+        link::Link,
+        reply,
+        scripts::{self, Arg, arg},
+    },
     error::Failure,
     keys::{Key, Keys, StatsOf},
-    reply,
-    scripts::{self, Arg, arg},
-    shared::Shared,
 };
 
 /// How long the number of a node's last report is kept, in seconds: longer than any reply is waited for.
@@ -30,7 +32,7 @@ const MEDIUM_TTL: u32 = 3 * 24 * 60 * 60;
 const FOREVER: u32 = 0;
 
 pub(crate) async fn record(
-    shared: &Shared,
+    link: &Link,
     node: &NodeId,
     sequence: u64,
     report: &StatsReport,
@@ -38,8 +40,8 @@ pub(crate) async fn record(
     let mut counters = Entries::default();
     let mut add = |of: StatsOf<'_>, processed: u64, failed: u64, ttl: u32| {
         for (key, amount) in [
-            (shared.keys.processed(of), processed),
-            (shared.keys.failed(of), failed),
+            (link.keys.processed(of), processed),
+            (link.keys.failed(of), failed),
         ] {
             if amount > 0 {
                 counters.add(key, [arg(ttl), arg(amount)]);
@@ -64,7 +66,7 @@ pub(crate) async fn record(
             FOREVER,
         );
     }
-    let (hashes, histograms) = executions(&shared.keys, report);
+    let (hashes, histograms) = executions(&link.keys, report);
 
     let args = [
         arg(sequence),
@@ -73,7 +75,7 @@ pub(crate) async fn record(
         arg(hashes.keys.len()),
     ];
     let mut all = Entries {
-        keys: vec![shared.keys.node_stats(node)],
+        keys: vec![link.keys.node_stats(node)],
         args: args.into(),
     };
     for entries in [counters, hashes, histograms] {
@@ -81,7 +83,7 @@ pub(crate) async fn record(
         all.args.extend(entries.args);
     }
     let (keys, args) = (all.keys, all.args);
-    let reply = shared.run(&scripts::RECORD_STATS, &keys, &args).await?;
+    let reply = link.run(&scripts::RECORD_STATS, &keys, &args).await?;
     Ok(reply::integer(reply)? == 1)
 }
 
@@ -134,8 +136,8 @@ fn executions(keys: &Keys, report: &StatsReport) -> (Entries, Entries) {
     (hashes, histograms)
 }
 
-pub(crate) async fn read(shared: &Shared, queues: &[QueueName]) -> Result<StoredStats, Failure> {
-    let keys = &shared.keys;
+pub(crate) async fn read(link: &Link, queues: &[QueueName]) -> Result<StoredStats, Failure> {
+    let keys = &link.keys;
     let mut commands = redis::pipe();
     commands
         .cmd("GET")
@@ -162,7 +164,7 @@ pub(crate) async fn read(shared: &Shared, queues: &[QueueName]) -> Result<Stored
                 .arg(keys.queue(queue))
                 .arg(-1);
         }
-        let mut replies = shared.ask_all(&commands).await?.into_iter();
+        let mut replies = link.ask_all(&commands).await?.into_iter();
         let mut next = || {
             replies
                 .next()
@@ -196,18 +198,18 @@ pub(crate) async fn read(shared: &Shared, queues: &[QueueName]) -> Result<Stored
     }
 }
 
-pub(crate) async fn of_days(shared: &Shared, days: &[Day]) -> Result<Vec<DayStats>, Failure> {
+pub(crate) async fn of_days(link: &Link, days: &[Day]) -> Result<Vec<DayStats>, Failure> {
     let mut stats = Vec::with_capacity(days.len());
     for days in days.chunks(MAX_BATCH_JOBS) {
         let mut commands = redis::pipe();
         for &day in days {
             commands
                 .cmd("GET")
-                .arg(shared.keys.processed(StatsOf::Day(day)))
+                .arg(link.keys.processed(StatsOf::Day(day)))
                 .cmd("GET")
-                .arg(shared.keys.failed(StatsOf::Day(day)));
+                .arg(link.keys.failed(StatsOf::Day(day)));
         }
-        let mut replies = shared.ask_all(&commands).await?.into_iter();
+        let mut replies = link.ask_all(&commands).await?.into_iter();
         for &day in days {
             let (Some(processed), Some(failed)) = (replies.next(), replies.next()) else {
                 return Err(Failure::unexpected_reply("two replies for each day"));

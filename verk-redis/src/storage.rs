@@ -23,24 +23,23 @@ use verk_core::{
 
 use crate::{
     batch,
-    blocking::Blocking,
     config::RedisConfig,
-    enqueue,
+    connect::{
+        enqueue,
+        link::Link,
+        pool::Connector,
+        reply,
+        runtimes::Runtimes,
+        scripts::{self, Arg, arg},
+        server,
+    },
     error::{Error, Failure},
+    fetch::{OpenQueues, RedisQueueConnection},
     heartbeat::{RedisHeartbeat, milliseconds},
     keys::{Key, Keys},
     manage, nodes,
     pauses::{self, RedisPauseListener},
-    pool::Connector,
-    prefix, processes,
-    queue_connection::RedisQueueConnection,
-    quiet::QuietQueues,
-    reply,
-    runtimes::Runtimes,
-    scripts::{self, Arg, arg},
-    server,
-    shared::Shared,
-    stats,
+    prefix, processes, stats,
 };
 
 /// Jobs in Redis or Valkey.
@@ -49,7 +48,8 @@ use crate::{
 /// ends with the runtime: see [the page of the crate](crate#runtimes).
 #[derive(Clone, Debug)]
 pub struct RedisStorage {
-    shared: Arc<Shared>,
+    link: Arc<Link>,
+    queues: Arc<OpenQueues>,
 }
 
 impl RedisStorage {
@@ -92,16 +92,18 @@ impl RedisStorage {
             .map_err(|error| Error::not_connected(connector.address(), connector.cause(error)))?;
         server::check(&connector, &mut connection).await?;
         let runtimes = Runtimes::new(connector.clone(), config.pool_size, Arc::clone(&keys));
-        let blocking = Blocking::new(config.blocking_connections);
+        let link = Arc::new(Link {
+            connector,
+            runtimes: Arc::new(runtimes),
+            keys,
+            clock: Arc::new(SystemClock),
+        });
         Ok(Self {
-            shared: Arc::new(Shared {
-                connector,
-                runtimes: Arc::new(runtimes),
-                blocking,
-                quiet: QuietQueues::default(),
-                keys,
-                clock: Arc::new(SystemClock),
-            }),
+            queues: Arc::new(OpenQueues::new(
+                Arc::clone(&link),
+                config.blocking_connections,
+            )),
+            link,
         })
     }
 
@@ -114,12 +116,17 @@ impl RedisStorage {
     /// [`Error::NoPrefix`] without a prefix, and nothing is deleted; [`Error::Storage`] when Redis fails: some
     /// keys may be deleted then.
     pub async fn delete_prefix(&self) -> Result<(), Error> {
-        prefix::delete(&self.shared).await
+        prefix::delete(&self.link).await
     }
 
     #[cfg(test)]
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    #[cfg(test)]
+    pub(crate) fn open_queues(&self) -> &Arc<OpenQueues> {
+        &self.queues
     }
 
     /// Asks something that changes nothing.
@@ -129,7 +136,7 @@ impl RedisStorage {
         command: &Cmd,
         read: impl FnOnce(Value) -> Result<T, Failure>,
     ) -> Result<T, StorageError> {
-        let reply = self.shared.ask(command).await;
+        let reply = self.link.ask(command).await;
         reply.and_then(read).map_err(|failure| failure.during(op))
     }
 
@@ -144,7 +151,7 @@ impl RedisStorage {
     ) -> Result<Vec<T>, StorageError> {
         let [offset, limit] = bounds(page);
         let args = [arg(kind), offset, limit, arg(MAX_BATCH_BYTES)];
-        let reply = self.shared.ask_script(&scripts::PAGE, key, &args).await;
+        let reply = self.link.ask_script(&scripts::PAGE, key, &args).await;
         reply.and_then(read).map_err(|failure| failure.during(op))
     }
 
@@ -155,24 +162,22 @@ impl RedisStorage {
         settlements: &[Settlement],
         of_dead_node: bool,
     ) -> Vec<Settled> {
-        let calls = batch::settle_calls(&self.shared.keys, inprogress, settlements, of_dead_node);
-        self.shared
-            .run_batch(op, &scripts::SETTLE, calls, settlements.len())
-            .await
+        let calls = batch::settle_calls(&self.link.keys, inprogress, settlements, of_dead_node);
+        batch::run(&self.link, op, &scripts::SETTLE, calls, settlements.len()).await
     }
 }
 
 #[async_trait]
 impl Storage for RedisStorage {
     fn address(&self) -> String {
-        self.shared.connector.address_and_database()
+        self.link.connector.address_and_database()
     }
 
     async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError> {
         if jobs.is_empty() {
             return Ok(());
         }
-        match self.shared.runtimes.here() {
+        match self.link.runtimes.here() {
             Ok(local) => enqueue::enqueue(local, queue, jobs).await,
             Err(failure) => Err(failure.during(enqueue::OP)),
         }
@@ -183,11 +188,11 @@ impl Storage for RedisStorage {
             return Ok(0);
         }
         let mut command = redis::cmd("ZADD");
-        command.arg(self.shared.keys.set(JobSet::Schedule));
+        command.arg(self.link.keys.set(JobSet::Schedule));
         for due in jobs {
             command.arg(&*arg(unix_seconds(due.at))).arg(&due.job[..]);
         }
-        let reply = self.shared.query(&command).await;
+        let reply = self.link.query(&command).await;
         let added = reply.and_then(reply::count);
         let added = added.map_err(|failure| failure.during("schedule jobs"))?;
         Ok(jobs.len().saturating_sub(added))
@@ -197,8 +202,8 @@ impl Storage for RedisStorage {
         &self,
         inprogress: &Inprogress,
     ) -> Result<Box<dyn QueueConnection>, StorageError> {
-        let shared = Arc::clone(&self.shared);
-        let connection = RedisQueueConnection::open(shared, inprogress).await?;
+        let queues = Arc::clone(&self.queues);
+        let connection = RedisQueueConnection::open(queues, inprogress).await?;
         Ok(Box::new(connection))
     }
 
@@ -212,7 +217,7 @@ impl Storage for RedisStorage {
         inprogress: &Inprogress,
         page: Page,
     ) -> Result<Vec<Bytes>, StorageError> {
-        let key = (self.shared.keys).inprogress(&inprogress.queue, &inprogress.node);
+        let key = (self.link.keys).inprogress(&inprogress.queue, &inprogress.node);
         self.page("read jobs in progress", "left", key, page, reply::payloads)
             .await
     }
@@ -220,8 +225,8 @@ impl Storage for RedisStorage {
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError> {
         let [offset, limit] = bounds(page);
         let args = [arg(unix_seconds(now)), offset, limit, arg(MAX_BATCH_BYTES)];
-        let key = self.shared.keys.set(set.into());
-        let reply = self.shared.ask_script(&scripts::DUE, key, &args).await;
+        let key = self.link.keys.set(set.into());
+        let reply = self.link.ask_script(&scripts::DUE, key, &args).await;
         let page = reply.and_then(|reply| match <[Value; 2]>::try_from(reply::array(reply)?) {
             Ok([jobs, next]) => Ok(DuePage {
                 jobs: reply::payloads(jobs)?,
@@ -237,14 +242,14 @@ impl Storage for RedisStorage {
         node: &NodeId,
         ttl: Duration,
     ) -> Result<SchedulePoll, StorageError> {
-        let keys = &self.shared.keys;
+        let keys = &self.link.keys;
         let keys = [
             keys.lease(),
             keys.set(JobSet::Schedule),
             keys.set(JobSet::Retry),
         ];
         let args = [arg(node), arg(milliseconds(ttl))];
-        let reply = (self.shared.run(&scripts::POLL_SCHEDULE, &keys, &args)).await;
+        let reply = (self.link.run(&scripts::POLL_SCHEDULE, &keys, &args)).await;
         let poll = reply.and_then(|reply| match <[Value; 3]>::try_from(reply::array(reply)?) {
             Ok([left, schedule, retry]) => Ok(SchedulePoll {
                 lease: match u64::try_from(reply::integer(left)?) {
@@ -267,24 +272,29 @@ impl Storage for RedisStorage {
         now: SystemTime,
         promotions: &[Promotion],
     ) -> Vec<Settled> {
-        let calls = batch::promote_calls(&self.shared.keys, set, unix_seconds(now), promotions);
-        self.shared
-            .run_batch("move due jobs", &scripts::PROMOTE, calls, promotions.len())
-            .await
+        let calls = batch::promote_calls(&self.link.keys, set, unix_seconds(now), promotions);
+        batch::run(
+            &self.link,
+            "move due jobs",
+            &scripts::PROMOTE,
+            calls,
+            promotions.len(),
+        )
+        .await
     }
 
     async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError> {
-        let keys = [self.shared.keys.set(JobSet::Dead)];
+        let keys = [self.link.keys.set(JobSet::Dead)];
         let [oldest, max_jobs] = batch::dead_limits(now, limits);
         let args = [oldest, max_jobs, arg(MAX_CUT_BY_TRIM)];
-        let reply = self.shared.run(&scripts::TRIM_DEAD, &keys, &args).await;
+        let reply = self.link.run(&scripts::TRIM_DEAD, &keys, &args).await;
         reply
             .and_then(|more| Ok(reply::integer(more)? == 1))
             .map_err(|failure| failure.during("cut the dead set"))
     }
 
     async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {
-        nodes::claim_name(&self.shared, node, ttl)
+        nodes::claim_name(&self.link, node, ttl)
             .await
             .map_err(|failure| failure.during("claim the name of a node"))
     }
@@ -295,11 +305,11 @@ impl Storage for RedisStorage {
         queues: &[QueueName],
         ttl: Duration,
     ) -> Result<(), StorageError> {
-        let keys = &self.shared.keys;
+        let keys = &self.link.keys;
         let mut args = vec![arg(milliseconds(ttl)), arg(node)];
         args.extend(queues.iter().map(arg));
         let keys = [keys.heartbeat(node), keys.nodes(), keys.node_queues(node)];
-        match self.shared.run(&scripts::REGISTER, &keys, &args).await {
+        match self.link.run(&scripts::REGISTER, &keys, &args).await {
             Ok(_) => Ok(()),
             Err(failure) => Err(failure.during("register a node")),
         }
@@ -310,24 +320,24 @@ impl Storage for RedisStorage {
         node: &NodeId,
         ttl: Duration,
     ) -> Result<Box<dyn Heartbeat>, StorageError> {
-        let heartbeat = RedisHeartbeat::open(Arc::clone(&self.shared), node, ttl).await?;
+        let heartbeat = RedisHeartbeat::open(Arc::clone(&self.link), node, ttl).await?;
         Ok(Box::new(heartbeat))
     }
 
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError> {
-        nodes::deregister(&self.shared, node)
+        nodes::deregister(&self.link, node)
             .await
             .map_err(|failure| failure.during("deregister a node"))
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, StorageError> {
-        nodes::list(&self.shared)
+        nodes::list(&self.link)
             .await
             .map_err(|failure| failure.during("list the nodes"))
     }
 
     async fn silent_nodes(&self) -> Result<Vec<Node>, StorageError> {
-        nodes::silent(&self.shared)
+        nodes::silent(&self.link)
             .await
             .map_err(|failure| failure.during("look for nodes without a heartbeat"))
     }
@@ -338,22 +348,22 @@ impl Storage for RedisStorage {
     }
 
     async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
-        pauses::set(&self.shared, queue, paused)
+        pauses::set(&self.link, queue, paused)
             .await
             .map_err(|failure| failure.during("pause or resume a queue"))
     }
 
     async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
-        pauses::list(&self.shared).await
+        pauses::list(&self.link).await
     }
 
     async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
-        let listener = RedisPauseListener::open(Arc::clone(&self.shared)).await?;
+        let listener = RedisPauseListener::open(Arc::clone(&self.link)).await?;
         Ok(Box::new(listener))
     }
 
     async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {
-        nodes::prefetched(&self.shared, inprogress)
+        nodes::prefetched(&self.link, inprogress)
             .await
             .map_err(|failure| failure.during("ask what was prefetched"))
     }
@@ -363,13 +373,13 @@ impl Storage for RedisStorage {
         node: &NodeId,
         started: &[Jid],
     ) -> Result<HashMap<Jid, u32>, StorageError> {
-        nodes::count_deaths(&self.shared, node, started)
+        nodes::count_deaths(&self.link, node, started)
             .await
             .map_err(|failure| failure.during("count the deaths of jobs"))
     }
 
     async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError> {
-        nodes::foreign_lists(&self.shared, cursor)
+        nodes::foreign_lists(&self.link, cursor)
             .await
             .map_err(|failure| failure.during("look for lists of other nodes"))
     }
@@ -380,19 +390,19 @@ impl Storage for RedisStorage {
         sequence: u64,
         report: &StatsReport,
     ) -> Result<bool, StorageError> {
-        stats::record(&self.shared, node, sequence, report)
+        stats::record(&self.link, node, sequence, report)
             .await
             .map_err(|failure| failure.during("store statistics"))
     }
 
     async fn stats(&self, queues: &[QueueName]) -> Result<StoredStats, StorageError> {
-        stats::read(&self.shared, queues)
+        stats::read(&self.link, queues)
             .await
             .map_err(|failure| failure.during("read statistics"))
     }
 
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError> {
-        stats::of_days(&self.shared, days)
+        stats::of_days(&self.link, days)
             .await
             .map_err(|failure| failure.during("read the statistics of days"))
     }
@@ -401,19 +411,19 @@ impl Storage for RedisStorage {
         &self,
         report: &ProcessReport,
     ) -> Result<Vec<ProcessSignal>, StorageError> {
-        processes::report(&self.shared, report)
+        processes::report(&self.link, report)
             .await
             .map_err(|failure| failure.during("show a process"))
     }
 
     async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
-        processes::forget(&self.shared, identity)
+        processes::forget(&self.link, identity)
             .await
             .map_err(|failure| failure.during("forget a process"))
     }
 
     async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError> {
-        processes::list(&self.shared)
+        processes::list(&self.link)
             .await
             .map_err(|failure| failure.during("list the processes"))
     }
@@ -423,19 +433,19 @@ impl Storage for RedisStorage {
         identity: &str,
         signal: ProcessSignal,
     ) -> Result<(), StorageError> {
-        processes::send(&self.shared, identity, signal)
+        processes::send(&self.link, identity, signal)
             .await
             .map_err(|failure| failure.during("ask something of a process"))
     }
 
     async fn prune_processes(&self) -> Result<usize, StorageError> {
-        processes::prune(&self.shared)
+        processes::prune(&self.link)
             .await
             .map_err(|failure| failure.during("forget processes that ended"))
     }
 
     fn lost_connections(&self) -> u64 {
-        self.shared.connector.lost()
+        self.link.connector.lost()
     }
 
     async fn server_time(&self) -> Result<SystemTime, StorageError> {
@@ -452,21 +462,21 @@ impl Storage for RedisStorage {
 
     async fn queues(&self) -> Result<Vec<QueueName>, StorageError> {
         let mut command = redis::cmd("SMEMBERS");
-        command.arg(self.shared.keys.queues());
+        command.arg(self.link.keys.queues());
         self.ask("list the queues", &command, reply::queue_names)
             .await
     }
 
     async fn queue_len(&self, queue: &QueueName) -> Result<usize, StorageError> {
         let mut command = redis::cmd("LLEN");
-        command.arg(self.shared.keys.queue(queue));
+        command.arg(self.link.keys.queue(queue));
         self.ask("count the jobs of a queue", &command, reply::count)
             .await
     }
 
     async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
         // The next to be fetched is the last of the list.
-        let key = self.shared.keys.queue(queue);
+        let key = self.link.keys.queue(queue);
         self.page(
             "read the jobs of a queue",
             "right",
@@ -479,25 +489,25 @@ impl Storage for RedisStorage {
 
     async fn set_len(&self, set: JobSet) -> Result<usize, StorageError> {
         let mut command = redis::cmd("ZCARD");
-        command.arg(self.shared.keys.set(set));
+        command.arg(self.link.keys.set(set));
         self.ask("count the jobs of a set", &command, reply::count)
             .await
     }
 
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
-        let key = self.shared.keys.set(set);
+        let key = self.link.keys.set(set);
         self.page("read the jobs of a set", "set", key, page, reply::scored)
             .await
     }
 
     async fn server_facts(&self) -> Result<ServerFacts, StorageError> {
-        server::facts(&self.shared)
+        server::facts(&self.link)
             .await
             .map_err(|failure| failure.during("ask Redis about itself"))
     }
 
     async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
-        let key = self.shared.keys.queue(queue);
+        let key = self.link.keys.queue(queue);
         self.page(
             "read the jobs of a queue",
             "left",
@@ -514,7 +524,7 @@ impl Storage for RedisStorage {
         cursor: u64,
         text: &str,
     ) -> Result<SetScan, StorageError> {
-        manage::scan_set(&self.shared, set, cursor, text)
+        manage::scan_set(&self.link, set, cursor, text)
             .await
             .map_err(|failure| failure.during("search the jobs of a set"))
     }
@@ -523,15 +533,13 @@ impl Storage for RedisStorage {
         if moves.is_empty() {
             return Vec::new();
         }
-        let max_moves = manage::max_moves(&self.shared, from).await;
-        let calls = manage::move_calls(&self.shared.keys, from, moves, max_moves);
-        self.shared
-            .run_batch("move jobs", &scripts::MOVE, calls, moves.len())
-            .await
+        let max_moves = manage::max_moves(&self.link, from).await;
+        let calls = manage::move_calls(&self.link.keys, from, moves, max_moves);
+        batch::run(&self.link, "move jobs", &scripts::MOVE, calls, moves.len()).await
     }
 
     async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
-        manage::clear(&self.shared, source)
+        manage::clear(&self.link, source)
             .await
             .map_err(|failure| failure.during("clear a queue or a set"))
     }

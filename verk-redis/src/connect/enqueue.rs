@@ -13,7 +13,11 @@ use bytes::Bytes;
 use tokio::{runtime::Handle, sync::oneshot};
 use verk_core::{QueueName, StorageError, guard, log, storage::MAX_BATCH_BYTES};
 
-use crate::{error::Failure, keys::Keys, pool::Connection, runtimes::Local};
+use crate::{
+    connect::{pool::Connection, runtimes::Local},
+    error::Failure,
+    keys::Keys,
+};
 
 /// Appends `jobs` to the back of `queue`, all or none.
 ///

@@ -1,6 +1,6 @@
 //! The fetching side of one queue: [`RedisQueueConnection`].
 //!
-//! What is there is fetched over the shared connections. Then a queue that had a job lately waits on the server, and
+//! What is there is fetched over the queues connections. Then a queue that had a job lately waits on the server, and
 //! any other in [`QuietQueues`].
 
 use std::{
@@ -22,15 +22,19 @@ use verk_core::{
 
 use crate::{
     batch::{self, borrowed, push_settlements},
-    blocking::{QueueId, Slot},
+    connect::{
+        identity::Identity,
+        pool::Connection,
+        reply,
+        scripts::{self, Arg, arg},
+    },
     error::Failure,
-    identity::Identity,
+    fetch::{
+        OpenQueues,
+        blocking::{QueueId, Slot},
+        quiet::QuietQueues,
+    },
     keys::Key,
-    pool::Connection,
-    quiet::QuietQueues,
-    reply,
-    scripts::{self, Arg, arg},
-    shared::Shared,
 };
 
 const DEQUEUE: &str = "dequeue jobs";
@@ -55,7 +59,7 @@ const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
 /// Moves the jobs of one queue into the list of one node.
 #[derive(Debug)]
 pub(crate) struct RedisQueueConnection {
-    shared: Arc<Shared>,
+    queues: Arc<OpenQueues>,
     id: QueueId,
     /// Those of the script; the last ones are for what is settled.
     keys: [Key; 12],
@@ -65,7 +69,7 @@ pub(crate) struct RedisQueueConnection {
     mean_bytes: usize,
     /// How large the largest job was that this connection fetched.
     largest_bytes: usize,
-    /// Whether the last call ended in a wait among the quiet queues: if it is not empty, the shared look tells.
+    /// Whether the last call ended in a wait among the quiet queues: if it is not empty, the queues look tells.
     quiet: bool,
     /// Whether the last call settled jobs, and found none to take.
     found_empty: bool,
@@ -86,28 +90,28 @@ struct Doubt {
 
 impl RedisQueueConnection {
     pub(crate) async fn open(
-        shared: Arc<Shared>,
+        queues: Arc<OpenQueues>,
         inprogress: &Inprogress,
     ) -> Result<Self, StorageError> {
         let (queue, node) = (&inprogress.queue, &inprogress.node);
         let keys = [
-            shared.keys.queue(queue),
-            shared.keys.inprogress(queue, node),
-            shared.keys.heartbeat(node),
-            shared.keys.nodes(),
-            shared.keys.node_queues(node),
-            shared.keys.paused(),
-            shared.keys.prefetched(queue, node),
-            shared.keys.restored(queue),
-            shared.keys.queues(),
-            shared.keys.set(JobSet::Retry),
-            shared.keys.set(JobSet::Schedule),
-            shared.keys.set(JobSet::Dead),
+            queues.link.keys.queue(queue),
+            queues.link.keys.inprogress(queue, node),
+            queues.link.keys.heartbeat(node),
+            queues.link.keys.nodes(),
+            queues.link.keys.node_queues(node),
+            queues.link.keys.paused(),
+            queues.link.keys.prefetched(queue, node),
+            queues.link.keys.restored(queue),
+            queues.link.keys.queues(),
+            queues.link.keys.set(JobSet::Retry),
+            queues.link.keys.set(JobSet::Schedule),
+            queues.link.keys.set(JobSet::Dead),
         ];
-        match shared.connection().await {
+        match queues.link.connection().await {
             Ok(_) => Ok(Self {
-                id: shared.blocking.open(),
-                shared,
+                id: queues.blocking.open(),
+                queues,
                 keys,
                 names: Arc::new([arg(node), arg(queue)]),
                 mean_bytes: 0,
@@ -121,10 +125,10 @@ impl RedisQueueConnection {
     }
 
     async fn try_dequeue(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
-        let shared = Arc::clone(&self.shared);
+        let queues = Arc::clone(&self.queues);
         let waits = !request.wait.is_zero() && !request.interrupt.is_cancelled();
         let slot = if waits {
-            shared.blocking.slot(self.id)
+            queues.blocking.slot(self.id)
         } else {
             None
         };
@@ -176,7 +180,7 @@ impl RedisQueueConnection {
             }
             self.mean_bytes = bytes.div_ceil(jobs.len());
             self.largest_bytes = largest;
-            self.shared.blocking.had_jobs(self.id);
+            self.queues.blocking.had_jobs(self.id);
         }
     }
 
@@ -201,7 +205,7 @@ impl RedisQueueConnection {
         ];
         push_settlements(&mut args, settlements, self.largest_bytes);
         self.quiet = false;
-        let mut connection = self.shared.connection().await?;
+        let mut connection = self.queues.link.connection().await?;
         self.begin(&connection, Duration::ZERO);
         let keys = match settlements {
             [] => &self.keys[..FIRST_KEY_TO_SETTLE],
@@ -224,7 +228,7 @@ impl RedisQueueConnection {
         slot: Slot<'_>,
         request: &DequeueRequest,
     ) -> Result<Dequeued, Failure> {
-        let connector = &self.shared.connector;
+        let connector = &self.queues.link.connector;
         let block = request.wait.clamp(SHORTEST_BLOCK, LONGEST_WAIT);
         let patience = connector.response_timeout().max(BLOCK_SLACK);
         let connection = slot.connection(connector).await?;
@@ -281,12 +285,12 @@ impl RedisQueueConnection {
             .arg("UNBLOCK")
             .arg(identity.id);
         loop {
-            let unblocked = match self.shared.connection().await {
+            let unblocked = match self.queues.link.connection().await {
                 Ok(mut connection) => connection.query_transaction(&commands).await,
                 Err(failure) => Err(failure),
             };
             match unblocked.as_deref() {
-                Ok([Value::Int(0)]) => self.shared.clock.sleep(UNBLOCK_AGAIN).await,
+                Ok([Value::Int(0)]) => self.queues.link.clock.sleep(UNBLOCK_AGAIN).await,
                 _ => return,
             }
         }
@@ -295,14 +299,14 @@ impl RedisQueueConnection {
     /// Waits without a command of its own, and fetches when there is something. The next call goes on with the wait: what was
     /// looked at all the time needs no other look.
     async fn wait_quietly(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
-        let clock = Arc::clone(&self.shared.clock);
+        let clock = Arc::clone(&self.queues.link.clock);
         let until = clock.instant() + request.wait.min(LONGEST_WAIT);
         loop {
             self.quiet = false;
             tokio::select! {
                 biased;
                 () = request.interrupt.cancelled() => break,
-                filled = QuietQueues::until_filled(&self.shared, self.id, &self.keys[0]) => filled?,
+                filled = QuietQueues::until_filled(&self.queues, self.id, &self.keys[0]) => filled?,
                 () = clock.sleep_until(until) => break,
             }
             let fetched = self.fetch(request).await?;
@@ -318,7 +322,7 @@ impl RedisQueueConnection {
         self.doubt = Some(Doubt {
             identity: connection.identity().cloned(),
             connection: Some(connection.clone()),
-            over_at: self.shared.clock.instant() + block + BLOCK_SLACK,
+            over_at: self.queues.link.clock.instant() + block + BLOCK_SLACK,
         });
     }
 
@@ -332,13 +336,13 @@ impl RedisQueueConnection {
     async fn server_answers(&self) -> bool {
         let mut command = redis::cmd("EXISTS");
         command.arg(&self.keys[2]);
-        self.shared.ask(&command).await.is_ok()
+        self.queues.link.ask(&command).await.is_ok()
     }
 }
 
 impl Drop for RedisQueueConnection {
     fn drop(&mut self) {
-        self.shared.blocking.close(self.id);
+        self.queues.blocking.close(self.id);
     }
 }
 
@@ -383,17 +387,17 @@ impl QueueConnection for RedisQueueConnection {
             connection.give_up();
         }
         let ended = match &doubt.identity {
-            Some(identity) => identity.end(&self.shared).await,
+            Some(identity) => identity.end(&self.queues.link).await,
             None => Err(Failure::not_sent("the server does not tell who is who")),
         };
         if let Err(failure) = ended {
             // Nobody begins to use the connection any more, and who does has no reply within the time for it: then it closes.
-            let shared = &self.shared;
-            let dropped = shared.drop_broken().await;
+            let queues = &self.queues;
+            let dropped = queues.link.drop_broken().await;
             dropped.map_err(|failure| failure.during(RESET))?;
-            let closed_at = shared.clock.instant() + shared.connector.response_timeout();
+            let closed_at = queues.link.clock.instant() + queues.link.connector.response_timeout();
             let over_at = doubt.over_at.max(closed_at + CLOSE_SLACK);
-            shared.clock.sleep_until(over_at).await;
+            queues.link.clock.sleep_until(over_at).await;
             // The server has seen the end of the connection; what it had begun for it is over.
             if !self.server_answers().await {
                 return Err(failure.during(RESET));
@@ -448,8 +452,8 @@ mod tests {
             node: NodeId::from("web"),
         };
         storage.server_time().await.unwrap();
-        let shared = Arc::clone(storage.shared());
-        let connection = RedisQueueConnection::open(shared, &inprogress)
+        let queues = Arc::clone(storage.open_queues());
+        let connection = RedisQueueConnection::open(queues, &inprogress)
             .await
             .unwrap();
         let request = DequeueRequest {
@@ -478,8 +482,8 @@ mod tests {
     async fn an_interrupt_of_a_server_that_is_paused_does_no_harm() {
         let server = RedisServer::start();
         let (mut connection, request) = open(&server).await;
-        let shared = Arc::clone(&connection.shared);
-        let slot = shared.blocking.slot(connection.id).unwrap();
+        let queues = Arc::clone(&connection.queues);
+        let slot = queues.blocking.slot(connection.id).unwrap();
         server.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
         let interrupt = request.interrupt.clone();
         let (answer, ()) = within(PATIENCE, async {
@@ -498,7 +502,7 @@ mod tests {
     async fn a_block_that_begins_after_the_interrupt_is_ended_too() {
         let server = RedisServer::start();
         let (connection, request) = open(&server).await;
-        let blocked = connection.shared.connector.connect().await.unwrap();
+        let blocked = connection.queues.link.connector.connect().await.unwrap();
         request.interrupt.cancel();
         let block = async {
             let unblocked = "cmdstat_client|unblock:calls=1";

@@ -2,7 +2,7 @@
 
 use verk_testing::fuzz::{fuzz, lines};
 
-use crate::{RedisConfig, endpoint::Endpoint};
+use crate::{config::RedisConfig, connect::endpoint::Endpoint};
 
 const SECRET: &str = "s3cr3t";
 
@@ -53,7 +53,7 @@ fn shown(url: &str) -> String {
 
 #[test]
 fn any_url_is_a_server_or_a_mistake_and_shows_no_password() {
-    let corpus = lines(include_str!("../tests/corpus/urls.txt"));
+    let corpus = lines(include_str!("../../tests/corpus/urls.txt"));
     fuzz(corpus, WORDS, |input| {
         let text = String::from_utf8_lossy(input);
         let _ = shown(&text);
@@ -74,7 +74,7 @@ fn any_url_is_a_server_or_a_mistake_and_shows_no_password() {
 
 #[test]
 fn any_text_is_a_configuration_or_a_mistake() {
-    let corpus = lines(include_str!("../tests/corpus/config.txt"));
+    let corpus = lines(include_str!("../../tests/corpus/config.txt"));
     fuzz(corpus, WORDS, |input| {
         let text = String::from_utf8_lossy(input);
         match RedisConfig::from_toml(&text) {

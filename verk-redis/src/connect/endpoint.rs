@@ -10,11 +10,12 @@ use bb8_redis::redis::{
 };
 
 use crate::{
-    cause::Cause,
     config::{RedisConfig, redacted},
-    error::Error,
-    sentinel::{self, Sentinels},
-    tls::Tls,
+    connect::{
+        sentinel::{self, Sentinels},
+        tls::Tls,
+    },
+    error::{Error, cause::Cause},
 };
 
 /// A server, or those who know which one it is.
@@ -186,7 +187,7 @@ const SCHEMES: &str = "redis://, rediss://, redis+unix:// or redis+sentinel://";
 #[cfg(all(test, not(feature = "tls")))]
 mod tests {
     use super::*;
-    use crate::pool::Connector;
+    use crate::connect::pool::Connector;
 
     #[test]
     fn an_address_names_the_server_and_the_database_and_no_credentials() {

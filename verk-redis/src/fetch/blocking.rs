@@ -11,8 +11,8 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    connect::pool::{Connection, Connector},
     error::Failure,
-    pool::{Connection, Connector},
 };
 
 /// The connections that block, as many as configured, and the queues that they are for: the ones that had jobs last.

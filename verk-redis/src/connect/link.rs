@@ -1,33 +1,30 @@
-//! What every part of a storage uses: [`Shared`].
+//! What every part of a storage uses: [`Link`].
 
 use std::sync::Arc;
 
 use bb8_redis::redis::{Cmd, Pipeline, Value};
-use verk_core::{Clock, storage::Settled};
+use verk_core::Clock;
 
 use crate::{
-    batch::{self, Call},
-    blocking::Blocking,
+    connect::{
+        pool::{Connection, Connector},
+        runtimes::Runtimes,
+        scripts::{Arg, Script},
+    },
     error::Failure,
     keys::{Key, Keys},
-    pool::{Connection, Connector},
-    quiet::QuietQueues,
-    runtimes::Runtimes,
-    scripts::{Arg, Script},
 };
 
 /// The server, the pools of connections to it and the names of the keys.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Link {
     pub(crate) connector: Connector,
     pub(crate) runtimes: Arc<Runtimes>,
-    pub(crate) blocking: Blocking,
-    pub(crate) quiet: QuietQueues,
     pub(crate) keys: Arc<Keys>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-impl Shared {
+impl Link {
     /// A connection of the pool.
     pub(crate) async fn connection(&self) -> Result<Connection, Failure> {
         self.runtimes.here()?.pool.get().await
@@ -96,43 +93,4 @@ impl Shared {
     ) -> Result<Value, Failure> {
         script.run(&mut self.connection().await?, keys, args).await
     }
-
-    /// Runs a script for `jobs` jobs, in calls one after the other, until one gets no reply: what comes after it is
-    /// not sent.
-    pub(crate) async fn run_batch(
-        &self,
-        op: &'static str,
-        script: &Script,
-        calls: Vec<(std::ops::Range<usize>, Call<'_>)>,
-        jobs: usize,
-    ) -> Vec<Settled> {
-        if jobs == 0 {
-            return Vec::new();
-        }
-        let mut connection = match self.connection().await {
-            Ok(connection) => connection,
-            Err(failure) => return vec![Settled::Failed(failure.during(op)); jobs],
-        };
-        let mut answers = vec![None; jobs];
-        for (range, call) in calls {
-            let reply = if connection.is_broken() {
-                Err(Failure::not_sent(BROKEN))
-            } else {
-                script.run(&mut connection, &call.keys, &call.args).await
-            };
-            let settled = batch::answers(op, reply, range.len());
-            for (answer, settled) in answers[range].iter_mut().zip(settled) {
-                *answer = Some(settled);
-            }
-        }
-        answers
-            .into_iter()
-            .map(|answer| {
-                // Every job is in one of the calls.
-                answer.unwrap_or_else(|| Settled::Failed(Failure::not_sent(BROKEN).during(op)))
-            })
-            .collect()
-    }
 }
-
-const BROKEN: &str = "the connection broke before this was sent";

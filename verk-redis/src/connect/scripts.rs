@@ -5,18 +5,20 @@ use std::{borrow::Cow, sync::OnceLock};
 use bb8_redis::redis::{self, Cmd, Value};
 
 use crate::{
+    connect::{
+        pool::{Connection, ScriptFailure},
+        reply,
+    },
     error::Failure,
     keys::Key,
-    pool::{Connection, ScriptFailure},
-    reply,
 };
 
 /// The script of the last name, with what all scripts share, and what the other names stand for, before it.
 macro_rules! script {
     ($($name:literal),+) => {
         Script::new(concat!(
-            include_str!("../scripts/shared.lua"),
-            $(include_str!(concat!("../scripts/", $name, ".lua"))),+
+            include_str!("../../scripts/shared.lua"),
+            $(include_str!(concat!("../../scripts/", $name, ".lua"))),+
         ))
     };
 }

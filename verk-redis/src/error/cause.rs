@@ -5,8 +5,6 @@ use std::{error::Error as _, fmt, io, sync::Arc};
 use bb8_redis::redis::{ConnectionAddr, ErrorKind, RedisError, ServerErrorKind};
 use verk_core::StorageErrorKind as Kind;
 
-use crate::tls;
-
 /// An error of Redis, or of the way there.
 ///
 /// It prints what to do about it, if that is known, and what Redis says.
@@ -27,7 +25,7 @@ impl Cause {
             None => (Kind::Unreachable, unreachable(&error)),
         };
         // What is wrong about TLS shows in many ways.
-        let hint = addr.and_then(|addr| tls::hint(&error, addr));
+        let hint = addr.and_then(|addr| tls_hint(&error, addr));
         Self {
             kind,
             advice: hint.or(advice),
@@ -203,8 +201,42 @@ fn is_unknown_host(error: &RedisError) -> bool {
     text.contains("failed to lookup address") || text.contains("No address found for host")
 }
 
+/// Which setting of TLS may be wrong.
+fn tls_hint(error: &RedisError, addr: &ConnectionAddr) -> Option<&'static str> {
+    const NO_TLS: &str =
+        "there was no TLS handshake; for a port without TLS the URL begins with redis, not rediss";
+    match addr {
+        ConnectionAddr::TcpTls { .. } if error.is_timeout() => Some(NO_TLS),
+        #[cfg(feature = "tls")]
+        ConnectionAddr::TcpTls { .. } => match of_rustls(error)? {
+            rustls::Error::InvalidCertificate(_) => Some(
+                "the server's certificate was refused: an authority of redis_tls_ca must have signed it (without that setting, one that the system trusts), for the host of the URL",
+            ),
+            rustls::Error::AlertReceived(_) => Some(
+                "the server ended the TLS handshake; it may ask for a certificate (redis_tls_cert and redis_tls_key), or not accept the one it got",
+            ),
+            rustls::Error::InvalidMessage(_) => Some(NO_TLS),
+            _ => None,
+        },
+        ConnectionAddr::Tcp(..)
+            if error.is_connection_dropped() && !error.is_connection_refusal() =>
+        {
+            Some(
+                "the connection was closed before any answer; for a port with TLS the URL begins with rediss, not redis",
+            )
+        }
+        _ => None,
+    }
+}
+
+#[cfg(feature = "tls")]
+/// What rustls says, if it was that which failed.
+fn of_rustls(error: &RedisError) -> Option<&rustls::Error> {
+    io_error(error)?.get_ref()?.downcast_ref()
+}
+
 /// The error of the system that it is, if it is one.
-pub(crate) fn io_error(error: &RedisError) -> Option<&io::Error> {
+fn io_error(error: &RedisError) -> Option<&io::Error> {
     let shared: &Arc<dyn std::error::Error + Send + Sync> = error.source()?.downcast_ref()?;
     shared.downcast_ref()
 }

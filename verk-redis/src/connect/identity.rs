@@ -8,7 +8,10 @@ use bb8_redis::redis::{
 };
 use verk_core::Jid;
 
-use crate::{error::Failure, reply, shared::Shared};
+use crate::{
+    connect::{link::Link, reply},
+    error::Failure,
+};
 
 /// A name that no other connection has, and the server's id of the connection.
 ///
@@ -43,16 +46,16 @@ impl Identity {
     }
 
     /// Ends the connection on the server, if it is there.
-    pub(crate) async fn end(&self, shared: &Shared) -> Result<(), Failure> {
+    pub(crate) async fn end(&self, link: &Link) -> Result<(), Failure> {
         let mut list = redis::cmd("CLIENT");
         list.arg("LIST").arg("ID").arg(self.id);
-        let clients = reply::text(shared.ask(&list).await?)?;
+        let clients = reply::text(link.ask(&list).await?)?;
         let name = format!("name={}", self.name);
         if !clients.split_whitespace().any(|field| field == name) {
             return Ok(());
         }
         let mut kill = redis::cmd("CLIENT");
         kill.arg("KILL").arg("ID").arg(self.id);
-        shared.ask(&kill).await.map(|_| ())
+        link.ask(&kill).await.map(|_| ())
     }
 }

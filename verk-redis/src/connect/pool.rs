@@ -1,4 +1,4 @@
-//! Connections: how one is made, the pool of shared ones, and when one is given up.
+//! Connections: how one is made, the pool of link ones, and when one is given up.
 //!
 //! A connection carries many requests at once, so the pool does not lend them, it hands out clones in turn.
 //! A connection that gave no reply once is broken: the pool replaces it. Its siblings may have vanished
@@ -27,11 +27,9 @@ use tokio::runtime::Handle;
 use verk_core::{Applied, Clock, SystemClock};
 
 use crate::{
-    cause::Cause,
     config::RedisConfig,
-    endpoint::Endpoint,
-    error::{Error, Failure, applied},
-    identity::Identity,
+    connect::{endpoint::Endpoint, identity::Identity},
+    error::{Error, Failure, applied, cause::Cause},
 };
 
 /// Makes connections to one server, or to the one of several that is the primary.

@@ -1,45 +1,17 @@
-//! Certificates: [`Tls`], and what to look at when TLS is why a connection failed.
+//! Certificates: [`Tls`].
 
-use bb8_redis::redis::{Client, ConnectionAddr, ConnectionInfo, RedisError, RedisResult};
+use bb8_redis::redis::{Client, ConnectionInfo, RedisResult};
 
 use crate::{config::RedisConfig, error::Error};
 
 #[cfg(feature = "tls")]
 pub(crate) use with_rustls::Tls;
 
-/// Which setting may be wrong.
-pub(crate) fn hint(error: &RedisError, addr: &ConnectionAddr) -> Option<&'static str> {
-    const NO_TLS: &str =
-        "there was no TLS handshake; for a port without TLS the URL begins with redis, not rediss";
-    match addr {
-        ConnectionAddr::TcpTls { .. } if error.is_timeout() => Some(NO_TLS),
-        #[cfg(feature = "tls")]
-        ConnectionAddr::TcpTls { .. } => match with_rustls::cause(error)? {
-            rustls::Error::InvalidCertificate(_) => Some(
-                "the server's certificate was refused: an authority of redis_tls_ca must have signed it (without that setting, one that the system trusts), for the host of the URL",
-            ),
-            rustls::Error::AlertReceived(_) => Some(
-                "the server ended the TLS handshake; it may ask for a certificate (redis_tls_cert and redis_tls_key), or not accept the one it got",
-            ),
-            rustls::Error::InvalidMessage(_) => Some(NO_TLS),
-            _ => None,
-        },
-        ConnectionAddr::Tcp(..)
-            if error.is_connection_dropped() && !error.is_connection_refusal() =>
-        {
-            Some(
-                "the connection was closed before any answer; for a port with TLS the URL begins with rediss, not redis",
-            )
-        }
-        _ => None,
-    }
-}
-
 #[cfg(feature = "tls")]
 mod with_rustls {
     use std::{fs, sync::Arc};
 
-    use bb8_redis::redis::{ClientTlsConfig, TlsCertificates};
+    use bb8_redis::redis::{ClientTlsConfig, ConnectionAddr, TlsCertificates};
     use rustls::{
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -49,7 +21,7 @@ mod with_rustls {
     use verk_core::BoxError;
 
     use super::*;
-    use crate::{cause::io_error, endpoint::invalid};
+    use crate::connect::endpoint::invalid;
 
     const CA: &str = "redis_tls_ca";
     const CERT: &str = "redis_tls_cert";
@@ -109,11 +81,6 @@ mod with_rustls {
                 )),
             }
         }
-    }
-
-    /// What rustls says, if it was that which failed.
-    pub(super) fn cause(error: &RedisError) -> Option<&rustls::Error> {
-        io_error(error)?.get_ref()?.downcast_ref()
     }
 
     /// The program's choice of cryptography, if it made one before, else ours. Without any, and with several compiled in, rustls

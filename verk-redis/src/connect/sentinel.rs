@@ -11,9 +11,11 @@ use bb8_redis::redis::{
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::{
-    cause::Cause,
-    endpoint::{invalid, parse as parse_server, with_push_messages},
-    tls::Tls,
+    connect::{
+        endpoint::{invalid, parse as parse_server, with_push_messages},
+        tls::Tls,
+    },
+    error::cause::Cause,
 };
 
 const DEFAULT_PORT: u16 = 26379;
@@ -257,7 +259,9 @@ mod tests {
         }
         for url in ["redis+sentinel:///main", "redis+sentinel://host/main/two"] {
             let config = crate::RedisConfig::new(url);
-            let error = crate::endpoint::Endpoint::new(&config).err().unwrap();
+            let error = crate::connect::endpoint::Endpoint::new(&config)
+                .err()
+                .unwrap();
             assert!(matches!(error, crate::Error::InvalidUrl { .. }), "{url}");
         }
     }

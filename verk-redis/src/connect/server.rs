@@ -6,10 +6,12 @@ use bb8_redis::redis::{self, Value};
 use verk_core::storage::{JobSet, ServerFacts};
 
 use crate::{
+    connect::{
+        link::Link,
+        pool::{Connection, Connector},
+        reply,
+    },
     error::{Error, Failure},
-    pool::{Connection, Connector},
-    reply,
-    shared::Shared,
 };
 
 /// The oldest Redis that has every command used here (`BLMOVE`, `CLIENT LIST ID`).
@@ -54,15 +56,15 @@ pub(crate) async fn check(connector: &Connector, connection: &mut Connection) ->
 }
 
 /// What the server tells of itself, and how many jobs wait in the sets of the other schedule keys.
-pub(crate) async fn facts(shared: &Shared) -> Result<ServerFacts, Failure> {
+pub(crate) async fn facts(link: &Link) -> Result<ServerFacts, Failure> {
     let mut commands = redis::pipe();
     for set in [JobSet::Schedule, JobSet::Retry] {
-        commands.cmd("ZCARD").arg(shared.keys.other_set(set));
+        commands.cmd("ZCARD").arg(link.keys.other_set(set));
     }
     for section in ["memory", "persistence"] {
         commands.cmd("INFO").arg(section);
     }
-    let mut replies = shared.ask_all(&commands).await?.into_iter();
+    let mut replies = link.ask_all(&commands).await?.into_iter();
     let mut elsewhere = 0;
     for count in replies.by_ref().take(2) {
         elsewhere += reply::count(count?)?;
@@ -73,7 +75,7 @@ pub(crate) async fn facts(shared: &Shared) -> Result<ServerFacts, Failure> {
         .collect();
     let failed = |name| field(&info, name) == Some("err");
     Ok(ServerFacts {
-        schedule_keys: shared.keys.schedule(),
+        schedule_keys: link.keys.schedule(),
         elsewhere,
         eviction_policy: evicting(&info).map(str::to_owned),
         append_only: field(&info, "aof_enabled").map(|enabled| enabled == "1"),

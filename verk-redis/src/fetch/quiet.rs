@@ -9,7 +9,12 @@ use std::{
 use bb8_redis::redis;
 use tokio::sync::oneshot;
 
-use crate::{blocking::QueueId, error::Failure, keys::Key, reply, shared::Shared};
+use crate::{
+    connect::{link::Link, reply},
+    error::Failure,
+    fetch::{OpenQueues, blocking::QueueId},
+    keys::Key,
+};
 
 /// The pause between two looks: how long a job of a quiet queue may wait, beside the look itself.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -37,7 +42,7 @@ struct Waiting {
 impl QuietQueues {
     /// Waits until the list `key` of a queue is not empty. It may be empty again by then.
     pub(crate) async fn until_filled(
-        shared: &Arc<Shared>,
+        queues: &Arc<OpenQueues>,
         queue: QueueId,
         key: &Key,
     ) -> Result<(), Failure> {
@@ -46,13 +51,13 @@ impl QuietQueues {
             key: key.clone(),
             tell,
         };
-        let _leave = Leave { shared, queue };
+        let _leave = Leave { queues, queue };
         {
-            let mut state = shared.quiet.state();
+            let mut state = queues.quiet.state();
             state.waiting.insert(queue, waiting);
             if !std::mem::replace(&mut state.looking, true) {
                 tokio::spawn(look(Looking {
-                    shared: Arc::clone(shared),
+                    queues: Arc::clone(queues),
                     done: false,
                 }));
             }
@@ -76,20 +81,20 @@ impl QuietQueues {
 
 /// Takes a queue off the list when it does not wait any more.
 struct Leave<'a> {
-    shared: &'a Shared,
+    queues: &'a OpenQueues,
     queue: QueueId,
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        self.shared.quiet.state().waiting.remove(&self.queue);
+        self.queues.quiet.state().waiting.remove(&self.queue);
     }
 }
 
 /// The task. When it panics, or its runtime ends, those who wait are told, and the next to wait starts
 /// another.
 struct Looking {
-    shared: Arc<Shared>,
+    queues: Arc<OpenQueues>,
     /// Whether nobody waited any more.
     done: bool,
 }
@@ -97,7 +102,7 @@ struct Looking {
 impl Looking {
     /// Who waits now. When nobody does, the task ends, and whoever comes next starts another.
     fn waiting(&mut self) -> Vec<(QueueId, Key)> {
-        let mut state = self.shared.quiet.state();
+        let mut state = self.queues.quiet.state();
         state.looking = !state.waiting.is_empty();
         self.done = !state.looking;
         let waiting = state.waiting.iter();
@@ -108,7 +113,7 @@ impl Looking {
 impl Drop for Looking {
     fn drop(&mut self) {
         if !self.done {
-            let mut state = self.shared.quiet.state();
+            let mut state = self.queues.quiet.state();
             state.looking = false;
             state.waiting.clear();
         }
@@ -118,24 +123,24 @@ impl Drop for Looking {
 /// Looks until nobody waits.
 async fn look(mut looking: Looking) {
     loop {
-        looking.shared.clock.sleep(LOOK_EVERY).await;
-        let queues = looking.waiting();
-        if queues.is_empty() {
+        looking.queues.link.clock.sleep(LOOK_EVERY).await;
+        let waiting = looking.waiting();
+        if waiting.is_empty() {
             return;
         }
-        let shared = &looking.shared;
-        for queues in queues.chunks(MOST_KEYS) {
-            match filled(shared, queues).await {
+        let OpenQueues { link, quiet, .. } = &*looking.queues;
+        for waiting in waiting.chunks(MOST_KEYS) {
+            match filled(link, waiting).await {
                 Ok(filled) => {
                     for queue in filled {
-                        shared.quiet.tell(queue, Ok(()));
+                        quiet.tell(queue, Ok(()));
                     }
                 }
                 Err(failure) => {
                     let failure = Arc::new(failure.during("look for jobs"));
-                    for (queue, _) in queues {
+                    for (queue, _) in waiting {
                         let failure = Failure::not_sent(Arc::clone(&failure));
-                        shared.quiet.tell(*queue, Err(failure));
+                        quiet.tell(*queue, Err(failure));
                     }
                 }
             }
@@ -144,19 +149,19 @@ async fn look(mut looking: Looking) {
 }
 
 /// Which of these lists are not empty: one command when none is.
-async fn filled(shared: &Shared, queues: &[(QueueId, Key)]) -> Result<Vec<QueueId>, Failure> {
+async fn filled(link: &Link, queues: &[(QueueId, Key)]) -> Result<Vec<QueueId>, Failure> {
     let mut any = redis::cmd("EXISTS");
     for (_, key) in queues {
         any.arg(key);
     }
-    if reply::count(shared.ask(&any).await?)? == 0 {
+    if reply::count(link.ask(&any).await?)? == 0 {
         return Ok(Vec::new());
     }
     let mut each = redis::pipe();
     for (_, key) in queues {
         each.cmd("EXISTS").arg(key);
     }
-    let replies = shared.ask_all(&each).await?;
+    let replies = link.ask_all(&each).await?;
     let mut filled = Vec::new();
     for ((queue, _), reply) in queues.iter().zip(replies) {
         if reply::count(reply?)? > 0 {

@@ -1,10 +1,12 @@
 //! The errors of this crate, and what an error of Redis says about a change that was sent.
 
+pub(crate) mod cause;
+
 use bb8_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 use thiserror::Error;
 use verk_core::{Applied, BoxError, ErrorChain, StorageError, StorageErrorKind};
 
-use crate::cause::{self, Cause};
+use self::cause::Cause;
 
 /// Connecting to Redis failed, or was refused here because Redis can't be used as it is.
 ///

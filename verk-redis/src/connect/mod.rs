@@ -1,0 +1,15 @@
+//! The way to the server: where it is, the pools of connections to it, and what goes over them.
+
+#[cfg(test)]
+mod any_url;
+pub(crate) mod endpoint;
+pub(crate) mod enqueue;
+pub(crate) mod identity;
+pub(crate) mod link;
+pub(crate) mod pool;
+pub(crate) mod reply;
+pub(crate) mod runtimes;
+pub(crate) mod scripts;
+mod sentinel;
+pub(crate) mod server;
+pub(crate) mod tls;

@@ -1,0 +1,31 @@
+//! The fetches of open queues: which of them wait on the server, and which share one look.
+
+mod blocking;
+mod queue_connection;
+mod quiet;
+
+use std::sync::Arc;
+
+use self::{blocking::Blocking, quiet::QuietQueues};
+use crate::connect::link::Link;
+
+pub(crate) use self::queue_connection::RedisQueueConnection;
+
+/// What the open queues of a storage share.
+#[derive(Debug)]
+pub(crate) struct OpenQueues {
+    link: Arc<Link>,
+    blocking: Blocking,
+    quiet: QuietQueues,
+}
+
+impl OpenQueues {
+    /// None yet. At most `blocking_connections` of them wait on the server, each on a connection.
+    pub(crate) fn new(link: Arc<Link>, blocking_connections: usize) -> Self {
+        Self {
+            link,
+            blocking: Blocking::new(blocking_connections),
+            quiet: QuietQueues::default(),
+        }
+    }
+}
