@@ -1,4 +1,4 @@
-//! Jobs of classes that no worker of this program has: what becomes of them, and a warning when the node starts.
+//! What a node warns of once, when it starts: jobs that wait and whose class no worker of this program has.
 
 use std::collections::BTreeMap;
 
