@@ -207,7 +207,7 @@ async fn lists_of_foreign_nodes_are_reported_and_not_touched() {
     let builder = Verk::builder()
         .redis(redis.url())
         .queue("default", 1)
-        .heartbeat(Duration::from_millis(100));
+        .heartbeat(Duration::from_millis(500));
     let verk = States::new().give(builder).build().await.unwrap();
     verk.start().unwrap();
     let lists = verk.foreign_lists().await.unwrap();
