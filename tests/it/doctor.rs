@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use verk::{
-    Dialect, NodeId, ScheduleKeys, Storage, TimeFormat, Verk,
+    Dialect, NodeId, ScheduleKeys, TimeFormat, Verk,
     doctor::{Finding, Report, Severity},
     prelude::*,
     redis::{RedisConfig, RedisStorage},
-    storage::{Due, Inprogress, JobSet, ScoredJob},
+    storage::{Due, Inprogress, JobSet, JobStore, NodeStore, PauseStore, ScoredJob},
 };
 use verk_testing::{Key, MemoryStorage, RedisServer, VirtualClock, conformance::Harness};
 

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Event, Events, NodeId, State, Storage, Verk, VerkBuilder,
+    Event, Events, NodeId, State, Verk, VerkBuilder,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
-    storage::{DequeueRequest, Dequeued, Inprogress, Settlement, Target},
+    storage::{DequeueRequest, Dequeued, Inprogress, JobStore, NodeStore, Settlement, Target},
 };
 use verk_testing::{CuttingProxy, Operation, RedisCommand, RedisServer, within};
 

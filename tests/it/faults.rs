@@ -5,8 +5,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Clock, EnqueueExt, Event, Job, JobContext, NodeId, State, Storage,
-    storage::{DequeueRequest, Dequeued, Due, Inprogress, JobSet, Settled, Settlement, Target},
+    Clock, EnqueueExt, Event, Job, JobContext, NodeId, State,
+    storage::{
+        DequeueRequest, Dequeued, Due, Inprogress, JobSet, JobStore, NodeStore, Settled,
+        Settlement, Target,
+    },
 };
 use verk_testing::{Key, MemoryStorage, Operation, within};
 

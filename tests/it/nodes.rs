@@ -15,7 +15,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use verk::{Clock, Event, NodeId, Reason, State, Storage, SystemClock, Verk, prelude::*};
+use verk::{
+    Clock, Event, NodeId, Reason, State, SystemClock, Verk, prelude::*, storage::NodeStore,
+};
 use verk_testing::{MemoryStorage, RedisServer, within};
 
 use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States, calls, until, wait_for};

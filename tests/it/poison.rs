@@ -9,9 +9,12 @@ use std::{
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Clock, Event, Events, Job, NodeId, Storage, SystemClock, Verk, VerkBuilder, from_unix_seconds,
+    Clock, Event, Events, Job, NodeId, SystemClock, Verk, VerkBuilder, from_unix_seconds,
     prelude::*,
-    storage::{DequeueRequest, DueSet, Inprogress, JobSet, Promotion, PromotionTarget},
+    storage::{
+        DequeueRequest, DueSet, DueStore, Inprogress, JobSet, JobStore, NodeStore, Promotion,
+        PromotionTarget, WaitingStore,
+    },
     unix_seconds,
 };
 use verk_testing::{MemoryStorage, Operation, RedisServer, within};

@@ -14,7 +14,7 @@ use verk::{
     Clock, Job, NodeId, QueueName, Storage, Verk,
     prelude::*,
     redis::RedisStorage,
-    storage::{Due, JobSet, Lease, Page, ScoredJob},
+    storage::{Due, DueStore, JobSet, JobStore, Lease, Page, ScoredJob, WaitingStore},
 };
 use verk_testing::{
     CuttingProxy, MemoryStorage, RedisCommand, RedisServer, VirtualClock,

@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use verk::{
-    Clock, Storage, SystemClock, Verk,
+    Clock, SystemClock, Verk,
     prelude::*,
     redis::{Error, RedisConfig, RedisStorage},
+    storage::JobStore,
 };
 use verk_testing::{RedisServer, Reply, within};
 

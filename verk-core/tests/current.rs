@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use tokio::runtime::{Builder, Runtime};
-use verk_core::{Client, EnqueueError, Job, RunError, Storage, Verk};
+use verk_core::{Client, EnqueueError, Job, RunError, Verk, storage::WaitingStore};
 use verk_testing::MemoryStorage;
 
 /// The clients at hand are those of the process, so one test at a time.

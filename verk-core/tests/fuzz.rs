@@ -14,8 +14,8 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 use verk_core::{
-    Failure, Job, QueueName, RetryLimit, Storage,
-    storage::{JobSet, Page},
+    Failure, Job, QueueName, RetryLimit,
+    storage::{JobSet, JobStore, Page, WaitingStore},
 };
 use verk_testing::TestVerk;
 

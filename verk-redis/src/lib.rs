@@ -5,7 +5,7 @@
 //! database.
 //!
 //! ```no_run
-//! use verk_core::Storage;
+//! use verk_core::storage::WaitingStore;
 //! use verk_redis::{RedisConfig, RedisStorage};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -49,14 +49,16 @@ mod batch;
 mod builder;
 mod config;
 mod connect;
+mod due;
 mod error;
 mod fetch;
 mod glob;
 mod heartbeat;
+mod held;
 mod keys;
-mod manage;
 mod nodes;
 mod pauses;
+mod places;
 mod prefix;
 mod processes;
 mod stats;

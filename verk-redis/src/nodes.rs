@@ -2,13 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
+use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
 use verk_core::{
-    Jid, NodeId,
-    storage::{ForeignList, ForeignPage, Inprogress, MAX_BATCH_JOBS, NameClaim, Node},
+    Jid, NodeId, QueueName, StorageError,
+    storage::{
+        ForeignList, ForeignPage, Heartbeat, Inprogress, MAX_BATCH_JOBS, NameClaim, Node,
+        NodeStore, Settled, Settlement,
+    },
 };
 
 use crate::{
@@ -19,8 +24,82 @@ use crate::{
     },
     error::Failure,
     glob,
-    heartbeat::milliseconds,
+    heartbeat::{RedisHeartbeat, milliseconds},
+    storage::RedisStorage,
 };
+
+#[async_trait]
+impl NodeStore for RedisStorage {
+    async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {
+        claim_name(&self.link, node, ttl)
+            .await
+            .map_err(|failure| failure.during("claim the name of a node"))
+    }
+
+    async fn register(
+        &self,
+        node: &NodeId,
+        queues: &[QueueName],
+        ttl: Duration,
+    ) -> Result<(), StorageError> {
+        let keys = &self.link.keys;
+        let mut args = vec![arg(milliseconds(ttl)), arg(node)];
+        args.extend(queues.iter().map(arg));
+        let keys = [keys.heartbeat(node), keys.nodes(), keys.node_queues(node)];
+        match self.link.run(&scripts::REGISTER, &keys, &args).await {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(failure.during("register a node")),
+        }
+    }
+
+    async fn open_heartbeat(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<Box<dyn Heartbeat>, StorageError> {
+        let heartbeat = RedisHeartbeat::open(Arc::clone(&self.link), node, ttl).await?;
+        Ok(Box::new(heartbeat))
+    }
+
+    async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError> {
+        deregister(&self.link, node)
+            .await
+            .map_err(|failure| failure.during("deregister a node"))
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StorageError> {
+        list(&self.link)
+            .await
+            .map_err(|failure| failure.during("list the nodes"))
+    }
+
+    async fn silent_nodes(&self) -> Result<Vec<Node>, StorageError> {
+        silent(&self.link)
+            .await
+            .map_err(|failure| failure.during("look for nodes without a heartbeat"))
+    }
+
+    async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
+        self.settle_jobs("restore jobs", inprogress, settlements, true)
+            .await
+    }
+
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError> {
+        count_deaths(&self.link, node, started)
+            .await
+            .map_err(|failure| failure.during("count the deaths of jobs"))
+    }
+
+    async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError> {
+        foreign_lists(&self.link, cursor)
+            .await
+            .map_err(|failure| failure.during("look for lists of other nodes"))
+    }
+}
 
 /// How long a death of a job is remembered.
 const DEATHS_LAST: Duration = Duration::from_secs(72 * 60 * 60);
@@ -28,11 +107,7 @@ const DEATHS_LAST: Duration = Duration::from_secs(72 * 60 * 60);
 /// Through about how many keys one part of a scan goes.
 const SCANNED_KEYS: usize = 1000;
 
-pub(crate) async fn claim_name(
-    link: &Link,
-    node: &NodeId,
-    ttl: Duration,
-) -> Result<NameClaim, Failure> {
+async fn claim_name(link: &Link, node: &NodeId, ttl: Duration) -> Result<NameClaim, Failure> {
     let args = [arg(node), arg(milliseconds(ttl))];
     let keys = [link.keys.name(node)];
     let reply = link.run(&scripts::CLAIM_NAME, &keys, &args).await?;
@@ -49,7 +124,7 @@ pub(crate) async fn claim_name(
     })
 }
 
-pub(crate) async fn deregister(link: &Link, node: &NodeId) -> Result<bool, Failure> {
+async fn deregister(link: &Link, node: &NodeId) -> Result<bool, Failure> {
     let keys = &link.keys;
     let mut members = redis::cmd("SMEMBERS");
     members.arg(keys.node_queues(node));
@@ -77,7 +152,7 @@ pub(crate) async fn deregister(link: &Link, node: &NodeId) -> Result<bool, Failu
     }
 }
 
-pub(crate) async fn list(link: &Link) -> Result<Vec<Node>, Failure> {
+async fn list(link: &Link) -> Result<Vec<Node>, Failure> {
     let mut nodes = Vec::new();
     for ids in ids(link).await?.chunks(MAX_BATCH_JOBS) {
         nodes.extend(facts(link, ids).await?);
@@ -86,7 +161,7 @@ pub(crate) async fn list(link: &Link) -> Result<Vec<Node>, Failure> {
 }
 
 /// The nodes without a heartbeat. While there are none, one command for all is enough.
-pub(crate) async fn silent(link: &Link) -> Result<Vec<Node>, Failure> {
+async fn silent(link: &Link) -> Result<Vec<Node>, Failure> {
     let mut silent = Vec::new();
     for ids in ids(link).await?.chunks(MAX_BATCH_JOBS) {
         let mut exist = redis::cmd("EXISTS");
@@ -137,17 +212,7 @@ async fn ids(link: &Link) -> Result<Vec<NodeId>, Failure> {
     Ok(ids)
 }
 
-pub(crate) async fn prefetched(link: &Link, inprogress: &Inprogress) -> Result<usize, Failure> {
-    let key = (link.keys).prefetched(&inprogress.queue, &inprogress.node);
-    let mut get = redis::cmd("GET");
-    get.arg(key);
-    match link.ask(&get).await? {
-        Value::Nil => Ok(0),
-        count => reply::count(count),
-    }
-}
-
-pub(crate) async fn count_deaths(
+async fn count_deaths(
     link: &Link,
     node: &NodeId,
     started: &[Jid],
@@ -173,7 +238,7 @@ pub(crate) async fn count_deaths(
     Ok(counted)
 }
 
-pub(crate) async fn foreign_lists(link: &Link, cursor: u64) -> Result<ForeignPage, Failure> {
+async fn foreign_lists(link: &Link, cursor: u64) -> Result<ForeignPage, Failure> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor)
         .arg("MATCH")

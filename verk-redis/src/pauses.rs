@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use bb8_redis::redis;
 use tokio::sync::Notify;
-use verk_core::{Applied, QueueName, StorageError, log, storage::PauseListener};
+use verk_core::{
+    Applied, QueueName, StorageError, log,
+    storage::{PauseListener, PauseStore},
+};
 
 use crate::{
     connect::{
@@ -15,13 +18,32 @@ use crate::{
         scripts::{self, arg},
     },
     error::Failure,
+    storage::RedisStorage,
 };
+
+#[async_trait]
+impl PauseStore for RedisStorage {
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
+        set(&self.link, queue, paused)
+            .await
+            .map_err(|failure| failure.during("pause or resume a queue"))
+    }
+
+    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        list(&self.link).await
+    }
+
+    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
+        let listener = RedisPauseListener::open(Arc::clone(&self.link)).await?;
+        Ok(Box::new(listener))
+    }
+}
 
 const LISTEN: &str = "listen for pauses";
 const READ: &str = "read which queues are paused";
 
 /// Pauses or resumes a queue; answers whether that changed anything.
-pub(crate) async fn set(link: &Link, queue: &QueueName, paused: bool) -> Result<bool, Failure> {
+async fn set(link: &Link, queue: &QueueName, paused: bool) -> Result<bool, Failure> {
     let channel = link.keys.pauses_channel();
     let args = [arg(queue), arg(u8::from(paused)), channel.into()];
     let reply = link
@@ -31,7 +53,7 @@ pub(crate) async fn set(link: &Link, queue: &QueueName, paused: bool) -> Result<
 }
 
 /// The queues that are paused, sorted.
-pub(crate) async fn list(link: &Link) -> Result<Vec<QueueName>, StorageError> {
+async fn list(link: &Link) -> Result<Vec<QueueName>, StorageError> {
     let mut command = redis::cmd("SMEMBERS");
     command.arg(link.keys.paused());
     let reply = link.ask(&command).await;

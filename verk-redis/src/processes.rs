@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
 use bytes::Bytes;
 use verk_core::{
-    from_unix_seconds, log,
-    storage::{MAX_BATCH_JOBS, ProcessReport, ProcessSignal},
+    StorageError, from_unix_seconds, log,
+    storage::{MAX_BATCH_JOBS, ProcessReport, ProcessSignal, ProcessStore},
     unix_seconds,
 };
 
@@ -17,7 +18,48 @@ use crate::{
         scripts::{self, Arg, arg},
     },
     error::Failure,
+    storage::RedisStorage,
 };
+
+#[async_trait]
+impl ProcessStore for RedisStorage {
+    async fn report_process(
+        &self,
+        report: &ProcessReport,
+    ) -> Result<Vec<ProcessSignal>, StorageError> {
+        show(&self.link, report)
+            .await
+            .map_err(|failure| failure.during("show a process"))
+    }
+
+    async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
+        forget(&self.link, identity)
+            .await
+            .map_err(|failure| failure.during("forget a process"))
+    }
+
+    async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError> {
+        list(&self.link)
+            .await
+            .map_err(|failure| failure.during("list the processes"))
+    }
+
+    async fn signal_process(
+        &self,
+        identity: &str,
+        signal: ProcessSignal,
+    ) -> Result<(), StorageError> {
+        send(&self.link, identity, signal)
+            .await
+            .map_err(|failure| failure.during("ask something of a process"))
+    }
+
+    async fn prune_processes(&self) -> Result<usize, StorageError> {
+        prune(&self.link)
+            .await
+            .map_err(|failure| failure.during("forget processes that ended"))
+    }
+}
 
 /// How long a process is shown after its report, and a signal waits for it, in seconds.
 const TTL: u32 = 60;
@@ -33,10 +75,7 @@ const FIELDS: [&str; 7] = [
     "rtt_us",
 ];
 
-pub(crate) async fn report(
-    link: &Link,
-    report: &ProcessReport,
-) -> Result<Vec<ProcessSignal>, Failure> {
+async fn show(link: &Link, report: &ProcessReport) -> Result<Vec<ProcessSignal>, Failure> {
     let identity = report.identity.as_bytes();
     let mut keys = vec![
         link.keys.processes(),
@@ -73,7 +112,7 @@ pub(crate) async fn report(
     Ok(signals.iter().filter_map(|name| signal(name)).collect())
 }
 
-pub(crate) async fn forget(link: &Link, identity: &str) -> Result<(), Failure> {
+async fn forget(link: &Link, identity: &str) -> Result<(), Failure> {
     let id = identity.as_bytes();
     let keys = [
         link.keys.processes(),
@@ -87,11 +126,7 @@ pub(crate) async fn forget(link: &Link, identity: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) async fn send(
-    link: &Link,
-    identity: &str,
-    signal: ProcessSignal,
-) -> Result<(), Failure> {
+async fn send(link: &Link, identity: &str, signal: ProcessSignal) -> Result<(), Failure> {
     let key = link.keys.signals(identity.as_bytes());
     let mut commands = redis::pipe();
     commands
@@ -109,7 +144,7 @@ pub(crate) async fn send(
     Ok(())
 }
 
-pub(crate) async fn list(link: &Link) -> Result<Vec<ProcessReport>, Failure> {
+async fn list(link: &Link) -> Result<Vec<ProcessReport>, Failure> {
     let mut processes = Vec::new();
     for ids in ids(link).await?.chunks(MAX_BATCH_JOBS) {
         let mut commands = redis::pipe();
@@ -132,7 +167,7 @@ pub(crate) async fn list(link: &Link) -> Result<Vec<ProcessReport>, Failure> {
     Ok(processes)
 }
 
-pub(crate) async fn prune(link: &Link) -> Result<usize, Failure> {
+async fn prune(link: &Link) -> Result<usize, Failure> {
     let mut lock = redis::cmd("SET");
     lock.arg(link.keys.process_cleanup())
         .arg("1")

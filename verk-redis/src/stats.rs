@@ -1,9 +1,12 @@
 //! Statistics: the counters, and the sizes of what waits.
 
+use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
 use verk_core::{
-    Day, DayStats, NodeId, QueueName,
-    storage::{Counts, JobSet, MAX_BATCH_JOBS, StatsReport, StoredQueueStats, StoredStats},
+    Day, DayStats, NodeId, QueueName, StorageError,
+    storage::{
+        Counts, JobSet, MAX_BATCH_JOBS, StatsReport, StatsStore, StoredQueueStats, StoredStats,
+    },
 };
 
 use crate::{
@@ -14,7 +17,34 @@ use crate::{
     },
     error::Failure,
     keys::{Key, Keys, StatsOf},
+    storage::RedisStorage,
 };
+
+#[async_trait]
+impl StatsStore for RedisStorage {
+    async fn record_stats(
+        &self,
+        node: &NodeId,
+        sequence: u64,
+        report: &StatsReport,
+    ) -> Result<bool, StorageError> {
+        record(&self.link, node, sequence, report)
+            .await
+            .map_err(|failure| failure.during("store statistics"))
+    }
+
+    async fn stats(&self, queues: &[QueueName]) -> Result<StoredStats, StorageError> {
+        read(&self.link, queues)
+            .await
+            .map_err(|failure| failure.during("read statistics"))
+    }
+
+    async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError> {
+        of_days(&self.link, days)
+            .await
+            .map_err(|failure| failure.during("read the statistics of days"))
+    }
+}
 
 /// How long the number of a node's last report is kept, in seconds: longer than any reply is waited for.
 const SEQUENCE_TTL: u32 = 24 * 60 * 60;
@@ -31,7 +61,7 @@ const MEDIUM_TTL: u32 = 3 * 24 * 60 * 60;
 /// Nothing ends it.
 const FOREVER: u32 = 0;
 
-pub(crate) async fn record(
+async fn record(
     link: &Link,
     node: &NodeId,
     sequence: u64,
@@ -136,7 +166,7 @@ fn executions(keys: &Keys, report: &StatsReport) -> (Entries, Entries) {
     (hashes, histograms)
 }
 
-pub(crate) async fn read(link: &Link, queues: &[QueueName]) -> Result<StoredStats, Failure> {
+async fn read(link: &Link, queues: &[QueueName]) -> Result<StoredStats, Failure> {
     let keys = &link.keys;
     let mut commands = redis::pipe();
     commands
@@ -198,7 +228,7 @@ pub(crate) async fn read(link: &Link, queues: &[QueueName]) -> Result<StoredStat
     }
 }
 
-pub(crate) async fn of_days(link: &Link, days: &[Day]) -> Result<Vec<DayStats>, Failure> {
+async fn of_days(link: &Link, days: &[Day]) -> Result<Vec<DayStats>, Failure> {
     let mut stats = Vec::with_capacity(days.len());
     for days in days.chunks(MAX_BATCH_JOBS) {
         let mut commands = redis::pipe();

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     Clock, NodeId, ScheduleKeys, Storage, SystemClock,
-    storage::{Inprogress, JobSet, ScoredJob},
+    storage::{Inprogress, JobSet, JobStore, ScoredJob, WaitingStore},
 };
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{

@@ -8,7 +8,10 @@ use futures_util::{
     future::{join_all, join3},
 };
 use tokio::runtime::{Builder, Runtime};
-use verk_core::{Applied, QueueName, Storage, StorageError};
+use verk_core::{
+    Applied, QueueName, StorageError,
+    storage::{JobStore, NodeStore, PauseStore, Server, WaitingStore},
+};
 use verk_redis::{Error, RedisConfig, RedisStorage};
 use verk_testing::{CuttingProxy, RedisServer, within};
 

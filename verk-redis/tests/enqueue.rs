@@ -5,8 +5,8 @@ use std::{future::Future, time::Duration};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use verk_core::{
-    Applied, QueueName, Storage, StorageError,
-    storage::{MAX_BATCH_BYTES, Page},
+    Applied, QueueName, StorageError,
+    storage::{JobStore, MAX_BATCH_BYTES, Page, WaitingStore},
 };
 use verk_redis::RedisStorage;
 use verk_testing::{CuttingProxy, RedisServer, Reply, within};

@@ -8,10 +8,11 @@ use std::{
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk_core::{
-    Jid, NodeId, ScheduleKeys, Storage,
+    Jid, NodeId, ScheduleKeys,
     storage::{
-        Counts, DeadLimits, DequeueRequest, Dequeued, Due, Executions, Inprogress, Lease, Minute,
-        NameClaim, ProcessReport, ProcessSignal, Settled, Settlement, StatsReport, Target,
+        Counts, DeadLimits, DequeueRequest, Dequeued, Due, DueStore, Executions, Inprogress,
+        JobStore, Lease, Minute, NameClaim, NodeStore, PauseStore, ProcessReport, ProcessSignal,
+        ProcessStore, Settled, Settlement, StatsReport, StatsStore, Target,
     },
 };
 use verk_redis::{RedisConfig, RedisStorage};

@@ -9,11 +9,12 @@ use std::{
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk_core::{
-    Applied, NodeId, Storage, StorageError,
+    Applied, NodeId, StorageError,
     storage::{
-        Counts, DequeueRequest, Dequeued, Due, DueSet, Executions, Inprogress, JobSet, Minute,
-        Page, ProcessReport, ProcessSignal, QueueConnection, Settled, Settlement, StatsReport,
-        Target,
+        Counts, DequeueRequest, Dequeued, Due, DueSet, DueStore, Executions, Inprogress, JobSet,
+        JobStore, Minute, NodeStore, Page, PauseStore, ProcessReport, ProcessSignal, ProcessStore,
+        QueueConnection, Server, Settled, Settlement, StatsReport, StatsStore, Target,
+        WaitingStore,
     },
 };
 use verk_redis::{Error, RedisConfig, RedisStorage};

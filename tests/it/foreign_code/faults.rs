@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verk::{
-    Clock, Event, IntoJob, Job, Storage,
+    Clock, Event, IntoJob, Job,
     prelude::*,
-    storage::{Due, JobSet},
+    storage::{Due, JobSet, JobStore, NodeStore, WaitingStore},
 };
 use verk_testing::{Key, within};
 

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use verk::{
-    Clock, Job, Storage, SystemClock, TimeFormat, Verk,
-    storage::{Due, JobSet, MAX_BATCH_BYTES},
+    Clock, Job, SystemClock, TimeFormat, Verk,
+    storage::{Due, JobSet, JobStore, MAX_BATCH_BYTES, WaitingStore},
 };
 use verk_testing::MemoryStorage;
 

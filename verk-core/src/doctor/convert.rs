@@ -57,7 +57,7 @@ impl Doctor {
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-    /// # use verk_core::{Job, Storage, Verk, storage::Page};
+    /// # use verk_core::{Job, Verk, storage::{JobStore, Page, WaitingStore}};
     /// # use verk_testing::MemoryStorage;
     /// # let storage = MemoryStorage::default();
     /// # let verk = Verk::builder().storage(storage.clone()).build().await?;

@@ -9,8 +9,49 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::StorageError,
     names::{NodeId, QueueName},
-    storage::{DeadLimits, Due, Settled},
+    storage::{DeadLimits, Due, Page, Settled},
 };
+
+/// What becomes of jobs from the enqueue to the end of their run.
+///
+/// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
+#[async_trait]
+pub trait JobStore: fmt::Debug + Send + Sync + 'static {
+    /// Appends `jobs` to the back of `queue`, in order: the first is the first to be fetched. All or none.
+    ///
+    /// Called twice, it stores the jobs twice. Nothing happens for an empty slice.
+    async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError>;
+
+    /// Adds `jobs` to the `schedule` set. All or none.
+    ///
+    /// Returns how many were merged with an equal member (same bytes), whose time they replaced.
+    async fn schedule(&self, jobs: &[Due]) -> Result<usize, StorageError>;
+
+    /// Opens what the manager of one queue needs to fetch.
+    async fn open_queue(
+        &self,
+        inprogress: &Inprogress,
+    ) -> Result<Box<dyn QueueConnection>, StorageError>;
+
+    /// Ends the stay of jobs in `inprogress`: each [`Settlement`] takes effect only if its job is still
+    /// there, in one atomic step, adding to the target before removing from the list.
+    ///
+    /// Results are in the order of the settlements, one each: a batch never fails as a whole. Any number
+    /// of settlements is accepted; the backend bounds its batches. Called twice, the second call answers
+    /// [`Settled::NotHeld`] (unless the list holds the same bytes once more).
+    async fn settle(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
+
+    /// Reads a page of `inprogress`, the most recently fetched first.
+    async fn inprogress(
+        &self,
+        inprogress: &Inprogress,
+        page: Page,
+    ) -> Result<Vec<Bytes>, StorageError>;
+
+    /// How many of the most recently fetched jobs of `inprogress` were prefetched, and may not have been started: see
+    /// [`DequeueRequest::prefetched`]. Changes nothing.
+    async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError>;
+}
 
 /// The fetching side of one queue on one node.
 ///
@@ -36,10 +77,10 @@ pub trait QueueConnection: fmt::Debug + Send {
     /// which may still hold jobs.
     async fn dequeue(&mut self, request: DequeueRequest) -> Result<Dequeued, StorageError>;
 
-    /// Settles jobs as [`Storage::settle`](crate::Storage::settle) does, then looks once for others as [`dequeue`](Self::dequeue) does without
+    /// Settles jobs as [`JobStore::settle`](crate::storage::JobStore::settle) does, then looks once for others as [`dequeue`](Self::dequeue) does without
     /// a wait: both in one round trip. Each has its own answer, and either may happen without the other.
     ///
-    /// Takes up to [`MAX_BATCH_JOBS`](super::MAX_BATCH_JOBS) settlements of up to [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES), but any one; none of them is
+    /// Takes up to [`MAX_BATCH_JOBS`](super::MAX_BATCH_JOBS) settlements of up to [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES)(super::MAX_BATCH_BYTES), but any one; none of them is
     /// [`Target::Requeue`]. Of `request`, the wait is as zero, and `max_jobs` may be 0.
     ///
     /// # Errors
@@ -88,7 +129,7 @@ pub struct DequeueRequest {
     /// with fewer, that many fewer wait. The storage remembers it until the next fetch, but no longer than
     /// 72 hours: if the node dies, those jobs did not kill it.
     ///
-    /// For [`NO_PREFETCH_AFTER_RESTORE`] after jobs of a dead node were [restored](crate::Storage::restore) to the queue, only as many are
+    /// For [`NO_PREFETCH_AFTER_RESTORE`] after jobs of a dead node were [restored](crate::storage::NodeStore::restore) to the queue, only as many are
     /// taken as start at once: then a job that kills its process is sure to count.
     pub prefetched: usize,
     /// How long to wait for a job when there is none; zero to look once.
@@ -127,7 +168,7 @@ pub enum Target {
     Retry(Due),
     /// To the `schedule` set (a snooze).
     Schedule(Due),
-    /// To the `dead` set, which is then cut to the limits, by at most [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH) jobs.
+    /// To the `dead` set, which is then cut to the limits, by at most [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH)(super::MAX_CUT_BY_DEATH) jobs.
     Dead {
         /// The time of death, and the payload to bury.
         job: Due,

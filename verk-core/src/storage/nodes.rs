@@ -1,6 +1,7 @@
 //! The nodes that share a storage.
 
 use std::{
+    collections::HashMap,
     fmt,
     time::{Duration, SystemTime},
 };
@@ -9,8 +10,79 @@ use async_trait::async_trait;
 
 use crate::{
     error::StorageError,
-    names::{NodeId, QueueName},
+    names::{Jid, NodeId, QueueName},
+    storage::{Inprogress, Settled, Settlement},
 };
+
+/// The nodes that share a storage, and the jobs of those that died.
+///
+/// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
+#[async_trait]
+pub trait NodeStore: fmt::Debug + Send + Sync + 'static {
+    /// Takes the name of `node` (see [`NodeId::name`]) for one holder, until `ttl` passes without a heartbeat.
+    ///
+    /// Answers [`NameClaim::Granted`] again to the holder itself.
+    async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError>;
+
+    /// Registers a node: first its heartbeat with its time to live, then the list of nodes, then its queues.
+    ///
+    /// Called again, it renews the heartbeat and adds queues.
+    async fn register(
+        &self,
+        node: &NodeId,
+        queues: &[QueueName],
+        ttl: Duration,
+    ) -> Result<(), StorageError>;
+
+    /// Opens what the heartbeat needs: a connection of its own, bound to the calling runtime.
+    async fn open_heartbeat(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<Box<dyn Heartbeat>, StorageError>;
+
+    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name, its [lease](super::DueStore::poll_schedule), the number
+    /// of its last [report](super::StatsStore::record_stats) and the [deaths](Self::count_deaths) of its jobs, unless one of its `inprogress`
+    /// lists still holds a job.
+    ///
+    /// Returns whether it did. Called twice, it answers `true` again.
+    async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError>;
+
+    /// Lists every registered node, alive or not.
+    async fn nodes(&self) -> Result<Vec<Node>, StorageError>;
+
+    /// Lists the registered nodes whose heartbeat is missing. Every node asks again and again, so a backend answers this with less than
+    /// [`nodes`](Self::nodes) takes if it can.
+    async fn silent_nodes(&self) -> Result<Vec<Node>, StorageError> {
+        let mut nodes = self.nodes().await?;
+        nodes.retain(|node| !node.alive);
+        Ok(nodes)
+    }
+
+    /// Like [`settle`](super::JobStore::settle), for the jobs of another node: takes effect only while the heartbeat
+    /// of that node is missing. While it is alive, every answer is [`Settled::NotHeld`]. For a while after it, nobody
+    /// [prefetches](super::DequeueRequest::prefetched) from the queue.
+    async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
+
+    /// Counts for each of the jobs in `started` that a process died while it ran: that of `node`, whose heartbeat is missing. A count is
+    /// kept for 72 hours after the last death.
+    ///
+    /// Returns how many deaths each of these jobs has seen, this one included. A node dies once: called again, with whatever jobs, it
+    /// counts nothing, and returns what it returned the first time, until the node is [deregistered](Self::deregister). After an
+    /// error, or a crash on the way, some are counted; called again, it counts the others. While the heartbeat is there, and once the
+    /// node is off the list, it counts nothing, keeps nothing and returns nothing.
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError>;
+
+    /// Looks through a part of the storage for `inprogress` lists of nodes that are not registered, or that did not register their
+    /// queue. Nobody restores those. `cursor` is 0 at first, then the [`ForeignPage::next`] of the answer before. Changes nothing.
+    ///
+    /// A list that is there the whole time is found; it may be found twice.
+    async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError>;
+}
 
 /// The heartbeat of one node.
 #[async_trait]
@@ -37,7 +109,7 @@ pub struct Beat {
     pub server: String,
 }
 
-/// The answer to [`Storage::claim_name`](crate::Storage::claim_name).
+/// The answer to [`NodeStore::claim_name`](crate::storage::NodeStore::claim_name).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameClaim {
     /// The name is this node's now.
@@ -71,7 +143,7 @@ pub struct ForeignList {
     pub jobs: usize,
 }
 
-/// The answer to [`Storage::foreign_lists`](crate::Storage::foreign_lists).
+/// The answer to [`NodeStore::foreign_lists`](crate::storage::NodeStore::foreign_lists).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForeignPage {
     /// What was found in this part.

@@ -1,6 +1,39 @@
 //! The server that a backend works on.
 
+use std::{fmt, time::SystemTime};
+
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+
+use crate::error::StorageError;
+
+/// The server that a backend works on.
+///
+/// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
+#[async_trait]
+pub trait Server: fmt::Debug + Send + Sync + 'static {
+    /// The time of day of the backend. Also proves that it answers.
+    async fn server_time(&self) -> Result<SystemTime, StorageError>;
+
+    /// What the backend tells of itself, as far as it wants to. Changes nothing.
+    ///
+    /// Not one moment. A backend that has nothing to tell answers the default.
+    async fn server_facts(&self) -> Result<ServerFacts, StorageError> {
+        Ok(ServerFacts::default())
+    }
+
+    /// How many connections to the backend ended unexpectedly, or gave no reply, since this was made: as often it connected again, if
+    /// there was something to do. Asks nobody. Stays 0 for a backend without connections.
+    fn lost_connections(&self) -> u64 {
+        0
+    }
+
+    /// Where the jobs are, for the log: such as host, port and database, never a password or a user.
+    /// Defaults to the name of the type.
+    fn address(&self) -> String {
+        std::any::type_name::<Self>().to_owned()
+    }
+}
 
 /// In which sets of the storage jobs wait for their time. All of verk's nodes and clients on one storage need the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,7 +48,7 @@ pub enum ScheduleKeys {
     Own,
 }
 
-/// The answer to [`Storage::server_facts`](crate::Storage::server_facts).
+/// The answer to [`Server::server_facts`](crate::storage::Server::server_facts).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerFacts {
     /// In which sets jobs wait for their time.

@@ -1,13 +1,49 @@
 //! The counters of jobs, and how often they are reported.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    names::QueueName,
+    error::StorageError,
+    names::{NodeId, QueueName},
     time::calendar::{Day, Minute},
 };
+
+/// What was processed.
+///
+/// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
+#[async_trait]
+pub trait StatsStore: fmt::Debug + Send + Sync + 'static {
+    /// Adds what `node` counted to the totals, the days and the queues, all or none, unless a report of that node with
+    /// the same `sequence` or a higher one was added before. Numbers of days are kept for 5 years, execution metrics for 8 hours
+    /// or (without their histogram, in steps of 10 minutes) for 3 days.
+    ///
+    /// Returns whether it was added now. Called twice, it answers `false`. This is the one change that may be sent again after
+    /// [`Unknown`](crate::Applied::Unknown): with the same `sequence` and content, it counts once. A node that crashes
+    /// before it calls loses what it counted, and nothing else. The `sequence` is forgotten when the node deregisters, or a day after its
+    /// last report.
+    ///
+    /// # Errors
+    ///
+    /// Besides those of the trait: when one of the counters is no number, and nothing is added then. Where another program put
+    /// something else in the place of execution metrics, those are left out without an error.
+    async fn record_stats(
+        &self,
+        node: &NodeId,
+        sequence: u64,
+        report: &StatsReport,
+    ) -> Result<bool, StorageError>;
+
+    /// Reads the totals, the sizes of the sets, and the state of `queues`, in their order, one each. Changes nothing.
+    ///
+    /// Not one moment: jobs may move meanwhile.
+    async fn stats(&self, queues: &[QueueName]) -> Result<StoredStats, StorageError>;
+
+    /// Reads what was processed on `days`, in their order, one each: zeros for a day that nothing is known of.
+    async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError>;
+}
 
 /// What was processed on one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +163,7 @@ impl StatsReport {
     }
 }
 
-/// The answer to [`Storage::stats`](crate::Storage::stats).
+/// The answer to [`StatsStore::stats`](crate::storage::StatsStore::stats).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredStats {
     /// How many runs there were.

@@ -106,6 +106,6 @@ pub const MAX_BATCH_JOBS: usize = 100;
 /// The most payload bytes that go into one batch, which still holds at least one job: 1 MiB.
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
-/// The most jobs that one death cuts from the `dead` set: see [`Storage::trim_dead`](crate::Storage::trim_dead).
+/// The most jobs that one death cuts from the `dead` set: see [`DueStore::trim_dead`](crate::storage::DueStore::trim_dead).
 /// A batch of deaths cuts no more than one step of that.
 pub const MAX_CUT_BY_DEATH: usize = super::MAX_CUT_BY_TRIM / MAX_BATCH_JOBS;

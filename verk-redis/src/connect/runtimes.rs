@@ -149,8 +149,8 @@ mod tests {
         let first = runtime();
         let storage = first.block_on(RedisStorage::connect(RedisConfig::new(server.url())));
         let storage = storage.unwrap();
-        let open = || storage.link().runtimes.read().len();
-        let ping = || async { storage.link().ask(&redis::cmd("PING")).await.unwrap() };
+        let open = || storage.link.runtimes.read().len();
+        let ping = || async { storage.link.ask(&redis::cmd("PING")).await.unwrap() };
         assert_eq!(open(), 0, "opened on first use");
         first.block_on(async {
             ping().await;
@@ -174,7 +174,7 @@ mod tests {
         runtime.block_on(async {
             let storage = RedisStorage::connect(RedisConfig::new(server.url())).await;
             let storage = storage.unwrap();
-            storage.link().ask(&redis::cmd("PING")).await.unwrap();
+            storage.link.ask(&redis::cmd("PING")).await.unwrap();
             let tasks = || runtime.metrics().num_alive_tasks();
             assert!(tasks() > 0);
             drop(storage);

@@ -437,7 +437,7 @@ fn read_block(replies: Vec<Result<Value, Failure>>) -> Result<Dequeued, Failure>
 #[cfg(test)]
 mod tests {
     use tokio_util::sync::CancellationToken;
-    use verk_core::{NodeId, Storage};
+    use verk_core::{NodeId, storage::Server};
     use verk_testing::{RedisServer, within};
 
     use super::*;
@@ -452,7 +452,7 @@ mod tests {
             node: NodeId::from("web"),
         };
         storage.server_time().await.unwrap();
-        let queues = Arc::clone(storage.open_queues());
+        let queues = Arc::clone(&storage.queues);
         let connection = RedisQueueConnection::open(queues, &inprogress)
             .await
             .unwrap();

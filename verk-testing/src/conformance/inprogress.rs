@@ -1,4 +1,4 @@
-//! Jobs leave `inprogress`: [`Storage::settle`](verk_core::Storage::settle) to every target, and only what is held.
+//! Jobs leave `inprogress`: [`JobStore::settle`](verk_core::storage::JobStore::settle) to every target, and only what is held.
 
 use bytes::Bytes;
 use verk_core::storage::{Due, JobSet, Page, Settled, Settlement, Target};

@@ -1,4 +1,4 @@
-//! One node moves due jobs for all: [`Storage::poll_schedule`](verk_core::Storage::poll_schedule).
+//! One node moves due jobs for all: [`DueStore::poll_schedule`](verk_core::storage::DueStore::poll_schedule).
 
 use std::time::{Duration, SystemTime};
 

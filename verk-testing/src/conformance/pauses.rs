@@ -1,4 +1,4 @@
-//! Queues are paused for all nodes: [`Storage::set_paused`](verk_core::Storage::set_paused) and
+//! Queues are paused for all nodes: [`PauseStore::set_paused`](verk_core::storage::PauseStore::set_paused) and
 //! [`PauseListener`].
 
 use std::collections::BTreeSet;

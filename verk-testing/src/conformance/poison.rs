@@ -1,5 +1,5 @@
-//! Poison pills: [`Storage::count_deaths`](verk_core::Storage::count_deaths) and
-//! [`Storage::prefetched`](verk_core::Storage::prefetched).
+//! Poison pills: [`NodeStore::count_deaths`](verk_core::storage::NodeStore::count_deaths) and
+//! [`JobStore::prefetched`](verk_core::storage::JobStore::prefetched).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Jobs come in and are fetched: [`Storage::enqueue`](verk_core::Storage::enqueue) and
+//! Jobs come in and are fetched: [`JobStore::enqueue`](verk_core::storage::JobStore::enqueue) and
 //! [`QueueConnection::dequeue`](verk_core::storage::QueueConnection::dequeue).
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The jobs of a dead node go back: [`Storage::restore`](verk_core::Storage::restore).
+//! The jobs of a dead node go back: [`NodeStore::restore`](verk_core::storage::NodeStore::restore).
 
 use std::collections::BTreeMap;
 

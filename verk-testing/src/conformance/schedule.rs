@@ -1,5 +1,5 @@
-//! Jobs become due: [`Storage::schedule`](verk_core::Storage::schedule), [`due`](verk_core::Storage::due) and
-//! [`promote`](verk_core::Storage::promote), on both sets.
+//! Jobs become due: [`JobStore::schedule`](verk_core::storage::JobStore::schedule), [`due`](verk_core::storage::DueStore::due) and
+//! [`promote`](verk_core::storage::DueStore::promote), on both sets.
 
 use bytes::Bytes;
 use verk_core::{

@@ -18,7 +18,7 @@ use super::Shared;
 ///
 /// ```
 /// use bytes::Bytes;
-/// use verk_core::{Applied, Storage};
+/// use verk_core::{Applied, storage::JobStore};
 /// use verk_testing::MemoryStorage;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -129,13 +129,13 @@ pub enum Key {
 pub enum Operation {
     /// [`QueueConnection::dequeue`](verk_core::storage::QueueConnection::dequeue).
     Dequeue,
-    /// [`Storage::settle`](verk_core::Storage::settle).
+    /// [`JobStore::settle`](verk_core::storage::JobStore::settle).
     Settle,
-    /// [`Storage::record_stats`](verk_core::Storage::record_stats).
+    /// [`StatsStore::record_stats`](verk_core::storage::StatsStore::record_stats).
     RecordStats,
-    /// [`Storage::count_deaths`](verk_core::Storage::count_deaths).
+    /// [`NodeStore::count_deaths`](verk_core::storage::NodeStore::count_deaths).
     CountDeaths,
-    /// [`Storage::move_jobs`](verk_core::Storage::move_jobs).
+    /// [`WaitingStore::move_jobs`](verk_core::storage::WaitingStore::move_jobs).
     MoveJobs,
 }
 

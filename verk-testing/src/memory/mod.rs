@@ -23,12 +23,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use verk_core::{
-    Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError, SystemClock,
+    Clock, Day, DayStats, Jid, NodeId, QueueName, StorageError, SystemClock,
     storage::{
-        DeadLimits, Due, DuePage, DueSet, ForeignPage, Heartbeat, Inprogress, JobSet, Move,
-        NameClaim, Node, Page, PauseListener, ProcessReport, ProcessSignal, Promotion,
-        QueueConnection, SchedulePoll, ScoredJob, SetScan, Settled, Settlement, Source,
-        StatsReport, StoredStats,
+        DeadLimits, Due, DuePage, DueSet, DueStore, ForeignPage, Heartbeat, Inprogress, JobSet,
+        JobStore, Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore, ProcessReport,
+        ProcessSignal, ProcessStore, Promotion, QueueConnection, SchedulePoll, ScoredJob, Server,
+        SetScan, Settled, Settlement, Source, StatsReport, StatsStore, StoredStats, WaitingStore,
     },
 };
 
@@ -41,7 +41,7 @@ use self::{
     state::State,
 };
 
-/// A [`Storage`] in the memory of this process, with the semantics of the one on Redis.
+/// A [`Storage`](verk_core::Storage) in the memory of this process, with the semantics of the one on Redis.
 ///
 /// For tests: what it holds ends with the process. Clones share one content. It passes the same
 /// [conformance suite](crate::conformance) as Redis, and can fail like it: see [`faults`](Self::faults).
@@ -51,7 +51,7 @@ use self::{
 /// ```
 /// use std::{sync::Arc, time::Duration};
 /// use bytes::Bytes;
-/// use verk_core::{NodeId, Storage, storage::{DequeueRequest, Dequeued, Inprogress, Settlement, Target}};
+/// use verk_core::{NodeId, storage::{DequeueRequest, Dequeued, Inprogress, JobStore, NodeStore, Settlement, Target, WaitingStore}};
 /// use verk_testing::{MemoryStorage, VirtualClock};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -199,7 +199,7 @@ impl Shared {
 }
 
 #[async_trait]
-impl Storage for MemoryStorage {
+impl JobStore for MemoryStorage {
     async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError> {
         self.write("enqueue", |state| state.enqueue(queue, jobs))
     }
@@ -243,6 +243,18 @@ impl Storage for MemoryStorage {
         read
     }
 
+    async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {
+        let now = self.shared.clock.instant();
+        self.read("ask what was prefetched", |state| {
+            let prefetched = state.prefetched.get(inprogress);
+            let remembered = prefetched.filter(|(_, until)| *until > now);
+            Ok(remembered.map_or(0, |(jobs, _)| *jobs))
+        })
+    }
+}
+
+#[async_trait]
+impl DueStore for MemoryStorage {
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError> {
         self.read("read due jobs", |state| state.due(set, now, page))
     }
@@ -278,7 +290,10 @@ impl Storage for MemoryStorage {
             .and_then(|()| state.trim_dead(now, limits))
             .map_err(|fault| StorageError::not_applied("cut the dead set", fault))
     }
+}
 
+#[async_trait]
+impl NodeStore for MemoryStorage {
     async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {
         let now = self.shared.clock.instant();
         self.write("claim a name", |state| Ok(state.claim_name(node, ttl, now)))
@@ -332,31 +347,6 @@ impl Storage for MemoryStorage {
         .unwrap_or_else(|error| each_failed(settlements.len(), &error))
     }
 
-    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
-        self.write("pause or resume a queue", |state| {
-            state.set_paused(queue, paused)
-        })
-    }
-
-    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
-        let paused = self.read("read which queues are paused", State::paused_queues)?;
-        Ok(paused.into_iter().collect())
-    }
-
-    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
-        self.read("listen for pauses", |_| Ok(()))?;
-        Ok(Box::new(MemoryPauseListener::new(self.clone())))
-    }
-
-    async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {
-        let now = self.shared.clock.instant();
-        self.read("ask what was prefetched", |state| {
-            let prefetched = state.prefetched.get(inprogress);
-            let remembered = prefetched.filter(|(_, until)| *until > now);
-            Ok(remembered.map_or(0, |(jobs, _)| *jobs))
-        })
-    }
-
     async fn count_deaths(
         &self,
         node: &NodeId,
@@ -382,7 +372,29 @@ impl Storage for MemoryStorage {
             })
         })
     }
+}
 
+#[async_trait]
+impl PauseStore for MemoryStorage {
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
+        self.write("pause or resume a queue", |state| {
+            state.set_paused(queue, paused)
+        })
+    }
+
+    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        let paused = self.read("read which queues are paused", State::paused_queues)?;
+        Ok(paused.into_iter().collect())
+    }
+
+    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
+        self.read("listen for pauses", |_| Ok(()))?;
+        Ok(Box::new(MemoryPauseListener::new(self.clone())))
+    }
+}
+
+#[async_trait]
+impl StatsStore for MemoryStorage {
     async fn record_stats(
         &self,
         node: &NodeId,
@@ -414,7 +426,10 @@ impl Storage for MemoryStorage {
             Ok(state.stats.of_days(days))
         })
     }
+}
 
+#[async_trait]
+impl ProcessStore for MemoryStorage {
     async fn report_process(
         &self,
         report: &ProcessReport,
@@ -457,11 +472,10 @@ impl Storage for MemoryStorage {
             Ok(state.processes.prune(now))
         })
     }
+}
 
-    async fn server_time(&self) -> Result<SystemTime, StorageError> {
-        self.read("read the time", |_| Ok(self.shared.clock.now()))
-    }
-
+#[async_trait]
+impl WaitingStore for MemoryStorage {
     async fn queues(&self) -> Result<Vec<QueueName>, StorageError> {
         self.read("list the queues", |state| {
             Ok(state.queue_names.iter().cloned().collect())
@@ -476,16 +490,16 @@ impl Storage for MemoryStorage {
         self.read("read a queue", |state| state.queue_page(queue, page))
     }
 
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        self.read("read a queue", |state| state.newest_page(queue, page))
+    }
+
     async fn set_len(&self, set: JobSet) -> Result<usize, StorageError> {
         self.read("count a set", |state| state.set_len(set))
     }
 
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
         self.read("read a set", |state| state.set_page(set, page))
-    }
-
-    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
-        self.read("read a queue", |state| state.newest_page(queue, page))
     }
 
     async fn scan_set(
@@ -515,6 +529,13 @@ impl Storage for MemoryStorage {
 
     async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
         self.write("clear a queue or a set", |state| state.clear(source))
+    }
+}
+
+#[async_trait]
+impl Server for MemoryStorage {
+    async fn server_time(&self) -> Result<SystemTime, StorageError> {
+        self.read("read the time", |_| Ok(self.shared.clock.now()))
     }
 }
 

@@ -13,7 +13,8 @@ use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::task::TaskTracker;
 use verk_core::{
-    Client, Clock, ConfigError, EnqueueExt, Event, Jid, Job, JobWait, Storage, Verk,
+    Client, Clock, ConfigError, EnqueueExt, Event, Jid, Job, JobWait, Verk,
+    storage::PauseStore,
     test_seam::{RunFuture, TestSeam},
 };
 use verk_testing::{MemoryStorage, VirtualClock};

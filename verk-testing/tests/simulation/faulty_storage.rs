@@ -9,12 +9,13 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
-    Clock, Day, DayStats, Jid, NodeId, QueueName, Storage, StorageError,
+    Clock, Day, DayStats, Jid, NodeId, QueueName, StorageError,
     storage::{
-        Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, ForeignPage, Heartbeat,
-        Inprogress, JobSet, Move, NameClaim, Node, Page, PauseListener, ProcessReport,
-        ProcessSignal, Promotion, QueueConnection, SchedulePoll, ScoredJob, SetScan, Settled,
-        Settlement, Source, StatsReport, StoredStats,
+        Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore, ForeignPage,
+        Heartbeat, Inprogress, JobSet, JobStore, Move, NameClaim, Node, NodeStore, Page,
+        PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore, Promotion,
+        QueueConnection, SchedulePoll, ScoredJob, Server, ServerFacts, SetScan, Settled,
+        Settlement, Source, StatsReport, StatsStore, StoredStats, WaitingStore,
     },
 };
 use verk_testing::MemoryStorage;
@@ -87,8 +88,9 @@ impl FaultyStorage {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl Storage for FaultyStorage {
+impl JobStore for FaultyStorage {
     async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError> {
         self.call("enqueue", async {
             self.inner.enqueue(queue, jobs).await?;
@@ -135,6 +137,14 @@ impl Storage for FaultyStorage {
         self.call("read", self.inner.inprogress(list, page)).await
     }
 
+    async fn prefetched(&self, list: &Inprogress) -> Result<usize, StorageError> {
+        self.call("read", self.inner.prefetched(list)).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl DueStore for FaultyStorage {
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError> {
         self.call("read", self.inner.due(set, now, page)).await
     }
@@ -155,7 +165,11 @@ impl Storage for FaultyStorage {
     async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError> {
         self.call("trim", self.inner.trim_dead(now, limits)).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl NodeStore for FaultyStorage {
     async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {
         self.call("claim", self.inner.claim_name(node, ttl)).await
     }
@@ -197,6 +211,10 @@ impl Storage for FaultyStorage {
         self.call("read", self.inner.nodes()).await
     }
 
+    async fn silent_nodes(&self) -> Result<Vec<Node>, StorageError> {
+        self.call("silent nodes", self.inner.silent_nodes()).await
+    }
+
     async fn restore(&self, list: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
         self.call_each("restore", settlements.len(), async {
             let answers = self.inner.restore(list, settlements).await;
@@ -205,23 +223,6 @@ impl Storage for FaultyStorage {
             answers
         })
         .await
-    }
-
-    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
-        self.call("pause", self.inner.set_paused(queue, paused))
-            .await
-    }
-
-    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
-        self.call("read", self.inner.paused_queues()).await
-    }
-
-    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
-        self.call("open", self.inner.open_pause_listener()).await
-    }
-
-    async fn prefetched(&self, list: &Inprogress) -> Result<usize, StorageError> {
-        self.call("read", self.inner.prefetched(list)).await
     }
 
     async fn count_deaths(
@@ -236,7 +237,28 @@ impl Storage for FaultyStorage {
     async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError> {
         self.call("read", self.inner.foreign_lists(cursor)).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl PauseStore for FaultyStorage {
+    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
+        self.call("pause", self.inner.set_paused(queue, paused))
+            .await
+    }
+
+    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        self.call("read", self.inner.paused_queues()).await
+    }
+
+    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
+        self.call("open", self.inner.open_pause_listener()).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl StatsStore for FaultyStorage {
     async fn record_stats(
         &self,
         node: &NodeId,
@@ -254,7 +276,11 @@ impl Storage for FaultyStorage {
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError> {
         self.call("read", self.inner.day_stats(days)).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ProcessStore for FaultyStorage {
     async fn report_process(
         &self,
         report: &ProcessReport,
@@ -284,11 +310,11 @@ impl Storage for FaultyStorage {
     async fn prune_processes(&self) -> Result<usize, StorageError> {
         self.call("process", self.inner.prune_processes()).await
     }
+}
 
-    async fn server_time(&self) -> Result<SystemTime, StorageError> {
-        self.call("read", self.inner.server_time()).await
-    }
-
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl WaitingStore for FaultyStorage {
     async fn queues(&self) -> Result<Vec<QueueName>, StorageError> {
         self.call("read", self.inner.queues()).await
     }
@@ -301,16 +327,16 @@ impl Storage for FaultyStorage {
         self.call("read", self.inner.queue_page(queue, page)).await
     }
 
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        self.call("read", self.inner.newest_page(queue, page)).await
+    }
+
     async fn set_len(&self, set: JobSet) -> Result<usize, StorageError> {
         self.call("read", self.inner.set_len(set)).await
     }
 
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
         self.call("read", self.inner.set_page(set, page)).await
-    }
-
-    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
-        self.call("read", self.inner.newest_page(queue, page)).await
     }
 
     async fn scan_set(
@@ -330,6 +356,26 @@ impl Storage for FaultyStorage {
 
     async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
         self.call("clear", self.inner.clear(source)).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Server for FaultyStorage {
+    async fn server_time(&self) -> Result<SystemTime, StorageError> {
+        self.call("read", self.inner.server_time()).await
+    }
+
+    async fn server_facts(&self) -> Result<ServerFacts, StorageError> {
+        self.call("server facts", self.inner.server_facts()).await
+    }
+
+    fn lost_connections(&self) -> u64 {
+        self.inner.lost_connections()
+    }
+
+    fn address(&self) -> String {
+        self.inner.address()
     }
 }
 

@@ -2,14 +2,20 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
+use bytes::Bytes;
 use verk_core::{
-    storage::{JobSet, MAX_BATCH_JOBS, Move, MoveTarget, SetScan, Source},
+    QueueName, StorageError,
+    storage::{
+        JobSet, MAX_BATCH_JOBS, Move, MoveTarget, Page, ScoredJob, SetScan, Settled, Source,
+        WaitingStore,
+    },
     unix_seconds,
 };
 
 use crate::{
-    batch::{Call, borrowed, cut, push_dead},
+    batch::{self, Call, borrowed, cut, push_dead},
     connect::{
         link::Link,
         reply,
@@ -18,19 +24,96 @@ use crate::{
     error::Failure,
     glob,
     keys::{Key, Keys},
+    storage::RedisStorage,
 };
+
+#[async_trait]
+impl WaitingStore for RedisStorage {
+    async fn queues(&self) -> Result<Vec<QueueName>, StorageError> {
+        let mut command = redis::cmd("SMEMBERS");
+        command.arg(self.link.keys.queues());
+        self.ask("list the queues", &command, reply::queue_names)
+            .await
+    }
+
+    async fn queue_len(&self, queue: &QueueName) -> Result<usize, StorageError> {
+        let mut command = redis::cmd("LLEN");
+        command.arg(self.link.keys.queue(queue));
+        self.ask("count the jobs of a queue", &command, reply::count)
+            .await
+    }
+
+    async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        // The next to be fetched is the last of the list.
+        let key = self.link.keys.queue(queue);
+        self.page(
+            "read the jobs of a queue",
+            "right",
+            key,
+            page,
+            reply::payloads,
+        )
+        .await
+    }
+
+    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        let key = self.link.keys.queue(queue);
+        self.page(
+            "read the jobs of a queue",
+            "left",
+            key,
+            page,
+            reply::payloads,
+        )
+        .await
+    }
+
+    async fn set_len(&self, set: JobSet) -> Result<usize, StorageError> {
+        let mut command = redis::cmd("ZCARD");
+        command.arg(self.link.keys.set(set));
+        self.ask("count the jobs of a set", &command, reply::count)
+            .await
+    }
+
+    async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
+        let key = self.link.keys.set(set);
+        self.page("read the jobs of a set", "set", key, page, reply::scored)
+            .await
+    }
+
+    async fn scan_set(
+        &self,
+        set: JobSet,
+        cursor: u64,
+        text: &str,
+    ) -> Result<SetScan, StorageError> {
+        scan_set(&self.link, set, cursor, text)
+            .await
+            .map_err(|failure| failure.during("search the jobs of a set"))
+    }
+
+    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
+        if moves.is_empty() {
+            return Vec::new();
+        }
+        let max_moves = max_moves(&self.link, from).await;
+        let calls = move_calls(&self.link.keys, from, moves, max_moves);
+        batch::run(&self.link, "move jobs", &scripts::MOVE, calls, moves.len()).await
+    }
+
+    async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
+        clear(&self.link, source)
+            .await
+            .map_err(|failure| failure.during("clear a queue or a set"))
+    }
+}
 
 /// How many entries of a queue one call may pass over: each of its jobs costs a walk through the list, and the server does
 /// nothing else meanwhile. Measured: about 20 ms for a million.
 const MAX_WALK: usize = 200_000;
 
 /// One step of a `ZSCAN`, which the server bounds.
-pub(crate) async fn scan_set(
-    link: &Link,
-    set: JobSet,
-    cursor: u64,
-    text: &str,
-) -> Result<SetScan, Failure> {
+async fn scan_set(link: &Link, set: JobSet, cursor: u64, text: &str) -> Result<SetScan, Failure> {
     let mut command = redis::cmd("ZSCAN");
     command.arg(link.keys.set(set)).arg(cursor);
     if !text.is_empty() {
@@ -53,7 +136,7 @@ pub(crate) async fn scan_set(
 }
 
 /// How many jobs one call may move.
-pub(crate) async fn max_moves(link: &Link, from: &Source) -> usize {
+async fn max_moves(link: &Link, from: &Source) -> usize {
     let Source::Queue(queue) = from else {
         return MAX_BATCH_JOBS;
     };
@@ -67,7 +150,7 @@ pub(crate) async fn max_moves(link: &Link, from: &Source) -> usize {
 
 /// The moves as calls of the script `move` for at most `max_moves` jobs, with the places of their answers, in the order to send
 /// them.
-pub(crate) fn move_calls<'a>(
+fn move_calls<'a>(
     keys: &Keys,
     from: &Source,
     moves: &'a [Move],
@@ -120,7 +203,7 @@ pub(crate) fn move_calls<'a>(
         .collect()
 }
 
-pub(crate) async fn clear(link: &Link, of: &Source) -> Result<usize, Failure> {
+async fn clear(link: &Link, of: &Source) -> Result<usize, Failure> {
     let (key, kind) = source(&link.keys, of);
     let (mut keys, mut args) = (vec![key], vec![borrowed(kind)]);
     if let Source::Queue(queue) = of {
