@@ -24,7 +24,7 @@ mod process;
 mod queues;
 mod runner;
 mod schedule;
-mod shared;
+mod services;
 mod stats;
 pub mod storage;
 #[doc(hidden)]

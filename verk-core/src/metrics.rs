@@ -1,6 +1,6 @@
 //! Metrics, through the crate `metrics`: what happens is counted, and the state of the queues is read again and again.
 
-use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use futures_util::FutureExt;
 use metrics::{
@@ -14,9 +14,8 @@ use crate::{
     job::Job,
     log,
     names::QueueName,
-    shared::Shared,
     stats::{self, Stats},
-    verk::Verk,
+    verk::{Verk, parts::Parts},
 };
 
 impl Verk {
@@ -32,18 +31,13 @@ impl Verk {
         &self,
         every: Duration,
     ) -> impl Future<Output = ()> + Send + 'static + use<> {
-        record(
-            Arc::clone(self.shared()),
-            self.events(),
-            every,
-            self.ended(),
-        )
+        record(self.parts().clone(), self.events(), every, self.ended())
     }
 }
 
 /// Records until `ended` completes, and counts all of `events` that were told by then.
 async fn record(
-    shared: Arc<Shared>,
+    parts: Parts,
     mut events: Events,
     every: Duration,
     ended: impl Future<Output = ()>,
@@ -52,12 +46,12 @@ async fn record(
     tokio::select! {
         biased;
         () = count(&mut events) => {}
-        () = watch(&shared, every) => {}
+        () = watch(&parts, every) => {}
         () = ended => {}
     }
     // Counts what is there already, and does not wait for more.
     let _ = unconstrained(pin!(count(&mut events))).now_or_never();
-    guard::call(|| record_node(&shared, &mut BTreeSet::new()));
+    guard::call(|| record_node(&parts, &mut BTreeSet::new()));
 }
 
 /// Counts what is told, until the Verk is gone.
@@ -122,12 +116,12 @@ fn count_one(name: &'static str, queue: &QueueName) {
 }
 
 /// Reads the state of the queues again and again, for ever.
-async fn watch(shared: &Shared, every: Duration) {
+async fn watch(parts: &Parts, every: Duration) {
     let (mut here, mut known) = (BTreeSet::new(), BTreeSet::new());
     loop {
-        let next = shared.clock.instant_in(every);
-        guard::call(|| record_node(shared, &mut here));
-        match stats::read(shared).await {
+        let next = parts.services.clock.instant_in(every);
+        guard::call(|| record_node(parts, &mut here));
+        match stats::read(&parts.services, &parts.queues).await {
             Ok(stats) => {
                 guard::call(|| record_stats(&stats, &mut known));
             }
@@ -138,15 +132,15 @@ async fn watch(shared: &Shared, every: Duration) {
                 );
             }
         }
-        shared.clock.sleep_until(next).await;
+        parts.services.clock.sleep_until(next).await;
     }
 }
 
 /// Records what this node does. `before` are the queues of the last time: those that are gone have nothing any more.
-fn record_node(shared: &Shared, before: &mut BTreeSet<QueueName>) {
-    let lost = shared.storage.lost_connections();
+fn record_node(parts: &Parts, before: &mut BTreeSet<QueueName>) {
+    let lost = parts.services.storage.lost_connections();
     counter!("verk_connections_lost_total").absolute(lost);
-    let queues = shared.queues.statuses();
+    let queues = parts.queues.statuses();
     let now = queues.iter().map(|queue| queue.name.clone()).collect();
     for gone in std::mem::replace(before, now).difference(before) {
         set_node(gone, 0, 0);

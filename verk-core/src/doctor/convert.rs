@@ -86,7 +86,7 @@ impl Doctor {
             complete: true,
             ..Conversion::default()
         };
-        for place in places(self.verk.shared(), known, &nodes) {
+        for place in places(&self.verk.parts().queues, known, &nodes) {
             let mut pages = Pages::new(storage, &place, self.max_jobs);
             loop {
                 let page = pages.next().await?;

@@ -26,10 +26,10 @@ use crate::{
     error::{ErrorChain, StorageError},
     names::QueueName,
     node::foreign,
-    shared::Shared,
+    queues::Queues,
     storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, ScheduleKeys, Source, Storage},
     time::server_time::{Asked, Measured},
-    verk::Verk,
+    verk::{Verk, parts::Parts},
 };
 
 /// Of each queue and each set, so many jobs are looked at unless [`Doctor::max_jobs`] says otherwise.
@@ -105,9 +105,9 @@ impl Doctor {
     ///
     /// Changes nothing.
     pub async fn examine(&self) -> Result<Report, StorageError> {
-        let shared = self.verk.shared();
+        let parts = self.verk.parts();
         let mut examination = Examination {
-            shared,
+            parts,
             max_jobs: self.max_jobs,
             findings: Vec::new(),
             jobs: 0,
@@ -131,7 +131,7 @@ impl Doctor {
         let unreadable = |finding: &Finding| matches!(finding, Finding::Unreadable { .. });
         if findings.iter().any(unreadable) {
             // Because of what is there, or because nobody answers any more?
-            shared.storage.server_time().await?;
+            parts.services.storage.server_time().await?;
         }
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
         Ok(Report {
@@ -167,7 +167,7 @@ impl fmt::Display for Report {
 
 /// An examination that goes on.
 struct Examination<'a> {
-    shared: &'a Shared,
+    parts: &'a Parts,
     max_jobs: usize,
     findings: Vec<Finding>,
     jobs: usize,
@@ -176,7 +176,7 @@ struct Examination<'a> {
 
 impl Examination<'_> {
     fn storage(&self) -> &dyn Storage {
-        &*self.shared.storage
+        &*self.parts.services.storage
     }
 
     /// The answer, or a finding.
@@ -198,7 +198,7 @@ impl Examination<'_> {
     }
 
     async fn clock(&mut self) -> Result<(), StorageError> {
-        let clock = &*self.shared.clock;
+        let clock = &*self.parts.services.clock;
         let asked = Asked::now(clock);
         let server = self.storage().server_time().await?;
         if let Some(ahead_ms) = Measured::new(server, asked, clock).skew_ms() {
@@ -218,7 +218,7 @@ impl Examination<'_> {
         let processes = self.or_unreadable("the list of processes", processes);
         let fleet = Fleet::of(&processes.unwrap_or_default(), nodes);
         self.findings
-            .extend(fleet.judge_config(&self.shared.config));
+            .extend(fleet.judge_config(&self.parts.services.config));
         fleet
     }
 
@@ -234,20 +234,20 @@ impl Examination<'_> {
 
     /// Looks at the jobs that wait.
     async fn places(&mut self, nodes: &[Node], fleet: Fleet, schedule_keys: ScheduleKeys) {
-        let shared = self.shared;
+        let parts = self.parts;
         let known = self.storage().queues().await;
         let known = self.or_unreadable("the list of queues", known);
-        let running = shared.queues.statuses();
+        let running = parts.queues.statuses();
         let judge = Judge {
             fleet,
             schedule_keys,
             runs: &|queue| running.iter().any(|status| status.name == *queue),
-            knows: &|class| shared.registry.of_class(class).is_some(),
+            knows: &|class| parts.workforce.registry.of_class(class).is_some(),
         };
         let mut unknown_classes = BTreeMap::new();
-        for place in places(shared, known.unwrap_or_default(), nodes) {
+        for place in places(&parts.queues, known.unwrap_or_default(), nodes) {
             let mut tally = Tally::of(place.clone());
-            let mut pages = Pages::new(&*shared.storage, &place, self.max_jobs);
+            let mut pages = Pages::new(&*parts.services.storage, &place, self.max_jobs);
             let read = async {
                 loop {
                     let page = pages.next().await?;
@@ -273,7 +273,7 @@ impl Examination<'_> {
     async fn dead_set(&mut self) {
         // That it cannot be read is told already.
         let jobs = self.storage().set_len(JobSet::Dead).await.unwrap_or(0);
-        let max_dead_jobs = self.shared.config.max_dead_jobs;
+        let max_dead_jobs = self.parts.services.config.max_dead_jobs;
         if jobs > 0 && jobs >= max_dead_jobs - max_dead_jobs / 10 {
             self.findings.push(Finding::DeadSetFull {
                 jobs,
@@ -330,12 +330,12 @@ impl Examination<'_> {
 /// Where jobs wait: in the queues that are known, in those of this node and of all registered ones (Elixir's Verk makes its own
 /// known in no other way), and in the sets.
 fn places(
-    shared: &Shared,
+    running: &Queues,
     known: Vec<QueueName>,
     nodes: &[Node],
 ) -> impl Iterator<Item = Source> + use<> {
     let mut queues = BTreeSet::from_iter(known);
-    queues.extend(shared.queues.names());
+    queues.extend(running.names());
     queues.extend(nodes.iter().flat_map(|node| node.queues.iter().cloned()));
     let queues = queues.into_iter().map(Source::Queue);
     queues.chain(ALL_SETS.map(Source::Set))

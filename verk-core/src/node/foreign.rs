@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::StorageError,
     log,
-    shared::Shared,
+    services::Services,
     storage::{ForeignList, Storage},
 };
 
@@ -38,10 +38,10 @@ pub(crate) async fn read(
 }
 
 /// Warns of foreign lists, once.
-pub(crate) async fn warn(shared: &Shared, stop: &CancellationToken) {
+pub(crate) async fn warn(services: &Services, stop: &CancellationToken) {
     let found = tokio::select! {
         () = stop.cancelled() => return,
-        found = read(&*shared.storage, PAGES_AT_START) => found,
+        found = read(&*services.storage, PAGES_AT_START) => found,
     };
     match found {
         Ok((lists, complete)) => {

@@ -12,9 +12,9 @@ use crate::{
     error::{BuildError, StorageError},
     events::event::Event,
     guard, log,
-    names::NodeId,
+    names::{NodeId, QueueName},
     node::registration::{Registration, lose},
-    shared::Shared,
+    services::Services,
     storage::{Beat, Heartbeat, NameClaim},
     time::{backoff::pause_before_retry, clock::rfc3339, server_time::Asked},
 };
@@ -22,38 +22,38 @@ use crate::{
 /// How much later than its time to live a name is asked for again.
 const CLAIM_MARGIN: Duration = Duration::from_millis(50);
 
-/// Registers this node and starts its heartbeat.
+/// Registers this node, which runs `queues`, and starts its heartbeat.
 ///
 /// With a configured `node_id`, first takes the name: while another node holds it, waits once for as long as that claim
 /// lasts. Returns the registration; the caller restores what earlier holders left.
 ///
 /// `watch` runs on the thread of the heartbeat, which no job can keep.
 pub(crate) async fn register(
-    shared: &Arc<Shared>,
+    services: &Arc<Services>,
+    queues: &[QueueName],
     watch: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Arc<Registration>, BuildError> {
-    let config = &shared.config;
+    let config = &services.config;
     let name = config.name().map_or_else(host_name, str::to_owned);
     let node = NodeId::register(&name).map_err(|error| BuildError::Config(error.into()))?;
     if config.name().is_some() {
-        claim_name(shared, &node).await?;
+        claim_name(services, &node).await?;
     }
-    let queues = shared.queues.names();
-    let before = shared.clock.instant();
-    shared
+    let before = services.clock.instant();
+    services
         .storage
-        .register(&node, &queues, config.heartbeat_ttl())
+        .register(&node, queues, config.heartbeat_ttl())
         .await?;
     let named = config.name().is_some();
     let registration = Registration::new(node, config.heartbeat, named, before);
     let registration = Arc::new(registration);
     let registered = Arc::<Registration>::downgrade(&registration);
-    shared.monitor.registered(registered);
-    match &shared.test {
-        None => start_heartbeat(shared, &registration, watch)?,
+    services.monitor.registered(registered);
+    match &services.test {
+        None => start_heartbeat(services, &registration, watch)?,
         // Thousands of tests must not need a thread each.
         Some(test) if test.seam.beats() => {
-            tokio::spawn(keep_beating(Arc::clone(shared), &registration));
+            tokio::spawn(keep_beating(Arc::clone(services), &registration));
         }
         Some(_) => {}
     }
@@ -61,15 +61,15 @@ pub(crate) async fn register(
     Ok(registration)
 }
 
-async fn claim_name(shared: &Shared, node: &NodeId) -> Result<(), BuildError> {
-    let ttl = shared.config.heartbeat_ttl();
-    let NameClaim::Held { by, ttl: left } = shared.storage.claim_name(node, ttl).await? else {
+async fn claim_name(services: &Services, node: &NodeId) -> Result<(), BuildError> {
+    let ttl = services.config.heartbeat_ttl();
+    let NameClaim::Held { by, ttl: left } = services.storage.claim_name(node, ttl).await? else {
         return Ok(());
     };
-    let until = rfc3339(shared.now() + left + CLAIM_MARGIN);
+    let until = rfc3339(services.now() + left + CLAIM_MARGIN);
     log::warn!(name = node.name(), holder = %by, %until, "the node_id is held by another node: waiting until its claim ends");
-    shared.clock.sleep(left + CLAIM_MARGIN).await;
-    match shared.storage.claim_name(node, ttl).await? {
+    services.clock.sleep(left + CLAIM_MARGIN).await;
+    match services.storage.claim_name(node, ttl).await? {
         NameClaim::Granted => Ok(()),
         NameClaim::Held { by, .. } => Err(BuildError::NameHeld {
             name: node.name().to_owned(),
@@ -90,7 +90,7 @@ pub(crate) fn host_name() -> String {
 /// Beats from a thread and a connection of its own, so that a worker that blocks the runtime does not make the node look
 /// dead. `watch` finds such workers.
 fn start_heartbeat(
-    shared: &Arc<Shared>,
+    services: &Arc<Services>,
     registration: &Registration,
     watch: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), BuildError> {
@@ -98,7 +98,7 @@ fn start_heartbeat(
         .enable_all()
         .build()
         .map_err(BuildError::Thread)?;
-    let beat = keep_beating(Arc::clone(shared), registration);
+    let beat = keep_beating(Arc::clone(services), registration);
     let beat_and_watch = async move {
         tokio::select! {
             biased;
@@ -116,7 +116,7 @@ fn start_heartbeat(
 
 /// Sends heartbeats until the registration ends or is lost.
 fn keep_beating(
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     registration: &Registration,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (node, stop, lost) = (
@@ -129,10 +129,10 @@ fn keep_beating(
         let mut heartbeat: Option<Box<dyn Heartbeat>> = None;
         let mut failures = 0;
         loop {
-            let sent_at = shared.clock.instant();
+            let sent_at = services.clock.instant();
             let result = tokio::select! {
                 () = stop.cancelled() => return,
-                result = guard::catch_future(beat(&shared, &node, &mut heartbeat)) => {
+                result = guard::catch_future(beat(&services, &node, &mut heartbeat)) => {
                     result.unwrap_or_else(|_| Err(StorageError::unknown("send a heartbeat", "it panicked")))
                 }
             };
@@ -142,28 +142,28 @@ fn keep_beating(
                     return;
                 }
                 Ok(beat) => {
-                    let heartbeat = shared.config.heartbeat;
+                    let heartbeat = services.config.heartbeat;
                     health.send_modify(|health| {
                         health.acknowledge(sent_at, beat.server, failures, heartbeat);
                     });
                     failures = 0;
-                    shared.monitor.heartbeat.well();
-                    shared.config.heartbeat / 3
+                    services.monitor.heartbeat.well();
+                    services.config.heartbeat / 3
                 }
                 Err(error) => {
                     failures += 1;
-                    shared
+                    services
                         .monitor
                         .heartbeat
-                        .failed(&error, shared.clock.instant());
+                        .failed(&error, services.clock.instant());
                     heartbeat = None;
                     log::warn!(node = %node, error = %error, "heartbeat failed, trying again");
-                    pause_before_retry(failures).min(shared.config.heartbeat / 3)
+                    pause_before_retry(failures).min(services.config.heartbeat / 3)
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = shared.clock.sleep(pause) => {}
+                () = services.clock.sleep(pause) => {}
             }
         }
     }
@@ -171,26 +171,26 @@ fn keep_beating(
 
 /// Sends one heartbeat.
 async fn beat(
-    shared: &Shared,
+    services: &Services,
     node: &NodeId,
     heartbeat: &mut Option<Box<dyn Heartbeat>>,
 ) -> Result<Beat, StorageError> {
     let heartbeat = match heartbeat {
         Some(heartbeat) => heartbeat,
         None => heartbeat.insert(
-            shared
+            services
                 .storage
-                .open_heartbeat(node, shared.config.heartbeat_ttl())
+                .open_heartbeat(node, services.config.heartbeat_ttl())
                 .await?,
         ),
     };
-    let asked = Asked::now(&*shared.clock);
+    let asked = Asked::now(&*services.clock);
     let beat = heartbeat.beat().await?;
-    let skewed = shared
+    let skewed = services
         .server_time
-        .measure(beat.server_time, asked, &*shared.clock);
+        .measure(beat.server_time, asked, &*services.clock);
     if let Some(here) = skewed {
-        shared.events.send(Event::ClockSkewed {
+        services.events.send(Event::ClockSkewed {
             here,
             storage: beat.server_time,
         });
@@ -200,12 +200,12 @@ async fn beat(
 
 /// Takes this node off the list and ends its heartbeat. While jobs of it are in progress, which then run in this process and do
 /// not end, it stays: they are restored once the process has ended.
-pub(crate) async fn deregister(shared: &Shared, registration: &Registration) {
+pub(crate) async fn deregister(services: &Services, registration: &Registration) {
     if registration.unsure.load(Ordering::Relaxed) {
         log::warn!(node = %registration.node, "cannot make sure that no job is in progress; the node expires by itself");
         return;
     }
-    match shared.storage.deregister(&registration.node).await {
+    match services.storage.deregister(&registration.node).await {
         Ok(true) => log::info!(node = %registration.node, "deregistered"),
         Ok(false) => {
             registration.beat_on.store(true, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use crate::{
     log,
     names::{Jid, NodeId},
     node::poison::{self, Verdict},
-    shared::Shared,
+    services::Services,
     storage::{Due, Inprogress, MAX_BATCH_JOBS, Node, Page, Settled, Settlement, Target},
     time::clock::{rfc3339, time_after},
 };
@@ -27,8 +27,8 @@ pub(crate) struct Verdicts {
 impl Verdicts {
     /// Counts, before anything is moved, that `node` died while it ran its jobs, and judges them. Jobs that were prefetched, or are
     /// none, do not count. Nor does what a fetch that was pending on the server brings after this.
-    pub(crate) async fn reach(shared: &Shared, node: &Node) -> Result<Self, StorageError> {
-        let storage = &shared.storage;
+    pub(crate) async fn reach(services: &Services, node: &Node) -> Result<Self, StorageError> {
+        let storage = &services.storage;
         let mut started = Vec::new();
         for queue in &node.queues {
             let inprogress = Inprogress {
@@ -51,7 +51,7 @@ impl Verdicts {
             }
         }
         let deaths = storage.count_deaths(&node.id, &started).await?;
-        let verdicts = poison::judge(&deaths, shared.config.poison_pill_after);
+        let verdicts = poison::judge(&deaths, services.config.poison_pill_after);
         Ok(Self { deaths, verdicts })
     }
 }
@@ -80,13 +80,13 @@ struct Suspect {
 /// Moves what is in `inprogress` to the front of its queue, in order: page after page from the most recently fetched on, so that the
 /// oldest ends up in front. Suspects come back later, and a poison pill is buried. Adds to `moved` how many left the list.
 pub(crate) async fn restore(
-    shared: &Shared,
+    services: &Services,
     inprogress: &Inprogress,
     verdicts: &Verdicts,
     stop: &CancellationToken,
     moved: &mut Moved,
 ) -> Result<(), StorageError> {
-    let storage = &shared.storage;
+    let storage = &services.storage;
     let mut stuck = 0;
     let mut outcome = Ok(());
     while !stop.is_cancelled() {
@@ -99,10 +99,10 @@ pub(crate) async fn restore(
             break;
         }
         jobs.reverse();
-        let now = shared.now();
+        let now = services.now();
         let leaving: Vec<_> = jobs
             .into_iter()
-            .map(|held| leave(held, inprogress, verdicts, shared, now))
+            .map(|held| leave(held, inprogress, verdicts, services, now))
             .collect();
         let settlements: Vec<_> = leaving.iter().map(|job| job.settlement.clone()).collect();
         let results = storage.restore(inprogress, &settlements).await;
@@ -114,7 +114,7 @@ pub(crate) async fn restore(
                     } else {
                         moved.restored += 1;
                     }
-                    report(job, &inprogress.node, shared);
+                    report(job, &inprogress.node, services);
                 }
                 Settled::NotHeld => stuck += 1,
                 // It stays where it is, and holds up no other.
@@ -133,7 +133,7 @@ fn leave(
     held: Bytes,
     inprogress: &Inprogress,
     verdicts: &Verdicts,
-    shared: &Shared,
+    services: &Services,
     now: SystemTime,
 ) -> Leaving {
     let job = Job::decode(held.clone()).ok();
@@ -163,14 +163,14 @@ fn leave(
                 ),
                 error_backtrace: Vec::new(),
             };
-            suspect.job.write_as(shared.config.form());
+            suspect.job.write_as(services.config.form());
             suspect.job.record_failure(&failure, now, &inprogress.queue);
             let to = Target::Dead {
                 job: Due {
                     at: now,
                     job: suspect.job.encode(),
                 },
-                limits: shared.config.dead_limits(),
+                limits: services.config.dead_limits(),
             };
             (to, Some(suspect))
         }
@@ -181,22 +181,22 @@ fn leave(
     }
 }
 
-fn report(leaving: Leaving, node: &NodeId, shared: &Shared) {
+fn report(leaving: Leaving, node: &NodeId, services: &Services) {
     let Some(Suspect { job, deaths }) = leaving.suspect else {
         return;
     };
     let (class, jid) = (job.class(), job.jid());
     match &leaving.settlement.to {
         Target::Schedule(due) => {
-            shared.wake.due_at(due.at, shared.now());
+            services.wake.due_at(due.at, services.now());
             log::warn!(class, %jid, deaths, %node, retry_at = %rfc3339(due.at), "processes died while they ran this job: it comes back later, alone");
         }
         Target::Dead { .. } => {
             log::error!(class, %jid, deaths, %node, outcome = "dead", "poison pill: processes died while they ran this job; moved to the dead set");
-            shared.events.send(Event::PoisonPillBuried {
+            services.events.send(Event::PoisonPillBuried {
                 job: Arc::new(job),
                 node: node.clone(),
-                at: shared.now(),
+                at: services.now(),
                 deaths,
             });
         }

@@ -18,7 +18,7 @@ use crate::{
         registration::Registration,
         restore::{Moved, Verdicts, restore},
     },
-    shared::Shared,
+    services::Services,
     storage::{Inprogress, Node},
     time::clock::rfc3339,
 };
@@ -29,7 +29,7 @@ const LONGEST_FETCH: Duration = Duration::from_secs(5);
 /// Looks at the other nodes, again and again.
 #[derive(Debug)]
 pub(crate) struct NodeWatch {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     registration: Arc<Registration>,
     /// The earlier ids of this process, while jobs still run under them.
     earlier: Vec<Weak<Registration>>,
@@ -52,14 +52,14 @@ struct Emptied {
 
 impl NodeWatch {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        services: Arc<Services>,
         registration: Arc<Registration>,
         earlier: Vec<Weak<Registration>>,
         stop: CancellationToken,
     ) -> Self {
-        let judge = Judge::new(shared.config.heartbeat, shared.config.heartbeat_ttl());
+        let judge = Judge::new(services.config.heartbeat, services.config.heartbeat_ttl());
         Self {
-            shared,
+            services,
             registration,
             earlier,
             stop,
@@ -80,15 +80,15 @@ impl NodeWatch {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.shared.clock.sleep(self.judge.pause()) => {}
+                () = self.services.clock.sleep(self.judge.pause()) => {}
             }
         }
     }
 
     async fn look(&mut self) -> Result<(), StorageError> {
-        let mut nodes = self.shared.storage.silent_nodes().await?;
+        let mut nodes = self.services.storage.silent_nodes().await?;
         nodes.retain(|node| !self.drains(&node.id));
-        let now = self.shared.clock.instant();
+        let now = self.services.clock.instant();
         let mut dead = self.judge.look(now, self.registration.well_since(), &nodes);
         // This node has the name now, so an earlier holder is dead for certain.
         let earlier = nodes
@@ -118,7 +118,7 @@ impl NodeWatch {
             let before = self.announced.get(node);
             // It moves when this node itself was not well.
             if before.is_none_or(|before| dead_by > *before + self.judge.pause()) {
-                let restored_by = self.shared.at(now) + dead_by.saturating_duration_since(now);
+                let restored_by = self.services.at(now) + dead_by.saturating_duration_since(now);
                 log::warn!(%node, restored_by = %rfc3339(restored_by), "a node sends no heartbeat: unless it goes on, its jobs are restored by then");
                 self.announced.insert(node.clone(), dead_by);
             }
@@ -137,7 +137,7 @@ impl NodeWatch {
         let emptied = match self.emptied.entry(node.id.clone()) {
             Entry::Occupied(emptied) => emptied.into_mut(),
             Entry::Vacant(place) => place.insert(Emptied {
-                verdicts: Verdicts::reach(&self.shared, &node).await?,
+                verdicts: Verdicts::reach(&self.services, &node).await?,
                 since: None,
             }),
         };
@@ -149,7 +149,7 @@ impl NodeWatch {
                 node: node.id.clone(),
             };
             let restored = restore(
-                &self.shared,
+                &self.services,
                 &inprogress,
                 &emptied.verdicts,
                 &self.stop,
@@ -157,13 +157,13 @@ impl NodeWatch {
             );
             result = result.and(restored.await);
         }
-        let now = self.shared.clock.instant();
+        let now = self.services.clock.instant();
         let Moved { restored, buried } = moved;
         if restored > 0 {
             log::warn!(node = %node.id, restored, "restored the jobs of a dead node");
-            self.shared.events.send(Event::JobsRestored {
+            self.services.events.send(Event::JobsRestored {
                 node: node.id.clone(),
-                at: self.shared.now(),
+                at: self.services.now(),
                 count: restored,
             });
         }
@@ -174,7 +174,7 @@ impl NodeWatch {
         result?;
         let since = *emptied.since.get_or_insert(now);
         if now.saturating_duration_since(since) >= LONGEST_FETCH
-            && self.shared.storage.deregister(&node.id).await?
+            && self.services.storage.deregister(&node.id).await?
         {
             self.emptied.remove(&node.id);
             log::info!(node = %node.id, "took a dead node off the list");

@@ -10,7 +10,8 @@ use crate::{
     names::NodeId,
     node::heartbeat::host_name,
     process::{Activity, Process},
-    shared::Shared,
+    queues::Queues,
+    services::Services,
     storage::ProcessSignal,
 };
 
@@ -20,7 +21,8 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Shows one process from its start to its end.
 #[derive(Debug)]
 pub(crate) struct ProcessManager {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
+    queues: Arc<Queues>,
     process: Process,
     /// Cancelled when the node is to stop, by whomever: here, when somebody asked for it.
     stop: CancellationToken,
@@ -32,7 +34,8 @@ pub(crate) struct ProcessManager {
 
 impl ProcessManager {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        services: Arc<Services>,
+        queues: Arc<Queues>,
         node: &NodeId,
         stop: CancellationToken,
         ended: CancellationToken,
@@ -40,8 +43,9 @@ impl ProcessManager {
         // On Heroku, the name of the dyno: hosts have none that anybody knows.
         let host = env::var("DYNO").unwrap_or_else(|_| host_name());
         Self {
-            process: Process::this(host, node, &shared.config, shared.now()),
-            shared,
+            process: Process::this(host, node, &services.config, services.now()),
+            services,
+            queues,
             stop,
             ended,
             rtt: Duration::ZERO,
@@ -50,7 +54,7 @@ impl ProcessManager {
 
     /// Runs until the jobs have ended, then takes the process off the list.
     pub(crate) async fn run(&mut self) {
-        if let Err(error) = self.shared.storage.prune_processes().await {
+        if let Err(error) = self.services.storage.prune_processes().await {
             log::warn!(
                 error = %error,
                 "processes that ended could not be forgotten"
@@ -68,11 +72,11 @@ impl ProcessManager {
                 biased;
                 () = self.ended.cancelled() => {}
                 () = self.until_quiet(), if !quiet => {}
-                () = self.shared.clock.sleep(EVERY) => {}
+                () = self.services.clock.sleep(EVERY) => {}
             }
         }
         let identity = self.process.identity();
-        if let Err(error) = self.shared.storage.forget_process(identity).await {
+        if let Err(error) = self.services.storage.forget_process(identity).await {
             log::warn!(
                 error = %error,
                 "this process is shown for another minute, although it ends"
@@ -82,38 +86,38 @@ impl ProcessManager {
 
     /// Shows the process, and does what was asked of it since the last time.
     async fn report(&mut self, quiet: bool) -> Result<(), StorageError> {
-        let shared = &self.shared;
+        let services = &self.services;
         let report = self.process.report(&Activity {
-            queues: &shared.queues.statuses(),
-            runs: &shared.queues.runs(),
+            queues: &self.queues.statuses(),
+            runs: &self.queues.runs(),
             quiet,
-            now: shared.now(),
+            now: services.now(),
             rtt: self.rtt,
         });
-        let sent = shared.clock.instant();
-        let asked = shared.storage.report_process(&report).await?;
-        self.rtt = shared.clock.instant().saturating_duration_since(sent);
+        let sent = services.clock.instant();
+        let asked = services.storage.report_process(&report).await?;
+        self.rtt = services.clock.instant().saturating_duration_since(sent);
         for signal in asked {
             log::info!(?signal, "asked for by Sidekiq Web or another operator");
             match signal {
                 ProcessSignal::Quiet => {
-                    shared.queues.quiet();
+                    self.queues.quiet();
                 }
                 ProcessSignal::Stop => self.stop.cancel(),
-                ProcessSignal::Dump => shared.queues.log_running_jobs(),
+                ProcessSignal::Dump => self.queues.log_running_jobs(),
             }
         }
         Ok(())
     }
 
     fn is_quiet(&self) -> bool {
-        self.stop.is_cancelled() || self.shared.queues.is_quiet()
+        self.stop.is_cancelled() || self.queues.is_quiet()
     }
 
     async fn until_quiet(&self) {
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = self.shared.queues.until_quiet() => {}
+            () = self.queues.until_quiet() => {}
         }
     }
 }

@@ -4,19 +4,30 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::StorageError, log, shared::Shared, time::backoff::pause_before_retry};
+use crate::{
+    error::StorageError, log, queues::Queues, services::Services, time::backoff::pause_before_retry,
+};
 
 /// Reads the paused queues when a change is announced, when a fetch finds its queue paused, and every third of a heartbeat: an
 /// announcement may be lost, and other programs make none.
 #[derive(Debug)]
 pub(crate) struct PauseManager {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
+    queues: Arc<Queues>,
     stop: CancellationToken,
 }
 
 impl PauseManager {
-    pub(crate) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
-        Self { shared, stop }
+    pub(crate) fn new(
+        services: Arc<Services>,
+        queues: Arc<Queues>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            services,
+            queues,
+            stop,
+        }
     }
 
     /// Runs until it is told to stop.
@@ -38,22 +49,22 @@ impl PauseManager {
                 "cannot follow which queues are paused, trying again"
             );
             let pause = pause_before_retry(failures);
-            self.shared.clock.sleep(pause).await;
+            self.services.clock.sleep(pause).await;
         }
     }
 
     /// Listens on one connection until it fails. What is announced before it listens is read after.
     async fn listen(&self, failures: &mut u32) -> Result<std::convert::Infallible, StorageError> {
-        let shared = &self.shared;
-        let mut listener = shared.storage.open_pause_listener().await?;
+        let services = &self.services;
+        let mut listener = services.storage.open_pause_listener().await?;
         loop {
             let paused = listener.paused().await?;
-            shared.queues.set_paused_everywhere(paused);
+            self.queues.set_paused_everywhere(paused);
             *failures = 0;
             tokio::select! {
                 changed = listener.changed() => changed?,
-                () = shared.found_paused.notified() => {}
-                () = shared.clock.sleep(shared.config.heartbeat / 3) => {}
+                () = services.found_paused.notified() => {}
+                () = services.clock.sleep(services.config.heartbeat / 3) => {}
             }
         }
     }

@@ -34,7 +34,7 @@ use crate::{
     names::QueueName,
     node::registration::Registration,
     queues::{
-        State, Wanted,
+        Queues, State, Wanted,
         seat::Seat,
         status::{Told, tell},
     },
@@ -44,11 +44,12 @@ use crate::{
         settle::{Pending, encrypted, expired, malformed, unknown_class},
         workers::WorkersManager,
     },
-    shared::Shared,
+    services::Services,
     stats::counters::{Counters, QueueCounters},
     storage::{
         DequeueRequest, Inprogress, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection, Settled,
     },
+    worker::workforce::Workforce,
 };
 
 /// Every how many heartbeats the `inprogress` list is compared with what really runs.
@@ -78,7 +79,8 @@ pub(crate) struct Stop {
 
 /// One queue on one node.
 pub(crate) struct QueueManager {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
+    workforce: Arc<Workforce>,
     registration: Arc<Registration>,
     inprogress: Inprogress,
     stop: Stop,
@@ -117,19 +119,21 @@ pub(crate) struct QueueManager {
 
 impl QueueManager {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        workforce: Arc<Workforce>,
+        queues: &Queues,
         registration: Arc<Registration>,
         seat: Arc<Seat>,
         counters: &Counters,
         stop: Stop,
     ) -> Self {
-        let now = shared.clock.instant();
-        let mut queues = shared.queues.subscribe();
+        let services = Arc::clone(&workforce.services);
+        let now = services.clock.instant();
+        let mut queues = queues.subscribe();
         queues.mark_changed();
         Self {
             counters: counters.of_queue(&seat.inprogress().queue),
             workers: WorkersManager::new(
-                Arc::clone(&shared),
+                Arc::clone(&workforce),
                 Arc::clone(&registration),
                 Arc::clone(&seat),
             ),
@@ -138,9 +142,10 @@ impl QueueManager {
             seat,
             queues,
             wanted: Wanted::default(),
-            reconcile_at: now + shared.config.heartbeat * RECONCILE_EVERY,
+            reconcile_at: now + services.config.heartbeat * RECONCILE_EVERY,
             fetch_at: now,
-            shared,
+            services,
+            workforce,
             registration,
             stop,
             pending: VecDeque::new(),
@@ -200,17 +205,17 @@ impl QueueManager {
             if self.stop.running.is_cancelled() && !cancelled {
                 cancelled = true;
                 self.workers.cancel_all();
-                self.hand_back_at = Some(self.shared.clock.instant() + HAND_BACK_AFTER);
+                self.hand_back_at = Some(self.services.clock.instant() + HAND_BACK_AFTER);
             }
             signing_off |= self.stop.signing_off.is_cancelled();
             leaving |= self.stop.leaving.is_cancelled();
             // With nothing but a look at the list to come, the node does not wait for a storage that does not answer.
             if leaving || (signing_off && self.holds_nothing() && !connection.is_fetching()) {
-                give_up_at.get_or_insert_with(|| self.shared.clock.instant() + LAST_GRACE);
+                give_up_at.get_or_insert_with(|| self.services.clock.instant() + LAST_GRACE);
             } else {
                 give_up_at = None;
             }
-            self.must_reconcile |= !stopping && self.shared.clock.instant() >= self.reconcile_at;
+            self.must_reconcile |= !stopping && self.services.clock.instant() >= self.reconcile_at;
             if self.must_reconcile || fetches_too_many || !self.is_open() {
                 interrupt.cancel();
             }
@@ -252,7 +257,7 @@ impl QueueManager {
                 && connection.is_exchanging()
                 && self.prefetch.is_empty()
                 && (second.is_exchanging() || self.most_of_two().is_none());
-            let clock = Arc::clone(&self.shared.clock);
+            let clock = Arc::clone(&self.services.clock);
             let wake =
                 OptionFuture::from(self.wake_at(&connection).map(|at| clock.sleep_until(at)));
             let give_up = OptionFuture::from(give_up_at.map(|at| clock.sleep_until(at)));
@@ -264,7 +269,7 @@ impl QueueManager {
                 () = self.stop.signing_off.cancelled(), if !signing_off => {}
                 Some(results) = &mut settling => {
                     settling = None.into();
-                    let now = self.shared.clock.instant();
+                    let now = self.services.clock.instant();
                     let took = now.saturating_duration_since(self.settling_since);
                     let batch = std::mem::take(&mut self.settling);
                     self.settled(batch, results, took);
@@ -282,7 +287,7 @@ impl QueueManager {
                 }
                 () = self.registration.server_changed(&mut self.server) => self.must_reconcile = true,
                 () = self.stop.fetching.cancelled(), if !stopping => {}
-                // Looked at above. An error says that the sender is gone; it is in `shared`.
+                // Looked at above. An error says that the sender is gone; it is in `Queues`.
                 _ = self.queues.changed() => self.queues.mark_changed(),
                 () = self.registration.until_fresh(&*clock), if !self.registration.may_fetch(&*clock) && !self.registration.is_lost() => {}
                 Some(()) = wake => {}
@@ -298,7 +303,7 @@ impl QueueManager {
 
     /// Takes over what is wanted of the queue. One that was removed drains as it is. Returns whether fewer jobs may run than before.
     fn look_at_what_is_wanted(&mut self) -> bool {
-        // An error says that the sender is gone; it is in `shared`.
+        // An error says that the sender is gone; it is in `Queues`.
         if !self.queues.has_changed().unwrap_or(false) {
             return false;
         }
@@ -307,7 +312,7 @@ impl QueueManager {
             return false;
         };
         if wanted.changes != self.wanted.changes && self.fetch_failures == 0 {
-            self.fetch_at = self.shared.clock.instant();
+            self.fetch_at = self.services.clock.instant();
         }
         let fewer = wanted.concurrency < self.wanted.concurrency;
         self.workers.set_concurrency(wanted.concurrency);
@@ -327,8 +332,8 @@ impl QueueManager {
             *told = Some((changes, next));
             self.seat.set_paused(next == Told::Paused);
             let queue = self.inprogress.queue.clone();
-            let at = self.shared.now();
-            self.shared.events.send(match next {
+            let at = self.services.now();
+            self.services.events.send(match next {
                 Told::Running => Event::QueueRunning { queue, at },
                 Told::Pausing => Event::QueuePausing { queue, at },
                 Told::Paused => Event::QueuePaused { queue, at },
@@ -355,10 +360,10 @@ impl QueueManager {
         if self.prefetch.is_empty() {
             return;
         }
-        let now = self.shared.clock.instant();
+        let now = self.services.clock.instant();
         let is_open = self.is_open();
         // A node that is not sure of its jobs compares first.
-        if is_open && !self.must_reconcile && self.registration.may_fetch(&*self.shared.clock) {
+        if is_open && !self.must_reconcile && self.registration.may_fetch(&*self.services.clock) {
             while self.workers.free() > 0
                 && let Some(payload) = self.prefetch.pop(now)
             {
@@ -379,7 +384,7 @@ impl QueueManager {
         second: &mut Connection,
         interrupt: &mut CancellationToken,
     ) -> Connection {
-        let waiting = self.shared.clock.instant() < self.fetch_at;
+        let waiting = self.services.clock.instant() < self.fetch_at;
         match connection {
             Connection::Closed if !waiting && (self.must_reconcile || self.is_open()) => {
                 self.open()
@@ -390,7 +395,7 @@ impl QueueManager {
                     return Connection::Idle(queue);
                 }
                 let (storage, inprogress) =
-                    (Arc::clone(&self.shared.storage), self.inprogress.clone());
+                    (Arc::clone(&self.services.storage), self.inprogress.clone());
                 let second = second.take_idle();
                 Connection::Reading(Box::pin(read_all(queue, second, storage, inprogress)))
             }
@@ -400,7 +405,7 @@ impl QueueManager {
     }
 
     fn open(&self) -> Connection {
-        let (storage, inprogress) = (Arc::clone(&self.shared.storage), self.inprogress.clone());
+        let (storage, inprogress) = (Arc::clone(&self.services.storage), self.inprogress.clone());
         Connection::Opening(Box::pin(
             async move { storage.open_queue(&inprogress).await },
         ))
@@ -439,7 +444,7 @@ impl QueueManager {
         let Some(most) = self.most_of_two() else {
             return;
         };
-        if self.must_reconcile || self.shared.clock.instant() < self.fetch_at {
+        if self.must_reconcile || self.services.clock.instant() < self.fetch_at {
             return;
         }
         match second {
@@ -480,7 +485,7 @@ impl QueueManager {
             max_jobs,
             max_bytes,
             prefetched: unstarted.saturating_sub(free),
-            wait: self.shared.config.fetch_wait(),
+            wait: self.services.config.fetch_wait(),
             interrupt: CancellationToken::new(),
         })
     }
@@ -502,7 +507,7 @@ impl QueueManager {
     ) -> Connection {
         let settlements = settlements(&batch);
         self.exchanging.push_back(batch);
-        let (clock, name) = (Arc::clone(&self.shared.clock), self.queue().clone());
+        let (clock, name) = (Arc::clone(&self.services.clock), self.queue().clone());
         Connection::Exchanging(Box::pin(async move {
             let sent_at = clock.instant();
             let (settled, dequeued) = queue.settle_and_dequeue(&settlements, &request).await;
@@ -526,12 +531,12 @@ impl QueueManager {
         let most_unsettled = MAX_BATCH_JOBS.max(self.wanted.concurrency);
         self.is_open()
             && self.pending.len() <= most_unsettled
-            && self.registration.may_fetch(&*self.shared.clock)
+            && self.registration.may_fetch(&*self.services.clock)
     }
 
     /// When something is to be done even if nothing happens.
     fn wake_at(&self, connection: &Connection) -> Option<Instant> {
-        let now = self.shared.clock.instant();
+        let now = self.services.clock.instant();
         let waits = matches!(connection, Connection::Closed | Connection::Idle(_));
         let reconcile = (!self.must_reconcile && !self.stop.fetching.is_cancelled())
             .then_some(self.reconcile_at);
@@ -552,7 +557,7 @@ impl QueueManager {
 
     /// Whether the node is alive for certain, or lost: then what it holds is its own, or others'.
     fn knows_whose_it_is(&self) -> bool {
-        self.registration.is_lost() || self.registration.may_fetch(&*self.shared.clock)
+        self.registration.is_lost() || self.registration.may_fetch(&*self.services.clock)
     }
 
     /// Starts a fetched payload, for which there is a permit, or settles it at once if it cannot run.
@@ -563,12 +568,12 @@ impl QueueManager {
             Ok(job) => job,
             Err(reason) => {
                 self.pending
-                    .push_back(malformed(held, &reason, &self.shared, queue));
+                    .push_back(malformed(held, &reason, &self.services, queue));
                 return;
             }
         };
-        let is_expired = |at| at < self.shared.now();
-        let not_run = match self.shared.registry.of_class(job.class()) {
+        let is_expired = |at| at < self.services.now();
+        let not_run = match self.workforce.registry.of_class(job.class()) {
             None => unknown_class,
             Some(_) if job.expires_at().is_some_and(is_expired) => expired,
             Some(_) if job.is_encrypted() => encrypted,
@@ -576,11 +581,11 @@ impl QueueManager {
         };
         let job = Arc::unwrap_or_clone(job);
         self.pending
-            .push_back(not_run(job, held, &self.shared, queue));
+            .push_back(not_run(job, held, &self.workforce, queue));
     }
 
     fn hand_back(&mut self, held: Bytes) {
-        let pending = Pending::hand_back(None, held, &self.shared, &self.inprogress.queue);
+        let pending = Pending::hand_back(None, held, &self.services, &self.inprogress.queue);
         self.pending.push_back(pending);
     }
 

@@ -26,7 +26,7 @@ impl QueueManager {
             self.lost(Some(run.job));
             return;
         }
-        let pending = conclude(run, &self.shared, &self.inprogress.queue);
+        let pending = conclude(run, &self.workforce, &self.inprogress.queue);
         if let Some(took) = pending.took {
             self.prefetch.run_took(took);
         }
@@ -48,8 +48,8 @@ impl QueueManager {
         }
         let settlements = settlements(&batch);
         self.settling = batch;
-        self.settling_since = self.shared.clock.instant();
-        let (storage, inprogress) = (Arc::clone(&self.shared.storage), self.inprogress.clone());
+        self.settling_since = self.services.clock.instant();
+        let (storage, inprogress) = (Arc::clone(&self.services.storage), self.inprogress.clone());
         Some(Box::pin(async move {
             storage.settle(&inprogress, &settlements).await
         }))
@@ -57,7 +57,7 @@ impl QueueManager {
 
     /// Takes what is ready to be settled, oldest first, within the bounds of a batch; all that goes back to the queue.
     pub(super) fn take_batch(&mut self) -> Vec<Pending> {
-        let now = self.shared.clock.instant();
+        let now = self.services.clock.instant();
         // What is handed back goes in the order in which it was fetched, so it waits until all of it is here, and goes in one call.
         let hold_requeues =
             !self.workers.is_idle() && self.hand_back_at.is_some_and(|until| now < until);
@@ -106,9 +106,9 @@ impl QueueManager {
     }
 
     pub(super) fn tell_batch(&self, jobs: usize, took: Duration) {
-        self.shared.events.send(Event::BatchSettled {
+        self.services.events.send(Event::BatchSettled {
             queue: self.inprogress.queue.clone(),
-            at: self.shared.now(),
+            at: self.services.now(),
             jobs,
             took,
         });
@@ -116,7 +116,7 @@ impl QueueManager {
 
     /// Looks at what became of a batch that was sent.
     pub(super) fn settled(&mut self, batch: Vec<Pending>, results: Vec<Settled>, took: Duration) {
-        let now = self.shared.clock.instant();
+        let now = self.services.clock.instant();
         let mut counts = Counts::default();
         let mut reply_lost = None;
         self.tell_batch(results.len(), took);
@@ -125,10 +125,10 @@ impl QueueManager {
                 Settled::Done => counts.add(self.report(pending)),
                 Settled::Merged => {
                     log::warn!(queue = %self.inprogress.queue, "a job equals a member of the set that it went to: merged");
-                    self.shared.events.send(Event::JobMerged {
+                    self.services.events.send(Event::JobMerged {
                         job: pending.job(),
                         queue: Some(self.inprogress.queue.clone()),
-                        at: self.shared.now(),
+                        at: self.services.now(),
                     });
                     counts.add(self.report(pending));
                 }
@@ -154,9 +154,9 @@ impl QueueManager {
     }
 
     pub(super) fn reply_lost(&self, error: &StorageError) {
-        self.shared.events.send(Event::ReplyLost {
+        self.services.events.send(Event::ReplyLost {
             queue: Some(self.inprogress.queue.clone()),
-            at: self.shared.now(),
+            at: self.services.now(),
             error: error.clone(),
         });
     }
@@ -164,7 +164,7 @@ impl QueueManager {
     /// Tells what is stored now. Returns what that counts.
     pub(super) fn report(&self, pending: Pending) -> Counts {
         if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
-            self.shared.wake.due_at(due.at, self.shared.now());
+            self.services.wake.due_at(due.at, self.services.now());
         }
         let Some(event) = pending.event else {
             return Counts::default();
@@ -173,25 +173,24 @@ impl QueueManager {
         let counts = counted.map_or_else(Counts::default, |(_, counts)| counts);
         if let Some(((job, _), took)) = counted.zip(pending.took) {
             self.counters
-                .add_execution(job, counts, took, || self.shared.now());
+                .add_execution(job, counts, took, || self.services.now());
         }
-        self.shared.events.send(event);
+        self.services.events.send(event);
         counts
     }
 
     pub(super) fn count(&self, counts: Counts) {
         if counts != Counts::default() {
-            self.counters.add(counts, self.shared.now());
-            self.shared.live.add(&self.inprogress.queue, counts);
+            self.counters.add(counts, self.services.now());
         }
     }
 
     pub(super) fn lost(&self, job: Option<Arc<Job>>) {
         log::warn!(queue = %self.inprogress.queue, "the outcome of a job has no effect: the job does not belong to this node any more");
-        self.shared.events.send(Event::JobLost {
+        self.services.events.send(Event::JobLost {
             job,
             queue: self.inprogress.queue.clone(),
-            at: self.shared.now(),
+            at: self.services.now(),
         });
     }
 }

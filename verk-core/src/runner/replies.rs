@@ -91,7 +91,7 @@ impl QueueManager {
         let asked_for = self.prefetch.answered();
         match fetched {
             Ok(Fetched::Jobs(payloads))
-                if !payloads.is_empty() && !self.registration.may_fetch(&*self.shared.clock) =>
+                if !payloads.is_empty() && !self.registration.may_fetch(&*self.services.clock) =>
             {
                 // It may be long ago that the storage said so: by now these jobs may have been given to another node.
                 self.fetch_failures = 0;
@@ -100,7 +100,7 @@ impl QueueManager {
             Ok(Fetched::Jobs(payloads)) => {
                 self.fetch_failures = 0;
                 self.seat.set_connected();
-                let now = self.shared.clock.instant();
+                let now = self.services.clock.instant();
                 self.prefetch.fetched(asked_for, payloads, now);
             }
             Ok(Fetched::Paused(payloads)) => {
@@ -110,8 +110,8 @@ impl QueueManager {
                 }
                 if !self.wanted.paused {
                     // The announcement is on its way, or there was none.
-                    self.fetch_at = self.shared.clock.instant() + PAUSED_AGAIN;
-                    self.shared.found_paused.notify_one();
+                    self.fetch_at = self.services.clock.instant() + PAUSED_AGAIN;
+                    self.services.found_paused.notify_one();
                 }
             }
             Ok(Fetched::NodeGone) => self.registration.lose(),
@@ -127,7 +127,7 @@ impl QueueManager {
         self.seat.set_failing(error);
         // After a lost reply, the list is read at once.
         if error.applied() == Applied::NotApplied || self.fetch_failures > 1 {
-            self.fetch_at = self.shared.clock.instant() + pause_before_retry(self.fetch_failures);
+            self.fetch_at = self.services.clock.instant() + pause_before_retry(self.fetch_failures);
         }
         log::warn!(queue = %self.inprogress.queue, error = %error, "cannot fetch jobs, trying again");
     }
@@ -136,7 +136,7 @@ impl QueueManager {
     fn reconcile(&mut self, list: Vec<Bytes>) {
         self.must_reconcile = false;
         self.reconcile_at =
-            self.shared.clock.instant() + self.shared.config.heartbeat * RECONCILE_EVERY;
+            self.services.clock.instant() + self.services.config.heartbeat * RECONCILE_EVERY;
         // Of equal payloads, the ones whose settle may have been applied are the most likely to be gone.
         self.pending
             .make_contiguous()

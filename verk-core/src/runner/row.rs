@@ -7,26 +7,29 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 
-use crate::{client::Client, shared::Shared};
+use crate::{client::Client, worker::workforce::Workforce};
 
 /// How long short jobs take a task, one after the other, before the rest go on in tasks of their own: no longer than a task should run without an
 /// await.
 pub(crate) const IN_A_ROW: Duration = Duration::from_micros(200);
 
 /// Runs jobs one after the other. One that waits for something goes on in a task of its own, and so do all that are left when the time is up.
-pub(crate) async fn run_in_a_row(runs: Vec<BoxFuture<'static, Instant>>, shared: Arc<Shared>) {
-    let until = shared.clock.instant() + IN_A_ROW;
+pub(crate) async fn run_in_a_row(
+    runs: Vec<BoxFuture<'static, Instant>>,
+    workforce: Arc<Workforce>,
+) {
+    let until = workforce.services.clock.instant() + IN_A_ROW;
     let mut runs = runs.into_iter();
     for mut run in runs.by_ref() {
         // A run catches the panics of its job.
         match (&mut run).now_or_never() {
             Some(ended) if ended >= until => break,
             Some(_) => {}
-            None => spawn_in(&shared.client, run),
+            None => spawn_in(&workforce.client, run),
         }
     }
     for run in runs {
-        spawn_in(&shared.client, run);
+        spawn_in(&workforce.client, run);
     }
 }
 

@@ -19,10 +19,10 @@ use crate::{
         retry::{Decision, decide},
         run::{Run, RunEnd, Times},
     },
-    shared::Shared,
+    services::Services,
     storage::{Due, Settlement, Target},
     time::clock::time_after,
-    worker::registry::OF_ANOTHER_CRATE,
+    worker::{registry::OF_ANOTHER_CRATE, workforce::Workforce},
 };
 
 /// A settlement that waits to be stored, or for the reply.
@@ -70,7 +70,7 @@ impl Pending {
     pub(crate) fn hand_back(
         job: Option<Arc<Job>>,
         held: Bytes,
-        shared: &Shared,
+        services: &Services,
         queue: &QueueName,
     ) -> Self {
         Self::new(
@@ -79,7 +79,7 @@ impl Pending {
             Event::JobHandedBack {
                 job,
                 queue: queue.clone(),
-                at: shared.now(),
+                at: services.now(),
             },
         )
     }
@@ -110,7 +110,7 @@ impl Times {
 }
 
 /// What follows from the end of a run.
-pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending {
+pub(crate) fn conclude(run: Run, workforce: &Workforce, queue: &QueueName) -> Pending {
     let Run {
         number,
         job,
@@ -124,7 +124,8 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         ended_at,
         took,
     } = times;
-    let line = Line::new(&shared.config, &job, queue);
+    let services = &workforce.services;
+    let line = Line::new(&services.config, &job, queue);
     let mut pending = match end {
         RunEnd::Returned(Ok(Outcome::Done)) => {
             line.done(took);
@@ -157,12 +158,14 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
         }
         RunEnd::Returned(Ok(Outcome::Kill(reason))) => {
             let error = PerformError::of("Killed", reason).retry_in(RetryIn::Kill);
-            failed(Job::clone(&job), held, error, times, shared, queue)
+            failed(Job::clone(&job), held, error, times, workforce, queue)
         }
-        RunEnd::Returned(Err(error)) => failed(Job::clone(&job), held, error, times, shared, queue),
+        RunEnd::Returned(Err(error)) => {
+            failed(Job::clone(&job), held, error, times, workforce, queue)
+        }
         RunEnd::Cancelled => {
             line.handed_back(took);
-            Pending::hand_back(Some(job), held, shared, queue)
+            Pending::hand_back(Some(job), held, services, queue)
         }
     };
     pending.number = number;
@@ -171,20 +174,26 @@ pub(crate) fn conclude(run: Run, shared: &Shared, queue: &QueueName) -> Pending 
 }
 
 /// A job whose class nobody registered fails like any other, or waits for a node that has the class.
-pub(crate) fn unknown_class(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
-    let now = shared.now();
-    match shared.config.unknown_class {
+pub(crate) fn unknown_class(
+    job: Job,
+    held: Bytes,
+    workforce: &Workforce,
+    queue: &QueueName,
+) -> Pending {
+    let services = &workforce.services;
+    let now = services.now();
+    match services.config.unknown_class {
         UnknownClass::Fail => {
             let message = format!(
                 "no worker of this program has the class {:?}; {OF_ANOTHER_CRATE}",
                 job.class()
             );
             let error = PerformError::of("UnknownClass", message);
-            failed(job, held, error, Times::of_no_run(now), shared, queue)
+            failed(job, held, error, Times::of_no_run(now), workforce, queue)
         }
         UnknownClass::RequeueAfter(delay) => {
             let until = time_after(now, delay);
-            Line::new(&shared.config, &job, queue).unknown_class(until);
+            Line::new(&services.config, &job, queue).unknown_class(until);
             let times = Times::of_no_run(now);
             later(Arc::new(job), held, until, times, queue)
         }
@@ -217,13 +226,14 @@ fn later(
 }
 
 /// A job that expired before it could run is discarded.
-pub(crate) fn expired(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
+pub(crate) fn expired(job: Job, held: Bytes, workforce: &Workforce, queue: &QueueName) -> Pending {
+    let services = &workforce.services;
     let (job, reason) = (Arc::new(job), "expired before it was run".to_owned());
-    Line::new(&shared.config, &job, queue).discarded(Duration::ZERO, &reason);
+    Line::new(&services.config, &job, queue).discarded(Duration::ZERO, &reason);
     let event = Event::JobDiscarded {
         job,
         queue: queue.clone(),
-        started_at: shared.now(),
+        started_at: services.now(),
         took: Duration::ZERO,
         reason,
     };
@@ -231,28 +241,34 @@ pub(crate) fn expired(job: Job, held: Bytes, shared: &Shared, queue: &QueueName)
 }
 
 /// A job whose arguments nobody here can read fails like any other: a program that can may fetch its retry.
-pub(crate) fn encrypted(job: Job, held: Bytes, shared: &Shared, queue: &QueueName) -> Pending {
+pub(crate) fn encrypted(
+    job: Job,
+    held: Bytes,
+    workforce: &Workforce,
+    queue: &QueueName,
+) -> Pending {
     let message = "the last argument is encrypted by Sidekiq Enterprise, which verk cannot read: send the job without `encrypt`, or run it in Ruby";
-    let (error, now) = (PerformError::of("EncryptedArgs", message), shared.now());
-    failed(job, held, error, Times::of_no_run(now), shared, queue)
+    let error = PerformError::of("EncryptedArgs", message);
+    let now = workforce.services.now();
+    failed(job, held, error, Times::of_no_run(now), workforce, queue)
 }
 
 /// A payload that is no job goes to the `dead` set as it is.
 pub(crate) fn malformed(
     held: Bytes,
     reason: &MalformedJob,
-    shared: &Shared,
+    services: &Services,
     queue: &QueueName,
 ) -> Pending {
     let reason = reason.to_string();
     log::error!(%queue, reason, "malformed job: moved to the dead set as it is");
-    let at = shared.now();
+    let at = services.now();
     let to = Target::Dead {
         job: Due {
             at,
             job: held.clone(),
         },
-        limits: shared.config.dead_limits(),
+        limits: services.config.dead_limits(),
     };
     Pending::new(
         held,
@@ -270,21 +286,22 @@ fn failed(
     held: Bytes,
     error: PerformError,
     times: Times,
-    shared: &Shared,
+    workforce: &Workforce,
     queue: &QueueName,
 ) -> Pending {
     let now = times.ended_at;
-    let worker = shared.registry.of_class(job.class());
+    let services = &workforce.services;
+    let worker = workforce.registry.of_class(job.class());
     let PerformError { failure, retry_in } = error;
     let lines = match job.backtrace() {
         _ if worker.is_some_and(|worker| !worker.options().backtrace) => 0,
-        Backtrace::Off => shared.config.failed_job_stacktrace_size,
+        Backtrace::Off => services.config.failed_job_stacktrace_size,
         Backtrace::Full => usize::MAX,
         Backtrace::Lines(lines) => lines as usize,
     };
     let mut failure = failure;
     failure.error_backtrace.truncate(lines);
-    job.write_as(shared.config.form());
+    job.write_as(services.config.form());
     job.record_failure(&failure, now, queue);
     let random = rand::random_range(1..=30);
     let options = worker.map(|worker| worker.options());
@@ -292,7 +309,7 @@ fn failed(
         &job,
         retry_in,
         options,
-        shared.config.max_retry_count,
+        services.config.max_retry_count,
         now,
         random,
     );
@@ -305,7 +322,7 @@ fn failed(
             AfterFailure::Retry { at },
         ),
         Decision::Dead => {
-            let limits = shared.config.dead_limits();
+            let limits = services.config.dead_limits();
             (
                 Target::Dead {
                     job: Due {
@@ -319,7 +336,7 @@ fn failed(
         }
         Decision::Discard => (Target::Ack, AfterFailure::Discarded),
     };
-    Line::new(&shared.config, &job, queue).failed(times.took, &failure, then);
+    Line::new(&services.config, &job, queue).failed(times.took, &failure, then);
     Pending::new(
         held,
         to,

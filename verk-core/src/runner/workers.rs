@@ -27,14 +27,14 @@ use crate::{
         row::{run_in_a_row, spawn_in},
         run::{Run, RunEnd, Times},
     },
-    shared::Shared,
+    services::Services,
     time::clock::{Clock, JobWait},
-    worker::{WorkerEntry, context::JobContext, polls::Seen},
+    worker::{WorkerEntry, context::JobContext, polls::Seen, workforce::Workforce},
 };
 
 /// The running jobs of one queue, never more than its concurrency.
 pub(crate) struct WorkersManager {
-    shared: Arc<Shared>,
+    workforce: Arc<Workforce>,
     registration: Arc<Registration>,
     /// What runs, where others see it.
     seat: Arc<Seat>,
@@ -60,7 +60,7 @@ struct Finished {
 /// when this is dropped.
 struct Owed {
     finished: mpsc::UnboundedSender<Finished>,
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     place: usize,
     began: Instant,
     started_at: SystemTime,
@@ -72,8 +72,8 @@ impl Owed {
     fn send(&mut self, end: RunEnd) -> Instant {
         // The clock may be a user's.
         let read = guard::call(|| {
-            let ended = self.shared.clock.instant();
-            (ended, self.shared.at(ended))
+            let ended = self.services.clock.instant();
+            (ended, self.services.at(ended))
         });
         let (ended, ended_at) = read.unwrap_or((self.began, self.started_at));
         // An error says that the manager is gone, and with it whoever wants to know.
@@ -109,14 +109,14 @@ impl Drop for Owed {
 
 impl WorkersManager {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        workforce: Arc<Workforce>,
         registration: Arc<Registration>,
         seat: Arc<Seat>,
     ) -> Self {
         // Not bounded by the channel but by the permits: each running job sends once.
         let (finished_in, finished) = mpsc::unbounded_channel();
         Self {
-            shared,
+            workforce,
             registration,
             seat,
             concurrency: 0,
@@ -167,22 +167,23 @@ impl WorkersManager {
     pub(crate) fn start(&mut self, job: Arc<Job>, held: Bytes, worker: WorkerEntry) {
         let number = self.next_run;
         self.next_run += 1;
-        let began = self.shared.clock.instant();
-        let started_at = self.shared.at(began);
+        let services = &self.workforce.services;
+        let began = services.clock.instant();
+        let started_at = services.at(began);
         let timeout = worker.options().timeout;
         // A timeout beyond the end of time is none.
         let deadline = timeout.and_then(|timeout| began.checked_add(timeout));
         let context = JobContext::new(
             Arc::clone(&job),
             self.queue().clone(),
-            self.shared.client.clone(),
-            Arc::clone(&self.shared.state),
+            self.workforce.client.clone(),
+            Arc::clone(&self.workforce.state),
             self.cancel.clone(),
             deadline,
         );
         let span = job_log::span(&job, self.seat.inprogress());
-        Line::new(&self.shared.config, &job, self.queue()).start();
-        self.shared.events.send(Event::JobStarted {
+        Line::new(&services.config, &job, self.queue()).start();
+        services.events.send(Event::JobStarted {
             job: Arc::clone(&job),
             queue: self.queue().clone(),
             started_at,
@@ -197,27 +198,28 @@ impl WorkersManager {
 
         let mut owed = Owed {
             finished: self.finished_in.clone(),
-            shared: Arc::clone(&self.shared),
+            services: Arc::clone(services),
             place,
             began,
             started_at,
             is_sent: false,
         };
-        let shared = Arc::clone(&self.shared);
+        let workforce = Arc::clone(&self.workforce);
         let registration = Arc::clone(&self.registration);
         self.to_spawn.push(Box::pin(async move {
             // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
+            let services = &workforce.services;
             let mut run = pin!(guard::catch_future(async {
                 // The process may have stood still since: by now the job may have been given to another node.
-                if !registration.may_fetch(&*shared.clock) {
+                if !registration.may_fetch(&*services.clock) {
                     return RunEnd::Cancelled;
                 }
-                let perform = shared.middleware.perform(worker, context.clone());
-                let perform = match &shared.test {
+                let perform = workforce.middleware.perform(worker, context.clone());
+                let perform = match &services.test {
                     Some(test) => test.wrap(context.shared_job(), perform),
                     None => perform,
                 };
-                run_to_end(perform, &context, timeout, &*shared.clock).await
+                run_to_end(perform, &context, timeout, &*services.clock).await
             }));
             // Catches panics, so it does not panic itself.
             let mut poll = |cx: &mut Context<'_>| span.within(|| run.as_mut().poll(cx));
@@ -232,11 +234,11 @@ impl WorkersManager {
     /// Lets the jobs run that have started, each in a task of its own. If they are `short`, that costs more than they do: then one task runs them
     /// in a row, as far as they end at once.
     pub(crate) fn spawn(&mut self, short: bool) {
-        let client = &self.shared.client;
+        let client = &self.workforce.client;
         if short && self.to_spawn.len() > 1 {
             let room = Vec::with_capacity(self.to_spawn.len());
             let runs = std::mem::replace(&mut self.to_spawn, room);
-            spawn_in(client, run_in_a_row(runs, Arc::clone(&self.shared)));
+            spawn_in(client, run_in_a_row(runs, Arc::clone(&self.workforce)));
         } else {
             for run in self.to_spawn.drain(..) {
                 spawn_in(client, run);

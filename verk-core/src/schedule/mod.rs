@@ -15,7 +15,7 @@ use crate::{
     job::Job,
     log,
     names::{NodeId, QueueName},
-    shared::Shared,
+    services::Services,
     storage::{
         Due, DueSet, Lease, MAX_BATCH_JOBS, Page, Promotion, PromotionTarget, SchedulePoll, Settled,
     },
@@ -36,7 +36,7 @@ const MAX_STUCK: usize = 100 * MAX_BATCH_JOBS;
 /// later than that is moved by this node itself, with the lease or without.
 #[derive(Debug)]
 pub(crate) struct ScheduleManager {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     node: NodeId,
     stop: CancellationToken,
     /// Until when this node moves jobs without the lease, because it stored some of them.
@@ -48,10 +48,10 @@ pub(crate) struct ScheduleManager {
 }
 
 impl ScheduleManager {
-    pub(crate) fn new(shared: Arc<Shared>, node: NodeId, stop: CancellationToken) -> Self {
+    pub(crate) fn new(services: Arc<Services>, node: NodeId, stop: CancellationToken) -> Self {
         Self {
-            trim_at: shared.clock.instant(),
-            shared,
+            trim_at: services.clock.instant(),
+            services,
             node,
             stop,
             moves_until: None,
@@ -66,18 +66,18 @@ impl ScheduleManager {
             let until = match self.look().await {
                 Ok(until) => {
                     failures = 0;
-                    self.shared.monitor.schedule.well();
+                    self.services.monitor.schedule.well();
                     until
                 }
                 Err(error) => {
                     failures += 1;
-                    let at = self.shared.clock.instant();
-                    self.shared.monitor.schedule.failed(&error, at);
+                    let at = self.services.clock.instant();
+                    self.services.monitor.schedule.failed(&error, at);
                     log::warn!(
                         error = %error,
                         "cannot look for due jobs, trying again"
                     );
-                    self.shared.now() + pause_before_retry(failures)
+                    self.services.now() + pause_before_retry(failures)
                 }
             };
             self.sleep(until).await;
@@ -90,12 +90,14 @@ impl ScheduleManager {
         let mut until = until;
         loop {
             // In this order, so that time that passes in between shortens the sleep.
-            let instant = self.shared.clock.instant();
-            let pause = until.duration_since(self.shared.now()).unwrap_or_default();
+            let instant = self.services.clock.instant();
+            let pause = until
+                .duration_since(self.services.now())
+                .unwrap_or_default();
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.shared.clock.sleep_until(instant + pause) => return,
-                at = self.shared.wake.sooner_than(until) => until = at,
+                () = self.services.clock.sleep_until(instant + pause) => return,
+                at = self.services.wake.sooner_than(until) => until = at,
                 more = self.trim_dead(), if self.trims => self.trimmed(more),
             }
         }
@@ -103,8 +105,8 @@ impl ScheduleManager {
 
     /// One step. One that is given up half-way is done or not, and done again.
     async fn trim_dead(&self) -> Result<bool, StorageError> {
-        let (now, limits) = (self.shared.now(), self.shared.config.dead_limits());
-        self.shared.storage.trim_dead(now, limits).await
+        let (now, limits) = (self.services.now(), self.services.config.dead_limits());
+        self.services.storage.trim_dead(now, limits).await
     }
 
     fn trimmed(&mut self, more: Result<bool, StorageError>) {
@@ -119,19 +121,19 @@ impl ScheduleManager {
             }
         };
         if !self.trims {
-            self.trim_at = self.shared.clock.instant() + TRIM_EVERY;
+            self.trim_at = self.services.clock.instant() + TRIM_EVERY;
         }
     }
 
     /// Moves what is due if that is up to this node; returns when to look again.
     async fn look(&mut self) -> Result<SystemTime, StorageError> {
-        let poll_interval = self.shared.config.poll_interval;
+        let poll_interval = self.services.config.poll_interval;
         // Taken before the look: whatever time the look takes is no part of the sleep.
-        let now = self.shared.now();
-        self.moves_until = self.moves_until.max(self.shared.wake.take(now));
-        let storage = &self.shared.storage;
+        let now = self.services.now();
+        self.moves_until = self.moves_until.max(self.services.wake.take(now));
+        let storage = &self.services.storage;
         let poll = storage.poll_schedule(&self.node, poll_interval).await?;
-        self.trims = poll.lease == Lease::Granted && self.shared.clock.instant() >= self.trim_at;
+        self.trims = poll.lease == Lease::Granted && self.services.clock.instant() >= self.trim_at;
         let look_again = match poll.lease {
             Lease::Granted => time_after(now, poll_interval / 2),
             Lease::Held { ttl } => time_after(now, ttl.min(poll_interval)),
@@ -165,12 +167,12 @@ impl ScheduleManager {
         let mut refused = HashSet::new();
         let mut next = poll.next(set);
         loop {
-            let now = self.shared.now();
+            let now = self.services.now();
             if next.is_none_or(|next| next > now) || now >= until || self.stop.is_cancelled() {
                 return Ok(next);
             }
             let page = self
-                .shared
+                .services
                 .storage
                 .due(
                     set,
@@ -192,7 +194,7 @@ impl ScheduleManager {
                 .collect();
             promotions.retain(|promotion| !refused.contains(&queue_of(promotion)));
             stuck += members - promotions.len();
-            let results = self.shared.storage.promote(set, now, &promotions).await;
+            let results = self.services.storage.promote(set, now, &promotions).await;
             for (promotion, result) in promotions.iter().zip(results) {
                 match result {
                     Settled::Done => {}
@@ -203,16 +205,16 @@ impl ScheduleManager {
                             ?set,
                             "a member of this set equals one in its target: merged"
                         );
-                        self.shared.events.send(Event::JobMerged {
+                        self.services.events.send(Event::JobMerged {
                             job: None,
                             queue: queue_of(promotion),
-                            at: self.shared.now(),
+                            at: self.services.now(),
                         });
                     }
                     Settled::Failed(error) if error.applied() == Applied::Unknown => {
-                        self.shared.events.send(Event::ReplyLost {
+                        self.services.events.send(Event::ReplyLost {
                             queue: queue_of(promotion),
-                            at: self.shared.now(),
+                            at: self.services.now(),
                             error: error.clone(),
                         });
                         return Err(error);
@@ -244,7 +246,7 @@ impl ScheduleManager {
         let to = match Job::decode(held.clone()) {
             Ok(mut job) => match job.queue().cloned() {
                 Some(queue) => {
-                    job.write_as(self.shared.config.form());
+                    job.write_as(self.services.config.form());
                     job.set_enqueued_at(Some(now));
                     PromotionTarget::Queue {
                         queue,
@@ -268,7 +270,7 @@ impl ScheduleManager {
                 at: now,
                 job: held.clone(),
             },
-            limits: self.shared.config.dead_limits(),
+            limits: self.services.config.dead_limits(),
         }
     }
 }

@@ -25,6 +25,7 @@ const MAX_MINUTES: usize = 10;
 #[derive(Debug)]
 pub(crate) struct Counters {
     queues: Mutex<BTreeMap<QueueName, Arc<QueueCounters>>>,
+    live: Arc<LiveCounters>,
     /// Whether execution metrics are wanted.
     metrics: bool,
 }
@@ -32,6 +33,8 @@ pub(crate) struct Counters {
 /// What one queue counted.
 #[derive(Debug)]
 pub(crate) struct QueueCounters {
+    queue: QueueName,
+    live: Arc<LiveCounters>,
     counted: Mutex<Counted>,
     metrics: bool,
 }
@@ -43,9 +46,10 @@ struct Counted {
 }
 
 impl Counters {
-    pub(crate) fn new(metrics: bool) -> Self {
+    pub(crate) fn new(metrics: bool, live: Arc<LiveCounters>) -> Self {
         Self {
             queues: Mutex::default(),
+            live,
             metrics,
         }
     }
@@ -54,6 +58,8 @@ impl Counters {
         let mut queues = lock(&self.queues);
         let counters = queues.entry(queue.clone()).or_insert_with(|| {
             Arc::new(QueueCounters {
+                queue: queue.clone(),
+                live: Arc::clone(&self.live),
                 counted: Mutex::default(),
                 metrics: self.metrics,
             })
@@ -85,6 +91,8 @@ impl QueueCounters {
     pub(crate) fn add(&self, counts: Counts, now: SystemTime) {
         let mut counted = lock(&self.counted);
         counted.days.entry(Day::of(now)).or_default().add(counts);
+        drop(counted);
+        self.live.add(&self.queue, counts);
     }
 
     /// Counts a run for the execution metrics, if they are wanted.

@@ -13,7 +13,9 @@ use crate::{
     error::StorageError,
     job::Job,
     names::QueueName,
-    shared::Shared,
+    queues::Queues,
+    services::Services,
+    stats::counters::LiveCounters,
     storage::{DayStats, Storage, StoredQueueStats},
     time::calendar::Day,
 };
@@ -149,13 +151,13 @@ pub(crate) fn has_counters(queue: &QueueName) -> bool {
     queue.as_str().parse::<Day>().is_err()
 }
 
-pub(crate) async fn read(shared: &Shared) -> Result<Stats, StorageError> {
-    let mut names = shared.storage.queues().await?;
-    names.extend(shared.queues.names());
+pub(crate) async fn read(services: &Services, running: &Queues) -> Result<Stats, StorageError> {
+    let mut names = services.storage.queues().await?;
+    names.extend(running.names());
     names.sort();
     names.dedup();
-    let stored = shared.storage.stats(&names).await?;
-    let now = shared.now();
+    let stored = services.storage.stats(&names).await?;
+    let now = services.now();
     let queues = names.into_iter().zip(stored.queues);
     Ok(Stats {
         processed: stored.processed,
@@ -169,13 +171,13 @@ pub(crate) async fn read(shared: &Shared) -> Result<Stats, StorageError> {
     })
 }
 
-pub(crate) fn live(shared: &Shared) -> LiveStats {
-    let counted = shared.live.by_queue();
+pub(crate) fn live(counted: &LiveCounters, queues: &Queues) -> LiveStats {
+    let counted = counted.by_queue();
     let mut running: BTreeMap<QueueName, usize> = BTreeMap::new();
-    for queue in shared.queues.names() {
+    for queue in queues.names() {
         running.entry(queue).or_default();
     }
-    for job in shared.queues.running_jobs() {
+    for job in queues.running_jobs() {
         *running.entry(job.queue).or_default() += 1;
     }
     for queue in counted.keys() {

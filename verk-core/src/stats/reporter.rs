@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::StorageError, log, names::NodeId, shared::Shared, stats::counters::Counters,
+    error::StorageError, log, names::NodeId, services::Services, stats::counters::Counters,
     storage::StatsReport,
 };
 
@@ -23,7 +23,7 @@ const LAST_TRIES: usize = 3;
 /// Adds the counts of one node id to the storage.
 #[derive(Debug)]
 pub(crate) struct StatsManager {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     node: NodeId,
     counters: Arc<Counters>,
     /// Cancelled once nothing more will be counted.
@@ -36,13 +36,13 @@ pub(crate) struct StatsManager {
 
 impl StatsManager {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        services: Arc<Services>,
         node: NodeId,
         counters: Arc<Counters>,
         stop: CancellationToken,
     ) -> Self {
         Self {
-            shared,
+            services,
             node,
             counters,
             stop,
@@ -60,7 +60,7 @@ impl StatsManager {
     pub(crate) async fn run(&mut self) {
         let stop = self.stop.clone();
         loop {
-            let pause = self.shared.clock.sleep(EVERY);
+            let pause = self.services.clock.sleep(EVERY);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -74,7 +74,7 @@ impl StatsManager {
                 },
             }
         }
-        let clock = Arc::clone(&self.shared.clock);
+        let clock = Arc::clone(&self.services.clock);
         if clock.timeout(LAST_FLUSH, self.flush_last()).await.is_none() {
             log::warn!(node = %self.node, "the storage does not answer: the last statistics may be missing");
         }
@@ -92,7 +92,7 @@ impl StatsManager {
             let Some(report) = &self.sent else {
                 return Ok(());
             };
-            self.shared
+            self.services
                 .storage
                 .record_stats(&self.node, self.sequence, report)
                 .await?;

@@ -20,8 +20,7 @@ use crate::{
     names::QueueName,
     node::heartbeat::register,
     queues::{Queues, blocked},
-    shared::Shared,
-    stats::counters::LiveCounters,
+    services::Services,
     storage::{ScheduleKeys, Storage},
     test_seam::{TestParts, TestSeam},
     time::{
@@ -29,12 +28,13 @@ use crate::{
         clock::{Clock, SystemClock},
         server_time::{Asked, ServerTime},
     },
-    verk::Verk,
+    verk::{Verk, parts::Parts},
     worker::{
         Worker, WorkerEntry,
         context::StateMap,
         middleware::{ServerMiddleware, ServerStack},
         registry::Registry,
+        workforce::Workforce,
     },
 };
 
@@ -392,32 +392,41 @@ impl VerkBuilder {
             let told: Arc<Witness> = Arc::new(move |event| test.event(event));
             told
         });
-        let shared = Arc::new(Shared {
-            queues: Arc::new(Queues::new(&self.config.queues)),
+        let queues = Arc::new(Queues::new(&self.config.queues));
+        let services = Arc::new(Services {
             storage,
             clock: self.clock,
             config: self.config,
-            registry,
-            state: Arc::new(self.state),
-            middleware: self.server_middleware,
-            client: client_of_jobs,
             events: EventSender::new(test_events),
             wake,
             found_paused: Notify::new(),
             server_time,
             monitor,
-            live: LiveCounters::default(),
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
-        let registration = if shared.config.queues.is_empty() {
+        let workforce = Workforce {
+            services: Arc::clone(&services),
+            registry,
+            middleware: self.server_middleware,
+            state: Arc::new(self.state),
+            client: client_of_jobs,
+        };
+        let registration = if services.config.queues.is_empty() {
             None
         } else {
-            Some(register(&shared, blocked::watch(Arc::clone(&shared.queues))).await?)
+            let watch = blocked::watch(Arc::clone(&queues));
+            Some(register(&services, &queues.names(), watch).await?)
         };
-        if shared.test.is_none() {
+        if services.test.is_none() {
             client.announce();
         }
-        Ok(Verk::new(shared, client, registration))
+        let parts = Parts {
+            services,
+            workforce: Arc::new(workforce),
+            queues,
+            live: Arc::default(),
+        };
+        Ok(Verk::new(parts, client, registration))
     }
 
     /// Collects the workers, and checks what only a node that runs queues needs.

@@ -39,7 +39,7 @@ impl Verk {
     ///
     /// Changes nothing.
     pub async fn stats(&self) -> Result<Stats, StorageError> {
-        stats::read(&self.inner.shared).await
+        stats::read(self.services(), &self.inner.parts.queues).await
     }
 
     /// What this node processed since it was built, and how much runs now. Asks nobody.
@@ -47,7 +47,7 @@ impl Verk {
     /// [`stats`](Self::stats) has the lifetime totals of all programs.
     #[must_use]
     pub fn live_stats(&self) -> LiveStats {
-        stats::live(&self.inner.shared)
+        stats::live(&self.inner.parts.live, &self.inner.parts.queues)
     }
 
     /// What was processed on one day.
@@ -77,8 +77,8 @@ impl Verk {
     ///
     /// Changes nothing.
     pub async fn stats_history(&self, days: usize) -> Result<Vec<DayStats>, StorageError> {
-        let shared = &self.inner.shared;
-        stats::history(&*shared.storage, shared.now(), days).await
+        let services = self.services();
+        stats::history(&*services.storage, services.now(), days).await
     }
 
     /// The `inprogress` lists of nodes that are not registered, by name: those of an Elixir Verk with a fixed node id that is down, or strays.
@@ -113,7 +113,7 @@ impl Verk {
 
     /// What happens from now on: all of it, or what is selected.
     pub fn events(&self) -> Events {
-        self.inner.shared.events.subscribe()
+        self.services().events.subscribe()
     }
 
     /// How this node is, for the probes of whatever runs the process. Asks nobody: what the parts of the node saw last is
@@ -134,8 +134,8 @@ impl Verk {
     /// ```
     #[must_use]
     pub fn health(&self) -> Health {
-        let shared = &self.inner.shared;
-        let heartbeat = shared.config.heartbeat;
+        let services = self.services();
+        let heartbeat = services.config.heartbeat;
         let registration = self.inner.registration.lock();
         let waits = registration
             .unwrap_or_else(PoisonError::into_inner)
@@ -145,15 +145,19 @@ impl Verk {
             reasons.push(Reason::Stopping);
         } else if waits {
             reasons.push(Reason::NotStarted);
-            reasons.extend(shared.monitor.of_node(&*shared.clock, heartbeat));
-        } else if !shared.config.queues.is_empty() {
+            reasons.extend(services.monitor.of_node(&*services.clock, heartbeat));
+        } else if !services.config.queues.is_empty() {
             if self.inner.supervisor.is_empty() {
                 reasons.push(Reason::SupervisorEnded);
             }
-            reasons.extend(shared.monitor.of_node(&*shared.clock, heartbeat));
-            reasons.extend(shared.queues.reasons());
+            reasons.extend(services.monitor.of_node(&*services.clock, heartbeat));
+            reasons.extend(self.inner.parts.queues.reasons());
         }
-        reasons.extend(shared.monitor.of_parts(shared.clock.instant(), heartbeat));
+        reasons.extend(
+            services
+                .monitor
+                .of_parts(services.clock.instant(), heartbeat),
+        );
         Health::new(reasons)
     }
 }

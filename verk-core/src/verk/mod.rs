@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 mod look;
+pub(crate) mod parts;
 mod queues;
 pub(crate) mod startup;
 pub(crate) mod supervisor;
@@ -25,9 +26,9 @@ use crate::{
     names::{Jid, NodeId},
     node::registration::Registration,
     process::signals::{self, Signals},
-    shared::Shared,
+    services::Services,
     storage::{ProcessSignal, Storage},
-    verk::supervisor::supervise,
+    verk::{parts::Parts, supervisor::supervise},
 };
 
 /// A node: it enqueues jobs and, if it has queues, runs them. Cheap to clone.
@@ -50,7 +51,7 @@ pub struct Verk {
 }
 
 struct Inner {
-    shared: Arc<Shared>,
+    parts: Parts,
     client: Client,
     /// Present until the node is started.
     registration: Mutex<Option<Arc<Registration>>>,
@@ -69,12 +70,12 @@ impl Drop for Inner {
 
 impl Verk {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        parts: Parts,
         client: Client,
         registration: Option<Arc<Registration>>,
     ) -> Self {
         let inner = Inner {
-            shared,
+            parts,
             client,
             registration: Mutex::new(registration),
             stop: CancellationToken::new(),
@@ -155,7 +156,7 @@ impl Verk {
                     }
                 }
                 ProcessSignal::Quiet => self.quiet(),
-                ProcessSignal::Dump => self.inner.shared.queues.log_running_jobs(),
+                ProcessSignal::Dump => self.inner.parts.queues.log_running_jobs(),
             }
         }
     }
@@ -205,8 +206,8 @@ impl Verk {
         };
         panic_place::install_hook(current::in_job);
         let node = first.node().clone();
-        let (shared, stop) = (Arc::clone(&self.inner.shared), self.inner.stop.clone());
-        self.inner.supervisor.spawn(supervise(shared, first, stop));
+        let (parts, stop) = (self.inner.parts.clone(), self.inner.stop.clone());
+        self.inner.supervisor.spawn(supervise(parts, first, stop));
         drop(registration);
         self.log_start(&node);
         Ok(())
@@ -214,8 +215,8 @@ impl Verk {
 
     /// Logs what one wants to know first of a node: which verk it is, and what it runs from where.
     fn log_start(&self, node: &NodeId) {
-        let shared = &self.inner.shared;
-        let queues = shared.queues.statuses().into_iter();
+        let parts = &self.inner.parts;
+        let queues = parts.queues.statuses().into_iter();
         let queues: Vec<_> = queues
             .map(|queue| format!("{}:{}", queue.name, queue.concurrency))
             .collect();
@@ -223,8 +224,8 @@ impl Verk {
             version = env!("CARGO_PKG_VERSION"),
             %node,
             queues = queues.join(","),
-            workers = shared.registry.len(),
-            storage = shared.storage.address(),
+            workers = parts.workforce.registry.len(),
+            storage = parts.services.storage.address(),
             "started"
         );
     }
@@ -247,7 +248,7 @@ impl Verk {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(registration) = never_started {
-            crate::node::heartbeat::deregister(&self.inner.shared, &registration).await;
+            crate::node::heartbeat::deregister(self.services(), &registration).await;
         }
         self.inner.supervisor.close();
         self.inner.supervisor.wait().await;
@@ -302,8 +303,12 @@ impl Verk {
         self.client().set_default();
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.inner.shared
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.inner.parts
+    }
+
+    fn services(&self) -> &Services {
+        &self.inner.parts.services
     }
 
     /// Waits until the node has shut down. Keeps no Verk alive.
@@ -316,13 +321,13 @@ impl Verk {
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.inner.shared.config
+        &self.services().config
     }
 
     /// The storage.
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
-        &self.inner.shared.storage
+        &self.services().storage
     }
 }
 

@@ -25,7 +25,7 @@ impl Verk {
         if self.config().queues.is_empty() {
             return Err(ConfigError::EnqueuesOnly);
         }
-        self.inner.shared.queues.add(name, concurrency);
+        self.inner.parts.queues.add(name, concurrency);
         Ok(())
     }
 
@@ -45,7 +45,7 @@ impl Verk {
     /// The removal goes on when the future is dropped.
     pub async fn remove_queue(&self, name: &str) -> Result<(), ConfigError> {
         let name = QueueName::new(name)?;
-        let Some(ends) = self.inner.shared.queues.remove(&name) else {
+        let Some(ends) = self.inner.parts.queues.remove(&name) else {
             return Err(ConfigError::UnknownQueue { name });
         };
         for ended in ends {
@@ -81,7 +81,7 @@ impl Verk {
 
     fn set_paused(&self, name: &str, paused: bool) -> Result<bool, ConfigError> {
         let name = QueueName::new(name)?;
-        let changed = self.inner.shared.queues.set_paused(&name, paused);
+        let changed = self.inner.parts.queues.set_paused(&name, paused);
         changed.ok_or(ConfigError::UnknownQueue { name })
     }
 
@@ -105,7 +105,7 @@ impl Verk {
     /// # }).unwrap();
     /// ```
     pub fn quiet(&self) {
-        if self.inner.shared.queues.quiet() {
+        if self.inner.parts.queues.quiet() {
             log::info!("quiet: no more jobs are fetched");
         }
     }
@@ -185,7 +185,7 @@ impl Verk {
             return;
         };
         known.extend(nodes.into_iter().flat_map(|node| node.queues));
-        known.extend(self.inner.shared.queues.names());
+        known.extend(self.inner.parts.queues.names());
         if known.contains(name) {
             return;
         }
@@ -220,19 +220,19 @@ impl Verk {
         if concurrency == 0 {
             return Err(ConfigError::no_concurrency(&name));
         }
-        let changed = self.inner.shared.queues.set_concurrency(&name, concurrency);
+        let changed = self.inner.parts.queues.set_concurrency(&name, concurrency);
         changed.ok_or(ConfigError::UnknownQueue { name })
     }
 
     /// The queues of this node by name, and what it does with each. Asks nobody.
     #[must_use]
     pub fn queues(&self) -> Vec<QueueStatus> {
-        self.inner.shared.queues.statuses()
+        self.inner.parts.queues.statuses()
     }
 
     /// The jobs that run on this node now, oldest run first. Asks nobody.
     #[must_use]
     pub fn running_jobs(&self) -> Vec<RunningJob> {
-        self.inner.shared.queues.running_jobs()
+        self.inner.parts.queues.running_jobs()
     }
 }

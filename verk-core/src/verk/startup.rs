@@ -10,8 +10,8 @@ use crate::{
     job::Job,
     log,
     names::QueueName,
-    shared::Shared,
     storage::{MAX_BATCH_JOBS, Page},
+    verk::parts::Parts,
     worker::registry::OF_ANOTHER_CRATE,
 };
 
@@ -22,11 +22,11 @@ impl From<UnknownClass> for String {
 }
 
 /// Warns, once, of each class that no worker has among the jobs that are next in the queues of this node.
-pub(crate) async fn warn(shared: &Shared, stop: &CancellationToken) {
-    for queue in shared.queues.names() {
+pub(crate) async fn warn(parts: &Parts, stop: &CancellationToken) {
+    for queue in parts.queues.names() {
         let found = tokio::select! {
             () = stop.cancelled() => return,
-            found = read(shared, &queue) => found,
+            found = read(parts, &queue) => found,
         };
         match found {
             Ok(classes) => {
@@ -35,7 +35,7 @@ pub(crate) async fn warn(shared: &Shared, stop: &CancellationToken) {
                         class,
                         %queue,
                         jobs,
-                        unknown_class = %shared.config.unknown_class,
+                        unknown_class = %parts.services.config.unknown_class,
                         "no worker of this program has the class of jobs that wait in a queue of this node; {OF_ANOTHER_CRATE}"
                     );
                 }
@@ -50,15 +50,15 @@ pub(crate) async fn warn(shared: &Shared, stop: &CancellationToken) {
 }
 
 /// The unknown classes of the next jobs of a queue, with how many they are.
-async fn read(shared: &Shared, queue: &QueueName) -> Result<BTreeMap<String, usize>, StorageError> {
+async fn read(parts: &Parts, queue: &QueueName) -> Result<BTreeMap<String, usize>, StorageError> {
     let next = Page {
         offset: 0,
         limit: MAX_BATCH_JOBS,
     };
     let mut classes = BTreeMap::new();
-    for payload in shared.storage.queue_page(queue, next).await? {
+    for payload in parts.services.storage.queue_page(queue, next).await? {
         if let Ok(job) = Job::decode(payload)
-            && shared.registry.of_class(job.class()).is_none()
+            && parts.workforce.registry.of_class(job.class()).is_none()
         {
             *classes.entry(job.class().to_owned()).or_default() += 1;
         }

@@ -22,10 +22,10 @@ use crate::{
     queues::{blocked, pauses::PauseManager, seat::Taken},
     runner::{QueueManager, Stop},
     schedule::ScheduleManager,
-    shared::Shared,
+    services::Services,
     stats::{counters::Counters, reporter::StatsManager},
     time::backoff::pause_before_retry,
-    verk::startup,
+    verk::{parts::Parts, startup},
 };
 
 /// What the health of the node calls the keeper of the statistics.
@@ -38,38 +38,38 @@ const SIGN_OFF: Duration = Duration::from_secs(2);
 ///
 /// When the storage declares the node dead, its jobs run to their ends under the old id, while it goes on under a new
 /// one.
-pub(crate) async fn supervise(
-    shared: Arc<Shared>,
-    first: Arc<Registration>,
-    stop: CancellationToken,
-) {
+pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: CancellationToken) {
+    let Parts {
+        services, queues, ..
+    } = &parts;
     let pauses = TaskTracker::new();
     pauses.spawn(keep_running(
-        PauseManager::new(Arc::clone(&shared), stop.clone()),
+        PauseManager::new(Arc::clone(services), Arc::clone(queues), stop.clone()),
         ("pauses", "the pause manager"),
-        Arc::clone(&shared),
+        Arc::clone(services),
         |manager| Box::pin(manager.run()),
     ));
     pauses.spawn({
-        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        let (parts, stop) = (parts.clone(), stop.clone());
         async move {
-            startup::warn(&shared, &stop).await;
-            foreign::warn(&shared, &stop).await;
+            startup::warn(&parts, &stop).await;
+            foreign::warn(&parts.services, &stop).await;
         }
     });
 
     let ended = CancellationToken::new();
     let process = TaskTracker::new();
-    if shared.config.process_registry && shared.test.is_none() {
+    if services.config.process_registry && services.test.is_none() {
         process.spawn(keep_running(
             ProcessManager::new(
-                Arc::clone(&shared),
+                Arc::clone(services),
+                Arc::clone(queues),
                 first.node(),
                 stop.clone(),
                 ended.clone(),
             ),
             ("process", "what shows this process to Sidekiq Web"),
-            Arc::clone(&shared),
+            Arc::clone(services),
             |manager| Box::pin(manager.run()),
         ));
     }
@@ -87,7 +87,7 @@ pub(crate) async fn supervise(
             leaving: running.clone(),
         };
         let life = live(
-            Arc::clone(&shared),
+            parts.clone(),
             Arc::clone(&current),
             earlier.clone(),
             stop_life.clone(),
@@ -99,23 +99,23 @@ pub(crate) async fn supervise(
             () = current.lost() => {
                 stop_life.fetching.cancel();
                 let node = current.node().clone();
-                shared.events.send(Event::NodeLost { node, at: shared.now() });
-                registration = register_again(&shared, &stop).await;
+                services.events.send(Event::NodeLost { node, at: services.now() });
+                registration = register_again(&parts, &stop).await;
             }
         }
     }
 
     lives.close();
     pauses.close();
-    if shared
+    if services
         .clock
-        .timeout(shared.config.shutdown_timeout, lives.wait())
+        .timeout(services.config.shutdown_timeout, lives.wait())
         .await
         .is_none()
     {
         running.cancel();
         log::warn!(
-            timeout_s = shared.config.shutdown_timeout.as_secs_f64(),
+            timeout_s = services.config.shutdown_timeout.as_secs_f64(),
             "jobs are still running: handing them back"
         );
         lives.wait().await;
@@ -123,7 +123,7 @@ pub(crate) async fn supervise(
     pauses.wait().await;
     ended.cancel();
     process.close();
-    if shared
+    if services
         .clock
         .timeout(SIGN_OFF, process.wait())
         .await
@@ -137,52 +137,56 @@ pub(crate) async fn supervise(
 
 /// The life of one node id: its queues run until it is told to stop, then it stores its last statistics and signs off.
 async fn live(
-    shared: Arc<Shared>,
+    parts: Parts,
     registration: Arc<Registration>,
     earlier: Vec<Weak<Registration>>,
     stop: Stop,
 ) {
+    let services = &parts.services;
     let others = TaskTracker::new();
     others.spawn(keep_running(
         NodeWatch::new(
-            Arc::clone(&shared),
+            Arc::clone(services),
             Arc::clone(&registration),
             earlier,
             stop.fetching.clone(),
         ),
         ("watch", "the watch over the other nodes"),
-        Arc::clone(&shared),
+        Arc::clone(services),
         |watch| Box::pin(watch.run()),
     ));
     others.spawn(keep_running(
         ScheduleManager::new(
-            Arc::clone(&shared),
+            Arc::clone(services),
             registration.node().clone(),
             stop.fetching.clone(),
         ),
         ("schedule", "the schedule manager"),
-        Arc::clone(&shared),
+        Arc::clone(services),
         |manager| Box::pin(manager.run()),
     ));
-    let counters = Arc::new(Counters::new(shared.config.execution_metrics));
+    let counters = Arc::new(Counters::new(
+        services.config.execution_metrics,
+        Arc::clone(&parts.live),
+    ));
     let counted = CancellationToken::new();
     let stats = TaskTracker::new();
     stats.spawn(run_stats(
         StatsManager::new(
-            Arc::clone(&shared),
+            Arc::clone(services),
             registration.node().clone(),
             Arc::clone(&counters),
             counted.clone(),
         ),
-        Arc::clone(&shared),
+        Arc::clone(services),
     ));
-    let mut queues = shared.queues.subscribe();
+    let mut queues = parts.queues.subscribe();
     let mut managers = JoinSet::new();
     loop {
         queues.mark_unchanged();
-        for taken in shared.queues.take_seats(registration.node()) {
+        for taken in parts.queues.take_seats(registration.node()) {
             managers.spawn(run_queue(
-                Arc::clone(&shared),
+                parts.clone(),
                 Arc::clone(&registration),
                 taken,
                 Arc::clone(&counters),
@@ -191,7 +195,7 @@ async fn live(
         }
         tokio::select! {
             () = stop.fetching.cancelled() => break,
-            // An error says that the sender is gone; it is in `shared`.
+            // An error says that the sender is gone; it is in `Queues`.
             _ = queues.changed() => {}
             // Its queue was removed, and may have been added again.
             Some(_) = managers.join_next() => {}
@@ -203,9 +207,9 @@ async fn live(
     counted.cancel();
     stats.close();
     stats.wait().await;
-    if shared
+    if services
         .clock
-        .timeout(SIGN_OFF, deregister(&shared, &registration))
+        .timeout(SIGN_OFF, deregister(services, &registration))
         .await
         .is_none()
     {
@@ -213,22 +217,23 @@ async fn live(
     }
 }
 
-async fn register_again(
-    shared: &Arc<Shared>,
-    stop: &CancellationToken,
-) -> Option<Arc<Registration>> {
+async fn register_again(parts: &Parts, stop: &CancellationToken) -> Option<Arc<Registration>> {
+    let Parts {
+        services, queues, ..
+    } = parts;
     let mut failures = 0;
     loop {
+        let names = queues.names();
         let result = tokio::select! {
             () = stop.cancelled() => return None,
-            result = register(shared, blocked::watch(Arc::clone(&shared.queues))) => result,
+            result = register(services, &names, blocked::watch(Arc::clone(queues))) => result,
         };
         match result {
             Ok(registration) => {
                 let node = registration.node().clone();
-                shared.events.send(Event::NodeRegistered {
+                services.events.send(Event::NodeRegistered {
                     node,
-                    at: shared.now(),
+                    at: services.now(),
                 });
                 return Some(registration);
             }
@@ -240,7 +245,7 @@ async fn register_again(
                 );
                 tokio::select! {
                     () = stop.cancelled() => return None,
-                    () = shared.clock.sleep(pause_before_retry(failures)) => {}
+                    () = services.clock.sleep(pause_before_retry(failures)) => {}
                 }
             }
         }
@@ -249,7 +254,7 @@ async fn register_again(
 
 /// Runs the manager of a queue until the node stops or the queue is removed.
 async fn run_queue(
-    shared: Arc<Shared>,
+    parts: Parts,
     registration: Arc<Registration>,
     taken: Taken,
     counters: Arc<Counters>,
@@ -261,9 +266,11 @@ async fn run_queue(
         signing_off: stop.signing_off,
         leaving: stop.leaving,
     };
+    let services = parts.services;
     let seat = Arc::clone(&taken.seat);
     let manager = QueueManager::new(
-        Arc::clone(&shared),
+        parts.workforce,
+        &parts.queues,
         registration,
         Arc::clone(&seat),
         &counters,
@@ -272,14 +279,14 @@ async fn run_queue(
     let removed = async {
         seat.removed().await;
         stop.fetching.cancel();
-        shared.clock.sleep(shared.config.shutdown_timeout).await;
+        services.clock.sleep(services.config.shutdown_timeout).await;
         stop.running.cancel();
         std::future::pending::<()>().await;
     };
     tokio::select! {
         biased;
         () = removed => {}
-        () = run_manager(manager, &shared) => {}
+        () = run_manager(manager, &services) => {}
     }
 }
 
@@ -287,36 +294,36 @@ async fn run_queue(
 async fn keep_running<M>(
     mut manager: M,
     (part, what): (&'static str, &'static str),
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     run: impl for<'a> Fn(&'a mut M) -> BoxFuture<'a, ()>,
 ) {
     while panics(run(&mut manager)).await {
-        let pause = pause_after_panic(part, &shared);
+        let pause = pause_after_panic(part, &services);
         log::error!("{what} panicked: restarting it");
         pause.await;
     }
 }
 
 /// Runs a queue manager, again if it panics: then it starts with a look at what it holds.
-async fn run_manager(mut manager: QueueManager, shared: &Shared) {
+async fn run_manager(mut manager: QueueManager, services: &Services) {
     let part = format!("queue {}", manager.queue());
     while panics(manager.run()).await {
         manager.recover();
-        let pause = pause_after_panic(&part, shared);
+        let pause = pause_after_panic(&part, services);
         log::error!(queue = %manager.queue(), "a queue manager panicked: restarting it");
         pause.await;
     }
 }
 
 /// Runs the keeper of the statistics, again if it panics before its end.
-async fn run_stats(mut manager: StatsManager, shared: Arc<Shared>) {
+async fn run_stats(mut manager: StatsManager, services: Arc<Services>) {
     while panics(manager.run()).await {
         if manager.is_stopping() {
-            shared.monitor.panicked(STATS, shared.clock.instant());
+            services.monitor.panicked(STATS, services.clock.instant());
             log::error!("the keeper of the statistics panicked: the last ones may be missing");
             return;
         }
-        let pause = pause_after_panic(STATS, &shared);
+        let pause = pause_after_panic(STATS, &services);
         log::error!("the keeper of the statistics panicked: restarting it");
         pause.await;
     }
@@ -328,7 +335,7 @@ async fn panics(run: impl Future<Output = ()>) -> bool {
 }
 
 /// Notes that a part panicked. Returns the pause before it is restarted.
-fn pause_after_panic<'a>(part: &str, shared: &'a Shared) -> impl Future<Output = ()> + use<'a> {
-    let panics = shared.monitor.panicked(part, shared.clock.instant());
-    shared.clock.sleep(pause_before_retry(panics))
+fn pause_after_panic<'a>(part: &str, services: &'a Services) -> impl Future<Output = ()> + use<'a> {
+    let panics = services.monitor.panicked(part, services.clock.instant());
+    services.clock.sleep(pause_before_retry(panics))
 }

@@ -5,6 +5,7 @@ pub(crate) mod enqueue;
 pub(crate) mod middleware;
 pub(crate) mod polls;
 pub(crate) mod registry;
+pub(crate) mod workforce;
 
 use std::{
     any::TypeId,
