@@ -63,6 +63,10 @@ async fn what_happens_is_counted_and_what_is_there_is_shown() {
             .await
             .unwrap();
     }
+    let later = Scraped::new(false)
+        .queue("elsewhere")
+        .schedule_in(Duration::from_secs(600));
+    it.verk.enqueue(later).await.unwrap();
     for fails in [false, true, false] {
         it.verk.enqueue(Scraped::new(fails)).await.unwrap();
     }
@@ -87,11 +91,14 @@ async fn what_happens_is_counted_and_what_is_there_is_shown() {
     assert_scraped(
         &handle,
         &[
-            r#"verk_jobs_total{queue="default",class="Scraped",outcome="finished"} 2"#,
-            r#"verk_jobs_total{queue="default",class="Scraped",outcome="failed"} 1"#,
-            r#"verk_jobs_total{queue="default",class="ScrapedLate",outcome="finished"} 1"#,
+            r#"verk_jobs_total{queue="default",class="Scraped",outcome="done"} 2"#,
+            r#"verk_jobs_total{queue="default",class="Scraped",outcome="dead"} 1"#,
+            r#"verk_jobs_total{queue="default",class="ScrapedLate",outcome="done"} 1"#,
+            r#"verk_jobs_total{queue="default",class="ScrapedLate",outcome="dead"} 0"#,
             r#"verk_job_seconds_count{queue="default",class="Scraped"} 3"#,
-            r#"verk_jobs_malformed_total{queue="default"} 1"#,
+            r#"verk_jobs_total{queue="default",class="",outcome="malformed"} 1"#,
+            r#"verk_jobs_enqueued_total{queue="default"} 4"#,
+            r#"verk_jobs_enqueued_total{queue="elsewhere"} 3"#,
             r#"verk_replies_lost_total 1"#,
             r#"verk_jobs_running{queue="default"} 0"#,
             r#"verk_connections_lost_total 0"#,

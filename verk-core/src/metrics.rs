@@ -1,6 +1,11 @@
 //! Metrics, through the crate `metrics`: what happens is counted, and the state of the queues is read again and again.
 
-use std::{collections::BTreeSet, pin::pin, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    pin::pin,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use metrics::{
@@ -9,11 +14,11 @@ use metrics::{
 use tokio::task::unconstrained;
 
 use crate::{
-    events::{Events, event::Event},
-    guard,
-    job::Job,
-    log,
+    events::{Events, event::Event, tally::Tallies},
+    guard, log,
     names::QueueName,
+    outcome::Ending,
+    queues::status::QueueStatus,
     stats::{self, Stats},
     verk::{Verk, parts::Parts},
 };
@@ -31,7 +36,13 @@ impl Verk {
         &self,
         every: Duration,
     ) -> impl Future<Output = ()> + Send + 'static + use<> {
-        record(self.parts().clone(), self.events(), every, self.ended())
+        record(
+            self.parts().clone(),
+            self.events(),
+            every,
+            Counted::begin(self.parts()),
+            self.ended(),
+        )
     }
 }
 
@@ -40,18 +51,70 @@ async fn record(
     parts: Parts,
     mut events: Events,
     every: Duration,
+    mut counted: Counted,
     ended: impl Future<Output = ()>,
 ) {
     guard::call(describe);
     tokio::select! {
         biased;
         () = count(&mut events) => {}
-        () = watch(&parts, every) => {}
+        () = watch(&parts, every, &mut counted) => {}
         () = ended => {}
     }
     // Counts what is there already, and does not wait for more.
     let _ = unconstrained(pin!(count(&mut events))).now_or_never();
+    guard::call(|| counted.record(&parts));
     guard::call(|| record_node(&parts, &mut BTreeSet::new()));
+}
+
+/// What the recorder was told of jobs so far.
+struct Counted {
+    ended: BTreeMap<(QueueName, String, Ending), u64>,
+    enqueued: BTreeMap<QueueName, u64>,
+}
+
+impl Counted {
+    /// Lets the node count from now on.
+    ///
+    /// The counters that alerts look at are there from the start: what is first seen as 1 did not increase.
+    fn begin(parts: &Parts) -> Self {
+        let Tallies { ended, enqueued } = &*parts.services.tallies;
+        ended.begin();
+        enqueued.begin();
+        let counted = Self {
+            ended: ended.read(),
+            enqueued: enqueued.read(),
+        };
+        for QueueStatus { name, .. } in parts.queues.statuses() {
+            let workers = parts.workforce.registry.workers();
+            for worker in workers.filter(|worker| worker.options().queue == name.as_str()) {
+                for ending in Ending::OF_WORKERS {
+                    ended.add(|| (name.clone(), worker.class().to_owned(), ending), 0);
+                }
+            }
+            ended.add(|| (name.clone(), String::new(), Ending::Malformed), 0);
+            enqueued.add(|| name.clone(), 0);
+        }
+        counted
+    }
+
+    /// Adds what was counted since the last time.
+    fn record(&mut self, parts: &Parts) {
+        let Tallies { ended, enqueued } = &*parts.services.tallies;
+        let before = mem::replace(&mut self.ended, ended.read());
+        for (key, n) in &self.ended {
+            let (queue, class, ending) = key;
+            let new = n - before.get(key).unwrap_or(&0);
+            let (queue, class) = (queue.to_string(), class.clone());
+            counter!("verk_jobs_total", "queue" => queue, "class" => class, "outcome" => ending.label())
+                .increment(new);
+        }
+        let before = mem::replace(&mut self.enqueued, enqueued.read());
+        for (queue, n) in &self.enqueued {
+            let new = n - before.get(queue).unwrap_or(&0);
+            counter!("verk_jobs_enqueued_total", "queue" => queue.to_string()).increment(new);
+        }
+    }
 }
 
 /// Counts what is told, until the Verk is gone.
@@ -68,25 +131,24 @@ fn count_event(event: &Event) {
     match event {
         Event::JobFinished {
             job, queue, took, ..
-        } => count_run(job, queue, *took, "finished"),
-        Event::JobFailed {
+        }
+        | Event::JobFailed {
             job, queue, took, ..
-        } => count_run(job, queue, *took, "failed"),
-        Event::JobSnoozed {
+        }
+        | Event::JobSnoozed {
             job, queue, took, ..
-        } => count_run(job, queue, *took, "snoozed"),
-        Event::JobDiscarded {
+        }
+        | Event::JobDiscarded {
             job, queue, took, ..
-        } => count_run(job, queue, *took, "discarded"),
-        Event::JobMalformed { queue, .. } => count_one("verk_jobs_malformed_total", queue),
-        Event::JobHandedBack { queue, .. } => count_one("verk_jobs_handed_back_total", queue),
-        Event::JobLost { queue, .. } => count_one("verk_jobs_lost_total", queue),
+        } => {
+            let (queue, class) = (queue.to_string(), job.class().to_owned());
+            histogram!("verk_job_seconds", "queue" => queue, "class" => class).record(*took);
+        }
         Event::JobMerged { .. } => counter!("verk_jobs_merged_total").increment(1),
         Event::ReplyLost { .. } => counter!("verk_replies_lost_total").increment(1),
         Event::JobsRestored { count, .. } => {
             counter!("verk_jobs_restored_total").increment(*count as u64);
         }
-        Event::PoisonPillBuried { .. } => counter!("verk_poison_pills_total").increment(1),
         Event::NodeLost { .. } => counter!("verk_nodes_lost_total").increment(1),
         Event::BatchSettled {
             queue, jobs, took, ..
@@ -95,7 +157,12 @@ fn count_event(event: &Event) {
             histogram!("verk_settle_batch_jobs", "queue" => queue.clone()).record(*jobs as f64);
             histogram!("verk_settle_seconds", "queue" => queue).record(*took);
         }
-        Event::JobStarted { .. }
+        // The jobs that ended are counted from their outcomes.
+        Event::JobMalformed { .. }
+        | Event::JobHandedBack { .. }
+        | Event::JobLost { .. }
+        | Event::PoisonPillBuried { .. }
+        | Event::JobStarted { .. }
         | Event::QueueRunning { .. }
         | Event::QueuePausing { .. }
         | Event::QueuePaused { .. }
@@ -104,22 +171,12 @@ fn count_event(event: &Event) {
     }
 }
 
-fn count_run(job: &Job, queue: &QueueName, took: Duration, outcome: &'static str) {
-    let (queue, class) = (queue.to_string(), job.class().to_owned());
-    counter!("verk_jobs_total", "queue" => queue.clone(), "class" => class.clone(), "outcome" => outcome)
-        .increment(1);
-    histogram!("verk_job_seconds", "queue" => queue, "class" => class).record(took);
-}
-
-fn count_one(name: &'static str, queue: &QueueName) {
-    counter!(name, "queue" => queue.to_string()).increment(1);
-}
-
 /// Reads the state of the queues again and again, for ever.
-async fn watch(parts: &Parts, every: Duration) {
+async fn watch(parts: &Parts, every: Duration, counted: &mut Counted) {
     let (mut here, mut known) = (BTreeSet::new(), BTreeSet::new());
     loop {
         let next = parts.services.clock.instant_in(every);
+        guard::call(|| counted.record(parts));
         guard::call(|| record_node(parts, &mut here));
         match stats::read(&parts.services, &parts.queues).await {
             Ok(stats) => {
@@ -142,7 +199,7 @@ fn record_node(parts: &Parts, before: &mut BTreeSet<QueueName>) {
     counter!("verk_connections_lost_total").absolute(lost);
     let queues = parts.queues.statuses();
     let now = queues.iter().map(|queue| queue.name.clone()).collect();
-    for gone in std::mem::replace(before, now).difference(before) {
+    for gone in mem::replace(before, now).difference(before) {
         set_node(gone, 0, 0);
     }
     for queue in queues {
@@ -159,7 +216,7 @@ fn set_node(queue: &QueueName, running: usize, concurrency: usize) {
 fn record_stats(stats: &Stats, before: &mut BTreeSet<QueueName>) {
     let now = stats.queues.iter().map(|queue| queue.queue.clone());
     let now = now.collect();
-    for gone in std::mem::replace(before, now).difference(before) {
+    for gone in mem::replace(before, now).difference(before) {
         set_queue(gone, 0, Duration::ZERO);
     }
     for queue in &stats.queues {
@@ -184,24 +241,14 @@ fn describe() {
     describe_counter!(
         "verk_jobs_total",
         Count,
-        "Runs that ended, by their outcome"
+        "Jobs that ended here, by their outcome"
+    );
+    describe_counter!(
+        "verk_jobs_enqueued_total",
+        Count,
+        "Jobs that this program enqueued"
     );
     describe_histogram!("verk_job_seconds", Seconds, "How long runs took");
-    describe_counter!(
-        "verk_jobs_malformed_total",
-        Count,
-        "Payloads that are no jobs"
-    );
-    describe_counter!(
-        "verk_jobs_handed_back_total",
-        Count,
-        "Jobs that went back to the front of their queue"
-    );
-    describe_counter!(
-        "verk_jobs_lost_total",
-        Count,
-        "Outcomes without effect: the job was not this node's any more"
-    );
     describe_counter!(
         "verk_jobs_merged_total",
         Count,

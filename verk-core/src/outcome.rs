@@ -33,6 +33,60 @@ pub enum Outcome {
     Kill(String),
 }
 
+/// How a job ended on this node, once the storage has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    Done,
+    /// It failed, and runs again.
+    Retry,
+    /// It failed, and is in the `dead` set.
+    Dead,
+    /// It failed, and asked for neither retry nor burial.
+    Dropped,
+    /// Its worker did not need it, or it expired.
+    Discarded,
+    Snoozed,
+    HandedBack,
+    /// It was not this node's any more.
+    Lost,
+    /// The payload is no job, and is in the `dead` set.
+    Malformed,
+    /// Processes died while they ran it: it is in the `dead` set.
+    PoisonPill,
+}
+
+#[cfg(feature = "metrics")]
+impl Ending {
+    /// Each that a job of a worker comes to sooner or later.
+    pub(crate) const OF_WORKERS: [Self; 9] = [
+        Self::Done,
+        Self::Retry,
+        Self::Dead,
+        Self::Dropped,
+        Self::Discarded,
+        Self::Snoozed,
+        Self::HandedBack,
+        Self::Lost,
+        Self::PoisonPill,
+    ];
+
+    /// As metrics have it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retry => "retry",
+            Self::Dead => "dead",
+            Self::Dropped => "dropped",
+            Self::Discarded => "discarded",
+            Self::Snoozed => "snoozed",
+            Self::HandedBack => "handed_back",
+            Self::Lost => "lost",
+            Self::Malformed => "malformed",
+            Self::PoisonPill => "poison_pill",
+        }
+    }
+}
+
 /// When a failed job runs again, as a worker's `retry_in` function decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::{
     config::Config,
-    events::EventSender,
+    events::{EventSender, tally::Tallies},
     health::monitor::Monitor,
     storage::Storage,
     test_seam::TestParts,
@@ -23,6 +23,7 @@ pub(crate) struct Services {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: Config,
     pub(crate) events: EventSender,
+    pub(crate) tallies: Arc<Tallies>,
     pub(crate) wake: ScheduleWake,
     /// Notified when a fetch finds its queue paused for all nodes, and this node does not know.
     pub(crate) found_paused: Notify,

@@ -413,6 +413,7 @@ mod metrics_recorder {
             let wanted = [
                 "describe",
                 "verk_jobs_total",
+                "verk_job_seconds",
                 "verk_connections_lost_total",
                 "verk_queue_jobs",
             ];

@@ -18,6 +18,7 @@ use crate::{
     },
     config::Config,
     error::{ConfigError, EnqueueAllError, EnqueueError, StorageError},
+    events::tally::Tallies,
     health::link::Link,
     job::{Form, Job},
     log,
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) server_time: Arc<ServerTime>,
     /// How the last enqueue went.
     pub(crate) link: Arc<Link>,
+    pub(crate) tallies: Arc<Tallies>,
     /// Where it was made, and whether its Verk lives.
     pub(crate) life: Arc<Life>,
     /// In a test, the classes that two workers claim.
@@ -84,6 +86,7 @@ impl Client {
             wake: ScheduleWake::new(config.poll_interval),
             server_time: Arc::default(),
             link: Arc::default(),
+            tallies: Arc::default(),
             life: Life::begin(),
             duplicates: Vec::new(),
         })
@@ -338,18 +341,18 @@ impl Client {
                 let payloads: Vec<Bytes> = jobs.into_iter().map(|ready| ready.payload).collect();
                 self.store_in_queue(queue, &payloads).await
             }
-            Place::Schedule(_) => {
-                let jobs: Vec<Due> = jobs
+            Place::Schedule(..) => {
+                let (jobs, queues): (Vec<Due>, Vec<QueueName>) = jobs
                     .into_iter()
                     .filter_map(|ready| match ready.place {
-                        Place::Schedule(at) => Some(Due {
-                            at,
-                            job: ready.payload,
-                        }),
+                        Place::Schedule(at, queue) => {
+                            let job = ready.payload;
+                            Some((Due { at, job }, queue))
+                        }
                         Place::Queue(_) => None,
                     })
-                    .collect();
-                self.store_in_schedule(&jobs).await
+                    .unzip();
+                self.store_in_schedule(&jobs, &queues).await
             }
         }
     }
@@ -361,9 +364,10 @@ impl Client {
                 let payload = slice::from_ref(&ready.payload);
                 self.store_in_queue(queue, payload).await
             }
-            Place::Schedule(at) => {
+            Place::Schedule(at, queue) => {
                 let job = ready.payload.clone();
-                self.store_in_schedule(&[Due { at: *at, job }]).await
+                self.store_in_schedule(&[Due { at: *at, job }], slice::from_ref(queue))
+                    .await
             }
         }
     }
@@ -375,10 +379,19 @@ impl Client {
     ) -> Result<(), StorageError> {
         let result = self.inner.storage.enqueue(queue, payloads).await;
         self.note(result.as_ref().err());
+        if result.is_ok() {
+            let stored = payloads.len() as u64;
+            self.inner.tallies.enqueued.add(|| queue.clone(), stored);
+        }
         result
     }
 
-    async fn store_in_schedule(&self, jobs: &[Due]) -> Result<(), StorageError> {
+    /// Stores jobs for later, which go to these queues one day.
+    async fn store_in_schedule(
+        &self,
+        jobs: &[Due],
+        queues: &[QueueName],
+    ) -> Result<(), StorageError> {
         let result = self.inner.storage.schedule(jobs).await;
         let now = self.inner.server_time.now(&*self.inner.clock);
         for due in jobs {
@@ -386,6 +399,9 @@ impl Client {
         }
         self.note(result.as_ref().err());
         let merged = result?;
+        for queue in queues {
+            self.inner.tallies.enqueued.add(|| queue.clone(), 1);
+        }
         if merged > 0 {
             log::warn!(
                 merged,
@@ -429,7 +445,7 @@ impl Client {
         let place = if at > now {
             job.set_created_at(now);
             job.set_enqueued_at(None);
-            Place::Schedule(at)
+            Place::Schedule(at, queue)
         } else {
             job.set_enqueued_now(now);
             Place::Queue(queue)
@@ -498,7 +514,7 @@ struct Ready {
 #[derive(Clone)]
 enum Place {
     Queue(QueueName),
-    Schedule(SystemTime),
+    Schedule(SystemTime, QueueName),
 }
 
 impl Place {
@@ -506,7 +522,7 @@ impl Place {
     fn joins(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Queue(a), Self::Queue(b)) => a == b,
-            (Self::Schedule(_), Self::Schedule(_)) => true,
+            (Self::Schedule(..), Self::Schedule(..)) => true,
             _ => false,
         }
     }

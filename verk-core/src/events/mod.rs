@@ -1,6 +1,7 @@
 //! Who listens: [`Events`], and what is told to them.
 
 pub(crate) mod event;
+pub(crate) mod tally;
 
 use std::{
     fmt,

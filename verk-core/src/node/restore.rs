@@ -10,8 +10,9 @@ use crate::{
     events::event::Event,
     job::{Failure, Job},
     log,
-    names::{Jid, NodeId},
+    names::Jid,
     node::poison::{self, Verdict},
+    outcome::Ending,
     services::Services,
     storage::{Due, Inprogress, MAX_BATCH_JOBS, Node, Page, Settled, Settlement, Target},
     time::clock::{rfc3339, time_after},
@@ -114,7 +115,7 @@ pub(crate) async fn restore(
                     } else {
                         moved.restored += 1;
                     }
-                    report(job, &inprogress.node, services);
+                    report(job, inprogress, services);
                 }
                 Settled::NotHeld => stuck += 1,
                 // It stays where it is, and holds up no other.
@@ -181,7 +182,8 @@ fn leave(
     }
 }
 
-fn report(leaving: Leaving, node: &NodeId, services: &Services) {
+fn report(leaving: Leaving, inprogress: &Inprogress, services: &Services) {
+    let node = &inprogress.node;
     let Some(Suspect { job, deaths }) = leaving.suspect else {
         return;
     };
@@ -193,6 +195,8 @@ fn report(leaving: Leaving, node: &NodeId, services: &Services) {
         }
         Target::Dead { .. } => {
             log::error!(class, %jid, deaths, %node, outcome = "dead", "poison pill: processes died while they ran this job; moved to the dead set");
+            let (queue, ending) = (&inprogress.queue, Ending::PoisonPill);
+            services.tallies.ended(queue, Some(&job), ending);
             services.events.send(Event::PoisonPillBuried {
                 job: Arc::new(job),
                 node: node.clone(),

@@ -181,7 +181,7 @@ impl<'a> Line<'a> {
         let (level, outcome, retry_at) = match then {
             AfterFailure::Retry { at } => (self.config.fail_job_log_level, "retry", Some(at)),
             AfterFailure::Dead => (self.config.dead_job_log_level, "dead", None),
-            AfterFailure::Discarded => (self.config.dead_job_log_level, "discarded", None),
+            AfterFailure::Discarded => (self.config.dead_job_log_level, "dropped", None),
         };
         let is_panic = failure.error_class == PerformError::PANIC;
         // Its place comes first.

@@ -10,6 +10,7 @@ use crate::{
     events::event::Event,
     job::Job,
     log,
+    outcome::Ending,
     runner::{
         run::Run,
         settle::{Pending, conclude},
@@ -166,17 +167,17 @@ impl QueueManager {
         if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
             self.services.wake.due_at(due.at, self.services.now());
         }
-        let Some(event) = pending.event else {
-            return Counts::default();
-        };
-        let counted = counts_of(&event);
-        let counts = counted.map_or_else(Counts::default, |(_, counts)| counts);
-        if let Some(((job, _), took)) = counted.zip(pending.took) {
+        let (queue, job) = (&self.inprogress.queue, pending.event.job());
+        self.services
+            .tallies
+            .ended(queue, job.map(|job| &**job), pending.ending);
+        let counts = counts_of(pending.ending);
+        if let (Some(counts), Some(took), Some(job)) = (counts, pending.took, job) {
             self.counters
                 .add_execution(job, counts, took, || self.services.now());
         }
-        self.services.events.send(event);
-        counts
+        self.services.events.send(pending.event);
+        counts.unwrap_or_default()
     }
 
     pub(super) fn count(&self, counts: Counts) {
@@ -187,9 +188,13 @@ impl QueueManager {
 
     pub(super) fn lost(&self, job: Option<Arc<Job>>) {
         log::warn!(queue = %self.inprogress.queue, "the outcome of a job has no effect: the job does not belong to this node any more");
+        let queue = self.inprogress.queue.clone();
+        self.services
+            .tallies
+            .ended(&queue, job.as_deref(), Ending::Lost);
         self.services.events.send(Event::JobLost {
             job,
-            queue: self.inprogress.queue.clone(),
+            queue,
             at: self.services.now(),
         });
     }

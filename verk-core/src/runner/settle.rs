@@ -13,7 +13,7 @@ use crate::{
     job::{Backtrace, Job, MalformedJob},
     log,
     names::QueueName,
-    outcome::{Outcome, PerformError, RetryIn},
+    outcome::{Ending, Outcome, PerformError, RetryIn},
     runner::{
         job_log::Line,
         retry::{Decision, decide},
@@ -32,7 +32,9 @@ pub(crate) struct Pending {
     pub(crate) number: u64,
     pub(crate) settlement: Settlement,
     /// What to tell once it is stored.
-    pub(crate) event: Option<Event>,
+    pub(crate) event: Event,
+    /// What to count once it is stored.
+    pub(crate) ending: Ending,
     /// How long the run took; `None` when there was none.
     pub(crate) took: Option<Duration>,
     /// Whether it was sent, and nobody knows what came of it.
@@ -44,11 +46,12 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    fn new(held: Bytes, to: Target, event: Event) -> Self {
+    fn new(held: Bytes, to: Target, ending: Ending, event: Event) -> Self {
         Self {
             number: u64::MAX,
             settlement: Settlement { held, to },
-            event: Some(event),
+            event,
+            ending,
             took: None,
             unknown: false,
             failures: 0,
@@ -63,7 +66,7 @@ impl Pending {
 
     /// The job, if it was read.
     pub(crate) fn job(&self) -> Option<Arc<Job>> {
-        self.event.as_ref()?.job().cloned()
+        self.event.job().cloned()
     }
 
     /// The job goes back to the front of its queue as it is.
@@ -76,6 +79,7 @@ impl Pending {
         Self::new(
             held,
             Target::Requeue,
+            Ending::HandedBack,
             Event::JobHandedBack {
                 job,
                 queue: queue.clone(),
@@ -132,6 +136,7 @@ pub(crate) fn conclude(run: Run, workforce: &Workforce, queue: &QueueName) -> Pe
             Pending::new(
                 held,
                 Target::Ack,
+                Ending::Done,
                 Event::JobFinished {
                     job,
                     queue: queue.clone(),
@@ -154,7 +159,7 @@ pub(crate) fn conclude(run: Run, workforce: &Workforce, queue: &QueueName) -> Pe
                 took,
                 reason,
             };
-            Pending::new(held, Target::Ack, event)
+            Pending::new(held, Target::Ack, Ending::Discarded, event)
         }
         RunEnd::Returned(Ok(Outcome::Kill(reason))) => {
             let error = PerformError::of("Killed", reason).retry_in(RetryIn::Kill);
@@ -222,7 +227,7 @@ fn later(
         took: times.took,
         until,
     };
-    Pending::new(held, to, event)
+    Pending::new(held, to, Ending::Snoozed, event)
 }
 
 /// A job that expired before it could run is discarded.
@@ -237,7 +242,7 @@ pub(crate) fn expired(job: Job, held: Bytes, workforce: &Workforce, queue: &Queu
         took: Duration::ZERO,
         reason,
     };
-    Pending::new(held, Target::Ack, event)
+    Pending::new(held, Target::Ack, Ending::Discarded, event)
 }
 
 /// A job whose arguments nobody here can read fails like any other: a program that can may fetch its retry.
@@ -273,6 +278,7 @@ pub(crate) fn malformed(
     Pending::new(
         held,
         to,
+        Ending::Malformed,
         Event::JobMalformed {
             queue: queue.clone(),
             at,
@@ -313,12 +319,13 @@ fn failed(
         now,
         random,
     );
-    let (to, then) = match decision {
+    let (to, ending, then) = match decision {
         Decision::Retry(at) => (
             Target::Retry(Due {
                 at,
                 job: job.encode(),
             }),
+            Ending::Retry,
             AfterFailure::Retry { at },
         ),
         Decision::Dead => {
@@ -331,15 +338,17 @@ fn failed(
                     },
                     limits,
                 },
+                Ending::Dead,
                 AfterFailure::Dead,
             )
         }
-        Decision::Discard => (Target::Ack, AfterFailure::Discarded),
+        Decision::Discard => (Target::Ack, Ending::Dropped, AfterFailure::Discarded),
     };
     Line::new(&services.config, &job, queue).failed(times.took, &failure, then);
     Pending::new(
         held,
         to,
+        ending,
         Event::JobFailed {
             job: Arc::new(job),
             queue: queue.clone(),

@@ -10,9 +10,9 @@ use std::{
 };
 
 use crate::{
-    events::event::Event,
     job::Job,
     names::QueueName,
+    outcome::Ending,
     stats::has_counters,
     storage::{Counts, Executions, ExecutionsByMinute, Minute, StatsReport},
     time::calendar::Day,
@@ -147,26 +147,19 @@ impl LiveCounters {
     }
 }
 
-/// What an event counts for, and of which job, once the storage has what it tells.
-pub(crate) fn counts_of(event: &Event) -> Option<(&Arc<Job>, Counts)> {
-    match event {
-        Event::JobFinished { job, .. } | Event::JobDiscarded { job, .. } => Some((
-            job,
-            Counts {
-                succeeded: 1,
-                failed: 0,
-            },
-        )),
-        Event::JobFailed { job, .. } => Some((
-            job,
-            Counts {
-                succeeded: 0,
-                failed: 1,
-            },
-        )),
+/// What the end of a job counts for in the statistics; `None` where that is nothing.
+pub(crate) fn counts_of(ending: Ending) -> Option<Counts> {
+    let (succeeded, failed) = match ending {
+        Ending::Done | Ending::Discarded => (1, 0),
+        Ending::Retry | Ending::Dead | Ending::Dropped => (0, 1),
         // No run, or one that does not count. Sidekiq counts no malformed payload either.
-        _ => None,
-    }
+        Ending::Snoozed
+        | Ending::HandedBack
+        | Ending::Lost
+        | Ending::Malformed
+        | Ending::PoisonPill => return None,
+    };
+    Some(Counts { succeeded, failed })
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -13,7 +13,7 @@ use crate::{
     },
     config::{Config, log_level::LogLevel, program::warn_of_program, unknown_class::UnknownClass},
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
-    events::{EventSender, Witness},
+    events::{EventSender, Witness, tally::Tallies},
     health::monitor::Monitor,
     job::{Dialect, TimeFormat},
     log,
@@ -371,6 +371,7 @@ impl VerkBuilder {
         let _ = server_time.measure(storage.server_time().await?, asked, &*self.clock);
         let wake = ScheduleWake::new(self.config.poll_interval);
         let monitor = Monitor::default();
+        let tallies = Arc::<Tallies>::default();
         let client_of_jobs = Client::with(client::Inner {
             storage: Arc::clone(&storage),
             clock: Arc::clone(&self.clock),
@@ -381,6 +382,7 @@ impl VerkBuilder {
             wake: wake.clone(),
             server_time: Arc::clone(&server_time),
             link: Arc::clone(&monitor.enqueue),
+            tallies: Arc::clone(&tallies),
             life: Life::begin(),
             duplicates: of_test.clone(),
         });
@@ -398,6 +400,7 @@ impl VerkBuilder {
             clock: self.clock,
             config: self.config,
             events: EventSender::new(test_events),
+            tallies,
             wake,
             found_paused: Notify::new(),
             server_time,
