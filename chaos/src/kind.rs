@@ -1,8 +1,17 @@
-//! What the jobs of a run do: [`Kind`].
+//! What the jobs of a run do, and what all of them have: [`Kind`].
 
 use serde::{Deserialize, Serialize};
 
 use crate::fault::words;
+
+/// The queue of every run.
+pub(crate) const QUEUE: &str = "default";
+
+/// A key that verk does not know.
+pub(crate) const KEPT_KEY: &str = "kept";
+
+/// What every job has under that key. Whoever reads it as numbers and writes it anew changes it.
+pub(crate) const KEPT: &str = r#"{"n": 123456789012345678901234567890,"f":1.50,"s":"\u00e9\/"}"#;
 
 words! {
     /// What a job does. Its name is its first argument.

@@ -3,16 +3,10 @@
 use serde_json::value::RawValue;
 use verk::{Job, QueueName, Worker};
 
-use crate::{kind::Kind, worker::Chaos};
-
-/// The queue of every run.
-pub(crate) const QUEUE: &str = "default";
-
-/// A key that verk does not know.
-pub(crate) const KEPT_KEY: &str = "kept";
-
-/// What every job has under that key. Whoever reads it as numbers and writes it anew changes it.
-pub(crate) const KEPT: &str = r#"{"n": 123456789012345678901234567890,"f":1.50,"s":"\u00e9\/"}"#;
+use crate::{
+    kind::{KEPT, KEPT_KEY, Kind, QUEUE},
+    worker::Chaos,
+};
 
 /// The most that a client of ours sends.
 const CLIENTS_LIMIT: usize = 1024 * 1024;

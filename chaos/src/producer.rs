@@ -9,9 +9,9 @@ use verk::{BuildError, Clock, EnqueueExt, IntoJob, SystemClock, Verk};
 
 use crate::{
     fleet::Fleet,
-    kind::Kind,
+    kind::{Kind, QUEUE},
     ledger::{Ledger, Record},
-    payload::{QUEUE, job},
+    payload::job,
 };
 use verk::redis::RedisConfig;
 

@@ -23,9 +23,8 @@ use tracing_subscriber::{
 use verk::{BoxError, Clock, Event, Events, Job, RetryIn, SystemClock, guard, prelude::*};
 
 use crate::{
-    kind::Kind,
+    kind::{KEPT, KEPT_KEY, Kind, QUEUE},
     ledger::{Attempt, Ledger, Life, Record},
-    payload::{KEPT, KEPT_KEY, QUEUE},
 };
 
 /// What a worker process is started with.

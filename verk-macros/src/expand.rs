@@ -9,17 +9,10 @@ use crate::{
     errors::Errors,
     fallback,
     model::{Arg, Param, Place, Worker},
-    serde, validate,
+    serde,
+    tokens::{at, call, code, last_span, used_if},
+    validate,
 };
-
-/// [`quote!`], with local variables that no name of the user's can meet.
-macro_rules! code {
-    ($($tokens:tt)*) => {
-        ::quote::quote_spanned!(::proc_macro2::Span::mixed_site()=> $($tokens)*)
-    };
-}
-
-pub(crate) use code;
 
 /// The whole attribute.
 pub(crate) fn worker(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -359,37 +352,6 @@ fn registration(worker: &Worker) -> TokenStream {
     }
 }
 
-/// `<ty as trait>::method(args)tail`, from the first token of `ty` to its last: rustc says once, and there, that `ty` does not
-/// implement the trait, however often it comes upon that.
-pub(crate) fn call(
-    ty: &Type,
-    private: &TokenStream,
-    (of, method): (&str, &str),
-    args: &TokenStream,
-    tail: &TokenStream,
-) -> TokenStream {
-    let mut tokens = ty.to_token_stream().into_iter().map(|token| token.span());
-    let first = tokens.next().unwrap_or_else(Span::call_site);
-    let last = tokens.last().unwrap_or(first);
-    let (private, of, tail) = (at(last, private), Ident::new(of, last), at(last, tail));
-    let method = Ident::new(method, last);
-    let open = quote_spanned!(first=> <);
-    let close = quote_spanned!(last=> >::#method(#args)#tail);
-    quote!(#open #ty as #private::#of #close)
-}
-
-/// The tokens, for messages, at `span`.
-fn at(span: Span, tokens: &TokenStream) -> TokenStream {
-    tokens
-        .clone()
-        .into_iter()
-        .map(|mut token| {
-            token.set_span(span);
-            token
-        })
-        .collect()
-}
-
 /// What the worker's function `path` says of an error, if it has one. The module `method` has the ways to call it.
 fn described(
     path: Option<&ExprPath>,
@@ -411,20 +373,4 @@ fn described(
             ::core::option::Option::Some(#call)
         }
     }
-}
-
-/// The span of the last token, for what rustc says of a call.
-pub(crate) fn last_span(tokens: impl ToTokens) -> Span {
-    let last = tokens.to_token_stream().into_iter().last();
-    last.map_or_else(Span::call_site, |token| token.span())
-}
-
-/// A parameter that rustc does not call unused.
-fn used_if(name: &str, used: bool) -> Ident {
-    let name = if used {
-        name.to_owned()
-    } else {
-        format!("_{name}")
-    };
-    Ident::new(&name, Span::mixed_site())
 }

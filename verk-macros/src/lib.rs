@@ -14,6 +14,7 @@ mod fallback;
 mod golden;
 mod model;
 mod serde;
+mod tokens;
 mod validate;
 
 use proc_macro::TokenStream;

@@ -8,7 +8,7 @@ use syn::{Attribute, ExprPath, Path, Type, ext::IdentExt};
 
 use crate::{
     attr::Function,
-    expand::{call, code, last_span},
+    tokens::{call, code, last_span},
 };
 
 /// One use of the attribute.

@@ -5,7 +5,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::format_ident;
 
-use crate::{expand::code, model::Worker};
+use crate::{model::Worker, tokens::code};
 
 /// `impl Serialize`.
 pub(crate) fn serialize(worker: &Worker) -> TokenStream {
