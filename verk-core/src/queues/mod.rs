@@ -2,9 +2,9 @@
 //! ever work on one `inprogress` list.
 
 pub(crate) mod blocked;
+pub(crate) mod handle;
 pub(crate) mod pauses;
 pub(crate) mod running;
-pub(crate) mod seat;
 pub(crate) mod status;
 
 use std::{
@@ -20,7 +20,7 @@ use crate::{
     log,
     names::{NodeId, QueueName},
     queues::{
-        seat::{Seat, Taken},
+        handle::{ManagerGuard, ManagerHandle},
         status::{QueueStatus, Run, RunningJob, status},
     },
     storage::Inprogress,
@@ -58,7 +58,7 @@ pub(crate) struct State {
     wanted: BTreeMap<QueueName, Wanted>,
     /// The queues that are paused for all nodes, this node's and others.
     paused_everywhere: BTreeSet<QueueName>,
-    managers: Vec<Arc<Seat>>,
+    managers: Vec<Arc<ManagerHandle>>,
     /// Whether nothing is fetched any more, whatever is wanted of each queue.
     quiet: bool,
 }
@@ -168,30 +168,30 @@ impl Queues {
         changed
     }
 
-    /// Takes a seat for each queue that is wanted and that no manager of this node id works on.
-    pub(crate) fn take_seats(self: &Arc<Self>, node: &NodeId) -> Vec<Taken> {
-        let mut seats = Vec::new();
+    /// Registers a manager for each queue that is wanted and that no manager of this node id works on.
+    pub(crate) fn register_managers(self: &Arc<Self>, node: &NodeId) -> Vec<ManagerGuard> {
+        let mut guards = Vec::new();
         self.0.send_if_modified(|state| {
             for queue in state.free(node) {
-                let seat = Arc::new(Seat {
+                let handle = Arc::new(ManagerHandle {
                     inprogress: Inprogress {
                         queue,
                         node: node.clone(),
                     },
                     removed: CancellationToken::new(),
                     ended: CancellationToken::new(),
-                    board: Mutex::default(),
+                    state: Mutex::default(),
                 });
-                state.managers.push(Arc::clone(&seat));
-                seats.push(Taken {
-                    seat,
+                state.managers.push(Arc::clone(&handle));
+                guards.push(ManagerGuard {
+                    handle,
                     queues: Arc::clone(self),
                 });
             }
             // Nothing changed of what is wanted.
             false
         });
-        seats
+        guards
     }
 
     pub(crate) fn statuses(&self) -> Vec<QueueStatus> {
@@ -199,9 +199,9 @@ impl Queues {
         let status = |(name, wanted): (&QueueName, &Wanted)| {
             let (mut running, mut quiet) = (0, true);
             for manager in state.managers_of(name) {
-                let board = manager.board();
-                running += board.running.len();
-                quiet &= board.paused;
+                let shown = manager.state();
+                running += shown.running.len();
+                quiet &= shown.paused;
             }
             QueueStatus {
                 name: name.clone(),
@@ -225,7 +225,7 @@ impl Queues {
         for (name, _) in state.wanted.iter().filter(is_open) {
             // The last one is that of the node id that fetches.
             let manager = state.managers_of(name).last();
-            match manager.and_then(|manager| manager.board().connected.clone()) {
+            match manager.and_then(|manager| manager.state().connected.clone()) {
                 None => reasons.push(Reason::Connecting {
                     queue: name.clone(),
                 }),
@@ -298,7 +298,7 @@ impl State {
         wanted.paused || self.quiet || self.paused_everywhere.contains(queue)
     }
 
-    fn managers_of(&self, queue: &QueueName) -> impl Iterator<Item = &Arc<Seat>> {
+    fn managers_of(&self, queue: &QueueName) -> impl Iterator<Item = &Arc<ManagerHandle>> {
         self.managers
             .iter()
             .filter(move |manager| manager.inprogress.queue == *queue)
@@ -340,26 +340,30 @@ mod tests {
     #[test]
     fn a_list_has_one_manager() {
         let (queues, node) = (queues(), node());
-        let mut taken = queues.take_seats(&node);
-        assert_eq!(taken.len(), 2);
-        assert_eq!(queues.take_seats(&node).len(), 0);
+        let mut guards = queues.register_managers(&node);
+        assert_eq!(guards.len(), 2);
+        assert_eq!(queues.register_managers(&node).len(), 0);
 
         let ends = queues.remove(&name("a")).unwrap();
         queues.add(name("a"), 7);
-        assert_eq!(queues.take_seats(&node).len(), 0, "the old one drains");
+        assert_eq!(
+            queues.register_managers(&node).len(),
+            0,
+            "the old one drains"
+        );
         assert!(!ends[0].is_cancelled());
-        assert_eq!(taken[0].seat.inprogress().queue, name("a"));
-        drop(taken.remove(0));
+        assert_eq!(guards[0].handle.inprogress().queue, name("a"));
+        drop(guards.remove(0));
         assert!(ends[0].is_cancelled());
-        let again = queues.take_seats(&node);
-        assert_eq!(again[0].seat.inprogress().queue, name("a"));
+        let again = queues.register_managers(&node);
+        assert_eq!(again[0].handle.inprogress().queue, name("a"));
     }
 
     #[test]
     fn another_node_id_is_another_list() {
         let queues = queues();
-        let first = queues.take_seats(&node());
-        assert_eq!(queues.take_seats(&node()).len(), first.len());
+        let first = queues.register_managers(&node());
+        assert_eq!(queues.register_managers(&node()).len(), first.len());
     }
 
     #[test]

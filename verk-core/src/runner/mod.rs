@@ -35,7 +35,7 @@ use crate::{
     node::registration::Registration,
     queues::{
         Queues, State, Wanted,
-        seat::Seat,
+        handle::ManagerHandle,
         status::{Told, tell},
     },
     runner::{
@@ -84,7 +84,7 @@ pub(crate) struct QueueManager {
     registration: Arc<Registration>,
     inprogress: Inprogress,
     stop: Stop,
-    seat: Arc<Seat>,
+    handle: Arc<ManagerHandle>,
     queues: watch::Receiver<State>,
     wanted: Wanted,
     workers: WorkersManager,
@@ -122,7 +122,7 @@ impl QueueManager {
         workforce: Arc<Workforce>,
         queues: &Queues,
         registration: Arc<Registration>,
-        seat: Arc<Seat>,
+        handle: Arc<ManagerHandle>,
         counters: &Counters,
         stop: Stop,
     ) -> Self {
@@ -131,15 +131,15 @@ impl QueueManager {
         let mut queues = queues.subscribe();
         queues.mark_changed();
         Self {
-            counters: counters.of_queue(&seat.inprogress().queue),
+            counters: counters.of_queue(&handle.inprogress().queue),
             workers: WorkersManager::new(
                 Arc::clone(&workforce),
                 Arc::clone(&registration),
-                Arc::clone(&seat),
+                Arc::clone(&handle),
             ),
             prefetch: Prefetch::new(now),
-            inprogress: seat.inprogress().clone(),
-            seat,
+            inprogress: handle.inprogress().clone(),
+            handle,
             queues,
             wanted: Wanted::default(),
             reconcile_at: now + services.config.heartbeat * RECONCILE_EVERY,
@@ -330,7 +330,7 @@ impl QueueManager {
         let changes = self.wanted.changes;
         while let Some(next) = tell(*told, changes, self.is_open(), done) {
             *told = Some((changes, next));
-            self.seat.set_paused(next == Told::Paused);
+            self.handle.set_paused(next == Told::Paused);
             let queue = self.inprogress.queue.clone();
             let at = self.services.now();
             self.services.events.send(match next {

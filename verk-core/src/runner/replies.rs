@@ -27,7 +27,7 @@ impl QueueManager {
         match reply {
             Reply::Opened(Ok(queue)) => {
                 self.fetch_failures = 0;
-                self.seat.set_connected();
+                self.handle.set_connected();
                 Connection::Idle(queue)
             }
             Reply::Opened(Err(error)) => {
@@ -99,7 +99,7 @@ impl QueueManager {
             }
             Ok(Fetched::Jobs(payloads)) => {
                 self.fetch_failures = 0;
-                self.seat.set_connected();
+                self.handle.set_connected();
                 let now = self.services.clock.instant();
                 self.prefetch.fetched(asked_for, payloads, now);
             }
@@ -124,7 +124,7 @@ impl QueueManager {
 
     fn pause_fetching(&mut self, error: &StorageError) {
         self.fetch_failures += 1;
-        self.seat.set_failing(error);
+        self.handle.set_failing(error);
         // After a lost reply, the list is read at once.
         if error.applied() == Applied::NotApplied || self.fetch_failures > 1 {
             self.fetch_at = self.services.clock.instant() + pause_before_retry(self.fetch_failures);

@@ -21,7 +21,7 @@ use crate::{
     names::QueueName,
     node::registration::Registration,
     outcome::{Outcome, PerformError},
-    queues::{running::Running, seat::Seat},
+    queues::{handle::ManagerHandle, running::Running},
     runner::{
         job_log::{self, Line},
         row::{run_in_a_row, spawn_in},
@@ -37,7 +37,7 @@ pub(crate) struct WorkersManager {
     workforce: Arc<Workforce>,
     registration: Arc<Registration>,
     /// What runs, where others see it.
-    seat: Arc<Seat>,
+    handle: Arc<ManagerHandle>,
     concurrency: usize,
     next_run: u64,
     /// Cancelled when the time of all running jobs is up.
@@ -111,14 +111,14 @@ impl WorkersManager {
     pub(crate) fn new(
         workforce: Arc<Workforce>,
         registration: Arc<Registration>,
-        seat: Arc<Seat>,
+        handle: Arc<ManagerHandle>,
     ) -> Self {
         // Not bounded by the channel but by the permits: each running job sends once.
         let (finished_in, finished) = mpsc::unbounded_channel();
         Self {
             workforce,
             registration,
-            seat,
+            handle,
             concurrency: 0,
             next_run: 0,
             cancel: CancellationToken::new(),
@@ -129,7 +129,7 @@ impl WorkersManager {
     }
 
     fn queue(&self) -> &QueueName {
-        &self.seat.inprogress().queue
+        &self.handle.inprogress().queue
     }
 
     /// How many jobs may run at once, from now on. Jobs that run go on.
@@ -139,11 +139,11 @@ impl WorkersManager {
 
     /// How many more jobs may start.
     pub(crate) fn free(&self) -> usize {
-        self.concurrency.saturating_sub(self.seat.count())
+        self.concurrency.saturating_sub(self.handle.count())
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.seat.count() == 0
+        self.handle.count() == 0
     }
 
     /// The payloads of the running jobs that are this node's, in the order of [`Self::lose`].
@@ -153,14 +153,14 @@ impl WorkersManager {
 
     fn owned(&self) -> impl Iterator<Item = (Bytes, JobContext)> {
         let all = self
-            .seat
+            .handle
             .running(|running| (running.held.clone(), running.context.clone()));
         all.into_iter().filter(|(_, context)| context.still_owner())
     }
 
     /// The running jobs, for the log.
     pub(crate) fn jobs(&self) -> Vec<Arc<Job>> {
-        self.seat.running(|running| Arc::clone(running.job()))
+        self.handle.running(|running| Arc::clone(running.job()))
     }
 
     /// Starts a job, which runs once it is [spawned](Self::spawn).
@@ -181,14 +181,14 @@ impl WorkersManager {
             self.cancel.clone(),
             deadline,
         );
-        let span = job_log::span(&job, self.seat.inprogress());
+        let span = job_log::span(&job, self.handle.inprogress());
         Line::new(&services.config, &job, self.queue()).start();
         services.events.send(Event::JobStarted {
             job: Arc::clone(&job),
             queue: self.queue().clone(),
             started_at,
         });
-        let place = self.seat.started(Running {
+        let place = self.handle.started(Running {
             number,
             context: context.clone(),
             held,
@@ -279,7 +279,7 @@ impl WorkersManager {
             held,
             started_at: _,
             seen: _,
-        } = self.seat.finished(place)?;
+        } = self.handle.finished(place)?;
         Some(Run {
             number,
             job: Arc::clone(context.shared_job()),

@@ -19,7 +19,7 @@ use crate::{
         watch::NodeWatch,
     },
     process::manager::ProcessManager,
-    queues::{blocked, pauses::PauseManager, seat::Taken},
+    queues::{blocked, handle::ManagerGuard, pauses::PauseManager},
     runner::{QueueManager, Stop},
     schedule::ScheduleManager,
     services::Services,
@@ -184,11 +184,11 @@ async fn live(
     let mut managers = JoinSet::new();
     loop {
         queues.mark_unchanged();
-        for taken in parts.queues.take_seats(registration.node()) {
+        for guard in parts.queues.register_managers(registration.node()) {
             managers.spawn(run_queue(
                 parts.clone(),
                 Arc::clone(&registration),
-                taken,
+                guard,
                 Arc::clone(&counters),
                 stop.clone(),
             ));
@@ -256,7 +256,7 @@ async fn register_again(parts: &Parts, stop: &CancellationToken) -> Option<Arc<R
 async fn run_queue(
     parts: Parts,
     registration: Arc<Registration>,
-    taken: Taken,
+    guard: ManagerGuard,
     counters: Arc<Counters>,
     stop: Stop,
 ) {
@@ -267,17 +267,17 @@ async fn run_queue(
         leaving: stop.leaving,
     };
     let services = parts.services;
-    let seat = Arc::clone(&taken.seat);
+    let handle = Arc::clone(&guard.handle);
     let manager = QueueManager::new(
         parts.workforce,
         &parts.queues,
         registration,
-        Arc::clone(&seat),
+        Arc::clone(&handle),
         &counters,
         stop.clone(),
     );
     let removed = async {
-        seat.removed().await;
+        handle.removed().await;
         stop.fetching.cancel();
         services.clock.sleep(services.config.shutdown_timeout).await;
         stop.running.cancel();

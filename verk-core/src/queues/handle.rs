@@ -1,4 +1,4 @@
-//! The place of one manager at a queue, and what it shows of itself.
+//! How others reach the manager of a queue, and what it shows of itself.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,20 +11,20 @@ use crate::{
     storage::Inprogress,
 };
 
-/// The place of one manager. While it is taken, no other manager works on the same list.
+/// How others reach one manager. While `Queues` has it, no other manager works on the same list.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct ManagerHandle {
     pub(crate) inprogress: Inprogress,
     /// Cancelled when the queue is removed.
     pub(crate) removed: CancellationToken,
     /// Cancelled when the manager has ended.
     pub(crate) ended: CancellationToken,
-    pub(crate) board: Mutex<Board>,
+    pub(crate) state: Mutex<ManagerState>,
 }
 
 /// What a manager shows of itself, and the jobs that it runs.
 #[derive(Debug, Default)]
-pub(crate) struct Board {
+pub(crate) struct ManagerState {
     /// The jobs that run, each in the place that its start told.
     pub(crate) running: Slab<Running>,
     pub(crate) paused: bool,
@@ -32,7 +32,7 @@ pub(crate) struct Board {
     pub(crate) connected: Option<Result<(), String>>,
 }
 
-impl Seat {
+impl ManagerHandle {
     pub(crate) fn inprogress(&self) -> &Inprogress {
         &self.inprogress
     }
@@ -44,22 +44,22 @@ impl Seat {
 
     /// A job starts. Returns the place that it has until it is finished.
     pub(crate) fn started(&self, running: Running) -> usize {
-        self.board().running.insert(running)
+        self.state().running.insert(running)
     }
 
     pub(crate) fn finished(&self, place: usize) -> Option<Running> {
-        self.board().running.try_remove(place)
+        self.state().running.try_remove(place)
     }
 
     /// How many jobs run.
     pub(crate) fn count(&self) -> usize {
-        self.board().running.len()
+        self.state().running.len()
     }
 
     /// Something of each job that runs, in the order in which they started.
     pub(crate) fn running<T>(&self, of: impl Fn(&Running) -> T) -> Vec<T> {
-        let board = self.board();
-        let mut running: Vec<&Running> = board.running.iter().map(|(_, running)| running).collect();
+        let shown = self.state();
+        let mut running: Vec<&Running> = shown.running.iter().map(|(_, running)| running).collect();
         running.sort_by_key(|running| running.number);
         running.into_iter().map(of).collect()
     }
@@ -73,47 +73,47 @@ impl Seat {
     }
 
     pub(crate) fn blocked(&self) -> Vec<Run> {
-        let mut board = self.board();
-        let all = board.running.iter_mut();
+        let mut shown = self.state();
+        let all = shown.running.iter_mut();
         let blocked =
             all.filter_map(|(_, running)| running.keeps_its_thread().then_some(&*running));
         blocked.map(|running| self.run(running)).collect()
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {
-        self.board().paused = paused;
+        self.state().paused = paused;
     }
 
     /// The storage answered.
     pub(crate) fn set_connected(&self) {
-        self.board().connected = Some(Ok(()));
+        self.state().connected = Some(Ok(()));
     }
 
     /// The storage did not answer, or refused.
     pub(crate) fn set_failing(&self, error: &StorageError) {
-        self.board().connected = Some(Err(error.to_string()));
+        self.state().connected = Some(Err(error.to_string()));
     }
 
-    pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn state(&self) -> MutexGuard<'_, ManagerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A seat that is given back when this is dropped: its manager has ended.
+/// Held while a manager works. Dropping it tells that the manager has ended, and its list is free for another one.
 #[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) seat: Arc<Seat>,
+pub(crate) struct ManagerGuard {
+    pub(crate) handle: Arc<ManagerHandle>,
     pub(crate) queues: Arc<Queues>,
 }
 
-impl Drop for Taken {
+impl Drop for ManagerGuard {
     fn drop(&mut self) {
         self.queues.0.send_if_modified(|state| {
             state
                 .managers
-                .retain(|manager| !Arc::ptr_eq(manager, &self.seat));
+                .retain(|manager| !Arc::ptr_eq(manager, &self.handle));
             false
         });
-        self.seat.ended.cancel();
+        self.handle.ended.cancel();
     }
 }
