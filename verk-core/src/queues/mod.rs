@@ -27,9 +27,9 @@ use crate::{
     time::clock::unix_seconds,
 };
 
-/// What is wanted of a queue.
+/// How a queue is to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct QueueSettings {
     pub(crate) concurrency: usize,
     /// Whether it is paused, here or for all nodes.
     pub(crate) paused: bool,
@@ -37,7 +37,7 @@ pub(crate) struct Wanted {
     pub(crate) changes: u64,
 }
 
-impl Wanted {
+impl QueueSettings {
     fn new(concurrency: usize) -> Self {
         Self {
             concurrency,
@@ -55,7 +55,7 @@ pub(crate) struct Queues(watch::Sender<State>);
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// By queue, with the pauses of this node only.
-    wanted: BTreeMap<QueueName, Wanted>,
+    wanted: BTreeMap<QueueName, QueueSettings>,
     /// The queues that are paused for all nodes, this node's and others.
     paused_everywhere: BTreeSet<QueueName>,
     managers: Vec<Arc<ManagerHandle>>,
@@ -67,7 +67,7 @@ impl Queues {
     pub(crate) fn new(queues: &BTreeMap<QueueName, usize>) -> Self {
         let wanted = queues
             .iter()
-            .map(|(name, concurrency)| (name.clone(), Wanted::new(*concurrency)))
+            .map(|(name, concurrency)| (name.clone(), QueueSettings::new(*concurrency)))
             .collect();
         Self(watch::Sender::new(State {
             wanted,
@@ -88,7 +88,9 @@ impl Queues {
         self.0.send_if_modified(|state| {
             let before = state.wanted.len();
             let wanted = &mut state.wanted;
-            wanted.entry(name).or_insert(Wanted::new(concurrency));
+            wanted
+                .entry(name)
+                .or_insert(QueueSettings::new(concurrency));
             wanted.len() > before
         });
     }
@@ -155,7 +157,7 @@ impl Queues {
         self.change(name, |wanted| wanted.concurrency = concurrency)
     }
 
-    fn change(&self, name: &QueueName, change: impl FnOnce(&mut Wanted)) -> Option<bool> {
+    fn change(&self, name: &QueueName, change: impl FnOnce(&mut QueueSettings)) -> Option<bool> {
         let mut changed = None;
         self.0.send_if_modified(|state| {
             changed = state.wanted.get_mut(name).map(|wanted| {
@@ -196,7 +198,7 @@ impl Queues {
 
     pub(crate) fn statuses(&self) -> Vec<QueueStatus> {
         let state = self.0.borrow();
-        let status = |(name, wanted): (&QueueName, &Wanted)| {
+        let status = |(name, wanted): (&QueueName, &QueueSettings)| {
             let (mut running, mut quiet) = (0, true);
             for manager in state.managers_of(name) {
                 let shown = manager.state();
@@ -217,7 +219,8 @@ impl Queues {
     /// Why queues that are wanted do not run.
     pub(crate) fn reasons(&self) -> Vec<Reason> {
         let state = self.0.borrow();
-        let is_open = |(name, wanted): &(&QueueName, &Wanted)| !state.is_paused(name, wanted);
+        let is_open =
+            |(name, wanted): &(&QueueName, &QueueSettings)| !state.is_paused(name, wanted);
         if !state.wanted.is_empty() && !state.wanted.iter().any(|queue| is_open(&queue)) {
             return vec![Reason::Quiet];
         }
@@ -285,16 +288,16 @@ impl Queues {
 }
 
 impl State {
-    pub(crate) fn wanted(&self, queue: &QueueName) -> Option<Wanted> {
+    pub(crate) fn wanted(&self, queue: &QueueName) -> Option<QueueSettings> {
         let wanted = *self.wanted.get(queue)?;
-        Some(Wanted {
+        Some(QueueSettings {
             paused: self.is_paused(queue, &wanted),
             ..wanted
         })
     }
 
     /// Whether nothing is to be fetched from a queue, for whatever reason.
-    fn is_paused(&self, queue: &QueueName, wanted: &Wanted) -> bool {
+    fn is_paused(&self, queue: &QueueName, wanted: &QueueSettings) -> bool {
         wanted.paused || self.quiet || self.paused_everywhere.contains(queue)
     }
 
@@ -320,7 +323,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queues::status::{Status, Told, tell};
+    use crate::queues::status::{QueueEvent, Status, next_event};
 
     fn name(name: &str) -> QueueName {
         QueueName::new(name).unwrap()
@@ -438,7 +441,7 @@ mod tests {
 
     #[test]
     fn each_change_is_told() {
-        use Told::{Paused, Pausing, Running};
+        use QueueEvent::{Paused, Pausing, Running};
         // last, changes, open, done, next
         let cases = [
             (None, 0, true, true, Some(Running)),
@@ -454,7 +457,11 @@ mod tests {
             (Some((0, Running)), 2, true, true, Some(Running)),
         ];
         for (last, changes, open, done, next) in cases {
-            assert_eq!(tell(last, changes, open, done), next, "{last:?} {changes}");
+            assert_eq!(
+                next_event(last, changes, open, done),
+                next,
+                "{last:?} {changes}"
+            );
         }
     }
 }

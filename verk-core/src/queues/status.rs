@@ -80,9 +80,9 @@ pub(crate) fn status(paused: bool, running: usize, quiet: bool) -> Status {
     }
 }
 
-/// What the events last told of a queue.
+/// An event about a queue: what it does from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum QueueEvent {
     Running,
     Pausing,
     Paused,
@@ -92,18 +92,18 @@ pub(crate) enum Told {
 ///
 /// After each change all is told anew: who pauses waits for `QueuePaused`, and not in vain if the queue was paused,
 /// resumed and paused before its manager looked.
-pub(crate) fn tell(
-    last: Option<(u64, Told)>,
+pub(crate) fn next_event(
+    last: Option<(u64, QueueEvent)>,
     changes: u64,
     open: bool,
     done: bool,
-) -> Option<Told> {
+) -> Option<QueueEvent> {
     let last = last.and_then(|(of, told)| (of == changes).then_some(told));
     match (open, last) {
-        (true, Some(Told::Running)) => None,
-        (true, _) => Some(Told::Running),
-        (false, None | Some(Told::Running)) => Some(Told::Pausing),
-        (false, Some(Told::Pausing)) if done => Some(Told::Paused),
-        (false, Some(Told::Pausing | Told::Paused)) => None,
+        (true, Some(QueueEvent::Running)) => None,
+        (true, _) => Some(QueueEvent::Running),
+        (false, None | Some(QueueEvent::Running)) => Some(QueueEvent::Pausing),
+        (false, Some(QueueEvent::Pausing)) if done => Some(QueueEvent::Paused),
+        (false, Some(QueueEvent::Pausing | QueueEvent::Paused)) => None,
     }
 }

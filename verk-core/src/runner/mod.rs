@@ -34,9 +34,9 @@ use crate::{
     names::QueueName,
     node::registration::Registration,
     queues::{
-        Queues, State, Wanted,
+        QueueSettings, Queues, State,
         handle::ManagerHandle,
-        status::{Told, tell},
+        status::{QueueEvent, next_event},
     },
     runner::{
         connection::{Connection, Exchanged, Fetched, Payload, read_all},
@@ -86,7 +86,7 @@ pub(crate) struct QueueManager {
     stop: Stop,
     handle: Arc<ManagerHandle>,
     queues: watch::Receiver<State>,
-    wanted: Wanted,
+    wanted: QueueSettings,
     workers: WorkersManager,
     /// Jobs that were fetched and have no permit yet.
     prefetch: Prefetch,
@@ -141,7 +141,7 @@ impl QueueManager {
             inprogress: handle.inprogress().clone(),
             handle,
             queues,
-            wanted: Wanted::default(),
+            wanted: QueueSettings::default(),
             reconcile_at: now + services.config.heartbeat * RECONCILE_EVERY,
             fetch_at: now,
             services,
@@ -326,17 +326,17 @@ impl QueueManager {
     }
 
     /// Tells what became of the queue.
-    fn tell(&self, told: &mut Option<(u64, Told)>, done: bool) {
+    fn tell(&self, told: &mut Option<(u64, QueueEvent)>, done: bool) {
         let changes = self.wanted.changes;
-        while let Some(next) = tell(*told, changes, self.is_open(), done) {
+        while let Some(next) = next_event(*told, changes, self.is_open(), done) {
             *told = Some((changes, next));
-            self.handle.set_paused(next == Told::Paused);
+            self.handle.set_paused(next == QueueEvent::Paused);
             let queue = self.inprogress.queue.clone();
             let at = self.services.now();
             self.services.events.send(match next {
-                Told::Running => Event::QueueRunning { queue, at },
-                Told::Pausing => Event::QueuePausing { queue, at },
-                Told::Paused => Event::QueuePaused { queue, at },
+                QueueEvent::Running => Event::QueueRunning { queue, at },
+                QueueEvent::Pausing => Event::QueuePausing { queue, at },
+                QueueEvent::Paused => Event::QueuePaused { queue, at },
             });
         }
     }
