@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{
     config::Config,
     names::NodeId,
-    queues::status::{QueueStatus, Run},
+    queues::status::{QueueStatus, RunSnapshot},
     storage::{MAX_BATCH_BYTES, ProcessReport},
     time::clock::unix_seconds,
 };
@@ -37,7 +37,7 @@ pub(crate) struct Process {
 pub(crate) struct Activity<'a> {
     pub(crate) queues: &'a [QueueStatus],
     /// The oldest first.
-    pub(crate) runs: &'a [Run],
+    pub(crate) runs: &'a [RunSnapshot],
     pub(crate) quiet: bool,
     pub(crate) now: SystemTime,
     pub(crate) rtt: Duration,
@@ -144,7 +144,7 @@ struct Work<'a> {
 }
 
 /// The running jobs by their ids: there are no threads here. Of very large ones, those that began first.
-fn work(runs: &[Run]) -> BTreeMap<String, Bytes> {
+fn work(runs: &[RunSnapshot]) -> BTreeMap<String, Bytes> {
     let mut bytes = 0;
     let fitting = runs.iter().take_while(|run| {
         bytes += run.job.original_json().len();
@@ -212,8 +212,8 @@ mod tests {
         }
     }
 
-    fn run(payload: &str) -> Run {
-        Run {
+    fn run(payload: &str) -> RunSnapshot {
+        RunSnapshot {
             job: Arc::new(Job::decode(Bytes::from(payload.to_owned())).unwrap()),
             queue: QueueName::new("low").unwrap(),
             started_at: at(1_700_000_050),
@@ -232,7 +232,7 @@ mod tests {
         }
     }
 
-    fn report(queues: &[QueueStatus], runs: &[Run]) -> ProcessReport {
+    fn report(queues: &[QueueStatus], runs: &[RunSnapshot]) -> ProcessReport {
         this().report(&Activity {
             queues,
             runs,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     log,
-    queues::{Queues, status::Run},
+    queues::{Queues, status::RunSnapshot},
     time::clock::{Clock, SystemClock},
 };
 
@@ -17,7 +17,7 @@ pub(crate) async fn watch(queues: Arc<Queues>) {
     let clock: &dyn Clock = &SystemClock;
     loop {
         clock.sleep(TOO_LONG).await;
-        for Run { job, queue, .. } in queues.blocked() {
+        for RunSnapshot { job, queue, .. } in queues.blocked() {
             log::warn!(
                 target: "verk::job",
                 class = job.class(),

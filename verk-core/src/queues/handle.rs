@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
-    queues::{Queues, running::Running, status::Run},
+    queues::{Queues, run::Run, status::RunSnapshot},
     storage::Inprogress,
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct ManagerHandle {
 #[derive(Debug, Default)]
 pub(crate) struct ManagerState {
     /// The jobs that run, each in the place that its start told.
-    pub(crate) running: Slab<Running>,
+    pub(crate) running: Slab<Run>,
     pub(crate) paused: bool,
     /// How the last fetch went; `None` before the first connection.
     pub(crate) connected: Option<Result<(), String>>,
@@ -43,11 +43,11 @@ impl ManagerHandle {
     }
 
     /// A job starts. Returns the place that it has until it is finished.
-    pub(crate) fn started(&self, running: Running) -> usize {
+    pub(crate) fn started(&self, running: Run) -> usize {
         self.state().running.insert(running)
     }
 
-    pub(crate) fn finished(&self, place: usize) -> Option<Running> {
+    pub(crate) fn finished(&self, place: usize) -> Option<Run> {
         self.state().running.try_remove(place)
     }
 
@@ -57,27 +57,27 @@ impl ManagerHandle {
     }
 
     /// Something of each job that runs, in the order in which they started.
-    pub(crate) fn running<T>(&self, of: impl Fn(&Running) -> T) -> Vec<T> {
+    pub(crate) fn running<T>(&self, of: impl Fn(&Run) -> T) -> Vec<T> {
         let shown = self.state();
-        let mut running: Vec<&Running> = shown.running.iter().map(|(_, running)| running).collect();
+        let mut running: Vec<&Run> = shown.running.iter().map(|(_, running)| running).collect();
         running.sort_by_key(|running| running.number);
         running.into_iter().map(of).collect()
     }
 
-    pub(crate) fn run(&self, running: &Running) -> Run {
-        Run {
+    pub(crate) fn snapshot(&self, running: &Run) -> RunSnapshot {
+        RunSnapshot {
             job: Arc::clone(running.job()),
             queue: self.inprogress.queue.clone(),
             started_at: running.started_at,
         }
     }
 
-    pub(crate) fn blocked(&self) -> Vec<Run> {
+    pub(crate) fn blocked(&self) -> Vec<RunSnapshot> {
         let mut shown = self.state();
         let all = shown.running.iter_mut();
         let blocked =
             all.filter_map(|(_, running)| running.keeps_its_thread().then_some(&*running));
-        blocked.map(|running| self.run(running)).collect()
+        blocked.map(|running| self.snapshot(running)).collect()
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {

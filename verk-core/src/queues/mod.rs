@@ -4,7 +4,7 @@
 pub(crate) mod blocked;
 pub(crate) mod handle;
 pub(crate) mod pauses;
-pub(crate) mod running;
+pub(crate) mod run;
 pub(crate) mod status;
 
 use std::{
@@ -21,7 +21,7 @@ use crate::{
     names::{NodeId, QueueName},
     queues::{
         handle::{ManagerGuard, ManagerHandle},
-        status::{QueueStatus, Run, RunningJob, status},
+        status::{QueueStatus, RunSnapshot, RunningJob, status},
     },
     storage::Inprogress,
     time::clock::unix_seconds,
@@ -240,11 +240,11 @@ impl Queues {
     }
 
     pub(crate) fn running_jobs(&self) -> Vec<RunningJob> {
-        let public = |Run {
+        let public = |RunSnapshot {
                           job,
                           queue,
                           started_at,
-                      }: Run| RunningJob {
+                      }: RunSnapshot| RunningJob {
             class: job.class().to_owned(),
             jid: job.jid().clone(),
             queue,
@@ -257,7 +257,7 @@ impl Queues {
     pub(crate) fn log_running_jobs(&self) {
         let runs = self.runs();
         log::info!(count = runs.len(), "running jobs");
-        for Run {
+        for RunSnapshot {
             job,
             queue,
             started_at,
@@ -269,18 +269,18 @@ impl Queues {
     }
 
     /// What keeps its thread since the last look, and was not found by an earlier one.
-    pub(crate) fn blocked(&self) -> Vec<Run> {
+    pub(crate) fn blocked(&self) -> Vec<RunSnapshot> {
         let state = self.0.borrow();
         let managers = state.managers.iter();
         managers.flat_map(|manager| manager.blocked()).collect()
     }
 
     /// What runs now, the oldest run first.
-    pub(crate) fn runs(&self) -> Vec<Run> {
+    pub(crate) fn runs(&self) -> Vec<RunSnapshot> {
         let state = self.0.borrow();
         let mut runs = Vec::new();
         for manager in &state.managers {
-            runs.extend(manager.running(|running| manager.run(running)));
+            runs.extend(manager.running(|running| manager.snapshot(running)));
         }
         runs.sort_by_key(|run| run.started_at);
         runs

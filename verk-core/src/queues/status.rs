@@ -65,7 +65,7 @@ pub struct RunningJob {
 
 /// A job that runs, as the managers know it.
 #[derive(Clone, Debug)]
-pub(crate) struct Run {
+pub(crate) struct RunSnapshot {
     pub(crate) job: Arc<Job>,
     pub(crate) queue: QueueName,
     pub(crate) started_at: SystemTime,

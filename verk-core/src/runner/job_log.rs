@@ -11,7 +11,7 @@ use crate::{
     log::{self, Span},
     names::QueueName,
     outcome::PerformError,
-    runner::run::RunEnd,
+    runner::ended_run::RunEnd,
     storage::Inprogress,
     time::clock::rfc3339,
 };

@@ -5,6 +5,7 @@
 //! `inprogress` list has been read and compared with what this node works on.
 
 pub(crate) mod connection;
+pub(crate) mod ended_run;
 pub(crate) mod job_log;
 mod outcomes;
 pub(crate) mod prefetch;
@@ -12,7 +13,6 @@ pub(crate) mod reconcile;
 mod replies;
 pub(crate) mod retry;
 pub(crate) mod row;
-pub(crate) mod run;
 pub(crate) mod settle;
 pub(crate) mod workers;
 

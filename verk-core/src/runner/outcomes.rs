@@ -12,7 +12,7 @@ use crate::{
     log,
     outcome::Ending,
     runner::{
-        run::Run,
+        ended_run::EndedRun,
         settle::{Pending, conclude},
     },
     stats::counters::counts_of,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl QueueManager {
-    pub(super) fn finished(&mut self, run: Run) {
+    pub(super) fn finished(&mut self, run: EndedRun) {
         // This node may hold the same payload again by now: what a lost run came to is not stored.
         if run.lost {
             self.lost(Some(run.job));

@@ -15,9 +15,9 @@ use crate::{
     names::QueueName,
     outcome::{Ending, Outcome, PerformError, RetryIn},
     runner::{
+        ended_run::{EndedRun, RunEnd, Times},
         job_log::Line,
         retry::{Decision, decide},
-        run::{Run, RunEnd, Times},
     },
     services::Services,
     storage::{Due, Settlement, Target},
@@ -114,8 +114,8 @@ impl Times {
 }
 
 /// What follows from the end of a run.
-pub(crate) fn conclude(run: Run, workforce: &Workforce, queue: &QueueName) -> Pending {
-    let Run {
+pub(crate) fn conclude(run: EndedRun, workforce: &Workforce, queue: &QueueName) -> Pending {
+    let EndedRun {
         number,
         job,
         held,

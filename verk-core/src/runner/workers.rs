@@ -21,11 +21,11 @@ use crate::{
     names::QueueName,
     node::registration::Registration,
     outcome::{Outcome, PerformError},
-    queues::{handle::ManagerHandle, running::Running},
+    queues::{handle::ManagerHandle, run::Run},
     runner::{
+        ended_run::{EndedRun, RunEnd, Times},
         job_log::{self, Line},
         row::{run_in_a_row, spawn_in},
-        run::{Run, RunEnd, Times},
     },
     services::Services,
     time::clock::{Clock, JobWait},
@@ -188,7 +188,7 @@ impl WorkersManager {
             queue: self.queue().clone(),
             started_at,
         });
-        let place = self.handle.started(Running {
+        let place = self.handle.started(Run {
             number,
             context: context.clone(),
             held,
@@ -249,7 +249,7 @@ impl WorkersManager {
     /// Waits for the next run to end. Pends for ever when none runs.
     ///
     /// Cancel safe.
-    pub(crate) async fn next_finished(&mut self) -> Run {
+    pub(crate) async fn next_finished(&mut self) -> EndedRun {
         loop {
             // The channel never closes: `self` holds a sender.
             let Some(finished) = self.finished.recv().await else {
@@ -262,7 +262,7 @@ impl WorkersManager {
     }
 
     /// The next run that has ended by now.
-    pub(crate) fn try_finished(&mut self) -> Option<Run> {
+    pub(crate) fn try_finished(&mut self) -> Option<EndedRun> {
         loop {
             let finished = self.finished.try_recv().ok()?;
             if let Some(run) = self.end(finished) {
@@ -271,16 +271,16 @@ impl WorkersManager {
         }
     }
 
-    fn end(&mut self, finished: Finished) -> Option<Run> {
+    fn end(&mut self, finished: Finished) -> Option<EndedRun> {
         let Finished { place, times, end } = finished;
-        let Running {
+        let Run {
             number,
             context,
             held,
             started_at: _,
             seen: _,
         } = self.handle.finished(place)?;
-        Some(Run {
+        Some(EndedRun {
             number,
             job: Arc::clone(context.shared_job()),
             held,

@@ -11,7 +11,7 @@ use crate::{
 
 /// A run that has not ended.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct Run {
     /// The order in which it started.
     pub(crate) number: u64,
     pub(crate) context: JobContext,
@@ -22,7 +22,7 @@ pub(crate) struct Running {
     pub(crate) seen: Seen,
 }
 
-impl Running {
+impl Run {
     /// Whether it keeps its thread since the last look, and was not found by an earlier one.
     pub(crate) fn keeps_its_thread(&mut self) -> bool {
         self.seen.look(self.context.polls())

@@ -14,7 +14,7 @@ use crate::{
 
 /// A run that has ended: its future is dropped.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct EndedRun {
     /// The order in which it started.
     pub(crate) number: u64,
     pub(crate) job: Arc<Job>,
