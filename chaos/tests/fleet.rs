@@ -61,8 +61,16 @@ async fn every_job_runs_when_each_of_three_workers_is_killed_ten_times() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stood_still_has_lost_its_jobs_says_so_and_goes_on() {
-    let freeze = Plan::one(Duration::from_secs(2), Fault::FreezeWorker, None);
-    let (verdict, records) = figures(load(10, freeze)).await;
+    // So long that the others find out, and so slow jobs that it has some, also where all get little of the processor.
+    let length = Some(Duration::from_secs(8));
+    let freeze = Plan::one(Duration::from_secs(2), Fault::FreezeWorker, length);
+    let mut what = load(14, freeze);
+    what.production = Production {
+        jobs: 14 * 40,
+        pause: Duration::from_millis(25),
+        kinds: vec![(Kind::Slow, 1)],
+    };
+    let (verdict, records) = figures(what).await;
     assert!(verdict.restored > 0, "others ran its jobs");
     assert!(
         verdict.outcomes_without_effect > 0,
