@@ -2,7 +2,7 @@
 //!
 //! At most one operation of each kind is in flight, or two exchanges, which settle one batch and fetch the next, while jobs end within a round
 //! trip; their replies are taken in the order in which they were sent. A settle or a fetch whose reply was lost stops both until the
-//! `inprogress` list has been read and compared with what this node works on.
+//! `inprogress` list has been read and compared with what this node works on. `docs/runner.md` has a picture.
 
 pub(crate) mod connection;
 pub(crate) mod ended_run;
