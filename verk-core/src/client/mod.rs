@@ -45,14 +45,14 @@ const LARGE_PAYLOAD_BYTES: usize = 100 * 1024;
 /// without queues, or make a client over a storage directly.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    inner: Arc<ClientData>,
     /// The test that this client belongs to, unless a running job uses it.
     test: Option<Arc<dyn TestSeam>>,
 }
 
 /// What a client is made of.
 #[derive(Clone)]
-pub(crate) struct Inner {
+pub(crate) struct ClientData {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) max_payload_bytes: usize,
@@ -76,7 +76,7 @@ impl Client {
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
         let config = Config::default();
-        Self::with(Inner {
+        Self::with(ClientData {
             storage,
             clock: Arc::new(SystemClock),
             max_payload_bytes: config.max_payload_bytes,
@@ -92,7 +92,7 @@ impl Client {
         })
     }
 
-    pub(crate) fn with(inner: Inner) -> Self {
+    pub(crate) fn with(inner: ClientData) -> Self {
         Self {
             inner: Arc::new(inner),
             test: None,

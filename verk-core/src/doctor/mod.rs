@@ -28,7 +28,7 @@ use crate::{
     node::foreign,
     queues::Queues,
     storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, ScheduleKeys, Source, Storage},
-    time::server_time::{Asked, Measured},
+    time::server_time::{ClockReading, Measurement},
     verk::{Verk, parts::Parts},
 };
 
@@ -199,9 +199,9 @@ impl Examination<'_> {
 
     async fn clock(&mut self) -> Result<(), StorageError> {
         let clock = &*self.parts.services.clock;
-        let asked = Asked::now(clock);
+        let asked = ClockReading::now(clock);
         let server = self.storage().server_time().await?;
-        if let Some(ahead_ms) = Measured::new(server, asked, clock).skew_ms() {
+        if let Some(ahead_ms) = Measurement::new(server, asked, clock).skew_ms() {
             self.findings.push(Finding::ClockSkew { ahead_ms });
         }
         Ok(())

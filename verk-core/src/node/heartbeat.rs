@@ -16,7 +16,7 @@ use crate::{
     node::registration::{Registration, lose},
     services::Services,
     storage::{Beat, Heartbeat, NameClaim},
-    time::{backoff::pause_before_retry, clock::rfc3339, server_time::Asked},
+    time::{backoff::pause_before_retry, clock::rfc3339, server_time::ClockReading},
 };
 
 /// How much later than its time to live a name is asked for again.
@@ -184,7 +184,7 @@ async fn beat(
                 .await?,
         ),
     };
-    let asked = Asked::now(&*services.clock);
+    let asked = ClockReading::now(&*services.clock);
     let beat = heartbeat.beat().await?;
     let skewed = services
         .server_time

@@ -12,11 +12,11 @@ use crate::{
 
 /// The time of day of the storage, as it was measured the last time.
 #[derive(Debug, Default)]
-pub(crate) struct ServerTime(Mutex<Option<Measured>>);
+pub(crate) struct ServerTime(Mutex<Option<Measurement>>);
 
 /// What the storage said of its time of day.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Measured {
+pub(crate) struct Measurement {
     /// What the storage said, and when it did.
     server: SystemTime,
     at: Instant,
@@ -26,12 +26,12 @@ pub(crate) struct Measured {
 
 /// When a question was sent, by both clocks of this node.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ClockReading {
     at: Instant,
     here: SystemTime,
 }
 
-impl Asked {
+impl ClockReading {
     pub(crate) fn now(clock: &dyn Clock) -> Self {
         Self {
             at: clock.instant(),
@@ -48,12 +48,12 @@ impl ServerTime {
     pub(crate) fn measure(
         &self,
         server: SystemTime,
-        asked: Asked,
+        asked: ClockReading,
         clock: &dyn Clock,
     ) -> Option<SystemTime> {
         let measured = self
             .confirmed(server, asked, clock)
-            .unwrap_or_else(|| Measured::new(server, asked, clock));
+            .unwrap_or_else(|| Measurement::new(server, asked, clock));
         let before = self.last().replace(measured);
         let was_skewed = before.is_some_and(|before| before.skew_ms().is_some());
         if was_skewed || measured.skew_ms().is_none() {
@@ -69,12 +69,17 @@ impl ServerTime {
 
     /// What was known, if it may still be true: `server` is a time between the question and its answer. A slow answer does not say more than
     /// that.
-    fn confirmed(&self, server: SystemTime, asked: Asked, clock: &dyn Clock) -> Option<Measured> {
+    fn confirmed(
+        &self,
+        server: SystemTime,
+        asked: ClockReading,
+        clock: &dyn Clock,
+    ) -> Option<Measurement> {
         let last = *self.last();
         let known = last.map_or(asked.here, |last| last.at(asked.at, || asked.here));
         let took = clock.instant().saturating_duration_since(asked.at);
         let passed = server.duration_since(known).ok()?;
-        (passed <= took).then_some(Measured {
+        (passed <= took).then_some(Measurement {
             server: known,
             at: asked.at,
             here: asked.here,
@@ -92,18 +97,18 @@ impl ServerTime {
         last.map_or_else(|| clock.now(), |last| last.at(instant, || clock.now()))
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<Measured>> {
+    fn last(&self) -> MutexGuard<'_, Option<Measurement>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Measured {
+impl Measurement {
     /// For how long a measurement goes on by the monotonic clock, which a jump of the time of day does not change. An older one goes on by the time of
     /// day, which a suspended machine does not hold back.
     const FRESH: Duration = Duration::from_secs(60);
 
     /// The storage said `server` to a question that was answered just now.
-    pub(crate) fn new(server: SystemTime, asked: Asked, clock: &dyn Clock) -> Self {
+    pub(crate) fn new(server: SystemTime, asked: ClockReading, clock: &dyn Clock) -> Self {
         let half = clock.instant().saturating_duration_since(asked.at) / 2;
         Self {
             server,
@@ -187,7 +192,8 @@ mod tests {
     }
 
     fn measure(time: &ServerTime, clocks: &Clocks, server: SystemTime) -> bool {
-        time.measure(server, Asked::now(clocks), clocks).is_some()
+        time.measure(server, ClockReading::now(clocks), clocks)
+            .is_some()
     }
 
     #[test]
@@ -203,7 +209,7 @@ mod tests {
     #[test]
     fn the_server_answered_half_way() {
         let (time, clocks) = (ServerTime::default(), Clocks::new());
-        let asked = Asked::now(&clocks);
+        let asked = ClockReading::now(&clocks);
         clocks.set(4, at(104));
         let _ = time.measure(at(500), asked, &clocks);
         assert_eq!(time.now(&clocks), at(502));
@@ -213,7 +219,7 @@ mod tests {
     fn an_answer_that_took_long_changes_nothing_that_it_agrees_with() {
         let (time, clocks) = (ServerTime::default(), Clocks::new());
         let answer = |server, took| {
-            let (asked, passed) = (Asked::now(&clocks), clocks.passed.lock().unwrap().0);
+            let (asked, passed) = (ClockReading::now(&clocks), clocks.passed.lock().unwrap().0);
             let passed = passed.as_secs() + took;
             clocks.set(passed, at(100 + passed));
             assert!(time.measure(server, asked, &clocks).is_none());

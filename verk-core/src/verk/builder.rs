@@ -26,7 +26,7 @@ use crate::{
     time::{
         alarm::ScheduleWake,
         clock::{Clock, SystemClock},
-        server_time::{Asked, ServerTime},
+        server_time::{ClockReading, ServerTime},
     },
     verk::{Verk, parts::Parts},
     worker::{
@@ -366,13 +366,13 @@ impl VerkBuilder {
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
         let server_time = Arc::new(ServerTime::default());
-        let asked = Asked::now(&*self.clock);
+        let asked = ClockReading::now(&*self.clock);
         // Nobody listens to events yet: the log tells of a skew.
         let _ = server_time.measure(storage.server_time().await?, asked, &*self.clock);
         let wake = ScheduleWake::new(self.config.poll_interval);
         let monitor = Monitor::default();
         let tallies = Arc::<Tallies>::default();
-        let client_of_jobs = Client::with(client::Inner {
+        let client_of_jobs = Client::with(client::ClientData {
             storage: Arc::clone(&storage),
             clock: Arc::clone(&self.clock),
             max_payload_bytes: self.config.max_payload_bytes,
