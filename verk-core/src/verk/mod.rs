@@ -47,10 +47,10 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Verk {
-    inner: Arc<Inner>,
+    inner: Arc<VerkData>,
 }
 
-struct Inner {
+struct VerkData {
     parts: Parts,
     client: Client,
     /// Present until the node is started.
@@ -59,7 +59,7 @@ struct Inner {
     supervisor: TaskTracker,
 }
 
-impl Drop for Inner {
+impl Drop for VerkData {
     fn drop(&mut self) {
         // Nobody can ask for a shutdown any more; the supervisor drains by itself if the runtime lives on.
         self.stop.cancel();
@@ -74,7 +74,7 @@ impl Verk {
         client: Client,
         registration: Option<Arc<Registration>>,
     ) -> Self {
-        let inner = Inner {
+        let inner = VerkData {
             parts,
             client,
             registration: Mutex::new(registration),

@@ -27,10 +27,10 @@ use crate::{
 /// The running job, as its worker sees it.
 #[derive(Clone)]
 pub struct JobContext {
-    inner: Arc<Inner>,
+    inner: Arc<ContextData>,
 }
 
-struct Inner {
+struct ContextData {
     job: Arc<Job>,
     queue: QueueName,
     client: Client,
@@ -51,7 +51,7 @@ impl JobContext {
         cancelled: CancellationToken,
         deadline: Option<Instant>,
     ) -> Self {
-        let inner = Inner {
+        let inner = ContextData {
             job,
             queue,
             client,
