@@ -26,7 +26,7 @@ pub(crate) struct Registration {
     heartbeat: Duration,
     /// Whether the name is configured, and has one holder.
     named: bool,
-    pub(crate) health: Arc<watch::Sender<Health>>,
+    pub(crate) health: Arc<watch::Sender<HeartbeatHealth>>,
     /// Cancelled when the storage does not know the node any more.
     pub(crate) lost: CancellationToken,
     /// Ends the heartbeat.
@@ -41,7 +41,7 @@ pub(crate) struct Registration {
 
 /// What the heartbeats tell about this node.
 #[derive(Clone, Debug)]
-pub(crate) struct Health {
+pub(crate) struct HeartbeatHealth {
     /// When the last heartbeat that the storage acknowledged was sent.
     acknowledged: Instant,
     /// Since when each was acknowledged in time, by the same server.
@@ -52,7 +52,7 @@ pub(crate) struct Health {
     servers: u64,
 }
 
-impl Health {
+impl HeartbeatHealth {
     /// The node is registered, and has not sent a heartbeat yet.
     fn new(registered_at: Instant) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Registration {
             node,
             heartbeat,
             named,
-            health: Arc::new(watch::Sender::new(Health::new(at))),
+            health: Arc::new(watch::Sender::new(HeartbeatHealth::new(at))),
             lost: CancellationToken::new(),
             stop: CancellationToken::new(),
             beat_on: AtomicBool::new(false),
@@ -121,7 +121,7 @@ impl Registration {
 
     /// Waits until an acknowledged heartbeat is young enough to fetch.
     pub(crate) async fn until_fresh(&self, clock: &dyn Clock) {
-        let fresh = |health: &Health| health.is_fresh(clock.instant(), self.heartbeat);
+        let fresh = |health: &HeartbeatHealth| health.is_fresh(clock.instant(), self.heartbeat);
         // An error says that the sender is gone; it is in `self`.
         let _ = self.health.subscribe().wait_for(fresh).await;
     }
@@ -207,7 +207,7 @@ mod tests {
     /// before it.
     fn well_since(beats: &[(u64, &str, u32)]) -> u64 {
         let start = SystemClock.instant();
-        let mut health = Health::new(start);
+        let mut health = HeartbeatHealth::new(start);
         for &(second, server, failures) in beats {
             let sent_at = start + Duration::from_secs(second);
             health.acknowledge(sent_at, server.to_owned(), failures, HEARTBEAT);

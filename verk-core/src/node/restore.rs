@@ -59,7 +59,7 @@ impl Verdicts {
 
 /// How many jobs left the lists of a dead node.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moved {
+pub(crate) struct RestoreCounts {
     /// They run again.
     pub(crate) restored: usize,
     /// They do not.
@@ -85,7 +85,7 @@ pub(crate) async fn restore(
     inprogress: &Inprogress,
     verdicts: &Verdicts,
     stop: &CancellationToken,
-    moved: &mut Moved,
+    moved: &mut RestoreCounts,
 ) -> Result<(), StorageError> {
     let storage = &services.storage;
     let mut stuck = 0;

@@ -16,7 +16,7 @@ use crate::{
     node::{
         judge::Judge,
         registration::Registration,
-        restore::{Moved, Verdicts, restore},
+        restore::{RestoreCounts, Verdicts, restore},
     },
     services::Services,
     storage::{Inprogress, Node},
@@ -141,7 +141,7 @@ impl NodeWatch {
                 since: None,
             }),
         };
-        let mut moved = Moved::default();
+        let mut moved = RestoreCounts::default();
         let mut result = Ok(());
         for queue in node.queues {
             let inprogress = Inprogress {
@@ -158,7 +158,7 @@ impl NodeWatch {
             result = result.and(restored.await);
         }
         let now = self.services.clock.instant();
-        let Moved { restored, buried } = moved;
+        let RestoreCounts { restored, buried } = moved;
         if restored > 0 {
             log::warn!(node = %node.id, restored, "restored the jobs of a dead node");
             self.services.events.send(Event::JobsRestored {
