@@ -29,7 +29,8 @@ static KNOWN: RwLock<Known> = RwLock::new(Known {
     default: None,
     live: Vec::new(),
 });
-static INSTALLED: LazyLock<RwLock<HashMap<Place, Entry>>> = LazyLock::new(RwLock::default);
+static INSTALLED: LazyLock<RwLock<HashMap<Place, InstalledClient>>> =
+    LazyLock::new(RwLock::default);
 
 /// Whether a client was ever installed in this process: in production none is.
 static ANY: AtomicBool = AtomicBool::new(false);
@@ -102,7 +103,7 @@ impl Place {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct InstalledClient {
     client: Client,
     location: &'static Location<'static>,
 }
@@ -189,7 +190,7 @@ impl Client {
                 second: location,
             }),
             hash_map::Entry::Vacant(entry) => {
-                entry.insert(Entry {
+                entry.insert(InstalledClient {
                     client: self.clone(),
                     location,
                 });

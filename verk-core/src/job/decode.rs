@@ -77,7 +77,7 @@ impl MalformedJob {
 
 /// One key and its value, as ranges of the payload.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct Member {
     /// The key with its quotes.
     pub(super) key: Range<usize>,
     /// Whether the key is written with escapes.
@@ -159,7 +159,7 @@ impl Job {
 /// What one pass over the payload finds.
 #[derive(Default)]
 struct Fields<'a> {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Member>,
     class: Option<&'a str>,
     jid: Option<&'a str>,
     queue: Option<&'a str>,
@@ -246,7 +246,7 @@ impl<'de, K: Key<'de>> Visitor<'de> for FieldsVisitor<'de, K> {
         };
         while let Some((key, value)) = map.next_entry::<K, &'de RawValue>()? {
             let value = value.get();
-            fields.entries.push(Entry {
+            fields.entries.push(Member {
                 key: key.range(self.json),
                 escaped: key.is_escaped(),
                 value: range(self.json, value),

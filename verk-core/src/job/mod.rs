@@ -34,7 +34,7 @@ pub use self::{
 };
 
 use self::{
-    decode::Entry,
+    decode::Member,
     patches::Patches,
     value::{count, push_quoted, string, strings, time},
 };
@@ -68,7 +68,7 @@ pub struct Job {
     /// The payload as it was read; empty for a new job.
     original_json: ByteString,
     /// Where the keys and values of `original_json` are, in order.
-    entries: Vec<Entry>,
+    entries: Vec<Member>,
     /// Which of the keys that `decode` has a bit for are among them.
     seen: u16,
     /// The keys that differ from `original_json`; all keys of a new job.
@@ -388,7 +388,7 @@ impl Job {
     }
 
     /// Whether `entry` has the key `key`, which may be written with escapes.
-    fn is_key(&self, entry: &Entry, key: &str) -> bool {
+    fn is_key(&self, entry: &Member, key: &str) -> bool {
         if entry.escaped {
             return string(self.slice(&entry.key)).is_some_and(|name| name == key);
         }
