@@ -1,6 +1,6 @@
 //! The bulk enqueue of a client that has middleware.
 //!
-//! 1. Each job has a future, which takes it through the middleware and waits at [`Seat::store`] for the
+//! 1. Each job has a future, which takes it through the middleware and waits at [`StoreInChunk::store`] for the
 //!    chunk that the job goes with. The caller's task polls all of them: no future outlives the enqueue.
 //! 2. A turn polls the futures that can go on, and takes new jobs, until a chunk is full or two chunks
 //!    of jobs live.
@@ -75,7 +75,11 @@ impl Client {
                         let bytes = job.args().len();
                         live_bytes += bytes;
                         moved = true;
-                        live.push(self.pass(job, bytes, Seat::new(self, &lobby, index, when)));
+                        live.push(self.pass(
+                            job,
+                            bytes,
+                            StoreInChunk::new(self, &lobby, index, when),
+                        ));
                     }
                     Some((
                         index,
@@ -136,9 +140,9 @@ impl Client {
         report.end(self).await
     }
 
-    async fn pass(&self, mut job: Job, bytes: usize, seat: Seat<'_>) -> Passed {
-        let answer = self.inner.middleware.pass(&mut job, &seat).await;
-        let index = seat.index;
+    async fn pass(&self, mut job: Job, bytes: usize, store: StoreInChunk<'_>) -> Passed {
+        let answer = self.inner.middleware.pass(&mut job, &store).await;
+        let index = store.index;
         Passed {
             index,
             bytes,
@@ -191,14 +195,14 @@ struct Member {
 }
 
 /// Where one job of the bulk goes after its middleware.
-struct Seat<'a> {
+struct StoreInChunk<'a> {
     client: &'a Client,
     lobby: &'a Lobby,
     index: usize,
     when: When,
 }
 
-impl<'a> Seat<'a> {
+impl<'a> StoreInChunk<'a> {
     fn new(client: &'a Client, lobby: &'a Lobby, index: usize, when: When) -> Self {
         Self {
             client,
@@ -209,7 +213,7 @@ impl<'a> Seat<'a> {
     }
 }
 
-impl Store for Seat<'_> {
+impl Store for StoreInChunk<'_> {
     fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
             let ready = self.client.prepare(job, self.when, None)?;
