@@ -74,12 +74,12 @@ pub(crate) struct RedisQueueConnection {
     /// Whether the last call settled jobs, and found none to take.
     found_empty: bool,
     /// Set while a command is under way, and left when its reply did not come.
-    doubt: Option<Doubt>,
+    doubt: Option<UnansweredCommand>,
 }
 
 /// A command whose reply nobody saw: the server may still move a job for it.
 #[derive(Debug)]
-struct Doubt {
+struct UnansweredCommand {
     /// What it was sent on, until it is given up.
     connection: Option<Connection>,
     /// How the server knows it.
@@ -319,7 +319,7 @@ impl RedisQueueConnection {
     }
 
     fn begin(&mut self, connection: &Connection, block: Duration) {
-        self.doubt = Some(Doubt {
+        self.doubt = Some(UnansweredCommand {
             identity: connection.identity().cloned(),
             connection: Some(connection.clone()),
             over_at: self.queues.link.clock.instant() + block + BLOCK_SLACK,
