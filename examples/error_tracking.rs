@@ -37,13 +37,13 @@ impl Report {
 
 /// Calls `report` for every failure, until the Verk is gone. However slow that is, it never slows a worker.
 async fn track_errors(events: Events, mut report: impl FnMut(Report)) {
-    let mut failures = events.kinds([EventKind::JobFailed]);
+    let mut failures = events.only(|what| matches!(what, EventKind::JobFailed { .. }));
     while let Some(event) = failures.recv().await {
         match event {
-            Ok(Event::JobFailed {
-                job,
-                queue,
-                failure,
+            Ok(Event {
+                what: EventKind::JobFailed { failure, .. },
+                job: Some(job),
+                queue: Some(queue),
                 ..
             }) => report(Report::of(&job, &queue, &failure)),
             Ok(_) => {}

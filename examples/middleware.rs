@@ -7,8 +7,8 @@
 use std::{error::Error, time::Duration};
 
 use verk::{
-    AfterFailure, BoxError, ClientMiddleware, ClientNext, Event, Job, Next, PerformError,
-    ServerMiddleware, Stored, prelude::*,
+    AfterFailure, BoxError, ClientMiddleware, ClientNext, Event, EventKind, Job, Next,
+    PerformError, ServerMiddleware, Stored, prelude::*,
 };
 use verk_testing::MemoryStorage;
 
@@ -109,7 +109,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("enqueue: {stopped}");
 
     while let Some(event) = events.recv().await {
-        if let Event::JobFailed { then, .. } = event? {
+        if let Event {
+            what: EventKind::JobFailed { then, .. },
+            ..
+        } = event?
+        {
             assert_eq!(then, AfterFailure::Dead);
             break;
         }

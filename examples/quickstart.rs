@@ -16,7 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use verk::{
-    AfterFailure, Event, Jid, Job, QueueName,
+    AfterFailure, Event, EventKind, Jid, Job, QueueName,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
     storage::{JobSet, Page},
@@ -163,13 +163,23 @@ impl Counts {
     /// Counts an event, and prints it.
     fn tell(&mut self, event: &Event) {
         match event {
-            Event::JobStarted { job, .. } => println!("  start  {} {}", job.class(), job.jid()),
-            Event::JobFinished { job, took, .. } => {
+            Event {
+                what: EventKind::JobStarted,
+                job: Some(job),
+                ..
+            } => println!("  start  {} {}", job.class(), job.jid()),
+            Event {
+                what: EventKind::JobFinished { took, .. },
+                job: Some(job),
+                ..
+            } => {
                 self.succeeded += 1;
                 println!("  done   {} {} in {took:.1?}", job.class(), job.jid());
             }
-            Event::JobFailed {
-                job, failure, then, ..
+            Event {
+                what: EventKind::JobFailed { failure, then, .. },
+                job: Some(job),
+                ..
             } => {
                 self.failed += 1;
                 let then = match then {

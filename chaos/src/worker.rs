@@ -20,7 +20,9 @@ use tracing_subscriber::{
     layer::{self, SubscriberExt},
     util::SubscriberInitExt,
 };
-use verk::{BoxError, Clock, Event, Events, Job, RetryIn, SystemClock, guard, prelude::*};
+use verk::{
+    BoxError, Clock, Event, EventKind, Events, Job, RetryIn, SystemClock, guard, prelude::*,
+};
 
 use crate::{
     kind::{KEPT, KEPT_KEY, Kind, QUEUE},
@@ -179,13 +181,30 @@ async fn tell(events: &mut Events, diary: &Diary) -> Infallible {
             caught = panics;
         }
         match event {
-            Some(Ok(Event::JobFinished { job, .. })) => settled(&job, job.failures() + 1),
-            Some(Ok(Event::JobFailed { job, .. })) => settled(&job, job.failures()),
-            Some(Ok(Event::JobLost { .. })) => ledger.write(&Record::Lost(life)),
-            Some(Ok(Event::JobsRestored { count, .. })) => {
+            Some(Ok(Event {
+                what: EventKind::JobFinished { .. },
+                job: Some(job),
+                ..
+            })) => settled(&job, job.failures() + 1),
+            Some(Ok(Event {
+                what: EventKind::JobFailed { .. },
+                job: Some(job),
+                ..
+            })) => settled(&job, job.failures()),
+            Some(Ok(Event {
+                what: EventKind::JobLost,
+                ..
+            })) => ledger.write(&Record::Lost(life)),
+            Some(Ok(Event {
+                what: EventKind::JobsRestored { count, .. },
+                ..
+            })) => {
                 ledger.write(&Record::Restored(life, count));
             }
-            Some(Ok(Event::NodeRegistered { node, .. })) => {
+            Some(Ok(Event {
+                what: EventKind::NodeRegistered { node, .. },
+                ..
+            })) => {
                 ledger.write(&Record::Node(life, node.to_string()));
             }
             Some(Ok(_)) => {}

@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use verk::{AfterFailure, Clock, Event, Job, SystemClock, Verk, prelude::*, storage::JobSet};
+use verk::{
+    AfterFailure, Clock, Event, EventKind, Job, SystemClock, Verk, prelude::*, storage::JobSet,
+};
 use verk_testing::{MemoryStorage, VirtualClock};
 
 use crate::support::{ALL, Fixture, Log};
@@ -61,8 +63,17 @@ async fn a_snooze_until_the_end_of_time_runs_once() {
     let mut it = Fixture::new().await;
     it.verk.enqueue(SnoozingForEver::new()).await.unwrap();
     it.verk.start().unwrap();
-    it.wait_for(|event| matches!(event, Event::JobSnoozed { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::JobSnoozed { .. },
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     assert_eq!(scores(&it, JobSet::Schedule).await, [END]);
     assert_eq!(it.log.entries(), ["ran"]);
     it.verk.shutdown().await;
@@ -74,7 +85,10 @@ async fn a_retry_at_that_panics_gives_way_to_the_backoff() {
     it.verk.enqueue(RetriedWhen::new()).await.unwrap();
     it.verk.start().unwrap();
     let then = it.wait_for(|event| match event {
-        Event::JobFailed { then, .. } => Some(then),
+        Event {
+            what: EventKind::JobFailed { then, .. },
+            ..
+        } => Some(then),
         _ => None,
     });
     let then = then.await;
@@ -97,8 +111,17 @@ async fn a_node_may_wait_for_ever() {
     it.wait_for_started(1).await;
     let verk = it.verk.clone();
     let shutdown = tokio::spawn(async move { verk.shutdown().await });
-    it.wait_for(|event| matches!(event, Event::QueuePausing { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::QueuePausing,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     assert!(!shutdown.is_finished());
     shutdown.abort();
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Event, Events, NodeId, State, Verk, VerkBuilder,
+    Event, EventKind, Events, NodeId, State, Verk, VerkBuilder,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
     storage::{DequeueRequest, Dequeued, Inprogress, JobStore, NodeStore, Settlement, Target},
@@ -247,7 +247,14 @@ async fn survives(kind: Kind) {
                 client.enqueue_all(jobs).await.unwrap();
                 for _ in 0..held_back {
                     wait_for(&mut node.events, |event| {
-                        matches!(event, Event::JobStarted { .. }).then_some(())
+                        matches!(
+                            event,
+                            Event {
+                                what: EventKind::JobStarted,
+                                ..
+                            }
+                        )
+                        .then_some(())
                     })
                     .await;
                 }
@@ -433,8 +440,15 @@ async fn the_outcome_of_a_lost_run_does_not_end_the_next_run_of_the_same_job() {
     for lost in [true, false] {
         it.gate.open_once();
         let was_lost = it.wait_for(|event| match event {
-            Event::JobLost { .. } => Some(true),
-            Event::JobFinished { job, .. } if job.class() == "Patient" => Some(false),
+            Event {
+                what: EventKind::JobLost,
+                ..
+            } => Some(true),
+            Event {
+                what: EventKind::JobFinished { .. },
+                job: Some(job),
+                ..
+            } if job.class() == "Patient" => Some(false),
             _ => None,
         });
         assert_eq!(was_lost.await, lost);
@@ -491,7 +505,14 @@ async fn after_a_failover_jobs_that_the_replica_never_saw_fetched_come_again() {
     // The node knows of them.
     for _ in 0..10 {
         wait_for(&mut node.events, |event| {
-            matches!(event, Event::JobStarted { .. }).then_some(())
+            matches!(
+                event,
+                Event {
+                    what: EventKind::JobStarted,
+                    ..
+                }
+            )
+            .then_some(())
         })
         .await;
     }
@@ -500,7 +521,14 @@ async fn after_a_failover_jobs_that_the_replica_never_saw_fetched_come_again() {
     // Those that run are not the node's any more, and nothing was sent that could fail.
     for _ in 0..10 {
         wait_for(&mut node.events, |event| {
-            matches!(event, Event::JobLost { .. }).then_some(())
+            matches!(
+                event,
+                Event {
+                    what: EventKind::JobLost,
+                    ..
+                }
+            )
+            .then_some(())
         })
         .await;
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Clock, EnqueueExt, Event, Job, JobContext, NodeId, State,
+    Clock, EnqueueExt, Event, EventKind, Job, JobContext, NodeId, State,
     storage::{
         DequeueRequest, Dequeued, Due, Inprogress, JobSet, JobStore, NodeStore, Settled,
         Settlement, Target,
@@ -84,8 +84,17 @@ async fn what_was_read_long_ago_does_not_start() {
     faults.lose_reply(Operation::Dequeue);
     faults.set_holding_reads(true);
     it.verk.start().unwrap();
-    it.wait_for(|event| matches!(event, Event::ReplyLost { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::ReplyLost { .. },
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     // The process stands still while the answer is on its way: it is declared dead, and its job given back.
     let node = it.storage.nodes().await.unwrap().remove(0).id;
     faults.set_losing_heartbeats(true);
@@ -119,7 +128,11 @@ async fn jobs_of_a_lost_reply_start_in_their_order() {
     let mut started = Vec::new();
     for _ in 0..5 {
         let args = it.wait_for(|event| match event {
-            Event::JobStarted { job, .. } => Some(job.args().to_owned()),
+            Event {
+                what: EventKind::JobStarted,
+                job: Some(job),
+                ..
+            } => Some(job.args().to_owned()),
             _ => None,
         });
         started.push(args.await);
@@ -146,8 +159,17 @@ async fn a_node_that_was_lost_in_an_outage_ends_its_old_life_at_once() {
     it.storage.faults().set_refusing(false);
     it.advance(Duration::from_secs(5));
     // No time passes, so nothing else makes the queue look up.
-    it.wait_for(|event| matches!(event, Event::QueuePaused { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::QueuePaused,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     it.verk.shutdown().await;
 }
 
@@ -230,7 +252,16 @@ async fn a_node_that_may_hold_a_job_that_it_does_not_know_stays_on_the_list() {
     // The storage is there again when the queue has given up.
     let (faults, mut events) = (it.storage.faults(), it.verk.events());
     let mended = tokio::spawn(async move {
-        let paused = |event| matches!(event, Event::QueuePaused { .. }).then_some(());
+        let paused = |event| {
+            matches!(
+                event,
+                Event {
+                    what: EventKind::QueuePaused,
+                    ..
+                }
+            )
+            .then_some(())
+        };
         wait_for(&mut events, paused).await;
         faults.set_refusing(false);
     });
@@ -249,8 +280,17 @@ async fn a_lost_reply_to_a_settle_settles_once() {
     it.verk.enqueue(FailingOnce::new()).await.unwrap();
     it.storage.faults().lose_reply(Operation::Settle);
     it.verk.start().unwrap();
-    it.wait_for(|event| matches!(event, Event::JobFailed { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::JobFailed { .. },
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     it.wait_for_finished(1).await;
     assert_eq!(it.log.entries(), ["attempt 1", "attempt 2"]);
     it.verk.shutdown().await;
@@ -350,12 +390,18 @@ async fn a_node_that_was_declared_dead_goes_on_under_a_new_id() {
 
     enqueue_steady(&it, 10).await;
     let lost = it.wait_for(|event| match event {
-        Event::NodeLost { node, .. } => Some(node),
+        Event {
+            what: EventKind::NodeLost { node, .. },
+            ..
+        } => Some(node),
         _ => None,
     });
     assert_eq!(lost.await, *before);
     let again = it.wait_for(|event| match event {
-        Event::NodeRegistered { node, .. } => Some(node),
+        Event {
+            what: EventKind::NodeRegistered { node, .. },
+            ..
+        } => Some(node),
         _ => None,
     });
     assert_ne!(again.await, *before);
@@ -396,8 +442,14 @@ async fn a_job_that_another_node_was_given_cannot_be_settled() {
     for _ in 0..2 {
         lost += it
             .wait_for(|event| match event {
-                Event::JobLost { .. } => Some(1),
-                Event::JobFinished { .. } => Some(0),
+                Event {
+                    what: EventKind::JobLost,
+                    ..
+                } => Some(1),
+                Event {
+                    what: EventKind::JobFinished { .. },
+                    ..
+                } => Some(0),
                 _ => None,
             })
             .await;
@@ -435,9 +487,18 @@ async fn a_running_job_can_ask_whether_it_is_still_the_nodes() {
     it.wait_for_finished(1).await;
     it.gate.open();
     let lost = it
-        .wait_for(|event| matches!(event, Event::JobLost { .. }).then_some(event))
+        .wait_for(|event| {
+            matches!(
+                event,
+                Event {
+                    what: EventKind::JobLost,
+                    ..
+                }
+            )
+            .then_some(event)
+        })
         .await;
-    assert_eq!(lost.job().unwrap().class(), "Owned");
+    assert_eq!(lost.job.unwrap().class(), "Owned");
     assert_eq!(it.log.entries(), ["0", "still owner: false"]);
     it.verk.shutdown().await;
     it.assert_empty().await;
@@ -483,7 +544,10 @@ async fn dead_node_with(storage: &MemoryStorage, name: &str, queue: &str, jobs: 
 
 async fn wait_for_restored(it: &mut Fixture) -> (NodeId, usize) {
     it.wait_for(|event| match event {
-        Event::JobsRestored { node, count, .. } => Some((node, count)),
+        Event {
+            what: EventKind::JobsRestored { node, count, .. },
+            ..
+        } => Some((node, count)),
         _ => None,
     })
     .await

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use verk::{AfterFailure, Dialect, Event, Failure, Job, State, prelude::*, storage::JobSet};
+use verk::{
+    AfterFailure, Dialect, Event, EventKind, Failure, Job, State, prelude::*, storage::JobSet,
+};
 
 use crate::support::{Fixture, Log, queue_name};
 
@@ -39,7 +41,10 @@ async fn push(it: &Fixture, payload: String) {
 /// The next failure, and what follows from it.
 async fn failed(it: &mut Fixture) -> (Failure, AfterFailure) {
     it.wait_for(|event| match event {
-        Event::JobFailed { failure, then, .. } => Some((failure, then)),
+        Event {
+            what: EventKind::JobFailed { failure, then, .. },
+            ..
+        } => Some((failure, then)),
         _ => None,
     })
     .await
@@ -89,7 +94,11 @@ async fn an_expired_job_is_discarded_and_a_fresh_one_runs() {
     it.advance(Duration::from_secs(61));
     it.verk.start().unwrap();
     let reason = it.wait_for(|event| match event {
-        Event::JobDiscarded { job, reason, .. } => Some((job.expires_at().is_some(), reason)),
+        Event {
+            what: EventKind::JobDiscarded { reason, .. },
+            job: Some(job),
+            ..
+        } => Some((job.expires_at().is_some(), reason)),
         _ => None,
     });
     assert_eq!(reason.await, (true, "expired before it was run".to_owned()));
@@ -124,7 +133,11 @@ async fn a_retry_goes_to_the_retry_queue_for_as_long_as_retry_for_says() {
     for queue in ["default", "slow"] {
         let (from, then) = it
             .wait_for(|event| match event {
-                Event::JobFailed { queue, then, .. } => Some((queue, then)),
+                Event {
+                    what: EventKind::JobFailed { then, .. },
+                    queue: Some(queue),
+                    ..
+                } => Some((queue, then)),
                 _ => None,
             })
             .await;

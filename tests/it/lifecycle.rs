@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use verk::{
-    AfterFailure, Event, Job, QueueName, State, UnknownClass, prelude::*, storage::JobSet,
-    unix_seconds,
+    AfterFailure, Event, EventKind, Job, QueueName, State, UnknownClass, prelude::*,
+    storage::JobSet, unix_seconds,
 };
 use verk_testing::within;
 
@@ -76,7 +76,11 @@ async fn a_job_runs_and_leaves_nothing() {
     let jid = it.verk.enqueue(Note::new("hello")).await.unwrap();
     it.verk.start().unwrap();
     let finished = it.wait_for(|event| match event {
-        Event::JobFinished { job, .. } => Some(job),
+        Event {
+            what: EventKind::JobFinished { .. },
+            job: Some(job),
+            ..
+        } => Some(job),
         _ => None,
     });
     let finished = finished.await;
@@ -101,7 +105,11 @@ async fn a_failing_job_is_retried_until_it_succeeds() {
         .unwrap();
     it.verk.start().unwrap();
     it.wait_for(|event| match event {
-        Event::JobFinished { job, .. } => {
+        Event {
+            what: EventKind::JobFinished { .. },
+            job: Some(job),
+            ..
+        } => {
             assert_eq!(job.failures(), 2);
             assert_eq!(job.get("bid"), Some(r#""b-1""#));
             assert_eq!(job.get("big"), Some("12345678901234567"));
@@ -126,7 +134,10 @@ async fn a_job_that_is_out_of_retries_is_dead() {
     it.verk.start().unwrap();
     for expected in [None, None, Some(AfterFailure::Dead)] {
         let then = it.wait_for(|event| match event {
-            Event::JobFailed { then, .. } => Some(then),
+            Event {
+                what: EventKind::JobFailed { then, .. },
+                ..
+            } => Some(then),
             _ => None,
         });
         let then = then.await;
@@ -154,7 +165,10 @@ async fn without_dead_the_job_is_dropped() {
     it.verk.start().unwrap();
     for _ in 0..2 {
         let then = it.wait_for(|event| match event {
-            Event::JobFailed { then, .. } => Some(then),
+            Event {
+                what: EventKind::JobFailed { then, .. },
+                ..
+            } => Some(then),
             _ => None,
         });
         assert_eq!(then.await, AfterFailure::Discarded);
@@ -177,9 +191,13 @@ async fn a_retry_waits_for_verks_backoff() {
     it.verk.start().unwrap();
     let (at, failure) = it
         .wait_for(|event| match event {
-            Event::JobFailed {
-                failure,
-                then: AfterFailure::Retry { at },
+            Event {
+                what:
+                    EventKind::JobFailed {
+                        failure,
+                        then: AfterFailure::Retry { at },
+                        ..
+                    },
                 ..
             } => Some((at, failure)),
             _ => None,
@@ -210,8 +228,14 @@ async fn a_job_of_an_unknown_class_may_wait_for_a_node_that_has_it() {
     // However often: no attempt is counted, although the job allows no retry.
     for _ in 0..3 {
         let until = it.wait_for(|event| match event {
-            Event::JobSnoozed { until, .. } => Some(until),
-            Event::JobFailed { .. } => panic!("it counted"),
+            Event {
+                what: EventKind::JobSnoozed { until, .. },
+                ..
+            } => Some(until),
+            Event {
+                what: EventKind::JobFailed { .. },
+                ..
+            } => panic!("it counted"),
             _ => None,
         });
         assert_eq!(until.await, verk::Clock::now(&it.clock) + delay);
@@ -287,7 +311,11 @@ async fn the_configured_limits_hold_for_jobs_that_name_none() {
     it.verk.start().unwrap();
     for _ in 0..3 {
         let dead = it.wait_for(|event| match event {
-            Event::JobFailed { job, then, .. } => (then == AfterFailure::Dead).then_some(job),
+            Event {
+                what: EventKind::JobFailed { then, .. },
+                job: Some(job),
+                ..
+            } => (then == AfterFailure::Dead).then_some(job),
             _ => None,
         });
         assert_eq!(dead.await.failures(), 2, "one run, and one retry");
@@ -318,7 +346,10 @@ async fn wrong_args_are_a_failure_that_says_which() {
         let job = Job::new("Note", queue_name("default"), args.to_owned()).unwrap();
         it.verk.enqueue(job).await.unwrap();
         let failure = it.wait_for(|event| match event {
-            Event::JobFailed { failure, .. } => Some(failure),
+            Event {
+                what: EventKind::JobFailed { failure, .. },
+                ..
+            } => Some(failure),
             _ => None,
         });
         let failure = failure.await;
@@ -351,11 +382,23 @@ async fn a_job_that_runs_too_long_is_stopped() {
     let mut it = Fixture::new().await;
     it.verk.enqueue(Endless::new()).await.unwrap();
     it.verk.start().unwrap();
-    it.wait_for(|event| matches!(event, Event::JobStarted { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::JobStarted,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     it.advance(Duration::from_secs(5));
     let failure = it.wait_for(|event| match event {
-        Event::JobFailed { failure, .. } => Some(failure),
+        Event {
+            what: EventKind::JobFailed { failure, .. },
+            ..
+        } => Some(failure),
         _ => None,
     });
     let failure = failure.await;
@@ -378,8 +421,17 @@ async fn what_is_no_job_is_buried_as_it_is() {
     it.verk.enqueue(Note::new("after")).await.unwrap();
     it.verk.start().unwrap();
     for _ in &payloads {
-        it.wait_for(|event| matches!(event, Event::JobMalformed { .. }).then_some(()))
-            .await;
+        it.wait_for(|event| {
+            matches!(
+                event,
+                Event {
+                    what: EventKind::JobMalformed { .. },
+                    ..
+                }
+            )
+            .then_some(())
+        })
+        .await;
     }
     it.verk.shutdown().await;
     let dead = it
@@ -478,8 +530,17 @@ async fn a_worker_may_answer_that_its_job_should_not_be_retried_or_not_yet() {
     it.verk.start().unwrap();
 
     it.verk.enqueue(Answering::new("snooze")).await.unwrap();
-    it.wait_for(|event| matches!(event, Event::JobSnoozed { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::JobSnoozed { .. },
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     let snoozed = it.set(JobSet::Schedule).await;
     assert_eq!(
         (snoozed.len(), snoozed[0].failures()),
@@ -488,15 +549,27 @@ async fn a_worker_may_answer_that_its_job_should_not_be_retried_or_not_yet() {
     );
 
     it.verk.enqueue(Answering::new("discard")).await.unwrap();
-    it.wait_for(|event| matches!(event, Event::JobDiscarded { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::JobDiscarded { .. },
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
 
     it.verk.enqueue(Answering::new("kill")).await.unwrap();
     it.wait_for(|event| {
         matches!(
             event,
-            Event::JobFailed {
-                then: AfterFailure::Dead,
+            Event {
+                what: EventKind::JobFailed {
+                    then: AfterFailure::Dead,
+                    ..
+                },
                 ..
             }
         )

@@ -18,7 +18,7 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
     registry::LookupSpan,
 };
-use verk::{Event, LogLevel, Outcome, prelude::*};
+use verk::{Event, EventKind, LogLevel, Outcome, prelude::*};
 use verk_testing::RedisServer;
 
 use crate::support::{Fixture, States, at_once};
@@ -227,10 +227,22 @@ async fn line_of(how: &str, max_retry_count: u32) -> (Level, String) {
     let job = EndsAs::new(how).max_retry_count(max_retry_count);
     it.verk.enqueue(job).await.unwrap();
     it.wait_for(|event| match event {
-        Event::JobFinished { .. }
-        | Event::JobFailed { .. }
-        | Event::JobSnoozed { .. }
-        | Event::JobDiscarded { .. } => Some(()),
+        Event {
+            what: EventKind::JobFinished { .. },
+            ..
+        }
+        | Event {
+            what: EventKind::JobFailed { .. },
+            ..
+        }
+        | Event {
+            what: EventKind::JobSnoozed { .. },
+            ..
+        }
+        | Event {
+            what: EventKind::JobDiscarded { .. },
+            ..
+        } => Some(()),
         _ => None,
     })
     .await;

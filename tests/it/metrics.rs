@@ -133,12 +133,17 @@ async fn a_connection_that_ends_is_counted() {
         .build()
         .await
         .unwrap();
-    let mut running = verk.events().kinds([EventKind::QueueRunning]);
+    let mut running = verk
+        .events()
+        .only(|what| matches!(what, EventKind::QueueRunning));
     tokio::spawn(verk.record_metrics(Duration::from_millis(1)));
     verk.start().unwrap();
     assert!(matches!(
         running.recv().await,
-        Some(Ok(Event::QueueRunning { .. }))
+        Some(Ok(Event {
+            what: EventKind::QueueRunning,
+            ..
+        }))
     ));
     until_scraped(&handle, "verk_connections_lost_total 0").await;
     redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);

@@ -7,8 +7,8 @@ use std::{
 };
 
 use verk::{
-    BoxError, Client, ClientMiddleware, ClientNext, EnqueueError, Event, Failure, Job, Next,
-    PerformError, ServerMiddleware, State, Stored, prelude::*, storage::JobSet,
+    BoxError, Client, ClientMiddleware, ClientNext, EnqueueError, Event, EventKind, Failure, Job,
+    Next, PerformError, ServerMiddleware, State, Stored, prelude::*, storage::JobSet,
 };
 use verk_testing::MemoryStorage;
 
@@ -113,7 +113,10 @@ impl ClientMiddleware for Gatekeeper {
 
 async fn failure(it: &mut Fixture) -> Failure {
     it.wait_for(|event| match event {
-        Event::JobFailed { failure, .. } => Some(failure),
+        Event {
+            what: EventKind::JobFailed { failure, .. },
+            ..
+        } => Some(failure),
         _ => None,
     })
     .await
@@ -172,8 +175,17 @@ async fn server_middleware_answers_in_place_of_the_worker() {
     .await;
     it.verk.start().unwrap();
     it.verk.enqueue(Note::new("never")).await.unwrap();
-    it.wait_for(|event| matches!(event, Event::JobSnoozed { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::JobSnoozed { .. },
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     it.verk.enqueue(Note::new("never")).await.unwrap();
     assert_eq!(failure(&mut it).await.error_class, "Error");
     it.verk.enqueue(Note::new("never")).await.unwrap();
@@ -211,7 +223,11 @@ async fn what_client_middleware_notes_server_middleware_reads() {
     let enqueue = it.verk.enqueue(ForTenant::new(true));
     TENANT.scope("acme".to_owned(), enqueue).await.unwrap();
     let note = it.wait_for(|event| match event {
-        Event::JobFinished { job, .. } if job.class() == "Note" => Some(job),
+        Event {
+            what: EventKind::JobFinished { .. },
+            job: Some(job),
+            ..
+        } if job.class() == "Note" => Some(job),
         _ => None,
     });
     // The job that a job enqueues has the tenant of that job.

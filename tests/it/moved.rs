@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verk::{
-    AfterFailure, Event, Job, UnknownClass,
+    AfterFailure, Event, EventKind, Job, UnknownClass,
     prelude::*,
     storage::{DueSet, JobSet},
 };
@@ -39,7 +39,14 @@ async fn run_in_new(class: &str, more: &str, set: JobSet) -> Job {
     it.verk.storage().enqueue(&new, &jobs).await.unwrap();
     it.verk.start().unwrap();
     it.wait_for(|event| match event {
-        Event::JobFailed { .. } | Event::JobSnoozed { .. } => Some(()),
+        Event {
+            what: EventKind::JobFailed { .. },
+            ..
+        }
+        | Event {
+            what: EventKind::JobSnoozed { .. },
+            ..
+        } => Some(()),
         _ => None,
     })
     .await;
@@ -82,11 +89,19 @@ async fn jobs_of_a_renamed_queue_are_retried_there() {
         let mut ends = Vec::new();
         while ends.len() < 2 {
             match events.recv().await.unwrap().unwrap() {
-                Event::JobFailed { queue, then, .. } => {
+                Event {
+                    what: EventKind::JobFailed { then, .. },
+                    queue: Some(queue),
+                    ..
+                } => {
                     assert!(matches!(then, AfterFailure::Retry { .. }), "{then:?}");
                     ends.push(queue.to_string());
                 }
-                Event::JobFinished { queue, .. } => ends.push(queue.to_string()),
+                Event {
+                    what: EventKind::JobFinished { .. },
+                    queue: Some(queue),
+                    ..
+                } => ends.push(queue.to_string()),
                 _ => {}
             }
         }

@@ -16,7 +16,8 @@ use std::{
 };
 
 use verk::{
-    Clock, Event, NodeId, Reason, State, SystemClock, Verk, prelude::*, storage::NodeStore,
+    Clock, Event, EventKind, NodeId, Reason, State, SystemClock, Verk, prelude::*,
+    storage::NodeStore,
 };
 use verk_testing::{MemoryStorage, RedisServer, within};
 
@@ -88,7 +89,11 @@ async fn nothing_is_fetched_while_heartbeats_are_not_acknowledged() {
     let acknowledged = it.clock.now() + Duration::from_secs(5);
     it.advance(Duration::from_secs(5));
     let started = it.wait_for(|event| match event {
-        Event::JobStarted { started_at, .. } => Some(started_at),
+        Event {
+            what: EventKind::JobStarted,
+            at: started_at,
+            ..
+        } => Some(started_at),
         _ => None,
     });
     let started: SystemTime = started.await;
@@ -103,13 +108,31 @@ async fn a_job_does_not_begin_in_a_process_that_stood_still() {
     // Told before the task of the run has its first turn: this one has it sooner.
     let (mut events, clock) = (it.verk.events(), it.clock.clone());
     let stands_still = tokio::spawn(async move {
-        let started = |event| matches!(event, Event::JobStarted { .. }).then_some(());
+        let started = |event| {
+            matches!(
+                event,
+                Event {
+                    what: EventKind::JobStarted,
+                    ..
+                }
+            )
+            .then_some(())
+        };
         wait_for(&mut events, started).await;
         clock.advance(heartbeat + Duration::from_secs(1));
     });
     it.verk.enqueue(Present::new()).await.unwrap();
-    it.wait_for(|event| matches!(event, Event::JobHandedBack { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::JobHandedBack,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     stands_still.await.unwrap();
     assert!(it.log.entries().is_empty());
 

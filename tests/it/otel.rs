@@ -7,7 +7,7 @@ use opentelemetry::trace::{SpanId, SpanKind, Status, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use tracing::{Instrument, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt;
-use verk::{Event, Job, Verk, VerkBuilder, prelude::*, storage::JobSet};
+use verk::{Event, EventKind, Job, Verk, VerkBuilder, prelude::*, storage::JobSet};
 use verk_testing::{MemoryStorage, RedisServer};
 
 use crate::support::{Fixture, States, at_once, queue_name, wait_for};
@@ -90,7 +90,16 @@ async fn a_trace_goes_on(builder: VerkBuilder) {
     let mut events = verk.events();
     verk.start().unwrap();
     for _ in 0..3 {
-        let finished = |event| matches!(event, Event::JobFinished { .. }).then_some(());
+        let finished = |event| {
+            matches!(
+                event,
+                Event {
+                    what: EventKind::JobFinished { .. },
+                    ..
+                }
+            )
+            .then_some(())
+        };
         wait_for(&mut events, finished).await;
     }
     verk.shutdown().await;

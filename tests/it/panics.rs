@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use verk::{Event, Failure, State};
+use verk::{Event, EventKind, Failure, State};
 
 use crate::support::{Fixture, Gate, Logged, until};
 
@@ -42,7 +42,10 @@ async fn panics(how: String) {
 async fn failure_of(it: &mut Fixture, how: &str) -> Failure {
     it.verk.enqueue(Panics::new(how)).await.unwrap();
     it.wait_for(|event| match event {
-        Event::JobFailed { failure, .. } => Some(failure),
+        Event {
+            what: EventKind::JobFailed { failure, .. },
+            ..
+        } => Some(failure),
         _ => None,
     })
     .await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use verk::{Event, Events, State, Status, Verk, prelude::*, redis::RedisConfig};
+use verk::{Event, EventKind, Events, State, Status, Verk, prelude::*, redis::RedisConfig};
 use verk_testing::{CuttingProxy, MemoryStorage, RedisServer, within};
 
 use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States, queue_name, until, wait_for};
@@ -20,9 +20,18 @@ async fn paused_held(text: String, State(gate): State<Gate>, State(log): State<L
 
 async fn wait_for_queue(events: &mut Events, wanted: &str) {
     let told = wait_for(events, |event| match event {
-        Event::QueueRunning { .. } => Some("running"),
-        Event::QueuePausing { .. } => Some("pausing"),
-        Event::QueuePaused { .. } => Some("paused"),
+        Event {
+            what: EventKind::QueueRunning,
+            ..
+        } => Some("running"),
+        Event {
+            what: EventKind::QueuePausing,
+            ..
+        } => Some("pausing"),
+        Event {
+            what: EventKind::QueuePaused,
+            ..
+        } => Some("paused"),
         _ => None,
     });
     assert_eq!(told.await, wanted);
@@ -37,7 +46,14 @@ fn status(verk: &Verk) -> (Status, bool) {
 async fn wait_for_finished(events: &mut Events, count: usize) {
     for _ in 0..count {
         wait_for(events, |event| {
-            matches!(event, Event::JobFinished { .. }).then_some(())
+            matches!(
+                event,
+                Event {
+                    what: EventKind::JobFinished { .. },
+                    ..
+                }
+            )
+            .then_some(())
         })
         .await;
     }
@@ -164,8 +180,24 @@ async fn a_pause_is_there_before_the_node_and_for_queues_that_come_later() {
     it.verk.add_queue("later", 1).unwrap();
     for _ in 0..2 {
         it.wait_for(|event| {
-            assert!(!matches!(event, Event::JobStarted { .. }), "paused");
-            matches!(event, Event::QueuePaused { .. }).then_some(())
+            assert!(
+                !matches!(
+                    event,
+                    Event {
+                        what: EventKind::JobStarted,
+                        ..
+                    }
+                ),
+                "paused"
+            );
+            matches!(
+                event,
+                Event {
+                    what: EventKind::QueuePaused,
+                    ..
+                }
+            )
+            .then_some(())
         })
         .await;
     }
@@ -282,8 +314,24 @@ async fn a_job_that_a_wait_brings_from_a_paused_queue_goes_back() {
     node.redis.command(&["SADD", "app:paused", "default"]);
     node.verk.enqueue(PausedNote::new("later")).await.unwrap();
     wait_for(&mut node.events, |event| {
-        assert!(!matches!(event, Event::JobStarted { .. }), "paused");
-        matches!(event, Event::QueuePaused { .. }).then_some(())
+        assert!(
+            !matches!(
+                event,
+                Event {
+                    what: EventKind::JobStarted,
+                    ..
+                }
+            ),
+            "paused"
+        );
+        matches!(
+            event,
+            Event {
+                what: EventKind::QueuePaused,
+                ..
+            }
+        )
+        .then_some(())
     })
     .await;
     let waiting = node.redis.command(&["LLEN", "app:queue:default"]);

@@ -9,7 +9,8 @@ use std::{
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Clock, Event, Events, Job, NodeId, SystemClock, Verk, VerkBuilder, from_unix_seconds,
+    Clock, Event, EventKind, Events, Job, NodeId, SystemClock, Verk, VerkBuilder,
+    from_unix_seconds,
     prelude::*,
     storage::{
         DequeueRequest, DueSet, DueStore, Inprogress, JobSet, JobStore, NodeStore, Promotion,
@@ -155,8 +156,10 @@ async fn with_its_third_process_a_pill_is_buried_and_says_so() {
     heir.time_passes(1).await;
     heir.death_of_a_node(0).await;
     let buried = wait_for(&mut heir.events, |event| match event {
-        Event::PoisonPillBuried {
-            job, deaths, node, ..
+        Event {
+            what: EventKind::PoisonPillBuried { deaths, node, .. },
+            job: Some(job),
+            ..
         } => Some((job, deaths, node)),
         _ => None,
     });

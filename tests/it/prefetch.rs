@@ -85,7 +85,13 @@ async fn jobs_that_would_wait_go_back_in_order() {
     // Two run, and at most as many were fetched ahead.
     while handed_back == 0 || node.in_progress() != 2 {
         let event = wait_for(&mut events, Some).await;
-        handed_back += usize::from(matches!(event, Event::JobHandedBack { .. }));
+        handed_back += usize::from(matches!(
+            event,
+            Event {
+                what: EventKind::JobHandedBack,
+                ..
+            }
+        ));
     }
     assert!(handed_back <= 2, "{handed_back}");
     assert_eq!(node.queued().await.len(), 8);
@@ -106,7 +112,10 @@ async fn jobs_that_would_wait_go_back_in_order() {
 #[tokio::test]
 async fn a_shutdown_hands_back_what_did_not_begin() {
     let node = Node::start().await;
-    let mut events = node.verk.events().kinds([EventKind::JobFinished]);
+    let mut events = node
+        .verk
+        .events()
+        .only(|what| matches!(what, EventKind::JobFinished { .. }));
     node.run(400, 0).await;
     node.wait_until(|node| node.ran().len() >= 100).await;
     node.verk.shutdown().await;
@@ -127,7 +136,10 @@ async fn a_shutdown_hands_back_what_did_not_begin() {
 #[tokio::test]
 async fn a_shutdown_tells_what_was_on_its_way() {
     let node = Node::start().await;
-    let mut events = node.verk.events().kinds([EventKind::JobFinished]);
+    let mut events = node
+        .verk
+        .events()
+        .only(|what| matches!(what, EventKind::JobFinished { .. }));
     node.run(4, 0).await;
     node.wait_until(|node| node.ran().len() == 4 && node.verk.running_jobs().is_empty())
         .await;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use verk::{
-    ConfigError, Event, Jid, Job, QueueStatus, State, Status,
+    ConfigError, Event, EventKind, Jid, Job, QueueStatus, State, Status,
     prelude::*,
     test_seam::{RunFuture, TestSeam},
 };
@@ -54,9 +54,18 @@ async fn enqueue_held(it: &Fixture, count: usize) {
 /// What happened to the queues.
 fn of_queue(event: &Event) -> Option<&'static str> {
     match event {
-        Event::QueueRunning { .. } => Some("running"),
-        Event::QueuePausing { .. } => Some("pausing"),
-        Event::QueuePaused { .. } => Some("paused"),
+        Event {
+            what: EventKind::QueueRunning,
+            ..
+        } => Some("running"),
+        Event {
+            what: EventKind::QueuePausing,
+            ..
+        } => Some("pausing"),
+        Event {
+            what: EventKind::QueuePaused,
+            ..
+        } => Some("paused"),
         _ => None,
     }
 }
@@ -113,8 +122,24 @@ async fn a_job_that_a_fetch_brings_after_the_pause_goes_back() {
     // The manager has not looked yet: its fetch is still in flight.
     it.verk.enqueue(Brief::new("later")).await.unwrap();
     it.wait_for(|event| {
-        assert!(!matches!(event, Event::JobStarted { .. }), "paused");
-        matches!(event, Event::QueuePaused { .. }).then_some(())
+        assert!(
+            !matches!(
+                event,
+                Event {
+                    what: EventKind::JobStarted,
+                    ..
+                }
+            ),
+            "paused"
+        );
+        matches!(
+            event,
+            Event {
+                what: EventKind::QueuePaused,
+                ..
+            }
+        )
+        .then_some(())
     })
     .await;
     assert_eq!(it.queued("default").await.len(), 1);
@@ -138,8 +163,17 @@ async fn jobs_that_run_when_their_queue_is_paused_go_on() {
     );
 
     it.verk.pause_queue("default").unwrap();
-    it.wait_for(|event| matches!(event, Event::QueuePausing { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::QueuePausing,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     assert_eq!(only(&it), (2, 2, Status::Pausing));
     it.gate.open();
     it.wait_for_finished(2).await;
@@ -194,7 +228,13 @@ struct PanicOnce(AtomicBool);
 
 impl TestSeam for PanicOnce {
     fn event(&self, event: &Event) {
-        let pausing = matches!(event, Event::QueuePausing { .. });
+        let pausing = matches!(
+            event,
+            Event {
+                what: EventKind::QueuePausing,
+                ..
+            }
+        );
         assert!(
             !pausing || self.0.swap(true, Ordering::SeqCst),
             "the manager panics"
@@ -241,8 +281,17 @@ async fn a_pause_outlives_the_node_id() {
     let mut it = started(1).await;
     it.storage.wait_for_dequeues(1).await;
     it.verk.pause_queue("default").unwrap();
-    it.wait_for(|event| matches!(event, Event::QueuePaused { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::QueuePaused,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     let first = it.verk.storage().nodes().await.unwrap()[0].id.clone();
     it.storage.faults().expire_heartbeat(&first);
     // Paused, it finds out by its heartbeat.
@@ -272,8 +321,17 @@ async fn a_removed_queue_drains_and_can_be_added_again() {
 
     let verk = it.verk.clone();
     let removal = tokio::spawn(async move { verk.remove_queue("default").await });
-    it.wait_for(|event| matches!(event, Event::QueuePausing { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::QueuePausing,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     assert!(!removal.is_finished());
     assert_eq!(it.verk.queues().len(), 1, "the other");
     assert_eq!(it.verk.running_jobs().len(), 1, "it drains");
@@ -302,8 +360,17 @@ async fn what_does_not_finish_when_its_queue_is_removed_goes_back() {
     it.wait_for_started(2).await;
     let verk = it.verk.clone();
     let removal = tokio::spawn(async move { verk.remove_queue("default").await });
-    it.wait_for(|event| matches!(event, Event::QueuePausing { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::QueuePausing,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     while !removal.is_finished() {
         it.advance(Duration::from_secs(25));
         tokio::task::yield_now().await;
@@ -336,16 +403,34 @@ async fn a_job_that_does_not_end_keeps_its_list() {
     it.wait_for_started(1).await;
     let verk = it.verk.clone();
     let removal = tokio::spawn(async move { verk.remove_queue("default").await });
-    it.wait_for(|event| matches!(event, Event::QueuePausing { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::QueuePausing,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     let again = it.verk.add_queue("default", 1);
     let ended = removal.is_finished();
     it.gate.open();
     again.unwrap();
     assert!(!ended);
     within(PATIENCE, removal).await.unwrap().unwrap();
-    it.wait_for(|event| matches!(event, Event::QueueRunning { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::QueueRunning,
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     it.verk.shutdown().await;
     assert_eq!(it.log.entries(), ["done"], "it ran once");
     it.assert_empty().await;

@@ -5,7 +5,7 @@
 use std::{env, fmt::Debug, process, time::Duration};
 
 use tracing::level_filters::LevelFilter;
-use verk::{Event, Events, Verk, prelude::*, redis::RedisConfig};
+use verk::{Event, EventKind, Events, Verk, prelude::*, redis::RedisConfig};
 use verk_testing::{RedisServer, within};
 
 use crate::{
@@ -112,7 +112,13 @@ async fn program() {
         .await;
     };
     wait_for(&mut events, |event| {
-        matches!(event, Event::JobFailed { .. })
+        matches!(
+            event,
+            Event {
+                what: EventKind::JobFailed { .. },
+                ..
+            }
+        )
     })
     .await;
     println!("RUNS");

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use verk::{Day, DayStats, Event, State, Stats, Verk, prelude::*, storage::JobSet};
+use verk::{Day, DayStats, Event, EventKind, State, Stats, Verk, prelude::*, storage::JobSet};
 use verk_testing::{
     Key, MemoryStorage, Operation, VirtualClock, conformance::Harness as _, within,
 };
@@ -93,11 +93,26 @@ async fn every_run_is_counted_as_what_it_came_to() {
     let mut ended = 0;
     while ended < 14 {
         it.wait_for(|event| match event {
-            Event::JobFinished { .. }
-            | Event::JobFailed { .. }
-            | Event::JobSnoozed { .. }
-            | Event::JobDiscarded { .. }
-            | Event::JobMalformed { .. } => Some(()),
+            Event {
+                what: EventKind::JobFinished { .. },
+                ..
+            }
+            | Event {
+                what: EventKind::JobFailed { .. },
+                ..
+            }
+            | Event {
+                what: EventKind::JobSnoozed { .. },
+                ..
+            }
+            | Event {
+                what: EventKind::JobDiscarded { .. },
+                ..
+            }
+            | Event {
+                what: EventKind::JobMalformed { .. },
+                ..
+            } => Some(()),
             _ => None,
         })
         .await;

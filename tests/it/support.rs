@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{Subscriber, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use verk::{
-    Event, Events, Job, QueueName, Verk, VerkBuilder,
+    Event, EventKind, Events, Job, QueueName, Verk, VerkBuilder,
     storage::{JobSet, Page},
 };
 use verk_testing::{MemoryStorage, RedisServer, VirtualClock, within};
@@ -184,8 +184,17 @@ impl Fixture {
     /// Waits until `count` runs have begun.
     pub(crate) async fn wait_for_started(&mut self, count: usize) {
         for _ in 0..count {
-            self.wait_for(|event| matches!(event, Event::JobStarted { .. }).then_some(()))
-                .await;
+            self.wait_for(|event| {
+                matches!(
+                    event,
+                    Event {
+                        what: EventKind::JobStarted,
+                        ..
+                    }
+                )
+                .then_some(())
+            })
+            .await;
         }
     }
 
@@ -197,8 +206,17 @@ impl Fixture {
     /// Waits until `count` runs have ended well.
     pub(crate) async fn wait_for_finished(&mut self, count: usize) {
         for _ in 0..count {
-            self.wait_for(|event| matches!(event, Event::JobFinished { .. }).then_some(()))
-                .await;
+            self.wait_for(|event| {
+                matches!(
+                    event,
+                    Event {
+                        what: EventKind::JobFinished { .. },
+                        ..
+                    }
+                )
+                .then_some(())
+            })
+            .await;
         }
     }
 

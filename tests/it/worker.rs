@@ -1,6 +1,6 @@
 //! What `#[verk::worker]` adds around the function: extractors, and what its options say of an error.
 
-use verk::{AfterFailure, BoxError, Event, Failure, FromJob, JobContext, RetryIn};
+use verk::{AfterFailure, BoxError, Event, EventKind, Failure, FromJob, JobContext, RetryIn};
 
 use crate::support::{Fixture, at_once, queue_name};
 
@@ -62,7 +62,10 @@ async fn bill(
 async fn failure(fixture: &mut Fixture) -> (Failure, AfterFailure) {
     fixture
         .wait_for(|event| match event {
-            Event::JobFailed { failure, then, .. } => Some((failure, then)),
+            Event {
+                what: EventKind::JobFailed { failure, then, .. },
+                ..
+            } => Some((failure, then)),
             _ => None,
         })
         .await
@@ -212,7 +215,10 @@ async fn a_number_in_the_payload_beats_the_worker_which_beats_the_configuration(
         let then = loop {
             run += 1;
             let then = it.wait_for(|event| match event {
-                Event::JobFailed { then, .. } => Some(then),
+                Event {
+                    what: EventKind::JobFailed { then, .. },
+                    ..
+                } => Some(then),
                 _ => None,
             });
             let then = then.await;

@@ -14,7 +14,11 @@ use metrics::{
 use tokio::task::unconstrained;
 
 use crate::{
-    events::{Events, event::Event, tally::Tallies},
+    events::{
+        Events,
+        event::{Event, EventKind},
+        tally::Tallies,
+    },
     guard, log,
     names::QueueName,
     outcome::Ending,
@@ -128,46 +132,30 @@ async fn count(events: &mut Events) {
 }
 
 fn count_event(event: &Event) {
-    match event {
-        Event::JobFinished {
-            job, queue, took, ..
+    let queue = || {
+        let queue = event.queue.as_ref();
+        queue.map_or_else(String::new, ToString::to_string)
+    };
+    match &event.what {
+        EventKind::JobFinished { took, .. }
+        | EventKind::JobFailed { took, .. }
+        | EventKind::JobSnoozed { took, .. }
+        | EventKind::JobDiscarded { took, .. } => {
+            let class = event.job.as_ref().map_or("", |job| job.class()).to_owned();
+            histogram!("verk_job_seconds", "queue" => queue(), "class" => class).record(*took);
         }
-        | Event::JobFailed {
-            job, queue, took, ..
-        }
-        | Event::JobSnoozed {
-            job, queue, took, ..
-        }
-        | Event::JobDiscarded {
-            job, queue, took, ..
-        } => {
-            let (queue, class) = (queue.to_string(), job.class().to_owned());
-            histogram!("verk_job_seconds", "queue" => queue, "class" => class).record(*took);
-        }
-        Event::JobMerged { .. } => counter!("verk_jobs_merged_total").increment(1),
-        Event::ReplyLost { .. } => counter!("verk_replies_lost_total").increment(1),
-        Event::JobsRestored { count, .. } => {
+        EventKind::JobMerged => counter!("verk_jobs_merged_total").increment(1),
+        EventKind::ReplyLost { .. } => counter!("verk_replies_lost_total").increment(1),
+        EventKind::JobsRestored { count, .. } => {
             counter!("verk_jobs_restored_total").increment(*count as u64);
         }
-        Event::NodeLost { .. } => counter!("verk_nodes_lost_total").increment(1),
-        Event::BatchSettled {
-            queue, jobs, took, ..
-        } => {
-            let queue = queue.to_string();
-            histogram!("verk_settle_batch_jobs", "queue" => queue.clone()).record(*jobs as f64);
-            histogram!("verk_settle_seconds", "queue" => queue).record(*took);
+        EventKind::NodeLost { .. } => counter!("verk_nodes_lost_total").increment(1),
+        EventKind::BatchSettled { jobs, took } => {
+            histogram!("verk_settle_batch_jobs", "queue" => queue()).record(*jobs as f64);
+            histogram!("verk_settle_seconds", "queue" => queue()).record(*took);
         }
         // The jobs that ended are counted from their outcomes.
-        Event::JobMalformed { .. }
-        | Event::JobHandedBack { .. }
-        | Event::JobLost { .. }
-        | Event::PoisonPillBuried { .. }
-        | Event::JobStarted { .. }
-        | Event::QueueRunning { .. }
-        | Event::QueuePausing { .. }
-        | Event::QueuePaused { .. }
-        | Event::NodeRegistered { .. }
-        | Event::ClockSkewed { .. } => {}
+        _ => {}
     }
 }
 

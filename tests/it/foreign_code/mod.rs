@@ -22,7 +22,7 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use verk::{
-    Clock, Event, State, SystemClock, Verk,
+    Clock, Event, EventKind, State, SystemClock, Verk,
     prelude::*,
     storage::JobSet,
     test_seam::{RunFuture, TestSeam},
@@ -167,7 +167,14 @@ struct PanickingOnce(AtomicBool);
 
 impl TestSeam for PanickingOnce {
     fn event(&self, event: &Event) {
-        if matches!(event, Event::JobStarted { .. }) && !self.0.swap(true, Ordering::SeqCst) {
+        if matches!(
+            event,
+            Event {
+                what: EventKind::JobStarted,
+                ..
+            }
+        ) && !self.0.swap(true, Ordering::SeqCst)
+        {
             panic_any(Bomb);
         }
     }
@@ -241,8 +248,17 @@ async fn a_retry_at_that_panics_is_replaced_by_the_backoff() {
     let mut it = Fixture::new().await;
     it.verk.enqueue(WithoutATime::new()).await.unwrap();
     it.verk.start().unwrap();
-    it.wait_for(|event| matches!(event, Event::JobFailed { .. }).then_some(()))
-        .await;
+    it.wait_for(|event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::JobFailed { .. },
+                ..
+            }
+        )
+        .then_some(())
+    })
+    .await;
     assert_well(&it.verk);
     it.verk.shutdown().await;
     assert_eq!(it.set(JobSet::Retry).await.len(), 1);
@@ -256,8 +272,17 @@ async fn a_retry_in_or_an_error_that_panics_leaves_the_failure_as_it_is() {
     it.verk.enqueue(WithoutADecision::new()).await.unwrap();
     it.verk.start().unwrap();
     for _ in 0..2 {
-        it.wait_for(|event| matches!(event, Event::JobFailed { .. }).then_some(()))
-            .await;
+        it.wait_for(|event| {
+            matches!(
+                event,
+                Event {
+                    what: EventKind::JobFailed { .. },
+                    ..
+                }
+            )
+            .then_some(())
+        })
+        .await;
     }
     assert_well(&it.verk);
     it.verk.shutdown().await;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use verk::{Event, Verk, VerkBuilder, prelude::*};
+use verk::{Event, EventKind, Verk, VerkBuilder, prelude::*};
 use verk_testing::{RedisServer, VirtualClock, within};
 
 use super::{
@@ -27,7 +27,16 @@ async fn assert_works(verk: &Verk) {
     let mut events = verk.events();
     verk.start().unwrap();
     verk.enqueue(Observed::new(1)).await.unwrap();
-    let finished = |event| matches!(event, Event::JobFinished { .. }).then_some(());
+    let finished = |event| {
+        matches!(
+            event,
+            Event {
+                what: EventKind::JobFinished { .. },
+                ..
+            }
+        )
+        .then_some(())
+    };
     wait_for(&mut events, finished).await;
 }
 

@@ -13,7 +13,9 @@ use serde::{
     de::{DeserializeOwned, Error as _, Unexpected},
     ser::Error as _,
 };
-use verk::{ArgsError, ArgsReader, ArgsWriter, BoxError, Event, FromJob, Job, prelude::*};
+use verk::{
+    ArgsError, ArgsReader, ArgsWriter, BoxError, Event, EventKind, FromJob, Job, prelude::*,
+};
 
 use crate::support::{Fixture, Logged, queue_name};
 
@@ -425,7 +427,10 @@ async fn the_log_the_event_and_the_job_have_no_argument() {
         let job = Job::new(class, queue_name("default"), args.to_owned()).unwrap();
         it.verk.enqueue(job).await.unwrap();
         let failed = it.wait_for(|event| match event {
-            Event::JobFailed { .. } => Some(format!("{event:?}")),
+            Event {
+                what: EventKind::JobFailed { .. },
+                ..
+            } => Some(format!("{event:?}")),
             _ => None,
         });
         let failed = failed.await;

@@ -17,6 +17,7 @@ use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 use crate::{
     events::event::{Event, EventKind},
     guard,
+    names::QueueName,
 };
 
 /// How many events a subscriber may lag behind before it misses some.
@@ -80,10 +81,10 @@ impl fmt::Debug for EventSender {
 /// use verk_core::{Event, EventKind};
 ///
 /// # let verk = Verk::builder().storage(MemoryStorage::default()).queue("mailers", 1).build().await?;
-/// let mut events = verk.events().kinds([EventKind::QueueRunning]).queue("mailers");
+/// let mut events = verk.events().only(|what| matches!(what, EventKind::QueueRunning)).queue("mailers");
 /// verk.start()?;
 /// let event = events.recv().await.expect("the Verk lives")?;
-/// assert!(matches!(event, Event::QueueRunning { .. }));
+/// assert!(matches!(event, Event { what: EventKind::QueueRunning, .. }));
 /// # verk.shutdown().await;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
@@ -95,10 +96,13 @@ pub struct Events {
     selector: Selector,
 }
 
+/// Says whether a subscriber wants what happened.
+type Select = dyn Fn(&EventKind) -> bool + Send + Sync;
+
 /// Which events a subscriber gets: those that agree with every part that says anything.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Selector {
-    kinds: Vec<EventKind>,
+    kinds: Vec<Box<Select>>,
     queues: Vec<String>,
     classes: Vec<String>,
 }
@@ -109,9 +113,16 @@ struct Selector {
 pub struct Lagged(pub u64);
 
 impl Events {
-    /// Selects events of these kinds. Called again, of those as well.
-    pub fn kinds(mut self, kinds: impl IntoIterator<Item = EventKind>) -> Self {
-        self.selector.kinds.extend(kinds);
+    /// Selects events of which `wanted` is true. Called again, of those as well.
+    ///
+    /// ```
+    /// # use verk_core::{EventKind, Events};
+    /// # fn of(events: Events) -> Events {
+    /// events.only(|what| matches!(what, EventKind::JobFailed { .. } | EventKind::JobMalformed { .. }))
+    /// # }
+    /// ```
+    pub fn only(mut self, wanted: impl Fn(&EventKind) -> bool + Send + Sync + 'static) -> Self {
+        self.selector.kinds.push(Box::new(wanted));
         self
     }
 
@@ -161,9 +172,18 @@ impl Selector {
         let any = |selected: &[String], of: Option<&str>| {
             selected.is_empty() || of.is_some_and(|of| selected.iter().any(|one| one == of))
         };
-        (self.kinds.is_empty() || self.kinds.contains(&event.kind()))
-            && any(&self.queues, event.queue().map(|queue| queue.as_str()))
-            && any(&self.classes, event.job().map(|job| job.class()))
+        (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted(&event.what)))
+            && any(&self.queues, event.queue.as_ref().map(QueueName::as_str))
+            && any(&self.classes, event.job.as_ref().map(|job| job.class()))
+    }
+}
+
+impl fmt::Debug for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selector")
+            .field("queues", &self.queues)
+            .field("classes", &self.classes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -176,37 +196,31 @@ mod tests {
     use super::*;
     use crate::job::Job;
 
-    fn started(class: &str, queue: &str) -> Event {
+    fn event(class: Option<&str>, queue: &str, what: EventKind) -> Event {
         let queue: crate::QueueName = queue.parse().unwrap();
-        Event::JobStarted {
-            job: Arc::new(Job::new(class, queue.clone(), "[]".to_owned()).unwrap()),
-            queue,
-            started_at: UNIX_EPOCH,
+        let job = class.map(|class| Job::new(class, queue.clone(), "[]".to_owned()).unwrap());
+        Event {
+            at: UNIX_EPOCH,
+            queue: Some(queue),
+            job: job.map(Arc::new),
+            what,
         }
+    }
+
+    fn started(class: &str, queue: &str) -> Event {
+        event(Some(class), queue, EventKind::JobStarted)
     }
 
     fn finished(class: &str, queue: &str) -> Event {
-        let Event::JobStarted {
-            job,
-            queue,
-            started_at,
-        } = started(class, queue)
-        else {
-            unreachable!()
+        let what = EventKind::JobFinished {
+            started_at: UNIX_EPOCH,
+            took: Duration::ZERO,
         };
-        Event::JobFinished {
-            job,
-            queue,
-            started_at,
-            took: Duration::from_secs(3),
-        }
+        event(Some(class), queue, what)
     }
 
     fn running(queue: &str) -> Event {
-        Event::QueueRunning {
-            queue: queue.parse().unwrap(),
-            at: UNIX_EPOCH,
-        }
+        event(None, queue, EventKind::QueueRunning)
     }
 
     /// What is there now, as kind, queue and class.
@@ -214,12 +228,10 @@ mod tests {
         let mut told = Vec::new();
         while let Some(Some(event)) = events.next().now_or_never() {
             let event = event.unwrap();
-            let class = event.job().map_or("", |job| job.class());
-            told.push(format!(
-                "{:?} {} {class}",
-                event.kind(),
-                event.queue().unwrap()
-            ));
+            let class = event.job.as_ref().map_or("", |job| job.class());
+            let kind = format!("{:?}", event.what);
+            let kind = kind.split(' ').next().unwrap();
+            told.push(format!("{kind} {} {class}", event.queue.unwrap()));
         }
         told
     }
@@ -233,11 +245,16 @@ mod tests {
             .subscribe()
             .queue("a")
             .queue("b")
-            .kinds([EventKind::QueueRunning]);
+            .only(|what| matches!(what, EventKind::QueueRunning));
         let of_class = sender.subscribe().class("Mail");
         let narrow = sender
             .subscribe()
-            .kinds([EventKind::JobFinished, EventKind::JobFailed])
+            .only(|what| {
+                matches!(
+                    what,
+                    EventKind::JobFinished { .. } | EventKind::JobFailed { .. }
+                )
+            })
             .queue("b")
             .class("Mail");
         for queue in ["a", "b"] {
@@ -264,7 +281,9 @@ mod tests {
     #[test]
     fn who_lags_is_told_how_much_it_missed_and_holds_up_nobody() {
         let sender = EventSender::new(None);
-        let mut slow = sender.subscribe().kinds([EventKind::JobFinished]);
+        let mut slow = sender
+            .subscribe()
+            .only(|what| matches!(what, EventKind::JobFinished { .. }));
         for _ in 0..CAPACITY + 10 {
             sender.send(running("a"));
         }
@@ -274,7 +293,7 @@ mod tests {
             Lagged(11)
         );
         let next = slow.next().now_or_never().flatten().unwrap().unwrap();
-        assert_eq!(next.at(), UNIX_EPOCH + Duration::from_secs(3));
+        assert!(matches!(next.what, EventKind::JobFinished { .. }));
         assert!(slow.next().now_or_never().is_none(), "it waits");
         drop(sender);
         assert!(slow.next().now_or_never().unwrap().is_none(), "the end");

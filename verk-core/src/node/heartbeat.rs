@@ -10,7 +10,7 @@ use tokio::runtime;
 
 use crate::{
     error::{BuildError, StorageError},
-    events::event::Event,
+    events::event::{Event, EventKind},
     guard, log,
     names::{NodeId, QueueName},
     node::registration::{Registration, lose},
@@ -190,9 +190,11 @@ async fn beat(
         .server_time
         .measure(beat.server_time, asked, &*services.clock);
     if let Some(here) = skewed {
-        services.events.send(Event::ClockSkewed {
-            here,
-            storage: beat.server_time,
+        services.events.send(Event {
+            at: beat.server_time,
+            queue: None,
+            job: None,
+            what: EventKind::ClockSkewed { here },
         });
     }
     Ok(beat)

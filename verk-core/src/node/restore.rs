@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Applied, StorageError},
-    events::event::Event,
+    events::event::{Event, EventKind},
     job::{Failure, Job},
     log,
     names::Jid,
@@ -197,11 +197,14 @@ fn report(leaving: Leaving, inprogress: &Inprogress, services: &Services) {
             log::error!(class, %jid, deaths, %node, outcome = "dead", "poison pill: processes died while they ran this job; moved to the dead set");
             let (queue, ending) = (&inprogress.queue, Ending::PoisonPill);
             services.tallies.ended(queue, Some(&job), ending);
-            services.events.send(Event::PoisonPillBuried {
-                job: Arc::new(job),
-                node: node.clone(),
+            services.events.send(Event {
                 at: services.now(),
-                deaths,
+                queue: Some(queue.clone()),
+                job: Some(Arc::new(job)),
+                what: EventKind::PoisonPillBuried {
+                    node: node.clone(),
+                    deaths,
+                },
             });
         }
         Target::Ack | Target::Requeue | Target::Retry(_) => {}

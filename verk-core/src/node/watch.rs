@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
-    events::event::Event,
+    events::event::{Event, EventKind},
     log,
     names::NodeId,
     node::{
@@ -161,10 +161,14 @@ impl NodeWatch {
         let RestoreCounts { restored, buried } = moved;
         if restored > 0 {
             log::warn!(node = %node.id, restored, "restored the jobs of a dead node");
-            self.services.events.send(Event::JobsRestored {
-                node: node.id.clone(),
+            self.services.events.send(Event {
                 at: self.services.now(),
-                count: restored,
+                queue: None,
+                job: None,
+                what: EventKind::JobsRestored {
+                    node: node.id.clone(),
+                    count: restored,
+                },
             });
         }
         if restored + buried > 0 {

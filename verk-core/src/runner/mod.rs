@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::outcomes::settlements;
 use crate::{
-    events::event::Event,
+    events::event::EventKind,
     log,
     names::QueueName,
     node::registration::Registration,
@@ -331,13 +331,12 @@ impl QueueManager {
         while let Some(next) = next_event(*told, changes, self.is_open(), done) {
             *told = Some((changes, next));
             self.handle.set_paused(next == QueueEvent::Paused);
-            let queue = self.inprogress.queue.clone();
-            let at = self.services.now();
-            self.services.events.send(match next {
-                QueueEvent::Running => Event::QueueRunning { queue, at },
-                QueueEvent::Pausing => Event::QueuePausing { queue, at },
-                QueueEvent::Paused => Event::QueuePaused { queue, at },
-            });
+            let what = match next {
+                QueueEvent::Running => EventKind::QueueRunning,
+                QueueEvent::Pausing => EventKind::QueuePausing,
+                QueueEvent::Paused => EventKind::QueuePaused,
+            };
+            self.publish(None, what);
         }
     }
 

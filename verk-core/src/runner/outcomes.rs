@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::QueueManager;
 use crate::{
     error::{Applied, StorageError},
-    events::event::Event,
+    events::event::{Event, EventKind},
     job::Job,
     log,
     outcome::Ending,
@@ -107,12 +107,7 @@ impl QueueManager {
     }
 
     pub(super) fn tell_batch(&self, jobs: usize, took: Duration) {
-        self.services.events.send(Event::BatchSettled {
-            queue: self.inprogress.queue.clone(),
-            at: self.services.now(),
-            jobs,
-            took,
-        });
+        self.publish(None, EventKind::BatchSettled { jobs, took });
     }
 
     /// Looks at what became of a batch that was sent.
@@ -126,14 +121,10 @@ impl QueueManager {
                 Settled::Done => counts.add(self.report(pending)),
                 Settled::Merged => {
                     log::warn!(queue = %self.inprogress.queue, "a job equals a member of the set that it went to: merged");
-                    self.services.events.send(Event::JobMerged {
-                        job: pending.job(),
-                        queue: Some(self.inprogress.queue.clone()),
-                        at: self.services.now(),
-                    });
+                    self.publish(pending.event.job.clone(), EventKind::JobMerged);
                     counts.add(self.report(pending));
                 }
-                Settled::NotHeld => self.lost(pending.job()),
+                Settled::NotHeld => self.lost(pending.event.job),
                 Settled::Failed(error) => {
                     pending.failures += 1;
                     pending.not_before = Some(now + pause_before_retry(pending.failures));
@@ -155,11 +146,8 @@ impl QueueManager {
     }
 
     pub(super) fn reply_lost(&self, error: &StorageError) {
-        self.services.events.send(Event::ReplyLost {
-            queue: Some(self.inprogress.queue.clone()),
-            at: self.services.now(),
-            error: error.clone(),
-        });
+        let error = error.clone();
+        self.publish(None, EventKind::ReplyLost { error });
     }
 
     /// Tells what is stored now. Returns what that counts.
@@ -167,10 +155,8 @@ impl QueueManager {
         if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
             self.services.wake.due_at(due.at, self.services.now());
         }
-        let (queue, job) = (&self.inprogress.queue, pending.event.job());
-        self.services
-            .tallies
-            .ended(queue, job.map(|job| &**job), pending.ending);
+        let (queue, job) = (&self.inprogress.queue, pending.event.job.as_deref());
+        self.services.tallies.ended(queue, job, pending.ending);
         let counts = counts_of(pending.ending);
         if let (Some(counts), Some(took), Some(job)) = (counts, pending.took, job) {
             self.counters
@@ -188,14 +174,20 @@ impl QueueManager {
 
     pub(super) fn lost(&self, job: Option<Arc<Job>>) {
         log::warn!(queue = %self.inprogress.queue, "the outcome of a job has no effect: the job does not belong to this node any more");
-        let queue = self.inprogress.queue.clone();
+        let queue = &self.inprogress.queue;
         self.services
             .tallies
-            .ended(&queue, job.as_deref(), Ending::Lost);
-        self.services.events.send(Event::JobLost {
-            job,
-            queue,
+            .ended(queue, job.as_deref(), Ending::Lost);
+        self.publish(job, EventKind::JobLost);
+    }
+
+    /// Tells what happened to the queue, or to a job of it.
+    pub(super) fn publish(&self, job: Option<Arc<Job>>, what: EventKind) {
+        self.services.events.send(Event {
             at: self.services.now(),
+            queue: Some(self.inprogress.queue.clone()),
+            job,
+            what,
         });
     }
 }

@@ -163,7 +163,7 @@ impl QueueManager {
             match self.pending.remove(position) {
                 // The reply was lost, the change was not.
                 Some(applied) if applied.unknown => self.count(self.report(applied)),
-                Some(pending) => self.lost(pending.job()),
+                Some(pending) => self.lost(pending.event.job),
                 None => {}
             }
         }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     config::unknown_class::UnknownClass,
-    events::event::{AfterFailure, Event},
+    events::event::{AfterFailure, Event, EventKind},
     job::{Backtrace, Job, MalformedJob},
     log,
     names::QueueName,
@@ -64,11 +64,6 @@ impl Pending {
         self.settlement.to == Target::Requeue
     }
 
-    /// The job, if it was read.
-    pub(crate) fn job(&self) -> Option<Arc<Job>> {
-        self.event.job().cloned()
-    }
-
     /// The job goes back to the front of its queue as it is.
     pub(crate) fn hand_back(
         job: Option<Arc<Job>>,
@@ -80,10 +75,11 @@ impl Pending {
             held,
             Target::Requeue,
             Ending::HandedBack,
-            Event::JobHandedBack {
-                job,
-                queue: queue.clone(),
+            Event {
                 at: services.now(),
+                queue: Some(queue.clone()),
+                job,
+                what: EventKind::JobHandedBack,
             },
         )
     }
@@ -137,12 +133,12 @@ pub(crate) fn conclude(run: EndedRun, workforce: &Workforce, queue: &QueueName) 
                 held,
                 Target::Ack,
                 Ending::Done,
-                Event::JobFinished {
+                event(
                     job,
-                    queue: queue.clone(),
-                    started_at,
-                    took,
-                },
+                    queue,
+                    times,
+                    EventKind::JobFinished { started_at, took },
+                ),
             )
         }
         RunEnd::Returned(Ok(Outcome::Snooze(delay))) => {
@@ -152,13 +148,12 @@ pub(crate) fn conclude(run: EndedRun, workforce: &Workforce, queue: &QueueName) 
         }
         RunEnd::Returned(Ok(Outcome::Discard(reason))) => {
             line.discarded(took, &reason);
-            let event = Event::JobDiscarded {
-                job,
-                queue: queue.clone(),
+            let what = EventKind::JobDiscarded {
                 started_at,
                 took,
                 reason,
             };
+            let event = event(job, queue, times, what);
             Pending::new(held, Target::Ack, Ending::Discarded, event)
         }
         RunEnd::Returned(Ok(Outcome::Kill(reason))) => {
@@ -220,13 +215,12 @@ fn later(
         at: until,
         job: later.encode(),
     });
-    let event = Event::JobSnoozed {
-        job,
-        queue: queue.clone(),
+    let what = EventKind::JobSnoozed {
         started_at: times.started_at,
         took: times.took,
         until,
     };
+    let event = event(job, queue, times, what);
     Pending::new(held, to, Ending::Snoozed, event)
 }
 
@@ -235,13 +229,13 @@ pub(crate) fn expired(job: Job, held: Bytes, workforce: &Workforce, queue: &Queu
     let services = &workforce.services;
     let (job, reason) = (Arc::new(job), "expired before it was run".to_owned());
     Line::new(&services.config, &job, queue).discarded(Duration::ZERO, &reason);
-    let event = Event::JobDiscarded {
-        job,
-        queue: queue.clone(),
-        started_at: services.now(),
-        took: Duration::ZERO,
+    let times = Times::of_no_run(services.now());
+    let what = EventKind::JobDiscarded {
+        started_at: times.started_at,
+        took: times.took,
         reason,
     };
+    let event = event(job, queue, times, what);
     Pending::new(held, Target::Ack, Ending::Discarded, event)
 }
 
@@ -279,10 +273,11 @@ pub(crate) fn malformed(
         held,
         to,
         Ending::Malformed,
-        Event::JobMalformed {
-            queue: queue.clone(),
+        Event {
             at,
-            reason,
+            queue: Some(queue.clone()),
+            job: None,
+            what: EventKind::JobMalformed { reason },
         },
     )
 }
@@ -345,17 +340,22 @@ fn failed(
         Decision::Discard => (Target::Ack, Ending::Dropped, AfterFailure::Discarded),
     };
     Line::new(&services.config, &job, queue).failed(times.took, &failure, then);
-    Pending::new(
-        held,
-        to,
-        ending,
-        Event::JobFailed {
-            job: Arc::new(job),
-            queue: queue.clone(),
-            started_at: times.started_at,
-            took: times.took,
-            failure,
-            then,
-        },
-    )
+    let what = EventKind::JobFailed {
+        started_at: times.started_at,
+        took: times.took,
+        failure,
+        then,
+    };
+    let event = event(Arc::new(job), queue, times, what);
+    Pending::new(held, to, ending, event)
+}
+
+/// What is told of the end of a run.
+fn event(job: Arc<Job>, queue: &QueueName, times: Times, what: EventKind) -> Event {
+    Event {
+        at: times.started_at + times.took,
+        queue: Some(queue.clone()),
+        job: Some(job),
+        what,
+    }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::event::Event,
+    events::event::{Event, EventKind},
     guard,
     job::Job,
     log,
@@ -183,10 +183,11 @@ impl WorkersManager {
         );
         let span = job_log::span(&job, self.handle.inprogress());
         Line::new(&services.config, &job, self.queue()).start();
-        services.events.send(Event::JobStarted {
-            job: Arc::clone(&job),
-            queue: self.queue().clone(),
-            started_at,
+        services.events.send(Event {
+            at: started_at,
+            queue: Some(self.queue().clone()),
+            job: Some(Arc::clone(&job)),
+            what: EventKind::JobStarted,
         });
         let place = self.handle.started(Run {
             number,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Applied, StorageError},
-    events::event::Event,
+    events::event::{Event, EventKind},
     job::Job,
     log,
     names::{NodeId, QueueName},
@@ -205,17 +205,21 @@ impl ScheduleManager {
                             ?set,
                             "a member of this set equals one in its target: merged"
                         );
-                        self.services.events.send(Event::JobMerged {
-                            job: None,
-                            queue: queue_of(promotion),
+                        self.services.events.send(Event {
                             at: self.services.now(),
+                            queue: queue_of(promotion),
+                            job: None,
+                            what: EventKind::JobMerged,
                         });
                     }
                     Settled::Failed(error) if error.applied() == Applied::Unknown => {
-                        self.services.events.send(Event::ReplyLost {
-                            queue: queue_of(promotion),
+                        self.services.events.send(Event {
                             at: self.services.now(),
-                            error: error.clone(),
+                            queue: queue_of(promotion),
+                            job: None,
+                            what: EventKind::ReplyLost {
+                                error: error.clone(),
+                            },
                         });
                         return Err(error);
                     }

@@ -58,7 +58,7 @@ impl Verk {
     /// [`pause_queue_everywhere`](Self::pause_queue_everywhere). Returns whether that
     /// changes anything: `false` when the queue was paused before.
     ///
-    /// [`QueuePausing`](crate::Event::QueuePausing) is told when fetching stops, and [`QueuePaused`](crate::Event::QueuePaused)
+    /// [`QueuePausing`](crate::EventKind::QueuePausing) is told when fetching stops, and [`QueuePaused`](crate::EventKind::QueuePaused)
     /// once no job of the queue runs. Works before [`start`](Self::start). The queue stays paused until it is
     /// [resumed](Self::resume_queue), removed, or the process ends.
     ///
@@ -70,7 +70,7 @@ impl Verk {
     }
 
     /// Fetches again from a queue that was [paused](Self::pause_queue) on this node, and tells
-    /// [`QueueRunning`](crate::Event::QueueRunning). Returns whether that changes anything: `false` when the queue was not paused.
+    /// [`QueueRunning`](crate::EventKind::QueueRunning). Returns whether that changes anything: `false` when the queue was not paused.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl Verk {
     /// The pause is kept in storage (Sidekiq Pro's `paused` set, which it obeys too), so it outlives every restart, and is there for nodes
     /// that come later; it ends with [`resume_queue_everywhere`](Self::resume_queue_everywhere). It is independent of
     /// [`pause_queue`](Self::pause_queue): a queue runs on a node while neither holds. Each node tells its own
-    /// [`QueuePausing`](crate::Event::QueuePausing) and [`QueuePaused`](crate::Event::QueuePaused). Any program may call it, also
+    /// [`QueuePausing`](crate::EventKind::QueuePausing) and [`QueuePaused`](crate::EventKind::QueuePaused). Any program may call it, also
     /// one that only enqueues, for any queue. A queue that never had a job, and that no node of verk
     /// runs, is paused too; a warning in the log says so, and which queue may have been meant.
     ///

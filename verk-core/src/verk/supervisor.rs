@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    events::event::Event,
+    events::event::{Event, EventKind},
     guard, log,
     node::{
         foreign,
@@ -99,7 +99,12 @@ pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: Canc
             () = current.lost() => {
                 stop_life.fetching.cancel();
                 let node = current.node().clone();
-                services.events.send(Event::NodeLost { node, at: services.now() });
+                services.events.send(Event {
+                    at: services.now(),
+                    queue: None,
+                    job: None,
+                    what: EventKind::NodeLost { node },
+                });
                 registration = register_again(&parts, &stop).await;
             }
         }
@@ -231,9 +236,11 @@ async fn register_again(parts: &Parts, stop: &CancellationToken) -> Option<Arc<R
         match result {
             Ok(registration) => {
                 let node = registration.node().clone();
-                services.events.send(Event::NodeRegistered {
-                    node,
+                services.events.send(Event {
                     at: services.now(),
+                    queue: None,
+                    job: None,
+                    what: EventKind::NodeRegistered { node },
                 });
                 return Some(registration);
             }

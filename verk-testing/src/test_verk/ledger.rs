@@ -14,7 +14,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use verk_core::{
-    AfterFailure, ConfigError, Event, Jid, Job, Outcome, PerformError,
+    AfterFailure, ConfigError, Event, EventKind, Jid, Job, Outcome, PerformError,
     test_seam::{RunFuture, TestSeam},
 };
 
@@ -216,13 +216,19 @@ impl Accounts {
     /// Records an event; answers how many settlements it tells of.
     fn record(&mut self, event: &Event) -> u64 {
         match event {
-            Event::JobFinished { job, .. } => {
+            Event {
+                what: EventKind::JobFinished { .. },
+                job: Some(job),
+                ..
+            } => {
                 self.total.succeeded += 1;
                 self.finished.push(Arc::clone(job));
                 self.ended.insert(job.jid().clone());
             }
-            Event::JobFailed {
-                job, failure, then, ..
+            Event {
+                what: EventKind::JobFailed { failure, then, .. },
+                job: Some(job),
+                ..
             } => {
                 self.total.failed += 1;
                 match then {
@@ -235,26 +241,47 @@ impl Accounts {
                 self.failed.push(Arc::clone(job));
                 self.ended.insert(job.jid().clone());
             }
-            Event::JobSnoozed { job, .. } => {
+            Event {
+                what: EventKind::JobSnoozed { .. },
+                job: Some(job),
+                ..
+            } => {
                 self.total.snoozed += 1;
                 self.ended.insert(job.jid().clone());
             }
-            Event::JobDiscarded { job, .. } => {
+            Event {
+                what: EventKind::JobDiscarded { .. },
+                job: Some(job),
+                ..
+            } => {
                 self.total.discarded += 1;
                 self.ended.insert(job.jid().clone());
             }
-            Event::JobMalformed { reason, .. } => {
+            Event {
+                what: EventKind::JobMalformed { reason, .. },
+                ..
+            } => {
                 self.total.dead += 1;
                 self.total.errors.push(format!("malformed job: {reason}"));
             }
-            Event::PoisonPillBuried { job, deaths, .. } => {
+            Event {
+                what: EventKind::PoisonPillBuried { deaths, .. },
+                job: Some(job),
+                ..
+            } => {
                 self.total.dead += 1;
                 let error = format!("{}: {deaths} processes died while it ran", job.class());
                 self.total.errors.push(error);
                 self.ended.insert(job.jid().clone());
             }
-            Event::JobHandedBack { .. } => {}
-            Event::JobsRestored { count, .. } => return *count as u64,
+            Event {
+                what: EventKind::JobHandedBack,
+                ..
+            } => {}
+            Event {
+                what: EventKind::JobsRestored { count, .. },
+                ..
+            } => return *count as u64,
             _ => return 0,
         }
         1
