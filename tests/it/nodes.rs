@@ -2,11 +2,11 @@
 //!
 //! | rule | tests |
 //! |---|---|
-//! | N1 an id for each registration; a configured name has one holder, and the next one takes over | `names` in verk-core; `build::a_node_id_has_one_holder`, `faults::what_an_earlier_holder_of_the_node_id_left_runs_again`; conformance `a_name_has_one_holder`, `a_beat_leaves_the_name_of_another` |
+//! | N1 an id for each registration; a configured name has one holder, and the next one takes over | `names` in verk-core; `build::a_node_id_has_one_holder`, `restore::what_an_earlier_holder_of_the_node_id_left_runs_again`; conformance `a_name_has_one_holder`, `a_beat_leaves_the_name_of_another` |
 //! | N2 registered before the first fetch, and again with each; nothing is taken without the own heartbeat | conformance `register_lists_the_node`, `dequeue_registers_the_queue_of_the_node`, `an_unregistered_node_takes_nothing`, `a_dead_node_takes_nothing` |
 //! | N3 heartbeats from a thread of their own; no fetch without one | [`a_worker_that_blocks_every_thread_does_not_stop_the_heartbeat`], [`nothing_is_fetched_while_heartbeats_are_not_acknowledged`], [`a_job_does_not_begin_in_a_process_that_stood_still`] |
 //! | N4 dead after two looks by a node that is well | `node::judge` and `node::registration` in verk-core, [`nobody_is_judged_while_the_judge_itself_is_not_well`]; conformance `a_node_that_came_back_keeps_its_jobs` |
-//! | N5 in order and in pages, watched until the lists stay empty; a node that was declared dead drains and takes a new id | `faults::a_dead_node_is_found_by_another_and_leaves_once_its_lists_stay_empty`, [`what_a_pending_fetch_brings_to_a_dead_node_is_restored`], `faults::a_node_that_was_declared_dead_goes_on_under_a_new_id`, [`lists_of_foreign_nodes_are_reported_and_not_touched`]; of a node that stops: `shutdown::what_does_not_finish_goes_back_to_the_front_in_order_and_uncounted` |
+//! | N5 in order and in pages, watched until the lists stay empty; a node that was declared dead drains and takes a new id | `restore::a_dead_node_is_found_by_another_and_leaves_once_its_lists_stay_empty`, [`what_a_pending_fetch_brings_to_a_dead_node_is_restored`], `faults::a_node_that_was_declared_dead_goes_on_under_a_new_id`, [`lists_of_foreign_nodes_are_reported_and_not_touched`]; of a node that stops: `shutdown::what_does_not_finish_goes_back_to_the_front_in_order_and_uncounted` |
 //! | N6 poison pills | [`poison`](crate::poison), `poison` in verk-core, conformance `poison` |
 
 use std::{

@@ -71,11 +71,8 @@ fn every_target(payload: &str) -> [MoveTarget; 5] {
 
 async fn add(harness: &dyn Harness, set: JobSet, jobs: &[&str]) {
     for payload in jobs {
-        let member = ScoredJob {
-            score: AT_0,
-            job: job(payload),
-        };
-        harness.add_member(set, member).await;
+        let (score, job) = (AT_0, job(payload));
+        harness.add_member(set, ScoredJob { score, job }).await;
     }
 }
 

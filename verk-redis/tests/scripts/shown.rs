@@ -1,0 +1,278 @@
+//! Statistics and processes, as Sidekiq Web reads them.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use verk_core::{
+    Applied,
+    storage::{
+        Counts, Executions, Minute, NodeStore, ProcessReport, ProcessSignal, ProcessStore,
+        StatsReport, StatsStore,
+    },
+};
+use verk_testing::{RedisServer, Reply};
+
+use crate::{Setup, chain, text};
+
+fn report(succeeded: u64) -> StatsReport {
+    let counts = Counts {
+        succeeded,
+        failed: 1,
+    };
+    StatsReport {
+        days: [("2025-01-31".parse().unwrap(), counts)].into(),
+        queues: [("default".parse().unwrap(), counts)].into(),
+        executions: Default::default(),
+    }
+}
+
+fn strings(server: &RedisServer) -> Vec<(String, String)> {
+    let keys = server.command(&["KEYS", "stat:*"]).into_array().unwrap();
+    let mut strings: Vec<_> = keys
+        .into_iter()
+        .map(text)
+        .map(|key| (key.clone(), text(server.command(&["GET", &key]))))
+        .collect();
+    strings.sort();
+    strings
+}
+
+#[tokio::test]
+async fn of_the_statistics_totals_stay_days_and_numbers_expire() {
+    let Setup {
+        server,
+        storage,
+        held,
+        ..
+    } = Setup::start().await;
+    assert!(
+        storage
+            .record_stats(&held.node, 1, &report(2))
+            .await
+            .unwrap()
+    );
+    let expected = [
+        ("stat:failed", "1"),
+        ("stat:failed:2025-01-31", "1"),
+        ("stat:failed:default", "1"),
+        ("stat:processed", "3"),
+        ("stat:processed:2025-01-31", "3"),
+        ("stat:processed:default", "2"),
+    ];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(strings(&server), expected);
+
+    let number = format!("verk:node:{}:stats", held.node);
+    let ttl = |key: &str| server.command(&["TTL", key]).as_integer().unwrap();
+    for (key, seconds) in [
+        ("stat:processed:2025-01-31", 5 * 365 * 86_400),
+        ("stat:failed:2025-01-31", 5 * 365 * 86_400),
+        (&number, 86_400),
+    ] {
+        assert!((seconds - 600..=seconds).contains(&ttl(key)), "{key}");
+    }
+    for key in ["stat:processed", "stat:failed", "stat:processed:default"] {
+        assert_eq!(ttl(key), -1, "{key}");
+    }
+    assert!(storage.deregister(&held.node).await.unwrap());
+    assert_eq!(ttl(&number), -2);
+}
+
+#[tokio::test]
+async fn a_counter_that_is_no_number_is_named_and_nothing_is_added() {
+    let Setup {
+        server,
+        storage,
+        held,
+        ..
+    } = Setup::start().await;
+    for value in ["1.5", "", "many", "01", "-0", "9999999999999999999", " 1"] {
+        server.command(&["SET", "stat:processed:default", value]);
+        let before = strings(&server);
+        let refused = storage.record_stats(&held.node, 1, &report(1)).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.applied(), Applied::NotApplied, "{value:?}");
+        let shown = chain(&refused);
+        assert!(shown.contains("stat:processed:default"), "{shown}");
+        assert_eq!(strings(&server), before, "{value:?}");
+    }
+    server.command(&["SET", "stat:processed:default", "-5"]);
+    let too_many = storage
+        .record_stats(&held.node, 1, &report(u64::MAX / 2))
+        .await;
+    assert_eq!(too_many.unwrap_err().applied(), Applied::NotApplied);
+    assert_eq!(strings(&server).len(), 1);
+    assert!(
+        storage
+            .record_stats(&held.node, 1, &report(7))
+            .await
+            .unwrap()
+    );
+    let value = text(server.command(&["GET", "stat:processed:default"]));
+    assert_eq!(value, "2");
+}
+
+/// A hash as its fields and values, in order.
+fn hash(server: &RedisServer, key: &str) -> Vec<String> {
+    let pairs = server.command(&["HGETALL", key]).into_array().unwrap();
+    pairs.into_iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn a_process_is_written_as_sidekiq_writes_its_own() {
+    const ID: &str = "web:1:0123456789ab";
+    let Setup {
+        server, storage, ..
+    } = Setup::start().await;
+    let mut report = ProcessReport {
+        identity: ID.into(),
+        info: "{}".into(),
+        concurrency: 25,
+        busy: 1,
+        quiet: false,
+        beat: UNIX_EPOCH + Duration::from_micros(1_795_465_676_432_571),
+        rss: 27_424,
+        rtt: Duration::from_micros(256),
+        work: [("os9".to_owned(), Bytes::from(r#"{"queue":"default"}"#))].into(),
+        sidekiq_6_work: true,
+    };
+    storage.report_process(&report).await.unwrap();
+
+    let processes = server.command(&["SMEMBERS", "processes"]);
+    assert_eq!(text(processes.into_array().unwrap().remove(0)), ID);
+    #[rustfmt::skip]
+    let fields = [
+        "info", "{}", "concurrency", "25", "busy", "1", "beat", "1795465676.432571",
+        "quiet", "false", "rss", "27424", "rtt_us", "256",
+    ];
+    assert_eq!(hash(&server, ID), fields);
+    let ttl = |key: &str| server.command(&["TTL", key]).as_integer().unwrap();
+    let work = format!("{ID}:work");
+    let workers = format!("{ID}:workers");
+    for key in [&work, &workers] {
+        assert_eq!(hash(&server, key), ["os9", r#"{"queue":"default"}"#]);
+    }
+    for key in [ID, &work, &workers] {
+        assert!((50..=60).contains(&ttl(key)), "{key}");
+    }
+
+    // Only what is new in Sidekiq is written unless it is asked for.
+    server.command(&["DEL", &workers]);
+    report.sidekiq_6_work = false;
+    storage.report_process(&report).await.unwrap();
+    assert_eq!(hash(&server, &workers), [""; 0]);
+
+    for (signal, name) in [
+        (ProcessSignal::Quiet, "TSTP"),
+        (ProcessSignal::Stop, "TERM"),
+        (ProcessSignal::Dump, "TTIN"),
+    ] {
+        storage.signal_process(ID, signal).await.unwrap();
+        let key = format!("{ID}-signals");
+        assert!((50..=60).contains(&ttl(&key)));
+        assert_eq!(text(server.command(&["RPOP", &key])), name);
+        server.command(&["LPUSH", &key, "USR2", name]);
+        let taken = storage.report_process(&report).await.unwrap();
+        assert_eq!(taken, [signal], "what is not known is passed over");
+    }
+}
+
+#[tokio::test]
+async fn processes_of_sidekiq_are_read() {
+    let Setup {
+        server, storage, ..
+    } = Setup::start().await;
+    // As Sidekiq 7.3.10 wrote them, and 6.1, which writes less.
+    server.command(&[
+        "SADD",
+        "processes",
+        "vm:31573:50a043cacf17",
+        "vm:1:a",
+        "gone",
+    ]);
+    #[rustfmt::skip]
+    server.command(&[
+        "HSET", "vm:31573:50a043cacf17", "info", "{}", "busy", "1", "beat", "1795465676.4325705",
+        "rtt_us", "256", "quiet", "true", "rss", "27424",
+    ]);
+    server.command(&[
+        "HSET",
+        "vm:31573:50a043cacf17:work",
+        "os9",
+        r#"{"run_at":1}"#,
+    ]);
+    server.command(&["HSET", "vm:1:a", "info", "{}", "busy", "many"]);
+
+    let processes = storage.processes().await.unwrap();
+    let [old, new] = &processes[..] else {
+        panic!("{processes:?}");
+    };
+    assert_eq!((&*old.identity, old.busy, old.quiet), ("vm:1:a", 0, false));
+    assert_eq!((new.busy, new.quiet, new.rss), (1, true, 27_424));
+    assert_eq!(new.rtt, Duration::from_micros(256));
+    assert_eq!(new.work["os9"], r#"{"run_at":1}"#);
+
+    assert_eq!(storage.prune_processes().await.unwrap(), 1);
+    server.command(&["SADD", "processes", "gone"]);
+    let again = storage.prune_processes().await.unwrap();
+    assert_eq!(again, 0, "somebody did so within a minute");
+    let lock = server.command(&["TTL", "process_cleanup"]);
+    assert!((50..=60).contains(&lock.as_integer().unwrap()));
+}
+
+/// The field of a hash as a number.
+fn field(server: &RedisServer, key: &str, field: &str) -> i64 {
+    let value = text(server.command(&["HGET", key, field]));
+    value.parse().unwrap()
+}
+
+#[tokio::test]
+async fn executions_are_written_as_sidekiq_8_writes_them() {
+    let Setup {
+        server,
+        storage,
+        held,
+        ..
+    } = Setup::start().await;
+    let mut report = report(2);
+    let mut executions = Executions {
+        counts: report.total(),
+        took: Duration::from_millis(8_001),
+        ..Executions::default()
+    };
+    executions.histogram[0] = 70_000;
+    executions.histogram[15] = 1;
+    // 2025-02-14 08:03 UTC.
+    let minute = Minute::of(UNIX_EPOCH + Duration::from_secs(1_739_520_180));
+    let classes = [("Slow::Job".to_owned(), executions)];
+    report.executions = [(minute, classes.into())].into();
+    // Another program's, and not what is expected: totals count all the same.
+    server.command(&["SET", "j|250214|8:0", "broken"]);
+    let node = &held.node;
+    assert!(storage.record_stats(node, 1, &report).await.unwrap());
+    assert_eq!(text(server.command(&["GET", "stat:processed"])), "3");
+    assert_eq!(text(server.command(&["GET", "j|250214|8:0"])), "broken");
+    server.command(&["DEL", "j|250214|8:0"]);
+    assert!(storage.record_stats(node, 2, &report).await.unwrap());
+
+    let ttl = |key: &str| server.command(&["TTL", key]).as_integer().unwrap();
+    for (key, times, seconds) in [
+        ("j|250214|8:03", 2, 8 * 3_600),
+        ("j|250214|8:0", 1, 3 * 86_400),
+    ] {
+        assert_eq!(hash(&server, key).len(), 6, "{key}");
+        assert_eq!(field(&server, key, "Slow::Job|p"), 3 * times);
+        assert_eq!(field(&server, key, "Slow::Job|f"), times);
+        assert_eq!(field(&server, key, "Slow::Job|ms"), 8_001 * times);
+        assert!((seconds - 60..=seconds).contains(&ttl(key)), "{key}");
+    }
+    let histogram = "h|Slow::Job-14-8:3";
+    #[rustfmt::skip]
+    let buckets = server.command(&[
+        "BITFIELD", histogram, "GET", "u16", "#0", "GET", "u16", "#14", "GET", "u16", "#15",
+    ]);
+    let buckets = buckets.into_array().unwrap();
+    let buckets: Vec<_> = buckets.iter().filter_map(Reply::as_integer).collect();
+    assert_eq!(buckets, [65_535, 0, 2], "as many as 16 bits hold");
+    assert!((28_740..=28_800).contains(&ttl(histogram)));
+}
