@@ -63,17 +63,8 @@ async fn a_snooze_until_the_end_of_time_runs_once() {
     let mut it = Fixture::new().await;
     it.verk.enqueue(SnoozingForEver::new()).await.unwrap();
     it.verk.start().unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobSnoozed { .. },
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::JobSnoozed { .. }).then_some(()))
+        .await;
     assert_eq!(scores(&it, JobSet::Schedule).await, [END]);
     assert_eq!(it.log.entries(), ["ran"]);
     it.verk.shutdown().await;
@@ -111,17 +102,8 @@ async fn a_node_may_wait_for_ever() {
     it.wait_for_started(1).await;
     let verk = it.verk.clone();
     let shutdown = tokio::spawn(async move { verk.shutdown().await });
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::QueuePausing,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::QueuePausing).then_some(()))
+        .await;
     assert!(!shutdown.is_finished());
     shutdown.abort();
 }

@@ -80,17 +80,8 @@ async fn what_was_read_long_ago_does_not_start() {
     faults.lose_reply(Operation::Dequeue);
     faults.set_holding_reads(true);
     it.verk.start().unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::ReplyLost { .. },
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::ReplyLost { .. }).then_some(()))
+        .await;
     // The process stands still while the answer is on its way: it is declared dead, and its job given back.
     let node = it.storage.nodes().await.unwrap().remove(0).id;
     faults.set_losing_heartbeats(true);
@@ -155,17 +146,8 @@ async fn a_node_that_was_lost_in_an_outage_ends_its_old_life_at_once() {
     it.storage.faults().set_refusing(false);
     it.advance(Duration::from_secs(5));
     // No time passes, so nothing else makes the queue look up.
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::QueuePaused,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::QueuePaused).then_some(()))
+        .await;
     it.verk.shutdown().await;
 }
 
@@ -248,16 +230,7 @@ async fn a_node_that_may_hold_a_job_that_it_does_not_know_stays_on_the_list() {
     // The storage is there again when the queue has given up.
     let (faults, mut events) = (it.storage.faults(), it.verk.events());
     let mended = tokio::spawn(async move {
-        let paused = |event| {
-            matches!(
-                event,
-                Event {
-                    what: EventKind::QueuePaused,
-                    ..
-                }
-            )
-            .then_some(())
-        };
+        let paused = |event: Event| matches!(event.what, EventKind::QueuePaused).then_some(());
         wait_for(&mut events, paused).await;
         faults.set_refusing(false);
     });
@@ -276,17 +249,8 @@ async fn a_lost_reply_to_a_settle_settles_once() {
     it.verk.enqueue(FailingOnce::new()).await.unwrap();
     it.storage.faults().lose_reply(Operation::Settle);
     it.verk.start().unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobFailed { .. },
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::JobFailed { .. }).then_some(()))
+        .await;
     it.wait_for_finished(1).await;
     assert_eq!(it.log.entries(), ["attempt 1", "attempt 2"]);
     it.verk.shutdown().await;
@@ -483,16 +447,7 @@ async fn a_running_job_can_ask_whether_it_is_still_the_nodes() {
     it.wait_for_finished(1).await;
     it.gate.open();
     let lost = it
-        .wait_for(|event| {
-            matches!(
-                event,
-                Event {
-                    what: EventKind::JobLost,
-                    ..
-                }
-            )
-            .then_some(event)
-        })
+        .wait_for(|event| matches!(event.what, EventKind::JobLost).then_some(event))
         .await;
     assert_eq!(lost.job.unwrap().class(), "Owned");
     assert_eq!(it.log.entries(), ["0", "still owner: false"]);

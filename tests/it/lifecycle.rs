@@ -382,17 +382,8 @@ async fn a_job_that_runs_too_long_is_stopped() {
     let mut it = Fixture::new().await;
     it.verk.enqueue(Endless::new()).await.unwrap();
     it.verk.start().unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobStarted,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::JobStarted).then_some(()))
+        .await;
     it.advance(Duration::from_secs(5));
     let failure = it.wait_for(|event| match event {
         Event {
@@ -421,17 +412,8 @@ async fn what_is_no_job_is_buried_as_it_is() {
     it.verk.enqueue(Note::new("after")).await.unwrap();
     it.verk.start().unwrap();
     for _ in &payloads {
-        it.wait_for(|event| {
-            matches!(
-                event,
-                Event {
-                    what: EventKind::JobMalformed { .. },
-                    ..
-                }
-            )
-            .then_some(())
-        })
-        .await;
+        it.wait_for(|event| matches!(event.what, EventKind::JobMalformed { .. }).then_some(()))
+            .await;
     }
     it.verk.shutdown().await;
     let dead = it
@@ -530,17 +512,8 @@ async fn a_worker_may_answer_that_its_job_should_not_be_retried_or_not_yet() {
     it.verk.start().unwrap();
 
     it.verk.enqueue(Answering::new("snooze")).await.unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobSnoozed { .. },
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::JobSnoozed { .. }).then_some(()))
+        .await;
     let snoozed = it.set(JobSet::Schedule).await;
     assert_eq!(
         (snoozed.len(), snoozed[0].failures()),
@@ -549,17 +522,8 @@ async fn a_worker_may_answer_that_its_job_should_not_be_retried_or_not_yet() {
     );
 
     it.verk.enqueue(Answering::new("discard")).await.unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobDiscarded { .. },
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::JobDiscarded { .. }).then_some(()))
+        .await;
 
     it.verk.enqueue(Answering::new("kill")).await.unwrap();
     it.wait_for(|event| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use verk::{Event, EventKind, Events, State, Verk, prelude::*, redis::RedisConfig};
+use verk::{EventKind, Events, State, Verk, prelude::*, redis::RedisConfig};
 use verk_testing::{CuttingProxy, RedisServer};
 
 use crate::support::{Log, States, calls, until, wait_for};
@@ -26,14 +26,7 @@ fn connections(server: &RedisServer) -> usize {
 async fn wait_for_finished(events: &mut Events, count: usize) {
     for _ in 0..count {
         wait_for(events, |event| {
-            matches!(
-                event,
-                Event {
-                    what: EventKind::JobFinished { .. },
-                    ..
-                }
-            )
-            .then_some(())
+            matches!(event.what, EventKind::JobFinished { .. }).then_some(())
         })
         .await;
     }

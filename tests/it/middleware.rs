@@ -175,17 +175,8 @@ async fn server_middleware_answers_in_place_of_the_worker() {
     .await;
     it.verk.start().unwrap();
     it.verk.enqueue(Note::new("never")).await.unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobSnoozed { .. },
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::JobSnoozed { .. }).then_some(()))
+        .await;
     it.verk.enqueue(Note::new("never")).await.unwrap();
     assert_eq!(failure(&mut it).await.error_class, "Error");
     it.verk.enqueue(Note::new("never")).await.unwrap();

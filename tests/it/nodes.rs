@@ -108,31 +108,13 @@ async fn a_job_does_not_begin_in_a_process_that_stood_still() {
     // Told before the task of the run has its first turn: this one has it sooner.
     let (mut events, clock) = (it.verk.events(), it.clock.clone());
     let stands_still = tokio::spawn(async move {
-        let started = |event| {
-            matches!(
-                event,
-                Event {
-                    what: EventKind::JobStarted,
-                    ..
-                }
-            )
-            .then_some(())
-        };
+        let started = |event: Event| matches!(event.what, EventKind::JobStarted).then_some(());
         wait_for(&mut events, started).await;
         clock.advance(heartbeat + Duration::from_secs(1));
     });
     it.verk.enqueue(Present::new()).await.unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobHandedBack,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::JobHandedBack).then_some(()))
+        .await;
     stands_still.await.unwrap();
     assert!(it.log.entries().is_empty());
 

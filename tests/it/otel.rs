@@ -90,16 +90,8 @@ async fn a_trace_goes_on(builder: VerkBuilder) {
     let mut events = verk.events();
     verk.start().unwrap();
     for _ in 0..3 {
-        let finished = |event| {
-            matches!(
-                event,
-                Event {
-                    what: EventKind::JobFinished { .. },
-                    ..
-                }
-            )
-            .then_some(())
-        };
+        let finished =
+            |event: Event| matches!(event.what, EventKind::JobFinished { .. }).then_some(());
         wait_for(&mut events, finished).await;
     }
     verk.shutdown().await;

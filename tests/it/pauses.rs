@@ -46,14 +46,7 @@ fn status(verk: &Verk) -> (Status, bool) {
 async fn wait_for_finished(events: &mut Events, count: usize) {
     for _ in 0..count {
         wait_for(events, |event| {
-            matches!(
-                event,
-                Event {
-                    what: EventKind::JobFinished { .. },
-                    ..
-                }
-            )
-            .then_some(())
+            matches!(event.what, EventKind::JobFinished { .. }).then_some(())
         })
         .await;
     }
@@ -180,24 +173,8 @@ async fn a_pause_is_there_before_the_node_and_for_queues_that_come_later() {
     it.verk.add_queue("later", 1).unwrap();
     for _ in 0..2 {
         it.wait_for(|event| {
-            assert!(
-                !matches!(
-                    event,
-                    Event {
-                        what: EventKind::JobStarted,
-                        ..
-                    }
-                ),
-                "paused"
-            );
-            matches!(
-                event,
-                Event {
-                    what: EventKind::QueuePaused,
-                    ..
-                }
-            )
-            .then_some(())
+            assert!(!matches!(event.what, EventKind::JobStarted), "paused");
+            matches!(event.what, EventKind::QueuePaused).then_some(())
         })
         .await;
     }
@@ -314,24 +291,8 @@ async fn a_job_that_a_wait_brings_from_a_paused_queue_goes_back() {
     node.redis.command(&["SADD", "app:paused", "default"]);
     node.verk.enqueue(PausedNote::new("later")).await.unwrap();
     wait_for(&mut node.events, |event| {
-        assert!(
-            !matches!(
-                event,
-                Event {
-                    what: EventKind::JobStarted,
-                    ..
-                }
-            ),
-            "paused"
-        );
-        matches!(
-            event,
-            Event {
-                what: EventKind::QueuePaused,
-                ..
-            }
-        )
-        .then_some(())
+        assert!(!matches!(event.what, EventKind::JobStarted), "paused");
+        matches!(event.what, EventKind::QueuePaused).then_some(())
     })
     .await;
     let waiting = node.redis.command(&["LLEN", "app:queue:default"]);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use verk::{Event, EventKind, prelude::*};
+use verk::{EventKind, prelude::*};
 use verk_testing::{CuttingProxy, RedisServer};
 
 use crate::support::{ALL, Gate, Log, States, queue_name, until, wait_for};
@@ -85,13 +85,7 @@ async fn jobs_that_would_wait_go_back_in_order() {
     // Two run, and at most as many were fetched ahead.
     while handed_back == 0 || node.in_progress() != 2 {
         let event = wait_for(&mut events, Some).await;
-        handed_back += usize::from(matches!(
-            event,
-            Event {
-                what: EventKind::JobHandedBack,
-                ..
-            }
-        ));
+        handed_back += usize::from(matches!(event.what, EventKind::JobHandedBack));
     }
     assert!(handed_back <= 2, "{handed_back}");
     assert_eq!(node.queued().await.len(), 8);

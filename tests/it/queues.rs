@@ -122,24 +122,8 @@ async fn a_job_that_a_fetch_brings_after_the_pause_goes_back() {
     // The manager has not looked yet: its fetch is still in flight.
     it.verk.enqueue(Brief::new("later")).await.unwrap();
     it.wait_for(|event| {
-        assert!(
-            !matches!(
-                event,
-                Event {
-                    what: EventKind::JobStarted,
-                    ..
-                }
-            ),
-            "paused"
-        );
-        matches!(
-            event,
-            Event {
-                what: EventKind::QueuePaused,
-                ..
-            }
-        )
-        .then_some(())
+        assert!(!matches!(event.what, EventKind::JobStarted), "paused");
+        matches!(event.what, EventKind::QueuePaused).then_some(())
     })
     .await;
     assert_eq!(it.queued("default").await.len(), 1);
@@ -163,17 +147,8 @@ async fn jobs_that_run_when_their_queue_is_paused_go_on() {
     );
 
     it.verk.pause_queue("default").unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::QueuePausing,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::QueuePausing).then_some(()))
+        .await;
     assert_eq!(only(&it), (2, 2, Status::Pausing));
     it.gate.open();
     it.wait_for_finished(2).await;
@@ -228,13 +203,7 @@ struct PanicOnce(AtomicBool);
 
 impl TestSeam for PanicOnce {
     fn event(&self, event: &Event) {
-        let pausing = matches!(
-            event,
-            Event {
-                what: EventKind::QueuePausing,
-                ..
-            }
-        );
+        let pausing = matches!(event.what, EventKind::QueuePausing);
         assert!(
             !pausing || self.0.swap(true, Ordering::SeqCst),
             "the manager panics"
@@ -281,17 +250,8 @@ async fn a_pause_outlives_the_node_id() {
     let mut it = started(1).await;
     it.storage.wait_for_dequeues(1).await;
     it.verk.pause_queue("default").unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::QueuePaused,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::QueuePaused).then_some(()))
+        .await;
     let first = it.verk.storage().nodes().await.unwrap()[0].id.clone();
     it.storage.faults().expire_heartbeat(&first);
     // Paused, it finds out by its heartbeat.
@@ -321,17 +281,8 @@ async fn a_removed_queue_drains_and_can_be_added_again() {
 
     let verk = it.verk.clone();
     let removal = tokio::spawn(async move { verk.remove_queue("default").await });
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::QueuePausing,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::QueuePausing).then_some(()))
+        .await;
     assert!(!removal.is_finished());
     assert_eq!(it.verk.queues().len(), 1, "the other");
     assert_eq!(it.verk.running_jobs().len(), 1, "it drains");
@@ -360,17 +311,8 @@ async fn what_does_not_finish_when_its_queue_is_removed_goes_back() {
     it.wait_for_started(2).await;
     let verk = it.verk.clone();
     let removal = tokio::spawn(async move { verk.remove_queue("default").await });
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::QueuePausing,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::QueuePausing).then_some(()))
+        .await;
     while !removal.is_finished() {
         it.advance(Duration::from_secs(25));
         tokio::task::yield_now().await;
@@ -403,34 +345,16 @@ async fn a_job_that_does_not_end_keeps_its_list() {
     it.wait_for_started(1).await;
     let verk = it.verk.clone();
     let removal = tokio::spawn(async move { verk.remove_queue("default").await });
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::QueuePausing,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::QueuePausing).then_some(()))
+        .await;
     let again = it.verk.add_queue("default", 1);
     let ended = removal.is_finished();
     it.gate.open();
     again.unwrap();
     assert!(!ended);
     within(PATIENCE, removal).await.unwrap().unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::QueueRunning,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::QueueRunning).then_some(()))
+        .await;
     it.verk.shutdown().await;
     assert_eq!(it.log.entries(), ["done"], "it ran once");
     it.assert_empty().await;

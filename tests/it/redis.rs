@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, time::Duration};
 
 use tempfile::NamedTempFile;
 use verk::{
-    Event, EventKind, Events, State, Verk,
+    EventKind, Events, State, Verk,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
 };
@@ -63,14 +63,7 @@ impl Node {
     async fn wait_for_finished(&mut self, count: usize) {
         for _ in 0..count {
             wait_for(&mut self.events, |event| {
-                matches!(
-                    event,
-                    Event {
-                        what: EventKind::JobFinished { .. },
-                        ..
-                    }
-                )
-                .then_some(())
+                matches!(event.what, EventKind::JobFinished { .. }).then_some(())
             })
             .await;
         }

@@ -112,13 +112,7 @@ async fn program() {
         .await;
     };
     wait_for(&mut events, |event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobFailed { .. },
-                ..
-            }
-        )
+        matches!(event.what, EventKind::JobFailed { .. })
     })
     .await;
     println!("RUNS");

@@ -14,7 +14,7 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
     util::SubscriberInitExt,
 };
-use verk::{Event, EventKind, prelude::*};
+use verk::{EventKind, prelude::*};
 use verk_testing::{CuttingProxy, RedisServer};
 
 use crate::support::{Fixture, Gate, Log, States, queue_name, wait_for};
@@ -81,20 +81,8 @@ async fn run(does: &str) -> Ran {
     let (mut succeeded, mut failed) = (0, 0);
     while succeeded + failed < JOBS {
         let event = wait_for(&mut events, Some).await;
-        succeeded += u32::from(matches!(
-            event,
-            Event {
-                what: EventKind::JobFinished { .. },
-                ..
-            }
-        ));
-        failed += u32::from(matches!(
-            event,
-            Event {
-                what: EventKind::JobFailed { .. },
-                ..
-            }
-        ));
+        succeeded += u32::from(matches!(event.what, EventKind::JobFinished { .. }));
+        failed += u32::from(matches!(event.what, EventKind::JobFailed { .. }));
     }
     let others = verk.storage().queue_len(&queue_name("others")).await;
     verk.shutdown().await;

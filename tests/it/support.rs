@@ -184,17 +184,8 @@ impl Fixture {
     /// Waits until `count` runs have begun.
     pub(crate) async fn wait_for_started(&mut self, count: usize) {
         for _ in 0..count {
-            self.wait_for(|event| {
-                matches!(
-                    event,
-                    Event {
-                        what: EventKind::JobStarted,
-                        ..
-                    }
-                )
-                .then_some(())
-            })
-            .await;
+            self.wait_for(|event| matches!(event.what, EventKind::JobStarted).then_some(()))
+                .await;
         }
     }
 
@@ -207,14 +198,7 @@ impl Fixture {
     pub(crate) async fn wait_for_finished(&mut self, count: usize) {
         for _ in 0..count {
             self.wait_for(|event| {
-                matches!(
-                    event,
-                    Event {
-                        what: EventKind::JobFinished { .. },
-                        ..
-                    }
-                )
-                .then_some(())
+                matches!(event.what, EventKind::JobFinished { .. }).then_some(())
             })
             .await;
         }

@@ -7,7 +7,7 @@ use rcgen::{
 };
 use tempfile::TempDir;
 use verk::{
-    Event, EventKind, State, Verk,
+    EventKind, State, Verk,
     prelude::*,
     redis::{Error, RedisConfig, RedisStorage},
 };
@@ -121,14 +121,7 @@ async fn a_node_works_over_tls_with_a_private_authority_and_a_client_certificate
     }
     for _ in 0..20 {
         wait_for(&mut events, |event| {
-            matches!(
-                event,
-                Event {
-                    what: EventKind::JobFinished { .. },
-                    ..
-                }
-            )
-            .then_some(())
+            matches!(event.what, EventKind::JobFinished { .. }).then_some(())
         })
         .await;
     }

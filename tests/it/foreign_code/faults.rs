@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verk::{
-    Clock, Event, EventKind, IntoJob, Job,
+    Clock, EventKind, IntoJob, Job,
     prelude::*,
     storage::{Due, JobSet, JobStore, NodeStore, WaitingStore},
 };
@@ -76,17 +76,8 @@ async fn a_due_member_that_is_buried_twice_is_gone() {
         .await;
         until(|| log.lines_with(&["a member of this set equals one"]) == merged).await;
     }
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobMerged,
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::JobMerged).then_some(()))
+        .await;
     assert_eq!(it.storage.set_len(JobSet::Dead).await.unwrap(), 1);
     it.verk.shutdown().await;
 }

@@ -167,14 +167,7 @@ struct PanickingOnce(AtomicBool);
 
 impl TestSeam for PanickingOnce {
     fn event(&self, event: &Event) {
-        if matches!(
-            event,
-            Event {
-                what: EventKind::JobStarted,
-                ..
-            }
-        ) && !self.0.swap(true, Ordering::SeqCst)
-        {
+        if matches!(event.what, EventKind::JobStarted) && !self.0.swap(true, Ordering::SeqCst) {
             panic_any(Bomb);
         }
     }
@@ -248,17 +241,8 @@ async fn a_retry_at_that_panics_is_replaced_by_the_backoff() {
     let mut it = Fixture::new().await;
     it.verk.enqueue(WithoutATime::new()).await.unwrap();
     it.verk.start().unwrap();
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobFailed { .. },
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::JobFailed { .. }).then_some(()))
+        .await;
     assert_well(&it.verk);
     it.verk.shutdown().await;
     assert_eq!(it.set(JobSet::Retry).await.len(), 1);
@@ -272,17 +256,8 @@ async fn a_retry_in_or_an_error_that_panics_leaves_the_failure_as_it_is() {
     it.verk.enqueue(WithoutADecision::new()).await.unwrap();
     it.verk.start().unwrap();
     for _ in 0..2 {
-        it.wait_for(|event| {
-            matches!(
-                event,
-                Event {
-                    what: EventKind::JobFailed { .. },
-                    ..
-                }
-            )
-            .then_some(())
-        })
-        .await;
+        it.wait_for(|event| matches!(event.what, EventKind::JobFailed { .. }).then_some(()))
+            .await;
     }
     assert_well(&it.verk);
     it.verk.shutdown().await;

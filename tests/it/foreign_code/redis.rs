@@ -27,16 +27,7 @@ async fn assert_works(verk: &Verk) {
     let mut events = verk.events();
     verk.start().unwrap();
     verk.enqueue(Observed::new(1)).await.unwrap();
-    let finished = |event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobFinished { .. },
-                ..
-            }
-        )
-        .then_some(())
-    };
+    let finished = |event: Event| matches!(event.what, EventKind::JobFinished { .. }).then_some(());
     wait_for(&mut events, finished).await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use verk::{Clock, Event, EventKind, Found, Job, State, SystemClock, prelude::*};
+use verk::{Clock, EventKind, Found, Job, State, SystemClock, prelude::*};
 use verk_testing::MemoryStorage;
 
 use super::storages;
@@ -133,17 +133,8 @@ async fn a_killed_job_does_not_run_and_a_requeued_one_does() {
         ["1".into(), "3".into()].into()
     );
     assert_eq!(it.verk.dead_set().select().requeue().await.unwrap(), 1);
-    it.wait_for(|event| {
-        matches!(
-            event,
-            Event {
-                what: EventKind::JobFinished { .. },
-                ..
-            }
-        )
-        .then_some(())
-    })
-    .await;
+    it.wait_for(|event| matches!(event.what, EventKind::JobFinished { .. }).then_some(()))
+        .await;
     assert_eq!(it.log.entries()[2], "2");
     it.verk.shutdown().await;
     it.assert_empty().await;

@@ -84,7 +84,7 @@ impl fmt::Debug for EventSender {
 /// let mut events = verk.events().only(|what| matches!(what, EventKind::QueueRunning)).queue("mailers");
 /// verk.start()?;
 /// let event = events.recv().await.expect("the Verk lives")?;
-/// assert!(matches!(event, Event { what: EventKind::QueueRunning, .. }));
+/// assert!(matches!(event.what, EventKind::QueueRunning));
 /// # verk.shutdown().await;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
