@@ -121,7 +121,7 @@ impl Counted {
     }
 }
 
-/// Counts what is told, until the Verk is gone.
+/// Counts events, until the Verk is gone.
 async fn count(events: &mut Events) {
     while let Some(event) = events.recv().await {
         guard::call(|| match event {

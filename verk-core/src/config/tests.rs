@@ -1,4 +1,4 @@
-//! Where each setting can come from, and what is told of a mistake.
+//! Where each setting can come from, and which error a wrong value gives.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who listens: [`Events`], and what is told to them.
+//! Subscribers to events: [`Events`], and how each event reaches them.
 
 pub(crate) mod event;
 pub(crate) mod tally;

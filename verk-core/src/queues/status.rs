@@ -1,4 +1,4 @@
-//! What is told of queues and of the jobs that run.
+//! The state of queues and of running jobs, as a user reads it.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -88,7 +88,7 @@ pub(crate) enum QueueEvent {
     Paused,
 }
 
-/// What is told next of a queue, if anything. `last` goes with the count of changes at that time.
+/// The next event of a queue, if one is due. `last` goes with the count of changes at that time.
 ///
 /// After each change all is told anew: who pauses waits for `QueuePaused`, and not in vain if the queue was paused,
 /// resumed and paused before its manager looked.

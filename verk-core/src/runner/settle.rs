@@ -350,7 +350,7 @@ fn failed(
     Pending::new(held, to, ending, event)
 }
 
-/// What is told of the end of a run.
+/// The event of the end of a run.
 fn event(job: Arc<Job>, queue: &QueueName, times: Times, what: EventKind) -> Event {
     Event {
         at: times.started_at + times.took,

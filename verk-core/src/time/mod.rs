@@ -1,4 +1,4 @@
-//! What is told of time: the clock that waits, the storage's time of day, days and minutes, the alarm for due jobs.
+//! Time: the clock that waits, the storage's time of day, days and minutes, the alarm for due jobs.
 
 pub(crate) mod alarm;
 pub(crate) mod backoff;

@@ -1,4 +1,4 @@
-//! What is told of a node and of its storage.
+//! What a user reads of a node and of its storage: statistics, health, events.
 
 use std::sync::PoisonError;
 
