@@ -189,10 +189,10 @@ fn noted(directory: &Path, places: &Places) -> BTreeMap<Place, BTreeSet<String>>
 fn write(rows: &BTreeMap<Place, String>) {
     let mut page = String::from(
         "# Foreign code\n\n\
-         Each place where verk calls code that is not its own, and a test that makes it panic there. Lines of the log\n\
-         call subscribers of `tracing`; the others go through `verk-core/src/guard.rs`.\n\
-         `script/foreign-code --bless` writes this page; `script/foreign-code` runs the tests with a log that panics, and\n\
-         fails where one of them does not reach its place. A place without a test fails as well.\n\n\
+         Each place where verk calls code that is not its own, and a test that makes it panic there. Lines of\n\
+         the log call subscribers of `tracing`; the others go through `verk-core/src/guard.rs`.\n\
+         `script/foreign-code --bless` writes this page; `script/foreign-code` runs the tests with a log that\n\
+         panics, and fails where one of them does not reach its place. A place without a test fails as well.\n\n\
          | file | place | test |\n|---|---|---|\n",
     );
     for (Place { file, what }, test) in rows {
