@@ -40,40 +40,59 @@ pub mod prelude {
     )
 ))]
 pub mod guide {
-    //! More than the first page says, in an order to read it in.
+    //! The guide: a page for each thing that you want to do.
     //!
-    //! | to write workers | |
+    //! | start | |
     //! |---|---|
-    //! | [arguments] | what may change once jobs are in Redis |
-    //! | [enqueueing] | which client, which options, which errors |
-    //! | [outcomes] | what a run comes to, and what follows |
-    //! | [extractors] | state, the job itself, and what you write yourself |
-    //! | [middleware] | around every run and every enqueue |
+    //! | [the first page](crate) | a program and its test, to copy |
+    //! | [glossary] | what the words mean: node, run, settle, snooze and others |
+    //! | [lifecycle] | the states of a job, with a diagram |
+    //!
+    //! | write a worker | |
+    //! |---|---|
+    //! | [worker](macro@crate::worker) | every option of `#[verk::worker]` |
+    //! | [arguments] | what you may change while jobs are in Redis |
+    //! | [extractors] | state, the running job, and your own parameters |
+    //! | [outcomes] | retry later, snooze, discard, kill; when a job is retried |
+    //!
+    //! | enqueue and test | |
+    //! |---|---|
+    //! | [enqueueing] | clients, options, many jobs at once, errors |
+    //! | [scheduling] | when a job for later starts |
     //! | [testing](crate::testing) | without a server, in virtual time |
     //!
-    //! | to run them | |
+    //! | run | |
     //! |---|---|
-    //! | [configuration] | by builder, environment or file |
-    //! | [deployment] | systemd, containers, scaling, new versions |
-    //! | [queues] | added, paused and removed at run time |
-    //! | [managing] | counting, finding, deleting and requeueing jobs |
-    //! | [health] | for probes |
-    //! | [events], [tracing], [metrics] | what happens; logs and traces; what to watch |
+    //! | [configuration] | all settings, by builder, environment or file |
+    //! | [queues] | add, pause and remove queues; prefetching; very many queues |
+    //! | [redis] | URLs, TLS, time-outs, rights, Sentinel, connections |
+    //! | [deployment] | signals, systemd, containers, scaling, new versions |
     //!
-    //! | how it works | |
+    //! | watch | |
     //! |---|---|
-    //! | [lifecycle] | the states of a job |
-    //! | [scheduling] | when a job for later starts |
-    //! | [nodes] | what becomes of the jobs of a process that dies |
-    //! | [durability] | what a crash, a broken connection or a failover costs |
+    //! | [health] | probes: live, ready, and why not |
+    //! | [tracing] | log fields, spans, OpenTelemetry |
+    //! | [metrics] | Prometheus and alerts |
+    //! | [events] | what happens on a node, as a stream |
     //!
-    //! | coming from elsewhere | |
+    //! | fix | |
     //! |---|---|
-    //! | [coming_from_sidekiq] | each option, call and setting of Sidekiq, of Pro and of Enterprise |
+    //! | [managing] | count, find, retry, delete and kill jobs |
+    //! | [nodes] | what happens to the jobs of a process that dies; poison pills |
+    //! | [durability] | what a crash, a lost reply or a failover of Redis costs |
+    //!
+    //! | come from Sidekiq or Verk | |
+    //! |---|---|
+    //! | [coming_from_sidekiq] | each option, call and setting of Sidekiq, Pro and Enterprise |
     //! | [coming_from_verk] | each function, setting and key of Elixir's Verk |
-    //! | [mixed_fleet] | several programs on one Redis: who moves what, what to watch, and the doctor that examines it |
+    //! | [mixed_fleet] | several programs on one Redis, and the doctor that examines it |
+    //! | [sidekiq] | what Sidekiq Web shows, and what its buttons do |
     //! | [job_forms] | each option of a job of Sidekiq, Rails and Elixir's Verk |
-    //! | [sidekiq] | Sidekiq Web, its registry of processes and its metrics |
+    //!
+    //! | extend | |
+    //! |---|---|
+    //! | [middleware] | code around every run and every enqueue |
+    //! | [`Storage`](crate::Storage) | the trait of a backend |
     //! | [comparison] | one program in three libraries |
 
     pub mod arguments {
@@ -105,6 +124,9 @@ pub mod guide {
     }
     pub mod extractors {
         #![doc = include_str!("docs/extractors.md")]
+    }
+    pub mod glossary {
+        #![doc = include_str!("docs/glossary.md")]
     }
     pub mod health {
         #![doc = include_str!("docs/health.md")]
