@@ -21,7 +21,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         .redis(redis)
         .build()
         .await?;
-    let doctor = verk.doctor();
+    let doctor = verk.admin().doctor();
 
     if env::args().nth(1).as_deref() == Some("convert") {
         println!("{}", doctor.convert_string_args().await?);

@@ -25,10 +25,10 @@ async fn main() -> Result<(), BoxError> {
     };
 
     let jobs = match place.as_str() {
-        "schedule" => verk.scheduled_set(),
-        "retry" => verk.retry_set(),
-        "dead" => verk.dead_set(),
-        queue => verk.queue(queue)?,
+        "schedule" => verk.admin().scheduled_set(),
+        "retry" => verk.admin().retry_set(),
+        "dead" => verk.admin().dead_set(),
+        queue => verk.admin().queue(queue)?,
     };
     let mut selection = jobs.select();
     if which != "all" {

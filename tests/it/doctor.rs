@@ -53,7 +53,7 @@ impl Clinic {
     }
 
     async fn findings(&self) -> Vec<Finding> {
-        self.verk.doctor().examine().await.unwrap().findings
+        self.verk.admin().doctor().examine().await.unwrap().findings
     }
 }
 
@@ -70,7 +70,7 @@ async fn a_healthy_storage_has_no_findings_and_an_examination_changes_nothing() 
     let clinic = Clinic::new(ScheduleKeys::Shared).await;
     clinic.verk.enqueue(Known::new()).await.unwrap();
     let keys = clinic.redis.command(&[b"DBSIZE"]);
-    let report = clinic.verk.doctor().examine().await.unwrap();
+    let report = clinic.verk.admin().doctor().examine().await.unwrap();
     assert_eq!(report.findings, []);
     assert_eq!((report.jobs, report.complete), (1, true));
     assert_eq!(
@@ -135,7 +135,13 @@ async fn what_sidekiq_cannot_read_is_found_and_converted_in_place() {
     ];
     assert_eq!(names(&clinic.findings().await), expected);
 
-    let conversion = clinic.verk.doctor().convert_string_args().await.unwrap();
+    let conversion = clinic
+        .verk
+        .admin()
+        .doctor()
+        .convert_string_args()
+        .await
+        .unwrap();
     assert_eq!(
         (conversion.converted, conversion.merged, conversion.gone),
         (3, 0, 0)
@@ -160,7 +166,13 @@ async fn what_sidekiq_cannot_read_is_found_and_converted_in_place() {
         names(&clinic.findings().await),
         ["malformed", "other_movers"]
     );
-    let again = clinic.verk.doctor().convert_string_args().await.unwrap();
+    let again = clinic
+        .verk
+        .admin()
+        .doctor()
+        .convert_string_args()
+        .await
+        .unwrap();
     assert_eq!(again.converted, 0);
     clinic.verk.shutdown().await;
 }
@@ -178,7 +190,7 @@ async fn sidekiq_and_elixir_on_one_pair_of_sets_are_an_error_unless_ours_are_our
         let clinic = Clinic::new(schedule_keys).await;
         clinic.register_sidekiq("7.3.0");
         clinic.command(&["SADD", "verk_nodes", "12345678901234567890"]);
-        let report = clinic.verk.doctor().examine().await.unwrap();
+        let report = clinic.verk.admin().doctor().examine().await.unwrap();
         assert_eq!(names(&report.findings), expected);
         assert_eq!(report.worst(), Some(worst));
         clinic.verk.shutdown().await;
@@ -197,7 +209,13 @@ async fn queues_of_elixir_are_examined_though_nothing_lists_them() {
     let found = names(&clinic.findings().await);
     let strings = found.iter().filter(|name| *name == "string_args");
     assert_eq!(strings.count(), 2, "{found:?}");
-    let conversion = clinic.verk.doctor().convert_string_args().await.unwrap();
+    let conversion = clinic
+        .verk
+        .admin()
+        .doctor()
+        .convert_string_args()
+        .await
+        .unwrap();
     assert_eq!(conversion.converted, 2);
     clinic.verk.shutdown().await;
 }
@@ -212,13 +230,13 @@ async fn own_schedule_keys_keep_jobs_from_other_movers_and_those_that_were_left_
         reply.as_integer()
     };
     assert_eq!((len("verk:schedule"), len("schedule")), (Some(1), Some(0)));
-    assert_eq!(clinic.verk.stats().await.unwrap().scheduled, 1);
+    assert_eq!(clinic.verk.admin().stats().await.unwrap().scheduled, 1);
     assert_eq!(clinic.findings().await, []);
 
     // As a node with the other setting sees it.
     let shared = Verk::builder().redis(clinic.redis.url().as_str()).build();
     let shared = shared.await.unwrap();
-    let report = shared.doctor().examine().await.unwrap();
+    let report = shared.admin().doctor().examine().await.unwrap();
     assert_eq!(report.findings, [Finding::JobsElsewhere { jobs: 1 }]);
 
     // What Sidekiq stored is its own to move; without it, nobody would.
@@ -241,10 +259,10 @@ async fn what_counts_is_where_the_storage_keeps_jobs() {
     redis.command(&["SADD", "processes", "ruby:1:0f"]);
     redis.command(&["HSET", "ruby:1:0f", "info", "{}"]);
     redis.command(&["ZADD", "verk:retry", "1", STRING_ARGS]);
-    let report = verk.doctor().examine().await.unwrap();
+    let report = verk.admin().doctor().examine().await.unwrap();
     assert_eq!(report.findings, [], "Sidekiq does not see that set");
     redis.command(&["ZADD", "dead", "1", STRING_ARGS]);
-    let report = verk.doctor().examine().await.unwrap();
+    let report = verk.admin().doctor().examine().await.unwrap();
     assert_eq!(names(&report.findings), ["string_args"]);
 }
 
@@ -262,13 +280,13 @@ async fn settings_that_others_cannot_read_are_found() {
         .build()
         .await
         .unwrap();
-    let report = verk.doctor().examine().await.unwrap();
+    let report = verk.admin().doctor().examine().await.unwrap();
     assert_eq!(
         report.findings,
         [Finding::VerkDialect, Finding::MillisecondTimes]
     );
     verk.enqueue(Known::new()).await.unwrap();
-    let report = verk.doctor().examine().await.unwrap();
+    let report = verk.admin().doctor().examine().await.unwrap();
     assert_eq!(
         names(&report.findings),
         ["verk_dialect", "string_args", "millisecond_times"]
@@ -286,7 +304,7 @@ async fn a_clock_that_is_wrong_is_found() {
         .build()
         .await
         .unwrap();
-    let report = verk.doctor().examine().await.unwrap();
+    let report = verk.admin().doctor().examine().await.unwrap();
     let [Finding::ClockSkew { ahead_ms }] = report.findings[..] else {
         panic!("{report}");
     };
@@ -328,7 +346,7 @@ async fn jobs_that_nobody_sees_to_are_found() {
         .queue("clinic", 1)
         .dead_set(1, Duration::from_secs(60));
     let verk = States::new().give(builder).build().await.unwrap();
-    let report = verk.doctor().examine().await.unwrap();
+    let report = verk.admin().doctor().examine().await.unwrap();
     let class = "Doctor::Unknown".to_owned();
     for finding in [
         Finding::UnknownClass { class, jobs: 2 },
@@ -364,6 +382,12 @@ async fn jobs_that_nobody_sees_to_are_found() {
     let first = &json["findings"][0];
     assert_eq!(first["severity"], "warning");
     assert_eq!(first["message"], report.findings[0].to_string());
+    // A client knows of no worker, and of all else as much.
+    let of_client = verk.client().admin().doctor().examine().await.unwrap();
+    found.retain(|finding| finding != "unknown_class");
+    let mut found_by_client = names(&of_client.findings);
+    found_by_client.sort();
+    assert_eq!(found_by_client, found);
     verk.shutdown().await;
 }
 
@@ -374,7 +398,7 @@ async fn a_sample_is_bounded_and_says_so() {
     let queue = "clinic".parse().unwrap();
     fixture.storage.enqueue(&queue, &jobs).await.unwrap();
     let examine = async |max_jobs| {
-        let doctor = fixture.verk.doctor().max_jobs(max_jobs);
+        let doctor = fixture.verk.admin().doctor().max_jobs(max_jobs);
         let Report { jobs, complete, .. } = doctor.examine().await.unwrap();
         (jobs, complete)
     };
@@ -388,17 +412,18 @@ async fn a_storage_that_is_gone_is_an_error_and_a_broken_place_is_not() {
     let fixture = Fixture::new().await;
     let faults = fixture.storage.faults();
     faults.break_key(Key::Set(JobSet::Retry));
-    let report = fixture.verk.doctor().examine().await.unwrap();
+    let report = fixture.verk.admin().doctor().examine().await.unwrap();
     assert_eq!(names(&report.findings), ["unreadable"]);
     assert!(!report.complete);
     fixture
         .verk
+        .admin()
         .doctor()
         .convert_string_args()
         .await
         .unwrap_err();
     faults.set_refusing(true);
-    fixture.verk.doctor().examine().await.unwrap_err();
+    fixture.verk.admin().doctor().examine().await.unwrap_err();
     faults.set_refusing(false);
 }
 

@@ -114,12 +114,12 @@ async fn jobs_of_a_renamed_queue_are_retried_there() {
 #[tokio::test]
 async fn what_an_operator_takes_out_of_a_renamed_queue_comes_back_to_it() {
     let it = Fixture::new().await;
-    let (new, storage) = (it.verk.queue("new").unwrap(), it.verk.storage());
+    let (new, storage) = (it.verk.admin().queue("new").unwrap(), it.verk.storage());
     let jobs = [payload("Moved::Failing", "")];
     storage.enqueue(&queue_name("new"), &jobs).await.unwrap();
 
     assert!(new.find("1").await.unwrap().unwrap().kill().await.unwrap());
-    let dead = it.verk.dead_set().find("1").await.unwrap().unwrap();
+    let dead = it.verk.admin().dead_set().find("1").await.unwrap().unwrap();
     assert!(dead.requeue().await.unwrap());
     assert_eq!(new.count().await.unwrap(), 1);
 

@@ -217,7 +217,7 @@ async fn lists_of_foreign_nodes_are_reported_and_not_touched() {
         .heartbeat(Duration::from_millis(500));
     let verk = States::new().give(builder).build().await.unwrap();
     verk.start().unwrap();
-    let lists = verk.foreign_lists().await.unwrap();
+    let lists = verk.admin().foreign_lists().await.unwrap();
     let found: Vec<_> = lists.iter().map(|list| (&*list.key, list.jobs)).collect();
     assert_eq!(found, [("inprogress:a:b:elixir", 2)]);
     let warning = ["WARN", "inprogress:a:b:elixir", "jobs=2"];
@@ -240,5 +240,5 @@ async fn a_program_that_only_enqueues_can_ask_for_foreign_lists() {
         .build()
         .await
         .unwrap();
-    assert_eq!(verk.foreign_lists().await.unwrap(), []);
+    assert_eq!(verk.admin().foreign_lists().await.unwrap(), []);
 }

@@ -60,11 +60,15 @@ async fn a_pause_of_a_queue_that_nobody_knows_says_so() {
     it.verk.enqueue(had_a_job).await.unwrap();
     let warnings = || logged.lines_with(&["WARN", "nobody knows"]);
     for known in ["mailers", "reports"] {
-        assert!(it.verk.pause_queue_everywhere(known).await.unwrap());
+        assert!(it.verk.admin().pause_queue_everywhere(known).await.unwrap());
         assert_eq!(warnings(), 0, "{known}");
     }
     for _ in 0..2 {
-        it.verk.pause_queue_everywhere("mailer").await.unwrap();
+        it.verk
+            .admin()
+            .pause_queue_everywhere("mailer")
+            .await
+            .unwrap();
     }
     let hint = [
         "WARN",
@@ -73,7 +77,11 @@ async fn a_pause_of_a_queue_that_nobody_knows_says_so() {
         "did you mean mailers?",
     ];
     assert_eq!(logged.lines_with(&hint), 1, "it is paused once");
-    it.verk.resume_queue_everywhere("nobodys").await.unwrap();
+    it.verk
+        .admin()
+        .resume_queue_everywhere("nobodys")
+        .await
+        .unwrap();
     assert_eq!(warnings(), 1);
     it.verk.shutdown().await;
 }
@@ -98,10 +106,22 @@ async fn every_node_obeys_and_running_jobs_go_on() {
         it.wait_for_started(1).await;
     }
 
-    assert!(client.pause_queue_everywhere("default").await.unwrap());
-    assert!(!client.pause_queue_everywhere("default").await.unwrap());
+    assert!(
+        client
+            .admin()
+            .pause_queue_everywhere("default")
+            .await
+            .unwrap()
+    );
+    assert!(
+        !client
+            .admin()
+            .pause_queue_everywhere("default")
+            .await
+            .unwrap()
+    );
     assert_eq!(
-        client.paused_queues().await.unwrap(),
+        client.admin().paused_queues().await.unwrap(),
         [queue_name("default")]
     );
     for it in &mut nodes {
@@ -114,8 +134,20 @@ async fn every_node_obeys_and_running_jobs_go_on() {
     }
     assert_eq!(nodes[0].queued("default").await.len(), 1);
 
-    assert!(client.resume_queue_everywhere("default").await.unwrap());
-    assert!(!client.resume_queue_everywhere("default").await.unwrap());
+    assert!(
+        client
+            .admin()
+            .resume_queue_everywhere("default")
+            .await
+            .unwrap()
+    );
+    assert!(
+        !client
+            .admin()
+            .resume_queue_everywhere("default")
+            .await
+            .unwrap()
+    );
     for it in &mut nodes {
         wait_for_queue(&mut it.events, "running").await;
     }
@@ -142,7 +174,11 @@ async fn a_queue_runs_when_it_is_paused_neither_here_nor_everywhere() {
     assert_eq!(status(&it.verk), (Status::Paused, false));
 
     // Each change is told, whatever it comes to.
-    it.verk.pause_queue_everywhere("default").await.unwrap();
+    it.verk
+        .admin()
+        .pause_queue_everywhere("default")
+        .await
+        .unwrap();
     wait_for_queue(&mut it.events, "pausing").await;
     wait_for_queue(&mut it.events, "paused").await;
     it.verk.enqueue(PausedNote::new("later")).await.unwrap();
@@ -152,7 +188,11 @@ async fn a_queue_runs_when_it_is_paused_neither_here_nor_everywhere() {
     assert_eq!(status(&it.verk), (Status::Paused, true));
     assert_eq!(it.queued("default").await.len(), 1);
 
-    it.verk.resume_queue_everywhere("default").await.unwrap();
+    it.verk
+        .admin()
+        .resume_queue_everywhere("default")
+        .await
+        .unwrap();
     wait_for_queue(&mut it.events, "running").await;
     it.wait_for_finished(1).await;
     it.verk.shutdown().await;
@@ -162,8 +202,16 @@ async fn a_queue_runs_when_it_is_paused_neither_here_nor_everywhere() {
 #[tokio::test]
 async fn a_pause_is_there_before_the_node_and_for_queues_that_come_later() {
     let mut it = Fixture::new().await;
-    it.verk.pause_queue_everywhere("default").await.unwrap();
-    it.verk.pause_queue_everywhere("later").await.unwrap();
+    it.verk
+        .admin()
+        .pause_queue_everywhere("default")
+        .await
+        .unwrap();
+    it.verk
+        .admin()
+        .pause_queue_everywhere("later")
+        .await
+        .unwrap();
     it.verk.enqueue(PausedNote::new("1")).await.unwrap();
     it.verk
         .enqueue(PausedNote::new("2").queue("later"))
@@ -184,8 +232,16 @@ async fn a_pause_is_there_before_the_node_and_for_queues_that_come_later() {
             (Status::Paused, true)
         );
     }
-    it.verk.resume_queue_everywhere("later").await.unwrap();
-    it.verk.resume_queue_everywhere("default").await.unwrap();
+    it.verk
+        .admin()
+        .resume_queue_everywhere("later")
+        .await
+        .unwrap();
+    it.verk
+        .admin()
+        .resume_queue_everywhere("default")
+        .await
+        .unwrap();
     it.wait_for_finished(2).await;
     it.verk.shutdown().await;
     it.assert_empty().await;
@@ -194,10 +250,21 @@ async fn a_pause_is_there_before_the_node_and_for_queues_that_come_later() {
 #[tokio::test]
 async fn a_name_that_is_none_is_refused() {
     let it = Fixture::new().await;
-    let error = it.verk.pause_queue_everywhere("").await.unwrap_err();
+    let error = it
+        .verk
+        .admin()
+        .pause_queue_everywhere("")
+        .await
+        .unwrap_err();
     assert_eq!(error.applied(), verk::Applied::NotApplied);
-    assert!(it.verk.resume_queue_everywhere("a\nb").await.is_err());
-    assert_eq!(it.verk.paused_queues().await.unwrap(), []);
+    assert!(
+        it.verk
+            .admin()
+            .resume_queue_everywhere("a\nb")
+            .await
+            .is_err()
+    );
+    assert_eq!(it.verk.admin().paused_queues().await.unwrap(), []);
 }
 
 /// A node on a Redis of its own, through a proxy. Its heartbeat is so long that only announcements tell it anything.
@@ -250,7 +317,11 @@ async fn an_announcement_ends_the_wait_of_an_idle_node() {
     let mut node = Node::start(RedisServer::start(), HOUR).await;
     for round in 0..3 {
         node.until_listens().await;
-        node.verk.pause_queue_everywhere("default").await.unwrap();
+        node.verk
+            .admin()
+            .pause_queue_everywhere("default")
+            .await
+            .unwrap();
         wait_for_queue(&mut node.events, "pausing").await;
         wait_for_queue(&mut node.events, "paused").await;
         until(|| node.redis.info("clients").contains("blocked_clients:0")).await;
@@ -259,7 +330,11 @@ async fn an_announcement_ends_the_wait_of_an_idle_node() {
             .await
             .unwrap();
         assert_eq!(node.log.entries().len(), round);
-        node.verk.resume_queue_everywhere("default").await.unwrap();
+        node.verk
+            .admin()
+            .resume_queue_everywhere("default")
+            .await
+            .unwrap();
         wait_for_queue(&mut node.events, "running").await;
         wait_for_finished(&mut node.events, 1).await;
     }
@@ -297,7 +372,11 @@ async fn a_job_that_a_wait_brings_from_a_paused_queue_goes_back() {
     .await;
     let waiting = node.redis.command(&["LLEN", "app:queue:default"]);
     assert_eq!(waiting.as_integer(), Some(1));
-    node.verk.resume_queue_everywhere("default").await.unwrap();
+    node.verk
+        .admin()
+        .resume_queue_everywhere("default")
+        .await
+        .unwrap();
     wait_for_finished(&mut node.events, 1).await;
     node.verk.shutdown().await;
 }
@@ -320,9 +399,13 @@ async fn a_pause_during_an_outage_is_obeyed() {
 
     // It survives the server, too.
     node.redis.restart();
-    assert_eq!(node.verk.paused_queues().await.unwrap().len(), 1);
+    assert_eq!(node.verk.admin().paused_queues().await.unwrap().len(), 1);
     until(|| node.redis.info("stats").contains("pubsub_channels:1")).await;
-    node.verk.resume_queue_everywhere("default").await.unwrap();
+    node.verk
+        .admin()
+        .resume_queue_everywhere("default")
+        .await
+        .unwrap();
     wait_for_queue(&mut node.events, "running").await;
     node.verk.enqueue(PausedNote::new("after")).await.unwrap();
     wait_for_finished(&mut node.events, 1).await;

@@ -124,7 +124,10 @@ async fn a_shutdown_hands_back_what_did_not_begin() {
     for _ in 0..ran {
         wait_for(&mut events, Some).await;
     }
-    assert_eq!(node.verk.stats().await.unwrap().processed, ran as u64);
+    assert_eq!(
+        node.verk.admin().stats().await.unwrap().processed,
+        ran as u64
+    );
 }
 
 #[tokio::test]
@@ -142,5 +145,5 @@ async fn a_shutdown_tells_what_was_on_its_way() {
     for _ in 0..4 {
         wait_for(&mut events, Some).await;
     }
-    assert_eq!(node.verk.stats().await.unwrap().processed, 4);
+    assert_eq!(node.verk.admin().stats().await.unwrap().processed, 4);
 }

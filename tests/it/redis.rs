@@ -123,7 +123,7 @@ async fn runs_are_counted_in_the_keys_of_sidekiq_and_verk() {
             .unwrap();
         node.wait_for_finished(jobs as usize + 100).await;
     }
-    let before = node.verk.stats_history(1).await.unwrap()[0].day;
+    let before = node.verk.admin().stats_history(1).await.unwrap()[0].day;
     // The last report: its reply is lost.
     node.proxy.lose_reply(|command| {
         let first_key = command.args().get(3);
@@ -132,7 +132,7 @@ async fn runs_are_counted_in_the_keys_of_sidekiq_and_verk() {
     node.verk.shutdown().await;
     assert_eq!(node.proxy.losses(), 1);
 
-    let stats = node.verk.stats().await.unwrap();
+    let stats = node.verk.admin().stats().await.unwrap();
     assert_eq!((stats.processed, stats.failed), (300, 50));
     let queue = stats.queue("default").unwrap();
     assert_eq!((queue.processed, queue.failed), (300, 50));
@@ -146,7 +146,7 @@ async fn runs_are_counted_in_the_keys_of_sidekiq_and_verk() {
     let of_queue = (get("stat:processed:default"), get("stat:failed:default"));
     assert_eq!(of_queue, (250, 50), "Verk counts what succeeded");
 
-    let history = node.verk.stats_history(2).await.unwrap();
+    let history = node.verk.admin().stats_history(2).await.unwrap();
     // The day may have ended meanwhile.
     let sum = |count: fn(&verk::DayStats) -> u64| history.iter().map(count).sum::<u64>();
     assert_eq!((sum(|of| of.processed), sum(|of| of.failed)), (300, 50));

@@ -56,7 +56,7 @@ fn of_queue(stats: &Stats, queue: &str) -> (u64, u64) {
 async fn wait_for_processed(it: &Fixture, processed: u64) -> Stats {
     within(PATIENCE, async {
         loop {
-            let stats = it.verk.stats().await.unwrap();
+            let stats = it.verk.admin().stats().await.unwrap();
             if stats.processed == processed {
                 return stats;
             }
@@ -120,7 +120,7 @@ async fn every_run_is_counted_as_what_it_came_to() {
     }
     it.verk.shutdown().await;
 
-    let stats = it.verk.stats().await.unwrap();
+    let stats = it.verk.admin().stats().await.unwrap();
     // In `default`: 3 succeeded, 2 + 3 failed. In `other`: 1 discarded; 1 without retry, 1 killed and 1 without a worker failed.
     assert_eq!(total(&stats), (12, 8));
     assert_eq!(of_queue(&stats, "default"), (8, 5));
@@ -128,7 +128,7 @@ async fn every_run_is_counted_as_what_it_came_to() {
     assert_eq!((stats.scheduled, stats.retry, stats.dead), (1, 0, 4));
     let today = Day::of(UNIX_EPOCH + VirtualClock::START);
     assert_eq!(
-        it.verk.stats_of_day(today).await.unwrap(),
+        it.verk.admin().stats_of_day(today).await.unwrap(),
         DayStats::new(today, 12, 8)
     );
     assert_eq!(numbers_of_reports(&it).await, [""; 0]);
@@ -141,14 +141,18 @@ async fn counts_are_stored_every_ten_seconds_and_at_shutdown() {
     it.verk.start().unwrap();
     it.verk.enqueue(Counted::new()).await.unwrap();
     it.wait_for_finished(1).await;
-    assert_eq!(total(&it.verk.stats().await.unwrap()), (0, 0), "not yet");
+    assert_eq!(
+        total(&it.verk.admin().stats().await.unwrap()),
+        (0, 0),
+        "not yet"
+    );
     wait_for_processed(&it, 1).await;
     assert_eq!(numbers_of_reports(&it).await.len(), 1);
 
     it.verk.enqueue(Counted::new()).await.unwrap();
     it.wait_for_finished(1).await;
     it.verk.shutdown().await;
-    assert_eq!(total(&it.verk.stats().await.unwrap()), (2, 0));
+    assert_eq!(total(&it.verk.admin().stats().await.unwrap()), (2, 0));
     assert_eq!(numbers_of_reports(&it).await, [""; 0]);
 }
 
@@ -166,7 +170,7 @@ async fn a_report_whose_reply_is_lost_counts_once() {
     it.verk.enqueue(Counted::new()).await.unwrap();
     it.wait_for_finished(1).await;
     it.verk.shutdown().await;
-    assert_eq!(total(&it.verk.stats().await.unwrap()), (4, 0));
+    assert_eq!(total(&it.verk.admin().stats().await.unwrap()), (4, 0));
     it.assert_empty().await;
 }
 
@@ -180,7 +184,7 @@ async fn a_broken_counter_holds_up_no_job_and_loses_no_count() {
         it.wait_for_finished(1).await;
         it.advance(Duration::from_secs(10));
     }
-    it.verk.stats().await.unwrap_err();
+    it.verk.admin().stats().await.unwrap_err();
     it.storage.faults().mend_key(&Key::Processed);
     let stats = wait_for_processed(&it, 6).await;
     assert_eq!(total(&stats), (6, 3));
@@ -208,7 +212,7 @@ async fn a_run_counts_on_the_day_on_which_it_ended() {
     }
     it.storage.faults().mend_key(&Key::Processed);
     it.verk.shutdown().await;
-    let history = it.verk.stats_history(5).await.unwrap();
+    let history = it.verk.admin().stats_history(5).await.unwrap();
     let shown: Vec<_> = history
         .iter()
         .map(|of| (of.day.to_string(), of.processed))
@@ -237,14 +241,14 @@ async fn a_node_that_was_declared_dead_counts_under_both_its_ids() {
     it.verk.enqueue(Counted::new()).await.unwrap();
     it.wait_for_finished(1).await;
     it.verk.shutdown().await;
-    assert_eq!(total(&it.verk.stats().await.unwrap()), (2, 0));
+    assert_eq!(total(&it.verk.admin().stats().await.unwrap()), (2, 0));
     assert_eq!(numbers_of_reports(&it).await, [""; 0]);
 }
 
 #[tokio::test]
 async fn what_waits_is_counted_and_its_age_is_told() {
     let it = two_queues().await;
-    let stats = it.verk.stats().await.unwrap();
+    let stats = it.verk.admin().stats().await.unwrap();
     let queues: Vec<_> = stats.queues.iter().map(|of| of.queue.as_str()).collect();
     assert_eq!(queues, ["default", "other"], "those of this node");
     assert_eq!(stats.queue("default").unwrap().latency, Duration::ZERO);
@@ -258,7 +262,7 @@ async fn what_waits_is_counted_and_its_age_is_told() {
     it.verk.enqueue(distant).await.unwrap();
     it.advance(Duration::from_secs(10));
 
-    let stats = it.verk.stats().await.unwrap();
+    let stats = it.verk.admin().stats().await.unwrap();
     let shown: Vec<_> = stats
         .queues
         .iter()
@@ -279,7 +283,7 @@ async fn a_verk_that_runs_no_queue_can_read() {
     let reader = Verk::builder().storage(it.storage.clone());
     let reader = reader.build().await.unwrap();
     it.verk.enqueue(Counted::new()).await.unwrap();
-    assert_eq!(reader.stats().await.unwrap().enqueued(), 1);
+    assert_eq!(reader.admin().stats().await.unwrap().enqueued(), 1);
     it.verk.shutdown().await;
 }
 
@@ -292,7 +296,7 @@ async fn what_a_removed_queue_counted_is_stored() {
     it.verk.remove_queue("default").await.unwrap();
     it.verk.shutdown().await;
 
-    let stats = it.verk.stats().await.unwrap();
+    let stats = it.verk.admin().stats().await.unwrap();
     assert_eq!(total(&stats), (1, 0));
     assert_eq!(of_queue(&stats, "default"), (1, 0));
 }
@@ -361,6 +365,6 @@ async fn a_node_knows_at_once_what_it_counted_itself() {
 
     let again = Fixture::on(storage, with_queue).await;
     assert_eq!(again.verk.live_stats().processed, 0);
-    assert_eq!(total(&again.verk.stats().await.unwrap()), (3, 1));
+    assert_eq!(total(&again.verk.admin().stats().await.unwrap()), (3, 1));
     again.verk.shutdown().await;
 }

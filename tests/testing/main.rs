@@ -250,10 +250,10 @@ async fn a_requeued_job_runs_like_one_that_was_enqueued() {
     let log = Log::default();
     let verk = TestVerk::builder().state(log.clone()).build();
     Greet::enqueue("ada").await.unwrap();
-    let queue = verk.client().queue("mailers").unwrap();
+    let queue = verk.client().admin().queue("mailers").unwrap();
     assert_eq!(queue.select().class("Greet").kill().await.unwrap(), 1);
     assert_eq!(verk.drain().await.succeeded, 0);
-    let dead = verk.client().dead_set();
+    let dead = verk.client().admin().dead_set();
     assert_eq!(dead.select().requeue().await.unwrap(), 1);
     assert_eq!(verk.drain().await.succeeded, 1);
     assert_eq!(log.entries(), ["ada"]);
@@ -265,7 +265,7 @@ async fn an_inline_job_has_run_when_the_requeue_returns() {
     let verk = TestVerk::builder().state(log.clone()).inline().build();
     Greet::new("ada").schedule_in(HOUR).enqueue().await.unwrap();
     assert_eq!(log.entries(), [""; 0]);
-    let scheduled = verk.client().scheduled_set();
+    let scheduled = verk.client().admin().scheduled_set();
     assert_eq!(scheduled.select().requeue().await.unwrap(), 1);
     assert_eq!(log.entries(), ["ada"]);
 }

@@ -55,7 +55,7 @@ pub use job::{
     Backtrace, Dialect, Failure, InvalidJob, Job, MalformedJob, RetryLimit, TimeFormat,
     args::{ArgsError, ArgsReader, ArgsWriter},
 };
-pub use manage::{Entry, Found, JobInProgress, Jobs, Selection};
+pub use manage::{Admin, Entry, Found, JobInProgress, Jobs, Selection};
 pub use names::{InvalidName, Jid, MAX_NAME_BYTES, NodeId, QueueName};
 pub use outcome::{IntoOutcome, Outcome, PerformError, RetryIn, WorkerError};
 pub use queues::status::{QueueStatus, RunningJob, Status};

@@ -161,12 +161,13 @@ fn count_event(event: &Event) {
 
 /// Reads the state of the queues again and again, for ever.
 async fn watch(parts: &Parts, every: Duration, counted: &mut Counted) {
+    let services = &parts.services;
     let (mut here, mut known) = (BTreeSet::new(), BTreeSet::new());
     loop {
-        let next = parts.services.clock.instant_in(every);
+        let next = services.clock.instant_in(every);
         guard::call(|| counted.record(parts));
         guard::call(|| record_node(parts, &mut here));
-        match stats::read(&parts.services, &parts.queues).await {
+        match stats::read(&*services.storage, services.now(), parts.queues.names()).await {
             Ok(stats) => {
                 guard::call(|| record_stats(&stats, &mut known));
             }
@@ -177,7 +178,7 @@ async fn watch(parts: &Parts, every: Duration, counted: &mut Counted) {
                 );
             }
         }
-        parts.services.clock.sleep_until(next).await;
+        services.clock.sleep_until(next).await;
     }
 }
 

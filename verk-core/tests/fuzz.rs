@@ -127,7 +127,10 @@ fn run(payload: Bytes) -> Result<(), TestCaseError> {
                 prop_assert_eq!(&after, &before);
             }
             before = after;
-            for set in [verk.client().retry_set(), verk.client().dead_set()] {
+            for set in [
+                verk.client().admin().retry_set(),
+                verk.client().admin().dead_set(),
+            ] {
                 set.select().requeue().await.unwrap();
             }
         }

@@ -42,7 +42,7 @@ async fn a_job_that_is_scheduled_twice_is_stored_once() {
 async fn an_entry_that_is_killed_twice_is_killed() {
     let (log, _guard) = panics_at_lines();
     let it = Fixture::new().await;
-    let queue = it.verk.client().queue("default").unwrap();
+    let queue = it.verk.client().admin().queue("default").unwrap();
     for _ in 0..2 {
         let payload = Bytes::from("no job");
         it.storage
@@ -165,7 +165,7 @@ async fn a_keeper_of_the_statistics_that_panics_loses_no_count() {
     })
     .await;
     within(PATIENCE, async {
-        while it.verk.stats().await.unwrap().processed == 0 {
+        while it.verk.admin().stats().await.unwrap().processed == 0 {
             it.advance(Duration::from_secs(1));
             tokio::task::yield_now().await;
         }
@@ -177,7 +177,7 @@ async fn a_keeper_of_the_statistics_that_panics_loses_no_count() {
     it.storage.faults().panic_at_stats();
     it.verk.shutdown().await;
     assert_eq!(log.lines_with(&["the last ones may be missing"]), 1);
-    assert_eq!(it.verk.stats().await.unwrap().processed, 1);
+    assert_eq!(it.verk.admin().stats().await.unwrap().processed, 1);
     it.assert_empty().await;
 }
 

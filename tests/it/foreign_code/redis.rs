@@ -66,7 +66,7 @@ async fn a_node_that_finds_many_foreign_lists_runs_jobs() {
     let verk = build(&redis, |builder| builder).await;
     assert_works(&verk).await;
     until(|| log.lines_with(&["there may be more such lists", "found=11"]) == 1).await;
-    assert_eq!(verk.foreign_lists().await.unwrap().len(), 11);
+    assert_eq!(verk.admin().foreign_lists().await.unwrap().len(), 11);
     verk.shutdown().await;
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Client, Clock, InvalidName, Job, NodeId, QueueName, Storage, SystemClock,
+    Admin, Client, Clock, InvalidName, Job, NodeId, QueueName, Storage, SystemClock,
     storage::{
         DeadLimits, DequeueRequest, Dequeued, Due, DueSet, Inprogress, JobSet, Move, MoveTarget,
         Page, QueueConnection, Source,
@@ -27,8 +27,8 @@ use crate::support::{ALL, queue_name};
 
 /// A storage that two programs use.
 struct Shared {
-    one: Client,
-    other: Client,
+    one: Admin,
+    other: Admin,
     storage: Arc<dyn Storage>,
     _redis: Option<RedisServer>,
 }
@@ -37,8 +37,8 @@ struct Shared {
 async fn storages() -> Vec<Shared> {
     let memory: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
     let mut all = vec![Shared {
-        one: Client::new(Arc::clone(&memory)),
-        other: Client::new(Arc::clone(&memory)),
+        one: Client::new(Arc::clone(&memory)).admin(),
+        other: Client::new(Arc::clone(&memory)).admin(),
         storage: memory,
         _redis: None,
     }];
@@ -48,8 +48,8 @@ async fn storages() -> Vec<Shared> {
         let one: Arc<dyn Storage> = Arc::new(RedisStorage::connect(config.clone()).await.unwrap());
         let other = Arc::new(RedisStorage::connect(config).await.unwrap());
         all.push(Shared {
-            one: Client::new(Arc::clone(&one)),
-            other: Client::new(other),
+            one: Client::new(Arc::clone(&one)).admin(),
+            other: Client::new(other).admin(),
             storage: one,
             _redis: Some(redis),
         });
@@ -356,8 +356,9 @@ async fn a_selection_goes_on_past_what_cannot_be_moved() {
         let job = Job::new("A", queue, format!("[{number}]")).unwrap();
         client.enqueue(job).await.unwrap();
     }
+    let admin = client.admin();
     for queue in ["broken", "default"] {
-        client
+        admin
             .queue(queue)
             .unwrap()
             .select()
@@ -367,24 +368,24 @@ async fn a_selection_goes_on_past_what_cannot_be_moved() {
     }
     let broken = Key::Queue("broken".parse().unwrap());
     storage.break_key(&broken).await;
-    let error = client.scheduled_set().select().requeue().await.unwrap_err();
+    let error = admin.scheduled_set().select().requeue().await.unwrap_err();
     assert_eq!(error.done, 200);
     assert_eq!(error.source.applied(), verk::Applied::NotApplied);
     storage.mend_key(&broken).await;
 
     storage.lose_reply(verk_testing::Operation::MoveJobs).await;
-    let error = client.scheduled_set().select().requeue().await.unwrap_err();
+    let error = admin.scheduled_set().select().requeue().await.unwrap_err();
     assert_eq!(
         (error.done, error.source.applied()),
         (0, verk::Applied::Unknown)
     );
-    assert_eq!(client.queue("broken").unwrap().count().await.unwrap(), 100);
-    assert_eq!(client.scheduled_set().select().requeue().await.unwrap(), 0);
+    assert_eq!(admin.queue("broken").unwrap().count().await.unwrap(), 100);
+    assert_eq!(admin.scheduled_set().select().requeue().await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn a_queue_name_is_checked() {
-    let client = Client::new(Arc::new(MemoryStorage::default()));
-    let refused: InvalidName = client.queue("").unwrap_err();
+    let admin = Client::new(Arc::new(MemoryStorage::default())).admin();
+    let refused: InvalidName = admin.queue("").unwrap_err();
     assert!(refused.to_string().contains("queue name"));
 }

@@ -1,8 +1,8 @@
 //! Where jobs are while nodes run them, and what managing means to a node.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use verk::{Clock, EventKind, Found, Job, State, SystemClock, prelude::*};
+use verk::{Client, Clock, EventKind, Found, Job, State, SystemClock, prelude::*};
 use verk_testing::MemoryStorage;
 
 use super::storages;
@@ -23,7 +23,8 @@ async fn a_job_is_found_wherever_it_is() {
     for shared in storages().await {
         let (web, mut worker) = (&shared.one, shared.consumer().await);
         let job = Job::new("A", queue_name("default"), "[]".into()).unwrap();
-        let jid = web.enqueue(job).await.unwrap();
+        let client = Client::new(Arc::clone(&shared.storage));
+        let jid = client.enqueue(job).await.unwrap();
 
         let place = async || match web.find_job(&jid).await.unwrap() {
             Some(Found::Waiting(entry)) => format!("{:?}", entry.source()),
@@ -76,7 +77,7 @@ async fn running_jobs_of_all_nodes_are_listed() {
     for node in &mut nodes {
         node.wait_for_started(1).await;
     }
-    let held = nodes[0].verk.in_progress().await.unwrap();
+    let held = nodes[0].verk.admin().in_progress().await.unwrap();
     let names: BTreeSet<&str> = held.iter().map(|held| held.node.name()).collect();
     assert_eq!(names, ["one", "other"].into());
     assert!(!format!("{held:?}").contains("args"), "{held:?}");
@@ -84,7 +85,7 @@ async fn running_jobs_of_all_nodes_are_listed() {
         node.gate.open();
         node.verk.shutdown().await;
     }
-    assert_eq!(nodes[0].verk.in_progress().await.unwrap().len(), 0);
+    assert_eq!(nodes[0].verk.admin().in_progress().await.unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -107,6 +108,7 @@ async fn a_job_that_is_rescheduled_sooner_runs_in_time() {
     it.wait_for_finished(1).await;
     let rescheduled = it
         .verk
+        .admin()
         .scheduled_set()
         .select()
         .reschedule(SystemClock.now());
@@ -123,7 +125,7 @@ async fn a_killed_job_does_not_run_and_a_requeued_one_does() {
     for number in 1..=3 {
         it.verk.enqueue(Logged::new(number)).await.unwrap();
     }
-    let queue = it.verk.queue("default").unwrap();
+    let queue = it.verk.admin().queue("default").unwrap();
     let second = queue.select().text("[2]").first().await.unwrap().unwrap();
     assert!(second.kill().await.unwrap());
     it.verk.start().unwrap();
@@ -132,7 +134,10 @@ async fn a_killed_job_does_not_run_and_a_requeued_one_does() {
         it.log.entries().into_iter().collect::<BTreeSet<_>>(),
         ["1".into(), "3".into()].into()
     );
-    assert_eq!(it.verk.dead_set().select().requeue().await.unwrap(), 1);
+    assert_eq!(
+        it.verk.admin().dead_set().select().requeue().await.unwrap(),
+        1
+    );
     it.wait_for(|event| matches!(event.what, EventKind::JobFinished { .. }).then_some(()))
         .await;
     assert_eq!(it.log.entries()[2], "2");

@@ -95,7 +95,15 @@ async fn a_requeue_writes_its_time_as_configured() {
         let at = SystemTime::UNIX_EPOCH;
         let job = payload("A", 1);
         storage.schedule(&[Due { at, job }]).await.unwrap();
-        assert_eq!(verk.scheduled_set().select().requeue().await.unwrap(), 1);
+        assert_eq!(
+            verk.admin()
+                .scheduled_set()
+                .select()
+                .requeue()
+                .await
+                .unwrap(),
+            1
+        );
         let queue = "default".parse().unwrap();
         let queued = storage.queue_page(&queue, ALL).await.unwrap();
         let job = Job::decode(queued[0].clone()).unwrap();

@@ -64,7 +64,7 @@ impl Doctor {
     /// let queue = "mailers".parse()?;
     /// storage.enqueue(&queue, &[r#"{"class":"Welcome","args":"[1, 2]","jid":"227897"}"#.into()]).await?;
     ///
-    /// let conversion = verk.doctor().convert_string_args().await?;
+    /// let conversion = verk.admin().doctor().convert_string_args().await?;
     /// assert_eq!(conversion.converted, 1);
     /// let jobs = storage.queue_page(&queue, Page { offset: 0, limit: 10 }).await?;
     /// assert_eq!(jobs, [r#"{"class":"Welcome","args":[1, 2],"jid":"227897"}"#]);
@@ -80,13 +80,13 @@ impl Doctor {
     ///
     /// When the future is dropped, some jobs are converted, and the others are as they were.
     pub async fn convert_string_args(&self) -> Result<Conversion, StorageError> {
-        let storage = &**self.verk.storage();
+        let storage = self.admin.storage();
         let (known, nodes) = (storage.queues().await?, storage.nodes().await?);
         let mut conversion = Conversion {
             complete: true,
             ..Conversion::default()
         };
-        for place in places(&self.verk.parts().queues, known, &nodes) {
+        for place in places(self.admin.queues_of_node(), known, &nodes) {
             let mut pages = Pages::new(storage, &place, self.max_jobs);
             loop {
                 let page = pages.next().await?;

@@ -76,17 +76,17 @@ pub enum Finding {
         jobs: usize,
     },
     /// Jobs whose arguments are no array, beside Sidekiq.
-    StringArgs(Jobs),
+    StringArgs(JobGroup),
     /// Jobs that Ruby cannot read, or cannot write again, beside Sidekiq.
-    UnreadableInRuby(Jobs),
+    UnreadableInRuby(JobGroup),
     /// Jobs that Elixir's Verk, which is there, would change when it moves or retries them.
-    ChangedByElixir(Jobs),
+    ChangedByElixir(JobGroup),
     /// Jobs with times in milliseconds, beside Sidekiq before 8, or in whole seconds, beside Sidekiq from 8.
-    MisreadTimes(Jobs),
+    MisreadTimes(JobGroup),
     /// Members of a set that name no queue.
-    NoQueue(Jobs),
+    NoQueue(JobGroup),
     /// Payloads that are no job.
-    Malformed(Jobs),
+    Malformed(JobGroup),
     /// Jobs in queues that this node runs, of a class that it has no worker for.
     UnknownClass {
         /// The class.
@@ -128,7 +128,7 @@ pub enum Finding {
 /// Jobs of one place that have something in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Jobs {
+pub struct JobGroup {
     /// Where.
     #[serde(serialize_with = "as_text")]
     pub place: Source,
@@ -268,14 +268,14 @@ impl fmt::Display for Finding {
             ),
             Self::PausedQueue { queue, jobs } => write!(
                 f,
-                "queue {queue} is paused on all nodes, and {jobs} {} it: resume it (Verk::resume_queue_everywhere) if nobody needs the pause any more",
+                "queue {queue} is paused on all nodes, and {jobs} {} it: resume it (Admin::resume_queue_everywhere) if nobody needs the pause any more",
                 wait_in(*jobs)
             ),
         }
     }
 }
 
-impl fmt::Display for Jobs {
+impl fmt::Display for JobGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let jobs = if self.jobs == 1 { "job" } else { "jobs" };
         write!(f, "{} {jobs} in {}", self.jobs, self.place)?;

@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 
 pub use self::{
     convert::Conversion,
-    finding::{Finding, Jobs, Severity},
+    finding::{Finding, JobGroup, Severity},
 };
 
 use self::{
@@ -24,12 +24,11 @@ use self::{
 };
 use crate::{
     error::{ErrorChain, StorageError},
+    manage::Admin,
     names::QueueName,
     node::foreign,
-    queues::Queues,
     storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, ScheduleKeys, Source, Storage},
     time::server_time::{ClockReading, Measurement},
-    verk::{Verk, parts::Parts},
 };
 
 /// Of each queue and each set, so many jobs are looked at unless [`Doctor::max_jobs`] says otherwise.
@@ -40,7 +39,7 @@ const FOREIGN_PAGES: usize = 1_000;
 
 const ALL_SETS: [JobSet; 3] = [JobSet::Schedule, JobSet::Retry, JobSet::Dead];
 
-/// Examines the storage of a [`Verk`], and can mend one thing. Made by [`Verk::doctor`].
+/// Examines the storage, and can mend one thing. Made by [`Admin::doctor`].
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -48,9 +47,10 @@ const ALL_SETS: [JobSet; 3] = [JobSet::Schedule, JobSet::Retry, JobSet::Dead];
 /// # use verk_testing::MemoryStorage;
 ///
 /// let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
-/// verk.pause_queue_everywhere("mailers").await?;
+/// let admin = verk.admin();
+/// admin.pause_queue_everywhere("mailers").await?;
 ///
-/// let report = verk.doctor().examine().await?;
+/// let report = admin.doctor().examine().await?;
 /// assert_eq!(report.worst(), Some(Severity::Notice));
 /// assert!(matches!(&report.findings[..], [Finding::PausedQueue { jobs: 0, .. }]));
 /// assert!(report.to_string().starts_with("notice: queue mailers is paused on all nodes"));
@@ -60,7 +60,7 @@ const ALL_SETS: [JobSet; 3] = [JobSet::Schedule, JobSet::Retry, JobSet::Dead];
 #[derive(Clone, Debug)]
 #[must_use = "`examine()` looks"]
 pub struct Doctor {
-    verk: Verk,
+    admin: Admin,
     max_jobs: usize,
 }
 
@@ -79,13 +79,6 @@ pub struct Report {
 }
 
 impl Doctor {
-    pub(crate) fn new(verk: &Verk) -> Self {
-        Self {
-            verk: verk.clone(),
-            max_jobs: MAX_JOBS,
-        }
-    }
-
     /// Sets how many jobs of each queue and each set are looked at, the next to run first. Defaults to 1 000.
     pub fn max_jobs(mut self, max_jobs: usize) -> Self {
         self.max_jobs = max_jobs;
@@ -95,7 +88,8 @@ impl Doctor {
     /// Looks at the server, the fleet, the queues and the sets. Changes nothing; reads in pages. Jobs that move meanwhile may be
     /// missed, or counted twice.
     ///
-    /// The classes and the queues that it judges by are those of this Verk: run it in the program whose workers you ask for.
+    /// The settings, queues and classes that it judges by are those of the [`Verk`](crate::Verk) that the [`Admin`] comes
+    /// from: run it in the program whose workers you ask for. Without a Verk it says nothing of these.
     ///
     /// # Errors
     ///
@@ -105,9 +99,9 @@ impl Doctor {
     ///
     /// Changes nothing.
     pub async fn examine(&self) -> Result<Report, StorageError> {
-        let parts = self.verk.parts();
+        let admin = &self.admin;
         let mut examination = Examination {
-            parts,
+            admin,
             max_jobs: self.max_jobs,
             findings: Vec::new(),
             jobs: 0,
@@ -131,7 +125,7 @@ impl Doctor {
         let unreadable = |finding: &Finding| matches!(finding, Finding::Unreadable { .. });
         if findings.iter().any(unreadable) {
             // Because of what is there, or because nobody answers any more?
-            parts.services.storage.server_time().await?;
+            admin.storage().server_time().await?;
         }
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
         Ok(Report {
@@ -167,7 +161,7 @@ impl fmt::Display for Report {
 
 /// An examination that goes on.
 struct Examination<'a> {
-    parts: &'a Parts,
+    admin: &'a Admin,
     max_jobs: usize,
     findings: Vec<Finding>,
     jobs: usize,
@@ -176,7 +170,7 @@ struct Examination<'a> {
 
 impl Examination<'_> {
     fn storage(&self) -> &dyn Storage {
-        &*self.parts.services.storage
+        self.admin.storage()
     }
 
     /// The answer, or a finding.
@@ -198,7 +192,7 @@ impl Examination<'_> {
     }
 
     async fn clock(&mut self) -> Result<(), StorageError> {
-        let clock = &*self.parts.services.clock;
+        let clock = self.admin.clock();
         let asked = ClockReading::now(clock);
         let server = self.storage().server_time().await?;
         if let Some(ahead_ms) = Measurement::new(server, asked, clock).skew_ms() {
@@ -217,8 +211,10 @@ impl Examination<'_> {
         let processes = self.storage().processes().await;
         let processes = self.or_unreadable("the list of processes", processes);
         let fleet = Fleet::of(&processes.unwrap_or_default(), nodes);
-        self.findings
-            .extend(fleet.judge_config(&self.parts.services.config));
+        if let Some(node) = self.admin.node() {
+            self.findings
+                .extend(fleet.judge_config(&node.services.config));
+        }
         fleet
     }
 
@@ -234,20 +230,21 @@ impl Examination<'_> {
 
     /// Looks at the jobs that wait.
     async fn places(&mut self, nodes: &[Node], fleet: Fleet, schedule_keys: ScheduleKeys) {
-        let parts = self.parts;
+        let admin = self.admin;
         let known = self.storage().queues().await;
         let known = self.or_unreadable("the list of queues", known);
-        let running = parts.queues.statuses();
+        let running = admin.queues_of_node();
+        let registry = admin.node().map(|node| &node.workforce.registry);
         let judge = Judge {
             fleet,
             schedule_keys,
-            runs: &|queue| running.iter().any(|status| status.name == *queue),
-            knows: &|class| parts.workforce.registry.of_class(class).is_some(),
+            runs: &|queue| running.contains(queue),
+            knows: &|class| registry.is_none_or(|registry| registry.of_class(class).is_some()),
         };
         let mut unknown_classes = BTreeMap::new();
-        for place in places(&parts.queues, known.unwrap_or_default(), nodes) {
+        for place in places(running.clone(), known.unwrap_or_default(), nodes) {
             let mut tally = Tally::of(place.clone());
-            let mut pages = Pages::new(&*parts.services.storage, &place, self.max_jobs);
+            let mut pages = Pages::new(admin.storage(), &place, self.max_jobs);
             let read = async {
                 loop {
                     let page = pages.next().await?;
@@ -273,7 +270,7 @@ impl Examination<'_> {
     async fn dead_set(&mut self) {
         // That it cannot be read is told already.
         let jobs = self.storage().set_len(JobSet::Dead).await.unwrap_or(0);
-        let max_dead_jobs = self.parts.services.config.max_dead_jobs;
+        let max_dead_jobs = self.admin.max_dead_jobs();
         if jobs > 0 && jobs >= max_dead_jobs - max_dead_jobs / 10 {
             self.findings.push(Finding::DeadSetFull {
                 jobs,
@@ -330,12 +327,12 @@ impl Examination<'_> {
 /// Where jobs wait: in the queues that are known, in those of this node and of all registered ones (Elixir's Verk makes its own
 /// known in no other way), and in the sets.
 fn places(
-    running: &Queues,
+    running: Vec<QueueName>,
     known: Vec<QueueName>,
     nodes: &[Node],
 ) -> impl Iterator<Item = Source> + use<> {
     let mut queues = BTreeSet::from_iter(known);
-    queues.extend(running.names());
+    queues.extend(running);
     queues.extend(nodes.iter().flat_map(|node| node.queues.iter().cloned()));
     let queues = queues.into_iter().map(Source::Queue);
     queues.chain(ALL_SETS.map(Source::Set))
@@ -411,10 +408,13 @@ const FIRST_PAGE: Page = Page {
     limit: MAX_BATCH_JOBS,
 };
 
-impl Verk {
+impl Admin {
     /// What looks for things that go wrong in the storage: jobs that another program of the fleet cannot read, settings of the server
     /// that lose jobs, jobs that nobody sees to.
     pub fn doctor(&self) -> Doctor {
-        Doctor::new(self)
+        Doctor {
+            admin: self.clone(),
+            max_jobs: MAX_JOBS,
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{
-    finding::{Finding, Jobs},
+    finding::{Finding, JobGroup},
     fleet::Fleet,
 };
 use crate::{
@@ -106,7 +106,7 @@ impl Tally {
     pub(super) fn findings(self) -> impl Iterator<Item = Finding> {
         let place = self.place;
         self.found.into_iter().map(move |(what, (jobs, example))| {
-            let jobs = Jobs {
+            let jobs = JobGroup {
                 place: place.clone(),
                 jobs,
                 example,
@@ -195,8 +195,8 @@ mod tests {
         findings_in(queue(), fleet, ScheduleKeys::Shared, payload)
     }
 
-    fn jobs(place: Source, example: Option<&str>) -> Jobs {
-        Jobs {
+    fn jobs(place: Source, example: Option<&str>) -> JobGroup {
+        JobGroup {
             place,
             jobs: 1,
             example: example.map(Jid::from),

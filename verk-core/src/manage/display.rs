@@ -21,7 +21,7 @@ const MAX_CHARS: usize = 200;
 /// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
 /// let job = Job::new("Welcome", "mailers".parse()?, r#"["ada@example.com"]"#.to_owned())?;
 /// let jid = verk.enqueue(job).await?;
-/// let entry = verk.queue("mailers")?.find(&jid).await?.unwrap();
+/// let entry = verk.admin().queue("mailers")?.find(&jid).await?.unwrap();
 ///
 /// let shown = entry.to_string();
 /// assert!(shown.starts_with(&format!("Welcome {jid} in queue mailers since 20")));

@@ -2,16 +2,15 @@
 
 use bytes::Bytes;
 
-use super::{Jobs, entry::Entry};
+use super::{Admin, Entry, Jobs};
 use crate::{
-    client::Client,
     error::StorageError,
     job::{Job, MalformedJob},
     names::{Jid, NodeId, QueueName},
     storage::{Inprogress, MAX_BATCH_JOBS, Page, Source, Storage},
 };
 
-/// Where a job was found: see [`Client::find_job`]. `Display` and `Debug` show it in one line, never the
+/// Where a job was found: see [`Admin::find_job`]. `Display` and `Debug` show it in one line, never the
 /// arguments.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -78,23 +77,23 @@ async fn all_of(storage: &dyn Storage, held: &Inprogress) -> Result<Vec<Bytes>, 
 }
 
 /// Looks in the order in which a job goes its way, so that one that moves on is met later.
-pub(super) async fn find(client: &Client, jid: &Jid) -> Result<Option<Found>, StorageError> {
-    let mut places = vec![client.scheduled_set(), client.retry_set()];
-    let queues = client.storage().queues().await?;
+pub(super) async fn find(admin: &Admin, jid: &Jid) -> Result<Option<Found>, StorageError> {
+    let mut places = vec![admin.scheduled_set(), admin.retry_set()];
+    let queues = admin.storage().queues().await?;
     places.extend(
         queues
             .into_iter()
-            .map(|queue| Jobs::new(client, Source::Queue(queue))),
+            .map(|queue| Jobs::new(&admin.client, Source::Queue(queue))),
     );
     for place in places {
         if let Some(entry) = place.find(jid).await? {
             return Ok(Some(Found::Waiting(entry)));
         }
     }
-    let held = in_progress(client.storage()).await?;
+    let held = in_progress(admin.storage()).await?;
     let is_it = |held: &JobInProgress| held.job.as_ref().is_ok_and(|job| job.jid() == jid);
     if let Some(held) = held.into_iter().find(is_it) {
         return Ok(Some(Found::InProgress(held)));
     }
-    Ok(client.dead_set().find(jid).await?.map(Found::Waiting))
+    Ok(admin.dead_set().find(jid).await?.map(Found::Waiting))
 }

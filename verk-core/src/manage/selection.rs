@@ -12,10 +12,7 @@ use std::{
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{
-    Jobs,
-    entry::{Action, Entry},
-};
+use super::{Entry, Jobs, entry::Action};
 use crate::{
     error::{Applied, SelectionError, StorageError},
     names::{Jid, QueueName},
@@ -37,11 +34,12 @@ use crate::{
 /// use futures_util::TryStreamExt;
 ///
 /// let night = SystemTime::now() + Duration::from_secs(3600);
-/// verk.retry_set().select().class("Report").reschedule(night).await?;
-/// verk.dead_set().select().text("ada@example.com").delete().await?;
-/// verk.dead_set().select().filter(|entry| entry.job().is_err()).delete().await?;
+/// let admin = verk.admin();
+/// admin.retry_set().select().class("Report").reschedule(night).await?;
+/// admin.dead_set().select().text("ada@example.com").delete().await?;
+/// admin.dead_set().select().filter(|entry| entry.job().is_err()).delete().await?;
 ///
-/// let mut jobs = verk.queue("mailers")?.select().entries();
+/// let mut jobs = admin.queue("mailers")?.select().entries();
 /// while let Some(entry) = jobs.try_next().await? {
 ///     println!("{entry:?}");
 /// }

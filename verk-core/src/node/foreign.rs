@@ -55,7 +55,7 @@ pub(crate) async fn warn(services: &Services, stop: &CancellationToken) {
             if lists.len() > NAMED || !complete {
                 log::warn!(
                     found = lists.len(),
-                    "there may be more such lists: `Verk::foreign_lists` returns all of them"
+                    "there may be more such lists: `Admin::foreign_lists` returns all of them"
                 );
             }
         }

@@ -19,7 +19,7 @@ pub struct QueueStatus {
     pub running: usize,
     /// What the node does with it.
     pub status: Status,
-    /// Whether it is paused for all nodes: then it runs once [`resume_queue_everywhere`](crate::Verk::resume_queue_everywhere)
+    /// Whether it is paused for all nodes: then it runs once [`resume_queue_everywhere`](crate::Admin::resume_queue_everywhere)
     /// was called, and it is not paused on this node as well.
     pub paused_everywhere: bool,
 }

@@ -14,7 +14,6 @@ use crate::{
     job::Job,
     names::QueueName,
     queues::Queues,
-    services::Services,
     stats::counters::LiveCounters,
     storage::{DayStats, Storage, StoredQueueStats},
     time::calendar::Day,
@@ -44,7 +43,7 @@ pub struct Stats {
     pub retry: usize,
     /// How many jobs are in the `dead` set.
     pub dead: usize,
-    /// Every queue that is known: that ever had a job from here or from Sidekiq, or that this node runs. By name.
+    /// Every queue that is known: that ever had a job from here or from Sidekiq, or that this node runs (if its [`Admin`](crate::Admin) comes from a [`Verk`](crate::Verk)). By name.
     pub queues: Vec<QueueStats>,
 }
 
@@ -151,13 +150,17 @@ pub(crate) fn has_counters(queue: &QueueName) -> bool {
     queue.as_str().parse::<Day>().is_err()
 }
 
-pub(crate) async fn read(services: &Services, running: &Queues) -> Result<Stats, StorageError> {
-    let mut names = services.storage.queues().await?;
-    names.extend(running.names());
+/// The queues that the storage knows, and `more` of them.
+pub(crate) async fn read(
+    storage: &dyn Storage,
+    now: SystemTime,
+    more: Vec<QueueName>,
+) -> Result<Stats, StorageError> {
+    let mut names = storage.queues().await?;
+    names.extend(more);
     names.sort();
     names.dedup();
-    let stored = services.storage.stats(&names).await?;
-    let now = services.now();
+    let stored = storage.stats(&names).await?;
     let queues = names.into_iter().zip(stored.queues);
     Ok(Stats {
         processed: stored.processed,

@@ -273,7 +273,7 @@ impl Verk {
     /// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
     /// let job = |n: u32| Job::new("Resize", "images".parse().unwrap(), format!("[{n}]")).unwrap();
     /// let jids = verk.enqueue_all((1..=1000).map(job)).await?;
-    /// assert_eq!((jids.len(), verk.queue("images")?.count().await?), (1000, 1000));
+    /// assert_eq!((jids.len(), verk.admin().queue("images")?.count().await?), (1000, 1000));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```

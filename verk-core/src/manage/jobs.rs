@@ -1,0 +1,129 @@
+//! The jobs that wait in one place: [`Jobs`].
+
+use super::{Entry, Selection};
+use crate::{
+    client::Client,
+    error::StorageError,
+    names::Jid,
+    storage::{Page, Source},
+};
+
+/// The jobs that wait in one place: a queue, or the `schedule`, `retry` or `dead` set.
+///
+/// Made by [`Admin::queue`](super::Admin::queue), [`scheduled_set`](super::Admin::scheduled_set),
+/// [`retry_set`](super::Admin::retry_set) and [`dead_set`](super::Admin::dead_set); making one asks nobody.
+/// Every program that shares the storage sees the same jobs, and may change them meanwhile: whatever is done
+/// to a job takes effect only if it is still there.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # use verk_core::{Job, Verk};
+/// # use verk_testing::MemoryStorage;
+/// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+/// let jid = verk.enqueue(Job::new("Welcome", "mailers".parse()?, r#"["ada"]"#.to_owned())?).await?;
+///
+/// let admin = verk.admin();
+/// let mailers = admin.queue("mailers")?;
+/// assert_eq!(mailers.count().await?, 1);
+/// let entry = mailers.find(&jid).await?.expect("it waits");
+/// assert_eq!(entry.job().unwrap().class(), "Welcome");
+///
+/// assert!(entry.kill().await?);
+/// assert!(!entry.kill().await?, "it was there no more");
+/// assert_eq!(admin.dead_set().select().class("Welcome").requeue().await?, 1);
+/// assert_eq!(mailers.count().await?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    pub(super) client: Client,
+    pub(super) source: Source,
+}
+
+impl Jobs {
+    pub(super) fn new(client: &Client, source: Source) -> Self {
+        Self {
+            client: client.clone(),
+            source,
+        }
+    }
+
+    /// Which queue or set this is.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// How many jobs wait.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    pub async fn count(&self) -> Result<usize, StorageError> {
+        let storage = self.client.storage();
+        match &self.source {
+            Source::Queue(queue) => storage.queue_len(queue).await,
+            Source::Set(set) => storage.set_len(*set).await,
+        }
+    }
+
+    /// Reads a page: of a queue the next job to be fetched first, of a set the earliest time first. It may hold less than its
+    /// limit (see [`Page`]).
+    ///
+    /// For a list that a person looks at. What is added or removed between two pages shifts them: to reach every job, use
+    /// [`select`](Self::select).
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    pub async fn page(&self, page: Page) -> Result<Vec<Entry>, StorageError> {
+        let storage = self.client.storage();
+        Ok(match &self.source {
+            Source::Queue(queue) => {
+                let payloads = storage.queue_page(queue, page).await?;
+                payloads
+                    .into_iter()
+                    .map(|payload| Entry::waiting(self, payload, None))
+                    .collect()
+            }
+            Source::Set(set) => {
+                let members = storage.set_page(*set, page).await?;
+                members
+                    .into_iter()
+                    .map(|member| Entry::waiting(self, member.job, Some(member.score)))
+                    .collect()
+            }
+        })
+    }
+
+    /// Finds a job by its id; if several jobs have it, one of them.
+    ///
+    /// Reads the whole place until it is found, a bounded step at a time. For a set the storage itself passes over what does
+    /// not match; a queue travels over the network.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    pub async fn find(&self, jid: impl Into<Jid>) -> Result<Option<Entry>, StorageError> {
+        self.select().jid(jid).first().await
+    }
+
+    /// Selects all jobs of this place, to be narrowed, read, and done something with.
+    pub fn select(&self) -> Selection {
+        Selection::new(self.clone())
+    }
+
+    /// Removes all jobs at once, and a queue from the list of queues until the next job comes. Returns how many they were.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails. After [`Unknown`](crate::Applied::Unknown) it may be called again, but for jobs that came meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future leaves all jobs there, or none.
+    pub async fn clear(&self) -> Result<usize, StorageError> {
+        self.client.storage().clear(&self.source).await
+    }
+}
