@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::{QueueManager, outcomes::settlements};
 use crate::{
     runner::{
-        connection::{Connection, Exchanged, Fetched},
+        lanes::{Activity, Exchange, Fetch, Lane},
+        prefetch::Demand,
         settle::Pending,
     },
     storage::{DequeueRequest, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection},
@@ -19,48 +20,55 @@ const WORTH_A_TRIP: usize = 32;
 impl QueueManager {
     /// Asks for as many jobs as may start, and a few that start when others end. Settles on the way what is ready; without that, waits
     /// for a job.
-    pub(super) fn fetch(
-        &mut self,
-        mut queue: Box<dyn QueueConnection>,
-        interrupt: &mut CancellationToken,
-    ) -> Connection {
+    pub(super) async fn fetch(&mut self) {
         let Some(request) = self.request(1) else {
-            return Connection::Idle(queue);
+            return;
         };
-        *interrupt = request.interrupt.clone();
+        let Some(mut queue) = self.lanes.first.take_idle() else {
+            return;
+        };
+        self.lanes.interrupt = request.interrupt.clone();
         let batch = self.batch_on_the_way();
         if batch.is_empty() && self.prefetch.is_empty() && self.workers.free() > 0 {
             let name = self.queue().clone();
-            return Connection::Fetching(Box::pin(async move {
-                let result = queue.dequeue(request).await;
-                (queue, result.map(|found| Fetched::read(found, &name)))
-            }));
+            self.lanes.first = Lane::Fetching {
+                demand: demand(&request),
+                reply: Box::pin(async move {
+                    let result = queue.dequeue(request).await;
+                    (queue, result.map(|found| Fetch::read(found, &name)))
+                }),
+            };
+            return;
         }
-        self.exchange(queue, batch, request)
+        // A mere look has time, unless another goes with it.
+        let has_time = self.prefetch.is_empty() || batch.is_empty();
+        self.lanes.first = self.exchange(queue, batch, request);
+        if (!has_time || self.most_of_two().is_some()) && !self.lanes.first.send() {
+            tokio::task::yield_now().await;
+            self.lanes.first.spawn();
+        }
     }
 
     /// Sends another batch beside the one that is on its way, when jobs end before the next reply.
-    pub(super) async fn start_beside(&mut self, second: &mut Connection) {
-        if second.is_exchanging() || self.most_of_two().is_none() {
-            return;
-        }
+    pub(super) async fn fetch_beside(&mut self) {
         // The jobs of the last batch, if they take no longer.
         tokio::task::yield_now().await;
-        self.all_finished();
+        self.take_ended();
         let Some(most) = self.most_of_two() else {
             return;
         };
         if self.must_reconcile || self.services.clock.instant() < self.fetch_at {
             return;
         }
-        match second {
-            Connection::Closed => *second = self.open(),
-            Connection::Idle(_) => {
+        match self.lanes.second.activity() {
+            Activity::Closed => self.lanes.second = self.open(),
+            Activity::Idle => {
                 if let Some(request) = self.request(most.min(WORTH_A_TRIP))
-                    && let Some(queue) = second.take_idle()
+                    && let Some(queue) = self.lanes.second.take_idle()
                 {
                     let batch = self.batch_on_the_way();
-                    *second = self.exchange(queue, batch, request).spawn();
+                    self.lanes.second = self.exchange(queue, batch, request);
+                    self.lanes.second.spawn();
                 }
             }
             _ => {}
@@ -69,24 +77,24 @@ impl QueueManager {
 
     /// How many jobs each batch fetches at most, if two are on their way at once.
     pub(super) fn most_of_two(&self) -> Option<usize> {
-        self.prefetch.most_of_two(self.wanted.concurrency)
+        let concurrency = self.wanted.concurrency;
+        self.prefetch.most_of_two(concurrency, self.lanes.demand())
     }
 
     /// What to ask the queue for, if that is `at_least` so many jobs.
-    fn request(&mut self, at_least: usize) -> Option<DequeueRequest> {
+    fn request(&self, at_least: usize) -> Option<DequeueRequest> {
         let (concurrency, free) = (self.wanted.concurrency, self.workers.free());
-        let mut max_jobs = self.prefetch.room(concurrency, free);
+        let on_their_way = self.lanes.demand();
+        let mut max_jobs = self.prefetch.room(concurrency, free, on_their_way);
         if max_jobs < at_least || !self.may_fetch() {
             return None;
         }
-        let mut max_bytes = self.prefetch.room_bytes();
+        let mut max_bytes = self.prefetch.room_bytes(on_their_way);
         if let Some(most) = self.most_of_two() {
             max_jobs = max_jobs.min(most);
             max_bytes = max_bytes.min(MAX_BATCH_BYTES / 2);
         }
-        let unstarted = self.prefetch.len() + self.prefetch.on_their_way() + max_jobs;
-        self.prefetch
-            .asks_for(max_jobs.min(MAX_BATCH_JOBS), max_bytes);
+        let unstarted = self.prefetch.len() + on_their_way.jobs + max_jobs;
         Some(DequeueRequest {
             max_jobs,
             max_bytes,
@@ -99,38 +107,35 @@ impl QueueManager {
     /// What is settled together with the next look for jobs.
     fn batch_on_the_way(&mut self) -> Vec<Pending> {
         // What goes back to the queue is for others as well, and may be more than a batch: it is settled by itself.
-        if !self.settling.is_empty() || self.pending.iter().any(Pending::is_requeue) {
+        if self.lanes.settling.is_some() || self.pending.iter().any(Pending::is_requeue) {
             return Vec::new();
         }
         self.take_batch()
     }
 
     fn exchange(
-        &mut self,
+        &self,
         mut queue: Box<dyn QueueConnection>,
         batch: Vec<Pending>,
         request: DequeueRequest,
-    ) -> Connection {
+    ) -> Lane {
         let settlements = settlements(&batch);
-        self.exchanging.push_back(batch);
         let (clock, name) = (Arc::clone(&self.services.clock), self.queue().clone());
-        Connection::Exchanging(Box::pin(async move {
-            let sent_at = clock.instant();
-            let (settled, dequeued) = queue.settle_and_dequeue(&settlements, &request).await;
-            Exchanged {
-                queue,
-                settled,
-                took: clock.instant().saturating_duration_since(sent_at),
-                fetched: dequeued.map(|found| Fetched::read(found, &name)),
-            }
-        }))
-    }
-
-    /// Whether the newest exchange settles something.
-    pub(super) fn settles_on_the_way(&self) -> bool {
-        self.exchanging
-            .back()
-            .is_some_and(|batch| !batch.is_empty())
+        Lane::Exchanging {
+            batch,
+            demand: demand(&request),
+            is_answered: false,
+            reply: Box::pin(async move {
+                let sent_at = clock.instant();
+                let (settled, dequeued) = queue.settle_and_dequeue(&settlements, &request).await;
+                Exchange {
+                    queue,
+                    settled,
+                    took: clock.instant().saturating_duration_since(sent_at),
+                    fetch: dequeued.map(|found| Fetch::read(found, &name)),
+                }
+            }),
+        }
     }
 
     fn may_fetch(&self) -> bool {
@@ -138,5 +143,13 @@ impl QueueManager {
         self.is_open()
             && self.pending.len() <= most_unsettled
             && self.registration.may_fetch(&*self.services.clock)
+    }
+}
+
+/// What a request may bring: no backend gives more than a batch.
+fn demand(request: &DequeueRequest) -> Demand {
+    Demand {
+        jobs: request.max_jobs.min(MAX_BATCH_JOBS),
+        bytes: request.max_bytes,
     }
 }

@@ -4,17 +4,20 @@
 //! trip; their replies are taken in the order in which they were sent. A settle or a fetch whose reply was lost stops both until the
 //! `inprogress` list has been read and compared with what this node works on. `docs/runner.md` has a picture.
 
-pub(crate) mod connection;
 pub(crate) mod ended_run;
 mod fetch;
 pub(crate) mod job_log;
+mod lanes;
 mod outcomes;
+mod payload;
+mod plan;
 pub(crate) mod prefetch;
 pub(crate) mod reconcile;
 mod replies;
 pub(crate) mod retry;
 pub(crate) mod row;
 pub(crate) mod settle;
+pub(crate) mod stop;
 pub(crate) mod workers;
 
 use std::{
@@ -24,11 +27,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, OptionFuture};
+use futures_util::future::OptionFuture;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
+    error::StorageError,
     events::event::EventKind,
     log,
     names::QueueName,
@@ -39,14 +42,18 @@ use crate::{
         status::{QueueEvent, next_event},
     },
     runner::{
-        connection::{Connection, Payload, read_all},
+        ended_run::EndedRun,
+        lanes::{Activity, Lane, Lanes, Reply, read_all},
+        payload::Payload,
+        plan::{Step, View, gives_up, waits_for_reply},
         prefetch::Prefetch,
         settle::{Pending, encrypted, expired, malformed, unknown_class},
+        stop::{Phase, Stop},
         workers::WorkersManager,
     },
     services::Services,
     stats::counters::{Counters, QueueCounters},
-    storage::{Inprogress, Settled},
+    storage::{Inprogress, QueueConnection, Settled},
     worker::workforce::Workforce,
 };
 
@@ -58,19 +65,6 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// How long what is handed back waits for jobs that were cancelled and have not ended, so that all of it goes back in order.
 const HAND_BACK_AFTER: Duration = Duration::from_secs(1);
-
-/// How a manager is told to end.
-#[derive(Clone, Debug)]
-pub(crate) struct Stop {
-    /// Fetch nothing more, and end when all is settled.
-    pub(crate) fetching: CancellationToken,
-    /// The time of the running jobs is up.
-    pub(crate) running: CancellationToken,
-    /// The node id ends, not only this queue: what others restore need not be waited for.
-    pub(crate) signing_off: CancellationToken,
-    /// The process ends: what does not end soon is left behind.
-    pub(crate) leaving: CancellationToken,
-}
 
 /// One queue on one node.
 pub(crate) struct QueueManager {
@@ -89,14 +83,10 @@ pub(crate) struct QueueManager {
     counters: Arc<QueueCounters>,
     /// Runs that have ended, and are still in `inprogress`.
     pending: VecDeque<Pending>,
-    /// What was sent to be settled by itself.
-    settling: Vec<Pending>,
-    /// When it was sent.
-    settling_since: Instant,
-    /// What the exchanges that are on their way settle, oldest first.
-    exchanging: VecDeque<Vec<Pending>>,
+    /// What is on its way to the storage.
+    lanes: Lanes,
     /// What is settled and has not been told, and how long that took.
-    told_next: (Vec<Pending>, Duration),
+    stored: (Vec<Pending>, Duration),
     /// What a batch that was told leaves: room for the next one.
     spare: Vec<Pending>,
     /// Whether the list must be read before anything else is fetched or settled.
@@ -105,8 +95,16 @@ pub(crate) struct QueueManager {
     server: u64,
     /// When the list is read next in any case.
     reconcile_at: Instant,
+    /// How far the queue is with its end, at the last look.
+    phase: Phase,
+    /// Whether the node id ends, at the last look.
+    node_ends: bool,
     /// Once the jobs were cancelled: until when what is handed back waits for the rest.
     hand_back_at: Option<Instant>,
+    /// When the queue ends whatever is left.
+    give_up_at: Option<Instant>,
+    /// What was told of the queue last, and after how many changes of what is wanted of it.
+    told: Option<(u64, QueueEvent)>,
     /// No fetch before this time.
     fetch_at: Instant,
     fetch_failures: u32,
@@ -144,14 +142,16 @@ impl QueueManager {
             registration,
             stop,
             pending: VecDeque::new(),
-            settling: Vec::new(),
-            settling_since: now,
-            exchanging: VecDeque::new(),
-            told_next: (Vec::new(), Duration::ZERO),
+            lanes: Lanes::default(),
+            stored: (Vec::new(), Duration::ZERO),
             spare: Vec::new(),
             must_reconcile: false,
             server: 0,
+            phase: Phase::Running,
+            node_ends: false,
             hand_back_at: None,
+            give_up_at: None,
+            told: None,
             fetch_failures: 0,
         }
     }
@@ -163,10 +163,8 @@ impl QueueManager {
     /// Makes the next [`run`](Self::run) start with a look at what the node holds: the last one panicked.
     pub(crate) fn recover(&mut self) {
         self.must_reconcile = true;
-        self.prefetch.forget_what_it_asked_for();
-        let exchanging = std::mem::take(&mut self.exchanging);
-        let sent = exchanging.into_iter().flatten();
-        for mut sent in sent.chain(std::mem::take(&mut self.settling)) {
+        self.told = None;
+        for mut sent in self.lanes.close() {
             sent.unknown = true;
             self.pending.push_back(sent);
         }
@@ -174,130 +172,145 @@ impl QueueManager {
 
     /// Runs until it is told to stop and everything it held is settled or given up.
     pub(crate) async fn run(&mut self) {
-        let mut connection = Connection::Closed;
-        // Exchanges only, and only beside an older exchange.
-        let mut second = Connection::Closed;
-        let mut settling: OptionFuture<BoxFuture<'static, Vec<Settled>>> = None.into();
-        let mut interrupt = CancellationToken::new();
-        let mut told = None;
-        let mut cancelled = false;
-        let mut signing_off = false;
-        let mut leaving = false;
-        let mut give_up_at = None;
-
         loop {
-            let fetches_too_many = self.look_at_what_is_wanted();
-            let stopping = self.stop.fetching.is_cancelled();
-            if !self.is_open() {
-                // No batch is to come that this could wait for.
-                self.tell_stored();
-            }
-            let done = self.is_done(&connection);
-            self.tell(&mut told, done);
-            if stopping && done {
+            self.look();
+            if self.phase > Phase::Running && self.is_done() {
                 break;
             }
-            if self.stop.running.is_cancelled() && !cancelled {
-                cancelled = true;
-                self.workers.cancel_all();
-                self.hand_back_at = Some(self.services.clock.instant() + HAND_BACK_AFTER);
+            let view = self.act().await;
+            let happened = self.wait(&view).await;
+            if let Happened::TimeIsUp = happened {
+                break;
             }
-            signing_off |= self.stop.signing_off.is_cancelled();
-            leaving |= self.stop.leaving.is_cancelled();
-            // With nothing but a look at the list to come, the node does not wait for a storage that does not answer.
-            if leaving || (signing_off && self.holds_nothing() && !connection.is_fetching()) {
-                give_up_at.get_or_insert_with(|| self.services.clock.instant() + LAST_GRACE);
-            } else {
-                give_up_at = None;
-            }
-            self.must_reconcile |= !stopping && self.services.clock.instant() >= self.reconcile_at;
-            if self.must_reconcile || fetches_too_many || !self.is_open() {
-                interrupt.cancel();
-            }
-            // The storage works on the next batch while the jobs of the last one begin. A mere look has time, unless another goes with it.
-            let mut here = None;
-            if !connection.is_exchanging() {
-                connection = self.start_next(connection, &mut second, &mut interrupt);
-                let has_time = self.prefetch.is_empty() || !self.settles_on_the_way();
-                if connection.is_exchanging() && (!has_time || self.most_of_two().is_some()) {
-                    here = connection.send();
-                    if here.is_none() {
-                        tokio::task::yield_now().await;
-                        connection = connection.spawn();
-                    }
-                }
-            }
-            self.start_or_hand_back();
-            let short = self.most_of_two().is_some();
-            self.workers.spawn(short);
-            self.tell_stored();
-            if let Some(reply) = here {
-                connection = self.replied(reply, &mut second);
-                continue;
-            }
-            if connection.is_exchanging() && self.prefetch.is_empty() {
-                self.start_beside(&mut second).await;
-            }
-            // What goes with the next look for jobs goes with that.
-            if self.settling.is_empty()
-                && !self.must_reconcile
-                && !connection.is_exchanging()
-                && let Some(future) = self.start_settling()
-            {
-                settling = Some(future).into();
-            }
-            // With as many batches on their way as there should be, nothing can be done about runs that end before the reply, unless jobs
-            // wait for their permits: all of them are looked at then.
-            let waits_for_reply = !stopping
-                && connection.is_exchanging()
-                && self.prefetch.is_empty()
-                && (second.is_exchanging() || self.most_of_two().is_none());
-            let clock = Arc::clone(&self.services.clock);
-            let wake =
-                OptionFuture::from(self.wake_at(&connection).map(|at| clock.sleep_until(at)));
-            let give_up = OptionFuture::from(give_up_at.map(|at| clock.sleep_until(at)));
-
-            tokio::select! {
-                biased;
-                () = self.stop.running.cancelled(), if !cancelled => {}
-                () = self.stop.leaving.cancelled(), if !leaving => {}
-                () = self.stop.signing_off.cancelled(), if !signing_off => {}
-                Some(results) = &mut settling => {
-                    settling = None.into();
-                    let now = self.services.clock.instant();
-                    let took = now.saturating_duration_since(self.settling_since);
-                    let batch = std::mem::take(&mut self.settling);
-                    self.settled(batch, results, took);
-                }
-                run = self.workers.next_finished(), if !waits_for_reply => {
-                    self.finished(run);
-                    self.all_finished();
-                }
-                reply = connection.reply() => {
-                    self.all_finished();
-                    connection = self.replied(reply, &mut second);
-                }
-                reply = second.reply(), if second.is_opening() => {
-                    second = self.replied(reply, &mut Connection::Closed);
-                }
-                () = self.registration.server_changed(&mut self.server) => self.must_reconcile = true,
-                () = self.stop.fetching.cancelled(), if !stopping => {}
-                // Looked at above. An error says that the sender is gone; it is in `Queues`.
-                _ = self.queues.changed() => self.queues.mark_changed(),
-                () = self.registration.until_fresh(&*clock), if !self.registration.may_fetch(&*clock) && !self.registration.is_lost() => {}
-                Some(()) = wake => {}
-                Some(()) = give_up => break,
-            }
+            self.handle(happened);
         }
         self.log_what_is_left();
-        if self.must_reconcile || !connection.is_quiet() {
+        if self.must_reconcile || !self.lanes.first.activity().is_quiet() {
             self.registration.stay_on_the_list();
         }
-        self.tell(&mut told, true);
+        self.tell(true);
     }
 
-    /// Takes over what is wanted of the queue. One that was removed drains as it is. Returns whether fewer jobs may run than before.
+    /// Looks at what changes without a reply: what is wanted of the queue, how far it is with its end, and the time.
+    fn look(&mut self) {
+        let fewer = self.look_at_what_is_wanted();
+        let now = self.services.clock.instant();
+        if !self.is_open() {
+            // No batch is to come that this could wait for.
+            self.tell_stored();
+        }
+        self.tell(self.is_done());
+        if self.phase >= Phase::Cancelled && self.hand_back_at.is_none() {
+            self.workers.cancel_all();
+            self.hand_back_at = Some(now + HAND_BACK_AFTER);
+        }
+        let first = self.lanes.first.activity();
+        self.give_up_at = gives_up(self.phase, self.node_ends, self.holds_nothing(), first)
+            .then(|| self.give_up_at.unwrap_or(now + LAST_GRACE));
+        self.must_reconcile |= self.phase == Phase::Running && now >= self.reconcile_at;
+        if self.must_reconcile || fewer || !self.is_open() {
+            self.lanes.interrupt.cancel();
+        }
+    }
+
+    /// Takes the steps that are due. Returns what the queue is like then.
+    async fn act(&mut self) -> View {
+        let mut view = self.view();
+        for step in Step::TURN {
+            if step.is_due(&view) {
+                self.take(step).await;
+                view = self.view();
+            }
+        }
+        view
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Open => self.lanes.first = self.open(),
+            Step::ReadList => self.read_list(),
+            Step::Fetch => self.fetch().await,
+            Step::Begin => self.begin(),
+            Step::TellStored => self.tell_stored(),
+            Step::FetchBeside => self.fetch_beside().await,
+            Step::SettleAlone => self.settle_alone(),
+        }
+    }
+
+    fn view(&self) -> View {
+        View {
+            phase: self.phase,
+            is_open: self.is_open(),
+            must_reconcile: self.must_reconcile,
+            holds_off: self.services.clock.instant() < self.fetch_at,
+            knows_whose_it_is: self.knows_whose_it_is(),
+            first: self.lanes.first.activity(),
+            second: self.lanes.second.activity(),
+            settles_alone: self.lanes.settling.is_some(),
+            has_prefetched: !self.prefetch.is_empty(),
+            has_started: self.workers.has_started(),
+            has_pending: !self.pending.is_empty(),
+            has_stored: !self.stored.0.is_empty(),
+            is_short: self.most_of_two().is_some(),
+        }
+    }
+
+    /// Waits for the next thing that happens. A stop is seen first, then what is stored, then new work.
+    ///
+    /// Cancel safe.
+    async fn wait(&mut self, view: &View) -> Happened {
+        let waits_for_reply = waits_for_reply(view);
+        let (clock, registration) = (&*self.services.clock, &*self.registration);
+        let is_stale = !registration.may_fetch(clock) && !registration.is_lost();
+        let wake = OptionFuture::from(self.wake_at(view).map(|at| clock.sleep_until(at)));
+        let give_up = OptionFuture::from(self.give_up_at.map(|at| clock.sleep_until(at)));
+        let settling = self.lanes.settling.as_mut();
+        let settled = OptionFuture::from(settling.map(|call| &mut call.reply));
+        tokio::select! {
+            biased;
+            () = self.stop.advance(self.phase, self.node_ends) => Happened::LookDue,
+            Some(results) = settled => Happened::SettledAlone(results),
+            run = self.workers.next_finished(), if !waits_for_reply => Happened::Ended(run),
+            reply = self.lanes.first.reply() => Happened::Replied(reply),
+            result = self.lanes.second.opened() => Happened::OpenedSecond(result),
+            () = registration.server_changed(&mut self.server) => Happened::ServerChanged,
+            // An error says that the sender is gone; it is in `Queues`.
+            _ = self.queues.changed() => {
+                self.queues.mark_changed();
+                Happened::LookDue
+            }
+            () = registration.until_fresh(clock), if is_stale => Happened::LookDue,
+            Some(()) = wake => Happened::LookDue,
+            Some(()) = give_up => Happened::TimeIsUp,
+        }
+    }
+
+    fn handle(&mut self, happened: Happened) {
+        match happened {
+            Happened::SettledAlone(results) => self.settled_alone(results),
+            Happened::Ended(run) => {
+                self.ended(run);
+                self.take_ended();
+            }
+            Happened::Replied(reply) => {
+                self.take_ended();
+                self.replied(reply);
+            }
+            Happened::OpenedSecond(result) => {
+                self.look_at_what_is_wanted();
+                self.lanes.second = self.opened(result);
+            }
+            Happened::ServerChanged => self.must_reconcile = true,
+            // Each turn begins with a look.
+            Happened::LookDue | Happened::TimeIsUp => {}
+        }
+    }
+
+    /// Takes over what is wanted of the queue, and how far it is with its end. One that was removed drains as it is. Returns whether
+    /// fewer jobs may run than before.
     fn look_at_what_is_wanted(&mut self) -> bool {
+        self.phase = self.stop.phase();
+        self.node_ends = self.phase > Phase::Running && self.stop.node_ends();
         // An error says that the sender is gone; it is in `Queues`.
         if !self.queues.has_changed().unwrap_or(false) {
             return false;
@@ -317,14 +330,14 @@ impl QueueManager {
 
     /// Whether jobs may start: the queue is neither paused nor about to end.
     fn is_open(&self) -> bool {
-        !self.wanted.paused && !self.stop.fetching.is_cancelled()
+        !self.wanted.paused && self.phase == Phase::Running
     }
 
     /// Tells what became of the queue.
-    fn tell(&self, told: &mut Option<(u64, QueueEvent)>, done: bool) {
+    fn tell(&mut self, done: bool) {
         let changes = self.wanted.changes;
-        while let Some(next) = next_event(*told, changes, self.is_open(), done) {
-            *told = Some((changes, next));
+        while let Some(next) = next_event(self.told, changes, self.is_open(), done) {
+            self.told = Some((changes, next));
             self.handle.set_paused(next == QueueEvent::Paused);
             let what = match next {
                 QueueEvent::Running => EventKind::QueueRunning,
@@ -335,8 +348,8 @@ impl QueueManager {
         }
     }
 
-    fn is_done(&self, connection: &Connection) -> bool {
-        connection.is_quiet() && self.holds_nothing() && !self.must_reconcile
+    fn is_done(&self) -> bool {
+        self.lanes.first.activity().is_quiet() && self.holds_nothing() && !self.must_reconcile
     }
 
     /// Whether this node knows of no job of the queue that it holds.
@@ -344,16 +357,12 @@ impl QueueManager {
         self.workers.is_idle()
             && self.prefetch.is_empty()
             && self.pending.is_empty()
-            && self.settling.is_empty()
-            && self.exchanging.iter().all(Vec::is_empty)
+            && self.lanes.unsettled() == 0
     }
 
     /// Lets the jobs that were fetched begin, as far as there are permits. They go back to their queue when it is closed, and when
     /// there are none for too long.
-    fn start_or_hand_back(&mut self) {
-        if self.prefetch.is_empty() {
-            return;
-        }
+    fn begin(&mut self) {
         let now = self.services.clock.instant();
         let is_open = self.is_open();
         // A node that is not sure of its jobs compares first.
@@ -369,48 +378,32 @@ impl QueueManager {
                 self.hand_back(payload.held);
             }
         }
+        self.workers.spawn(self.most_of_two().is_some());
     }
 
-    /// Gives the connection something to do, if it is idle and there is something.
-    fn start_next(
-        &mut self,
-        connection: Connection,
-        second: &mut Connection,
-        interrupt: &mut CancellationToken,
-    ) -> Connection {
-        let waiting = self.services.clock.instant() < self.fetch_at;
-        match connection {
-            Connection::Closed if !waiting && (self.must_reconcile || self.is_open()) => {
-                self.open()
-            }
-            Connection::Idle(queue) if self.must_reconcile => {
-                // What is found there may start, so the node has to be alive, or to know that it is not.
-                if waiting || !self.knows_whose_it_is() || !self.settling.is_empty() {
-                    return Connection::Idle(queue);
-                }
-                let (storage, inprogress) =
-                    (Arc::clone(&self.services.storage), self.inprogress.clone());
-                let second = second.take_idle();
-                Connection::Reading(Box::pin(read_all(queue, second, storage, inprogress)))
-            }
-            Connection::Idle(queue) if !waiting => self.fetch(queue, interrupt),
-            connection => connection,
-        }
-    }
-
-    fn open(&self) -> Connection {
+    /// Reads the list of what the node holds, on the first lane, and makes sure of what the second did.
+    fn read_list(&mut self) {
+        let Some(queue) = self.lanes.first.take_idle() else {
+            return;
+        };
+        let second = self.lanes.second.take_idle();
         let (storage, inprogress) = (Arc::clone(&self.services.storage), self.inprogress.clone());
-        Connection::Opening(Box::pin(
+        self.lanes.first = Lane::Reading(Box::pin(read_all(queue, second, storage, inprogress)));
+    }
+
+    fn open(&self) -> Lane {
+        let (storage, inprogress) = (Arc::clone(&self.services.storage), self.inprogress.clone());
+        Lane::Opening(Box::pin(
             async move { storage.open_queue(&inprogress).await },
         ))
     }
 
     /// When something is to be done even if nothing happens.
-    fn wake_at(&self, connection: &Connection) -> Option<Instant> {
+    fn wake_at(&self, view: &View) -> Option<Instant> {
         let now = self.services.clock.instant();
-        let waits = matches!(connection, Connection::Closed | Connection::Idle(_));
-        let reconcile = (!self.must_reconcile && !self.stop.fetching.is_cancelled())
-            .then_some(self.reconcile_at);
+        let waits = matches!(view.first, Activity::Closed | Activity::Idle);
+        let reconcile =
+            (!view.must_reconcile && view.phase == Phase::Running).then_some(self.reconcile_at);
         let fetch = (waits && self.fetch_at > now).then_some(self.fetch_at);
         let settle = self
             .pending
@@ -464,10 +457,27 @@ impl QueueManager {
         for job in self.workers.jobs() {
             log::error!(class = job.class(), jid = %job.jid(), queue = %self.inprogress.queue, "a job does not end; it stays in progress and is restored once this process has ended");
         }
-        let exchanging: usize = self.exchanging.iter().map(Vec::len).sum();
-        let unsettled = self.pending.len() + self.settling.len() + exchanging + self.prefetch.len();
+        let unsettled = self.pending.len() + self.lanes.unsettled() + self.prefetch.len();
         if unsettled > 0 {
             log::error!(unsettled, queue = %self.inprogress.queue, "outcomes could not be stored; these jobs stay in progress and run again");
         }
     }
+}
+
+/// What a queue waits for.
+enum Happened {
+    /// The batch that was settled without a fetch has its answers.
+    SettledAlone(Vec<Settled>),
+    /// A run has ended, and maybe others.
+    Ended(EndedRun),
+    /// The first lane has a reply.
+    Replied(Reply),
+    /// The second lane is open, or cannot be opened.
+    OpenedSecond(Result<Box<dyn QueueConnection>, StorageError>),
+    /// Another server answers than before: it may not know all that the last one knew.
+    ServerChanged,
+    /// Something changed that each turn looks at.
+    LookDue,
+    /// The queue ends, whatever is left.
+    TimeIsUp,
 }

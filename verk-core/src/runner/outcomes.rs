@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
-
 use super::QueueManager;
 use crate::{
     error::{Applied, StorageError},
@@ -13,6 +11,7 @@ use crate::{
     outcome::Ending,
     runner::{
         ended_run::EndedRun,
+        lanes::SettleCall,
         settle::{Pending, conclude},
     },
     stats::counters::counts_of,
@@ -21,7 +20,8 @@ use crate::{
 };
 
 impl QueueManager {
-    pub(super) fn finished(&mut self, run: EndedRun) {
+    /// Takes over a run that has ended.
+    pub(super) fn ended(&mut self, run: EndedRun) {
         // This node may hold the same payload again by now: what a lost run came to is not stored.
         if run.lost {
             self.lost(Some(run.job));
@@ -35,25 +35,34 @@ impl QueueManager {
     }
 
     /// Takes over every run that has ended by now.
-    pub(super) fn all_finished(&mut self) {
+    pub(super) fn take_ended(&mut self) {
         while let Some(run) = self.workers.try_finished() {
-            self.finished(run);
+            self.ended(run);
         }
     }
 
     /// Sends a batch by itself.
-    pub(super) fn start_settling(&mut self) -> Option<BoxFuture<'static, Vec<Settled>>> {
+    pub(super) fn settle_alone(&mut self) {
         let batch = self.take_batch();
         if batch.is_empty() {
-            return None;
+            return;
         }
         let settlements = settlements(&batch);
-        self.settling = batch;
-        self.settling_since = self.services.clock.instant();
         let (storage, inprogress) = (Arc::clone(&self.services.storage), self.inprogress.clone());
-        Some(Box::pin(async move {
-            storage.settle(&inprogress, &settlements).await
-        }))
+        self.lanes.settling = Some(SettleCall {
+            batch,
+            sent_at: self.services.clock.instant(),
+            reply: Box::pin(async move { storage.settle(&inprogress, &settlements).await }),
+        });
+    }
+
+    /// Looks at what became of the batch that was sent by itself.
+    pub(super) fn settled_alone(&mut self, results: Vec<Settled>) {
+        let Some(SettleCall { batch, sent_at, .. }) = self.lanes.settling.take() else {
+            return;
+        };
+        let now = self.services.clock.instant();
+        self.settled(batch, results, now.saturating_duration_since(sent_at));
     }
 
     /// Takes what is ready to be settled, oldest first, within the bounds of a batch; all that goes back to the queue.
@@ -93,7 +102,7 @@ impl QueueManager {
 
     /// Tells of the jobs that a batch settled, when what comes next is on its way.
     pub(super) fn tell_stored(&mut self) {
-        let (mut stored, took) = std::mem::take(&mut self.told_next);
+        let (mut stored, took) = std::mem::take(&mut self.stored);
         if stored.is_empty() {
             return;
         }

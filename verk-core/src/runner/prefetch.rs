@@ -5,11 +5,12 @@
 
 use std::{
     collections::VecDeque,
+    ops::Add,
     time::{Duration, Instant},
 };
 
 use crate::{
-    runner::connection::Payload,
+    runner::payload::Payload,
     storage::{MAX_BATCH_BYTES, MAX_BATCH_JOBS},
 };
 
@@ -27,8 +28,6 @@ pub(crate) struct Prefetch {
     bytes: usize,
     /// When the first of them came to be the first.
     first_since: Instant,
-    /// How many jobs, and bytes of them, the queue was asked for and has not answered, oldest first.
-    asked_for: VecDeque<(usize, usize)>,
     /// Whether it had as many as it was asked for the last time.
     has_more: bool,
     /// How long a round trip takes.
@@ -43,7 +42,6 @@ impl Prefetch {
             jobs: VecDeque::new(),
             bytes: 0,
             first_since: now,
-            asked_for: VecDeque::new(),
             has_more: false,
             trip: Average::default(),
             run: Average::default(),
@@ -58,21 +56,6 @@ impl Prefetch {
         self.run.add(took);
     }
 
-    /// The queue is asked for this many jobs, and bytes of them.
-    pub(crate) fn asks_for(&mut self, jobs: usize, bytes: usize) {
-        self.asked_for.push_back((jobs, bytes));
-    }
-
-    /// The queue answered what it was asked the longest ago. Returns how many jobs that were.
-    pub(crate) fn answered(&mut self) -> usize {
-        self.asked_for.pop_front().map_or(0, |(jobs, _)| jobs)
-    }
-
-    /// Nothing is on its way any more.
-    pub(crate) fn forget_what_it_asked_for(&mut self) {
-        self.asked_for.clear();
-    }
-
     /// The queue was asked for this many jobs and had these, oldest first.
     pub(crate) fn fetched(&mut self, asked_for: usize, jobs: Vec<Payload>, now: Instant) {
         self.has_more = jobs.len() >= asked_for;
@@ -81,14 +64,16 @@ impl Prefetch {
         }
     }
 
-    /// How many more jobs to fetch, of a queue that runs `concurrency` at once and has permits for `free` more.
-    pub(crate) fn room(&self, concurrency: usize, free: usize) -> usize {
-        (free + self.ahead(concurrency)).saturating_sub(self.jobs.len() + self.on_their_way())
+    /// How many more jobs to fetch, of a queue that runs `concurrency` at once and has permits for `free` more, while it is asked for
+    /// `on_their_way`.
+    pub(crate) fn room(&self, concurrency: usize, free: usize, on_their_way: Demand) -> usize {
+        (free + self.ahead(concurrency, on_their_way))
+            .saturating_sub(self.jobs.len() + on_their_way.jobs)
     }
 
     /// How many jobs to fetch before there are permits for them.
-    fn ahead(&self, concurrency: usize) -> usize {
-        if !self.has_more || self.room_bytes() == 0 {
+    fn ahead(&self, concurrency: usize, on_their_way: Demand) -> usize {
+        if !self.has_more || self.room_bytes(on_their_way) == 0 {
             return 0;
         }
         self.trip
@@ -98,23 +83,17 @@ impl Prefetch {
 
     /// If jobs end so fast that two batches should be on their way at once: the most jobs of each. With one permit there is
     /// one batch: its jobs start in the order of the queue.
-    pub(crate) fn most_of_two(&self, concurrency: usize) -> Option<usize> {
+    pub(crate) fn most_of_two(&self, concurrency: usize, on_their_way: Demand) -> Option<usize> {
         let most_ahead = most_ahead(concurrency);
-        let is_short = concurrency > 1 && self.ahead(concurrency) == most_ahead;
+        let is_short = concurrency > 1 && self.ahead(concurrency, on_their_way) == most_ahead;
         is_short.then(|| (concurrency + most_ahead).div_ceil(2).min(MAX_BATCH_JOBS))
     }
 
-    /// How many payload bytes more may wait.
-    pub(crate) fn room_bytes(&self) -> usize {
-        let on_their_way = self.asked_for.iter().map(|(_, bytes)| bytes).sum();
+    /// How many payload bytes more may wait, while the queue is asked for `on_their_way`.
+    pub(crate) fn room_bytes(&self, on_their_way: Demand) -> usize {
         MAX_BATCH_BYTES
             .saturating_sub(self.bytes)
-            .saturating_sub(on_their_way)
-    }
-
-    /// How many jobs the queue was asked for and has not answered.
-    pub(crate) fn on_their_way(&self) -> usize {
-        self.asked_for.iter().map(|(jobs, _)| jobs).sum()
+            .saturating_sub(on_their_way.bytes)
     }
 
     fn push(&mut self, job: Payload, now: Instant) {
@@ -165,6 +144,24 @@ impl Prefetch {
     }
 }
 
+/// How many jobs at most a queue is asked for, and how many bytes of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Demand {
+    pub(crate) jobs: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Add for Demand {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            jobs: self.jobs + other.jobs,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
 /// The most jobs that wait for permits of so many.
 fn most_ahead(concurrency: usize) -> usize {
     concurrency.min(MAX_PREFETCHED)
@@ -203,6 +200,7 @@ mod tests {
     use crate::time::clock::{Clock, SystemClock};
 
     const TRIP: Duration = Duration::from_millis(2);
+    const NONE: Demand = Demand { jobs: 0, bytes: 0 };
 
     fn prefetch(run: Duration) -> (Prefetch, Instant) {
         let now = SystemClock.instant();
@@ -229,8 +227,8 @@ mod tests {
             (Duration::from_secs(3600), 2000, 0),
         ] {
             let (prefetch, _) = prefetch(run);
-            assert_eq!(prefetch.room(concurrency, 0), room, "{run:?}");
-            assert_eq!(prefetch.room(concurrency, 7), room + 7, "{run:?}");
+            assert_eq!(prefetch.room(concurrency, 0, NONE), room, "{run:?}");
+            assert_eq!(prefetch.room(concurrency, 7, NONE), room + 7, "{run:?}");
         }
     }
 
@@ -239,42 +237,53 @@ mod tests {
         let now = SystemClock.instant();
         let mut prefetch = Prefetch::new(now);
         prefetch.fetched(0, Vec::new(), now);
-        assert_eq!(prefetch.room(25, 0), 0);
+        assert_eq!(prefetch.room(25, 0, NONE), 0);
         prefetch.trip_took(TRIP);
-        assert_eq!(prefetch.room(25, 0), 0);
+        assert_eq!(prefetch.room(25, 0, NONE), 0);
         prefetch.run_took(Duration::ZERO);
-        assert_eq!(prefetch.room(25, 0), 25);
+        assert_eq!(prefetch.room(25, 0, NONE), 25);
         prefetch.fetched(1, Vec::new(), now);
-        assert_eq!(prefetch.room(25, 0), 0, "the queue is nearly empty");
+        assert_eq!(prefetch.room(25, 0, NONE), 0, "the queue is nearly empty");
     }
 
     #[test]
     fn room_is_bounded_by_jobs_and_bytes() {
         let (mut prefetch, now) = prefetch(Duration::ZERO);
         prefetch.push(payload(Bytes::from_static(b"job")), now);
-        assert_eq!((prefetch.room(25, 0), prefetch.room(25, 5)), (24, 29));
+        assert_eq!(
+            (prefetch.room(25, 0, NONE), prefetch.room(25, 5, NONE)),
+            (24, 29)
+        );
         let long = Bytes::from(vec![0; MAX_BATCH_BYTES - 3]);
         prefetch.push(payload(long), now);
-        assert_eq!((prefetch.room(25, 0), prefetch.room_bytes()), (0, 0));
+        assert_eq!(
+            (prefetch.room(25, 0, NONE), prefetch.room_bytes(NONE)),
+            (0, 0)
+        );
         assert_eq!(prefetch.pop(now).unwrap().held.len(), 3);
-        assert_eq!((prefetch.room(25, 0), prefetch.room_bytes()), (24, 3));
+        assert_eq!(
+            (prefetch.room(25, 0, NONE), prefetch.room_bytes(NONE)),
+            (24, 3)
+        );
         prefetch.remove(0);
-        assert_eq!((prefetch.room(25, 0), prefetch.is_empty()), (25, true));
+        assert_eq!(
+            (prefetch.room(25, 0, NONE), prefetch.is_empty()),
+            (25, true)
+        );
     }
 
     #[test]
     fn what_is_on_its_way_has_its_room() {
-        let (mut prefetch, now) = prefetch(Duration::ZERO);
-        prefetch.asks_for(25, MAX_BATCH_BYTES / 2);
-        assert_eq!((prefetch.room(25, 0), prefetch.room(25, 25)), (0, 25));
-        assert_eq!(prefetch.room_bytes(), MAX_BATCH_BYTES / 2);
-        prefetch.asks_for(10, MAX_BATCH_BYTES / 2);
-        assert_eq!(prefetch.room_bytes(), 0);
-        assert_eq!(prefetch.answered(), 25);
-        prefetch.fetched(25, Vec::new(), now);
-        assert_eq!(prefetch.on_their_way(), 10);
-        prefetch.forget_what_it_asked_for();
-        assert_eq!((prefetch.on_their_way(), prefetch.answered()), (0, 0));
+        let (prefetch, _) = prefetch(Duration::ZERO);
+        let half = Demand {
+            jobs: 25,
+            bytes: MAX_BATCH_BYTES / 2,
+        };
+        assert_eq!(prefetch.room(25, 0, half), 0);
+        assert_eq!(prefetch.room(25, 25, half), 25);
+        assert_eq!(prefetch.room_bytes(half), MAX_BATCH_BYTES / 2);
+        assert_eq!(prefetch.room_bytes(half + half), 0);
+        assert_eq!(prefetch.room(25, 25, half + half), 0, "no bytes are left");
     }
 
     #[test]
@@ -289,10 +298,10 @@ mod tests {
             (Duration::ZERO, 2000, Some(MAX_BATCH_JOBS)),
         ] {
             let (mut prefetch, now) = prefetch(run);
-            assert_eq!(prefetch.most_of_two(concurrency), half, "{run:?}");
+            assert_eq!(prefetch.most_of_two(concurrency, NONE), half, "{run:?}");
             prefetch.fetched(1, Vec::new(), now);
             assert_eq!(
-                prefetch.most_of_two(concurrency),
+                prefetch.most_of_two(concurrency, NONE),
                 None,
                 "the queue is nearly empty"
             );
@@ -312,7 +321,7 @@ mod tests {
         assert_eq!(prefetch.take_all().len(), 1);
         assert_eq!(prefetch.patient_until(), None);
         assert_eq!(
-            prefetch.room(25, 0),
+            prefetch.room(25, 0, NONE),
             0,
             "until the queue shows that it has more"
         );
@@ -321,10 +330,10 @@ mod tests {
     #[test]
     fn times_follow_what_happens() {
         let (mut prefetch, _) = prefetch(Duration::from_secs(1));
-        assert_eq!(prefetch.room(25, 0), 0);
+        assert_eq!(prefetch.room(25, 0, NONE), 0);
         for _ in 0..100 {
             prefetch.run_took(Duration::from_micros(100));
         }
-        assert_eq!(prefetch.room(25, 0), 25);
+        assert_eq!(prefetch.room(25, 0, NONE), 25);
     }
 }

@@ -9,10 +9,12 @@ use crate::{
     error::{Applied, StorageError},
     log,
     runner::{
-        connection::{Connection, Exchanged, Fetched, Payload, Reply},
+        lanes::{Activity, Exchange, Fetch, Lane, Reply},
+        payload::Payload,
+        prefetch::Demand,
         reconcile::compare,
     },
-    storage::Settled,
+    storage::{QueueConnection, Settled},
     time::backoff::pause_before_retry,
 };
 
@@ -20,90 +22,106 @@ use crate::{
 const PAUSED_AGAIN: Duration = Duration::from_millis(500);
 
 impl QueueManager {
-    /// The reply to what `second` did, if it did something, comes after this one.
-    pub(super) fn replied(&mut self, reply: Reply, second: &mut Connection) -> Connection {
+    /// Takes a reply of the first lane. That of the second, if it has one on its way, comes after this one.
+    pub(super) fn replied(&mut self, reply: Reply) {
         // No job starts after a pause, not even one that was on its way.
         self.look_at_what_is_wanted();
         match reply {
-            Reply::Opened(Ok(queue)) => {
-                self.fetch_failures = 0;
-                self.handle.set_connected();
-                Connection::Idle(queue)
-            }
-            Reply::Opened(Err(error)) => {
-                self.pause_fetching(&error);
-                Connection::Closed
-            }
-            Reply::Exchanged(Exchanged {
-                queue,
-                settled,
-                fetched,
-                took,
-            }) => {
+            Reply::Opened(result) => self.lanes.first = self.opened(result),
+            Reply::Exchanged {
+                exchange,
+                batch,
+                demand,
+            } => {
+                let Exchange {
+                    queue,
+                    settled,
+                    fetch,
+                    took,
+                } = exchange;
+                self.lanes.first = Lane::Idle(queue);
+                if self.lanes.second.activity() == Activity::Exchanging {
+                    std::mem::swap(&mut self.lanes.first, &mut self.lanes.second);
+                }
                 self.prefetch.trip_took(took);
-                let batch = self.exchanging.pop_front().unwrap_or_default();
                 if batch.is_empty() {
-                    self.fetched(fetched);
+                    self.fetched(fetch, demand);
                 } else {
-                    self.took_over(fetched);
+                    self.took_over(fetch, demand);
                     if settled.iter().all(|one| matches!(one, Settled::Done)) {
-                        self.told_next = (batch, took);
+                        self.stored = (batch, took);
                     } else {
                         self.settled(batch, settled, took);
                     }
                 }
-                if second.is_exchanging() {
-                    std::mem::replace(second, Connection::Idle(queue))
-                } else {
-                    Connection::Idle(queue)
+            }
+            Reply::Fetched {
+                queue,
+                fetch,
+                demand,
+            } => {
+                self.lanes.first = Lane::Idle(queue);
+                self.fetched(fetch, demand);
+            }
+            Reply::Read(list) => {
+                self.lanes.first = Lane::Idle(list.queue);
+                if let Some(queue) = list.second {
+                    self.lanes.second = Lane::Idle(queue);
                 }
-            }
-            Reply::Fetched(queue, fetched) => {
-                self.fetched(fetched);
-                Connection::Idle(queue)
-            }
-            Reply::Read(read) => {
-                match read.list {
+                match list.payloads {
                     // It may be long ago that the storage said so, as with a fetch: then the list is read again.
-                    Ok(list) if self.knows_whose_it_is() => self.reconcile(list),
+                    Ok(payloads) if self.knows_whose_it_is() => self.reconcile(payloads),
                     Ok(_) => {}
                     Err(error) => self.pause_fetching(&error),
                 }
-                if let Some(queue) = read.second {
-                    *second = Connection::Idle(queue);
-                }
-                Connection::Idle(read.queue)
             }
         }
     }
 
-    fn fetched(&mut self, fetched: Result<Fetched, StorageError>) {
-        if let Err(error) = &fetched
+    /// What a lane is once its connection is open, or cannot be opened.
+    pub(super) fn opened(
+        &mut self,
+        result: Result<Box<dyn QueueConnection>, StorageError>,
+    ) -> Lane {
+        match result {
+            Ok(queue) => {
+                self.fetch_failures = 0;
+                self.handle.set_connected();
+                Lane::Idle(queue)
+            }
+            Err(error) => {
+                self.pause_fetching(&error);
+                Lane::Closed
+            }
+        }
+    }
+
+    fn fetched(&mut self, fetch: Result<Fetch, StorageError>, demand: Demand) {
+        if let Err(error) = &fetch
             && error.applied() == Applied::Unknown
         {
             self.reply_lost(error);
         }
-        self.took_over(fetched);
+        self.took_over(fetch, demand);
     }
 
     /// As [`Self::fetched`], when it is told by others that a reply was lost.
-    fn took_over(&mut self, fetched: Result<Fetched, StorageError>) {
-        let asked_for = self.prefetch.answered();
-        match fetched {
-            Ok(Fetched::Jobs(payloads))
+    fn took_over(&mut self, fetch: Result<Fetch, StorageError>, demand: Demand) {
+        match fetch {
+            Ok(Fetch::Jobs(payloads))
                 if !payloads.is_empty() && !self.registration.may_fetch(&*self.services.clock) =>
             {
                 // It may be long ago that the storage said so: by now these jobs may have been given to another node.
                 self.fetch_failures = 0;
                 self.must_reconcile = true;
             }
-            Ok(Fetched::Jobs(payloads)) => {
+            Ok(Fetch::Jobs(payloads)) => {
                 self.fetch_failures = 0;
                 self.handle.set_connected();
                 let now = self.services.clock.instant();
-                self.prefetch.fetched(asked_for, payloads, now);
+                self.prefetch.fetched(demand.jobs, payloads, now);
             }
-            Ok(Fetched::Paused(payloads)) => {
+            Ok(Fetch::Paused(payloads)) => {
                 self.fetch_failures = 0;
                 for payload in payloads {
                     self.hand_back(payload);
@@ -114,7 +132,7 @@ impl QueueManager {
                     self.services.found_paused.notify_one();
                 }
             }
-            Ok(Fetched::NodeGone) => self.registration.lose(),
+            Ok(Fetch::NodeGone) => self.registration.lose(),
             Err(error) => {
                 self.must_reconcile |= error.applied() == Applied::Unknown;
                 self.pause_fetching(&error);

@@ -232,6 +232,11 @@ impl WorkersManager {
         }));
     }
 
+    /// Whether jobs have started that are not spawned.
+    pub(crate) fn has_started(&self) -> bool {
+        !self.to_spawn.is_empty()
+    }
+
     /// Lets the jobs run that have started, each in a task of its own. If they are `short`, that costs more than they do: then one task runs them
     /// in a row, as far as they end at once.
     pub(crate) fn spawn(&mut self, short: bool) {

@@ -20,7 +20,10 @@ use crate::{
     },
     process::manager::ProcessManager,
     queues::{blocked, handle::ManagerGuard, pauses::PauseManager},
-    runner::{QueueManager, Stop},
+    runner::{
+        QueueManager,
+        stop::{Ends, Stop},
+    },
     schedule::ScheduleManager,
     services::Services,
     stats::{counters::Counters, reporter::StatsManager},
@@ -79,25 +82,22 @@ pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: Canc
     let mut registration = Some(first);
     let mut earlier = Vec::new();
     while let Some(current) = registration.take() {
-        let ends = stop.child_token();
-        let stop_life = Stop {
-            fetching: ends.clone(),
-            running: running.clone(),
-            signing_off: ends,
-            leaving: running.clone(),
+        let ends = Ends {
+            drain: stop.child_token(),
+            cancel: running.clone(),
         };
         let life = live(
             parts.clone(),
             Arc::clone(&current),
             earlier.clone(),
-            stop_life.clone(),
+            ends.clone(),
         );
         lives.spawn(life);
         earlier.push(Arc::downgrade(&current));
         tokio::select! {
             () = stop.cancelled() => {}
             () = current.lost() => {
-                stop_life.fetching.cancel();
+                ends.drain.cancel();
                 let node = current.node().clone();
                 services.events.send(Event {
                     at: services.now(),
@@ -145,7 +145,7 @@ async fn live(
     parts: Parts,
     registration: Arc<Registration>,
     earlier: Vec<Weak<Registration>>,
-    stop: Stop,
+    ends: Ends,
 ) {
     let services = &parts.services;
     let others = TaskTracker::new();
@@ -154,7 +154,7 @@ async fn live(
             Arc::clone(services),
             Arc::clone(&registration),
             earlier,
-            stop.fetching.clone(),
+            ends.drain.clone(),
         ),
         ("watch", "the watch over the other nodes"),
         Arc::clone(services),
@@ -164,7 +164,7 @@ async fn live(
         ScheduleManager::new(
             Arc::clone(services),
             registration.node().clone(),
-            stop.fetching.clone(),
+            ends.drain.clone(),
         ),
         ("schedule", "the schedule manager"),
         Arc::clone(services),
@@ -195,11 +195,11 @@ async fn live(
                 Arc::clone(&registration),
                 guard,
                 Arc::clone(&counters),
-                stop.clone(),
+                ends.clone(),
             ));
         }
         tokio::select! {
-            () = stop.fetching.cancelled() => break,
+            () = ends.drain.cancelled() => break,
             // An error says that the sender is gone; it is in `Queues`.
             _ = queues.changed() => {}
             // Its queue was removed, and may have been added again.
@@ -265,13 +265,11 @@ async fn run_queue(
     registration: Arc<Registration>,
     guard: ManagerGuard,
     counters: Arc<Counters>,
-    stop: Stop,
+    node: Ends,
 ) {
     let stop = Stop {
-        fetching: stop.fetching.child_token(),
-        running: stop.running.child_token(),
-        signing_off: stop.signing_off,
-        leaving: stop.leaving,
+        queue: node.of_part(),
+        node,
     };
     let services = parts.services;
     let handle = Arc::clone(&guard.handle);
@@ -285,9 +283,9 @@ async fn run_queue(
     );
     let removed = async {
         handle.removed().await;
-        stop.fetching.cancel();
+        stop.queue.drain.cancel();
         services.clock.sleep(services.config.shutdown_timeout).await;
-        stop.running.cancel();
+        stop.queue.cancel.cancel();
         std::future::pending::<()>().await;
     };
     tokio::select! {

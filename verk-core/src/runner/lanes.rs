@@ -1,0 +1,348 @@
+//! The connections of a queue: what each is doing, and what it has taken along.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    error::StorageError,
+    names::QueueName,
+    runner::{payload::Payload, prefetch::Demand, settle::Pending},
+    storage::{Dequeued, Inprogress, MAX_BATCH_JOBS, Page, QueueConnection, Settled, Storage},
+};
+
+/// All that a queue has on its way to the storage.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    /// Fetches, exchanges, and reads the list.
+    pub(super) first: Lane,
+    /// Exchanges only, and only beside an older exchange.
+    pub(super) second: Lane,
+    /// A batch that is settled without a fetch. It needs no connection of the queue's own.
+    pub(super) settling: Option<SettleCall>,
+    /// Ends the newest fetch of the first lane, if it waits on the server.
+    pub(super) interrupt: CancellationToken,
+}
+
+impl Lanes {
+    /// What the queue was asked for and has not answered.
+    pub(super) fn demand(&self) -> Demand {
+        self.first.demand() + self.second.demand()
+    }
+
+    /// How many outcomes are on their way.
+    pub(super) fn unsettled(&self) -> usize {
+        let settling = self.settling.as_ref();
+        self.first.batch().len()
+            + self.second.batch().len()
+            + settling.map_or(0, |call| call.batch.len())
+    }
+
+    /// Drops everything, and with it the replies. Returns the outcomes that were on their way, of which nobody knows now whether they
+    /// are stored.
+    pub(super) fn close(&mut self) -> impl Iterator<Item = Pending> + use<> {
+        let Self {
+            first,
+            second,
+            settling,
+            interrupt: _,
+        } = std::mem::take(self);
+        let settling = settling.map_or_else(Vec::new, |call| call.batch);
+        let batches = [first.into_batch(), second.into_batch(), settling];
+        batches.into_iter().flatten()
+    }
+}
+
+/// A batch that is settled without a fetch.
+pub(super) struct SettleCall {
+    pub(super) batch: Vec<Pending>,
+    pub(super) sent_at: Instant,
+    pub(super) reply: BoxFuture<'static, Vec<Settled>>,
+}
+
+impl fmt::Debug for SettleCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettleCall")
+            .field("batch", &self.batch)
+            .field("sent_at", &self.sent_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One connection of a queue.
+#[derive(Default)]
+pub(super) enum Lane {
+    #[default]
+    Closed,
+    Idle(Box<dyn QueueConnection>),
+    Opening(BoxFuture<'static, Result<Box<dyn QueueConnection>, StorageError>>),
+    /// Waits for jobs, maybe for long.
+    Fetching {
+        reply: BoxFuture<'static, (Box<dyn QueueConnection>, Result<Fetch, StorageError>)>,
+        demand: Demand,
+    },
+    /// Settles a batch and looks for jobs, in one trip.
+    Exchanging {
+        reply: BoxFuture<'static, Exchange>,
+        batch: Vec<Pending>,
+        demand: Demand,
+        /// Whether the reply is here already.
+        is_answered: bool,
+    },
+    /// Makes sure of what the second lane did as well.
+    Reading(BoxFuture<'static, List>),
+}
+
+/// What a lane is doing, without what it does it with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    Closed,
+    Idle,
+    Opening,
+    Fetching,
+    Exchanging,
+    /// An exchange was answered as soon as it was sent, and nobody has looked at the answer.
+    Answered,
+    Reading,
+}
+
+impl Activity {
+    /// Whether something is in flight that may bring jobs.
+    pub(super) fn may_bring_jobs(self) -> bool {
+        matches!(self, Self::Fetching | Self::Exchanging | Self::Answered)
+    }
+
+    /// Whether no fetch is in flight, and no look at the list.
+    pub(super) fn is_quiet(self) -> bool {
+        matches!(self, Self::Closed | Self::Idle | Self::Opening)
+    }
+}
+
+/// What came of what a lane was doing.
+pub(super) enum Reply {
+    Opened(Result<Box<dyn QueueConnection>, StorageError>),
+    Fetched {
+        queue: Box<dyn QueueConnection>,
+        fetch: Result<Fetch, StorageError>,
+        demand: Demand,
+    },
+    Exchanged {
+        exchange: Exchange,
+        batch: Vec<Pending>,
+        demand: Demand,
+    },
+    Read(List),
+}
+
+/// The answer to a look for jobs, read.
+pub(super) enum Fetch {
+    Jobs(Vec<Payload>),
+    /// Nobody starts these.
+    Paused(Vec<Bytes>),
+    NodeGone,
+}
+
+impl Fetch {
+    /// Reads what was found in `queue`.
+    pub(super) fn read(dequeued: Dequeued, queue: &QueueName) -> Self {
+        match dequeued {
+            Dequeued::Jobs(jobs) => {
+                let read = |payload| Payload::read(payload, queue);
+                Self::Jobs(jobs.into_iter().map(read).collect())
+            }
+            Dequeued::Paused(jobs) => Self::Paused(jobs),
+            Dequeued::NodeGone => Self::NodeGone,
+        }
+    }
+}
+
+/// The answer to a batch of settlements that went with a look for jobs.
+pub(super) struct Exchange {
+    pub(super) queue: Box<dyn QueueConnection>,
+    pub(super) settled: Vec<Settled>,
+    pub(super) fetch: Result<Fetch, StorageError>,
+    pub(super) took: Duration,
+}
+
+/// The answer to a look at the list, and the connections that it made sure of.
+pub(super) struct List {
+    pub(super) queue: Box<dyn QueueConnection>,
+    pub(super) second: Option<Box<dyn QueueConnection>>,
+    pub(super) payloads: Result<Vec<Bytes>, StorageError>,
+}
+
+impl Lane {
+    /// Waits for what is in flight, and is closed then: whoever takes the reply has the connection. Pends for ever when nothing is in
+    /// flight.
+    ///
+    /// Cancel safe: what is in flight stays in flight.
+    pub(super) async fn reply(&mut self) -> Reply {
+        let reply = match self {
+            Self::Closed | Self::Idle(_) => std::future::pending().await,
+            Self::Opening(reply) => Reply::Opened(reply.await),
+            Self::Fetching { reply, demand } => {
+                let (queue, fetch) = reply.await;
+                Reply::Fetched {
+                    queue,
+                    fetch,
+                    demand: *demand,
+                }
+            }
+            Self::Exchanging {
+                reply,
+                batch,
+                demand,
+                is_answered: _,
+            } => Reply::Exchanged {
+                exchange: reply.await,
+                batch: std::mem::take(batch),
+                demand: *demand,
+            },
+            Self::Reading(reply) => Reply::Read(reply.await),
+        };
+        *self = Self::Closed;
+        reply
+    }
+
+    /// Waits for a connection to open, and is closed then. Pends for ever when none opens.
+    ///
+    /// Cancel safe: it goes on opening.
+    pub(super) async fn opened(&mut self) -> Result<Box<dyn QueueConnection>, StorageError> {
+        let Self::Opening(reply) = self else {
+            return std::future::pending().await;
+        };
+        let result = reply.await;
+        *self = Self::Closed;
+        result
+    }
+
+    /// Puts an exchange on its way that was just begun. Returns whether it was answered at once.
+    pub(super) fn send(&mut self) -> bool {
+        let Self::Exchanging {
+            reply, is_answered, ..
+        } = self
+        else {
+            return false;
+        };
+        let Some(exchange) = reply.now_or_never() else {
+            return false;
+        };
+        *reply = Box::pin(std::future::ready(exchange));
+        *is_answered = true;
+        true
+    }
+
+    /// Lets an exchange go on beside the task that waits for it: the reply is read while that one starts jobs.
+    pub(super) fn spawn(&mut self) {
+        let Self::Exchanging { reply, .. } = self else {
+            return;
+        };
+        let exchange = std::mem::replace(reply, Box::pin(std::future::pending()));
+        let task = AbortOnDropHandle::new(tokio::spawn(exchange));
+        *reply = Box::pin(async {
+            match task.await {
+                Ok(exchange) => exchange,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime ends, and so does who waits.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        });
+    }
+
+    /// Takes the connection if it is idle. The lane is closed then.
+    pub(super) fn take_idle(&mut self) -> Option<Box<dyn QueueConnection>> {
+        match std::mem::take(self) {
+            Self::Idle(queue) => Some(queue),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    pub(super) fn activity(&self) -> Activity {
+        match self {
+            Self::Closed => Activity::Closed,
+            Self::Idle(_) => Activity::Idle,
+            Self::Opening(_) => Activity::Opening,
+            Self::Fetching { .. } => Activity::Fetching,
+            Self::Exchanging {
+                is_answered: false, ..
+            } => Activity::Exchanging,
+            Self::Exchanging {
+                is_answered: true, ..
+            } => Activity::Answered,
+            Self::Reading(_) => Activity::Reading,
+        }
+    }
+
+    /// What the queue was asked for and has not answered.
+    fn demand(&self) -> Demand {
+        match self {
+            Self::Fetching { demand, .. } | Self::Exchanging { demand, .. } => *demand,
+            _ => Demand::default(),
+        }
+    }
+
+    /// The outcomes that are on their way.
+    pub(super) fn batch(&self) -> &[Pending] {
+        match self {
+            Self::Exchanging { batch, .. } => batch,
+            _ => &[],
+        }
+    }
+
+    fn into_batch(self) -> Vec<Pending> {
+        match self {
+            Self::Exchanging { batch, .. } => batch,
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.activity().fmt(f)
+    }
+}
+
+/// Makes sure that no earlier fetch can still move a job, then reads the whole `inprogress` list.
+pub(super) async fn read_all(
+    mut queue: Box<dyn QueueConnection>,
+    mut second: Option<Box<dyn QueueConnection>>,
+    storage: Arc<dyn Storage>,
+    inprogress: Inprogress,
+) -> List {
+    let payloads = async {
+        queue.reset().await?;
+        if let Some(second) = &mut second {
+            second.reset().await?;
+        }
+        let mut list = Vec::new();
+        loop {
+            let page = Page {
+                offset: list.len(),
+                limit: MAX_BATCH_JOBS,
+            };
+            let payloads = storage.inprogress(&inprogress, page).await?;
+            if payloads.is_empty() {
+                return Ok(list);
+            }
+            list.extend(payloads);
+        }
+    };
+    let payloads = payloads.await;
+    List {
+        queue,
+        second,
+        payloads,
+    }
+}

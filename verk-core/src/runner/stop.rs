@@ -1,0 +1,148 @@
+//! How a queue learns that it has to end: [`Stop`], and how far it is with that: [`Phase`].
+
+use tokio_util::sync::CancellationToken;
+
+/// The two steps in which something ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Ends {
+    /// Fetch nothing more, and end once everything is settled.
+    pub(crate) drain: CancellationToken,
+    /// The time of the running jobs is up.
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Ends {
+    /// The same, for one part of it: it ends with the whole, or earlier.
+    pub(crate) fn of_part(&self) -> Self {
+        Self {
+            drain: self.drain.child_token(),
+            cancel: self.cancel.child_token(),
+        }
+    }
+}
+
+/// What ends a queue on a node.
+///
+/// A queue drains before it is cancelled, and no later than its node does. So who waits for the next step of a queue that
+/// runs waits for one token.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop {
+    /// The node id ends when it drains, the process when it is cancelled.
+    pub(crate) node: Ends,
+    /// The queue ends alone when it was removed, and else with the node.
+    pub(crate) queue: Ends,
+}
+
+impl Stop {
+    /// How far the queue is.
+    pub(crate) fn phase(&self) -> Phase {
+        if !self.queue.drain.is_cancelled() {
+            Phase::Running
+        } else if !self.queue.cancel.is_cancelled() {
+            Phase::Draining
+        } else if !self.node.cancel.is_cancelled() {
+            Phase::Cancelled
+        } else {
+            Phase::Leaving
+        }
+    }
+
+    /// Whether the node id ends, not only the queue: others restore what it leaves behind.
+    pub(crate) fn node_ends(&self) -> bool {
+        self.node.drain.is_cancelled()
+    }
+
+    /// Waits until [`phase`](Self::phase) or [`node_ends`](Self::node_ends) answers something else than `phase` and `node_ends`.
+    pub(crate) async fn advance(&self, phase: Phase, node_ends: bool) {
+        if phase == Phase::Running {
+            return self.queue.drain.cancelled().await;
+        }
+        tokio::select! {
+            () = self.queue.cancel.cancelled(), if phase < Phase::Cancelled => {}
+            () = self.node.cancel.cancelled(), if phase < Phase::Leaving => {}
+            () = self.node.drain.cancelled(), if !node_ends => {}
+            else => std::future::pending().await,
+        }
+    }
+}
+
+/// How far a queue is with its end. Each phase is later than the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// It fetches jobs, unless it is paused.
+    #[default]
+    Running,
+    /// It fetches nothing more. What runs goes on.
+    Draining,
+    /// What ran was cancelled, and goes back to the queue.
+    Cancelled,
+    /// The process ends. What does not end soon stays in progress, and another node restores it.
+    Leaving,
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// A process, and a queue of its node.
+    fn stop() -> Stop {
+        let process = Ends {
+            drain: CancellationToken::new(),
+            cancel: CancellationToken::new(),
+        };
+        let node = Ends {
+            drain: process.drain.child_token(),
+            cancel: process.cancel,
+        };
+        Stop {
+            queue: node.of_part(),
+            node,
+        }
+    }
+
+    /// What `stop` says, once it was seen that this is news after `before`.
+    fn next(stop: &Stop, before: (Phase, bool)) -> (Phase, bool) {
+        assert!(stop.advance(before.0, before.1).now_or_never().is_some());
+        let now = (stop.phase(), stop.node_ends());
+        assert!(stop.advance(now.0, now.1).now_or_never().is_none());
+        now
+    }
+
+    #[test]
+    fn a_node_that_ends_takes_its_queue_along() {
+        let stop = stop();
+        let mut seen = (stop.phase(), stop.node_ends());
+        assert_eq!(seen, (Phase::Running, false));
+        assert!(stop.advance(seen.0, seen.1).now_or_never().is_none());
+        stop.node.drain.cancel();
+        seen = next(&stop, seen);
+        assert_eq!(seen, (Phase::Draining, true));
+        stop.node.cancel.cancel();
+        assert_eq!(next(&stop, seen), (Phase::Leaving, true));
+    }
+
+    #[test]
+    fn a_queue_that_is_removed_ends_alone() {
+        let stop = stop();
+        stop.queue.drain.cancel();
+        let mut seen = next(&stop, (Phase::Running, false));
+        assert_eq!(seen, (Phase::Draining, false));
+        stop.queue.cancel.cancel();
+        seen = next(&stop, seen);
+        assert_eq!(seen, (Phase::Cancelled, false));
+        stop.node.drain.cancel();
+        seen = next(&stop, seen);
+        assert_eq!(seen, (Phase::Cancelled, true));
+        stop.node.cancel.cancel();
+        assert_eq!(next(&stop, seen), (Phase::Leaving, true));
+    }
+
+    #[test]
+    fn phases_follow_each_other() {
+        assert!(Phase::Running < Phase::Draining);
+        assert!(Phase::Draining < Phase::Cancelled);
+        assert!(Phase::Cancelled < Phase::Leaving);
+    }
+}
