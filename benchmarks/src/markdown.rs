@@ -10,7 +10,7 @@ use crate::report::{Outcome, Report};
 pub(crate) fn render(report: &Report) -> String {
     let mut out = String::new();
     if !report.machine.is_empty() {
-        out += &format!("{}.\n", pairs(report.machine.iter()));
+        out += &paragraph(&format!("{}.", pairs(report.machine.iter())));
     }
     section(report, &report.what, 2, &mut out);
     out
@@ -19,20 +19,22 @@ pub(crate) fn render(report: &Report) -> String {
 fn section(report: &Report, title: &str, level: usize, out: &mut String) {
     *out += &format!("\n{} {}\n\n", "#".repeat(level), title.replace('_', " "));
     if !report.settings.is_empty() {
-        *out += &format!("{}.\n\n", pairs(report.settings.iter()));
+        *out += &paragraph(&format!("{}.", pairs(report.settings.iter())));
+        *out += "\n";
     }
     table(report, out);
     if let Some(ratio) = report.ratio_to_floor {
-        *out += &format!("\nThrough the floor: {ratio}.");
+        let mut text = format!("verk / the floor: {ratio}.");
         let others: Vec<String> = report
             .ratios_to_peers
             .iter()
             .map(|(peer, ratio)| format!("{peer} {ratio}"))
             .collect();
         if !others.is_empty() {
-            *out += &format!(" Through the peers: {}.", others.join(", "));
+            text += &format!(" verk / each peer: {}.", others.join(", "));
         }
         *out += "\n";
+        *out += &paragraph(&text);
     }
     if !report.targets.is_empty() {
         *out += "\n| target | wanted | measured | met |\n|---|---|---|---|\n";
@@ -107,6 +109,24 @@ fn pairs<'a>(pairs: impl Iterator<Item = (&'a String, &'a Value)>) -> String {
         })
         .collect();
     pairs.join(", ")
+}
+
+/// Lines of at most 100 columns.
+fn paragraph(text: &str) -> String {
+    let mut lines = String::new();
+    let mut width = 0;
+    for word in text.split(' ') {
+        if width > 0 && width + 1 + word.chars().count() > 100 {
+            lines.push('\n');
+            width = 0;
+        } else if width > 0 {
+            lines.push(' ');
+            width += 1;
+        }
+        lines += word;
+        width += word.chars().count();
+    }
+    lines + "\n"
 }
 
 /// Large ones in groups of three digits.

@@ -13,15 +13,15 @@ pub(crate) struct Report {
     pub(crate) verk: Outcome,
     pub(crate) floor: Outcome,
     pub(crate) peers: BTreeMap<String, Outcome>,
-    /// verk's main figure through the floor's.
+    /// verk's main figure divided by the floor's.
     pub(crate) ratio_to_floor: Option<f64>,
     /// The same for every figure that both have.
     pub(crate) ratios_to_floor: BTreeMap<String, f64>,
-    /// verk's main figure through each peer's.
+    /// verk's main figure divided by each peer's.
     pub(crate) ratios_to_peers: BTreeMap<String, f64>,
     /// The same with other settings; in `compare`, every measurement.
     pub(crate) parts: BTreeMap<String, Report>,
-    /// What is wanted of verk, in `compare`.
+    /// The targets of verk, in `compare`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) targets: Vec<Target>,
     /// Where and when, in what is printed.
@@ -37,7 +37,7 @@ pub(crate) enum Outcome {
     Figures(BTreeMap<String, f64>),
 }
 
-/// A figure that is wanted.
+/// A target: a figure or a ratio, with its bound.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Target {
     pub(crate) name: String,

@@ -1,10 +1,10 @@
-//! What is wanted of verk, each as a ratio within one run, and whether it was met.
+//! The targets of verk, each as a figure or a ratio within one run, and whether the run met them.
 
 use std::collections::BTreeMap;
 
 use crate::report::{Report, Target, rounded};
 
-/// Those of the peers that lose jobs when their process is killed.
+/// The peers that lose jobs when their process is killed.
 const UNSAFE: [&str; 2] = ["rusty_sidekiq", "sidekiq"];
 
 /// The ideal of the jobs that sleep 100 ms, 2000 at once.
@@ -21,53 +21,45 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
 
     let drained = rate("drain");
     let mut targets = vec![
+        at_least("drain / the floor", 0.7, to_floor("drain", "jobs_per_s")),
         at_least(
-            "drain, through the floor",
-            0.7,
-            to_floor("drain", "jobs_per_s"),
-        ),
-        at_least(
-            "drain 100 at once, through 25 at once",
+            "drain, 100 at once / 25 at once",
             1.0,
             quotient(rate("drain/concurrency_100"), drained),
         ),
         at_least(
-            "drain of 4 queues, through 1 queue",
+            "drain of 4 queues / of 1 queue",
             1.0,
             quotient(rate("drain/queues_4"), drained),
         ),
         at_least(
-            "drain of 2000 sleeping jobs, through the ideal",
+            "drain of 2000 sleeping jobs / the ideal",
             0.9,
             quotient(rate("drain/sleep_100_ms"), Some(IDEAL_PER_S)),
         ),
         at_least(
-            "drain with a log, through without",
+            "drain with a log / without",
             0.5,
             quotient(rate("drain/log_info"), drained),
         ),
         at_least(
-            "enqueue, through the floor",
+            "enqueue / the floor",
             0.9,
             to_floor("enqueue", "jobs_per_s"),
         ),
         at_least(
-            "enqueue by 50 tasks, through the floor",
+            "enqueue by 50 tasks / the floor",
             0.8,
             to_floor("enqueue/tasks_50", "jobs_per_s"),
         ),
-        at_least(
-            "bulk, through the floor",
-            0.7,
-            to_floor("bulk", "jobs_per_s"),
-        ),
+        at_least("bulk / the floor", 0.7, to_floor("bulk", "jobs_per_s")),
         at_most(
-            "latency p50, through the floor",
+            "latency p50 / the floor",
             1.5,
             to_floor("latency", "p50_ms"),
         ),
         at_most(
-            "latency p99, through the floor",
+            "latency p99 / the floor",
             3.0,
             to_floor("latency", "p99_ms"),
         ),
@@ -89,7 +81,7 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
         ),
         at_most("peak of the worker, MiB", 12.0, verk("memory", "peak_mib")),
         at_most(
-            "memory after all jobs, through after a tenth",
+            "memory after all jobs / after a tenth",
             1.1,
             quotient(
                 verk("memory/flat", "mib_after_all"),
@@ -97,16 +89,20 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
             ),
         ),
         at_least(
-            "drain with 1 ms each way, through without",
+            "drain with 1 ms each way / without",
             0.5,
             quotient(rate("rtt"), rate("rtt/direct")),
         ),
     ];
-    for beside in ["waiting", "scheduled", "nodes"] {
+    for (part, with) in [
+        ("waiting", "a million waiting jobs"),
+        ("scheduled", "a million scheduled jobs"),
+        ("nodes", "100 other nodes"),
+    ] {
         targets.push(at_least(
-            &format!("drain beside a lot that is {beside}, through without"),
+            &format!("drain with {with} / without"),
             0.9,
-            quotient(rate(&format!("growth/{beside}")), rate("growth")),
+            quotient(rate(&format!("growth/{part}")), rate("growth")),
         ));
     }
     for concurrency in [25, 100] {
@@ -117,7 +113,7 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
             )
         };
         targets.push(at_most(
-            &format!("server time of payloads of 1 MB, {concurrency} at once, through 1 at once"),
+            &format!("server time of payloads of 1 MB, {concurrency} at once / 1 at once"),
             1.2,
             quotient(server(concurrency), server(1)),
         ));
@@ -131,11 +127,7 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
                 (_, Some(name)) if UNSAFE.contains(&name) => return None,
                 (_, Some(_)) => 4.0,
             };
-            Some(at_least(
-                &format!("drain, through {peer}"),
-                wanted,
-                Some(*ratio),
-            ))
+            Some(at_least(&format!("drain / {peer}"), wanted, Some(*ratio)))
         }));
     }
     targets
