@@ -4,8 +4,9 @@
 //! $ VERK_QUEUES=default:10,mailers:5 REDIS_URL=redis://127.0.0.1:6379 cargo run --example doctor
 //! ```
 //!
-//! Prints a report: one line for each finding, how bad it is, what it is and what to do. Fails if one of them is an error. With the argument
-//! `convert` it first turns the string arguments of Elixir's Verk into arrays. Runs no job.
+//! Prints a report: one line for each finding, how bad it is, what it is and what to do. Fails if
+//! one of them is an error. With the argument `convert` it first turns the string arguments of
+//! Elixir's Verk into arrays. Runs no job.
 
 use std::{env, process::ExitCode};
 

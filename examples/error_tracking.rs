@@ -1,4 +1,5 @@
-//! How do failures reach an error tracker? A subscriber forwards each of them, with what it takes to find the job again.
+//! How do failures reach an error tracker? A subscriber forwards each of them, with what it takes
+//! to find the job again.
 //!
 //! ```text
 //! cargo run --example error_tracking
@@ -35,7 +36,8 @@ impl Report {
     }
 }
 
-/// Calls `report` for every failure, until the Verk is gone. However slow that is, it never slows a worker.
+/// Calls `report` for every failure, until the Verk is gone. However slow that is, it never slows a
+/// worker.
 async fn track_errors(events: Events, mut report: impl FnMut(Report)) {
     let mut failures = events.only(|what| matches!(what, EventKind::JobFailed { .. }));
     while let Some(event) = failures.recv().await {

@@ -5,7 +5,8 @@
 //! curl -i http://127.0.0.1:8080/ready
 //! ```
 //!
-//! In a program with a web framework these are two routes; here they are as little HTTP as a probe needs. Set `HEALTH_ADDR` to listen elsewhere.
+//! In a program with a web framework these are two routes; here they are as little HTTP as a probe
+//! needs. Set `HEALTH_ADDR` to listen elsewhere.
 
 use std::{env, error::Error, io};
 

@@ -1,12 +1,13 @@
-//! How do I see what verk does in Prometheus? Run this, then look at <http://127.0.0.1:9000/metrics>.
+//! How do I see what verk does in Prometheus? Run this, then look at
+//! <http://127.0.0.1:9000/metrics>.
 //!
 //! ```text
 //! cargo run --example metrics --features metrics
 //! curl --silent http://127.0.0.1:9000/metrics | grep '^verk_'
 //! ```
 //!
-//! The metrics are listed in the guide. Here the jobs live in the memory of this process; `.redis(url)` instead of `.storage(..)`
-//! puts them into Redis.
+//! The metrics are listed in the guide. Here the jobs live in the memory of this process;
+//! `.redis(url)` instead of `.storage(..)` puts them into Redis.
 
 use std::{error::Error, net::SocketAddr, time::Duration};
 

@@ -1,4 +1,5 @@
-//! How do I do something around every job? A tenant that travels with the job, a time limit, and a report of every error.
+//! How do I do something around every job? A tenant that travels with the job, a time limit, and a
+//! report of every error.
 //!
 //! ```text
 //! cargo run --example middleware
@@ -17,7 +18,8 @@ tokio::task_local! {
     static TENANT: String;
 }
 
-/// Context that travels: the client writes it into the job, and the server reads it before the job runs.
+/// Context that travels: the client writes it into the job, and the server reads it before the job
+/// runs.
 struct Tenant;
 
 impl ClientMiddleware for Tenant {

@@ -1,12 +1,13 @@
-//! What does verk do with a job? Watch typed jobs being enqueued, run, retried, scheduled and buried.
+//! What does verk do with a job? Watch typed jobs being enqueued, run, retried, scheduled and
+//! buried.
 //!
 //! ```text
 //! cargo run --example quickstart
 //! REDIS_URL=redis://127.0.0.1:6379 cargo run --example quickstart
 //! ```
 //!
-//! Without `REDIS_URL` the jobs live in the memory of this process. With it they live in that Redis, under a prefix of
-//! their own that is deleted at the end.
+//! Without `REDIS_URL` the jobs live in the memory of this process. With it they live in that
+//! Redis, under a prefix of their own that is deleted at the end.
 
 use std::{
     env,

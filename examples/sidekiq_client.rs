@@ -4,7 +4,8 @@
 //! $ REDIS_URL=redis://127.0.0.1:6379 cargo run --example sidekiq_client
 //! ```
 //!
-//! A real Sidekiq runs them, or `sidekiq_worker`, whichever fetches them first. Prints the id of each job.
+//! A real Sidekiq runs them, or `sidekiq_worker`, whichever fetches them first. Prints the id of
+//! each job.
 
 use std::{env, time::Duration};
 

@@ -1,4 +1,5 @@
-//! What the code of `#[verk::worker]` names. No part of the API: it changes with the macro, in any version.
+//! What the code of `#[verk::worker]` names. No part of the API: it changes with the macro, in any
+//! version.
 
 use std::{convert::Infallible, error::Error as StdError, ops::Deref, pin::Pin};
 
@@ -142,7 +143,8 @@ impl<T: Serialize + DeserializeOwned> JobArg for T {
     }
 }
 
-/// What a `String` of a job can be made of, with a message of its own: `Into<String>` lists all that it is implemented for.
+/// What a `String` of a job can be made of, with a message of its own: `Into<String>` lists all
+/// that it is implemented for.
 #[diagnostic::on_unimplemented(
     message = "this argument is a `String`, and `{Self}` is no text",
     label = "no text",
@@ -153,8 +155,8 @@ pub trait IntoString: Into<String> {}
 #[diagnostic::do_not_recommend]
 impl<T: Into<String>> IntoString for T {}
 
-/// What a job's own `enqueue` returns. A type without parameters: rustc would report an argument that does not fit once more for
-/// a type that depends on it.
+/// What a job's own `enqueue` returns. A type without parameters: rustc would report an argument
+/// that does not fit once more for a type that depends on it.
 pub type Enqueue = Pin<Box<dyn Future<Output = Result<Jid, EnqueueError>> + Send>>;
 
 /// Enqueues with the client at hand.
@@ -162,7 +164,8 @@ pub fn enqueue(job: impl Worker) -> Enqueue {
     Box::pin(job.enqueue())
 }
 
-/// Points at the worker's function when its future is not `Send`; the generated code around it is `Send` all the same.
+/// Points at the worker's function when its future is not `Send`; the generated code around it is
+/// `Send` all the same.
 pub fn require_send<F: Future + Send>(future: F) -> impl Future<Output = F::Output> + Send {
     future
 }
@@ -207,9 +210,10 @@ impl<T: IntoOutcome> Answer for T {
 #[derive(Debug)]
 pub struct Described<'e, F, E>(pub F, pub &'e E);
 
-/// Makes a module of the ways to call a worker's function of an error. A method call on `&&&&&Described` takes the first that
-/// fits, since each is found behind one reference fewer: so the function may take `&E`, or what a `&E` becomes by itself. If none
-/// fits, it takes the method of [`Described`], whose bound has the message.
+/// Makes a module of the ways to call a worker's function of an error. A method call on
+/// `&&&&&Described` takes the first that fits, since each is found behind one reference fewer: so
+/// the function may take `&E`, or what a `&E` becomes by itself. If none fits, it takes the method
+/// of [`Described`], whose bound has the message.
 macro_rules! functions_of_an_error {
     ($method:ident($($param:ident: $ty:ty),*) -> $answer:ty) => {
         /// The ways to call it.

@@ -35,7 +35,8 @@ impl Lab {
         Contender::floor(self.settings.floor_ahead)
     }
 
-    /// Measures all contenders in turn, as often as it was asked for. One that fails is not measured again.
+    /// Measures all contenders in turn, as often as it was asked for. One that fails is not
+    /// measured again.
     pub(crate) fn measure(
         &self,
         what: &str,
@@ -47,7 +48,8 @@ impl Lab {
         })
     }
 
-    /// As [`measure`](Self::measure), but all contenders at once: for what takes time and next to nothing of the machine.
+    /// As [`measure`](Self::measure), but all contenders at once: for what takes time and next to
+    /// nothing of the machine.
     pub(crate) fn measure_at_once(
         &self,
         what: &str,

@@ -1,4 +1,5 @@
-//! How fast verk is, beside what Redis allows and beside its peers. `docs/performance.md` says what is measured and how.
+//! How fast verk is, beside what Redis allows and beside its peers. `docs/performance.md` says what
+//! is measured and how.
 
 mod budget;
 mod child;

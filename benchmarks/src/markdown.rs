@@ -57,7 +57,8 @@ fn section(report: &Report, title: &str, level: usize, out: &mut String) {
     }
 }
 
-/// A row for each system, a column for each figure: the median, and the minimum and the maximum if they differ.
+/// A row for each system, a column for each figure: the median, and the minimum and the maximum if
+/// they differ.
 fn table(report: &Report, out: &mut String) {
     let columns: BTreeSet<&str> = report
         .systems()

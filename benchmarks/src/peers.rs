@@ -1,4 +1,5 @@
-//! The peers: each a program of its own, built by itself, so that the features of one do not change another.
+//! The peers: each a program of its own, built by itself, so that the features of one do not change
+//! another.
 
 use std::{
     env,
@@ -11,7 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::systems::{Contender, Program};
 
-/// A peer as a package of this workspace: the end of its name, whether it has a call for many jobs, and with how many it is measured at most.
+/// A peer as a package of this workspace: the end of its name, whether it has a call for many jobs,
+/// and with how many it is measured at most.
 const PACKAGES: [(&str, bool, u64); 4] = [
     ("rusty-sidekiq", false, 20_000),
     // With more than 8000 jobs that wait, a script of its own fails.
@@ -20,7 +22,8 @@ const PACKAGES: [(&str, bool, u64); 4] = [
     ("bullmq", true, 20_000),
 ];
 
-/// Builds the peers, all or those of these names, as they are recommended and tuned. Sidekiq is left out where it is not installed.
+/// Builds the peers, all or those of these names, as they are recommended and tuned. Sidekiq is
+/// left out where it is not installed.
 pub(crate) fn build(names: Option<&[String]>) -> Result<Vec<Contender>> {
     let wanted = |contender: &Contender| names.is_none_or(|names| names.contains(&contender.name));
     let mut peers = Vec::new();

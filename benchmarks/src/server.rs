@@ -60,7 +60,8 @@ impl Server {
         })
     }
 
-    /// For how many milliseconds it ran scripts and blocking moves so far: all that fetches and settles jobs.
+    /// For how many milliseconds it ran scripts and blocking moves so far: all that fetches and
+    /// settles jobs.
     pub(crate) fn fetching_ms(&self) -> Result<f64> {
         let info = self.info("commandstats")?;
         let microseconds = info.lines().filter_map(|line| {
@@ -107,7 +108,8 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
         }
-        // The first line says that it listens. Each other one has who sent the command between brackets.
+        // The first line says that it listens. Each other one has who sent the command between
+        // brackets.
         let lines = String::from_utf8_lossy(&seen);
         let is_sent = |line: &&str| !line.split(']').next().unwrap_or_default().ends_with(" lua");
         Ok(lines.lines().skip(1).filter(is_sent).count())

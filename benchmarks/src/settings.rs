@@ -4,8 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
-/// Measures verk beside the floor, the fastest reliable program that Redis allows, and with `--features peers` beside
-/// its peers. Starts its own redis-server for every measurement. Prints Markdown unless told otherwise.
+/// Measures verk beside the floor, the fastest reliable program that Redis allows, and with
+/// `--features peers` beside its peers. Starts its own redis-server for every measurement. Prints
+/// Markdown unless told otherwise.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub(crate) struct Settings {
@@ -29,7 +30,8 @@ pub(crate) struct Settings {
     /// For how many seconds an idle worker is watched.
     #[arg(long, default_value_t = 20)]
     pub(crate) seconds: u64,
-    /// How many jobs the floor may hold beside those that run; without it, as many as verk may: its concurrency, at most 64.
+    /// How many jobs the floor may hold beside those that run; without it, as many as verk may: its
+    /// concurrency, at most 64.
     #[arg(long)]
     pub(crate) floor_ahead: Option<u64>,
     /// Only tries whether everything works: one run with few jobs. The figures mean nothing.
@@ -61,13 +63,15 @@ pub(crate) enum What {
     Memory,
     /// Drain with a millisecond of network each way.
     Rtt,
-    /// Drain and idle beside a million other jobs, and beside 100 other nodes; drain of payloads of three sizes.
+    /// Drain and idle beside a million other jobs, and beside 100 other nodes; drain of payloads of
+    /// three sizes.
     Growth,
     /// One node with 500 queues.
     Queues,
     /// All of it.
     Compare,
-    /// Counts what a job costs, in instructions and commands, and compares that with what is recorded.
+    /// Counts what a job costs, in instructions and commands, and compares that with what is
+    /// recorded.
     Budget,
 }
 
@@ -86,7 +90,8 @@ impl Settings {
         self.jobs.unwrap_or(usual)
     }
 
-    /// A number that belongs to what is measured, such as that of queues: `--jobs` does not change it.
+    /// A number that belongs to what is measured, such as that of queues: `--jobs` does not change
+    /// it.
     pub(crate) fn scaled(&self, usual: u64) -> u64 {
         if self.quick { usual / 50 } else { usual }
     }

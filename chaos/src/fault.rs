@@ -44,7 +44,8 @@ words! {
         ClockJump = "clock_jump",
         /// A worker process runs a job that ends it.
         Poison = "poison",
-        /// The reader of a worker's log goes away, so no line can be written until the process ends.
+        /// The reader of a worker's log goes away, so no line can be written until the process
+        /// ends.
         LogDies = "log_dies",
         /// The log subscriber of a worker panics at every second call, for a time to live.
         SubscriberPanics = "subscriber_panics",
@@ -68,7 +69,8 @@ words! {
         Delay = "delay",
         /// The connections of a worker are cut, and for a while it gets no new ones.
         Partition = "partition",
-        /// The reply to a settlement is lost: the connection is cut after Redis did what it was told.
+        /// The reply to a settlement is lost: the connection is cut after Redis did what it was
+        /// told.
         CutAfterSettle = "cut_after_settle",
         /// The reply to a fetch is lost.
         CutAfterFetch = "cut_after_fetch",
@@ -76,7 +78,8 @@ words! {
         CutMidReply = "cut_mid_reply",
         /// The reply to an enqueue is lost.
         CutAfterEnqueue = "cut_after_enqueue",
-        /// Something that is no job is put into a queue and into `schedule`, and a job that nobody can run into a queue.
+        /// Something that is no job is put into a queue and into `schedule`, and a job that nobody
+        /// can run into a queue.
         Malformed = "malformed",
         /// A payload is put into a queue twice.
         DuplicatePayload = "duplicate_payload",
@@ -105,11 +108,13 @@ impl Fault {
         )
     }
 
-    /// Whether a run that was not settled when it struck may be followed by a second one, though its process lives.
+    /// Whether a run that was not settled when it struck may be followed by a second one, though
+    /// its process lives.
     #[must_use]
     pub fn may_run_twice(self) -> bool {
         match self {
-            // The process stood still for so long that it was declared dead, or could not say that it lives.
+            // The process stood still for so long that it was declared dead, or could not say that
+            // it lives.
             Self::FreezeWorker | Self::Partition => true,
             // The answer to its outcome was lost, or its registration.
             Self::RestartRedis

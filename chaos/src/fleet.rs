@@ -20,7 +20,8 @@ use verk_testing::{CuttingProxy, RedisServer, Reply};
 
 use crate::ledger::{Ledger, Life, Record};
 
-/// A Redis that keeps its data, worker processes that reach it through a proxy each, and a proxy for the producers.
+/// A Redis that keeps its data, worker processes that reach it through a proxy each, and a proxy
+/// for the producers.
 #[derive(Debug)]
 pub struct Fleet {
     dir: TempDir,
@@ -156,7 +157,8 @@ impl Fleet {
         }
     }
 
-    /// From now on no file of the server grows by more than `room` bytes, which may be a part of what it writes at once.
+    /// From now on no file of the server grows by more than `room` bytes, which may be a part of
+    /// what it writes at once.
     pub(crate) fn fill_the_disk(&self, room: u64) {
         let files = std::fs::read_dir(self.aof_dir()).into_iter().flatten();
         let sizes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len()));
@@ -170,8 +172,9 @@ impl Fleet {
 
     /// Starts the server again, and kills it before if it still runs.
     ///
-    /// What it wrote in part is cut off, as its operator has to: Redis itself cuts off the last command alone, keeps those before it in
-    /// the same transaction, and runs them at the start after the next, although that transaction never happened.
+    /// What it wrote in part is cut off, as its operator has to: Redis itself cuts off the last
+    /// command alone, keeps those before it in the same transaction, and runs them at the start
+    /// after the next, although that transaction never happened.
     ///
     /// # Panics
     ///

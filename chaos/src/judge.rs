@@ -76,7 +76,8 @@ impl Verdict {
             && self.caught_panics >= self.broken_logs()
     }
 
-    /// How many logs died or panicked: so many panics were caught at least, or those faults did nothing.
+    /// How many logs died or panicked: so many panics were caught at least, or those faults did
+    /// nothing.
     fn broken_logs(&self) -> u64 {
         let faults = [Fault::LogDies, Fault::SubscriberPanics];
         let times = faults
@@ -290,7 +291,8 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// What may explain that an attempt that `life` began at `first` was begun again at `second`, the likeliest first.
+    /// What may explain that an attempt that `life` began at `first` was begun again at `second`,
+    /// the likeliest first.
     fn causes(&self, attempt: &'a Attempt, life: Life, first: usize, second: usize) -> Vec<Cause> {
         let settled = self.settled.get(&(life, attempt));
         let mut settled = settled.into_iter().flatten();
@@ -331,7 +333,8 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// How many jobs were in flight at most when it struck, so how many second starts it may explain.
+    /// How many jobs were in flight at most when it struck, so how many second starts it may
+    /// explain.
     fn in_flight(&self, cause: Cause, most: InFlight) -> usize {
         match cause {
             Cause::Struck(number) if self.faults[number].worker.is_none() => {
@@ -447,8 +450,8 @@ fn judge_ends(index: &Index<'_>, left: &Left, at_rest: bool, verdict: &mut Verdi
     }
 }
 
-/// Each second start needs a first one that was in flight when a fault struck. A first start explains one second start, and a fault no
-/// more than were in flight.
+/// Each second start needs a first one that was in flight when a fault struck. A first start
+/// explains one second start, and a fault no more than were in flight.
 fn judge_starts(index: &Index<'_>, most: InFlight, verdict: &mut Verdict) {
     let mut seconds = Vec::new();
     for (attempt, starts) in &index.started {

@@ -1,7 +1,7 @@
 //! What happened, in the order in which it happened: one file, to which every process appends.
 //!
-//! Each record is one line and one `write` to a file opened for appending, so the records of all processes have one order, and
-//! what a process wrote before it was killed is there.
+//! Each record is one line and one `write` to a file opened for appending, so the records of all
+//! processes have one order, and what a process wrote before it was killed is there.
 
 use std::{
     fmt,

@@ -1,4 +1,5 @@
-//! What is in the queue of a run: jobs as a client sends them, and what no client of ours would send.
+//! What is in the queue of a run: jobs as a client sends them, and what no client of ours would
+//! send.
 
 use serde_json::value::RawValue;
 use verk::{Job, QueueName, Worker};

@@ -22,7 +22,8 @@ pub struct Step {
     pub random: u64,
 }
 
-/// The faults of a run, in three lanes. In a lane one comes after the other; the lanes run side by side.
+/// The faults of a run, in three lanes. In a lane one comes after the other; the lanes run side by
+/// side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The lanes.
@@ -80,14 +81,16 @@ const LANES: [&[Fault]; 3] = [
 ];
 
 impl Plan {
-    /// The plan that follows from a seed. Each fault is in it at least once: they are dealt like cards, each lane from a deck of its own.
+    /// The plan that follows from a seed. Each fault is in it at least once: they are dealt like
+    /// cards, each lane from a deck of its own.
     #[must_use]
     pub fn from_seed(seed: u64, length: Duration, workers: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let lanes = LANES
             .iter()
             .map(|faults| {
-                // Two decks for each 20 seconds, so that everything happens at least once, and more than once in a longer run.
+                // Two decks for each 20 seconds, so that everything happens at least once, and more
+                // than once in a longer run.
                 let decks = length.as_secs().div_ceil(20).max(1);
                 let mut deck = Vec::new();
                 for _ in 0..decks {

@@ -68,7 +68,8 @@ impl Producer {
         }
     }
 
-    /// Enqueues one job, and returns whether it may be stored. What may be stored is not sent again.
+    /// Enqueues one job, and returns whether it may be stored. What may be stored is not sent
+    /// again.
     pub(crate) async fn send(&self, kind: Kind) -> bool {
         let job = job(kind);
         let jid = job.jid().to_string();

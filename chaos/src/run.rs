@@ -38,8 +38,8 @@ pub struct Run {
     pub rest: Duration,
 }
 
-/// How long a chance is waited for: a reply to lose, or a server that takes a payload. Longer than a worker stands still and than
-/// Redis refuses writes.
+/// How long a chance is waited for: a reply to lose, or a server that takes a payload. Longer than
+/// a worker stands still and than Redis refuses writes.
 const CHANCE: Duration = Duration::from_secs(8);
 
 /// How many jobs are fetched ahead of those that run, at most.
@@ -246,7 +246,8 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
     true
 }
 
-/// Puts the payload of a fault into the queue. The server may be full just now, or away: then again, with another one.
+/// Puts the payload of a fault into the queue. The server may be full just now, or away: then
+/// again, with another one.
 async fn feed(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
     let is_even = step.random.is_multiple_of(2);
     let feed = async {
@@ -326,9 +327,11 @@ async fn say_how_they_are(fleet: &Fleet, limit: Duration) -> bool {
     clock.timeout(limit, answers).await.is_some()
 }
 
-/// Waits until no job is left to run, and every node that died is off the list. Returns whether that came to pass.
+/// Waits until no job is left to run, and every node that died is off the list. Returns whether
+/// that came to pass.
 ///
-/// Jobs that may be poison pills come back after minutes, one by one. That is not waited for: when nothing else is left, the next one is made due.
+/// Jobs that may be poison pills come back after minutes, one by one. That is not waited for: when
+/// nothing else is left, the next one is made due.
 async fn come_to_rest(fleet: &Fleet, limit: Duration) -> bool {
     let clock: &dyn Clock = &SystemClock;
     let look = async {

@@ -1,4 +1,5 @@
-//! A worker process of a run: verk as users run it, and a line in the ledger for everything that it does.
+//! A worker process of a run: verk as users run it, and a line in the ledger for everything that it
+//! does.
 
 use std::{
     convert::Infallible,
@@ -254,9 +255,9 @@ impl Controls {
         }
     }
 
-    /// Takes commands. `clock MILLISECONDS` sets how far the clock is off; `log panics` and `log works`
-    /// switch the subscriber; `rest` asks how the worker is. Without anybody to give commands the process
-    /// ends.
+    /// Takes commands. `clock MILLISECONDS` sets how far the clock is off; `log panics` and
+    /// `log works` switch the subscriber; `rest` asks how the worker is. Without anybody to give
+    /// commands the process ends.
     fn listen(&self) {
         for line in io::stdin().lines().map_while(Result::ok) {
             match line.as_str() {

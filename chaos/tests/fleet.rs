@@ -61,7 +61,8 @@ async fn every_job_runs_when_each_of_three_workers_is_killed_ten_times() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stood_still_has_lost_its_jobs_says_so_and_goes_on() {
-    // So long that the others find out, and so slow jobs that it has some, also where all get little of the processor.
+    // So long that the others find out, and so slow jobs that it has some, also where all get
+    // little of the processor.
     let length = Some(Duration::from_secs(8));
     let freeze = Plan::one(Duration::from_secs(2), Fault::FreezeWorker, length);
     let mut what = load(14, freeze);
@@ -124,8 +125,8 @@ async fn nobody_dies_of_a_redis_that_stands_still() {
     assert_nobody_was_declared_dead(&verdict);
 }
 
-/// No node gave the jobs of another back to their queues. One whose heartbeat ran out on the server meanwhile takes a new id by itself,
-/// and what it runs goes on.
+/// No node gave the jobs of another back to their queues. One whose heartbeat ran out on the server
+/// meanwhile takes a new id by itself, and what it runs goes on.
 fn assert_nobody_was_declared_dead(verdict: &Verdict) {
     assert_eq!(verdict.restored, 0);
     assert_eq!(verdict.outcomes_without_effect, 0);

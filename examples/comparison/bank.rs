@@ -1,4 +1,5 @@
-//! What the three programs share, and what is not counted: a bank that stands for a database pool, and its errors.
+//! What the three programs share, and what is not counted: a bank that stands for a database pool,
+//! and its errors.
 
 use std::{
     fmt,

@@ -1,4 +1,5 @@
-//! The jobs that Rust and Ruby share, in one module for the program that enqueues and the one that runs them.
+//! The jobs that Rust and Ruby share, in one module for the program that enqueues and the one that
+//! runs them.
 //!
 //! `class` is the name of the Ruby class. The arguments are `perform`'s, in order.
 
@@ -13,7 +14,8 @@ pub(crate) async fn welcome(email: String, ctx: JobContext) -> Result<(), BoxErr
     report(&ctx, (email,))
 }
 
-/// `Payments::Charge.perform_async(1200, 3)`: the bank declines until the third attempt, on whichever side the others were.
+/// `Payments::Charge.perform_async(1200, 3)`: the bank declines until the third attempt, on
+/// whichever side the others were.
 #[verk::worker(class = "Payments::Charge")]
 pub(crate) async fn charge(
     cents: u64,
@@ -28,7 +30,8 @@ pub(crate) async fn charge(
     Ok(())
 }
 
-/// Rails' `Payments::ChargeJob.perform_later(1200, 3)`: the class and the arguments are those in `ActiveJob`'s envelope.
+/// Rails' `Payments::ChargeJob.perform_later(1200, 3)`: the class and the arguments are those in
+/// `ActiveJob`'s envelope.
 #[verk::worker(class = "Payments::ChargeJob")]
 pub(crate) async fn charge_job(
     cents: u64,

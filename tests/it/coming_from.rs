@@ -1,4 +1,5 @@
-//! The pages "Coming from Verk" and "Coming from Sidekiq" have a row for all of these, and the tests that they name are there.
+//! The pages "Coming from Verk" and "Coming from Sidekiq" have a row for all of these, and the
+//! tests that they name are there.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -64,7 +65,8 @@ const VERK_SETTINGS: &str = "queues max_retry_count max_dead_jobs poll_interval 
     fail_job_log_level node_id generate_node_id local_node_id heartbeat redis_url shutdown_timeout \
     failed_job_stacktrace_size workers_manager_timeout args_keys VERK_DISABLED";
 
-/// The public methods of Sidekiq 8.1, and its options, by where they are described. Left out is what every object of Ruby has.
+/// The public methods of Sidekiq 8.1, and its options, by where they are described. Left out is
+/// what every object of Ruby has.
 const SIDEKIQ: &[(&str, &str)] = &[
     (
         "options of a job",
@@ -162,7 +164,8 @@ fn rows((page, language): (&'static str, &str)) -> Vec<Row> {
         let [there, .., tests] = cells[..] else {
             panic!("one cell: {row}");
         };
-        // Between them are the default there, what it is here, and the default here; or just what it is here.
+        // Between them are the default there, what it is here, and the default here; or just what
+        // it is here.
         let here = cells[cells.len() / 2];
         if in_table {
             rows.push(Row { there, here, tests });

@@ -85,7 +85,8 @@ impl Drop for WorkerProgram {
     }
 }
 
-/// This test is `target/PROFILE/deps/it-HASH`; the example is `target/PROFILE/examples/sidekiq_worker`.
+/// This test is `target/PROFILE/deps/it-HASH`; the example is
+/// `target/PROFILE/examples/sidekiq_worker`.
 fn program() -> PathBuf {
     let test = env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();

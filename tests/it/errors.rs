@@ -223,7 +223,8 @@ async fn an_enqueue_says_why_and_whether_it_may_be_stored() {
     assert_said_once(error);
     redis.command(&["REPLICAOF", "NO", "ONE"]);
 
-    // It answers nothing for longer than the response time-out, to the push and to all that follows.
+    // It answers nothing for longer than the response time-out, to the push and to all that
+    // follows.
     verk.enqueue(job()).await.unwrap();
     redis.command(&["CLIENT", "PAUSE", "600000", "ALL"]);
     let (error, text) = not_enqueued(&verk).await;

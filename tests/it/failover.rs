@@ -158,7 +158,8 @@ impl Node {
         ran.iter().map(|number| number.parse().unwrap()).collect()
     }
 
-    /// Nothing is left of any job. Of a node that died, something may be; a lock of Sidekiq's expires.
+    /// Nothing is left of any job. Of a node that died, something may be; a lock of Sidekiq's
+    /// expires.
     async fn shut_down_with_nothing_left(self, redis: &RedisServer) {
         self.verk.shutdown().await;
         let keys = redis.command(&["KEYS", "*"]).into_array().unwrap();
@@ -348,8 +349,9 @@ async fn commands_that_arrive_after_their_time_out_do_no_harm() {
     for round in 0..3 {
         let jobs = (round * 20..(round + 1) * 20).map(SecondTime::new);
         node.verk.client().enqueue_all(jobs).await.unwrap();
-        // Every reply is later than the time-out, and every command arrives all the same. The first call waits
-        // for its reply, the second for a connection: so long that the heartbeat of the node runs out.
+        // Every reply is later than the time-out, and every command arrives all the same. The first
+        // call waits for its reply, the second for a connection: so long that the heartbeat of the
+        // node runs out.
         node.proxy.set_delay(Duration::from_millis(1500));
         for _ in 0..2 {
             node.verk.storage().server_time().await.unwrap_err();

@@ -82,7 +82,8 @@ async fn what_was_read_long_ago_does_not_start() {
     it.verk.start().unwrap();
     it.wait_for(|event| matches!(event.what, EventKind::ReplyLost { .. }).then_some(()))
         .await;
-    // The process stands still while the answer is on its way: it is declared dead, and its job given back.
+    // The process stands still while the answer is on its way: it is declared dead, and its job
+    // given back.
     let node = it.storage.nodes().await.unwrap().remove(0).id;
     faults.set_losing_heartbeats(true);
     it.advance(Duration::from_secs(11));
@@ -141,7 +142,8 @@ async fn a_node_that_was_lost_in_an_outage_ends_its_old_life_at_once() {
     it.storage.faults().set_refusing(true);
     // The heartbeat runs out, and the list is to be compared.
     it.advance(Duration::from_secs(40));
-    // The heartbeat, the queue, the schedule, the watch, the pauses and the process: each waits before it tries again.
+    // The heartbeat, the queue, the schedule, the watch, the pauses and the process: each waits
+    // before it tries again.
     within(PATIENCE, it.clock.wait_for_sleepers(6)).await;
     it.storage.faults().set_refusing(false);
     it.advance(Duration::from_secs(5));

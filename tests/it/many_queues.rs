@@ -75,7 +75,8 @@ async fn very_many_queues_share_few_connections_and_few_commands() {
     assert_eq!(verk.storage().nodes().await.unwrap(), []);
 }
 
-/// Which queue waits on the server follows the jobs, so that the next job of an active one starts at once.
+/// Which queue waits on the server follows the jobs, so that the next job of an active one starts
+/// at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_queue_that_had_a_job_last_waits_on_the_server() {
     let server = RedisServer::start();

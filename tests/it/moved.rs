@@ -1,4 +1,5 @@
-//! Jobs that wait in another queue than the one they name: their queue was renamed, or an operator moved them.
+//! Jobs that wait in another queue than the one they name: their queue was renamed, or an operator
+//! moved them.
 
 use std::time::Duration;
 

@@ -50,7 +50,8 @@ async fn a_worker_that_blocks_every_thread_does_not_stop_the_heartbeat() {
     it.verk.enqueue(Seizing::new()).await.unwrap();
     it.verk.start().unwrap();
     it.wait_for_started(1).await;
-    // The one thread of the runtime is taken; this test has its own. Two times the time to live pass.
+    // The one thread of the runtime is taken; this test has its own. Two times the time to live
+    // pass.
     let until = SystemClock.instant() + Duration::from_secs(4);
     let mut alive = true;
     while alive && SystemClock.instant() < until {
@@ -143,8 +144,9 @@ async fn nobody_is_judged_while_the_judge_itself_is_not_well() {
     };
     let step = async |it: &Fixture, losing: bool| {
         it.storage.faults().set_losing_heartbeats(losing);
-        // The heartbeat, the queue for a job and for its next look at its list, the schedule, the pauses, the statistics, the
-        // process and the watch: with one less, time would outrun the heartbeat.
+        // The heartbeat, the queue for a job and for its next look at its list, the schedule, the
+        // pauses, the statistics, the process and the watch: with one less, time would outrun the
+        // heartbeat.
         within(PATIENCE, it.clock.wait_for_sleepers(8)).await;
         it.advance(heartbeat / 3);
         let beaten = async {
@@ -192,7 +194,8 @@ async fn what_a_pending_fetch_brings_to_a_dead_node_is_restored() {
         .heartbeat(Duration::from_millis(500));
     let verk = States::new().give(builder).build().await.unwrap();
     verk.start().unwrap();
-    // It has looked, found the list empty, and looked again: each look asks for the nodes, and for the queues of both.
+    // It has looked, found the list empty, and looked again: each look asks for the nodes, and for
+    // the queues of both.
     until(|| calls(&redis, "smembers") >= 9).await;
     redis.command(&["LPUSH", "queue:slow", "late"]);
     within(PATIENCE, fetch).await.unwrap();

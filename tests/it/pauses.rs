@@ -267,7 +267,8 @@ async fn a_name_that_is_none_is_refused() {
     assert_eq!(it.verk.admin().paused_queues().await.unwrap(), []);
 }
 
-/// A node on a Redis of its own, through a proxy. Its heartbeat is so long that only announcements tell it anything.
+/// A node on a Redis of its own, through a proxy. Its heartbeat is so long that only announcements
+/// tell it anything.
 struct Node {
     verk: Verk,
     events: Events,
@@ -311,7 +312,8 @@ impl Node {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The pause reaches the node by the announcement, whose fetch waits on the server for seconds more.
+/// The pause reaches the node by the announcement, whose fetch waits on the server for seconds
+/// more.
 #[tokio::test]
 async fn an_announcement_ends_the_wait_of_an_idle_node() {
     let mut node = Node::start(RedisServer::start(), HOUR).await;
@@ -359,7 +361,8 @@ async fn a_change_of_the_set_without_an_announcement_is_obeyed() {
     node.verk.shutdown().await;
 }
 
-/// What the server moves in spite of the pause goes back, and nobody needed to tell: the heartbeat is long.
+/// What the server moves in spite of the pause goes back, and nobody needed to tell: the heartbeat
+/// is long.
 #[tokio::test]
 async fn a_job_that_a_wait_brings_from_a_paused_queue_goes_back() {
     let mut node = Node::start(RedisServer::start(), HOUR).await;

@@ -54,7 +54,8 @@ impl Heir {
         }
     }
 
-    /// All jobs of the queue are fetched by a node, which dies. All but the newest `prefetched` had been started.
+    /// All jobs of the queue are fetched by a node, which dies. All but the newest `prefetched` had
+    /// been started.
     async fn death_of_a_node(&mut self, prefetched: usize) {
         let held = Inprogress {
             queue: queue_name("default"),
@@ -377,7 +378,8 @@ async fn exactly_the_pill_is_buried_among_innocents() {
     }
     let third = WorkerProcess::start(&redis);
     until(async || sizes().await == (25, 0)).await;
-    // Innocents that run for longer than the others stay away are there when the pill comes back: nobody is buried.
+    // Innocents that run for longer than the others stay away are there when the pill comes back:
+    // nobody is buried.
     due(&members(JobSet::Schedule).await);
     third.dies().await;
     let fourth = WorkerProcess::start(&redis);

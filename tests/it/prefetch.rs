@@ -1,4 +1,5 @@
-//! Jobs that are fetched before there is a permit for them: on a slow network they are there when one is, and when none is, they go back.
+//! Jobs that are fetched before there is a permit for them: on a slow network they are there when
+//! one is, and when none is, they go back.
 
 use std::{collections::BTreeMap, time::Duration};
 

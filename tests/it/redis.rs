@@ -77,7 +77,8 @@ impl Node {
         }
     }
 
-    /// Each of the jobs ran at least once, and nothing is left in any key but the names of queues, statistics, and a lock of Sidekiq's that expires.
+    /// Each of the jobs ran at least once, and nothing is left in any key but the names of queues,
+    /// statistics, and a lock of Sidekiq's that expires.
     async fn assert_all_ran(self, count: u32) -> Vec<String> {
         self.verk.shutdown().await;
         let ran = self.log.entries();
@@ -184,8 +185,8 @@ async fn connections_that_break_are_replaced() {
 #[tokio::test]
 async fn lost_replies_to_scripts_lose_no_job_and_run_none_twice() {
     let mut node = Node::start().await;
-    // Of the queue. The heartbeat and others have scripts as well, and a lost reply of theirs may take with it the connection
-    // on which the test enqueues.
+    // Of the queue. The heartbeat and others have scripts as well, and a lost reply of theirs may
+    // take with it the connection on which the test enqueues.
     let of_the_queue = |command: &RedisCommand| {
         command.name() == "EVALSHA" && command.mentions("inprogress:default:")
     };

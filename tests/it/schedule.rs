@@ -159,7 +159,8 @@ fn counting(redis: &RedisServer) -> (CuttingProxy, Arc<Mutex<Calls>>) {
     proxy.lose_request(move |command| {
         if let Some(jobs) = promoted(command) {
             let mut counts = counts.lock().unwrap();
-            // Another test of this process may have loaded the script to another server: then this one does not know it, and is asked again.
+            // Another test of this process may have loaded the script to another server: then this
+            // one does not know it, and is asked again.
             if counts.first.as_ref() != Some(command) {
                 counts.first.get_or_insert_with(|| command.clone());
                 counts.promoted.push(jobs);

@@ -1,6 +1,8 @@
-//! A password shows nowhere: not in logs of any level, errors, `Debug`, JSON of the configuration, or in Redis.
+//! A password shows nowhere: not in logs of any level, errors, `Debug`, JSON of the configuration,
+//! or in Redis.
 //!
-//! One program does everything that may tell of a password, in a process of its own, so that whatever any thread of it logs or prints is seen.
+//! One program does everything that may tell of a password, in a process of its own, so that
+//! whatever any thread of it logs or prints is seen.
 
 use std::{env, fmt::Debug, process, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Jobs that end within a round trip run in a row, one after the other in one task: only as long as none of them waits, and not for long.
+//! Jobs that end within a round trip run in a row, one after the other in one task: only as long as
+//! none of them waits, and not for long.
 
 use std::{
     collections::HashSet,

@@ -121,7 +121,8 @@ async fn every_run_is_counted_as_what_it_came_to() {
     it.verk.shutdown().await;
 
     let stats = it.verk.admin().stats().await.unwrap();
-    // In `default`: 3 succeeded, 2 + 3 failed. In `other`: 1 discarded; 1 without retry, 1 killed and 1 without a worker failed.
+    // In `default`: 3 succeeded, 2 + 3 failed. In `other`: 1 discarded; 1 without retry, 1 killed
+    // and 1 without a worker failed.
     assert_eq!(total(&stats), (12, 8));
     assert_eq!(of_queue(&stats, "default"), (8, 5));
     assert_eq!(of_queue(&stats, "other"), (4, 3));

@@ -130,7 +130,8 @@ impl Fixture {
         Self::with(|builder| builder.queue("default", 5)).await
     }
 
-    /// In virtual time, which stands still until a test moves it, with a heartbeat that it does not outrun.
+    /// In virtual time, which stands still until a test moves it, with a heartbeat that it does not
+    /// outrun.
     pub(crate) async fn with(configure: impl FnOnce(VerkBuilder) -> VerkBuilder) -> Self {
         let clock = VirtualClock::new();
         let storage = MemoryStorage::new(Arc::new(clock.clone()));
@@ -271,7 +272,8 @@ pub(crate) async fn until(reached: impl Fn() -> bool) {
     .await;
 }
 
-/// How often commands were called since the server started, whose names begin with `name`; what the tests themselves ask is left out.
+/// How often commands were called since the server started, whose names begin with `name`; what the
+/// tests themselves ask is left out.
 pub(crate) fn calls(server: &RedisServer, name: &str) -> usize {
     let stats = server.info("commandstats");
     let calls = stats.lines().filter_map(|line| {

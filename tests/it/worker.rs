@@ -1,4 +1,5 @@
-//! What `#[verk::worker]` adds around the function: extractors, and what its options say of an error.
+//! What `#[verk::worker]` adds around the function: extractors, and what its options say of an
+//! error.
 
 use verk::{AfterFailure, BoxError, Event, EventKind, Failure, FromJob, JobContext, RetryIn};
 

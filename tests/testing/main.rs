@@ -1,6 +1,7 @@
 //! What verk promises to tests: `TestVerk`, and crash points.
 //!
-//! A binary of its own: not every worker in here has its state, and two have one class, which only a `TestVerk` lets pass.
+//! A binary of its own: not every worker in here has its state, and two have one class, which only
+//! a `TestVerk` lets pass.
 
 mod assertions;
 mod crash;

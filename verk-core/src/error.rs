@@ -44,17 +44,18 @@ impl fmt::Display for Applied {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StorageErrorKind {
-    /// There is no connection: nobody listens, the host is not known, or no answer came in time. Nothing
-    /// was sent. Trying again may help.
+    /// There is no connection: nobody listens, the host is not known, or no answer came in time.
+    /// Nothing was sent. Trying again may help.
     Unreachable,
     /// The request was sent, and no reply came: the connection ended, or the time ran out.
     NoReply,
-    /// The server refuses the user, the password or a command. Correct the credentials or the rights.
+    /// The server refuses the user, the password or a command. Correct the credentials or the
+    /// rights.
     NotPermitted,
     /// The server has no memory left. It takes jobs again when it has more memory, or fewer jobs.
     Full,
-    /// The server answers, but cannot do it now: it loads its data, is a replica, is busy, or cannot
-    /// write to its disk. Trying again may help.
+    /// The server answers, but cannot do it now: it loads its data, is a replica, is busy, or
+    /// cannot write to its disk. Trying again may help.
     Unavailable,
     /// A key holds another type of value than verk keeps there. Move that key away.
     WrongType,
@@ -69,8 +70,9 @@ pub enum StorageErrorKind {
 /// A storage operation failed.
 ///
 /// It prints what failed, whether the change may have taken effect, and the whole cause. It has no
-/// [`source`](std::error::Error::source), because that would be printed twice: [`get_ref`](Self::get_ref)
-/// has the original error. Programs decide by [`kind`](Self::kind) and [`applied`](Self::applied).
+/// [`source`](std::error::Error::source), because that would be printed twice:
+/// [`get_ref`](Self::get_ref) has the original error. Programs decide by [`kind`](Self::kind) and
+/// [`applied`](Self::applied).
 ///
 /// ```
 /// use verk_core::{Applied, StorageError, StorageErrorKind};
@@ -159,8 +161,8 @@ const NOTHING_SENT: &str = "nothing was sent";
 
 /// A job was not enqueued, or nobody knows.
 ///
-/// It prints its whole cause, and has no [`source`](std::error::Error::source), because that would be
-/// printed twice. The cause is a field.
+/// It prints its whole cause, and has no [`source`](std::error::Error::source), because that would
+/// be printed twice. The cause is a field.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EnqueueError {
@@ -199,8 +201,8 @@ pub enum EnqueueError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Two workers claim the class, so nobody knows which would run the job; nothing was stored. Only in a test: elsewhere
-    /// `build()` of the node that runs the job says it.
+    /// Two workers claim the class, so nobody knows which would run the job; nothing was stored.
+    /// Only in a test: elsewhere `build()` of the node that runs the job says it.
     #[error(transparent)]
     DuplicateClass(ConfigError),
     /// A client middleware stopped the job by not passing it on; nothing was stored.
@@ -209,7 +211,8 @@ pub enum EnqueueError {
         /// The job.
         jid: Jid,
     },
-    /// A client middleware failed: nothing was stored, unless it failed after the job had been sent.
+    /// A client middleware failed: nothing was stored, unless it failed after the job had been
+    /// sent.
     #[error(
         "a client middleware failed for job {jid}{}: {}",
         if *may_be_stored { ", which may be stored" } else { "" },
@@ -223,14 +226,15 @@ pub enum EnqueueError {
         /// The middleware's own error.
         r#source: BoxError,
     },
-    /// An earlier job of the same `enqueue_all` failed, so this one was not sent; nothing was stored. Only a client middleware
-    /// sees it.
+    /// An earlier job of the same `enqueue_all` failed, so this one was not sent; nothing was
+    /// stored. Only a client middleware sees it.
     #[error("job {jid} was not sent: another job of its bulk enqueue failed")]
     BulkFailed {
         /// The job.
         jid: Jid,
     },
-    /// The storage refused the job, or its reply was lost: see [`may_be_stored`](Self::may_be_stored).
+    /// The storage refused the job, or its reply was lost: see
+    /// [`may_be_stored`](Self::may_be_stored).
     #[error("{}: {}", not_stored(jid, source), source.cause())]
     Storage {
         /// The job, or the first of its chunk.
@@ -241,8 +245,8 @@ pub enum EnqueueError {
 }
 
 impl EnqueueError {
-    /// Whether the job may be stored all the same: it was sent, and no reply came, or a client middleware failed after that.
-    /// Enqueueing it again may run it twice.
+    /// Whether the job may be stored all the same: it was sent, and no reply came, or a client
+    /// middleware failed after that. Enqueueing it again may run it twice.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
         match self {
@@ -298,8 +302,8 @@ pub struct EnqueueAllError {
 pub struct SelectionError {
     /// How many it certainly reached.
     pub done: usize,
-    /// What went wrong first. After [`Unknown`](Applied::Unknown), up to [a batch](crate::storage::MAX_BATCH_JOBS) more may be
-    /// done.
+    /// What went wrong first. After [`Unknown`](Applied::Unknown), up to [a
+    /// batch](crate::storage::MAX_BATCH_JOBS) more may be done.
     pub r#source: StorageError,
 }
 
@@ -325,7 +329,8 @@ pub enum ConfigError {
         /// What the system says.
         reason: String,
     },
-    /// A field in a file does not parse, or there is no such field. The message shows no value of text that may be a password.
+    /// A field in a file does not parse, or there is no such field. The message shows no value of
+    /// text that may be a password.
     #[error("{}line {line}, column {column}: {message}", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
     Toml {
         /// The file, if it was one.
@@ -460,8 +465,8 @@ impl std::error::Error for ConfigErrors {}
 
 /// `build()` failed.
 ///
-/// It prints its whole cause in one line, also by `Debug`, because that is what a `main` that returns it
-/// shows.
+/// It prints its whole cause in one line, also by `Debug`, because that is what a `main` that
+/// returns it shows.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -488,8 +493,8 @@ pub enum BuildError {
 
 /// `run()` or `start()` failed.
 ///
-/// It prints its whole cause in one line, also by `Debug`, because that is what a `main` that returns it
-/// shows.
+/// It prints its whole cause in one line, also by `Debug`, because that is what a `main` that
+/// returns it shows.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum RunError {

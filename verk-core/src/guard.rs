@@ -1,7 +1,8 @@
-//! Calls into code that is not verk's: log subscribers, metrics recorders, middleware, functions and values of users.
+//! Calls into code that is not verk's: log subscribers, metrics recorders, middleware, functions
+//! and values of users.
 //!
-//! Such code may panic. What becomes of a job, a permit or a node must not depend on it, so each call goes through
-//! [`call`] or `catch`, and each log line through [`log`](crate::log).
+//! Such code may panic. What becomes of a job, a permit or a node must not depend on it, so each
+//! call goes through [`call`] or `catch`, and each log line through [`log`](crate::log).
 
 pub(crate) mod panic_place;
 
@@ -26,7 +27,8 @@ static CAUGHT: AtomicU64 = AtomicU64::new(0);
 /// Which calls they came from: file and line. There are no more than calls in the source.
 static PLACES: Mutex<BTreeSet<(&'static str, u32)>> = Mutex::new(BTreeSet::new());
 
-/// Calls `foreign`. `None` if it panics: then the panic is counted, and verk goes on without the result.
+/// Calls `foreign`. `None` if it panics: then the panic is counted, and verk goes on without the
+/// result.
 #[inline]
 #[track_caller]
 pub fn call<T>(foreign: impl FnOnce() -> T) -> Option<T> {
@@ -54,7 +56,8 @@ fn catch<T>(foreign: impl FnOnce() -> T) -> Result<T, Panic> {
 #[track_caller]
 pub fn catch_future<T>(foreign: impl Future<Output = T>) -> impl Future<Output = Result<T, Panic>> {
     let place = Location::caller();
-    // What has returned or panicked owns nothing any more, so nothing is dropped outside of the catch.
+    // What has returned or panicked owns nothing any more, so nothing is dropped outside of the
+    // catch.
     let caught = AssertUnwindSafe(foreign).catch_unwind();
     caught.map(|result| {
         result.map_err(|payload| {
@@ -101,7 +104,8 @@ impl Panic {
         payload.and_then(panic_place::text).unwrap_or("panicked")
     }
 
-    /// Where it happened, and the frames that led there; empty if nobody knows, as outside of a job.
+    /// Where it happened, and the frames that led there; empty if nobody knows, as outside of a
+    /// job.
     pub fn place(&self) -> Vec<String> {
         self.place.as_deref().map(Place::lines).unwrap_or_default()
     }

@@ -1,4 +1,5 @@
-//! The log lines of verk: the macros of `tracing`, whose subscribers may panic without any effect on verk.
+//! The log lines of verk: the macros of `tracing`, whose subscribers may panic without any effect
+//! on verk.
 //!
 //! `tracing_subscriber::fmt` does so when stdout and stderr are a pipe whose reader is gone.
 
@@ -56,7 +57,8 @@ pub use crate::{
     __debug as debug, __error as error, __info as info, __trace as trace, __warn as warn,
 };
 
-/// A span of `tracing`, whose subscribers may panic at each step of its life without any effect on verk.
+/// A span of `tracing`, whose subscribers may panic at each step of its life without any effect on
+/// verk.
 #[derive(Debug)]
 pub(crate) struct Span(tracing::Span);
 
@@ -81,7 +83,8 @@ impl Span {
         }
         guard::call(|| self.0.with_subscriber(|(id, to)| to.enter(id)));
         let result = inside();
-        // Also when entering panicked: some layers of a subscriber may have entered before another one panicked.
+        // Also when entering panicked: some layers of a subscriber may have entered before another
+        // one panicked.
         guard::call(|| self.0.with_subscriber(|(id, to)| to.exit(id)));
         result
     }

@@ -1,4 +1,5 @@
-//! Metrics, through the crate `metrics`: what happens is counted, and the state of the queues is read again and again.
+//! Metrics, through the crate `metrics`: what happens is counted, and the state of the queues is
+//! read again and again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,8 +29,9 @@ use crate::{
 };
 
 impl Verk {
-    /// Records metrics through the crate [`metrics`](https://docs.rs/metrics), from now on until this Verk is shut down: for
-    /// `tokio::spawn`. The state of the queues is read from the storage every `every`, such as 15 s.
+    /// Records metrics through the crate [`metrics`](https://docs.rs/metrics), from now on until
+    /// this Verk is shut down: for `tokio::spawn`. The state of the queues is read from the storage
+    /// every `every`, such as 15 s.
     ///
     /// Install a recorder first. Needs the feature `metrics`. The guide lists the metrics.
     ///
@@ -80,7 +82,8 @@ struct Counted {
 impl Counted {
     /// Lets the node count from now on.
     ///
-    /// The counters that alerts look at are there from the start: what is first seen as 1 did not increase.
+    /// The counters that alerts look at are there from the start: what is first seen as 1 did not
+    /// increase.
     fn begin(parts: &Parts) -> Self {
         let Tallies { ended, enqueued } = &*parts.services.tallies;
         ended.begin();
@@ -182,7 +185,8 @@ async fn watch(parts: &Parts, every: Duration, counted: &mut Counted) {
     }
 }
 
-/// Records what this node does. `before` are the queues of the last time: those that are gone have nothing any more.
+/// Records what this node does. `before` are the queues of the last time: those that are gone have
+/// nothing any more.
 fn record_node(parts: &Parts, before: &mut BTreeSet<QueueName>) {
     let lost = parts.services.storage.lost_connections();
     counter!("verk_connections_lost_total").absolute(lost);
@@ -201,7 +205,8 @@ fn set_node(queue: &QueueName, running: usize, concurrency: usize) {
     gauge!("verk_queue_concurrency", "queue" => queue.to_string()).set(concurrency as f64);
 }
 
-/// Records what the storage holds. `before` are the queues of the last time: those that are gone have nothing any more.
+/// Records what the storage holds. `before` are the queues of the last time: those that are gone
+/// have nothing any more.
 fn record_stats(stats: &Stats, before: &mut BTreeSet<QueueName>) {
     let now = stats.queues.iter().map(|queue| queue.queue.clone());
     let now = now.collect();

@@ -10,8 +10,8 @@ pub const MAX_NAME_BYTES: usize = 256;
 
 /// The id of a job, unique for its whole life.
 ///
-/// verk makes 24 lower-case hex digits from 12 random bytes, as Sidekiq does. Ids that other programs
-/// made are kept as they are: Elixir's Verk writes up to 20 decimal digits.
+/// verk makes 24 lower-case hex digits from 12 random bytes, as Sidekiq does. Ids that other
+/// programs made are kept as they are: Elixir's Verk writes up to 20 decimal digits.
 ///
 /// ```
 /// use verk_core::Jid;
@@ -87,7 +87,8 @@ impl QueueName {
     ///
     /// # Errors
     ///
-    /// [`InvalidName`] when the name is empty, longer than [`MAX_NAME_BYTES`] or has control characters.
+    /// [`InvalidName`] when the name is empty, longer than [`MAX_NAME_BYTES`] or has control
+    /// characters.
     pub fn new(name: &str) -> Result<Self, InvalidName> {
         check_name("queue", name).map(|()| Self(name.into()))
     }
@@ -129,8 +130,8 @@ impl fmt::Display for QueueName {
 
 /// The id of one registration of a node: `NAME.HEX12`, where `HEX12` is 12 random hex digits.
 ///
-/// The id is new each time a node registers, so that the keys of a node that was declared dead are never
-/// used again. `NAME` is the configured `node_id`, or the host name; it may hold dots.
+/// The id is new each time a node registers, so that the keys of a node that was declared dead are
+/// never used again. `NAME` is the configured `node_id`, or the host name; it may hold dots.
 ///
 /// ```
 /// use verk_core::NodeId;
@@ -152,7 +153,8 @@ impl NodeId {
     ///
     /// # Errors
     ///
-    /// [`InvalidName`] when the name is empty, longer than [`MAX_NAME_BYTES`] or has control characters.
+    /// [`InvalidName`] when the name is empty, longer than [`MAX_NAME_BYTES`] or has control
+    /// characters.
     pub fn register(name: &str) -> Result<Self, InvalidName> {
         check_name("node", name)?;
         Ok(Self(

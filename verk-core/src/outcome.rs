@@ -104,8 +104,8 @@ pub enum RetryIn {
     Discard,
 }
 
-/// The types that a worker function may return: `()`, `Result<(), E>` and `Result<Outcome, E>`, for any
-/// error that turns into a [`BoxError`].
+/// The types that a worker function may return: `()`, `Result<(), E>` and `Result<Outcome, E>`, for
+/// any error that turns into a [`BoxError`].
 #[diagnostic::on_unimplemented(
     message = "a worker cannot return `{Self}`",
     label = "not a return type of a worker",
@@ -170,9 +170,9 @@ pub struct PerformError {
 }
 
 impl PerformError {
-    /// Describes a worker's error: `error_class` is the last segment of the type's name, `error_message`
-    /// the error and its sources, `error_backtrace` one line for each source and, where an `anyhow` error captured
-    /// them (`RUST_BACKTRACE=1`), the frames.
+    /// Describes a worker's error: `error_class` is the last segment of the type's name,
+    /// `error_message` the error and its sources, `error_backtrace` one line for each source and,
+    /// where an `anyhow` error captured them (`RUST_BACKTRACE=1`), the frames.
     pub fn new<E: Into<BoxError>>(error: E) -> Self {
         let class = type_name_without_path(std::any::type_name::<E>());
         // The error's own code makes the texts, and drops it.
@@ -180,8 +180,8 @@ impl PerformError {
         described.unwrap_or_else(|| Self::of(class, "panicked when it was read"))
     }
 
-    /// The failure of a run whose extractor failed. An extractor reads the job, and serde_json quotes
-    /// what it refuses, so its message is left out.
+    /// The failure of a run whose extractor failed. An extractor reads the job, and serde_json
+    /// quotes what it refuses, so its message is left out.
     #[doc(hidden)]
     pub fn of_extractor(error: BoxError) -> Self {
         let error = match error.downcast::<serde_json::Error>() {
@@ -250,8 +250,8 @@ impl PerformError {
     }
 }
 
-/// The frames in the `Debug` form of an error: stable Rust has no other way to them, and `anyhow` prints them under this
-/// heading, last.
+/// The frames in the `Debug` form of an error: stable Rust has no other way to them, and `anyhow`
+/// prints them under this heading, last.
 fn captured_frames(debug: &str) -> impl Iterator<Item = String> {
     let frames = debug
         .split_once("\n\nStack backtrace:\n")
@@ -259,7 +259,8 @@ fn captured_frames(debug: &str) -> impl Iterator<Item = String> {
     frames.lines().map(|line| line.trim().to_owned())
 }
 
-/// Room for the `Debug` form of an error with a long backtrace. One whose sources have no end is cut.
+/// Room for the `Debug` form of an error with a long backtrace. One whose sources have no end is
+/// cut.
 const MAX_DEBUG_CHARS: usize = 256 * 1024;
 
 /// `app::mail::MailError<u8>` as `MailError`.

@@ -1,4 +1,5 @@
-//! Where `verk-testing` takes hold of a node that runs inside a test. No part of the API: it changes in any version.
+//! Where `verk-testing` takes hold of a node that runs inside a test. No part of the API: it
+//! changes in any version.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -25,12 +26,12 @@ pub trait TestSeam: fmt::Debug + Send + Sync + 'static {
     /// Wraps a run. `missing` is the state that its worker needs and the builder was not given.
     fn run(&self, job: &Arc<Job>, missing: Option<&ConfigError>, run: RunFuture) -> RunFuture;
 
-    /// The test's client, which no running job uses, stored these jobs in their queues. Its enqueue returns when the
-    /// future completes.
+    /// The test's client, which no running job uses, stored these jobs in their queues. Its enqueue
+    /// returns when the future completes.
     fn stored(&self, jids: Vec<Jid>) -> BoxFuture<'static, ()>;
 
-    /// Whether the node sends heartbeats, from a task of the test's runtime. It needs none in a test that no other node
-    /// takes part in.
+    /// Whether the node sends heartbeats, from a task of the test's runtime. It needs none in a
+    /// test that no other node takes part in.
     fn beats(&self) -> bool {
         false
     }

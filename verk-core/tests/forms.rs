@@ -1,4 +1,5 @@
-//! Every form of job that Sidekiq 6.4, 7 and 8 and Elixir's Verk send: read, written back, and failed, as bytes.
+//! Every form of job that Sidekiq 6.4, 7 and 8 and Elixir's Verk send: read, written back, and
+//! failed, as bytes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

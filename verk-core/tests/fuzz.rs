@@ -1,4 +1,5 @@
-//! Any bytes at all: read, failed, retried, moved by an operator and converted. No panic, no loss of a job, no loss of a key.
+//! Any bytes at all: read, failed, retried, moved by an operator and converted. No panic, no loss
+//! of a job, no loss of a key.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,8 @@ use verk_core::{
 };
 use verk_testing::TestVerk;
 
-/// A payload that once broke something, or might: each goes the way of those that are made up below.
+/// A payload that once broke something, or might: each goes the way of those that are made up
+/// below.
 #[test]
 fn the_regression_corpus() {
     for line in include_str!("golden/corpus.jsonl").lines() {
@@ -63,8 +65,8 @@ proptest! {
     }
 }
 
-/// What holds for any payload at all: no panic, and if it is a job, all its members stay, in order and to the byte, but for
-/// those that a failure and a push change.
+/// What holds for any payload at all: no panic, and if it is a job, all its members stay, in order
+/// and to the byte, but for those that a failure and a push change.
 fn check(payload: &[u8]) -> Result<(), TestCaseError> {
     let Ok(mut job) = Job::decode(Bytes::copy_from_slice(payload)) else {
         return Ok(());
@@ -84,7 +86,8 @@ fn check(payload: &[u8]) -> Result<(), TestCaseError> {
         job.failures(),
     );
     let before = Members::of(payload);
-    // Of a key that is there twice, the last one counts. A key that is no Unicode has no name to ask for.
+    // Of a key that is there twice, the last one counts. A key that is no Unicode has no name to
+    // ask for.
     for (name, value) in before.named() {
         prop_assert_eq!(job.get(&name), Some(value));
     }
@@ -100,8 +103,8 @@ fn check(payload: &[u8]) -> Result<(), TestCaseError> {
     before.assert_kept_in(&job.encode())
 }
 
-/// What holds for whatever somebody put into a queue: a node that runs it, and an operator who requeues it, leave it in exactly
-/// one set, with all its members, unless it asked to be dropped.
+/// What holds for whatever somebody put into a queue: a node that runs it, and an operator who
+/// requeues it, leave it in exactly one set, with all its members, unless it asked to be dropped.
 fn run(payload: Bytes) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -171,7 +174,8 @@ impl<'a> Members<'a> {
         self.0.iter().filter_map(named).collect()
     }
 
-    /// Those that a failure, a push and a requeue leave alone; they add a `retry` where there is none.
+    /// Those that a failure, a push and a requeue leave alone; they add a `retry` where there is
+    /// none.
     fn kept(&self, adds_retry: bool) -> Vec<(&'a str, &'a str)> {
         let changed = |name: String| CHANGED.contains(&&*name) || (adds_retry && name == "retry");
         let is_kept = |(key, _): &&(&str, &str)| !name(key).is_some_and(changed);
@@ -274,7 +278,8 @@ const KNOWN: &[&str] = &[
     "finished_at",
 ];
 
-/// Any JSON value, with odd whitespace, numbers that no type holds, and strings with escapes that are no Unicode.
+/// Any JSON value, with odd whitespace, numbers that no type holds, and strings with escapes that
+/// are no Unicode.
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         prop::sample::select(

@@ -214,7 +214,8 @@ fn verk_counts_from_one() {
 
 #[test]
 fn a_verk_job_that_sidekiq_failed() {
-    // Sidekiq found a `retry_count`, so it set `retried_at` and left `failed_at` null: no failure yet.
+    // Sidekiq found a `retry_count`, so it set `retried_at` and left `failed_at` null: no failure
+    // yet.
     let mut job = state(SIDEKIQ_7, "retry", "1681795463615");
     assert_eq!(job.failures(), 0);
     assert_eq!(job.retry_limit(), RetryLimit::Times(25));
@@ -227,7 +228,8 @@ fn a_verk_job_that_sidekiq_failed() {
 
 #[test]
 fn elixir_forgets_one_failure_of_a_job_of_sidekiqs_form() {
-    // What Elixir writes when a job fails there: one more than the `retry_count` that it found, in its own form.
+    // What Elixir writes when a job fails there: one more than the `retry_count` that it found, in
+    // its own form.
     let fails_in_elixir = |job: &Job| {
         let count = job.retry_count().unwrap_or(0) + 1;
         let payload = format!(
@@ -247,7 +249,8 @@ fn elixir_forgets_one_failure_of_a_job_of_sidekiqs_form() {
     job.record_failure(&failure(), now(), &queue("q"));
     let mut job = fails_in_elixir(&job);
     assert_eq!(job.failures(), 1, "it failed twice");
-    // From here on both count alike: it fails a third time and is retried, and the fourth time is its last.
+    // From here on both count alike: it fails a third time and is retried, and the fourth time is
+    // its last.
     job.record_failure(&failure(), now(), &queue("q"));
     let job = fails_in_elixir(&job);
     assert_eq!(job.failures(), 3, "one more than the limit");

@@ -1,4 +1,5 @@
-//! Reads what is written, with its spans: the options in the parentheses, the function, the attributes of its parameters.
+//! Reads what is written, with its spans: the options in the parentheses, the function, the
+//! attributes of its parameters.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -197,7 +198,8 @@ fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
     Ok(())
 }
 
-/// The function. Its body stays as it is: it is none of our business, and rustc reports its mistakes better.
+/// The function. Its body stays as it is: it is none of our business, and rustc reports its
+/// mistakes better.
 pub(crate) struct Function {
     /// Attributes below ours, and doc comments.
     pub(crate) attrs: Vec<Attribute>,
@@ -244,8 +246,8 @@ impl Function {
         matches!(self.body, TokenTree::Group(_))
     }
 
-    /// Takes our attributes off the parameters, in the order of the parameters. Doc comments are taken too: rustc
-    /// accepts none there, and the fields of the job struct can use them.
+    /// Takes our attributes off the parameters, in the order of the parameters. Doc comments are
+    /// taken too: rustc accepts none there, and the fields of the job struct can use them.
     pub(crate) fn take_param_attrs(&mut self) -> Vec<ParamAttrs> {
         self.sig
             .inputs

@@ -352,7 +352,8 @@ fn registration(worker: &Worker) -> TokenStream {
     }
 }
 
-/// What the worker's function `path` says of an error, if it has one. The module `method` has the ways to call it.
+/// What the worker's function `path` says of an error, if it has one. The module `method` has the
+/// ways to call it.
 fn described(
     path: Option<&ExprPath>,
     private: &TokenStream,

@@ -1,5 +1,5 @@
-//! What is left of a worker with a mistake: the function, and a job struct that cannot run. So code that uses
-//! them still compiles, and one mistake gives one message.
+//! What is left of a worker with a mistake: the function, and a job struct that cannot run. So code
+//! that uses them still compiles, and one mistake gives one message.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};

@@ -1,4 +1,5 @@
-//! What `tests/input` expands to is in `tests/output`. `BLESS=1 cargo test -p verk-macros` writes it anew: read the difference.
+//! What `tests/input` expands to is in `tests/output`. `BLESS=1 cargo test -p verk-macros` writes
+//! it anew: read the difference.
 
 use std::{env, fs, path::Path};
 

@@ -108,7 +108,8 @@ pub(crate) struct Arg {
 pub(crate) enum Place {
     /// By position.
     Position,
-    /// By position, at the end, where it may be absent: this is the path of a function that makes it then.
+    /// By position, at the end, where it may be absent: this is the path of a function that makes
+    /// it then.
     PositionOr(TokenStream),
     /// `#[args]`: an object, and nothing beside it.
     Object,
@@ -214,7 +215,8 @@ impl Arg {
         self.ident.unraw().to_string()
     }
 
-    /// Whether the written type is `String`, so that `impl Into<String>` does not get in the way of inference.
+    /// Whether the written type is `String`, so that `impl Into<String>` does not get in the way of
+    /// inference.
     pub(crate) fn is_string(&self) -> bool {
         let mut ty = &self.ty;
         while let Type::Group(group) = ty {

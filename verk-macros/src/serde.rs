@@ -1,6 +1,7 @@
 //! Serde for the job struct: an object with the arguments by name, as a derive would write it.
 //!
-//! A derive would ask each type for serde's traits, in many places and wordings. This asks for `JobArg` alone.
+//! A derive would ask each type for serde's traits, in many places and wordings. This asks for
+//! `JobArg` alone.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::format_ident;

@@ -13,8 +13,8 @@ macro_rules! code {
 
 pub(crate) use code;
 
-/// `<ty as trait>::method(args)tail`, from the first token of `ty` to its last: rustc says once, and there, that `ty` does not
-/// implement the trait, however often it comes upon that.
+/// `<ty as trait>::method(args)tail`, from the first token of `ty` to its last: rustc says once,
+/// and there, that `ty` does not implement the trait, however often it comes upon that.
 pub(crate) fn call(
     ty: &Type,
     private: &TokenStream,

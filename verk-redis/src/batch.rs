@@ -1,4 +1,5 @@
-//! Batches of settlements and promotions: cut to size, sent one after the other, each job with its own answer.
+//! Batches of settlements and promotions: cut to size, sent one after the other, each job with its
+//! own answer.
 
 use std::{borrow::Cow, collections::HashMap, ops::Range, time::SystemTime};
 
@@ -36,8 +37,8 @@ pub(crate) struct Call<'a> {
     pub(crate) args: Vec<Arg<'a>>,
 }
 
-/// The settlements as calls of the script `settle`, with the places of their answers, in the order to send them. Those of a dead node
-/// take effect only while its heartbeat is missing.
+/// The settlements as calls of the script `settle`, with the places of their answers, in the order
+/// to send them. Those of a dead node take effect only while its heartbeat is missing.
 pub(crate) fn settle_calls<'a>(
     all_keys: &Keys,
     inprogress: &'a Inprogress,
@@ -72,7 +73,8 @@ pub(crate) fn settle_calls<'a>(
     ranges.into_iter().map(call).collect()
 }
 
-/// The promotions as calls of the script `promote`, with the places of their answers, in the order to send them.
+/// The promotions as calls of the script `promote`, with the places of their answers, in the order
+/// to send them.
 pub(crate) fn promote_calls<'a>(
     keys: &Keys,
     set: DueSet,
@@ -173,8 +175,8 @@ pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     batches
 }
 
-/// What becomes of jobs, as `settling.lua` reads it. The list that they leave is known to have held a
-/// job of `largest` bytes, and may still hold it.
+/// What becomes of jobs, as `settling.lua` reads it. The list that they leave is known to have held
+/// a job of `largest` bytes, and may still hold it.
 pub(crate) fn push_settlements<'a>(
     args: &mut Vec<Arg<'a>>,
     settlements: &'a [Settlement],
@@ -247,8 +249,8 @@ pub(crate) fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {
     Cow::Borrowed(bytes.as_ref())
 }
 
-/// Runs a script for `jobs` jobs, in calls one after the other, until one gets no reply: what comes after it is
-/// not sent.
+/// Runs a script for `jobs` jobs, in calls one after the other, until one gets no reply: what comes
+/// after it is not sent.
 pub(crate) async fn run(
     link: &Link,
     op: &'static str,

@@ -50,7 +50,8 @@ impl Keys {
         self.key("queues")
     }
 
-    /// The list of the jobs that wait in a queue: new ones enter left, the next to be fetched is the right-most.
+    /// The list of the jobs that wait in a queue: new ones enter left, the next to be fetched is
+    /// the right-most.
     pub(crate) fn queue(&self, queue: &QueueName) -> Key {
         self.key(format_args!("queue:{queue}"))
     }
@@ -193,7 +194,8 @@ impl Keys {
         ))
     }
 
-    /// The hash of what ran in the ten minutes that `minute` is in, with a time to live: that of the minute without its last digit.
+    /// The hash of what ran in the ten minutes that `minute` is in, with a time to live: that of
+    /// the minute without its last digit.
     pub(crate) fn executions_of_ten_minutes(&self, minute: Minute) -> Key {
         let mut key = self.executions(minute);
         key.pop();

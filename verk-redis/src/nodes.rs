@@ -254,7 +254,8 @@ async fn foreign_lists(link: &Link, cursor: u64) -> Result<ForeignPage, Failure>
         .map_err(|_| Failure::unexpected_reply("a cursor with keys"))?;
     let mut foreign = reply::payloads(found)?;
     if !foreign.is_empty() {
-        // After the scan: a list that it found had jobs then, so its node was registered. If it is not any more, the list is empty.
+        // After the scan: a list that it found had jobs then, so its node was registered. If it is
+        // not any more, the list is empty.
         let known = known_lists(link).await?;
         foreign.retain(|key| !known.contains(&key[..]));
     }

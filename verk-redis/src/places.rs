@@ -108,8 +108,8 @@ impl WaitingStore for RedisStorage {
     }
 }
 
-/// How many entries of a queue one call may pass over: each of its jobs costs a walk through the list, and the server does
-/// nothing else meanwhile. Measured: about 20 ms for a million.
+/// How many entries of a queue one call may pass over: each of its jobs costs a walk through the
+/// list, and the server does nothing else meanwhile. Measured: about 20 ms for a million.
 const MAX_WALK: usize = 200_000;
 
 /// One step of a `ZSCAN`, which the server bounds.
@@ -148,8 +148,8 @@ async fn max_moves(link: &Link, from: &Source) -> usize {
     (MAX_WALK / length).clamp(1, MAX_BATCH_JOBS)
 }
 
-/// The moves as calls of the script `move` for at most `max_moves` jobs, with the places of their answers, in the order to send
-/// them.
+/// The moves as calls of the script `move` for at most `max_moves` jobs, with the places of their
+/// answers, in the order to send them.
 fn move_calls<'a>(
     keys: &Keys,
     from: &Source,

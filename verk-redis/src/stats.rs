@@ -46,7 +46,8 @@ impl StatsStore for RedisStorage {
     }
 }
 
-/// How long the number of a node's last report is kept, in seconds: longer than any reply is waited for.
+/// How long the number of a node's last report is kept, in seconds: longer than any reply is waited
+/// for.
 const SEQUENCE_TTL: u32 = 24 * 60 * 60;
 
 /// How long the numbers of a day are kept, in seconds: 5 years, as Sidekiq does.

@@ -1,4 +1,5 @@
-//! [`RedisStorage`]. A file for each part of `Storage` has its methods: each is one command or one script.
+//! [`RedisStorage`]. A file for each part of `Storage` has its methods: each is one command or one
+//! script.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -29,8 +30,8 @@ use crate::{
 
 /// Jobs in Redis or Valkey.
 ///
-/// Clones share their connections. Each tokio runtime that uses a storage has a pool of its own, which
-/// ends with the runtime: see [the page of the crate](crate#runtimes).
+/// Clones share their connections. Each tokio runtime that uses a storage has a pool of its own,
+/// which ends with the runtime: see [the page of the crate](crate#runtimes).
 #[derive(Clone, Debug)]
 pub struct RedisStorage {
     pub(crate) link: Arc<Link>,
@@ -38,14 +39,16 @@ pub struct RedisStorage {
 }
 
 impl RedisStorage {
-    /// Connects to a server and checks that it can be used; a server that may evict jobs is warned of.
+    /// Connects to a server and checks that it can be used; a server that may evict jobs is warned
+    /// of.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidUrl`], [`Error::InvalidTls`] and [`Error::InvalidPrefix`] at once; [`Error::Connect`] when the server does not
-    /// answer within the [connect time-out](RedisConfig::connect_timeout) and the [response
-    /// time-out](RedisConfig::response_timeout) or refuses this client; [`Error::TooOld`] when it lacks commands;
-    /// [`Error::NoRuntime`] outside of a tokio runtime.
+    /// [`Error::InvalidUrl`], [`Error::InvalidTls`] and [`Error::InvalidPrefix`] at once;
+    /// [`Error::Connect`] when the server does not answer within the [connect
+    /// time-out](RedisConfig::connect_timeout) and the [response
+    /// time-out](RedisConfig::response_timeout) or refuses this client; [`Error::TooOld`] when it
+    /// lacks commands; [`Error::NoRuntime`] outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
@@ -98,8 +101,8 @@ impl RedisStorage {
     ///
     /// # Errors
     ///
-    /// [`Error::NoPrefix`] without a prefix, and nothing is deleted; [`Error::Storage`] when Redis fails: some
-    /// keys may be deleted then.
+    /// [`Error::NoPrefix`] without a prefix, and nothing is deleted; [`Error::Storage`] when Redis
+    /// fails: some keys may be deleted then.
     pub async fn delete_prefix(&self) -> Result<(), Error> {
         prefix::delete(&self.link).await
     }

@@ -1,5 +1,6 @@
-//! The conformance suite on a real Redis: with the bare keys, under a prefix, with schedule keys of its own, with queues that share one
-//! look instead of waiting on the server, and as a user who has only the rights that the guide lists.
+//! The conformance suite on a real Redis: with the bare keys, under a prefix, with schedule keys of
+//! its own, with queues that share one look instead of waiting on the server, and as a user who has
+//! only the rights that the guide lists.
 
 use std::{sync::Arc, time::Duration};
 
@@ -205,7 +206,8 @@ impl RedisHarness {
 }
 
 impl Drop for RedisHarness {
-    /// Nothing that a user with too few rights was refused goes unseen, also where verk does without.
+    /// Nothing that a user with too few rights was refused goes unseen, also where verk does
+    /// without.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let refused = self.command([b"ACL", b"LOG"]);

@@ -62,8 +62,8 @@ async fn of_calls_in_a_row_only_one_pays_for_connections_that_vanished() {
     }
 }
 
-/// Answers of calls at the same time. The first goes alone, the second goes with those that come before
-/// the program does something else, and the others wait for these two.
+/// Answers of calls at the same time. The first goes alone, the second goes with those that come
+/// before the program does something else, and the others wait for these two.
 async fn pile_up(storage: &RedisStorage) -> Vec<Option<Applied>> {
     let mut first = Box::pin(enqueue(storage, "first"));
     assert!(futures_util::poll!(&mut first).is_pending());

@@ -14,8 +14,8 @@ use verk_core::{Clock, Jid, JobWait, SystemClock};
 
 /// A [`Clock`] for tests, which stands still until it is told to move.
 ///
-/// Clones share one time. Any task or thread may wait on it: it needs no runtime, and tokio's own timers
-/// stay real.
+/// Clones share one time. Any task or thread may wait on it: it needs no runtime, and tokio's own
+/// timers stay real.
 ///
 /// # Example
 ///
@@ -55,9 +55,11 @@ struct Shared {
 struct Time {
     elapsed: Duration,
     time_of_day: SystemTime,
-    /// By deadline (since the origin) and order of arrival; the waker is there once the sleeper was polled.
+    /// By deadline (since the origin) and order of arrival; the waker is there once the sleeper was
+    /// polled.
     sleepers: BTreeMap<SleeperId, Option<Waker>>,
-    /// Those that wait on behalf of a job. One that is due stays until it is dropped: until then its job has something to do.
+    /// Those that wait on behalf of a job. One that is due stays until it is dropped: until then
+    /// its job has something to do.
     jobs: BTreeMap<SleeperId, JobSleeper>,
     arrivals: u64,
 }
@@ -101,8 +103,8 @@ impl VirtualClock {
 
     /// Moves the time of day and the monotonic time on by `duration`, and wakes whoever is due.
     ///
-    /// Who is woken and sleeps again for a time that has passed by then wakes at once: to see every due
-    /// time by itself, step with [`next_deadline`](Self::next_deadline).
+    /// Who is woken and sleeps again for a time that has passed by then wakes at once: to see every
+    /// due time by itself, step with [`next_deadline`](Self::next_deadline).
     pub fn advance(&self, duration: Duration) {
         let due = {
             let mut time = self.shared.lock();
@@ -155,7 +157,8 @@ impl VirtualClock {
     pub(crate) fn sleeping_jobs(&self) -> HashMap<Jid, Duration> {
         let time = self.shared.lock();
         let mut sleeping = HashMap::new();
-        // The latest deadline first: the earliest of a job is the one that stays, and one that is due wakes it.
+        // The latest deadline first: the earliest of a job is the one that stays, and one that is
+        // due wakes it.
         for ((deadline, _), sleeper) in time.jobs.iter().rev() {
             if *deadline <= time.elapsed {
                 sleeping.remove(&sleeper.jid);

@@ -1,8 +1,9 @@
 //! Crash points: proof that a job survives the death of its node.
 //!
-//! A job runs at least once. When a node dies, its jobs run again on another one, and what the first run had done by then
-//! happens twice, unless the worker takes care. Here a worker is stopped where it hurts, the job is recovered as it would be
-//! in production, and the test looks at what is left:
+//! A job runs at least once. When a node dies, its jobs run again on another one, and what the
+//! first run had done by then happens twice, unless the worker takes care. Here a worker is stopped
+//! where it hurts, the job is recovered as it would be in production, and the test looks at what is
+//! left:
 //!
 //! ```
 //! # mod worker {
@@ -47,7 +48,8 @@
 //! # }
 //! ```
 //!
-//! The worker's future is dropped where its node dies: destructors run, which in a process that is killed they do not.
+//! The worker's future is dropped where its node dies: destructors run, which in a process that is
+//! killed they do not.
 
 use std::{
     fmt,
@@ -84,11 +86,13 @@ const MAX_AWAITS: usize = 1_000;
 pub enum CrashPoint {
     /// The node dies when it has fetched the job, before the worker starts.
     AfterFetch,
-    /// The node dies when the worker waits for the n-th time, from 1: at an `.await` that is not ready at once.
+    /// The node dies when the worker waits for the n-th time, from 1: at an `.await` that is not
+    /// ready at once.
     AtAwait(usize),
     /// The node dies when the worker has returned, before that is stored.
     BeforeSettle,
-    /// The outcome is stored, but the connection breaks before the reply is there. The node lives on.
+    /// The outcome is stored, but the connection breaks before the reply is there. The node lives
+    /// on.
     LostReply,
 }
 
@@ -153,13 +157,14 @@ pub fn at(point: CrashPoint) -> Crash {
     }
 }
 
-/// Plays `scenario` once for each crash point: after the fetch, at every wait of the worker, before its outcome is stored, and
-/// on a lost reply. The scenario runs its job with the [`Crash`] that it is given, and then asserts what must hold.
+/// Plays `scenario` once for each crash point: after the fetch, at every wait of the worker, before
+/// its outcome is stored, and on a lost reply. The scenario runs its job with the [`Crash`] that it
+/// is given, and then asserts what must hold.
 ///
 /// # Panics
 ///
-/// When the scenario panics at any point, after all of them, naming those points and what the scenario said. When the scenario
-/// runs no job.
+/// When the scenario panics at any point, after all of them, naming those points and what the
+/// scenario said. When the scenario runs no job.
 pub async fn everywhere(scenario: impl AsyncFn(Crash)) {
     let mut failures = Vec::new();
     for point in [
@@ -226,16 +231,16 @@ impl Crash {
         self
     }
 
-    /// Enqueues the job, runs it until the crash, recovers it and runs it to its end, retries and the jobs that it enqueues
-    /// included.
+    /// Enqueues the job, runs it until the crash, recovers it and runs it to its end, retries and
+    /// the jobs that it enqueues included.
     ///
-    /// In memory, in virtual time. While it runs, `MyJob::enqueue(..)` in tasks that the worker spawns goes to the same place,
-    /// unless a [`TestVerk`](crate::TestVerk) is installed.
+    /// In memory, in virtual time. While it runs, `MyJob::enqueue(..)` in tasks that the worker
+    /// spawns goes to the same place, unless a [`TestVerk`](crate::TestVerk) is installed.
     ///
     /// # Panics
     ///
-    /// When it takes longer than the deadline, saying what still runs; when the job cannot be enqueued; when a worker needs
-    /// state that it was not given.
+    /// When it takes longer than the deadline, saying what still runs; when the job cannot be
+    /// enqueued; when a worker needs state that it was not given.
     #[track_caller]
     pub fn run(self, job: impl IntoJob) -> impl Future<Output = Report> {
         let call = Call {

@@ -1,6 +1,7 @@
 //! Readers against any input (feature `proptest`): [`fuzz()`].
 //!
-//! Without the help of a nightly compiler: nobody looks which way an input takes, so a corpus has one for each way that matters.
+//! Without the help of a nightly compiler: nobody looks which way an input takes, so a corpus has
+//! one for each way that matters.
 
 use std::{
     env,
@@ -17,8 +18,8 @@ use proptest::{
 /// How many inputs are tried, unless `PROPTEST_CASES` says another number.
 const CASES: u32 = 2_000;
 
-/// Gives `read` every input of `corpus`, and then others that are made of them: cut, mixed, with other bytes in between and with
-/// `words`, which may change what the reader does.
+/// Gives `read` every input of `corpus`, and then others that are made of them: cut, mixed, with
+/// other bytes in between and with `words`, which may change what the reader does.
 ///
 /// ```
 /// use verk_testing::fuzz::{fuzz, lines};
@@ -56,7 +57,8 @@ pub fn fuzz(corpus: Vec<Vec<u8>>, words: &[&'static str], read: impl Fn(&[u8])) 
     }
 }
 
-/// The inputs in the text of a corpus: one in a line, with the escapes of [`escape_ascii`](slice::escape_ascii).
+/// The inputs in the text of a corpus: one in a line, with the escapes of
+/// [`escape_ascii`](slice::escape_ascii).
 ///
 /// # Panics
 ///

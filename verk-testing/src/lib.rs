@@ -1,14 +1,16 @@
-//! What tests need: verk in a unit test, a storage in memory, a clock that a test turns, and the conformance suite for
-//! backends.
+//! What tests need: verk in a unit test, a storage in memory, a clock that a test turns, and the
+//! conformance suite for backends.
 //!
-//! - [`TestVerk`] collects the jobs that the code under test enqueues, and runs them when it is told to.
+//! - [`TestVerk`] collects the jobs that the code under test enqueues, and runs them when it is
+//!   told to.
 //! - [`crash`] stops a worker where it hurts, to prove that its jobs survive that.
-//! - [`MemoryStorage`] holds jobs without a server, with the semantics of Redis; its [`Faults`] let it fail
-//!   like one.
+//! - [`MemoryStorage`] holds jobs without a server, with the semantics of Redis; its [`Faults`] let
+//!   it fail like one.
 //! - [`VirtualClock`] stands still until it is told to move.
-//! - `RedisServer` is a real `redis-server` for one test, and `CuttingProxy` a network in front of it that
-//!   breaks on command (on Unix).
-//! - `fuzz` and `model` (with the feature `proptest`) try random inputs on a reader, and random operations on a backend.
+//! - `RedisServer` is a real `redis-server` for one test, and `CuttingProxy` a network in front of
+//!   it that breaks on command (on Unix).
+//! - `fuzz` and `model` (with the feature `proptest`) try random inputs on a reader, and random
+//!   operations on a backend.
 //! - [`conformance`] has the tests that every [`Storage`](verk_core::Storage) passes;
 //!   [`storage_conformance!`] runs them.
 

@@ -28,8 +28,9 @@ const PORT_TRIES: usize = 10;
 /// A `redis-server` of its own: empty, in a temporary directory, killed when dropped.
 ///
 /// It listens on a unix socket in that directory, and on a port of 127.0.0.1 if [asked
-/// to](RedisServerBuilder::tcp). It saves nothing unless a [setting](RedisServerBuilder::setting) says so.
-/// The environment variable `REDIS_SERVER` may name another program than `redis-server`, such as `valkey-server`.
+/// to](RedisServerBuilder::tcp). It saves nothing unless a [setting](RedisServerBuilder::setting)
+/// says so. The environment variable `REDIS_SERVER` may name another program than `redis-server`,
+/// such as `valkey-server`.
 ///
 /// # Example
 ///
@@ -64,14 +65,15 @@ pub struct RedisServerBuilder {
 }
 
 impl RedisServerBuilder {
-    /// Lets the server listen on a free port of 127.0.0.1 as well, which [`url`](RedisServer::url) then names.
+    /// Lets the server listen on a free port of 127.0.0.1 as well, which [`url`](RedisServer::url)
+    /// then names.
     pub fn tcp(mut self) -> Self {
         self.tcp = true;
         self
     }
 
-    /// As [`tcp`](Self::tcp), but on the port the server speaks TLS, with these PEM files. It asks clients for a certificate of that
-    /// authority, unless the setting `tls-auth-clients` is `no`.
+    /// As [`tcp`](Self::tcp), but on the port the server speaks TLS, with these PEM files. It asks
+    /// clients for a certificate of that authority, unless the setting `tls-auth-clients` is `no`.
     pub fn tls(self, cert: &Path, key: &Path, ca: &Path) -> Self {
         let mut server = self.tcp();
         server.tls = true;
@@ -85,14 +87,15 @@ impl RedisServerBuilder {
         server
     }
 
-    /// Starts a Redis Sentinel on a port instead, which watches nothing yet: send it `SENTINEL MONITOR`.
+    /// Starts a Redis Sentinel on a port instead, which watches nothing yet: send it
+    /// `SENTINEL MONITOR`.
     pub fn sentinel(mut self) -> Self {
         self.sentinel = true;
         self.tcp()
     }
 
-    /// Adds a setting, as in `redis.conf`: `("maxmemory", "2mb")`, or `("appendonly", "yes")` for data that
-    /// outlive a [restart](RedisServer::restart).
+    /// Adds a setting, as in `redis.conf`: `("maxmemory", "2mb")`, or `("appendonly", "yes")` for
+    /// data that outlive a [restart](RedisServer::restart).
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
@@ -102,7 +105,8 @@ impl RedisServerBuilder {
     ///
     /// # Panics
     ///
-    /// When `redis-server` is not installed or does not start: a test that needs it is never skipped.
+    /// When `redis-server` is not installed or does not start: a test that needs it is never
+    /// skipped.
     #[must_use]
     pub fn start(self) -> RedisServer {
         let mut failure = String::new();
@@ -146,7 +150,8 @@ impl RedisServer {
         RedisServerBuilder::default()
     }
 
-    /// The address for a client: `redis://127.0.0.1:PORT`, `rediss://127.0.0.1:PORT` with TLS, or `redis+unix:///PATH` without a port.
+    /// The address for a client: `redis://127.0.0.1:PORT`, `rediss://127.0.0.1:PORT` with TLS, or
+    /// `redis+unix:///PATH` without a port.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.tls { "rediss" } else { "redis" };
@@ -216,8 +221,8 @@ impl RedisServer {
         self.process().as_ref().map(Child::id)
     }
 
-    /// Kills the server if it runs, starts it again with the same address and settings, and waits until it
-    /// answers. It is empty then, unless a setting made it save.
+    /// Kills the server if it runs, starts it again with the same address and settings, and waits
+    /// until it answers. It is empty then, unless a setting made it save.
     ///
     /// # Panics
     ///

@@ -65,8 +65,8 @@ pub(crate) fn encode<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
     encoded
 }
 
-/// Reads the first value in `input`, of RESP 2 or 3, and answers how long it is; `None` when it is not
-/// complete yet.
+/// Reads the first value in `input`, of RESP 2 or 3, and answers how long it is; `None` when it is
+/// not complete yet.
 pub(crate) fn parse(input: &[u8]) -> Result<Option<(Reply, usize)>, Malformed> {
     let mut reader = Reader { input, position: 0 };
     let reply = reader.value()?;

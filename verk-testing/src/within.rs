@@ -38,8 +38,8 @@ pub fn within<F: Future>(deadline: Duration, future: F) -> impl Future<Output = 
     }
 }
 
-/// Looks again and again, blocking the thread, until `look` finds something; `None` when it did not within
-/// `deadline` of real time.
+/// Looks again and again, blocking the thread, until `look` finds something; `None` when it did not
+/// within `deadline` of real time.
 #[cfg(unix)]
 pub(crate) fn poll<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let end = SystemClock.instant() + deadline;

@@ -17,7 +17,8 @@ use crate::{Done, Latency};
 /// The arguments of the job.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct Job {
-    /// When it was sent, in nanoseconds since 1970; 0 for a job that does not measure how long it took.
+    /// When it was sent, in nanoseconds since 1970; 0 for a job that does not measure how long it
+    /// took.
     pub sent_at: u64,
     /// How long it sleeps, in milliseconds.
     pub sleep: u64,
@@ -42,7 +43,8 @@ pub async fn perform(job: Job) {
     TALLY.ended();
 }
 
-/// What is counted in this process: programs of all kinds run the job, and not all can hand it something.
+/// What is counted in this process: programs of all kinds run the job, and not all can hand it
+/// something.
 pub(crate) static TALLY: Tally = Tally {
     wanted: AtomicU64::new(u64::MAX),
     started: AtomicU64::new(0),

@@ -28,7 +28,8 @@ pub struct Options {
     /// How many jobs are enqueued by one call.
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
-    /// How long to wait between two jobs, on average, in microseconds; they then carry the time at which they were sent.
+    /// How long to wait between two jobs, on average, in microseconds; they then carry the time at
+    /// which they were sent.
     #[arg(long)]
     pub every: Option<u64>,
     /// How long a job sleeps, in milliseconds.
@@ -37,7 +38,8 @@ pub struct Options {
     /// Writes the log of the worker, at level info, into this file.
     #[arg(long)]
     pub log: Option<PathBuf>,
-    /// How many jobs the floor may hold beside those that run; without it, as many as verk may: its concurrency, at most 64.
+    /// How many jobs the floor may hold beside those that run; without it, as many as verk may: its
+    /// concurrency, at most 64.
     #[arg(long)]
     pub ahead: Option<usize>,
     /// Uses the fastest settings instead of those that its documentation recommends.

@@ -53,8 +53,8 @@ pub fn main<S: System>() -> Result<()> {
     run::<S>(Options::parse())
 }
 
-/// How many threads the runtime of a program has: as many as the machine has cores beside that of Redis, at least one, unless
-/// `TOKIO_WORKER_THREADS` says otherwise.
+/// How many threads the runtime of a program has: as many as the machine has cores beside that of
+/// Redis, at least one, unless `TOKIO_WORKER_THREADS` says otherwise.
 pub fn threads() -> usize {
     let told = env::var("TOKIO_WORKER_THREADS").ok();
     told.and_then(|told| told.parse().ok()).unwrap_or_else(|| {

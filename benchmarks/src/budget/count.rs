@@ -15,13 +15,15 @@ use verk_testing::{RedisServer, Reply};
 
 use super::{WORKLOAD, workload::Workload};
 
-/// With so many jobs, what a node does at its start and every few seconds is a hundredth of the commands, or less.
+/// With so many jobs, what a node does at its start and every few seconds is a hundredth of the
+/// commands, or less.
 const JOBS_ON_REDIS: usize = 10_000;
 const TRIES: usize = 3;
 /// So many, and twice as many: the difference is theirs alone.
 const JOBS: usize = 2_000;
 
-/// How many instructions a job takes, in the release profile, on a storage in memory: callgrind counts them.
+/// How many instructions a job takes, in the release profile, on a storage in memory: callgrind
+/// counts them.
 pub(super) fn instructions(workload: Workload) -> Result<f64> {
     instructions_by(|jobs| callgrind(workload, jobs, None))
 }
@@ -43,8 +45,8 @@ fn instructions_by(count: impl Fn(usize) -> Result<f64>) -> Result<f64> {
     Ok((twice - once) / JOBS as f64)
 }
 
-/// How many commands Redis runs for a job, those in scripts included, by name. Of a few tries the least: when Redis is slow, what goes to it in one
-/// batch may go in two.
+/// How many commands Redis runs for a job, those in scripts included, by name. Of a few tries the
+/// least: when Redis is slow, what goes to it in one batch may go in two.
 pub(super) fn commands(workload: Workload) -> Result<BTreeMap<String, f64>> {
     let mut tries = Vec::new();
     for _ in 0..TRIES {
@@ -81,7 +83,8 @@ fn commands_once(workload: Workload) -> Result<BTreeMap<String, f64>> {
         .collect()
 }
 
-/// Runs a workload: what callgrind looks at. With its name and a number of jobs, and the URL of a Redis that has them, or else in memory.
+/// Runs a workload: what callgrind looks at. With its name and a number of jobs, and the URL of a
+/// Redis that has them, or else in memory.
 pub(super) fn run(args: &[String]) -> Result<()> {
     let (name, jobs, url) = match args {
         [name, jobs] => (name, jobs, None),

@@ -1,4 +1,5 @@
-//! What a job may cost, in counts that no noise changes: instructions, and commands of Redis. `budget.toml` has what was recorded.
+//! What a job may cost, in counts that no noise changes: instructions, and commands of Redis.
+//! `budget.toml` has what was recorded.
 
 mod count;
 mod workload;
@@ -19,7 +20,8 @@ const HEAD: &str = "\
 # What a job may cost: `cargo run --release --manifest-path benchmarks/Cargo.toml -- budget` compares, and with `--record`
 # writes this file anew. docs/performance.md says how it is counted.
 ";
-/// What else may change a count: another processor, for which libraries take other ways, or the seeds of hash maps.
+/// What else may change a count: another processor, for which libraries take other ways, or the
+/// seeds of hash maps.
 const TOLERANCE: f64 = 0.1;
 
 /// What is recorded, by workload.

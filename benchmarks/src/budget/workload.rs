@@ -1,4 +1,5 @@
-//! What is counted: a fixed number of jobs, enqueued or run by a node as it is shipped, on one thread.
+//! What is counted: a fixed number of jobs, enqueued or run by a node as it is shipped, on one
+//! thread.
 
 use std::{
     pin::Pin,
@@ -99,7 +100,8 @@ async fn drain(storage: impl Storage + Clone, jobs: usize) -> Result<()> {
     Ok(())
 }
 
-/// Time passes as slowly as the program runs under callgrind, about: what a node does by what time it took is the same there, however busy the machine.
+/// Time passes as slowly as the program runs under callgrind, about: what a node does by what time
+/// it took is the same there, however busy the machine.
 #[derive(Debug)]
 struct SlowClock(Instant);
 

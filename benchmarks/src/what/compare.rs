@@ -12,7 +12,8 @@ use crate::{
     systems::Contender,
 };
 
-/// The figures that stand for a system: their names here, where they come from (a part of a part after a slash), and their names there.
+/// The figures that stand for a system: their names here, where they come from (a part of a part
+/// after a slash), and their names there.
 const SUMMARY: [(&str, &str, &str); 10] = [
     ("enqueue_per_s", "enqueue", "jobs_per_s"),
     ("enqueue_50_tasks_per_s", "enqueue/tasks_50", "jobs_per_s"),

@@ -1,4 +1,5 @@
-//! Jobs that wait in Redis, run until none is left: from the first job's start to the last one's end.
+//! Jobs that wait in Redis, run until none is left: from the first job's start to the last one's
+//! end.
 
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use crate::{
     systems::Contender,
 };
 
-/// The main figure is that of 25 no-op jobs at once, from one queue. The parts are for verk and the floor: 100 at once; four queues, 25
-/// of each at once; 2000 jobs at once that sleep 100 ms; the worker's log at info, into a file.
+/// The main figure is that of 25 no-op jobs at once, from one queue. The parts are for verk and the
+/// floor: 100 at once; four queues, 25 of each at once; 2000 jobs at once that sleep 100 ms; the
+/// worker's log at info, into a file.
 pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
     let load = Load::of(lab.settings.jobs(100_000));
     let wide = Load {

@@ -1,5 +1,5 @@
-//! What a lot that lies about costs: a million jobs that wait, a million that are scheduled, 100 other nodes; and payloads of
-//! three sizes.
+//! What a lot that lies about costs: a million jobs that wait, a million that are scheduled, 100
+//! other nodes; and payloads of three sizes.
 
 use anyhow::Result;
 use serde_json::json;
@@ -48,7 +48,8 @@ const SIZES: [(&str, u64, u64); 3] = [
 /// How many scheduled jobs one script makes.
 const PORTION: u64 = 10_000;
 
-/// The main figure is the rate of `drain` beside nothing else. The parts have it, and what an idle node costs, beside a lot.
+/// The main figure is the rate of `drain` beside nothing else. The parts have it, and what an idle
+/// node costs, beside a lot.
 pub(crate) fn run(lab: &Lab) -> Report {
     let million = lab.settings.scaled(1_000_000);
     let mut report = beside_others(lab, million);

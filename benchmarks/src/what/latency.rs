@@ -1,4 +1,5 @@
-//! From when a job is sent to its first line, on a node that is idle meanwhile. Producer and worker are two processes.
+//! From when a job is sent to its first line, on a node that is idle meanwhile. Producer and worker
+//! are two processes.
 
 use std::{thread, time::Duration};
 

@@ -1,4 +1,5 @@
-//! What the worker of `drain` takes at its peak, and for verk whether that grows with the jobs it has run.
+//! What the worker of `drain` takes at its peak, and for verk whether that grows with the jobs it
+//! has run.
 
 use std::{thread, time::Duration};
 
@@ -22,7 +23,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// After so many looks without a change the worker hangs.
 const MOST_LOOKS: u32 = 3000;
 
-/// The main figure is the peak of `drain`. The part `flat` has the resident size after the first tenth of many jobs, and after all.
+/// The main figure is the peak of `drain`. The part `flat` has the resident size after the first
+/// tenth of many jobs, and after all.
 pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Report {
     let load = Load::of(lab.settings.jobs(100_000));
     let outcomes = lab.measure("memory", contenders, |contender| {

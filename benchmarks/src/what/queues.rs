@@ -1,11 +1,13 @@
-//! One node with 500 queues: what it costs when idle, and how fast it is when all of them have jobs.
+//! One node with 500 queues: what it costs when idle, and how fast it is when all of them have
+//! jobs.
 
 use serde_json::json;
 
 use super::{drain, idle};
 use crate::{child::Load, lab::Lab, report::Report, server::Server, systems::Contender};
 
-/// The main figure is how many commands Redis gets in a second when all are empty; the part `drain` has the rate.
+/// The main figure is how many commands Redis gets in a second when all are empty; the part `drain`
+/// has the rate.
 pub(crate) fn run(lab: &Lab) -> Report {
     let queues = lab.settings.scaled(500);
     let verk = [Contender::verk()];

@@ -9,7 +9,8 @@ use crate::{
     child::Load, lab::Lab, proxy::SlowProxy, report::Report, server::Server, systems::Contender,
 };
 
-/// The main figure is with a millisecond each way. The part `direct` is without a proxy, `proxy` with one that does not wait.
+/// The main figure is with a millisecond each way. The part `direct` is without a proxy, `proxy`
+/// with one that does not wait.
 pub(crate) fn run(lab: &Lab) -> Report {
     through(lab, Some(Duration::from_millis(1)))
         .with("proxy", through(lab, Some(Duration::ZERO)))

@@ -21,8 +21,8 @@ use tracing_subscriber::{
 use super::Bomb;
 use crate::support::Logged;
 
-/// Names a directory: then every test runs with a log that panics at each line of verk, and notes there which lines
-/// that were. `script/foreign-code` does so.
+/// Names a directory: then every test runs with a log that panics at each line of verk, and notes
+/// there which lines that were. `script/foreign-code` does so.
 pub(super) const ASKED: &str = "VERK_PANICKING_LOG";
 
 /// What a subscriber is called for.
@@ -147,7 +147,8 @@ pub(crate) fn panicking_layer() -> Option<PanicsAtLines> {
     env::var_os(ASKED).map(|_| PanicsAtLines)
 }
 
-/// Installs a log that panics, if the process was asked for that. Each test that builds a node calls it.
+/// Installs a log that panics, if the process was asked for that. Each test that builds a node
+/// calls it.
 pub(crate) fn panic_if_asked() {
     static INSTALLED: Once = Once::new();
     if let Some(layer) = panicking_layer() {

@@ -408,7 +408,8 @@ mod metrics_recorder {
     pub(super) struct Panicking(Mutex<HashSet<String>>);
 
     impl Panicking {
-        /// Waits until it panicked at the first metric of each kind: what one panic leaves out is asked for by another call.
+        /// Waits until it panicked at the first metric of each kind: what one panic leaves out is
+        /// asked for by another call.
         pub(super) async fn until_asked_for_all(&self) {
             let wanted = [
                 "describe",

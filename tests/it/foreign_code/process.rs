@@ -1,6 +1,7 @@
 //! A worker program whose log is a pipe without a reader: a real child process, on a real Redis.
 //!
-//! `tracing_subscriber::fmt` reports a line that cannot be written by `eprintln!`, which panics there.
+//! `tracing_subscriber::fmt` reports a line that cannot be written by `eprintln!`, which panics
+//! there.
 
 use std::{
     collections::HashSet,
@@ -108,7 +109,8 @@ async fn with_a_log_that_dies_before_term_the_jobs_go_back_and_the_process_ends_
 /// Where the Redis of [`worker_process`] is.
 const HOOKED: &str = "VERK_TEST_PANICKING_HOOK";
 
-/// The name of the node in both processes, so that the second need not wait until the first is found dead.
+/// The name of the node in both processes, so that the second need not wait until the first is
+/// found dead.
 const NAME: &str = "hooked-0";
 
 #[verk::worker(queue = "hooked")]
@@ -125,7 +127,8 @@ fn hooked(url: String) -> VerkBuilder {
         .heartbeat(Duration::from_millis(500))
 }
 
-/// No test, but the program of the next one: its panic hook panics, as one does that logs where nobody reads.
+/// No test, but the program of the next one: its panic hook panics, as one does that logs where
+/// nobody reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker_process() {
     let Ok(url) = env::var(HOOKED) else { return };

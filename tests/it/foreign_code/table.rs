@@ -1,7 +1,8 @@
-//! Each place where verk calls code that is not its own, with a test that makes it panic there: `docs/foreign-code.md`.
+//! Each place where verk calls code that is not its own, with a test that makes it panic there:
+//! `docs/foreign-code.md`.
 //!
-//! `script/foreign-code` runs those tests with a log that panics, which notes where ([`log`](super::log)). This module
-//! finds the places in the source, and compares.
+//! `script/foreign-code` runs those tests with a log that panics, which notes where
+//! ([`log`](super::log)). This module finds the places in the source, and compares.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -237,7 +238,8 @@ fn only_the_guarded_macros_log() {
     }
 }
 
-/// The last step of `script/foreign-code`, after the tests that note. Without it there is nothing to look at.
+/// The last step of `script/foreign-code`, after the tests that note. Without it there is nothing
+/// to look at.
 #[test]
 fn what_the_tests_noted() {
     let Some(directory) = env::var_os(ASKED) else {

@@ -302,7 +302,8 @@ async fn a_queue_that_others_use_is_read_and_emptied_whole() {
             assert!(seen.contains(job) || fetched.contains(job), "{job:?}");
         }
 
-        // Whatever is in the way of the selection, nothing of class A is left, and nothing else is gone.
+        // Whatever is in the way of the selection, nothing of class A is left, and nothing else is
+        // gone.
         let others = shared
             .queued()
             .await

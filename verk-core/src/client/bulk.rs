@@ -1,14 +1,15 @@
 //! The bulk enqueue of a client that has middleware.
 //!
-//! 1. Each job has a future, which takes it through the middleware and waits at [`StoreInChunk::store`] for the
-//!    chunk that the job goes with. The caller's task polls all of them: no future outlives the enqueue.
-//! 2. A turn polls the futures that can go on, and takes new jobs, until a chunk is full or two chunks
-//!    of jobs live.
-//! 3. A chunk is sent when it is full, or after a turn in which no future went on. One is on its way
-//!    at a time.
+//! 1. Each job has a future, which takes it through the middleware and waits at
+//!    [`StoreInChunk::store`] for the chunk that the job goes with. The caller's task polls all of
+//!    them: no future outlives the enqueue.
+//! 2. A turn polls the futures that can go on, and takes new jobs, until a chunk is full or two
+//!    chunks of jobs live.
+//! 3. A chunk is sent when it is full, or after a turn in which no future went on. One is on its
+//!    way at a time.
 //! 4. Its jobs get the answer of the storage, and their middleware goes on.
-//! 5. After a failure no job is taken. If a middleware failed, the jobs before that one are still sent.
-//!    The others get [`EnqueueError::BulkFailed`].
+//! 5. After a failure no job is taken. If a middleware failed, the jobs before that one are still
+//!    sent. The others get [`EnqueueError::BulkFailed`].
 
 use std::{
     future::{pending, poll_fn},
@@ -48,8 +49,8 @@ impl Client {
         let mut live = FuturesUnordered::new();
         let mut live_bytes = 0;
         let mut sending: Option<BoxFuture<'_, Sent>> = None;
-        // Whether a future went on since the last turn of the runtime. Only after one in which none did can none go on:
-        // tokio's budget holds up futures that could.
+        // Whether a future went on since the last turn of the runtime. Only after one in which none
+        // did can none go on: tokio's budget holds up futures that could.
         let mut moved = false;
         loop {
             let waited = lobby.len();
@@ -285,8 +286,8 @@ impl Lobby {
         }
     }
 
-    /// Takes the jobs to send together: those that go where the first goes, in the order of the caller. None while that may
-    /// become more.
+    /// Takes the jobs to send together: those that go where the first goes, in the order of the
+    /// caller. None while that may become more.
     fn take_chunk(&self, may_become_more: bool) -> Option<Vec<Waiting>> {
         if may_become_more && !self.is_full() {
             return None;

@@ -62,8 +62,8 @@ impl Known {
     }
 }
 
-/// Where a client was made, and whether its Verk lives. Its clones share it, and so do the clients that
-/// are made of it.
+/// Where a client was made, and whether its Verk lives. Its clones share it, and so do the clients
+/// that are made of it.
 #[derive(Debug)]
 pub(crate) struct Life {
     runtime: Option<runtime::Id>,
@@ -118,14 +118,14 @@ pub(crate) fn in_job() -> bool {
 }
 
 impl Client {
-    /// The client at hand: in this order, that of the Verk that runs the calling job; one that a test
-    /// installed; the default or else that of the newest Verk, of those made in this tokio runtime; the
-    /// default or else that of the newest Verk.
+    /// The client at hand: in this order, that of the Verk that runs the calling job; one that a
+    /// test installed; the default or else that of the newest Verk, of those made in this tokio
+    /// runtime; the default or else that of the newest Verk.
     ///
     /// # Errors
     ///
-    /// [`EnqueueError::NoClient`] when there is none: no Verk was built in this process, or each was shut
-    /// down or dropped.
+    /// [`EnqueueError::NoClient`] when there is none: no Verk was built in this process, or each
+    /// was shut down or dropped.
     pub fn current() -> Result<Self, EnqueueError> {
         OF_JOB
             .try_with(Clone::clone)
@@ -135,11 +135,11 @@ impl Client {
             .ok_or(EnqueueError::NoClient)
     }
 
-    /// Makes this the process's default, instead of whichever was. A tokio runtime in which other clients
-    /// were made, but not this one, goes on using the newest of its own.
+    /// Makes this the process's default, instead of whichever was. A tokio runtime in which other
+    /// clients were made, but not this one, goes on using the newest of its own.
     ///
-    /// Does nothing when this is the client of a Verk that was shut down or dropped. A default ends with
-    /// its Verk.
+    /// Does nothing when this is the client of a Verk that was shut down or dropped. A default ends
+    /// with its Verk.
     pub fn set_default(&self) {
         let mut known = write(&KNOWN);
         if self.life().ended.load(Ordering::Relaxed) {
@@ -151,7 +151,8 @@ impl Client {
         drop(before);
     }
 
-    /// Lets [`current`](Self::current) find this client of a Verk, until it is [retired](Self::retire).
+    /// Lets [`current`](Self::current) find this client of a Verk, until it is
+    /// [retired](Self::retire).
     pub(crate) fn announce(&self) {
         write(&KNOWN).live.push(self.clone());
     }
@@ -168,10 +169,11 @@ impl Client {
         drop((default, live));
     }
 
-    /// Installs this client for the tokio runtime at hand, or for this thread outside of one, until the guard is dropped.
+    /// Installs this client for the tokio runtime at hand, or for this thread outside of one, until
+    /// the guard is dropped.
     ///
-    /// For tests: `verk-testing` calls it. What the runtime spawns is covered, blocking threads included. Where this client is
-    /// installed already, nothing changes.
+    /// For tests: `verk-testing` calls it. What the runtime spawns is covered, blocking threads
+    /// included. Where this client is installed already, nothing changes.
     ///
     /// # Errors
     ///

@@ -10,10 +10,12 @@ use crate::{
     names::Jid,
 };
 
-/// Sees every job on its way to storage, and what became of it: may change it, stop it, or undo what it did for a job that was not stored.
+/// Sees every job on its way to storage, and what became of it: may change it, stop it, or undo
+/// what it did for a job that was not stored.
 ///
-/// Every enqueue passes it: now and scheduled, one and each of many. A job passes it once, when its sender enqueues it: not again when it is retried,
-/// when its time comes, or when it is handed back. (Sidekiq's runs again each time a job moves from a set to its queue.) The first that the
+/// Every enqueue passes it: now and scheduled, one and each of many. A job passes it once, when its
+/// sender enqueues it: not again when it is retried, when its time comes, or when it is handed
+/// back. (Sidekiq's runs again each time a job moves from a set to its queue.) The first that the
 /// [builder](crate::VerkBuilder::client_middleware) is given is the outermost.
 ///
 /// ```
@@ -34,20 +36,22 @@ use crate::{
 /// }
 /// ```
 pub trait ClientMiddleware: Send + Sync + 'static {
-    /// Passes the job on by `next.run(job)`, and returns its answer once the storage has the job or refused it. A middleware that
-    /// [stops](ClientNext::stop) the job, or returns without `run`, keeps it from the storage: the enqueue fails with
-    /// [`EnqueueError::Stopped`], and an `enqueue_all` leaves the job out.
+    /// Passes the job on by `next.run(job)`, and returns its answer once the storage has the job or
+    /// refused it. A middleware that [stops](ClientNext::stop) the job, or returns without `run`,
+    /// keeps it from the storage: the enqueue fails with [`EnqueueError::Stopped`], and an
+    /// `enqueue_all` leaves the job out.
     ///
-    /// In an `enqueue_all`, `run` waits for the chunk that the job goes with. Other jobs of the bulk pass the middleware
-    /// meanwhile, so a middleware may hold a lock across `run`: the chunk is sent when all jobs wait.
+    /// In an `enqueue_all`, `run` waits for the chunk that the job goes with. Other jobs of the
+    /// bulk pass the middleware meanwhile, so a middleware may hold a lock across `run`: the chunk
+    /// is sent when all jobs wait.
     ///
     /// The future is dropped where it stands when the caller drops the enqueue.
     ///
     /// # Errors
     ///
-    /// An [`EnqueueError`] of `run` is the error of the enqueue. Any other error becomes [`EnqueueError::Middleware`], which
-    /// says whether the job may be stored. verk notes itself what became of the job: an answer that contradicts this is
-    /// replaced.
+    /// An [`EnqueueError`] of `run` is the error of the enqueue. Any other error becomes
+    /// [`EnqueueError::Middleware`], which says whether the job may be stored. verk notes itself
+    /// what became of the job: an answer that contradicts this is replaced.
     fn call(
         &self,
         job: &mut Job,
@@ -82,16 +86,18 @@ pub struct ClientNext<'a> {
 }
 
 impl ClientNext<'_> {
-    /// Passes the job on to the middleware that is left and stores it. `job` is then as it was stored.
+    /// Passes the job on to the middleware that is left and stores it. `job` is then as it was
+    /// stored.
     ///
     /// # Errors
     ///
-    /// Why the job is not stored: the storage refused it, or the middleware that is left did. The job may be stored all the same if
-    /// [`may_be_stored`](EnqueueError::may_be_stored).
+    /// Why the job is not stored: the storage refused it, or the middleware that is left did. The
+    /// job may be stored all the same if [`may_be_stored`](EnqueueError::may_be_stored).
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the job is stored or not. The enqueue fails then, and says that the job may be stored.
+    /// If the future is dropped, the job is stored or not. The enqueue fails then, and says that
+    /// the job may be stored.
     pub async fn run(self, job: &mut Job) -> Result<Stored, EnqueueError> {
         let Some((first, rest)) = self.rest.split_first() else {
             // Stays if this future is dropped.
@@ -159,7 +165,8 @@ impl Fate {
             (Self::Stopped, Ok(_)) => return Err(EnqueueError::Stopped { jid: jid.clone() }),
             (_, Ok(_)) => "answered that the job is stored, but it was not".into(),
             (_, Err(source)) => match source.downcast::<EnqueueError>() {
-                // What verk itself says of this job, and not of another one that the middleware enqueued.
+                // What verk itself says of this job, and not of another one that the middleware
+                // enqueued.
                 Ok(error)
                     if error.may_be_stored() == may_be_stored
                         && match (&*error, error.jid()) {

@@ -32,8 +32,8 @@ use crate::{
     },
 };
 
-/// The most jobs that are stored at once, of at most [`MAX_BATCH_BYTES`]: one push of so many holds the server up for less than a
-/// millisecond, and more bring little.
+/// The most jobs that are stored at once, of at most [`MAX_BATCH_BYTES`]: one push of so many holds
+/// the server up for less than a millisecond, and more bring little.
 const MAX_CHUNK_JOBS: usize = 500;
 
 /// The payload size above which an enqueue logs a warning: 100 KiB.
@@ -41,8 +41,8 @@ const LARGE_PAYLOAD_BYTES: usize = 100 * 1024;
 
 /// Enqueues jobs. Cheap to clone.
 ///
-/// [`Verk::client`](crate::Verk::client) returns the one of a Verk; a program that only enqueues can build a Verk
-/// without queues, or make a client over a storage directly.
+/// [`Verk::client`](crate::Verk::client) returns the one of a Verk; a program that only enqueues
+/// can build a Verk without queues, or make a client over a storage directly.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<ClientData>,
@@ -71,8 +71,8 @@ pub(crate) struct ClientData {
 }
 
 impl Client {
-    /// A client over `storage`, with the default limits and the system's clock. The one of a [`Verk`](crate::Verk) goes by the storage's
-    /// time of day instead.
+    /// A client over `storage`, with the default limits and the system's clock. The one of a
+    /// [`Verk`](crate::Verk) goes by the storage's time of day instead.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
         let config = Config::default();
@@ -99,8 +99,8 @@ impl Client {
         }
     }
 
-    /// This client with one more [`ClientMiddleware`], inside of those it has. The client of a Verk gets its by
-    /// [`VerkBuilder::client_middleware`](crate::VerkBuilder::client_middleware).
+    /// This client with one more [`ClientMiddleware`], inside of those it has. The client of a Verk
+    /// gets its by [`VerkBuilder::client_middleware`](crate::VerkBuilder::client_middleware).
     #[must_use]
     pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
         Arc::make_mut(&mut self.inner).middleware.push(middleware);
@@ -124,14 +124,16 @@ impl Client {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Stores one job: at the back of its queue or, when it has a time in the future, in the `schedule` set.
+    /// Stores one job: at the back of its queue or, when it has a time in the future, in the
+    /// `schedule` set.
     ///
     /// Once this returns `Ok`, the job is as safe as the storage is.
     ///
     /// # Errors
     ///
-    /// [`EnqueueError::may_be_stored`] tells whether the job may be there all the same (a reply was lost);
-    /// otherwise nothing was stored. Nothing is sent twice. [`EnqueueError::Stopped`] when a [`ClientMiddleware`] stopped the job.
+    /// [`EnqueueError::may_be_stored`] tells whether the job may be there all the same (a reply was
+    /// lost); otherwise nothing was stored. Nothing is sent twice. [`EnqueueError::Stopped`] when a
+    /// [`ClientMiddleware`] stopped the job.
     ///
     /// # Cancel safety
     ///
@@ -169,25 +171,29 @@ impl Client {
         Ok(jid)
     }
 
-    /// Stores many jobs in few round trips: chunks of neighbours that go to the same place, each stored whole or not at all.
+    /// Stores many jobs in few round trips: chunks of neighbours that go to the same place, each
+    /// stored whole or not at all.
     ///
-    /// The jobs are taken from the iterator as the chunks fill; at most two chunks are held at a time. Returns the ids in order,
-    /// without those of jobs that a [`ClientMiddleware`] stopped.
+    /// The jobs are taken from the iterator as the chunks fill; at most two chunks are held at a
+    /// time. Returns the ids in order, without those of jobs that a [`ClientMiddleware`] stopped.
     ///
-    /// With client middleware, each job passes it by itself and waits at its end for the chunk that it goes with. A chunk is sent
-    /// when it is full, or when no middleware can go on. Jobs of one queue are stored in the order of the iterator, unless a
-    /// middleware lets a later job pass an earlier one.
+    /// With client middleware, each job passes it by itself and waits at its end for the chunk that
+    /// it goes with. A chunk is sent when it is full, or when no middleware can go on. Jobs of one
+    /// queue are stored in the order of the iterator, unless a middleware lets a later job pass an
+    /// earlier one.
     ///
     /// # Errors
     ///
-    /// Stops at the first failure: the error tells which jobs are stored, and holds the cause. When a middleware refuses a job after
-    /// it waited for something, later jobs may be stored already: the error has their ids.
+    /// Stops at the first failure: the error tells which jobs are stored, and holds the cause. When
+    /// a middleware refuses a job after it waited for something, later jobs may be stored already:
+    /// the error has their ids.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, up to a chunk is stored or not, and the jobs after it are not. The middleware of each job
-    /// that was taken is dropped where it stands.
-    // Not an `async fn`: its `Send` would be looked for in the iterator's closures, and not be found.
+    /// If the future is dropped, up to a chunk is stored or not, and the jobs after it are not. The
+    /// middleware of each job that was taken is dropped where it stands.
+    // Not an `async fn`: its `Send` would be looked for in the iterator's closures, and not be
+    // found.
     pub fn enqueue_all<I>(
         &self,
         jobs: I,
@@ -220,7 +226,8 @@ impl Client {
             if chunk.jobs.is_empty() {
                 return Ok(stored);
             }
-            // The next one is made while the storage has this one, which is on its way after a turn.
+            // The next one is made while the storage has this one, which is on its way after a
+            // turn.
             let next = async {
                 tokio::task::yield_now().await;
                 self.next_chunk(&mut jobs, &mut left_over)
@@ -478,7 +485,8 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Neighbours of an `enqueue_all` that are stored at once, and what was wrong with the job after them.
+/// Neighbours of an `enqueue_all` that are stored at once, and what was wrong with the job after
+/// them.
 struct Chunk {
     jobs: Vec<Ready>,
     failed: Option<EnqueueError>,

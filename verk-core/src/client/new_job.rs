@@ -6,8 +6,8 @@ use crate::{error::EnqueueError, job::Job};
 
 /// A job on its way to a client, with the options of the call site.
 ///
-/// Made from a job struct by the methods of [`EnqueueExt`](crate::EnqueueExt). What is wrong with it (arguments without a JSON form, an
-/// invalid queue name) is the error of the enqueue.
+/// Made from a job struct by the methods of [`EnqueueExt`](crate::EnqueueExt). What is wrong with
+/// it (arguments without a JSON form, an invalid queue name) is the error of the enqueue.
 #[derive(Debug)]
 #[must_use = "a job is stored by `.enqueue()` or by a client"]
 pub struct NewJob {
@@ -34,7 +34,8 @@ impl NewJob {
     }
 }
 
-/// What can be enqueued: a job struct, one with options of the call site, or an untyped [`Job`] for a class that lives in another program.
+/// What can be enqueued: a job struct, one with options of the call site, or an untyped [`Job`] for
+/// a class that lives in another program.
 pub trait IntoJob: Sized {
     /// Adds nothing: a job on its way.
     fn into_job(self) -> NewJob;

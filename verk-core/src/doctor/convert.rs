@@ -47,13 +47,14 @@ impl fmt::Display for Conversion {
 }
 
 impl Doctor {
-    /// Turns arguments that are no array, such as the strings of Elixir's Verk, into arrays, which Sidekiq, verk and Elixir's Verk
-    /// all read.
+    /// Turns arguments that are no array, such as the strings of Elixir's Verk, into arrays, which
+    /// Sidekiq, verk and Elixir's Verk all read.
     ///
-    /// Each job that waits in a queue or a set is replaced in its place, with its score, and only if it is still there; all
-    /// other bytes of it stay. Jobs in progress are left alone. Of each queue and each set the first
-    /// [`max_jobs`](Self::max_jobs) are looked at. A node of Elixir's Verk that fails such a job writes a
-    /// string again, and what changes meanwhile shifts the pages: call it until it converts none.
+    /// Each job that waits in a queue or a set is replaced in its place, with its score, and only
+    /// if it is still there; all other bytes of it stay. Jobs in progress are left alone. Of each
+    /// queue and each set the first [`max_jobs`](Self::max_jobs) are looked at. A node of Elixir's
+    /// Verk that fails such a job writes a string again, and what changes meanwhile shifts the
+    /// pages: call it until it converts none.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -70,7 +70,8 @@ pub enum Finding {
     VerkDialect,
     /// This program writes [times in milliseconds](crate::TimeFormat), beside Sidekiq before 8.
     MillisecondTimes,
-    /// Jobs wait in the sets of the other [`schedule_keys`](crate::Config::schedule_keys), which nobody of this fleet moves.
+    /// Jobs wait in the sets of the other [`schedule_keys`](crate::Config::schedule_keys), which
+    /// nobody of this fleet moves.
     JobsElsewhere {
         /// How many.
         jobs: usize,
@@ -81,7 +82,8 @@ pub enum Finding {
     UnreadableInRuby(JobGroup),
     /// Jobs that Elixir's Verk, which is there, would change when it moves or retries them.
     ChangedByElixir(JobGroup),
-    /// Jobs with times in milliseconds, beside Sidekiq before 8, or in whole seconds, beside Sidekiq from 8.
+    /// Jobs with times in milliseconds, beside Sidekiq before 8, or in whole seconds, beside
+    /// Sidekiq from 8.
     MisreadTimes(JobGroup),
     /// Members of a set that name no queue.
     NoQueue(JobGroup),

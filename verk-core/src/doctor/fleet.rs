@@ -75,7 +75,8 @@ struct Info {
     version: Option<String>,
 }
 
-/// The major version of Sidekiq in the `info` of a process; `None` for a process of another program.
+/// The major version of Sidekiq in the `info` of a process; `None` for a process of another
+/// program.
 fn sidekiq_version(info: &[u8]) -> Option<u32> {
     let info: Info = serde_json::from_slice(info).ok()?;
     match info.version {
@@ -86,7 +87,8 @@ fn sidekiq_version(info: &[u8]) -> Option<u32> {
     }
 }
 
-/// Whether a node is one of Elixir's Verk: its id has not the ending that verk gives to every registration.
+/// Whether a node is one of Elixir's Verk: its id has not the ending that verk gives to every
+/// registration.
 fn is_elixir(node: &NodeId) -> bool {
     node.name() == node.as_str()
 }

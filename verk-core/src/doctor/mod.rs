@@ -31,10 +31,12 @@ use crate::{
     time::server_time::{ClockReading, Measurement},
 };
 
-/// Of each queue and each set, so many jobs are looked at unless [`Doctor::max_jobs`] says otherwise.
+/// Of each queue and each set, so many jobs are looked at unless [`Doctor::max_jobs`] says
+/// otherwise.
 const MAX_JOBS: usize = 1_000;
 
-/// Through so many parts of the storage an examination looks for lists of nodes that are not registered.
+/// Through so many parts of the storage an examination looks for lists of nodes that are not
+/// registered.
 const FOREIGN_PAGES: usize = 1_000;
 
 const ALL_SETS: [JobSet; 3] = [JobSet::Schedule, JobSet::Retry, JobSet::Dead];
@@ -64,8 +66,8 @@ pub struct Doctor {
     max_jobs: usize,
 }
 
-/// What [`Doctor::examine`] found. Its text has one line for each finding. Serialized, each finding is an object with `severity`,
-/// `message`, `finding` (its name) and its fields.
+/// What [`Doctor::examine`] found. Its text has one line for each finding. Serialized, each finding
+/// is an object with `severity`, `message`, `finding` (its name) and its fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
@@ -74,26 +76,30 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How many jobs were looked at.
     pub jobs: usize,
-    /// Whether these were all that wait, and all keys were looked through for lists of nodes that are not registered.
+    /// Whether these were all that wait, and all keys were looked through for lists of nodes that
+    /// are not registered.
     pub complete: bool,
 }
 
 impl Doctor {
-    /// Sets how many jobs of each queue and each set are looked at, the next to run first. Defaults to 1 000.
+    /// Sets how many jobs of each queue and each set are looked at, the next to run first. Defaults
+    /// to 1 000.
     pub fn max_jobs(mut self, max_jobs: usize) -> Self {
         self.max_jobs = max_jobs;
         self
     }
 
-    /// Looks at the server, the fleet, the queues and the sets. Changes nothing; reads in pages. Jobs that move meanwhile may be
-    /// missed, or counted twice.
+    /// Looks at the server, the fleet, the queues and the sets. Changes nothing; reads in pages.
+    /// Jobs that move meanwhile may be missed, or counted twice.
     ///
-    /// The settings, queues and classes that it judges by are those of the [`Verk`](crate::Verk) that the [`Admin`] comes
-    /// from: run it in the program whose workers you ask for. Without a Verk it says nothing of these.
+    /// The settings, queues and classes that it judges by are those of the [`Verk`](crate::Verk)
+    /// that the [`Admin`] comes from: run it in the program whose workers you ask for. Without a
+    /// Verk it says nothing of these.
     ///
     /// # Errors
     ///
-    /// When the storage does not answer. What cannot be read although it answers is a [finding](Finding::Unreadable).
+    /// When the storage does not answer. What cannot be read although it answers is a
+    /// [finding](Finding::Unreadable).
     ///
     /// # Cancel safety
     ///
@@ -324,8 +330,8 @@ impl Examination<'_> {
     }
 }
 
-/// Where jobs wait: in the queues that are known, in those of this node and of all registered ones (Elixir's Verk makes its own
-/// known in no other way), and in the sets.
+/// Where jobs wait: in the queues that are known, in those of this node and of all registered ones
+/// (Elixir's Verk makes its own known in no other way), and in the sets.
 fn places(
     running: Vec<QueueName>,
     known: Vec<QueueName>,
@@ -409,8 +415,8 @@ const FIRST_PAGE: Page = Page {
 };
 
 impl Admin {
-    /// What looks for things that go wrong in the storage: jobs that another program of the fleet cannot read, settings of the server
-    /// that lose jobs, jobs that nobody sees to.
+    /// What looks for things that go wrong in the storage: jobs that another program of the fleet
+    /// cannot read, settings of the server that lose jobs, jobs that nobody sees to.
     pub fn doctor(&self) -> Doctor {
         Doctor {
             admin: self.clone(),

@@ -54,7 +54,8 @@ impl Tally {
         }
     }
 
-    /// Looks at one payload. A class that this node would have to run, and cannot, is counted in `unknown_classes`.
+    /// Looks at one payload. A class that this node would have to run, and cannot, is counted in
+    /// `unknown_classes`.
     pub(super) fn add(
         &mut self,
         payload: Bytes,

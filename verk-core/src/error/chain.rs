@@ -1,7 +1,7 @@
 //! An error and its sources as text: [`ErrorChain`].
 //!
-//! An error is code of somebody else. Its sources may have no end, because one is its own source, and
-//! its text may be long or have no end. So both are cut.
+//! An error is code of somebody else. Its sources may have no end, because one is its own source,
+//! and its text may be long or have no end. So both are cut.
 
 use std::{
     error::Error,
@@ -13,9 +13,9 @@ use crate::job::MAX_MESSAGE_CHARS;
 
 /// Prints an error and its sources in one line: for a log, or for an error that holds another one.
 ///
-/// Many errors print the source that they also return. What was printed already is left out, so that
-/// nothing is said twice. At most 10 000 characters and 32 sources are read, also of an error that is
-/// its own source.
+/// Many errors print the source that they also return. What was printed already is left out, so
+/// that nothing is said twice. At most 10 000 characters and 32 sources are read, also of an error
+/// that is its own source.
 ///
 /// ```
 /// use verk_core::ErrorChain;
@@ -79,7 +79,8 @@ impl Bounded {
     }
 
     fn push(&mut self, value: impl fmt::Display) {
-        // It fails when the text is full, and when the value itself fails: what it wrote before counts.
+        // It fails when the text is full, and when the value itself fails: what it wrote before
+        // counts.
         let _ = write!(self, "{value}");
     }
 }

@@ -13,12 +13,13 @@ use crate::{
 
 /// Something that happened on this node.
 ///
-/// What a job came to is told once the storage has it, so a program that sees `JobFinished` will not find the job in
-/// storage.
+/// What a job came to is told once the storage has it, so a program that sees `JobFinished` will
+/// not find the job in storage.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// When it happened; of a run that ended, when it ended. The storage's time, as far as this node knows.
+    /// When it happened; of a run that ended, when it ended. The storage's time, as far as this
+    /// node knows.
     pub at: SystemTime,
     /// The queue, if it concerns one; of a job, the one that it was fetched from.
     pub queue: Option<QueueName>,
@@ -52,8 +53,8 @@ pub enum EventKind {
         /// What follows.
         then: AfterFailure,
     },
-    /// A worker answered that the job should run later, or there is none for its class and the node [requeues](crate::UnknownClass) such jobs;
-    /// no attempt is counted.
+    /// A worker answered that the job should run later, or there is none for its class and the node
+    /// [requeues](crate::UnknownClass) such jobs; no attempt is counted.
     JobSnoozed {
         /// When the run began.
         started_at: SystemTime,
@@ -76,15 +77,18 @@ pub enum EventKind {
         /// What is wrong with it.
         reason: String,
     },
-    /// A job went back to the front of its queue without counting an attempt: the node stops, or it stops fetching from the queue.
+    /// A job went back to the front of its queue without counting an attempt: the node stops, or it
+    /// stops fetching from the queue.
     JobHandedBack,
-    /// A job of this node is not this node's any more, so its outcome has no effect: another node was given it, or an operator removed it.
+    /// A job of this node is not this node's any more, so its outcome has no effect: another node
+    /// was given it, or an operator removed it.
     JobLost,
     /// A job equalled a member (same bytes) of the set that it went to: there is one of them now.
     JobMerged,
     /// The node runs the queue: it starts to, or the queue was resumed.
     QueueRunning,
-    /// The node stops fetching from the queue, which is paused or removed, or the node stops; jobs may still run.
+    /// The node stops fetching from the queue, which is paused or removed, or the node stops; jobs
+    /// may still run.
     QueuePausing,
     /// The node fetches nothing from the queue, and no job of it runs.
     QueuePaused,
@@ -95,8 +99,8 @@ pub enum EventKind {
         /// How long the answer took.
         took: Duration,
     },
-    /// The reply to a fetch, to a batch of outcomes or to a move of due jobs was lost, so nobody knows whether it took effect. The node looks, and
-    /// sends again only what did not.
+    /// The reply to a fetch, to a batch of outcomes or to a move of due jobs was lost, so nobody
+    /// knows whether it took effect. The node looks, and sends again only what did not.
     ReplyLost {
         /// What was to be changed, and what happened.
         error: StorageError,
@@ -106,13 +110,15 @@ pub enum EventKind {
         /// The new id.
         node: NodeId,
     },
-    /// The storage does not know this node any more: it was declared dead. What runs goes on under this id, and ends there unless it was given
-    /// to another node; new jobs are fetched under a new id.
+    /// The storage does not know this node any more: it was declared dead. What runs goes on under
+    /// this id, and ends there unless it was given to another node; new jobs are fetched under a
+    /// new id.
     NodeLost {
         /// The id that is gone.
         node: NodeId,
     },
-    /// A node that died left jobs, and they are back in their queues, or in the `schedule` set if they may be poison pills.
+    /// A node that died left jobs, and they are back in their queues, or in the `schedule` set if
+    /// they may be poison pills.
     JobsRestored {
         /// The node that held them.
         node: NodeId,
@@ -126,7 +132,8 @@ pub enum EventKind {
         /// How many processes died while it ran, in the last 72 hours.
         deaths: u32,
     },
-    /// The clock of this machine and the storage's began to differ by more than a second. Due times follow the storage's.
+    /// The clock of this machine and the storage's began to differ by more than a second. Due times
+    /// follow the storage's.
     ClockSkewed {
         /// The time of day here.
         here: SystemTime,

@@ -71,8 +71,8 @@ impl fmt::Debug for EventSender {
 
 /// The events of a Verk from now on, as a [`Stream`]: all of them, or those that are selected.
 ///
-/// A subscriber that falls behind by more than 4096 events, those that it did not select included, is told how many it
-/// missed, and never slows a worker.
+/// A subscriber that falls behind by more than 4096 events, those that it did not select included,
+/// is told how many it missed, and never slows a worker.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -126,13 +126,15 @@ impl Events {
         self
     }
 
-    /// Selects events of this queue. Called again, of that one as well. What concerns no queue is left out.
+    /// Selects events of this queue. Called again, of that one as well. What concerns no queue is
+    /// left out.
     pub fn queue(mut self, name: impl Into<String>) -> Self {
         self.selector.queues.push(name.into());
         self
     }
 
-    /// Selects events of jobs of this class. Called again, of that one as well. What concerns no job is left out.
+    /// Selects events of jobs of this class. Called again, of that one as well. What concerns no
+    /// job is left out.
     pub fn class(mut self, class: impl Into<String>) -> Self {
         self.selector.classes.push(class.into());
         self

@@ -1,5 +1,5 @@
-//! Where a job panicked. Rust tells that to a panic hook and to nobody else: a caught panic is only its
-//! message.
+//! Where a job panicked. Rust tells that to a panic hook and to nobody else: a caught panic is only
+//! its message.
 //!
 //! 1. The hook notes each panic of a run, on the thread that it happens on, and calls the hook that
 //!    was there before.
@@ -45,8 +45,8 @@ pub(crate) fn text(payload: &(dyn Any + Send)) -> Option<&str> {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 
-/// Lets panics of runs be noted, from now on and until the program replaces the hook. Once in a process. `in_job` says
-/// whether the thread runs a job.
+/// Lets panics of runs be noted, from now on and until the program replaces the hook. Once in a
+/// process. `in_job` says whether the thread runs a job.
 pub(crate) fn install_hook(in_job: fn() -> bool) {
     static INSTALLED: Once = Once::new();
     // The hook cannot be changed by a thread that panics.
@@ -102,8 +102,8 @@ impl Place {
 /// What frames of the standard library begin with.
 const OF_RUST: [&str; 4] = ["core::", "std::", "alloc::", "__rustc::"];
 
-/// The lines of a backtrace, without the frames of the panic itself, which are on top, and those below
-/// the worker's.
+/// The lines of a backtrace, without the frames of the panic itself, which are on top, and those
+/// below the worker's.
 fn frames(backtrace: &str) -> Vec<String> {
     let lines: Vec<&str> = backtrace.lines().map(str::trim).collect();
     let symbol = |line: &str| {

@@ -11,7 +11,8 @@ use crate::{config::file::duration, guard, names::QueueName};
 
 /// How a node is: see [`Verk::health`](crate::Verk::health).
 ///
-/// As JSON: `{"live":true,"ready":false,"reasons":[{"reason":"connecting","queue":"default"}],"caught_panics":0}`.
+/// As JSON:
+/// `{"live":true,"ready":false,"reasons":[{"reason":"connecting","queue":"default"}],"caught_panics":0}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
@@ -21,9 +22,10 @@ pub struct Health {
     pub ready: bool,
     /// Why it is not ready, or not live; empty when it is both.
     pub reasons: Vec<Reason>,
-    /// How many panics of code that is not verk's were caught in this process, by all its nodes: of log subscribers,
-    /// metrics recorders, event subscribers and `retry_at` functions. The node works on without what was called. Panics
-    /// of jobs do not count. More than 0 says that logs or metrics are incomplete: see the panic hook's messages.
+    /// How many panics of code that is not verk's were caught in this process, by all its nodes: of
+    /// log subscribers, metrics recorders, event subscribers and `retry_at` functions. The node
+    /// works on without what was called. Panics of jobs do not count. More than 0 says that logs or
+    /// metrics are incomplete: see the panic hook's messages.
     pub caught_panics: u64,
 }
 
@@ -47,14 +49,16 @@ pub enum Reason {
     NotStarted,
     /// It shuts down, or has.
     Stopping,
-    /// Every queue that it runs is paused, here or for all nodes, or it was told to be [quiet](crate::Verk::quiet).
+    /// Every queue that it runs is paused, here or for all nodes, or it was told to be
+    /// [quiet](crate::Verk::quiet).
     Quiet,
     /// It has not reached the storage for this queue yet.
     Connecting {
         /// The queue.
         queue: QueueName,
     },
-    /// What it asked of the storage last failed: the storage cannot be reached, is full, or refuses.
+    /// What it asked of the storage last failed: the storage cannot be reached, is full, or
+    /// refuses.
     StorageFailing {
         /// What it was for: `heartbeat`, `schedule`, `enqueue` or `queue NAME`.
         part: String,

@@ -27,7 +27,8 @@ pub(crate) trait Registered: fmt::Debug + Send + Sync {
     fn reason(&self, clock: &dyn Clock, heartbeat: Duration) -> Option<Reason>;
 }
 
-/// Where the parts of a node tell how they are. Each looks after its own entry; nobody asks the storage.
+/// Where the parts of a node tell how they are. Each looks after its own entry; nobody asks the
+/// storage.
 #[derive(Debug, Default)]
 pub(crate) struct Monitor {
     pub(crate) heartbeat: Link,
@@ -72,7 +73,8 @@ impl Monitor {
         for (part, link) in links {
             reasons.extend(link.failure().map(|(error, _)| failing(part, error)));
         }
-        // Nobody may enqueue on a node that is not ready, and then nothing would ever tell that it works again.
+        // Nobody may enqueue on a node that is not ready, and then nothing would ever tell that it
+        // works again.
         let enqueue = self.enqueue.failure();
         let recent = enqueue.filter(|(_, at)| now.saturating_duration_since(*at) < heartbeat);
         reasons.extend(recent.map(|(error, _)| failing("enqueue", error)));

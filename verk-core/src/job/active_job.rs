@@ -1,11 +1,13 @@
-//! Jobs of Rails' `ActiveJob`: the job proper is in an envelope, which is the one argument of a wrapper class.
+//! Jobs of Rails' `ActiveJob`: the job proper is in an envelope, which is the one argument of a
+//! wrapper class.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The classes that Sidekiq runs envelopes with: that of Sidekiq since 8.0, and that of Rails and of Sidekiq before.
+/// The classes that Sidekiq runs envelopes with: that of Sidekiq since 8.0, and that of Rails and
+/// of Sidekiq before.
 const WRAPPERS: [&str; 2] = [
     "Sidekiq::ActiveJob::Wrapper",
     "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper",

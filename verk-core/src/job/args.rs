@@ -1,6 +1,7 @@
 //! Positional arguments: a job's fields to a JSON array and back.
 //!
-//! `#[verk::worker]` generates the calls; a hand-written [`Worker`](crate::Worker) makes them itself.
+//! `#[verk::worker]` generates the calls; a hand-written [`Worker`](crate::Worker) makes them
+//! itself.
 
 mod containers;
 mod mismatch;
@@ -36,7 +37,8 @@ impl ArgsWriter {
     ///
     /// # Errors
     ///
-    /// [`ArgsError::Encode`] when the value has no JSON form, such as a map whose keys are no strings.
+    /// [`ArgsError::Encode`] when the value has no JSON form, such as a map whose keys are no
+    /// strings.
     pub fn arg<T: Serialize + ?Sized>(
         mut self,
         name: &'static str,
@@ -55,7 +57,8 @@ impl ArgsWriter {
     ///
     /// # Errors
     ///
-    /// As [`arg`](Self::arg), and [`ArgsError::NoObject`] when the value becomes something else than an object.
+    /// As [`arg`](Self::arg), and [`ArgsError::NoObject`] when the value becomes something else
+    /// than an object.
     pub fn object<T: Serialize + ?Sized>(
         self,
         name: &'static str,
@@ -116,7 +119,8 @@ impl<'a> ArgsReader<'a> {
         })
     }
 
-    /// Reads the next argument. One that is absent is read as `null`, so a trailing `Option` may be left out.
+    /// Reads the next argument. One that is absent is read as `null`, so a trailing `Option` may be
+    /// left out.
     ///
     /// # Errors
     ///
@@ -162,7 +166,8 @@ impl<'a> ArgsReader<'a> {
     ///
     /// # Errors
     ///
-    /// As [`arg`](Self::arg), and [`ArgsError::NoObject`] when the argument is something else than an object.
+    /// As [`arg`](Self::arg), and [`ArgsError::NoObject`] when the argument is something else than
+    /// an object.
     pub fn object<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, ArgsError> {
         match self.args.as_slice().first() {
             Some(raw) if !raw.get().starts_with('{') => Err(ArgsError::NoObject { name }),
@@ -236,7 +241,8 @@ pub enum ArgsError {
         /// made itself (`serde::de::Error::custom`) is not kept.
         reason: String,
     },
-    /// The worker takes one JSON object instead of arguments by position, and this is something else.
+    /// The worker takes one JSON object instead of arguments by position, and this is something
+    /// else.
     #[error("the worker takes one argument, `{name}`, which is a JSON object")]
     NoObject {
         /// The parameter.

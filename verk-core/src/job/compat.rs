@@ -19,12 +19,14 @@ const FIRST_MILLISECONDS: u64 = 100_000_000_000;
 const RUBY_MAX_DEPTH: usize = 100;
 
 impl Job {
-    /// Whether the arguments are written in another form than an array, the only one that Sidekiq reads, or missing.
+    /// Whether the arguments are written in another form than an array, the only one that Sidekiq
+    /// reads, or missing.
     pub(crate) fn has_spoiled_args(&self) -> bool {
         !self.get("args").is_some_and(|raw| raw.starts_with('['))
     }
 
-    /// Writes [such](Self::has_spoiled_args) arguments as an array. All else stays as it is, byte for byte.
+    /// Writes [such](Self::has_spoiled_args) arguments as an array. All else stays as it is, byte
+    /// for byte.
     pub(crate) fn put_args_in_array(&mut self) {
         // What is no array in a string means none: `decode` accepts nothing else.
         let string = self.string("args").unwrap_or_default();
@@ -32,8 +34,8 @@ impl Job {
         self.patch("args", args);
     }
 
-    /// Whether Ruby cannot read the payload as it was stored, or cannot write what it read: it has a number that no float holds,
-    /// half of a surrogate pair, or too many levels.
+    /// Whether Ruby cannot read the payload as it was stored, or cannot write what it read: it has
+    /// a number that no float holds, half of a surrogate pair, or too many levels.
     pub(crate) fn is_unreadable_in_ruby(&self) -> bool {
         let payload = self.original_json();
         std::str::from_utf8(payload).is_ok_and(|json| depth_over(json, RUBY_MAX_DEPTH))
@@ -55,8 +57,9 @@ impl Job {
         raw.filter_map(|raw| raw.parse().ok())
     }
 
-    /// Whether Elixir's Verk, which moves jobs through cjson and stores only the keys that it knows, would store another job: one that
-    /// lacks keys, has rounded times, or `{}` for an empty array.
+    /// Whether Elixir's Verk, which moves jobs through cjson and stores only the keys that it
+    /// knows, would store another job: one that lacks keys, has rounded times, or `{}` for an empty
+    /// array.
     pub(crate) fn is_changed_by_elixir(&self) -> bool {
         let foreign_key = |entry| !VERK_KEYS.iter().any(|key| self.is_key(entry, key));
         let float_time = |key: &&str| self.present(key).is_some_and(is_float);

@@ -22,7 +22,8 @@ pub(crate) const MAX_DEPTH: usize = 127;
 
 /// A payload is not a job.
 ///
-/// It can't be run, only kept: it goes to the dead set as it is. The message never quotes the payload.
+/// It can't be run, only kept: it goes to the dead set as it is. The message never quotes the
+/// payload.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MalformedJob {
@@ -103,8 +104,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`MalformedJob`] when the payload is no job: not a JSON object, without a class or a jid, or with
-    /// args that are no array in any dialect.
+    /// [`MalformedJob`] when the payload is no job: not a JSON object, without a class or a jid, or
+    /// with args that are no array in any dialect.
     pub fn decode(payload: Bytes) -> Result<Self, MalformedJob> {
         Self::decode_from(payload, None)
     }
@@ -265,7 +266,8 @@ impl<'de, K: Key<'de>> Visitor<'de> for FieldsVisitor<'de, K> {
     }
 }
 
-/// The bit of a key that tells the dialects apart, or that few jobs have and every run asks for; 0 for others.
+/// The bit of a key that tells the dialects apart, or that few jobs have and every run asks for; 0
+/// for others.
 fn verk_key(name: &str) -> u16 {
     match name {
         "args" => ARGS,
@@ -364,7 +366,8 @@ fn is_too_deep(json: &str) -> bool {
 /// The parser itself passes over any depth, but nobody could read the value later.
 pub(super) fn depth_over(json: &str, max: usize) -> bool {
     let bytes = json.as_bytes();
-    // Most payloads have fewer brackets than that in all. Counted in a byte for a few at a time, the compiler looks at many at once.
+    // Most payloads have fewer brackets than that in all. Counted in a byte for a few at a time,
+    // the compiler looks at many at once.
     let brackets = bytes.chunks(usize::from(u8::MAX)).map(|some| {
         let count = |sum: u8, byte: &u8| sum + u8::from(matches!(byte, b'[' | b'{'));
         usize::from(some.iter().fold(0, count))

@@ -7,7 +7,8 @@ use super::{
     value::{TimeForm, quoted},
 };
 
-/// Whose job format the jobs of a program have. A job that another program made keeps the one that it came in.
+/// Whose job format the jobs of a program have. A job that another program made keeps the one that
+/// it came in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
@@ -25,7 +26,8 @@ pub enum TimeFormat {
     /// Seconds as a float: `1732387200.5`. Sidekiq 5 to 8 read it right.
     #[default]
     Seconds,
-    /// Whole milliseconds: `1732387200500`. Sidekiq 8 writes that, and Sidekiq 7 takes it for seconds.
+    /// Whole milliseconds: `1732387200500`. Sidekiq 8 writes that, and Sidekiq 7 takes it for
+    /// seconds.
     Milliseconds,
 }
 
@@ -39,7 +41,8 @@ pub(crate) struct Form {
 }
 
 impl Job {
-    /// Writes what changes from now on in this form. A job that was read from a payload keeps its dialect.
+    /// Writes what changes from now on in this form. A job that was read from a payload keeps its
+    /// dialect.
     pub(crate) fn write_as(&mut self, form: Form) {
         self.time_format = form.time_format;
         let is_new = self.original_json.is_empty();

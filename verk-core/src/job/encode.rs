@@ -15,13 +15,13 @@ use super::{
 impl Job {
     /// The payload to store.
     ///
-    /// A job that nobody changed gives the bytes that it was read from, without a copy. Otherwise the
-    /// keys stay in their order, every value that was not changed stays as it is to the byte, and new keys
-    /// come last. A key that was there several times is there once if it was changed; otherwise all of
-    /// them stay.
+    /// A job that nobody changed gives the bytes that it was read from, without a copy. Otherwise
+    /// the keys stay in their order, every value that was not changed stays as it is to the byte,
+    /// and new keys come last. A key that was there several times is there once if it was changed;
+    /// otherwise all of them stay.
     ///
-    /// A new or changed job in Sidekiq's dialect always gets a `retry`: `true`, or the number in its
-    /// `max_retry_count`. Sidekiq drops a job without `retry` when it lacks the class.
+    /// A new or changed job in Sidekiq's dialect always gets a `retry`: `true`, or the number in
+    /// its `max_retry_count`. Sidekiq drops a job without `retry` when it lacks the class.
     ///
     /// ```
     /// use verk_core::Job;
@@ -79,7 +79,8 @@ impl Job {
         })
     }
 
-    /// Gives the job a key of one's own, which it keeps for its whole life, whoever moves it. [`get`](Self::get) reads it.
+    /// Gives the job a key of one's own, which it keeps for its whole life, whoever moves it.
+    /// [`get`](Self::get) reads it.
     ///
     /// ```
     /// use verk_core::Job;
@@ -93,7 +94,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`InvalidJob`] when the key is one that verk writes itself, or the value has no JSON form or is nested too deep. The job is as it was.
+    /// [`InvalidJob`] when the key is one that verk writes itself, or the value has no JSON form or
+    /// is nested too deep. The job is as it was.
     pub fn set(&mut self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<(), InvalidJob> {
         if let Some(key) = reserved(key) {
             return Err(InvalidJob::ReservedKey { key });

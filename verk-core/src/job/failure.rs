@@ -54,11 +54,12 @@ impl Job {
         }
     }
 
-    /// The number in the key `retry_count`, as it is; `None` before the first failure, or if it is no whole number.
+    /// The number in the key `retry_count`, as it is; `None` before the first failure, or if it is
+    /// no whole number.
     ///
-    /// Sidekiq and Elixir's Verk count differently: after the first failure it is 0 with Sidekiq and 1
-    /// with Verk, whose new jobs have 0. [`failures`](Self::failures) counts the same for both. Sidekiq
-    /// Web's "retry now" takes one off, so it may be -1.
+    /// Sidekiq and Elixir's Verk count differently: after the first failure it is 0 with Sidekiq
+    /// and 1 with Verk, whose new jobs have 0. [`failures`](Self::failures) counts the same for
+    /// both. Sidekiq Web's "retry now" takes one off, so it may be -1.
     ///
     /// ```
     /// use verk_core::Job;
@@ -104,8 +105,9 @@ impl Job {
 
     /// Records a failure, so that the payload is ready for the retry or the dead set.
     ///
-    /// Counts as the job's own dialect does: see [`failures`](Self::failures). As with Sidekiq, the job goes
-    /// to its `retry_queue` if it has one, else back to `fetched_from`, whatever queue it named before.
+    /// Counts as the job's own dialect does: see [`failures`](Self::failures). As with Sidekiq, the
+    /// job goes to its `retry_queue` if it has one, else back to `fetched_from`, whatever queue it
+    /// named before.
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};
@@ -158,8 +160,8 @@ impl Job {
         self.set_queue(queue.unwrap_or_else(|| fetched_from.clone()));
     }
 
-    /// Takes the retry that an operator asks for off the count, as Sidekiq does, down to -1. A job of Elixir's Verk keeps its
-    /// count, as it does there.
+    /// Takes the retry that an operator asks for off the count, as Sidekiq does, down to -1. A job
+    /// of Elixir's Verk keeps its count, as it does there.
     pub(crate) fn uncount_retry(&mut self) {
         if let (Dialect::Sidekiq, Some(count)) = (self.dialect, self.retry_count()) {
             self.patch("retry_count", count.saturating_sub(1).to_string());

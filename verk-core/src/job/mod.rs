@@ -1,7 +1,7 @@
 //! The wire record: the one place that reads and writes the JSON of a job, in every dialect.
 //!
-//! A [`Job`] keeps the bytes that it was read from. A change is a patch over them: what nobody changed
-//! is written back byte for byte, unknown keys and the digits of numbers included.
+//! A [`Job`] keeps the bytes that it was read from. A change is a patch over them: what nobody
+//! changed is written back byte for byte, unknown keys and the digits of numbers included.
 
 mod active_job;
 pub(crate) mod args;
@@ -41,10 +41,10 @@ use self::{
 
 /// One unit of work, as it stands in Redis.
 ///
-/// Jobs of Sidekiq 5 to 8 and of Elixir's Verk are read alike. [`encode`](Self::encode) gives back the
-/// bytes that were read, except for the keys that were changed since, and writes those as the program
-/// that sent the job expects them. A job of Sidekiq's form that was changed and has no `retry` gets one,
-/// because Sidekiq loses such a job when it lacks its class.
+/// Jobs of Sidekiq 5 to 8 and of Elixir's Verk are read alike. [`encode`](Self::encode) gives back
+/// the bytes that were read, except for the keys that were changed since, and writes those as the
+/// program that sent the job expects them. A job of Sidekiq's form that was changed and has no
+/// `retry` gets one, because Sidekiq loses such a job when it lacks its class.
 ///
 /// `Debug` shows the jid, the class and the queue, never the arguments.
 ///
@@ -127,7 +127,8 @@ pub enum InvalidJob {
     /// The value of [`Job::set`] has no JSON form, such as a map whose keys are no strings.
     #[error("the value cannot be written as JSON")]
     ValueNotJson,
-    /// The value of [`Job::set`] is nested so deep that other programs refuse to read it. Flatten it.
+    /// The value of [`Job::set`] is nested so deep that other programs refuse to read it. Flatten
+    /// it.
     #[error("a value in a job must not be nested deeper than {max} levels", max = decode::MAX_DEPTH - 1)]
     ValueTooDeep,
 }
@@ -206,8 +207,8 @@ impl Job {
         &self.jid
     }
 
-    /// The class, which names the worker. For a job of Rails' `ActiveJob` it is that of the job in the envelope;
-    /// [`get`](Self::get)`("class")` tells the wrapper.
+    /// The class, which names the worker. For a job of Rails' `ActiveJob` it is that of the job in
+    /// the envelope; [`get`](Self::get)`("class")` tells the wrapper.
     ///
     /// ```
     /// use verk_core::Job;
@@ -265,7 +266,8 @@ impl Job {
         self.get("retried_at").and_then(time)
     }
 
-    /// Whether the job is kept in the dead set once its retries are used up. True unless it says otherwise.
+    /// Whether the job is kept in the dead set once its retries are used up. True unless it says
+    /// otherwise.
     #[must_use]
     pub fn dead(&self) -> bool {
         self.get("dead") != Some("false")

@@ -15,8 +15,8 @@ const MAX_RETRY_FOR: Duration = Duration::from_secs(1_000_000_000);
 impl Job {
     /// How often the job may be retried.
     ///
-    /// With `n` failures so far, the last one included, a job is retried while `n` is not above the limit; unless there is
-    /// a [`retry_for`](Self::retry_for), which counts instead.
+    /// With `n` failures so far, the last one included, a job is retried while `n` is not above the
+    /// limit; unless there is a [`retry_for`](Self::retry_for), which counts instead.
     ///
     /// ```
     /// use verk_core::{Job, RetryLimit};
@@ -44,7 +44,8 @@ impl Job {
 
     /// Limits the retries, in Sidekiq's key `retry` and in Verk's key `max_retry_count`.
     ///
-    /// [`RetryLimit::Never`] means neither a retry nor the dead set; Elixir's Verk knows no such thing, and keeps the job in its dead set.
+    /// [`RetryLimit::Never`] means neither a retry nor the dead set; Elixir's Verk knows no such
+    /// thing, and keeps the job in its dead set.
     pub fn set_retry_limit(&mut self, limit: RetryLimit) {
         let (retry, max_retry_count) = match limit {
             RetryLimit::Never => ("false".to_owned(), None),
@@ -65,14 +66,17 @@ impl Job {
         }
     }
 
-    /// Limits the retries to this number: [`set_retry_limit`](Self::set_retry_limit) with [`RetryLimit::Times`].
+    /// Limits the retries to this number: [`set_retry_limit`](Self::set_retry_limit) with
+    /// [`RetryLimit::Times`].
     pub fn set_max_retry_count(&mut self, max_retry_count: u32) {
         self.set_retry_limit(RetryLimit::Times(max_retry_count));
     }
 
-    /// For how long after its first failure the job is retried, if it says so; however often that is.
+    /// For how long after its first failure the job is retried, if it says so; however often that
+    /// is.
     ///
-    /// Sidekiq 7.1.3 to 8.0 obey this and the number of retries, whichever is used up first; Sidekiq 8.1 and verk only this.
+    /// Sidekiq 7.1.3 to 8.0 obey this and the number of retries, whichever is used up first;
+    /// Sidekiq 8.1 and verk only this.
     ///
     /// ```
     /// use std::time::Duration;
@@ -89,7 +93,8 @@ impl Job {
         self.get("retry_for").and_then(seconds)
     }
 
-    /// Sets for how long after its first failure the job is retried, in whole seconds; at most a billion, as Sidekiq has it.
+    /// Sets for how long after its first failure the job is retried, in whole seconds; at most a
+    /// billion, as Sidekiq has it.
     pub fn set_retry_for(&mut self, retry_for: Duration) {
         self.patch(
             "retry_for",
@@ -109,7 +114,8 @@ impl Job {
         self.patch("retry_queue", quoted(queue.as_str()));
     }
 
-    /// When the job is not worth a run any more: its `expires_in`, in seconds, after it came into its queue.
+    /// When the job is not worth a run any more: its `expires_in`, in seconds, after it came into
+    /// its queue.
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};

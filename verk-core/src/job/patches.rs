@@ -33,7 +33,8 @@ impl Patches {
         self.patches.is_empty()
     }
 
-    /// The JSON of `key`, unless it is taken out; for a key that does not differ, what `unchanged` says.
+    /// The JSON of `key`, unless it is taken out; for a key that does not differ, what `unchanged`
+    /// says.
     pub(super) fn get_or<'a>(
         &'a self,
         key: &str,
@@ -114,7 +115,8 @@ impl Patches {
 #[derive(Clone, Copy)]
 pub(super) struct PatchKey<'a> {
     pub(super) name: &'a str,
-    /// With the comma before it, its quotes and the colon, if that is known; else it may have to be escaped.
+    /// With the comma before it, its quotes and the colon, if that is known; else it may have to be
+    /// escaped.
     pub(super) in_object: Option<&'static str>,
 }
 

@@ -1,4 +1,5 @@
-//! The trace context that a job carries from where it was enqueued to where it runs: W3C's `traceparent` and `tracestate`.
+//! The trace context that a job carries from where it was enqueued to where it runs: W3C's
+//! `traceparent` and `tracestate`.
 
 use std::borrow::Cow;
 

@@ -72,7 +72,8 @@ pub(super) fn count(raw: &str) -> Option<u32> {
 }
 
 pub(super) fn number(raw: &str) -> Option<f64> {
-    // `raw` is JSON, so what starts like this is a number, and not one of the names that f64 also reads.
+    // `raw` is JSON, so what starts like this is a number, and not one of the names that f64 also
+    // reads.
     raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
         .then(|| raw.parse().ok())
         .flatten()

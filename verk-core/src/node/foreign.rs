@@ -17,7 +17,8 @@ const PAGES_AT_START: usize = 100;
 /// How many lists are named in the log.
 const NAMED: usize = 10;
 
-/// All foreign lists in the first `max_pages` parts of the storage, by name, and whether that was all of it.
+/// All foreign lists in the first `max_pages` parts of the storage, by name, and whether that was
+/// all of it.
 pub(crate) async fn read(
     storage: &dyn Storage,
     max_pages: usize,

@@ -24,8 +24,9 @@ const CLAIM_MARGIN: Duration = Duration::from_millis(50);
 
 /// Registers this node, which runs `queues`, and starts its heartbeat.
 ///
-/// With a configured `node_id`, first takes the name: while another node holds it, waits once for as long as that claim
-/// lasts. Returns the registration; the caller restores what earlier holders left.
+/// With a configured `node_id`, first takes the name: while another node holds it, waits once for
+/// as long as that claim lasts. Returns the registration; the caller restores what earlier holders
+/// left.
 ///
 /// `watch` runs on the thread of the heartbeat, which no job can keep.
 pub(crate) async fn register(
@@ -87,8 +88,8 @@ pub(crate) fn host_name() -> String {
     }
 }
 
-/// Beats from a thread and a connection of its own, so that a worker that blocks the runtime does not make the node look
-/// dead. `watch` finds such workers.
+/// Beats from a thread and a connection of its own, so that a worker that blocks the runtime does
+/// not make the node look dead. `watch` finds such workers.
 fn start_heartbeat(
     services: &Arc<Services>,
     registration: &Registration,
@@ -200,8 +201,8 @@ async fn beat(
     Ok(beat)
 }
 
-/// Takes this node off the list and ends its heartbeat. While jobs of it are in progress, which then run in this process and do
-/// not end, it stays: they are restored once the process has ended.
+/// Takes this node off the list and ends its heartbeat. While jobs of it are in progress, which
+/// then run in this process and do not end, it stays: they are restored once the process has ended.
 pub(crate) async fn deregister(services: &Services, registration: &Registration) {
     if registration.unsure.load(Ordering::Relaxed) {
         log::warn!(node = %registration.node, "cannot make sure that no job is in progress; the node expires by itself");

@@ -9,8 +9,9 @@ use crate::{names::NodeId, storage::Node};
 
 /// Judges which nodes are dead. Pure.
 ///
-/// A node is dead when its heartbeat is missing at two looks that are at least one `heartbeat` apart, while the judge itself was well: its own
-/// heartbeats were acknowledged in time, by the same server, since at least one time to live before the first look. After a restart or a
+/// A node is dead when its heartbeat is missing at two looks that are at least one `heartbeat`
+/// apart, while the judge itself was well: its own heartbeats were acknowledged in time, by the
+/// same server, since at least one time to live before the first look. After a restart or a
 /// failover of the server, everybody's heartbeat may be missing for a moment.
 #[derive(Debug)]
 pub(crate) struct Judge {
@@ -34,7 +35,8 @@ impl Judge {
         self.heartbeat / 3
     }
 
-    /// Until when a node that is silent is known to be dead, at the latest, if the judge stays well.
+    /// Until when a node that is silent is known to be dead, at the latest, if the judge stays
+    /// well.
     pub(crate) fn dead_by(&self, now: Instant, well_since: Instant, node: &NodeId) -> Instant {
         // The judge looks at `missing` when its time has come, up to a pause late.
         match self.missing.get(node) {
@@ -88,7 +90,8 @@ mod tests {
         }
     }
 
-    /// Looks at these seconds after the judge started, at a node that is alive or not; returns when it was found dead.
+    /// Looks at these seconds after the judge started, at a node that is alive or not; returns when
+    /// it was found dead.
     fn judged(looks: &[(u64, bool)], well_since: impl Fn(u64) -> u64) -> Vec<u64> {
         let start = SystemClock.instant();
         let mut judge = Judge::new(HEARTBEAT, TTL);
@@ -110,7 +113,8 @@ mod tests {
         let start = SystemClock.instant();
         let at = |second| start + Duration::from_secs(second);
         let other = NodeId::from("other");
-        // The judge looks every `HEARTBEAT / 3`, here a little sooner, so that no look hits a limit.
+        // The judge looks every `HEARTBEAT / 3`, here a little sooner, so that no look hits a
+        // limit.
         for (silent_from, well_since) in [(0, 0), (7, 0), (50, 0), (50, 45)] {
             let mut judge = Judge::new(HEARTBEAT, TTL);
             let mut announced = None;

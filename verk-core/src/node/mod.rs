@@ -1,4 +1,5 @@
-//! This node among the others: its name and heartbeat, the judgement of others, and what becomes of what the dead left.
+//! This node among the others: its name and heartbeat, the judgement of others, and what becomes of
+//! what the dead left.
 
 pub(crate) mod foreign;
 pub(crate) mod heartbeat;

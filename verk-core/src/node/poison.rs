@@ -1,17 +1,19 @@
 //! Which jobs may have killed the process that ran them, and what follows. Pure.
 //!
-//! A *poison pill* is a job that kills its process. From outside, it looks like every other job that ran in that process, so
-//! each job that had been started counts a death, and the rules are:
+//! A *poison pill* is a job that kills its process. From outside, it looks like every other job
+//! that ran in that process, so each job that had been started counts a death, and the rules are:
 //!
 //! 1. After its first death, a job goes back to the front of its queue, as if nothing had happened.
-//! 2. From the second on, it is a suspect, and comes back alone, after a delay. The suspects of one process come back one by one,
-//!    those with the most deaths first.
-//! 3. A job that reaches the limit is buried, if it is the only one of its process that did. If several did, one of them is to blame and
-//!    nobody knows which: none is buried, and all come back as suspects, further apart.
+//! 2. From the second on, it is a suspect, and comes back alone, after a delay. The suspects of one
+//!    process come back one by one, those with the most deaths first.
+//! 3. A job that reaches the limit is buried, if it is the only one of its process that did. If
+//!    several did, one of them is to blame and nobody knows which: none is buried, and all come
+//!    back as suspects, further apart.
 //!
-//! That ends. If slots of time are longer than the innocent jobs run, the pill is alone when it runs again. If not, it
-//! kills with it only those that came back before it: whenever there is a draw for the most deaths, by chance half of the others
-//! fall behind the pill, until it is the one that comes back first.
+//! That ends. If slots of time are longer than the innocent jobs run, the pill is alone when it
+//! runs again. If not, it kills with it only those that came back before it: whenever there is a
+//! draw for the most deaths, by chance half of the others fall behind the pill, until it is the one
+//! that comes back first.
 
 use std::{
     cmp::Reverse,
@@ -22,12 +24,13 @@ use std::{
 
 use crate::names::Jid;
 
-/// When the first suspect comes back after a second death, and how long after it the next. After the third death, the first waits for two
-/// of them, and so on.
+/// When the first suspect comes back after a second death, and how long after it the next. After
+/// the third death, the first waits for two of them, and so on.
 const SLOT: Duration = Duration::from_secs(60);
 const MAX_WAIT: u32 = 60;
 
-/// By how much the suspects come back further apart with each further death, and how often that grows.
+/// By how much the suspects come back further apart with each further death, and how often that
+/// grows.
 const GROWTH: u32 = 4;
 const MAX_GROWTHS: u32 = 3;
 
@@ -42,8 +45,8 @@ pub(crate) enum Verdict {
     Bury,
 }
 
-/// Judges the jobs that had been started in one dead process, by how many processes died while each ran, this one included. A job
-/// that reaches `limit` is a poison pill; 0 for none ever.
+/// Judges the jobs that had been started in one dead process, by how many processes died while each
+/// ran, this one included. A job that reaches `limit` is a poison pill; 0 for none ever.
 pub(crate) fn judge(deaths: &HashMap<Jid, u32>, limit: u32) -> HashMap<Jid, Verdict> {
     let at_limit = |deaths: u32| limit > 0 && deaths >= limit;
     let ambiguous = deaths.values().filter(|n| at_limit(**n)).count() > 1;
@@ -148,8 +151,8 @@ mod tests {
         assert_eq!(delays(&both), [MINUTE, 2 * MINUTE]);
     }
 
-    /// A pill and innocents that run for `run` (in minutes), on processes with a place for each: what was buried, what
-    /// ran to its end, and how many processes died.
+    /// A pill and innocents that run for `run` (in minutes), on processes with a place for each:
+    /// what was buried, what ran to its end, and how many processes died.
     fn play(innocents: u64, run: u64, pill: &str) -> (Vec<Jid>, BTreeSet<Jid>, u32) {
         let pill = Jid::from(pill);
         let jids = (0..innocents).map(|n| Jid::from(format!("innocent {n}").as_str()));

@@ -31,7 +31,8 @@ pub(crate) struct Registration {
     pub(crate) lost: CancellationToken,
     /// Ends the heartbeat.
     pub(crate) stop: CancellationToken,
-    /// Whether the heartbeat goes on for as long as the process lives: jobs that do not end still run.
+    /// Whether the heartbeat goes on for as long as the process lives: jobs that do not end still
+    /// run.
     pub(crate) beat_on: AtomicBool,
     /// Whether a fetch may still bring jobs that nobody here knows of.
     pub(crate) unsure: AtomicBool,
@@ -48,7 +49,8 @@ pub(crate) struct HeartbeatHealth {
     well_since: Instant,
     /// Who acknowledged the last one.
     server: Option<String>,
-    /// How often another server answered than before, or the same one after a restart or in another role.
+    /// How often another server answered than before, or the same one after a restart or in another
+    /// role.
     servers: u64,
 }
 
@@ -63,7 +65,8 @@ impl HeartbeatHealth {
         }
     }
 
-    /// A heartbeat that was sent at this time is acknowledged. `failures` were not, since the last one.
+    /// A heartbeat that was sent at this time is acknowledged. `failures` were not, since the last
+    /// one.
     pub(crate) fn acknowledge(
         &mut self,
         sent_at: Instant,
@@ -106,7 +109,8 @@ impl Registration {
         &self.node
     }
 
-    /// Whether the node is known to be alive: no fetch is sent while the last acknowledged heartbeat is older than `heartbeat`.
+    /// Whether the node is known to be alive: no fetch is sent while the last acknowledged
+    /// heartbeat is older than `heartbeat`.
     pub(crate) fn may_fetch(&self, clock: &dyn Clock) -> bool {
         (self.health.borrow()).is_fresh(clock.instant(), self.heartbeat)
             && !self.lost.is_cancelled()
@@ -136,7 +140,8 @@ impl Registration {
         self.health.borrow().well_since
     }
 
-    /// Waits until another server answers than at the last time, whose number is in `seen`: it may not know all that the last one knew.
+    /// Waits until another server answers than at the last time, whose number is in `seen`: it may
+    /// not know all that the last one knew.
     pub(crate) async fn server_changed(&self, seen: &mut u64) {
         let mut health = self.health.subscribe();
         // An error says that the sender is gone; it is in `self`.
@@ -151,7 +156,8 @@ impl Registration {
         self.named && *node != self.node && node.name() == name && node.as_str() != name
     }
 
-    /// Whatever this node may still be given is restored by others: it must not leave the list of nodes.
+    /// Whatever this node may still be given is restored by others: it must not leave the list of
+    /// nodes.
     pub(crate) fn stay_on_the_list(&self) {
         self.unsure.store(true, Ordering::Relaxed);
     }
@@ -203,8 +209,8 @@ mod tests {
 
     const HEARTBEAT: Duration = Duration::from_secs(9);
 
-    /// Since which second a node that registered at 0 is well, after beats at these seconds, each with its server and how many failed
-    /// before it.
+    /// Since which second a node that registered at 0 is well, after beats at these seconds, each
+    /// with its server and how many failed before it.
     fn well_since(beats: &[(u64, &str, u32)]) -> u64 {
         let start = SystemClock.instant();
         let mut health = HeartbeatHealth::new(start);

@@ -26,8 +26,9 @@ pub(crate) struct Verdicts {
 }
 
 impl Verdicts {
-    /// Counts, before anything is moved, that `node` died while it ran its jobs, and judges them. Jobs that were prefetched, or are
-    /// none, do not count. Nor does what a fetch that was pending on the server brings after this.
+    /// Counts, before anything is moved, that `node` died while it ran its jobs, and judges them.
+    /// Jobs that were prefetched, or are none, do not count. Nor does what a fetch that was pending
+    /// on the server brings after this.
     pub(crate) async fn reach(services: &Services, node: &Node) -> Result<Self, StorageError> {
         let storage = &services.storage;
         let mut started = Vec::new();
@@ -78,8 +79,9 @@ struct Suspect {
     deaths: u32,
 }
 
-/// Moves what is in `inprogress` to the front of its queue, in order: page after page from the most recently fetched on, so that the
-/// oldest ends up in front. Suspects come back later, and a poison pill is buried. Adds to `moved` how many left the list.
+/// Moves what is in `inprogress` to the front of its queue, in order: page after page from the most
+/// recently fetched on, so that the oldest ends up in front. Suspects come back later, and a poison
+/// pill is buried. Adds to `moved` how many left the list.
 pub(crate) async fn restore(
     services: &Services,
     inprogress: &Inprogress,

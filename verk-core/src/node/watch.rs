@@ -23,7 +23,8 @@ use crate::{
     time::clock::rfc3339,
 };
 
-/// The longest that a fetch of a node may still be pending on the server after the node died, and fill its lists.
+/// The longest that a fetch of a node may still be pending on the server after the node died, and
+/// fill its lists.
 const LONGEST_FETCH: Duration = Duration::from_secs(5);
 
 /// Looks at the other nodes, again and again.
@@ -105,8 +106,8 @@ impl NodeWatch {
         result
     }
 
-    /// Says of each node that is silent, once, until when its jobs come back. Whoever waits for them
-    /// after a crash sees nothing else for a minute.
+    /// Says of each node that is silent, once, until when its jobs come back. Whoever waits for
+    /// them after a crash sees nothing else for a minute.
     fn announce(&mut self, now: Instant, nodes: &[Node], dead: &HashSet<NodeId>) {
         let waits = |node: &&Node| !node.alive && !dead.contains(&node.id);
         let waiting: HashSet<&NodeId> = nodes.iter().filter(waits).map(|node| &node.id).collect();
@@ -131,8 +132,8 @@ impl NodeWatch {
         earlier.any(|registration| registration.node() == node)
     }
 
-    /// Restores what a dead node had in progress. It leaves the list of nodes only when its lists stayed empty for so long that no fetch of
-    /// it can be pending any more.
+    /// Restores what a dead node had in progress. It leaves the list of nodes only when its lists
+    /// stayed empty for so long that no fetch of it can be pending any more.
     async fn empty(&mut self, node: Node) -> Result<(), StorageError> {
         let emptied = match self.emptied.entry(node.id.clone()) {
             Entry::Occupied(emptied) => emptied.into_mut(),

@@ -143,7 +143,8 @@ struct Work<'a> {
     run_at: u64,
 }
 
-/// The running jobs by their ids: there are no threads here. Of very large ones, those that began first.
+/// The running jobs by their ids: there are no threads here. Of very large ones, those that began
+/// first.
 fn work(runs: &[RunSnapshot]) -> BTreeMap<String, Bytes> {
     let mut bytes = 0;
     let fitting = runs.iter().take_while(|run| {

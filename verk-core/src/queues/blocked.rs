@@ -8,10 +8,12 @@ use crate::{
     time::clock::{Clock, SystemClock},
 };
 
-/// How long a poll takes at least that is reported. One that takes less than twice as long may be missed.
+/// How long a poll takes at least that is reported. One that takes less than twice as long may be
+/// missed.
 const TOO_LONG: Duration = Duration::from_secs(1);
 
-/// Looks at what runs, again and again, and warns of each run that keeps its thread, once. Does not end.
+/// Looks at what runs, again and again, and warns of each run that keeps its thread, once. Does not
+/// end.
 pub(crate) async fn watch(queues: Arc<Queues>) {
     // In real time, whatever the clock of a test says: so is the thread kept.
     let clock: &dyn Clock = &SystemClock;

@@ -99,7 +99,8 @@ impl ManagerHandle {
     }
 }
 
-/// Held while a manager works. Dropping it tells that the manager has ended, and its list is free for another one.
+/// Held while a manager works. Dropping it tells that the manager has ended, and its list is free
+/// for another one.
 #[derive(Debug)]
 pub(crate) struct ManagerGuard {
     pub(crate) handle: Arc<ManagerHandle>,

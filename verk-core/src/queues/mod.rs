@@ -1,5 +1,5 @@
-//! The queues of this node: what is wanted of them, and which managers run for them. In one place, so that no two managers
-//! ever work on one `inprogress` list.
+//! The queues of this node: what is wanted of them, and which managers run for them. In one place,
+//! so that no two managers ever work on one `inprogress` list.
 
 pub(crate) mod blocked;
 pub(crate) mod handle;
@@ -33,7 +33,8 @@ pub(crate) struct QueueSettings {
     pub(crate) concurrency: usize,
     /// Whether it is paused, here or for all nodes.
     pub(crate) paused: bool,
-    /// How often it was paused or resumed, here or for all nodes. Each time is told, even if the manager sees only the last.
+    /// How often it was paused or resumed, here or for all nodes. Each time is told, even if the
+    /// manager sees only the last.
     pub(crate) changes: u64,
 }
 
@@ -95,8 +96,8 @@ impl Queues {
         });
     }
 
-    /// Wants a queue no more, and tells its managers to end. Returns what is cancelled as each of them has ended, or `None`
-    /// when the node knows of no such queue.
+    /// Wants a queue no more, and tells its managers to end. Returns what is cancelled as each of
+    /// them has ended, or `None` when the node knows of no such queue.
     pub(crate) fn remove(&self, name: &QueueName) -> Option<Vec<CancellationToken>> {
         let mut ends = Vec::new();
         let known = self.0.send_if_modified(|state| {
@@ -109,7 +110,8 @@ impl Queues {
         (known || !ends.is_empty()).then_some(ends)
     }
 
-    /// Pauses or resumes a queue on this node. Returns whether that changes anything, or `None` when the queue is not wanted.
+    /// Pauses or resumes a queue on this node. Returns whether that changes anything, or `None`
+    /// when the queue is not wanted.
     pub(crate) fn set_paused(&self, name: &QueueName, paused: bool) -> Option<bool> {
         self.change(name, |wanted| {
             let changed = wanted.paused != paused;
@@ -118,7 +120,8 @@ impl Queues {
         })
     }
 
-    /// Pauses all queues, those that are added later too, until the process ends. Returns whether that changes anything.
+    /// Pauses all queues, those that are added later too, until the process ends. Returns whether
+    /// that changes anything.
     pub(crate) fn quiet(&self) -> bool {
         self.0.send_if_modified(|state| {
             let changed = !std::mem::replace(&mut state.quiet, true);
@@ -170,7 +173,8 @@ impl Queues {
         changed
     }
 
-    /// Registers a manager for each queue that is wanted and that no manager of this node id works on.
+    /// Registers a manager for each queue that is wanted and that no manager of this node id works
+    /// on.
     pub(crate) fn register_managers(self: &Arc<Self>, node: &NodeId) -> Vec<ManagerGuard> {
         let mut guards = Vec::new();
         self.0.send_if_modified(|state| {

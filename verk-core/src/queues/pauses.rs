@@ -8,8 +8,8 @@ use crate::{
     error::StorageError, log, queues::Queues, services::Services, time::backoff::pause_before_retry,
 };
 
-/// Reads the paused queues when a change is announced, when a fetch finds its queue paused, and every third of a heartbeat: an
-/// announcement may be lost, and other programs make none.
+/// Reads the paused queues when a change is announced, when a fetch finds its queue paused, and
+/// every third of a heartbeat: an announcement may be lost, and other programs make none.
 #[derive(Debug)]
 pub(crate) struct PauseManager {
     services: Arc<Services>,

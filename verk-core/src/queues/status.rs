@@ -19,8 +19,9 @@ pub struct QueueStatus {
     pub running: usize,
     /// What the node does with it.
     pub status: Status,
-    /// Whether it is paused for all nodes: then it runs once [`resume_queue_everywhere`](crate::Admin::resume_queue_everywhere)
-    /// was called, and it is not paused on this node as well.
+    /// Whether it is paused for all nodes: then it runs once
+    /// [`resume_queue_everywhere`](crate::Admin::resume_queue_everywhere) was called, and it is not
+    /// paused on this node as well.
     pub paused_everywhere: bool,
 }
 
@@ -90,8 +91,8 @@ pub(crate) enum QueueEvent {
 
 /// The next event of a queue, if one is due. `last` goes with the count of changes at that time.
 ///
-/// After each change all is told anew: who pauses waits for `QueuePaused`, and not in vain if the queue was paused,
-/// resumed and paused before its manager looked.
+/// After each change all is told anew: who pauses waits for `QueuePaused`, and not in vain if the
+/// queue was paused, resumed and paused before its manager looked.
 pub(crate) fn next_event(
     last: Option<(u64, QueueEvent)>,
     changes: u64,

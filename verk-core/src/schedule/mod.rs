@@ -31,9 +31,10 @@ const MAX_STUCK: usize = 100 * MAX_BATCH_JOBS;
 
 /// Sleeps until the next job is due, and moves it, if this node has the lease to do so for all.
 ///
-/// The lease lasts for `poll_interval`, and whoever holds it looks, and renews it, twice as often: so it knows of every job in time that
-/// was stored more than `poll_interval` before it is due, and another node takes over within `poll_interval`. A job that this node stored
-/// later than that is moved by this node itself, with the lease or without.
+/// The lease lasts for `poll_interval`, and whoever holds it looks, and renews it, twice as often:
+/// so it knows of every job in time that was stored more than `poll_interval` before it is due, and
+/// another node takes over within `poll_interval`. A job that this node stored later than that is
+/// moved by this node itself, with the lease or without.
 #[derive(Debug)]
 pub(crate) struct ScheduleManager {
     services: Arc<Services>,
@@ -84,8 +85,8 @@ impl ScheduleManager {
         }
     }
 
-    /// Sleeps until `until`, or until a job is due that this node stored meanwhile. Cuts the dead set in
-    /// steps, if that is up to this node: the sleep ends in time whatever there is to cut.
+    /// Sleeps until `until`, or until a job is due that this node stored meanwhile. Cuts the dead
+    /// set in steps, if that is up to this node: the sleep ends in time whatever there is to cut.
     async fn sleep(&mut self, until: SystemTime) {
         let mut until = until;
         loop {
@@ -155,14 +156,16 @@ impl ScheduleManager {
         })
     }
 
-    /// Moves what is due of one set, until there is no more or the time comes to renew the lease; returns when the next is due.
+    /// Moves what is due of one set, until there is no more or the time comes to renew the lease;
+    /// returns when the next is due.
     async fn move_due_of(
         &self,
         set: DueSet,
         poll: &SchedulePoll,
         until: SystemTime,
     ) -> Result<Option<SystemTime>, StorageError> {
-        // Members that cannot be moved stay where they are, at the front: pass over them, so that they hold up nobody.
+        // Members that cannot be moved stay where they are, at the front: pass over them, so that
+        // they hold up nobody.
         let mut stuck = 0;
         let mut refused = HashSet::new();
         let mut next = poll.next(set);
@@ -183,7 +186,8 @@ impl ScheduleManager {
                     },
                 )
                 .await?;
-            // What is stuck is due all the time, and not counted: it is looked at again with all else.
+            // What is stuck is due all the time, and not counted: it is looked at again with all
+            // else.
             next = page.next;
             let members = page.jobs.len();
             let before = stuck;

@@ -113,7 +113,8 @@ impl QueueCounters {
 
 impl Counted {
     fn count_execution(&mut self, class: &str, run: &Executions, minute: Minute) {
-        // What is left out would be shown for hours only: a storage that is away for longer must not fill this node's memory.
+        // What is left out would be shown for hours only: a storage that is away for longer must
+        // not fill this node's memory.
         if self.executions.len() >= MAX_MINUTES && !self.executions.contains_key(&minute) {
             self.executions.pop_first();
         }

@@ -19,15 +19,17 @@ use crate::{
     time::calendar::Day,
 };
 
-/// The state of all queues and sets, with what was processed since counting began, by all programs that share the storage.
+/// The state of all queues and sets, with what was processed since counting began, by all programs
+/// that share the storage.
 ///
-/// A run counts once its outcome is stored: as *processed* whether it succeeded or failed, and as *failed* too if
-/// it failed, whatever follows (a retry, the `dead` set or nothing). A job that its worker discarded is a run that succeeded. Not
-/// counted: a job that its worker snoozed, that was handed back at shutdown or lost to another node, and a
-/// payload that is no job, which Sidekiq does not count either.
+/// A run counts once its outcome is stored: as *processed* whether it succeeded or failed, and
+/// as *failed* too if it failed, whatever follows (a retry, the `dead` set or nothing). A job that
+/// its worker discarded is a run that succeeded. Not counted: a job that its worker snoozed, that
+/// was handed back at shutdown or lost to another node, and a payload that is no job, which Sidekiq
+/// does not count either.
 ///
-/// Every node adds its numbers up to 10 seconds late, and at shutdown. What a process that was killed had not added
-/// is not counted.
+/// Every node adds its numbers up to 10 seconds late, and at shutdown. What a process that was
+/// killed had not added is not counted.
 ///
 /// `Display` and `Debug` show it in one line, with the queues in which jobs wait.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -43,7 +45,8 @@ pub struct Stats {
     pub retry: usize,
     /// How many jobs are in the `dead` set.
     pub dead: usize,
-    /// Every queue that is known: that ever had a job from here or from Sidekiq, or that this node runs (if its [`Admin`](crate::Admin) comes from a [`Verk`](crate::Verk)). By name.
+    /// Every queue that is known: that ever had a job from here or from Sidekiq, or that this node
+    /// runs (if its [`Admin`](crate::Admin) comes from a [`Verk`](crate::Verk)). By name.
     pub queues: Vec<QueueStats>,
 }
 
@@ -98,8 +101,9 @@ impl fmt::Debug for Stats {
 
 /// The state of one queue, with what was processed of it since counting began.
 ///
-/// These counters are Verk's: Sidekiq has none for each queue, so what Ruby processed is not among them. Nor are there any for a queue
-/// whose name reads as a day (`2025-01-01`), whose keys are those of that day.
+/// These counters are Verk's: Sidekiq has none for each queue, so what Ruby processed is not among
+/// them. Nor are there any for a queue whose name reads as a day (`2025-01-01`), whose keys are
+/// those of that day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueStats {
@@ -111,13 +115,16 @@ pub struct QueueStats {
     pub failed: u64,
     /// How many jobs wait.
     pub enqueued: usize,
-    /// For how long the oldest of them has waited; zero when there is none, or when it does not say.
+    /// For how long the oldest of them has waited; zero when there is none, or when it does not
+    /// say.
     pub latency: Duration,
 }
 
-/// What one node processed since it was built, and what runs there: see [`Verk::live_stats`](crate::Verk::live_stats).
+/// What one node processed since it was built, and what runs there: see
+/// [`Verk::live_stats`](crate::Verk::live_stats).
 ///
-/// A run counts as in [`Stats`], at once. What other nodes and earlier processes did is not in here.
+/// A run counts as in [`Stats`], at once. What other nodes and earlier processes did is not in
+/// here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LiveStats {

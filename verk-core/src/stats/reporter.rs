@@ -1,6 +1,7 @@
 //! Adds what was counted to the storage every 10 seconds, and at the end.
 //!
-//! What was sent keeps its number until the storage has it, so that it counts once however often it is sent.
+//! What was sent keeps its number until the storage has it, so that it counts once however often it
+//! is sent.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +31,8 @@ pub(crate) struct StatsManager {
     stop: CancellationToken,
     /// The number of the last report.
     sequence: u64,
-    /// The last report, until the storage has it. Its number and its content stay: it may have been counted.
+    /// The last report, until the storage has it. Its number and its content stay: it may have been
+    /// counted.
     sent: Option<StatsReport>,
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The pause before the n-th try (from 1) of something that failed: 100 ms, doubled each time, at most 5 s; by chance up to
-/// half less, so that the nodes of a fleet do not all come back to a server at the same moment.
+/// The pause before the n-th try (from 1) of something that failed: 100 ms, doubled each time, at
+/// most 5 s; by chance up to half less, so that the nodes of a fleet do not all come back to a
+/// server at the same moment.
 pub(crate) fn pause_before_retry(tries: u32) -> Duration {
     longest_pause(tries).mul_f64(rand::random_range(0.5..=1.0))
 }

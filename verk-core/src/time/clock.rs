@@ -12,8 +12,8 @@ use crate::names::Jid;
 
 /// Tells the time and waits.
 ///
-/// Production uses [`SystemClock`]; tests use the virtual clock of `verk-testing`, which moves only when
-/// it is told to.
+/// Production uses [`SystemClock`]; tests use the virtual clock of `verk-testing`, which moves only
+/// when it is told to.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time of day.
     fn now(&self) -> SystemTime;
@@ -28,8 +28,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Dropping the future forgets the wait and nothing else.
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()>;
 
-    /// Like [`sleep_until`](Self::sleep_until), on behalf of a running job: lets a virtual clock tell a sleeping job from a
-    /// working one.
+    /// Like [`sleep_until`](Self::sleep_until), on behalf of a running job: lets a virtual clock
+    /// tell a sleeping job from a working one.
     fn sleep_job_until(&self, deadline: Instant, _wait: JobWait<'_>) -> BoxFuture<'static, ()> {
         self.sleep_until(deadline)
     }
@@ -50,7 +50,8 @@ impl dyn Clock {
         self.sleep_until(self.instant_in(duration))
     }
 
-    /// The monotonic time after `duration`; one that nobody lives to see when that is beyond what it can tell.
+    /// The monotonic time after `duration`; one that nobody lives to see when that is beyond what
+    /// it can tell.
     #[must_use]
     pub fn instant_in(&self, duration: Duration) -> Instant {
         /// 100 years.
@@ -89,19 +90,21 @@ impl Clock for SystemClock {
     }
 }
 
-/// The time of day that is `delay` after `time`, or the last that is told apart: the end of the year 9999.
+/// The time of day that is `delay` after `time`, or the last that is told apart: the end of the
+/// year 9999.
 pub(crate) fn time_after(time: SystemTime, delay: Duration) -> SystemTime {
     let end = from_unix_seconds(f64::MAX);
     time.checked_add(delay).map_or(end, |at| at.min(end))
 }
 
-/// `time` for people and programs, as RFC 3339 has it. Times before 1970 and after 9999, which it cannot
-/// show, are shown as these.
+/// `time` for people and programs, as RFC 3339 has it. Times before 1970 and after 9999, which it
+/// cannot show, are shown as these.
 pub(crate) fn rfc3339(time: SystemTime) -> impl fmt::Display {
     humantime::format_rfc3339_millis(time.clamp(UNIX_EPOCH, from_unix_seconds(f64::MAX)))
 }
 
-/// `time` in seconds since 1970, with fraction, as the scores of `schedule`, `retry` and `dead` have it.
+/// `time` in seconds since 1970, with fraction, as the scores of `schedule`, `retry` and `dead`
+/// have it.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -120,8 +123,8 @@ pub fn unix_seconds(time: SystemTime) -> f64 {
 
 /// The time that is `seconds` after 1970.
 ///
-/// Scores come from other programs: what is before 1970, beyond the range of [`SystemTime`] or no number
-/// is clamped to the nearest time that can be represented here (1970, or the year 9999).
+/// Scores come from other programs: what is before 1970, beyond the range of [`SystemTime`] or no
+/// number is clamped to the nearest time that can be represented here (1970, or the year 9999).
 #[must_use]
 pub fn from_unix_seconds(seconds: f64) -> SystemTime {
     const YEAR_9999: f64 = 253_402_300_799.0;

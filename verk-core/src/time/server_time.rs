@@ -43,7 +43,8 @@ impl ClockReading {
 impl ServerTime {
     /// Records that the storage said `server` to a question that was answered just now.
     ///
-    /// Returns the time of day here if that is worth an operator's attention: they differ by more than a second, and did not before.
+    /// Returns the time of day here if that is worth an operator's attention: they differ by more
+    /// than a second, and did not before.
     #[must_use]
     pub(crate) fn measure(
         &self,
@@ -67,8 +68,8 @@ impl ServerTime {
         Some(measured.here)
     }
 
-    /// What was known, if it may still be true: `server` is a time between the question and its answer. A slow answer does not say more than
-    /// that.
+    /// What was known, if it may still be true: `server` is a time between the question and its
+    /// answer. A slow answer does not say more than that.
     fn confirmed(
         &self,
         server: SystemTime,
@@ -103,8 +104,9 @@ impl ServerTime {
 }
 
 impl Measurement {
-    /// For how long a measurement goes on by the monotonic clock, which a jump of the time of day does not change. An older one goes on by the time of
-    /// day, which a suspended machine does not hold back.
+    /// For how long a measurement goes on by the monotonic clock, which a jump of the time of day
+    /// does not change. An older one goes on by the time of day, which a suspended machine does not
+    /// hold back.
     const FRESH: Duration = Duration::from_secs(60);
 
     /// The storage said `server` to a question that was answered just now.
@@ -129,7 +131,8 @@ impl Measurement {
         }
     }
 
-    /// By how many milliseconds the storage is ahead of this node, if that is worth an operator's attention.
+    /// By how many milliseconds the storage is ahead of this node, if that is worth an operator's
+    /// attention.
     pub(crate) fn skew_ms(&self) -> Option<i64> {
         let (apart, sign) = match self.server.duration_since(self.here) {
             Ok(ahead) => (ahead, 1),

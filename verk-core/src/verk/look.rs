@@ -23,8 +23,8 @@ impl Verk {
         self.services().events.subscribe()
     }
 
-    /// How this node is, for the probes of whatever runs the process. Asks nobody: what the parts of the node saw last is
-    /// enough.
+    /// How this node is, for the probes of whatever runs the process. Asks nobody: what the parts
+    /// of the node saw last is enough.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

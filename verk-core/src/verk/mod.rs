@@ -61,7 +61,8 @@ struct VerkData {
 
 impl Drop for VerkData {
     fn drop(&mut self) {
-        // Nobody can ask for a shutdown any more; the supervisor drains by itself if the runtime lives on.
+        // Nobody can ask for a shutdown any more; the supervisor drains by itself if the runtime
+        // lives on.
         self.stop.cancel();
         self.supervisor.close();
         self.client.retire();
@@ -88,20 +89,20 @@ impl Verk {
 
     /// Runs the queues until TERM, INT or a call of [`shutdown`](Self::shutdown), then drains.
     ///
-    /// After the first TERM or INT, another one ends the process at once, with status 1, if it comes
-    /// at least a quarter of a second later. That holds during the drain, after `run` has returned,
-    /// and while the runtime is blocked.
+    /// After the first TERM or INT, another one ends the process at once, with status 1, if it
+    /// comes at least a quarter of a second later. That holds during the drain, after `run` has
+    /// returned, and while the runtime is blocked.
     ///
-    /// On Unix, two more signals of Sidekiq's mean here what they mean there: TSTP (which Ctrl-Z sends, too) makes the node
-    /// [quiet](Self::quiet), and TTIN logs the jobs that run.
+    /// On Unix, two more signals of Sidekiq's mean here what they mean there: TSTP (which Ctrl-Z
+    /// sends, too) makes the node [quiet](Self::quiet), and TTIN logs the jobs that run.
     ///
     /// # What it does not wait for
     ///
     /// A closure in `tokio::task::spawn_blocking`, and a job that keeps its thread without an
-    /// `.await`, cannot be cancelled. `run` returns after `shutdown_timeout` all the same, and hands
-    /// the job of such a closure back, but the runtime waits for the closure when it is dropped:
-    /// `#[tokio::main]` does that at the end of `main`. A program whose jobs do such work ends its
-    /// runtime itself:
+    /// `.await`, cannot be cancelled. `run` returns after `shutdown_timeout` all the same, and
+    /// hands the job of such a closure back, but the runtime waits for the closure when it is
+    /// dropped: `#[tokio::main]` does that at the end of `main`. A program whose jobs do such work
+    /// ends its runtime itself:
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -161,7 +162,8 @@ impl Verk {
         }
     }
 
-    /// Runs the queues until `until` completes or [`shutdown`](Self::shutdown) is called, then drains.
+    /// Runs the queues until `until` completes or [`shutdown`](Self::shutdown) is called, then
+    /// drains.
     ///
     /// # Errors
     ///
@@ -176,17 +178,17 @@ impl Verk {
         Ok(())
     }
 
-    /// Starts to run the queues in the background. Does nothing when they run already, or when the node is
-    /// [disabled](Config::disabled).
+    /// Starts to run the queues in the background. Does nothing when they run already, or when the
+    /// node is [disabled](Config::disabled).
     ///
-    /// The first call in a process that runs queues installs a [panic hook](std::panic::set_hook), so that
-    /// a job that panics keeps the place in its `error_backtrace`; the hook that is there is called as
-    /// before.
+    /// The first call in a process that runs queues installs a [panic hook](std::panic::set_hook),
+    /// so that a job that panics keeps the place in its `error_backtrace`; the hook that is there
+    /// is called as before.
     ///
     /// # Errors
     ///
-    /// [`RunError::NoQueues`] when there is nothing to run; [`RunError::NoRuntime`] outside of a tokio
-    /// runtime.
+    /// [`RunError::NoQueues`] when there is nothing to run; [`RunError::NoRuntime`] outside of a
+    /// tokio runtime.
     pub fn start(&self) -> Result<(), RunError> {
         if self.config().disabled {
             return Ok(());
@@ -230,11 +232,12 @@ impl Verk {
         );
     }
 
-    /// Stops fetching at once, lets running jobs finish for up to `shutdown_timeout`, hands the rest back to the front of their
-    /// queues without counting an attempt, and signs off. Returns when all of that is done.
+    /// Stops fetching at once, lets running jobs finish for up to `shutdown_timeout`, hands the
+    /// rest back to the front of their queues without counting an attempt, and signs off. Returns
+    /// when all of that is done.
     ///
-    /// Works before [`start`](Self::start), and twice. Once it has returned, `MyJob::enqueue(..)` uses this
-    /// node's client no more; [`client`](Self::client) and its clones go on working.
+    /// Works before [`start`](Self::start), and twice. Once it has returned, `MyJob::enqueue(..)`
+    /// uses this node's client no more; [`client`](Self::client) and its clones go on working.
     ///
     /// # Cancel safety
     ///
@@ -297,8 +300,8 @@ impl Verk {
         &self.inner.client
     }
 
-    /// Makes this node's client the one that `MyJob::enqueue(..)` uses, also when others are built later:
-    /// see [`Client::set_default`].
+    /// Makes this node's client the one that `MyJob::enqueue(..)` uses, also when others are built
+    /// later: see [`Client::set_default`].
     pub fn set_default(&self) {
         self.client().set_default();
     }

@@ -6,7 +6,8 @@ use crate::{
     queues::Queues, services::Services, stats::counters::LiveCounters, worker::workforce::Workforce,
 };
 
-/// What a node consists of, for those who put it together or look at all of it. A part gets what it needs.
+/// What a node consists of, for those who put it together or look at all of it. A part gets what it
+/// needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     pub(crate) services: Arc<Services>,

@@ -9,13 +9,13 @@ use crate::{
 };
 
 impl Verk {
-    /// Runs another queue, `concurrency` jobs at once. Does nothing when the node runs it already. A queue that was removed
-    /// and still drains runs again once it has drained.
+    /// Runs another queue, `concurrency` jobs at once. Does nothing when the node runs it already.
+    /// A queue that was removed and still drains runs again once it has drained.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when the name is not valid, `concurrency` is 0, or this node was built without queues: such a node only
-    /// enqueues.
+    /// [`ConfigError`] when the name is not valid, `concurrency` is 0, or this node was built
+    /// without queues: such a node only enqueues.
     pub fn add_queue(&self, name: &str, concurrency: usize) -> Result<(), ConfigError> {
         let name = QueueName::new(name)?;
         if concurrency == 0 {
@@ -28,12 +28,14 @@ impl Verk {
         Ok(())
     }
 
-    /// Runs a queue no more: stops fetching from it at once, lets its running jobs finish for up to `shutdown_timeout`, and
-    /// hands the rest back to its front without counting an attempt. Returns when all of that is done. The queue and its
-    /// jobs stay in storage, and it may be added again, even while it drains.
+    /// Runs a queue no more: stops fetching from it at once, lets its running jobs finish for up to
+    /// `shutdown_timeout`, and hands the rest back to its front without counting an attempt.
+    /// Returns when all of that is done. The queue and its jobs stay in storage, and it may be
+    /// added again, even while it drains.
     ///
-    /// A job that does not notice that it is cancelled, because it never awaits, holds this up until it ends. Among the queues
-    /// of its registration in storage (`verk:node:ID:queues`) the node keeps the name until it signs off.
+    /// A job that does not notice that it is cancelled, because it never awaits, holds this up
+    /// until it ends. Among the queues of its registration in storage (`verk:node:ID:queues`) the
+    /// node keeps the name until it signs off.
     ///
     /// # Errors
     ///
@@ -53,13 +55,14 @@ impl Verk {
         Ok(())
     }
 
-    /// Stops fetching from a queue on this node; its running jobs go on. Other nodes are not concerned: see
-    /// [`Admin::pause_queue_everywhere`](crate::Admin::pause_queue_everywhere). Returns whether that
-    /// changes anything: `false` when the queue was paused before.
+    /// Stops fetching from a queue on this node; its running jobs go on. Other nodes are not
+    /// concerned: see [`Admin::pause_queue_everywhere`](crate::Admin::pause_queue_everywhere).
+    /// Returns whether that changes anything: `false` when the queue was paused before.
     ///
-    /// [`QueuePausing`](crate::EventKind::QueuePausing) is told when fetching stops, and [`QueuePaused`](crate::EventKind::QueuePaused)
-    /// once no job of the queue runs. Works before [`start`](Self::start). The queue stays paused until it is
-    /// [resumed](Self::resume_queue), removed, or the process ends.
+    /// [`QueuePausing`](crate::EventKind::QueuePausing) is told when fetching stops, and
+    /// [`QueuePaused`](crate::EventKind::QueuePaused) once no job of the queue runs. Works before
+    /// [`start`](Self::start). The queue stays paused until it is [resumed](Self::resume_queue),
+    /// removed, or the process ends.
     ///
     /// # Errors
     ///
@@ -69,7 +72,8 @@ impl Verk {
     }
 
     /// Fetches again from a queue that was [paused](Self::pause_queue) on this node, and tells
-    /// [`QueueRunning`](crate::EventKind::QueueRunning). Returns whether that changes anything: `false` when the queue was not paused.
+    /// [`QueueRunning`](crate::EventKind::QueueRunning). Returns whether that changes anything:
+    /// `false` when the queue was not paused.
     ///
     /// # Errors
     ///
@@ -84,12 +88,14 @@ impl Verk {
         changed.ok_or(ConfigError::UnknownQueue { name })
     }
 
-    /// Stops fetching from all queues on this node, those that are added later too, for as long as the process lives; its
-    /// running jobs go on. What Sidekiq Web's button *Quiet* asks for, and the signal TSTP: the first step of a deployment,
-    /// minutes before the node is stopped. Does nothing when the node is quiet already.
+    /// Stops fetching from all queues on this node, those that are added later too, for as long as
+    /// the process lives; its running jobs go on. What Sidekiq Web's button *Quiet* asks for, and
+    /// the signal TSTP: the first step of a deployment, minutes before the node is stopped. Does
+    /// nothing when the node is quiet already.
     ///
-    /// The queues are told as paused, and a queue that is [resumed](Self::resume_queue) stays so. Jobs still fall due, and
-    /// what dead nodes left is still restored. Works before [`start`](Self::start).
+    /// The queues are told as paused, and a queue that is [resumed](Self::resume_queue) stays so.
+    /// Jobs still fall due, and what dead nodes left is still restored. Works before
+    /// [`start`](Self::start).
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -109,13 +115,14 @@ impl Verk {
         }
     }
 
-    /// Changes how many jobs of a queue run at once on this node. More start at once; when it is lowered, running jobs go on,
-    /// and none starts until enough of them have ended. Returns whether that changes anything.
+    /// Changes how many jobs of a queue run at once on this node. More start at once; when it is
+    /// lowered, running jobs go on, and none starts until enough of them have ended. Returns
+    /// whether that changes anything.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when the name is not valid, `concurrency` is 0 (see [`pause_queue`](Self::pause_queue)), or the node
-    /// does not run the queue.
+    /// [`ConfigError`] when the name is not valid, `concurrency` is 0 (see
+    /// [`pause_queue`](Self::pause_queue)), or the node does not run the queue.
     pub fn set_concurrency(&self, name: &str, concurrency: usize) -> Result<bool, ConfigError> {
         let name = QueueName::new(name)?;
         if concurrency == 0 {

@@ -1,4 +1,5 @@
-//! What a node warns of once, when it starts: jobs that wait and whose class no worker of this program has.
+//! What a node warns of once, when it starts: jobs that wait and whose class no worker of this
+//! program has.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,8 @@ impl From<UnknownClass> for String {
     }
 }
 
-/// Warns, once, of each class that no worker has among the jobs that are next in the queues of this node.
+/// Warns, once, of each class that no worker has among the jobs that are next in the queues of this
+/// node.
 pub(crate) async fn warn(parts: &Parts, stop: &CancellationToken) {
     for queue in parts.queues.names() {
         let found = tokio::select! {

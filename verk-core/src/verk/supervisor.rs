@@ -39,8 +39,8 @@ const SIGN_OFF: Duration = Duration::from_secs(2);
 
 /// Runs a node until `stop` is cancelled and its jobs have ended or were handed back.
 ///
-/// When the storage declares the node dead, its jobs run to their ends under the old id, while it goes on under a new
-/// one.
+/// When the storage declares the node dead, its jobs run to their ends under the old id, while it
+/// goes on under a new one.
 pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: CancellationToken) {
     let Parts {
         services, queues, ..
@@ -140,7 +140,8 @@ pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: Canc
     }
 }
 
-/// The life of one node id: its queues run until it is told to stop, then it stores its last statistics and signs off.
+/// The life of one node id: its queues run until it is told to stop, then it stores its last
+/// statistics and signs off.
 async fn live(
     parts: Parts,
     registration: Arc<Registration>,
@@ -295,7 +296,8 @@ async fn run_queue(
     }
 }
 
-/// Runs a manager to its end, again if it panics. `what` is its name in the log, `part` in the health of the node.
+/// Runs a manager to its end, again if it panics. `what` is its name in the log, `part` in the
+/// health of the node.
 async fn keep_running<M>(
     mut manager: M,
     (part, what): (&'static str, &'static str),

@@ -1,4 +1,5 @@
-//! What a running job can ask for: [`JobContext`], [`State`], and extractors of one's own with [`FromJob`].
+//! What a running job can ask for: [`JobContext`], [`State`], and extractors of one's own with
+//! [`FromJob`].
 
 use std::{
     any::{Any, TypeId},
@@ -105,8 +106,8 @@ impl JobContext {
         self.job().tags()
     }
 
-    /// When the run is stopped because it took longer than its worker's `timeout`, by the clock of this Verk; `None`
-    /// without a `timeout`.
+    /// When the run is stopped because it took longer than its worker's `timeout`, by the clock of
+    /// this Verk; `None` without a `timeout`.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.inner.deadline
@@ -124,15 +125,15 @@ impl JobContext {
         &self.inner.client
     }
 
-    /// Is cancelled when the node shuts down and the job's time is up. The job's future is dropped then: this is for
-    /// what the job started elsewhere.
+    /// Is cancelled when the node shuts down and the job's time is up. The job's future is dropped
+    /// then: this is for what the job started elsewhere.
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
         &self.inner.cancelled
     }
 
-    /// Whether, as far as this node knows, the job is still its own. `false` once another node was given the job:
-    /// whatever this run does now, its outcome has no effect.
+    /// Whether, as far as this node knows, the job is still its own. `false` once another node was
+    /// given the job: whatever this run does now, its outcome has no effect.
     #[must_use]
     pub fn still_owner(&self) -> bool {
         !self.inner.lost.load(Ordering::Relaxed)
@@ -197,9 +198,9 @@ pub trait FromJob: Sized {
     ///
     /// # Errors
     ///
-    /// The run fails with this error, as if the worker had returned it. Its text is logged and stored
-    /// in the job, so it must quote no argument. The message of a `serde_json::Error` is left out; an
-    /// [`ArgsReader`](crate::ArgsReader) has errors that quote nothing.
+    /// The run fails with this error, as if the worker had returned it. Its text is logged and
+    /// stored in the job, so it must quote no argument. The message of a `serde_json::Error` is
+    /// left out; an [`ArgsReader`](crate::ArgsReader) has errors that quote nothing.
     fn from_job(ctx: &JobContext) -> impl Future<Output = Result<Self, BoxError>> + Send;
 
     /// What the builder must have been given. `build()` reports what is missing.

@@ -45,7 +45,8 @@ pub trait EnqueueExt: IntoJob {
         }
     }
 
-    /// Sets how often the job is tried again after a failure. With 0 it goes to the `dead` set at once.
+    /// Sets how often the job is tried again after a failure. With 0 it goes to the `dead` set at
+    /// once.
     fn max_retry_count(self, count: u32) -> NewJob {
         self.into_job().edit(|job| {
             job.set_max_retry_count(count);
@@ -53,7 +54,8 @@ pub trait EnqueueExt: IntoJob {
         })
     }
 
-    /// Sets how often the job is tried again, or that it never is: [`RetryLimit::Never`] keeps it out of the `dead` set too.
+    /// Sets how often the job is tried again, or that it never is: [`RetryLimit::Never`] keeps it
+    /// out of the `dead` set too.
     fn retry_limit(self, limit: RetryLimit) -> NewJob {
         self.into_job().edit(|job| {
             job.set_retry_limit(limit);
@@ -61,7 +63,8 @@ pub trait EnqueueExt: IntoJob {
         })
     }
 
-    /// Tries the job again for this long after its first failure, however often that is: see [`Job::retry_for`].
+    /// Tries the job again for this long after its first failure, however often that is: see
+    /// [`Job::retry_for`].
     fn retry_for(self, retry_for: Duration) -> NewJob {
         self.into_job().edit(|job| {
             job.set_retry_for(retry_for);
@@ -78,7 +81,8 @@ pub trait EnqueueExt: IntoJob {
         })
     }
 
-    /// Gives the job a key of one's own or of Sidekiq's, such as `expires_in` or `locale`: see [`Job::set`].
+    /// Gives the job a key of one's own or of Sidekiq's, such as `expires_in` or `locale`: see
+    /// [`Job::set`].
     fn set(self, key: &str, value: &(impl Serialize + ?Sized)) -> NewJob {
         self.into_job().edit(|job| Ok(job.set(key, value)?))
     }

@@ -11,10 +11,12 @@ use crate::{
 
 type Performed = Result<Outcome, PerformError>;
 
-/// Wraps every run of a job on a node: sees the job before and its outcome after, and may answer in its place.
+/// Wraps every run of a job on a node: sees the job before and its outcome after, and may answer in
+/// its place.
 ///
-/// The first that the [builder](crate::VerkBuilder::server_middleware) is given is the outermost. All of them are inside of what `timeout` limits, and a panic
-/// is a failure of the job. A job whose class nobody registered passes none: it does not run.
+/// The first that the [builder](crate::VerkBuilder::server_middleware) is given is the outermost.
+/// All of them are inside of what `timeout` limits, and a panic is a failure of the job. A job
+/// whose class nobody registered passes none: it does not run.
 ///
 /// ```
 /// use verk_core::{JobContext, Next, Outcome, PerformError, ServerMiddleware};

@@ -74,7 +74,8 @@ pub struct WorkerOptions {
     pub queue: &'static str,
     /// How often a failed job is tried again; the configuration's when `None`.
     pub max_retry_count: Option<u32>,
-    /// When a job that failed at the given time, for the n-th time (from 1), runs again; Verk's backoff when `None`.
+    /// When a job that failed at the given time, for the n-th time (from 1), runs again; Verk's
+    /// backoff when `None`.
     pub retry_at: Option<fn(SystemTime, u32) -> SystemTime>,
     /// How long one run may take; without limit when `None`.
     pub timeout: Option<Duration>,
@@ -82,7 +83,8 @@ pub struct WorkerOptions {
     pub dead: bool,
     /// Labels, shown in dashboards.
     pub tags: &'static [&'static str],
-    /// Whether the error's sources, or the place of a panic, are kept in `error_backtrace`. Defaults to `true`.
+    /// Whether the error's sources, or the place of a panic, are kept in `error_backtrace`.
+    /// Defaults to `true`.
     pub backtrace: bool,
 }
 

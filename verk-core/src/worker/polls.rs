@@ -29,7 +29,8 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Looks again. Whether the run is in the same poll as at the last look, which nobody was told yet.
+    /// Looks again. Whether the run is in the same poll as at the last look, which nobody was told
+    /// yet.
     pub(crate) fn look(&mut self, polls: &Polls) -> bool {
         let polls = polls.0.load(Ordering::Relaxed);
         let is_polled = polls % 2 == 1;

@@ -13,8 +13,8 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// The workers that `#[verk::worker]` registered in the crates that are linked, and `extra` ones. Reports every class that
-    /// two workers claim.
+    /// The workers that `#[verk::worker]` registered in the crates that are linked, and `extra`
+    /// ones. Reports every class that two workers claim.
     pub(crate) fn collect(extra: &[WorkerEntry], errors: &mut Vec<ConfigError>) -> Self {
         let mut registry = Self::default();
         let mut entries: Vec<WorkerEntry> = inventory::iter::<WorkerEntry>
@@ -51,6 +51,7 @@ impl Registry {
     }
 }
 
-/// Where to look first: the linker leaves out a crate that nothing refers to, and its workers with it.
+/// Where to look first: the linker leaves out a crate that nothing refers to, and its workers with
+/// it.
 pub(crate) const OF_ANOTHER_CRATE: &str =
     "if its worker is in another crate: `use that_crate as _;`";

@@ -1,4 +1,5 @@
-//! Raw tokens to the [`model`](crate::model). Every mistake is reported at its token, and all of them.
+//! Raw tokens to the [`model`](crate::model). Every mistake is reported at its token, and all of
+//! them.
 
 mod names;
 mod options;

@@ -6,8 +6,8 @@ use syn::ext::IdentExt;
 
 use crate::errors::Errors;
 
-/// What Rust's prelude has by these names. A struct in the same module hides it, and the messages that follow
-/// from this do not say so.
+/// What Rust's prelude has by these names. A struct in the same module hides it, and the messages
+/// that follow from this do not say so.
 const RUST: [&str; 45] = [
     "AsMut",
     "AsRef",
@@ -80,7 +80,8 @@ pub(super) fn hidden_by(name: &Ident) -> Option<&'static str> {
     }
 }
 
-/// The name that follows from the function's. `named`: there is an option `name`, whose value is wrong and reported.
+/// The name that follows from the function's. `named`: there is an option `name`, whose value is
+/// wrong and reported.
 pub(super) fn job_name(function: &Ident, named: bool, errors: &mut Errors) -> Ident {
     let name = function.unraw().to_string().to_upper_camel_case();
     let instead = Ident::new("Job", function.span());

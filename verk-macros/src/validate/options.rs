@@ -175,7 +175,8 @@ impl Value<'_> {
         Some(tags)
     }
 
-    /// The path may also be written without quotes: a `macro_rules!` macro can say `$crate::verk` only so.
+    /// The path may also be written without quotes: a `macro_rules!` macro can say `$crate::verk`
+    /// only so.
     fn crate_path(self) -> Option<Path> {
         if let Expr::Path(ExprPath {
             attrs,

@@ -21,8 +21,8 @@ use crate::{
 
 /// Appends `jobs` to the back of `queue`, all or none.
 ///
-/// A call that finds no request on its way makes one. Others wait until the program has done what else it had to do, and go together by then: the
-/// busier it is, the fewer the requests.
+/// A call that finds no request on its way makes one. Others wait until the program has done what
+/// else it had to do, and go together by then: the busier it is, the fewer the requests.
 pub(crate) async fn enqueue(
     local: Arc<Local>,
     queue: &QueueName,
@@ -50,7 +50,8 @@ pub(crate) async fn enqueue(
 /// What is on its way, and what waits.
 pub(crate) struct Enqueues {
     state: Mutex<State>,
-    /// Whether the last request got no reply in time. Calls that wait have waited for that reply, too.
+    /// Whether the last request got no reply in time. Calls that wait have waited for that reply,
+    /// too.
     silent: AtomicBool,
     /// The one that the calls come from.
     runtime: Handle,

@@ -1,8 +1,9 @@
 //! Connections: how one is made, the pool of link ones, and when one is given up.
 //!
-//! A connection carries many requests at once, so the pool does not lend them, it hands out clones in turn.
-//! A connection that gave no reply once is broken: the pool replaces it. Its siblings may have vanished
-//! with it, so each of them is proven before its next use. Otherwise the pool never asks with a ping.
+//! A connection carries many requests at once, so the pool does not lend them, it hands out clones
+//! in turn. A connection that gave no reply once is broken: the pool replaces it. Its siblings may
+//! have vanished with it, so each of them is proven before its next use. Otherwise the pool never
+//! asks with a ping.
 
 use std::{
     fmt,
@@ -48,7 +49,8 @@ pub(crate) struct Connector {
 struct Losses {
     /// How many broke.
     broken: AtomicU64,
-    /// How often a reply did not come in time. Each time, all connections that are older are doubtful.
+    /// How often a reply did not come in time. Each time, all connections that are older are
+    /// doubtful.
     silences: AtomicU64,
 }
 
@@ -101,8 +103,9 @@ impl Connector {
         self.connect_with(|| ()).await
     }
 
-    /// As [`connect`](Self::connect). `told` is called for each message that is published to a channel that the connection
-    /// [subscribed](Connection::subscribe) to, and when the connection ended.
+    /// As [`connect`](Self::connect). `told` is called for each message that is published to a
+    /// channel that the connection [subscribed](Connection::subscribe) to, and when the connection
+    /// ended.
     pub(crate) async fn connect_with(
         &self,
         told: impl Fn() + Send + Sync + 'static,
@@ -143,8 +146,8 @@ impl Connector {
         })
     }
 
-    /// Makes sure that a connection answers. Opens another one meanwhile, and uses that if it is ready
-    /// first: so nobody waits for a connection that vanished.
+    /// Makes sure that a connection answers. Opens another one meanwhile, and uses that if it is
+    /// ready first: so nobody waits for a connection that vanished.
     async fn prove(&self, connection: &mut Connection) -> Result<(), RedisError> {
         let mut asked = connection.inner.clone();
         let ping = redis::cmd("PING");
@@ -163,7 +166,8 @@ impl Connector {
         Ok(())
     }
 
-    /// A server that does not know a command repeats its arguments, and one of those is the password.
+    /// A server that does not know a command repeats its arguments, and one of those is the
+    /// password.
     fn without_password(&self, error: RedisError) -> RedisError {
         let message = error.to_string();
         if self.endpoint.passwords().any(|it| message.contains(it)) {
@@ -305,7 +309,8 @@ impl Connection {
         self.seen(reply).map_err(Failure::of_command)
     }
 
-    /// Sends several commands as one transaction; answers with the replies to those that are not ignored.
+    /// Sends several commands as one transaction; answers with the replies to those that are not
+    /// ignored.
     pub(crate) async fn query_transaction(
         &mut self,
         commands: &Pipeline,
@@ -314,8 +319,8 @@ impl Connection {
         self.seen(replies).map_err(Failure::of_command)
     }
 
-    /// Gives up a connection on which a reply did not come, or not in one piece, and one to a server that became a replica: after a
-    /// failover, the address may lead to another.
+    /// Gives up a connection on which a reply did not come, or not in one piece, and one to a
+    /// server that became a replica: after a failover, the address may lead to another.
     fn seen<T>(&self, reply: Result<T, RedisError>) -> Result<T, RedisError> {
         if let Err(error) = &reply
             && (applied(error) == Applied::Unknown || is_replica(error))
@@ -393,8 +398,8 @@ impl Pool {
         }
     }
 
-    /// As [`get`](Self::get), for callers who have waited for a reply that did not come: they do not
-    /// wait that long again.
+    /// As [`get`](Self::get), for callers who have waited for a reply that did not come: they do
+    /// not wait that long again.
     pub(crate) async fn get_soon(&self) -> Result<Connection, Failure> {
         let clock: &dyn Clock = &SystemClock;
         let patience = self.connector.response_timeout / 4;

@@ -1,7 +1,7 @@
 //! What each tokio runtime that uses a storage has for itself: [`Runtimes`].
 //!
-//! A connection lives in the runtime that opened it. So every runtime gets a pool of its own, at the
-//! first call that comes from there; the pool is dropped with the runtime, or with the storage.
+//! A connection lives in the runtime that opened it. So every runtime gets a pool of its own, at
+//! the first call that comes from there; the pool is dropped with the runtime, or with the storage.
 
 use std::{
     convert::Infallible,

@@ -13,7 +13,8 @@ use crate::{
     keys::Key,
 };
 
-/// The script of the last name, with what all scripts share, and what the other names stand for, before it.
+/// The script of the last name, with what all scripts share, and what the other names stand for,
+/// before it.
 macro_rules! script {
     ($($name:literal),+) => {
         Script::new(concat!(

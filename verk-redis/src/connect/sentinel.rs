@@ -1,6 +1,7 @@
 //! Redis Sentinel: who the primary is at the moment.
 //!
-//! Nobody is asked twice about one connection, and no answer is kept: a connection that broke is opened again, which asks again.
+//! Nobody is asked twice about one connection, and no answer is kept: a connection that broke is
+//! opened again, which asks again.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -40,8 +41,9 @@ pub(crate) struct SentinelUrl {
     primary: String,
 }
 
-/// Takes apart `redis+sentinel://user:password@host:port,host:port/name/db?sentinel_user=user&sentinel_pass=password`; `None` for any
-/// other scheme.
+/// Takes apart
+/// `redis+sentinel://user:password@host:port,host:port/name/db?sentinel_user=user&sentinel_pass=password`;
+/// `None` for any other scheme.
 pub(crate) fn parse(url: &str) -> Option<RedisResult<SentinelUrl>> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.strip_suffix("+sentinel")?;
@@ -108,8 +110,8 @@ impl Sentinels {
         })
     }
 
-    /// The primary that most Sentinels name: one that is cut off may still name the one before. All are asked at once, for no longer than
-    /// `patience`.
+    /// The primary that most Sentinels name: one that is cut off may still name the one before. All
+    /// are asked at once, for no longer than `patience`.
     pub(crate) async fn find_primary(&self, patience: Duration) -> RedisResult<Client> {
         let asked = self.sentinels.iter();
         let mut answers: FuturesUnordered<_> =
@@ -201,7 +203,8 @@ impl Sentinels {
     }
 }
 
-/// Refuses a server that is no primary (any more, or yet): Sentinels learn of it later than it does.
+/// Refuses a server that is no primary (any more, or yet): Sentinels learn of it later than it
+/// does.
 pub(crate) async fn assert_primary(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     // Unlike ROLE it needs no rights.
     let hello: Value = redis::cmd("HELLO").query_async(connection).await?;

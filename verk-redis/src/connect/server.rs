@@ -83,7 +83,8 @@ pub(crate) async fn facts(link: &Link) -> Result<ServerFacts, Failure> {
     })
 }
 
-/// The version of the server. Valkey began with 7.2, and what it calls its `redis_version` will not grow any more.
+/// The version of the server. Valkey began with 7.2, and what it calls its `redis_version` will not
+/// grow any more.
 fn version(info: &str) -> Option<&str> {
     field(info, "valkey_version").or_else(|| field(info, "redis_version"))
 }

@@ -10,8 +10,8 @@ use self::cause::Cause;
 
 /// Connecting to Redis failed, or was refused here because Redis can't be used as it is.
 ///
-/// Each prints its whole cause, and has no [`source`](std::error::Error::source), because that would be
-/// printed twice. No error ever shows a password.
+/// Each prints its whole cause, and has no [`source`](std::error::Error::source), because that
+/// would be printed twice. No error ever shows a password.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -39,8 +39,8 @@ pub enum Error {
         /// The prefix, cut.
         prefix: String,
     },
-    /// Nobody answers there, or the server refuses this client. Check that Redis runs, its address and its
-    /// credentials; trying again may help.
+    /// Nobody answers there, or the server refuses this client. Check that Redis runs, its address
+    /// and its credentials; trying again may help.
     #[error("no connection to Redis at {address}: {}", ErrorChain(&**source))]
     Connect {
         /// Where it was looked for.
@@ -58,12 +58,12 @@ pub enum Error {
         /// What it says it is.
         version: String,
     },
-    /// [`delete_prefix`](crate::RedisStorage::delete_prefix) was called on a storage without a prefix: it
-    /// would delete everything. Configure a prefix.
+    /// [`delete_prefix`](crate::RedisStorage::delete_prefix) was called on a storage without a
+    /// prefix: it would delete everything. Configure a prefix.
     #[error("refusing to delete all keys: the storage has no prefix")]
     NoPrefix,
-    /// The call does not come from a tokio runtime, which connections and time-outs need; nothing was
-    /// sent. Call it inside of one.
+    /// The call does not come from a tokio runtime, which connections and time-outs need; nothing
+    /// was sent. Call it inside of one.
     #[error(
         "there is no tokio runtime here, and verk needs one for its connections: use `#[tokio::main]`, `#[tokio::test]` or `runtime.block_on(..)`"
     )]
@@ -223,9 +223,9 @@ impl Failure {
 
 /// Whether a command that ended with `error` may have taken effect.
 ///
-/// An error that the server answers with says that it did not: OOM, READONLY, LOADING, MASTERDOWN, NOREPLICAS,
-/// MISCONF, BUSY, TRYAGAIN, CLUSTERDOWN, NOSCRIPT, NOAUTH, NOPERM, WRONGTYPE and all the others. What is
-/// left are time-outs, broken connections and replies that can't be read.
+/// An error that the server answers with says that it did not: OOM, READONLY, LOADING, MASTERDOWN,
+/// NOREPLICAS, MISCONF, BUSY, TRYAGAIN, CLUSTERDOWN, NOSCRIPT, NOAUTH, NOPERM, WRONGTYPE and all
+/// the others. What is left are time-outs, broken connections and replies that can't be read.
 pub(crate) fn applied(error: &RedisError) -> Applied {
     match error.kind() {
         ErrorKind::Server(_)

@@ -15,7 +15,8 @@ use crate::{
     error::Failure,
 };
 
-/// The connections that block, as many as configured, and the queues that they are for: the ones that had jobs last.
+/// The connections that block, as many as configured, and the queues that they are for: the ones
+/// that had jobs last.
 #[derive(Debug)]
 pub(crate) struct Blocking {
     /// One permit for each connection.
@@ -75,8 +76,8 @@ impl Blocking {
         }
     }
 
-    /// A slot, if the queue is one of the most recently active ones. One that has just become so may find that another
-    /// still waits in its place, for as long as one command blocks.
+    /// A slot, if the queue is one of the most recently active ones. One that has just become so
+    /// may find that another still waits in its place, for as long as one command blocks.
     pub(crate) fn slot(&self, queue: QueueId) -> Option<Slot<'_>> {
         let queues = &mut self.state().queues;
         if !queues.contains(&queue) {

@@ -1,7 +1,7 @@
 //! The fetching side of one queue: [`RedisQueueConnection`].
 //!
-//! What is there is fetched over the queues connections. Then a queue that had a job lately waits on the server, and
-//! any other in [`QuietQueues`].
+//! What is there is fetched over the queues connections. Then a queue that had a job lately waits
+//! on the server, and any other in [`QuietQueues`].
 
 use std::{
     pin::pin,
@@ -69,7 +69,8 @@ pub(crate) struct RedisQueueConnection {
     mean_bytes: usize,
     /// How large the largest job was that this connection fetched.
     largest_bytes: usize,
-    /// Whether the last call ended in a wait among the quiet queues: if it is not empty, the queues look tells.
+    /// Whether the last call ended in a wait among the quiet queues: if it is not empty, the queues
+    /// look tells.
     quiet: bool,
     /// Whether the last call settled jobs, and found none to take.
     found_empty: bool,
@@ -152,7 +153,8 @@ impl RedisQueueConnection {
         self.taken(taken)
     }
 
-    /// How many jobs the script reads at first: as many as fit if they are like those of the last fetch.
+    /// How many jobs the script reads at first: as many as fit if they are like those of the last
+    /// fetch.
     fn first_page(&self, max_jobs: usize, max_bytes: usize) -> usize {
         let fitting = max_bytes.checked_div(self.mean_bytes).unwrap_or(1);
         fitting.min(max_jobs).max(1)
@@ -235,8 +237,8 @@ impl RedisQueueConnection {
         let mut blocked = connection
             .clone()
             .with_response_timeout(block.saturating_add(patience));
-        // The server looks whether the queue is paused after the move: the look costs no round trip, and comes too early for
-        // no job.
+        // The server looks whether the queue is paused after the move: the look costs no round
+        // trip, and comes too early for no job.
         let mut commands = redis::pipe();
         commands
             .cmd("BLMOVE")
@@ -264,15 +266,17 @@ impl RedisQueueConnection {
         Ok(dequeued)
     }
 
-    /// Completes once the block was ended on the server, or can't be. Until then it may be that it has not begun.
+    /// Completes once the block was ended on the server, or can't be. Until then it may be that it
+    /// has not begun.
     async fn unblock_when_interrupted(&self, connection: &Connection, request: &DequeueRequest) {
         request.interrupt.cancelled().await;
         let Some(identity) = connection.identity() else {
             return;
         };
-        // A server that is paused (`CLIENT PAUSE`, `FAILOVER`) holds the move back, and Redis 7.0 crashes when
-        // a client in that state is unblocked. It holds back a transaction with a write as well, so in one
-        // the client is unblocked after the pause. The write changes nothing.
+        // A server that is paused (`CLIENT PAUSE`, `FAILOVER`) holds the move back, and Redis 7.0
+        // crashes when a client in that state is unblocked. It holds back a transaction with a
+        // write as well, so in one the client is unblocked after the pause. The write changes
+        // nothing.
         let mut commands = redis::pipe();
         commands
             .atomic()
@@ -296,8 +300,8 @@ impl RedisQueueConnection {
         }
     }
 
-    /// Waits without a command of its own, and fetches when there is something. The next call goes on with the wait: what was
-    /// looked at all the time needs no other look.
+    /// Waits without a command of its own, and fetches when there is something. The next call goes
+    /// on with the wait: what was looked at all the time needs no other look.
     async fn wait_quietly(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
         let clock = Arc::clone(&self.queues.link.clock);
         let until = clock.instant() + request.wait.min(LONGEST_WAIT);
@@ -391,7 +395,8 @@ impl QueueConnection for RedisQueueConnection {
             None => Err(Failure::not_sent("the server does not tell who is who")),
         };
         if let Err(failure) = ended {
-            // Nobody begins to use the connection any more, and who does has no reply within the time for it: then it closes.
+            // Nobody begins to use the connection any more, and who does has no reply within the
+            // time for it: then it closes.
             let queues = &self.queues;
             let dropped = queues.link.drop_broken().await;
             dropped.map_err(|failure| failure.during(RESET))?;

@@ -22,7 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How many queues one command asks for.
 const MOST_KEYS: usize = 1000;
 
-/// The queues that wait for a job without a connection of their own. While there are any, one task looks after all of them.
+/// The queues that wait for a job without a connection of their own. While there are any, one task
+/// looks after all of them.
 #[derive(Debug, Default)]
 pub(crate) struct QuietQueues(Mutex<State>);
 
@@ -91,8 +92,8 @@ impl Drop for Leave<'_> {
     }
 }
 
-/// The task. When it panics, or its runtime ends, those who wait are told, and the next to wait starts
-/// another.
+/// The task. When it panics, or its runtime ends, those who wait are told, and the next to wait
+/// starts another.
 struct Looking {
     queues: Arc<OpenQueues>,
     /// Whether nobody waited any more.

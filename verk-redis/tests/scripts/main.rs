@@ -1,4 +1,5 @@
-//! What only a real server shows: scripts that are flushed, connections that end, rights that are missing.
+//! What only a real server shows: scripts that are flushed, connections that end, rights that are
+//! missing.
 
 mod payloads;
 mod shown;

@@ -1,4 +1,5 @@
-//! Settling and fetching in one trip: [`QueueConnection::settle_and_dequeue`](verk_core::storage::QueueConnection::settle_and_dequeue).
+//! Settling and fetching in one trip:
+//! [`QueueConnection::settle_and_dequeue`](verk_core::storage::QueueConnection::settle_and_dequeue).
 
 use bytes::Bytes;
 use verk_core::{
@@ -35,7 +36,8 @@ pub async fn jobs_end_in_any_order(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&["d", "f"]));
 }
 
-/// A node may have two connections for a list, and a trip of each on its way: one settles what the other took.
+/// A node may have two connections for a list, and a trip of each on its way: one settles what the
+/// other took.
 pub async fn two_connections_share_a_list(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a"]).await;
     let open = fixture.storage.open_queue(&fixture.held);
@@ -237,8 +239,8 @@ pub async fn a_lost_reply_leaves_both_unknown(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&["b"]));
 }
 
-/// For a while after jobs of a dead node came back, what is fetched is started at once: whatever kills its process is known to
-/// have been started.
+/// For a while after jobs of a dead node came back, what is fetched is started at once: whatever
+/// kills its process is known to have been started.
 pub async fn nobody_prefetches_after_a_restore(harness: &dyn Harness) {
     let dead_node = Fixture::holding(harness, &["a"]).await;
     harness.expire_heartbeat(&dead_node.held.node).await;

@@ -1,4 +1,5 @@
-//! What goes wrong: keys of the wrong type, no memory, lost replies, no server. Nothing is lost, and nothing is done twice.
+//! What goes wrong: keys of the wrong type, no memory, lost replies, no server. Nothing is lost,
+//! and nothing is done twice.
 
 use tokio_util::sync::CancellationToken;
 use verk_core::{
@@ -281,7 +282,8 @@ pub async fn a_full_backend_drains(harness: &dyn Harness) {
     }
 }
 
-/// The nodes of a full backend live: heartbeats, registration, names, restore and the way out go on.
+/// The nodes of a full backend live: heartbeats, registration, names, restore and the way out go
+/// on.
 pub async fn a_full_backend_keeps_its_nodes(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a"]).await;
     let node = &fixture.held.node;
@@ -307,7 +309,8 @@ pub async fn a_full_backend_keeps_its_nodes(harness: &dyn Harness) {
     assert!(storage.deregister(&newcomer).await.unwrap());
 }
 
-/// A fetch whose reply is lost may have taken jobs: after a reset they are found in `inprogress`, once.
+/// A fetch whose reply is lost may have taken jobs: after a reset they are found in `inprogress`,
+/// once.
 pub async fn a_lost_reply_to_a_dequeue_loses_no_job(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["first"]).await;
     assert_done(&fixture.settle(&["first"], Target::Ack).await);
@@ -356,7 +359,8 @@ pub async fn a_lost_reply_to_a_waiting_dequeue_loses_no_job(harness: &dyn Harnes
     assert_eq!(fixture.dequeue(10).await, bytes(&["b"]));
 }
 
-/// A settle whose reply is lost says so, and was done once: looking shows it, sending it again does nothing.
+/// A settle whose reply is lost says so, and was done once: looking shows it, sending it again does
+/// nothing.
 pub async fn a_lost_reply_to_a_settle_is_done_once(harness: &dyn Harness) {
     for (round, target) in every_target("moved").into_iter().enumerate() {
         let mut fixture = Fixture::holding(harness, &["first", "a", "b"]).await;
@@ -383,7 +387,8 @@ pub async fn a_lost_reply_to_a_settle_is_done_once(harness: &dyn Harness) {
     }
 }
 
-/// While the backend can't be reached, everything is an error; afterwards it all goes on with what was there.
+/// While the backend can't be reached, everything is an error; afterwards it all goes on with what
+/// was there.
 pub async fn an_unreachable_backend_comes_back(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a"]).await;
     fixture.enqueue(&["b"]).await;

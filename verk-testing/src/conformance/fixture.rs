@@ -28,7 +28,8 @@ pub(super) const LONG: Duration = Duration::from_secs(300);
 /// How long something may take that has to happen soon.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// More fetches than any case needs: a storage in memory never waits, so no deadline ends an endless loop.
+/// More fetches than any case needs: a storage in memory never waits, so no deadline ends an
+/// endless loop.
 const MAX_FETCHES: usize = 20_000;
 
 /// Limits that cut nothing in the cases.
@@ -292,7 +293,8 @@ pub(super) fn wait(interrupt: &CancellationToken) -> DequeueRequest {
     }
 }
 
-/// Fetches once with a wait, which must be answered soon; meanwhile, once it waits, does `meanwhile`.
+/// Fetches once with a wait, which must be answered soon; meanwhile, once it waits, does
+/// `meanwhile`.
 ///
 /// A backend may give up a wait early, so it asks again as long as it gets nothing.
 pub(super) async fn dequeue_while(

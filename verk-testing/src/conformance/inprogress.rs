@@ -1,4 +1,5 @@
-//! Jobs leave `inprogress`: [`JobStore::settle`](verk_core::storage::JobStore::settle) to every target, and only what is held.
+//! Jobs leave `inprogress`: [`JobStore::settle`](verk_core::storage::JobStore::settle) to every
+//! target, and only what is held.
 
 use bytes::Bytes;
 use verk_core::storage::{Due, JobSet, Page, Settled, Settlement, Target};
@@ -121,7 +122,8 @@ pub async fn requeue_keeps_the_order_at_the_front(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue(2).await, bytes(&["a", "b"]));
 }
 
-/// The order of what is handed back holds also among other settlements and over the size of a batch.
+/// The order of what is handed back holds also among other settlements and over the size of a
+/// batch.
 pub async fn requeue_of_many_keeps_the_order(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     let all = numbered(250);
@@ -258,7 +260,8 @@ pub async fn settling_at_once_is_done_once(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&[]));
 }
 
-/// The jobs of one node can't be settled in the name of another, nor those of one queue in that of another.
+/// The jobs of one node can't be settled in the name of another, nor those of one queue in that of
+/// another.
 pub async fn lists_are_apart(harness: &dyn Harness) {
     let first = Fixture::holding(harness, &["a"]).await;
     let other_node = Fixture::new(harness).await;

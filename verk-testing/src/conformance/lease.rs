@@ -1,4 +1,5 @@
-//! One node moves due jobs for all: [`DueStore::poll_schedule`](verk_core::storage::DueStore::poll_schedule).
+//! One node moves due jobs for all:
+//! [`DueStore::poll_schedule`](verk_core::storage::DueStore::poll_schedule).
 
 use std::time::{Duration, SystemTime};
 
@@ -99,7 +100,8 @@ pub async fn a_poll_tells_when_jobs_are_due(harness: &dyn Harness) {
     }
 }
 
-/// A set that cannot be read counts as due: reading it says what is wrong. The other one is told of.
+/// A set that cannot be read counts as due: reading it says what is wrong. The other one is told
+/// of.
 pub async fn a_set_that_cannot_be_read_is_due(harness: &dyn Harness) {
     let storage = harness.storage();
     storage.schedule(&[due(10, "a")]).await.unwrap();

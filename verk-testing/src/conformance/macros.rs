@@ -2,10 +2,10 @@
 
 /// Makes a `#[tokio::test]` of every case of the [conformance suite](crate::conformance).
 ///
-/// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is evaluated
-/// once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`, `exchange`, `retry_set`,
-/// `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`, `stats`, `process`, `manage`, `replace`, `faults`.
-/// Call it once in a module.
+/// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is
+/// evaluated once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`,
+/// `exchange`, `retry_set`, `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`,
+/// `stats`, `process`, `manage`, `replace`, `faults`. Call it once in a module.
 ///
 /// # Example
 ///

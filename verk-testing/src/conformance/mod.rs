@@ -1,13 +1,14 @@
 //! What every [`Storage`] has to do, as tests: the conformance suite.
 //!
-//! Each case is a plain async function of one fresh [`Harness`]; [`storage_conformance!`](crate::storage_conformance)
-//! turns each into a `#[tokio::test]` of its own, so that it can be run by name and fails alone.
+//! Each case is a plain async function of one fresh [`Harness`];
+//! [`storage_conformance!`](crate::storage_conformance) turns each into a `#[tokio::test]` of its
+//! own, so that it can be run by name and fails alone.
 //!
 //! # For the author of a backend
 //!
-//! Implement [`Harness`] over your storage, with its tools for what a storage can't do itself (break a key,
-//! lose a reply), and call the macro in a file of your `tests` directory. Your crate needs `tokio`
-//! with the features `macros` and `rt-multi-thread` for it.
+//! Implement [`Harness`] over your storage, with its tools for what a storage can't do itself
+//! (break a key, lose a reply), and call the macro in a file of your `tests` directory. Your crate
+//! needs `tokio` with the features `macros` and `rt-multi-thread` for it.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -121,13 +122,14 @@ use verk_core::{
 
 use crate::{Key, Operation, within};
 
-/// How long one case may take in real time. Not a measure of speed: a case that takes so long hangs.
+/// How long one case may take in real time. Not a measure of speed: a case that takes so long
+/// hangs.
 const CASE_DEADLINE: Duration = Duration::from_secs(120);
 
 /// One storage under test, with what a test needs and a storage has no method for.
 ///
-/// Every case gets a harness of its own, which starts empty. Methods that set something up panic when they
-/// can't: a case that could not be run is never skipped.
+/// Every case gets a harness of its own, which starts empty. Methods that set something up panic
+/// when they can't: a case that could not be run is never skipped.
 #[async_trait]
 pub trait Harness: Send + Sync {
     /// The storage under test: the same content in each call.
@@ -151,15 +153,18 @@ pub trait Harness: Send + Sync {
     /// Puts a member with any score into `set`, as another program might.
     async fn add_member(&self, set: JobSet, member: ScoredJob);
 
-    /// Puts a job into an `inprogress` list, as another program might, for a node that may not be registered.
+    /// Puts a job into an `inprogress` list, as another program might, for a node that may not be
+    /// registered.
     async fn add_inprogress(&self, held: &Inprogress, job: Bytes);
 
-    /// Completes once a [`dequeue`](verk_core::storage::QueueConnection::dequeue) waits for a job in the backend.
+    /// Completes once a [`dequeue`](verk_core::storage::QueueConnection::dequeue) waits for a job
+    /// in the backend.
     ///
     /// A backend that can't tell may answer at once: the cases hold then too, but test less.
     async fn dequeue_is_waiting(&self);
 
-    /// Puts a value of another type in the place of `key`, which is set aside. The key may exist or not.
+    /// Puts a value of another type in the place of `key`, which is set aside. The key may exist or
+    /// not.
     async fn break_key(&self, key: &Key);
 
     /// Undoes [`break_key`](Self::break_key): what was set aside is back.
@@ -171,11 +176,12 @@ pub trait Harness: Send + Sync {
     /// Undoes [`fill`](Self::fill).
     async fn make_room(&self);
 
-    /// Loses the reply to the next `operation`: the backend does it, and the connection ends before the
-    /// answer arrives.
+    /// Loses the reply to the next `operation`: the backend does it, and the connection ends before
+    /// the answer arrives.
     ///
-    /// A `dequeue` that waits now counts as well. The cases call it after each operation has been done once
-    /// on this harness, so scripts and connections that are prepared at first use are there.
+    /// A `dequeue` that waits now counts as well. The cases call it after each operation has been
+    /// done once on this harness, so scripts and connections that are prepared at first use are
+    /// there.
     async fn lose_reply(&self, operation: Operation);
 
     /// Makes the backend unreachable: open connections end, new ones fail. What is stored stays.
@@ -187,9 +193,9 @@ pub trait Harness: Send + Sync {
 
 /// Everything that a backend holds, to compare: by key, the entries in their order.
 ///
-/// Keys and entries are the backend's own affair, with three rules: a key without entries is not there;
-/// nothing that changes by itself (such as a time to live) is in it; the names of the known queues are
-/// one key.
+/// Keys and entries are the backend's own affair, with three rules: a key without entries is not
+/// there; nothing that changes by itself (such as a time to live) is in it; the names of the known
+/// queues are one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dump(BTreeMap<String, Vec<Bytes>>);
 

@@ -1,5 +1,5 @@
-//! Queues are paused for all nodes: [`PauseStore::set_paused`](verk_core::storage::PauseStore::set_paused) and
-//! [`PauseListener`].
+//! Queues are paused for all nodes:
+//! [`PauseStore::set_paused`](verk_core::storage::PauseStore::set_paused) and [`PauseListener`].
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,8 @@ use super::{
 };
 use crate::Key;
 
-/// Nobody fetches from a queue that is paused, with a wait or without; its jobs stay, and are fetched once it is resumed.
+/// Nobody fetches from a queue that is paused, with a wait or without; its jobs stay, and are
+/// fetched once it is resumed.
 pub async fn a_paused_queue_keeps_its_jobs(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     fixture.enqueue(&["a"]).await;

@@ -133,7 +133,8 @@ pub async fn deregister_forgets_a_node_and_keeps_the_deaths_of_jobs(harness: &dy
     assert_eq!(count(harness, &node, &["a"]).await, deaths(&[("a", 2)]));
 }
 
-/// Another may have restored its jobs and taken it off the list since this one looked: nothing is kept of it then.
+/// Another may have restored its jobs and taken it off the list since this one looked: nothing is
+/// kept of it then.
 pub async fn a_node_that_is_off_the_list_counts_nothing(harness: &dyn Harness) {
     let node = dead_node(harness).await;
     count(harness, &node, &["a"]).await;

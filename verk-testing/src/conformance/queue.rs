@@ -386,7 +386,8 @@ pub async fn dequeue_registers_the_queue_of_the_node(harness: &dyn Harness) {
     assert_eq!(nodes[0].queues, [held.queue]);
 }
 
-/// Payloads are bytes: what looks like a number, no UTF-8, nothing at all or a protocol comes back as it was.
+/// Payloads are bytes: what looks like a number, no UTF-8, nothing at all or a protocol comes back
+/// as it was.
 pub async fn payloads_are_opaque(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     let payloads = [

@@ -173,7 +173,8 @@ pub async fn a_restored_node_leaves_nothing(harness: &dyn Harness) {
     assert_eq!(dump.keys().len(), 1, "{dump:?}");
 }
 
-/// A list whose node did not register, or did not register the queue, is reported with what it holds, and is not touched.
+/// A list whose node did not register, or did not register the queue, is reported with what it
+/// holds, and is not touched.
 pub async fn lists_of_nodes_that_are_not_registered_are_foreign(harness: &dyn Harness) {
     let alive = Fixture::holding(harness, &["a"]).await;
     let dead_node = Fixture::holding(harness, &["a"]).await;

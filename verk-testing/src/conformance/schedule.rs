@@ -1,4 +1,5 @@
-//! Jobs become due: [`JobStore::schedule`](verk_core::storage::JobStore::schedule), [`due`](verk_core::storage::DueStore::due) and
+//! Jobs become due: [`JobStore::schedule`](verk_core::storage::JobStore::schedule),
+//! [`due`](verk_core::storage::DueStore::due) and
 //! [`promote`](verk_core::storage::DueStore::promote), on both sets.
 
 use bytes::Bytes;

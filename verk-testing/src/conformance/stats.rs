@@ -272,7 +272,8 @@ pub async fn a_full_backend_counts(harness: &dyn Harness) {
     assert_eq!(total(&*storage).await, (2, 1));
 }
 
-/// One counter of another type fails the whole report, which can be sent again under its number; the jobs go on.
+/// One counter of another type fails the whole report, which can be sent again under its number;
+/// the jobs go on.
 pub async fn a_broken_counter_fails_the_report(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a"]).await;
     let storage = &fixture.storage;

@@ -1,5 +1,5 @@
-//! What [`TestVerk`](crate::TestVerk) sees of a [`MemoryStorage`](super::MemoryStorage), and how it holds jobs back and
-//! cuts nodes off.
+//! What [`TestVerk`](crate::TestVerk) sees of a [`MemoryStorage`](super::MemoryStorage), and how it
+//! holds jobs back and cuts nodes off.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -224,7 +224,8 @@ impl MemoryStorage {
         !self.shared.lock().gate.dead_nodes.is_empty()
     }
 
-    /// The heartbeats, names and leases of the nodes that died run out, so that another node may take over.
+    /// The heartbeats, names and leases of the nodes that died run out, so that another node may
+    /// take over.
     pub(crate) fn bury_dead_nodes(&self) {
         self.shared.change(|state| {
             for node in std::mem::take(&mut state.gate.dead_nodes) {

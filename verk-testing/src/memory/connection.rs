@@ -40,8 +40,8 @@ impl MemoryConnection {
         }
     }
 
-    /// Looks once. Tells nobody of the change: it brings no job, and two that wait would wake each other
-    /// for ever.
+    /// Looks once. Tells nobody of the change: it brings no job, and two that wait would wake each
+    /// other for ever.
     fn fetch(&self, request: &DequeueRequest) -> Result<Dequeued, StorageError> {
         let now = self.storage.shared.clock.instant();
         let mut state = self.storage.shared.lock();

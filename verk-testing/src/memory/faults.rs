@@ -41,9 +41,9 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Lets `key` behave as if another program had put something of another type there: every move from or
-    /// to it fails with [`NotApplied`](verk_core::Applied::NotApplied). What it held is back after
-    /// [`mend_key`](Self::mend_key).
+    /// Lets `key` behave as if another program had put something of another type there: every move
+    /// from or to it fails with [`NotApplied`](verk_core::Applied::NotApplied). What it held is
+    /// back after [`mend_key`](Self::mend_key).
     pub fn break_key(&self, key: Key) {
         self.shared.change(|state| state.faults.broken.insert(key));
     }
@@ -53,8 +53,9 @@ impl Faults {
         self.shared.change(|state| state.faults.broken.remove(key));
     }
 
-    /// While `true`, new jobs are refused with [`NotApplied`](verk_core::Applied::NotApplied), as by a Redis that
-    /// reached its `maxmemory`; everything else goes on, so that the storage drains.
+    /// While `true`, new jobs are refused with [`NotApplied`](verk_core::Applied::NotApplied), as
+    /// by a Redis that reached its `maxmemory`; everything else goes on, so that the storage
+    /// drains.
     pub fn set_full(&self, full: bool) {
         self.shared.change(|state| state.faults.full = full);
     }
@@ -66,25 +67,28 @@ impl Faults {
             .change(|state| state.faults.lost_replies.insert(operation));
     }
 
-    /// While `true`, every operation fails with [`NotApplied`](verk_core::Applied::NotApplied), as with a server that
-    /// refuses connections. What is stored stays.
+    /// While `true`, every operation fails with [`NotApplied`](verk_core::Applied::NotApplied), as
+    /// with a server that refuses connections. What is stored stays.
     pub fn set_refusing(&self, refusing: bool) {
         self.shared.change(|state| state.faults.refusing = refusing);
     }
 
-    /// While `true`, heartbeats fail with [`Unknown`](verk_core::Applied::Unknown); everything else goes on.
+    /// While `true`, heartbeats fail with [`Unknown`](verk_core::Applied::Unknown); everything else
+    /// goes on.
     pub fn set_losing_heartbeats(&self, losing: bool) {
         self.shared
             .change(|state| state.faults.losing_heartbeats = losing);
     }
 
-    /// While `true`, whoever reads an `inprogress` list gets the answer later: what the list was when it was asked for.
+    /// While `true`, whoever reads an `inprogress` list gets the answer later: what the list was
+    /// when it was asked for.
     pub fn set_holding_reads(&self, holding: bool) {
         self.shared
             .change(|state| state.faults.holding_reads = holding);
     }
 
-    /// While `true`, whoever stores statistics, shows a process or deregisters a node waits for the answer.
+    /// While `true`, whoever stores statistics, shows a process or deregisters a node waits for the
+    /// answer.
     pub fn set_holding_reports(&self, holding: bool) {
         self.shared
             .change(|state| state.faults.holding_reports = holding);

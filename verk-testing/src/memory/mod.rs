@@ -41,10 +41,12 @@ use self::{
     state::State,
 };
 
-/// A [`Storage`](verk_core::Storage) in the memory of this process, with the semantics of the one on Redis.
+/// A [`Storage`](verk_core::Storage) in the memory of this process, with the semantics of the one
+/// on Redis.
 ///
 /// For tests: what it holds ends with the process. Clones share one content. It passes the same
-/// [conformance suite](crate::conformance) as Redis, and can fail like it: see [`faults`](Self::faults).
+/// [conformance suite](crate::conformance) as Redis, and can fail like it: see
+/// [`faults`](Self::faults).
 ///
 /// # Example
 ///

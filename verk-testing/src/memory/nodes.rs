@@ -123,7 +123,8 @@ impl State {
         known.insert(inprogress.queue.clone());
     }
 
-    /// Renews the heartbeat, and the name if the node holds it; answers whether the heartbeat was there.
+    /// Renews the heartbeat, and the name if the node holds it; answers whether the heartbeat was
+    /// there.
     pub(super) fn beat(&mut self, node: &NodeId, ttl: Duration, now: Instant) -> bool {
         if !self.is_alive(node, now) {
             return false;

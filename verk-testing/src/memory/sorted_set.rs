@@ -53,8 +53,8 @@ impl SortedSet {
         self.members.get(job).map(|member| member.score.0)
     }
 
-    /// Removes members with a score below `score`, and the lowest above `max` members, but at most so
-    /// many. Answers whether more are to go.
+    /// Removes members with a score below `score`, and the lowest above `max` members, but at most
+    /// so many. Answers whether more are to go.
     pub(super) fn cut_lowest(&mut self, score: f64, max: usize, mut at_most: usize) -> bool {
         while self.order.len() > max || self.order.first().is_some_and(|(first, _)| first.0 < score)
         {

@@ -157,7 +157,8 @@ impl State {
         )
     }
 
-    /// Settles jobs of a dead node: if some go back to their queue, nobody prefetches from it for a while.
+    /// Settles jobs of a dead node: if some go back to their queue, nobody prefetches from it for a
+    /// while.
     pub(super) fn restore(
         &mut self,
         inprogress: &Inprogress,

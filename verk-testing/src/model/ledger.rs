@@ -21,7 +21,8 @@ use super::{
     view::View,
 };
 
-/// Every place with its jobs, in the plainest form. It is told what was asked and answered, says whether that may be, and what follows.
+/// Every place with its jobs, in the plainest form. It is told what was asked and answered, says
+/// whether that may be, and what follows.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// In seconds since the case began.
@@ -34,7 +35,8 @@ pub(super) struct Ledger {
     /// By node and queue, what the node holds: the oldest first.
     held: BTreeMap<(usize, QueueName), VecDeque<Bytes>>,
     prefetched: BTreeMap<(usize, QueueName), usize>,
-    /// The queues that jobs of a dead node came back to: for longer than a case lasts, nobody prefetches from them.
+    /// The queues that jobs of a dead node came back to: for longer than a case lasts, nobody
+    /// prefetches from them.
     restored: BTreeSet<QueueName>,
     schedule: BTreeMap<Bytes, f64>,
     retry: BTreeMap<Bytes, f64>,
@@ -86,7 +88,8 @@ impl Ledger {
         }
     }
 
-    /// Does what was asked, but for what was refused. Returns the answer that it must have, if the ledger knows.
+    /// Does what was asked, but for what was refused. Returns the answer that it must have, if the
+    /// ledger knows.
     fn follow(&mut self, request: &Request, answer: &Answer) -> Option<Answer> {
         let refused = |place: usize| match answer {
             Answer::Each(outcomes) => outcomes.get(place) == Some(&Outcome::Refused),
@@ -460,7 +463,8 @@ fn is_refused(answer: &Answer) -> bool {
     }
 }
 
-/// A storage without room refuses new jobs and nothing else; one with a broken key what concerns that.
+/// A storage without room refuses new jobs and nothing else; one with a broken key what concerns
+/// that.
 fn may_refuse(trouble: Option<Trouble>, request: &Request) -> bool {
     match trouble {
         Some(Trouble::Full) => {

@@ -1,20 +1,24 @@
-//! Random operations, crashes and faults on a backend and on a [`MemoryStorage`] alike (feature `proptest`).
+//! Random operations, crashes and faults on a backend and on a [`MemoryStorage`] alike (feature
+//! `proptest`).
 //!
-//! The [conformance suite](crate::conformance) has one case for each rule; this looks for what nobody thought of. A case is a list of
-//! random steps: jobs are enqueued, fetched, settled, promoted, moved by an operator; nodes come, die, wake up and are restored; keys
-//! break, replies are lost, the memory is full, time passes. After each step,
+//! The [conformance suite](crate::conformance) has one case for each rule; this looks for what
+//! nobody thought of. A case is a list of random steps: jobs are enqueued, fetched, settled,
+//! promoted, moved by an operator; nodes come, die, wake up and are restored; keys break, replies
+//! are lost, the memory is full, time passes. After each step,
 //!
 //! - the answers of both storages are the same, and those that the ledger expects;
-//! - each job that was stored and not yet acknowledged or deleted is in exactly one place, and in its order there (P1);
+//! - each job that was stored and not yet acknowledged or deleted is in exactly one place, and in
+//!   its order there (P1);
 //! - an outcome took effect if and only if the node held the job (P2);
 //! - every payload has the bytes that it was stored with (P3);
 //! - both storages show the same nodes, queues and pauses.
 //!
-//! At the end everything is acknowledged and signed off, and no key may be left. A list that fails shrinks to the few steps that
-//! matter.
+//! At the end everything is acknowledged and signed off, and no key may be left. A list that fails
+//! shrinks to the few steps that matter.
 //!
-//! A new operation of [`Storage`](verk_core::Storage) takes one variant of `Action` (how it is drawn: `step.rs`) and of `Request`
-//! (what is asked: `request.rs`), one arm in `side.rs` that sends it, and one in `ledger.rs` that says what follows.
+//! A new operation of [`Storage`](verk_core::Storage) takes one variant of `Action` (how it is
+//! drawn: `step.rs`) and of `Request` (what is asked: `request.rs`), one arm in `side.rs` that
+//! sends it, and one in `ledger.rs` that says what follows.
 
 mod found;
 mod ledger;
@@ -54,8 +58,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tries random lists of steps on a backend and on a [`MemoryStorage`] alike.
 ///
-/// `empty` answers a backend that holds nothing, for each list. `PROPTEST_CASES` says how many lists are tried; without it, few
-/// enough for a test that runs with all others.
+/// `empty` answers a backend that holds nothing, for each list. `PROPTEST_CASES` says how many
+/// lists are tried; without it, few enough for a test that runs with all others.
 ///
 /// ```
 /// use verk_testing::{MemoryStorage, model};
@@ -66,7 +70,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 ///
-/// When a step has another result than it must have, naming the fewest steps that were found to lead there.
+/// When a step has another result than it must have, naming the fewest steps that were found to
+/// lead there.
 pub fn check<H: Harness>(empty: impl AsyncFn() -> H) {
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,4 +1,5 @@
-//! From a step, which tells jobs by their numbers, to what a storage is asked: [`Request`]; and what it may answer.
+//! From a step, which tells jobs by their numbers, to what a storage is asked: [`Request`]; and
+//! what it may answer.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

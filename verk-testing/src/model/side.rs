@@ -273,8 +273,8 @@ impl<'a> Side<'a> {
         Ok(view)
     }
 
-    /// Whether nothing is left but what is to be remembered for a while: how many processes died of a job, and
-    /// where jobs came back to.
+    /// Whether nothing is left but what is to be remembered for a while: how many processes died of
+    /// a job, and where jobs came back to.
     pub(super) async fn is_empty(&self) -> Result<(), String> {
         let dump = self.harness.dump().await;
         let left = dump

@@ -138,7 +138,8 @@ pub(super) enum Pick {
     Any(usize),
 }
 
-/// Where a job goes, and whether its bytes change on the way. What is no target of a step is another that is.
+/// Where a job goes, and whether its bytes change on the way. What is no target of a step is
+/// another that is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct To {
     pub(super) place: Place,
@@ -370,7 +371,8 @@ fn from() -> impl Strategy<Value = From> {
     prop_oneof![queue().prop_map(From::Queue), job_set().prop_map(From::Set)]
 }
 
-/// Does each operation whose reply can be lost once, so that what a backend prepares at the first use is there.
+/// Does each operation whose reply can be lost once, so that what a backend prepares at the first
+/// use is there.
 pub(super) fn opening() -> Vec<Step> {
     let one = || vec![(Pick::There(0), To::NOWHERE)];
     let job = || vec![Payload::New(Shape::Short)];

@@ -26,9 +26,10 @@ use crate::RedisServer;
 
 /// A proxy in front of a [`RedisServer`] that loses what it is told to lose.
 ///
-/// It forwards everything until told otherwise. It runs on a thread of its own, so a test may block its
-/// runtime, and listens on a unix socket or on 127.0.0.1; it ends when dropped. It expects one reply to
-/// each command: it is not for `SUBSCRIBE`, `MONITOR` and `CLIENT REPLY`, nor for inline commands.
+/// It forwards everything until told otherwise. It runs on a thread of its own, so a test may block
+/// its runtime, and listens on a unix socket or on 127.0.0.1; it ends when dropped. It expects one
+/// reply to each command: it is not for `SUBSCRIBE`, `MONITOR` and `CLIENT REPLY`, nor for inline
+/// commands.
 ///
 /// # Example
 ///
@@ -194,21 +195,22 @@ impl CuttingProxy {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Lets every connection that is open now vanish: it stays open on both sides, but nothing passes any
-    /// more. So does a connection that a NAT or a balancer has forgotten.
+    /// Lets every connection that is open now vanish: it stays open on both sides, but nothing
+    /// passes any more. So does a connection that a NAT or a balancer has forgotten.
     ///
     /// It stays so until it is [cut](Self::cut). New connections are forwarded.
     pub fn vanish(&self) {
         self.shared.vanishings.send_modify(|count| *count += 1);
     }
 
-    /// While `true`, new connections are closed as soon as they are made. Those that are open stay: see
-    /// [`cut`](Self::cut).
+    /// While `true`, new connections are closed as soon as they are made. Those that are open stay:
+    /// see [`cut`](Self::cut).
     pub fn set_refusing(&self, refusing: bool) {
         self.shared.plan().refusing = refusing;
     }
 
-    /// Leads to another server from now on, and cuts every connection: as an address does after a failover.
+    /// Leads to another server from now on, and cuts every connection: as an address does after a
+    /// failover.
     pub fn lead_to(&self, server: &RedisServer) {
         *self.shared.server() = server.socket();
         self.cut();
@@ -219,21 +221,23 @@ impl CuttingProxy {
         self.shared.plan().delay = delay;
     }
 
-    /// Loses the reply to the next command that `matches`: the server does it, then the connection is cut.
+    /// Loses the reply to the next command that `matches`: the server does it, then the connection
+    /// is cut.
     ///
-    /// Counts for a command that waits for its reply now, too. A reply that is an error, such as `NOSCRIPT`, is
-    /// delivered, and the next match awaited.
+    /// Counts for a command that waits for its reply now, too. A reply that is an error, such as
+    /// `NOSCRIPT`, is delivered, and the next match awaited.
     pub fn lose_reply(&self, matches: impl Fn(&RedisCommand) -> bool + Send + 'static) {
         self.shared.plan().lose_reply = Some(Box::new(matches));
     }
 
-    /// Loses the next command that `matches`: it never reaches the server, and the connection is cut.
+    /// Loses the next command that `matches`: it never reaches the server, and the connection is
+    /// cut.
     pub fn lose_request(&self, matches: impl Fn(&RedisCommand) -> bool + Send + 'static) {
         self.shared.plan().lose_request = Some(Box::new(matches));
     }
 
-    /// Sends only the first half of the reply to the next command that `matches`, then cuts the connection. Otherwise as
-    /// [`lose_reply`](Self::lose_reply).
+    /// Sends only the first half of the reply to the next command that `matches`, then cuts the
+    /// connection. Otherwise as [`lose_reply`](Self::lose_reply).
     pub fn tear_reply(&self, matches: impl Fn(&RedisCommand) -> bool + Send + 'static) {
         self.shared.plan().tear_reply = Some(Box::new(matches));
     }

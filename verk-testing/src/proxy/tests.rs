@@ -179,7 +179,8 @@ fn a_vanished_connection_is_open_and_silent() {
     assert_eq!(exchange(&mut stream, &ping, "+PONG\r\n"), "+PONG\r\n");
 
     setup.proxy.vanish();
-    // What goes over a new connection is answered, so what went over the old one before would be too.
+    // What goes over a new connection is answered, so what went over the old one before would be
+    // too.
     stream.write_all(&resp::encode(&["SET", "a", "1"])).unwrap();
     let mut new = setup.connect();
     assert_eq!(exchange(&mut new, &ping, "+PONG\r\n"), "+PONG\r\n");

@@ -172,7 +172,8 @@ impl Engine {
             name: "an inline enqueue",
             at: None,
         };
-        // Jobs run already, and one of them may wait for this enqueue: then wait for these jobs only.
+        // Jobs run already, and one of them may wait for this enqueue: then wait for these jobs
+        // only.
         let nested = self.storage.drivers() > 0;
         self.watch(call, async {
             let _driver = self.start();
@@ -219,8 +220,8 @@ impl Engine {
             .await;
     }
 
-    /// Waits until the node is quiet. Also ends when a running job has a `timeout` by `target`, and nothing has happened for
-    /// so long in real time that only the `timeout` can end it.
+    /// Waits until the node is quiet. Also ends when a running job has a `timeout` by `target`, and
+    /// nothing has happened for so long in real time that only the `timeout` can end it.
     async fn come_to_rest(&self, target: Instant) {
         let quiet = self.until(|look| look.activity.crashed || look.is_quiet());
         let mut quiet = pin!(quiet);
@@ -262,7 +263,8 @@ impl Engine {
     }
 
     fn look(&self) -> Look {
-        // What is settled is told later: asked for in this order, so that what was told is no less than what was settled.
+        // What is settled is told later: asked for in this order, so that what was told is no less
+        // than what was settled.
         let activity = self.storage.activity();
         let all_told = self.settled_before + self.ledger.told() >= activity.settled;
         Look {

@@ -20,7 +20,8 @@ use verk_core::{
 
 use super::engine::Engine;
 
-/// What the runs of a [`drain`](crate::TestVerk::drain), or of another call that runs jobs, came to.
+/// What the runs of a [`drain`](crate::TestVerk::drain), or of another call that runs jobs, came
+/// to.
 ///
 /// Counts runs, not jobs: a job that failed and then succeeded is in both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +33,8 @@ pub struct Drained {
     pub failed: usize,
     /// Of those that failed: the job waits in the `retry` set.
     pub retried: usize,
-    /// The job is in the `dead` set: it failed and is out of retries, was killed, or is no job at all.
+    /// The job is in the `dead` set: it failed and is out of retries, was killed, or is no job at
+    /// all.
     pub dead: usize,
     /// The worker answered `Outcome::Discard`, or failed and asked for no retry and no burial.
     pub discarded: usize,

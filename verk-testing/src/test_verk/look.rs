@@ -80,8 +80,8 @@ impl TestVerk {
         }
     }
 
-    /// Asserts that a job of this class which `matches` is in the `schedule` set, for this time: a `SystemTime`, or a
-    /// `Duration` from now.
+    /// Asserts that a job of this class which `matches` is in the `schedule` set, for this time: a
+    /// `SystemTime`, or a `Duration` from now.
     ///
     /// # Panics
     ///
@@ -111,7 +111,8 @@ impl TestVerk {
         }
     }
 
-    /// The enqueued jobs of this class: those in queues, in order, then those in the `schedule` set, by time.
+    /// The enqueued jobs of this class: those in queues, in order, then those in the `schedule`
+    /// set, by time.
     ///
     /// # Panics
     ///
@@ -174,8 +175,9 @@ impl TestVerk {
         jobs
     }
 
-    /// The jobs of this class whose runs failed, in the order in which the runs ended: once for each run that failed, whatever
-    /// followed. What went wrong is in [`Drained::errors`](crate::Drained::errors). A job whose arguments do not decode is left
+    /// The jobs of this class whose runs failed, in the order in which the runs ended: once for
+    /// each run that failed, whatever followed. What went wrong is in
+    /// [`Drained::errors`](crate::Drained::errors). A job whose arguments do not decode is left
     /// out: its worker was not called.
     #[must_use]
     pub fn all_failed<W: Worker>(&self) -> Vec<W> {

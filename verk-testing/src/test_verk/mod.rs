@@ -19,13 +19,15 @@ use crate::{MemoryStorage, VirtualClock};
 
 /// A Verk for one test: on a storage in memory, in virtual time, with the real managers.
 ///
-/// While it lives, `MyJob::enqueue(..)` finds it from everywhere in the test's tokio runtime: tasks, blocking threads, both
-/// flavours of runtime. Outside of a runtime it covers the thread that made it. Other threads (`std::thread::spawn`, rayon) and
-/// other runtimes are not covered: call [`enter`](Self::enter) there, or pass them a [`client`](Self::client). Tests that run in
+/// While it lives, `MyJob::enqueue(..)` finds it from everywhere in the test's tokio runtime:
+/// tasks, blocking threads, both flavours of runtime. Outside of a runtime it covers the thread
+/// that made it. Other threads (`std::thread::spawn`, rayon) and other runtimes are not covered:
+/// call [`enter`](Self::enter) there, or pass them a [`client`](Self::client). Tests that run in
 /// parallel do not see each other.
 ///
-/// Jobs are collected until a call runs them: [`drain`](Self::drain), [`perform_one`](Self::perform_one) or
-/// [`advance`](Self::advance). With [`inline`](TestVerkBuilder::inline) they run when they are enqueued.
+/// Jobs are collected until a call runs them: [`drain`](Self::drain),
+/// [`perform_one`](Self::perform_one) or [`advance`](Self::advance). With
+/// [`inline`](TestVerkBuilder::inline) they run when they are enqueued.
 ///
 /// # Example
 ///
@@ -75,7 +77,8 @@ pub struct TestVerk {
 }
 
 impl TestVerk {
-    /// Makes one that collects jobs, and installs it for this tokio runtime, or for this thread outside of one.
+    /// Makes one that collects jobs, and installs it for this tokio runtime, or for this thread
+    /// outside of one.
     ///
     /// # Panics
     ///
@@ -108,13 +111,14 @@ impl TestVerk {
 
     /// Runs all jobs that wait, what they enqueue, and what is due now, until nothing is left.
     ///
-    /// A job that sleeps in virtual time ([`JobContext::sleep`](verk_core::JobContext::sleep)) is left running, and counted in
-    /// [`Drained::sleeping`]. Real time stays real: a job that waits for a socket is waited for.
+    /// A job that sleeps in virtual time ([`JobContext::sleep`](verk_core::JobContext::sleep)) is
+    /// left running, and counted in [`Drained::sleeping`]. Real time stays real: a job that waits
+    /// for a socket is waited for.
     ///
     /// # Panics
     ///
-    /// When it takes longer than the [`deadline`](TestVerkBuilder::deadline), saying what still runs; when a worker needs state
-    /// that the builder was not given. Outside of a tokio runtime.
+    /// When it takes longer than the [`deadline`](TestVerkBuilder::deadline), saying what still
+    /// runs; when a worker needs state that the builder was not given. Outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
@@ -125,8 +129,8 @@ impl TestVerk {
         self.engine.drain(call)
     }
 
-    /// Runs the one job that has waited longest; what it enqueues waits. Of jobs that were enqueued at the same (virtual) time,
-    /// the first of the first queue by name runs.
+    /// Runs the one job that has waited longest; what it enqueues waits. Of jobs that were enqueued
+    /// at the same (virtual) time, the first of the first queue by name runs.
     ///
     /// # Panics
     ///
@@ -141,14 +145,16 @@ impl TestVerk {
         self.engine.perform_one(call)
     }
 
-    /// Lets virtual time pass, and runs what waits and what comes due: steps to each time at which a scheduled job or a retry
-    /// is due, or a running job wakes or runs into its `timeout`, and does there what [`drain`](Self::drain) does.
+    /// Lets virtual time pass, and runs what waits and what comes due: steps to each time at which
+    /// a scheduled job or a retry is due, or a running job wakes or runs into its `timeout`, and
+    /// does there what [`drain`](Self::drain) does.
     ///
     /// Three weeks of retries take milliseconds.
     ///
-    /// A job may hang on something real, such as a socket or `tokio::time::sleep`. If it has a `timeout` that ends by then, and
-    /// nothing happens for a second of real time ([`hang_after`](TestVerkBuilder::hang_after)), the time goes on, and the
-    /// `timeout` ends the job.
+    /// A job may hang on something real, such as a socket or `tokio::time::sleep`. If it has a
+    /// `timeout` that ends by then, and nothing happens for a second of real time
+    /// ([`hang_after`](TestVerkBuilder::hang_after)), the time goes on, and the `timeout` ends the
+    /// job.
     ///
     /// # Panics
     ///
@@ -169,8 +175,8 @@ impl TestVerk {
         self.engine.ledger.total()
     }
 
-    /// Covers the tokio runtime at hand, or this thread outside of one, until the guard is dropped: for threads and runtimes
-    /// other than the test's own.
+    /// Covers the tokio runtime at hand, or this thread outside of one, until the guard is dropped:
+    /// for threads and runtimes other than the test's own.
     ///
     /// ```
     /// # use verk_testing::TestVerk;

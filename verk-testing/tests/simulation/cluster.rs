@@ -31,8 +31,8 @@ const NODES: usize = 4;
 const QUEUE: &str = "default";
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
-/// How long everything may take to end once nothing goes wrong any more, in virtual time: jobs that ran in too many processes that
-/// died come back hours apart.
+/// How long everything may take to end once nothing goes wrong any more, in virtual time: jobs that
+/// ran in too many processes that died come back hours apart.
 const PATIENCE: Duration = Duration::from_secs(48 * 60 * 60);
 
 /// Several nodes, who feeds them, and who lets things go wrong.
@@ -312,7 +312,8 @@ impl Cluster {
     }
 }
 
-/// Whether the cluster is far from its storage, and so has two batches on their way at once: every other one is.
+/// Whether the cluster is far from its storage, and so has two batches on their way at once: every
+/// other one is.
 pub(crate) fn is_far(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }

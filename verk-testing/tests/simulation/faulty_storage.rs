@@ -25,7 +25,8 @@ use crate::{
     link::{Fate, Link, LinkError},
 };
 
-/// The storage as one process sees it, over a link that may fail. It tells the ledger what the storage did.
+/// The storage as one process sees it, over a link that may fail. It tells the ledger what the
+/// storage did.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultyStorage {
     inner: MemoryStorage,

@@ -154,7 +154,8 @@ impl Ledger {
         *self.books().balance.troubles.entry(trouble).or_default() += 1;
     }
 
-    /// What the storage did with the settlements of a node: its own, or those of another that restores its jobs.
+    /// What the storage did with the settlements of a node: its own, or those of another that
+    /// restores its jobs.
     pub(crate) fn settled(
         &self,
         node: &NodeId,

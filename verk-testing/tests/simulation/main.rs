@@ -1,10 +1,13 @@
-//! A whole cluster in one thread: several nodes with the real managers on one storage in memory, in virtual time, while faults from a
-//! seed strike. At the end the books must balance: nothing lost, nothing stuck, and every start of a job paid for.
+//! A whole cluster in one thread: several nodes with the real managers on one storage in memory, in
+//! virtual time, while faults from a seed strike. At the end the books must balance: nothing lost,
+//! nothing stuck, and every start of a job paid for.
 //!
-//! Time moves if and only if nobody has anything left to do: then the clock steps to the next time that somebody waits for. The same
-//! seed gives the same faults at the same times; which node is faster may differ.
+//! Time moves if and only if nobody has anything left to do: then the clock steps to the next time
+//! that somebody waits for. The same seed gives the same faults at the same times; which node is
+//! faster may differ.
 //!
-//! `VERK_SIMULATION_JOBS` is how many jobs there are in all, `VERK_SIMULATION_SEED` the first seed. A million in release mode:
+//! `VERK_SIMULATION_JOBS` is how many jobs there are in all, `VERK_SIMULATION_SEED` the first seed.
+//! A million in release mode:
 //!
 //! ```console
 //! $ VERK_SIMULATION_JOBS=1000000 cargo nextest run --release -p verk-testing --test simulation --no-capture

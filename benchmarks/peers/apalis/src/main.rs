@@ -1,7 +1,8 @@
-//! apalis-redis. As its documentation says: the defaults, and the concurrency of the worker. An idle worker then
-//! looks for jobs with its heartbeat, every 30 s.
-//! Tuned: a heartbeat every 100 ms, batches of 100, no locks ("can be turned off for tasks that last shorter than a worker heartbeat") and no events. Results
-//! are persisted either way: without them, nothing is acknowledged.
+//! apalis-redis. As its documentation says: the defaults, and the concurrency of the worker. An
+//! idle worker then looks for jobs with its heartbeat, every 30 s. Tuned: a heartbeat every 100 ms,
+//! batches of 100, no locks ("can be turned off for tasks that last shorter than a worker
+//! heartbeat") and no events. Results are persisted either way: without them, nothing is
+//! acknowledged.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! oxana. As its README says: the defaults, and the concurrency of the queue.
-//! Tuned: a pool that has a connection for each job, and short sleeps between two looks at the queue.
+//! oxana. As its README says: the defaults, and the concurrency of the queue. Tuned: a pool that
+//! has a connection for each job, and short sleeps between two looks at the queue.
 
 use std::time::Duration;
 

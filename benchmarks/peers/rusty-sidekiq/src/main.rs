@@ -1,5 +1,5 @@
-//! rusty-sidekiq. As its README says: a pool for each side, and for the worker as many connections as jobs at once.
-//! Tuned: the pools do not ask with a PING before each use.
+//! rusty-sidekiq. As its README says: a pool for each side, and for the worker as many connections
+//! as jobs at once. Tuned: the pools do not ask with a PING before each use.
 //!
 //! A job that runs when the process is killed is lost, either way.
 

@@ -4,9 +4,9 @@
 //! $ cargo run --release -p verk-chaos --bin verk-soak -- --minutes 30
 //! ```
 //!
-//! Measures the top rate of one worker process on a Redis of its own, then gives it four fifths of that for as long as it is told to, and
-//! samples its memory, file descriptors, connections, tasks and latency. A program apart from `verk-chaos`, so that it runs no worker
-//! but its own.
+//! Measures the top rate of one worker process on a Redis of its own, then gives it four fifths of
+//! that for as long as it is told to, and samples its memory, file descriptors, connections, tasks
+//! and latency. A program apart from `verk-chaos`, so that it runs no worker but its own.
 
 #![allow(
     clippy::disallowed_macros,

@@ -100,7 +100,8 @@ pub(crate) struct Report {
     samples: Vec<Sample>,
 }
 
-/// What is sampled, with how much more of it there may be at the end: by which factor, and at least by how much.
+/// What is sampled, with how much more of it there may be at the end: by which factor, and at least
+/// by how much.
 type Series = (&'static str, fn(&Sample) -> f64, f64, f64);
 
 const SERIES: [Series; 7] = [

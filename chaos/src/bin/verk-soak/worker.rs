@@ -29,7 +29,8 @@ pub(crate) struct Figures {
     pub(crate) ran: u64,
     /// Tasks of the runtime.
     pub(crate) tasks: usize,
-    /// From the enqueue to the first line of the job, of those that started since it was asked the last time, in milliseconds.
+    /// From the enqueue to the first line of the job, of those that started since it was asked the
+    /// last time, in milliseconds.
     pub(crate) latency_p50_ms: f64,
     /// The same, of all but the slowest hundredth.
     pub(crate) latency_p99_ms: f64,

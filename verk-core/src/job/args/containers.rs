@@ -1,4 +1,5 @@
-//! The elements of arrays, the entries of objects and the variants of enums, as [`Json`] reads them.
+//! The elements of arrays, the entries of objects and the variants of enums, as [`Json`] reads
+//! them.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -108,7 +109,8 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     }
 }
 
-/// Where the value of a key is. A key that is not one of `names` is data, so only its number is shown.
+/// Where the value of a key is. A key that is not one of `names` is data, so only its number is
+/// shown.
 pub(crate) fn place(key: Key<'_>, names: &[&str], number: usize) -> String {
     match key.text() {
         Some(name) if names.contains(&&*name) => format!(".{name}"),

@@ -1,9 +1,9 @@
 //! Why an argument does not decode, in words that never quote it: [`explain`].
 //!
 //! The messages of serde quote the value that they refuse, and an argument must reach no log. So an
-//! argument that serde_json refused is decoded once more, by a deserializer of our own. Its error type
-//! keeps the path, the kind of value that was found and what was expected, and drops the rest. It only
-//! runs after a failure: arguments that decode take the way of serde_json alone.
+//! argument that serde_json refused is decoded once more, by a deserializer of our own. Its error
+//! type keeps the path, the kind of value that was found and what was expected, and drops the rest.
+//! It only runs after a failure: arguments that decode take the way of serde_json alone.
 
 use std::{borrow::Cow, fmt};
 
@@ -58,7 +58,8 @@ pub(crate) struct Mismatch {
     /// From the argument to the value; empty for the argument itself.
     path: String,
     pub(crate) reason: String,
-    /// Whether a part of the reason is text that the type wrote, which may quote the value after all.
+    /// Whether a part of the reason is text that the type wrote, which may quote the value after
+    /// all.
     is_dynamic: bool,
 }
 
