@@ -73,7 +73,7 @@ async fn serve(verk: Verk, listener: TcpListener) {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let verk = Verk::builder()
-        .redis(RedisConfig::from_env())
+        .redis(RedisConfig::from_env()?)
         .queue("default", 10)
         .build()
         .await?;

@@ -32,7 +32,7 @@ impl WorkerProgram {
             .env("REDIS_URL", redis.url())
             .env("VERK_QUEUES", "default:40")
             .env("VERK_NODE_ID", "worker-0")
-            .env("VERK_HEARTBEAT", "500")
+            .env("VERK_HEARTBEAT", "500ms")
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         configure(&mut command);

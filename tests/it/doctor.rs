@@ -344,7 +344,8 @@ async fn jobs_that_nobody_sees_to_are_found() {
     let builder = Verk::builder()
         .storage(storage)
         .queue("clinic", 1)
-        .dead_set(1, Duration::from_secs(60));
+        .max_dead_jobs(1)
+        .dead_timeout(Duration::from_secs(60));
     let verk = States::new().give(builder).build().await.unwrap();
     let report = verk.admin().doctor().examine().await.unwrap();
     let class = "Doctor::Unknown".to_owned();

@@ -230,7 +230,7 @@ async fn an_enqueue_says_why_and_whether_it_may_be_stored() {
     let (error, text) = not_enqueued(&verk).await;
     assert_eq!(kind(&error), StorageErrorKind::NoReply, "{text}");
     assert!(
-        error.may_be_stored() && text.contains("redis_response_timeout"),
+        error.may_be_stored() && text.contains("redis.response_timeout"),
         "{text}"
     );
     assert_said_once(error);

@@ -302,7 +302,8 @@ async fn the_configured_limits_hold_for_jobs_that_name_none() {
             .queue("default", 1)
             .max_retry_count(1)
             .failed_job_stacktrace_size(2)
-            .dead_set(2, Duration::from_secs(3600))
+            .max_dead_jobs(2)
+            .dead_timeout(Duration::from_secs(3600))
     })
     .await;
     for _ in 0..3 {

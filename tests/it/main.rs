@@ -43,6 +43,7 @@ mod restore;
 mod schedule;
 mod secrets;
 mod sentinel;
+mod settings;
 mod short_jobs;
 mod shutdown;
 #[cfg(unix)]

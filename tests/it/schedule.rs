@@ -116,7 +116,8 @@ async fn the_node_with_the_lease_cuts_the_dead_set_every_minute() {
     let it = Fixture::on_clock(storage, clock, |builder| {
         builder
             .queue("default", 1)
-            .dead_set(100, 24 * HOUR)
+            .max_dead_jobs(100)
+            .dead_timeout(24 * HOUR)
             .poll_interval(HOUR)
     })
     .await;

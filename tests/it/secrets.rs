@@ -74,10 +74,7 @@ async fn program() {
         print(&builder);
         print_error(&builder.build().await.expect_err("nothing there"));
     }
-    let file = format!(
-        "redis_url = \"{}\"\nredis_pool_size = \"x\"",
-        url_of(&address)
-    );
+    let file = format!("[redis]\nurl = \"{}\"\npool_size = \"x\"", url_of(&address));
     let path = env::temp_dir().join(format!("verk-secrets-{}.toml", process::id()));
     std::fs::write(&path, file).unwrap();
     print_error(&RedisConfig::from_file(&path).expect_err("a pool of size x"));

@@ -110,7 +110,8 @@ async fn a_node_works_over_tls_with_a_private_authority_and_a_client_certificate
     let cert = fs::read_to_string(cert).unwrap();
     let config = RedisConfig::new(redis.url())
         .tls_ca(authority.ca())
-        .tls_client(cert, key.display().to_string());
+        .tls_cert(cert)
+        .tls_key(key.display().to_string());
     let states = States::new();
     let builder = Verk::builder().redis(config).queue("default", 5);
     let verk = states.give(builder).build().await.unwrap();
@@ -136,10 +137,10 @@ async fn a_server_that_asks_for_a_certificate_gets_one_or_refuses() {
     let config = RedisConfig::new(redis.url()).tls_ca(authority.ca());
     let (cert, key) = stranger.sign("client");
     let [cert, key] = [cert, key].map(|file| file.display().to_string());
-    for config in [config.clone(), config.tls_client(cert, key)] {
+    for config in [config.clone(), config.tls_cert(cert).tls_key(key)] {
         let why = refused(config).await;
         assert!(
-            why.contains("redis_tls_cert and redis_tls_key") && why.contains("fatal alert"),
+            why.contains("redis.tls_cert and redis.tls_key") && why.contains("fatal alert"),
             "{why}"
         );
     }
@@ -171,7 +172,7 @@ async fn only_the_right_authority_for_the_right_host_in_time_is_trusted() {
     ] {
         let why = refused(config).await;
         assert!(
-            why.contains("redis_tls_ca") && why.contains(cause),
+            why.contains("redis.tls_ca") && why.contains(cause),
             "{cause}: {why}"
         );
     }
@@ -207,15 +208,18 @@ async fn mistakes_name_the_setting_and_show_no_key() {
     let key = fs::read_to_string(key).unwrap();
     let rediss = || RedisConfig::new("rediss://127.0.0.1:1");
     for (config, setting) in [
-        (rediss().tls_ca("/nonexistent/ca.pem"), "redis_tls_ca"),
-        (rediss().tls_ca(&key), "redis_tls_ca"),
+        (rediss().tls_ca("/nonexistent/ca.pem"), "redis.tls_ca"),
+        (rediss().tls_ca(&key), "redis.tls_ca"),
         (
-            rediss().tls_client(authority.ca(), authority.ca()),
-            "redis_tls_key",
+            rediss().tls_cert(authority.ca()).tls_key(authority.ca()),
+            "redis.tls_key",
         ),
-        (rediss().tls_client(&key, &key), "redis_tls_cert"),
+        (rediss().tls_cert(&key).tls_key(&key), "redis.tls_cert"),
         // The key of another certificate.
-        (rediss().tls_client(authority.ca(), &key), "redis_tls_key"),
+        (
+            rediss().tls_cert(authority.ca()).tls_key(&key),
+            "redis.tls_key",
+        ),
     ] {
         let error = RedisStorage::connect(config).await.unwrap_err();
         let text = format!("{error:?} {error}");
@@ -238,7 +242,7 @@ async fn mistakes_name_the_setting_and_show_no_key() {
         assert!(matches!(error, Error::InvalidUrl { .. }), "{error:?}");
         let why = chain(&error);
         assert!(
-            why.contains("#insecure") || why.contains("redis_tls_ca"),
+            why.contains("#insecure") || why.contains("redis.tls_ca"),
             "{why}"
         );
     }

@@ -40,7 +40,7 @@ pub use client::{
     new_job::{IntoJob, NewJob},
 };
 #[doc(hidden)]
-pub use config::file as config_file;
+pub use config::declare as settings;
 pub use config::{Config, log_level::LogLevel, unknown_class::UnknownClass};
 pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,

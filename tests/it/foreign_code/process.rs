@@ -36,7 +36,7 @@ impl Deployed {
         let program = WorkerProgram::start_with(&redis, |command| {
             command
                 .env("VERK_QUEUES", "default:2")
-                .env("VERK_SHUTDOWN_TIMEOUT", "100")
+                .env("VERK_SHUTDOWN_TIMEOUT", "100ms")
                 .stderr(log);
         });
         Self {

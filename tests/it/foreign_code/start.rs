@@ -38,7 +38,7 @@ fn program() {
     let config = Config::from_env().unwrap();
     assert_eq!(config.poll_interval, Duration::from_secs(7));
     assert_eq!(log.lines_with(&["VERK_POLL_INTERVALL"]), 1);
-    let redis = RedisConfig::from_env();
+    let redis = RedisConfig::from_env().unwrap();
     assert!(format!("{redis:?}").contains("redis://elsewhere:7"));
     assert_eq!(log.lines_with(&["VERK_REDIS_ULR"]), 1);
     println!("READ");
@@ -48,8 +48,8 @@ fn program() {
 fn settings_that_do_not_exist_change_no_other() {
     let variables = [
         (PROGRAM, "1"),
-        ("VERK_POLL_INTERVAL", "7000"),
-        ("VERK_POLL_INTERVALL", "8000"),
+        ("VERK_POLL_INTERVAL", "7s"),
+        ("VERK_POLL_INTERVALL", "8s"),
         ("VERK_REDIS_URL", "redis://elsewhere:7"),
         ("VERK_REDIS_ULR", "redis://nowhere:8"),
     ];

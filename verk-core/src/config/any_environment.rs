@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use verk_testing::fuzz::{fuzz, lines};
 
-use super::Config;
+use super::{Config, environment::change};
 
 const WORDS: &[&str] = &[
     "VERK_",
@@ -44,7 +44,7 @@ fn any_environment_is_a_configuration_or_names_the_variable() {
                 os_string(value.get(1..).unwrap_or_default()),
             )
         });
-        if let Err(errors) = Config::default().with_vars(vars) {
+        if let Err(errors) = change(Config::default(), vars) {
             let text = errors.to_string();
             assert!(text.contains("VERK_"), "{text}");
         }

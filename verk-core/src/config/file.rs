@@ -1,24 +1,23 @@
-//! Configuration in TOML: read with the place of every mistake.
+//! Settings in TOML: read with the place of every mistake.
 
 use std::{fs, path::Path};
 
-use serde::de::DeserializeOwned;
 use toml::{
     Spanned,
-    de::{DeTable, Deserializer},
+    de::{DeTable, DeValue, Deserializer},
 };
 
-use crate::error::{ConfigError, ConfigErrors};
+use crate::{
+    config::{TABLES_OF_BACKENDS, declare::Settings},
+    error::{ConfigError, ConfigErrors},
+};
 
 /// How much alike two names are that may have been mixed up, from 0 to 1.
 const ALIKE: f64 = 0.8;
 
 /// Reads a file and parses it; mistakes in it name the file.
 #[doc(hidden)]
-pub fn read<T>(
-    path: &Path,
-    parse: impl FnOnce(&str) -> Result<T, ConfigErrors>,
-) -> Result<T, ConfigErrors> {
+pub fn read<T: Settings>(path: &Path) -> Result<T, ConfigErrors> {
     let text = fs::read_to_string(path).map_err(|error| ConfigError::File {
         path: path.to_owned(),
         reason: error.to_string(),
@@ -26,66 +25,102 @@ pub fn read<T>(
     parse(&text).map_err(|errors| errors.in_file(path))
 }
 
-/// Parses the fields that are `ours`; all of them are in `fields`.
+/// Parses the settings of `T`. No message has a value, or a line of the text: it may hold a password.
 #[doc(hidden)]
-pub fn parse<T: DeserializeOwned>(
-    text: &str,
-    fields: &[&str],
-    ours: impl Fn(&str) -> bool,
-) -> Result<T, ConfigErrors> {
-    let mistake = |at: usize, message: String| {
-        let before = &text[..at];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        ConfigError::Toml {
-            path: None,
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            message,
-        }
-    };
-    // Only what the parser says: its error also holds the line, which may hold a password.
-    let of_parser = |error: &toml::de::Error, field: &str| {
-        let at = error.span().map_or(0, |span| span.start);
-        mistake(
-            at,
-            format!("{field}{}", error.message().replace('\n', ", ")),
-        )
-    };
-    let table = DeTable::parse(text).map_err(|error| of_parser(&error, ""))?;
+pub fn parse<T: Settings>(text: &str) -> Result<T, ConfigErrors> {
+    let mut table = DeTable::parse(text).map_err(|error| of_toml(text, &error))?;
+    let mut path = String::new();
+    if let Some(name) = T::TABLE {
+        table = inner(text, table, name)?.unwrap_or_else(|| Spanned::new(0..0, DeTable::new()));
+        path = format!("{name}.");
+    }
     let span = table.span();
     let mut kept = DeTable::new();
     let mut errors = Vec::new();
     for (key, value) in table.into_inner() {
-        let name: &str = key.get_ref();
-        if !ours(name) {
+        let (name, at): (&str, _) = (key.get_ref(), key.span().start);
+        if T::TABLE.is_none() && TABLES_OF_BACKENDS.contains(&name) {
             continue;
         }
-        if !fields.contains(&name) {
-            let hint = nearest(name, fields.iter().copied()).map_or_else(
-                || format!("accepted: {}", fields.join(", ")),
-                |name| format!("did you mean {name}?"),
-            );
-            let message = format!("{name}: no such field; {hint}");
-            errors.push((key.span().start, mistake(key.span().start, message)));
+        let Some(setting) = T::ALL.iter().find(|setting| setting.name == name) else {
+            let message = format!("{path}{name}: no such field; {}", hint::<T>(name));
+            errors.push((at, mistake(text, at, message)));
             continue;
-        }
+        };
         // Each by itself first, so that every mistake is found and named.
-        let at = key.span().start;
         let alone = DeTable::from_iter([(key.clone(), value.clone())]);
         if let Err(error) = T::deserialize(Deserializer::from(Spanned::new(span.clone(), alone))) {
-            errors.push((at, of_parser(&error, &format!("{name}: "))));
+            let message = format!("{path}{name} must be {}", setting.in_file);
+            errors.push((at, mistake(text, start(&error), message)));
         }
         kept.insert(key, value);
     }
     errors.sort_by_key(|(at, _)| *at);
     ConfigErrors::check(errors.into_iter().map(|(_, error)| error).collect())?;
     T::deserialize(Deserializer::from(Spanned::new(span, kept)))
-        .map_err(|error| of_parser(&error, "").into())
+        .map_err(|error| of_toml(text, &error).into())
+}
+
+/// The table that `table` has under a name, if any.
+fn inner<'a>(
+    text: &str,
+    table: Spanned<DeTable<'a>>,
+    name: &str,
+) -> Result<Option<Spanned<DeTable<'a>>>, ConfigError> {
+    let Some(value) = table.into_inner().remove(name) else {
+        return Ok(None);
+    };
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::Table(table) => Ok(Some(Spanned::new(span, table))),
+        _ => Err(mistake(text, span.start, format!("{name} must be a table"))),
+    }
+}
+
+/// A mistake at a place of `text`.
+fn mistake(text: &str, at: usize, message: String) -> ConfigError {
+    let before = &text[..at];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    ConfigError::Toml {
+        path: None,
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        message,
+    }
+}
+
+/// What the parser says of the syntax. Its error also has the line.
+fn of_toml(text: &str, error: &toml::de::Error) -> ConfigError {
+    mistake(text, start(error), error.message().replace('\n', ", "))
+}
+
+fn start(error: &toml::de::Error) -> usize {
+    error.span().map_or(0, |span| span.start)
+}
+
+/// What a field may have been meant to be that there is none of.
+fn hint<T: Settings>(name: &str) -> String {
+    for table in TABLES_OF_BACKENDS {
+        let without = name.strip_prefix(table);
+        if let Some(name) = without.and_then(|name| name.strip_prefix('_')) {
+            return format!("did you mean {name} in the table [{table}]?");
+        }
+    }
+    let names = || T::ALL.iter().map(|setting| setting.name);
+    nearest(name, names().chain(TABLES_OF_BACKENDS)).map_or_else(
+        || format!("accepted: {}", names().collect::<Vec<_>>().join(", ")),
+        |name| format!("did you mean {name}?"),
+    )
 }
 
 /// The name that `name` may have been meant to be.
 pub(crate) fn nearest<N: AsRef<str>>(name: &str, names: impl Iterator<Item = N>) -> Option<N> {
-    let alike = |other: N| (strsim::jaro_winkler(name, other.as_ref()), other);
+    let alike = |other: N| {
+        // Of a short name, two letters that changed places leave too little alike.
+        let is_slip = name.len() > 2 && strsim::osa_distance(name, other.as_ref()) == 1;
+        let score = strsim::jaro_winkler(name, other.as_ref());
+        (if is_slip { 1.0 } else { score }, other)
+    };
     let nearest = names.map(alike).max_by(|(a, _), (b, _)| a.total_cmp(b));
     nearest
         .filter(|(score, _)| *score >= ALIKE)
@@ -99,18 +134,19 @@ pub mod duration {
 
     use serde::{Deserializer, Serializer, de};
 
+    use crate::config::value::Value as _;
+
     struct Text;
 
     impl de::Visitor<'_> for Text {
         type Value = Duration;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(r#"a time such as "5s", "250ms" or "7days""#)
+            f.write_str(Duration::IN_FILE)
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-            humantime::parse_duration(text)
-                .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            Duration::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a [`Verk`] is built: [`VerkBuilder`].
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -11,7 +11,10 @@ use crate::{
         current::Life,
         middleware::{ClientMiddleware, ClientStack},
     },
-    config::{Config, log_level::LogLevel, program::warn_of_program, unknown_class::UnknownClass},
+    config::{
+        Config, declare::settings_methods, log_level::LogLevel, program::warn_of_program,
+        settings::settings, unknown_class::UnknownClass,
+    },
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::{EventSender, Witness, tally::Tallies},
     health::monitor::Monitor,
@@ -37,6 +40,12 @@ use crate::{
         workforce::Workforce,
     },
 };
+
+settings! {
+    settings_methods!
+
+    impl VerkBuilder [.config];
+}
 
 /// Something that can be connected to when a [`Verk`] is built.
 #[async_trait]
@@ -116,7 +125,7 @@ impl VerkBuilder {
         self
     }
 
-    /// Runs a queue, `concurrency` jobs at once.
+    /// Runs a queue, `concurrency` jobs at once, beside those that run already.
     pub fn queue(mut self, name: &str, concurrency: usize) -> Self {
         match QueueName::new(name) {
             Ok(name) => {
@@ -149,167 +158,6 @@ impl VerkBuilder {
     /// Lets every job that this Verk's client enqueues pass `middleware`, after the client middleware that was given before.
     pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
         self.client_middleware.push(middleware);
-        self
-    }
-
-    /// Sets how often a failed job is tried again if neither the job nor its worker says. Defaults to 25.
-    pub fn max_retry_count(mut self, count: u32) -> Self {
-        self.config.max_retry_count = count;
-        self
-    }
-
-    /// Sets the caps of the `dead` set. Defaults to 10 000 jobs and 180 days.
-    pub fn dead_set(mut self, max_dead_jobs: usize, dead_timeout: Duration) -> Self {
-        self.config.max_dead_jobs = max_dead_jobs;
-        self.config.dead_timeout = dead_timeout;
-        self
-    }
-
-    /// Sets how late a job may start that no running node knew of; also the longest sleep between two looks at the `schedule` and `retry` sets. Defaults to 5 s.
-    pub fn poll_interval(mut self, poll_interval: Duration) -> Self {
-        self.config.poll_interval = poll_interval;
-        self
-    }
-
-    /// Sets at which level of `tracing` the start of a job is logged. Defaults to debug.
-    pub fn start_job_log_level(mut self, level: LogLevel) -> Self {
-        self.config.start_job_log_level = level;
-        self
-    }
-
-    /// Sets at which level the end of a job is logged that did not fail. Defaults to info.
-    pub fn done_job_log_level(mut self, level: LogLevel) -> Self {
-        self.config.done_job_log_level = level;
-        self
-    }
-
-    /// Sets at which level a failure is logged after which the job is tried again. Defaults to warn.
-    pub fn fail_job_log_level(mut self, level: LogLevel) -> Self {
-        self.config.fail_job_log_level = level;
-        self
-    }
-
-    /// Sets at which level the last failure of a job is logged: error or warn. Defaults to error.
-    pub fn dead_job_log_level(mut self, level: LogLevel) -> Self {
-        self.config.dead_job_log_level = level;
-        self
-    }
-
-    /// Gives the node a name with one holder, and with it the jobs that an earlier holder left.
-    pub fn node_id(mut self, node_id: impl Into<Option<String>>) -> Self {
-        self.config.node_id = node_id.into();
-        self
-    }
-
-    /// Sets whether the node goes by the host's name even if there is a `node_id`. Without a `node_id` it cannot be `false`.
-    pub fn generate_node_id(mut self, generate_node_id: impl Into<Option<bool>>) -> Self {
-        self.config.generate_node_id = generate_node_id.into();
-        self
-    }
-
-    /// Sets after half of what time without a heartbeat the node counts as dead. Defaults to 30 s.
-    pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
-        self.config.heartbeat = heartbeat;
-        self
-    }
-
-    /// Sets with how many dead processes that ran it a job is a poison pill, and goes to the `dead` set; 0 for never. Defaults to 3.
-    pub fn poison_pill_after(mut self, deaths: u32) -> Self {
-        self.config.poison_pill_after = deaths;
-        self
-    }
-
-    /// Sets what becomes of a job whose class no worker of this program has. Defaults to a failure, as any other.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use verk_core::{UnknownClass, Verk};
-    ///
-    /// // While nodes that have the new classes replace those that have not.
-    /// let builder = Verk::builder().unknown_class(UnknownClass::RequeueAfter(Duration::from_secs(30)));
-    /// # drop(builder);
-    /// ```
-    pub fn unknown_class(mut self, unknown_class: UnknownClass) -> Self {
-        self.config.unknown_class = unknown_class;
-        self
-    }
-
-    /// Sets how long running jobs may take to finish at shutdown. Defaults to 25 s.
-    pub fn shutdown_timeout(mut self, shutdown_timeout: Duration) -> Self {
-        self.config.shutdown_timeout = shutdown_timeout;
-        self
-    }
-
-    /// Sets the largest payload that may be enqueued, in bytes. Defaults to 1 MiB.
-    pub fn max_payload_bytes(mut self, max_payload_bytes: usize) -> Self {
-        self.config.max_payload_bytes = max_payload_bytes;
-        self
-    }
-
-    /// Sets how many lines of a failure's backtrace are kept in the job. Defaults to 5.
-    pub fn failed_job_stacktrace_size(mut self, lines: usize) -> Self {
-        self.config.failed_job_stacktrace_size = lines;
-        self
-    }
-
-    /// Sets whose job format the jobs have that this program makes. Defaults to [`Dialect::Sidekiq`].
-    pub fn dialect(mut self, dialect: Dialect) -> Self {
-        self.config.dialect = dialect;
-        self
-    }
-
-    /// Sets how times are written in jobs of Sidekiq's dialect. Defaults to [`TimeFormat::Seconds`].
-    pub fn time_format(mut self, time_format: TimeFormat) -> Self {
-        self.config.time_format = time_format;
-        self
-    }
-
-    /// Sets whether to run no queues, whatever else says. Defaults to `false`.
-    pub fn disabled(mut self, disabled: bool) -> Self {
-        self.config.disabled = disabled;
-        self
-    }
-
-    /// Sets what every key of the storage begins with. Defaults to none.
-    pub fn prefix(mut self, prefix: impl Into<Option<String>>) -> Self {
-        self.config.prefix = prefix.into();
-        self
-    }
-
-    /// Sets in which sets of the storage jobs wait for their time. Defaults to [`ScheduleKeys::Shared`].
-    pub fn schedule_keys(mut self, schedule_keys: ScheduleKeys) -> Self {
-        self.config.schedule_keys = schedule_keys;
-        self
-    }
-
-    /// Sets whether the process shows itself and its running jobs to Sidekiq Web, if it runs queues. Defaults to `true`.
-    pub fn process_registry(mut self, process_registry: bool) -> Self {
-        self.config.process_registry = process_registry;
-        self
-    }
-
-    /// Sets what Sidekiq Web shows beside the name of the process. Defaults to none: the name of the program.
-    pub fn tag(mut self, tag: impl Into<Option<String>>) -> Self {
-        self.config.tag = tag.into();
-        self
-    }
-
-    /// Sets the labels that Sidekiq Web shows beside the tag. Defaults to none.
-    pub fn labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.config.labels = labels.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Sets whether running jobs are also shown where Sidekiq before 6.4.2 looks for them. Defaults to `false`.
-    pub fn sidekiq_6_work(mut self, sidekiq_6_work: bool) -> Self {
-        self.config.sidekiq_6_work = sidekiq_6_work;
-        self
-    }
-
-    /// Sets whether the runs of each class and their times are stored by the minute, for the page *Metrics* of Sidekiq 8.
-    /// Defaults to `false`.
-    pub fn execution_metrics(mut self, execution_metrics: bool) -> Self {
-        self.config.execution_metrics = execution_metrics;
         self
     }
 

@@ -224,6 +224,6 @@ mod tests {
         }
         let config = RedisConfig::new("redis://host").tls_ca("ca.pem");
         let error = Endpoint::new(&config).err().unwrap();
-        assert!(error.to_string().contains("redis_tls_ca"), "{error}");
+        assert!(error.to_string().contains("redis.tls_ca"), "{error}");
     }
 }

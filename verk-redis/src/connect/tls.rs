@@ -23,9 +23,9 @@ mod with_rustls {
     use super::*;
     use crate::connect::endpoint::invalid;
 
-    const CA: &str = "redis_tls_ca";
-    const CERT: &str = "redis_tls_cert";
-    const KEY: &str = "redis_tls_key";
+    const CA: &str = "redis.tls_ca";
+    const CERT: &str = "redis.tls_cert";
+    const KEY: &str = "redis.tls_key";
 
     /// Whom to trust, and what to show. It has no `Debug`, for it holds a key.
     #[derive(Clone)]
@@ -52,8 +52,8 @@ mod with_rustls {
                     })
                 }
                 (None, None) => None,
-                (Some(_), None) => return Err(unusable(CERT, "there is no redis_tls_key")),
-                (None, Some(_)) => return Err(unusable(KEY, "there is no redis_tls_cert")),
+                (Some(_), None) => return Err(unusable(CERT, "there is no redis.tls_key")),
+                (None, Some(_)) => return Err(unusable(KEY, "there is no redis.tls_cert")),
             };
             let any = ca.is_some() || client_tls.is_some();
             Ok(Self {
@@ -77,7 +77,7 @@ mod with_rustls {
                     Client::build_with_tls(info, certificates.clone())
                 }
                 (Some(_), _) => Err(invalid(
-                    "with redis_tls_ca, redis_tls_cert or redis_tls_key it begins with rediss",
+                    "with redis.tls_ca, redis.tls_cert or redis.tls_key it begins with rediss",
                 )),
             }
         }
@@ -144,12 +144,12 @@ pub(crate) struct Tls;
 impl Tls {
     /// Refuses settings that would be ignored.
     pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
-        for (setting, value) in [
-            ("redis_tls_ca", &config.tls_ca),
-            ("redis_tls_cert", &config.tls_cert),
-            ("redis_tls_key", &config.tls_key),
+        for (setting, is_set) in [
+            ("redis.tls_ca", config.tls_ca.is_some()),
+            ("redis.tls_cert", config.tls_cert.is_some()),
+            ("redis.tls_key", config.tls_key.is_some()),
         ] {
-            if value.is_some() {
+            if is_set {
                 return Err(Error::InvalidTls {
                     setting,
                     source: "verk was built without its feature `tls`".into(),

@@ -189,7 +189,7 @@ fn no_reply(error: &RedisError) -> (Kind, Option<&'static str>) {
         ErrorKind::Parse => (Kind::Other, Some("the reply is not in Redis's protocol")),
         _ if error.is_timeout() => (
             Kind::NoReply,
-            Some("no reply came within the response time-out (redis_response_timeout)"),
+            Some("no reply came within the response time-out (redis.response_timeout)"),
         ),
         _ => (Kind::NoReply, Some("the connection ended before the reply")),
     }
@@ -210,10 +210,10 @@ fn tls_hint(error: &RedisError, addr: &ConnectionAddr) -> Option<&'static str> {
         #[cfg(feature = "tls")]
         ConnectionAddr::TcpTls { .. } => match of_rustls(error)? {
             rustls::Error::InvalidCertificate(_) => Some(
-                "the server's certificate was refused: an authority of redis_tls_ca must have signed it (without that setting, one that the system trusts), for the host of the URL",
+                "the server's certificate was refused: an authority of redis.tls_ca must have signed it (without that setting, one that the system trusts), for the host of the URL",
             ),
             rustls::Error::AlertReceived(_) => Some(
-                "the server ended the TLS handshake; it may ask for a certificate (redis_tls_cert and redis_tls_key), or not accept the one it got",
+                "the server ended the TLS handshake; it may ask for a certificate (redis.tls_cert and redis.tls_key), or not accept the one it got",
             ),
             rustls::Error::InvalidMessage(_) => Some(NO_TLS),
             _ => None,

@@ -131,7 +131,8 @@ impl Cluster {
                 .heartbeat(HEARTBEAT)
                 .poll_interval(Duration::from_secs(2))
                 .shutdown_timeout(Duration::from_secs(4))
-                .dead_set(usize::MAX, Duration::from_secs(1_000_000_000))
+                .max_dead_jobs(usize::MAX)
+                .dead_timeout(Duration::from_secs(1_000_000_000))
                 // Half of them have names, as in a StatefulSet.
                 .node_id(place.is_multiple_of(2).then(|| format!("node-{place}")))
                 .for_test(Arc::new(Seam(Arc::clone(&self.ledger))));
