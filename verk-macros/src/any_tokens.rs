@@ -1,4 +1,4 @@
-//! The macro may be given anything.
+//! Tests the macro with arbitrary input.
 
 use proc_macro2::TokenStream;
 use syn::{File, ItemFn};
@@ -56,7 +56,7 @@ const WORDS: &[&str] = &[
     "Option<u8>",
 ];
 
-/// What `worker` makes of `ARGS => ITEM`: code that parses, or mistakes.
+/// The result of `worker` for `ARGS => ITEM`: code that parses, or errors.
 #[test]
 fn any_use_is_a_worker_or_a_mistake() {
     fuzz(
@@ -71,7 +71,7 @@ fn any_use_is_a_worker_or_a_mistake() {
             else {
                 return;
             };
-            // rustc has read the item before the macro sees it.
+            // rustc has parsed the item before the macro gets it.
             let is_function = syn::parse2::<ItemFn>(item.clone()).is_ok();
             let expansion = crate::expand::worker(args, item);
             let text = expansion.to_string();

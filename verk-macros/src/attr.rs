@@ -1,5 +1,5 @@
-//! Reads what is written, with its spans: the options in the parentheses, the function, the
-//! attributes of its parameters.
+//! Reads the source, with its spans: the options in the parentheses, the function, the attributes
+//! of its parameters.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -11,7 +11,7 @@ use syn::{
 
 use crate::errors::Errors;
 
-/// The options, and what each of them takes.
+/// The options, and the value that each of them takes.
 pub(crate) const OPTIONS: [(&str, &str); 12] = [
     ("queue", r#"a queue name in quotes, such as "mailers""#),
     ("max_retry_count", "a whole number from 0 to 4294967295"),
@@ -47,14 +47,14 @@ pub(crate) const OPTIONS: [(&str, &str); 12] = [
 
 /// One option: `name = value`.
 pub(crate) struct RawOption {
-    /// Its name, unknown perhaps.
+    /// Its name, which may be unknown.
     pub(crate) name: Ident,
-    /// Its value, of the wrong kind perhaps.
+    /// Its value, which may be of the wrong kind.
     pub(crate) value: Expr,
 }
 
 impl RawOption {
-    /// Reads `name = value, ...`. What is not of that form is reported and skipped.
+    /// Reads `name = value, ...`. Reports and skips any other form.
     pub(crate) fn read(args: TokenStream, errors: &mut Errors) -> Vec<Self> {
         let parser = |input: ParseStream<'_>| {
             let mut options = Vec::new();
@@ -110,7 +110,7 @@ pub(crate) fn accepted() -> String {
     format!("accepted: {}", names.join(", "))
 }
 
-/// What the option takes, if there is such an option.
+/// The value that the option takes, if there is such an option.
 pub(crate) fn takes(name: &str) -> Option<&'static str> {
     OPTIONS
         .iter()
@@ -118,7 +118,7 @@ pub(crate) fn takes(name: &str) -> Option<&'static str> {
         .map(|(_, takes)| *takes)
 }
 
-/// The message for a name that is no option. `value` is what is written for it.
+/// The message for an unknown name. `value` is its value in the source.
 pub(crate) fn unknown_option(name: &str, value: Option<&Expr>) -> String {
     if let Some(instead) = option_elsewhere(name, value) {
         return format!("unknown option `{name}`: {instead}");
@@ -134,7 +134,7 @@ pub(crate) fn unknown_option(name: &str, value: Option<&Expr>) -> String {
     format!("unknown option `{name}`{hint}; {}", accepted())
 }
 
-/// What says the same here, for an option of Sidekiq or of other systems.
+/// The option that has the same meaning here, for an option of Sidekiq or of other systems.
 fn option_elsewhere(name: &str, value: Option<&Expr>) -> Option<String> {
     let lit = match value {
         Some(Expr::Lit(value)) => Some(&value.lit),
@@ -198,16 +198,15 @@ fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
     Ok(())
 }
 
-/// The function. Its body stays as it is: it is none of our business, and rustc reports its
-/// mistakes better.
+/// The function. Its body stays as it is: rustc reports errors in it better.
 pub(crate) struct Function {
     /// Attributes below ours, and doc comments.
     pub(crate) attrs: Vec<Attribute>,
     /// Its visibility, which the job struct shares.
     pub(crate) vis: Visibility,
-    /// All from `async` to the return type.
+    /// Everything from `async` to the return type.
     pub(crate) sig: Signature,
-    /// The block; `;` where a function of a trait has none.
+    /// The block, or `;` for a function of a trait without one.
     pub(crate) body: TokenTree,
 }
 
@@ -246,8 +245,8 @@ impl Function {
         matches!(self.body, TokenTree::Group(_))
     }
 
-    /// Takes our attributes off the parameters, in the order of the parameters. Doc comments are
-    /// taken too: rustc accepts none there, and the fields of the job struct can use them.
+    /// Takes our attributes off the parameters, in the order of the parameters. It takes doc
+    /// comments too: rustc accepts none there, and the fields of the job struct can use them.
     pub(crate) fn take_param_attrs(&mut self) -> Vec<ParamAttrs> {
         self.sig
             .inputs

@@ -1,21 +1,21 @@
-//! Every mistake of one use, reported together.
+//! Collects every error of one use, and reports them together.
 
 use std::fmt::Display;
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 
-/// The mistakes found so far.
+/// The errors found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Errors(Option<syn::Error>);
 
 impl Errors {
-    /// Adds a mistake at these tokens.
+    /// Adds an error at these tokens.
     pub(crate) fn push(&mut self, at: impl ToTokens, message: impl Display) {
         self.add(syn::Error::new_spanned(at, message));
     }
 
-    /// Adds mistakes.
+    /// Adds errors.
     pub(crate) fn add(&mut self, error: syn::Error) {
         match &mut self.0 {
             Some(all) => all.combine(error),
@@ -23,14 +23,14 @@ impl Errors {
         }
     }
 
-    /// One `compile_error!` for each mistake.
+    /// One `compile_error!` for each error.
     pub(crate) fn to_compile_errors(&self) -> TokenStream {
         self.0
             .as_ref()
             .map_or_else(|| quote!(), syn::Error::to_compile_error)
     }
 
-    /// How many mistakes there are.
+    /// How many errors there are.
     pub(crate) fn len(&self) -> usize {
         self.0.iter().flatten().count()
     }

@@ -36,7 +36,7 @@ pub(crate) fn worker(args: TokenStream, item: TokenStream) -> TokenStream {
 
 fn expand(worker: &Worker) -> TokenStream {
     let function = &worker.function;
-    // A condition on the function is one on all of it.
+    // A condition on the function also applies to everything that we generate for it.
     let cfgs: Vec<&Attribute> = function
         .attrs
         .iter()
@@ -133,11 +133,11 @@ fn constructors(worker: &Worker) -> TokenStream {
                 Self { #(#inits),* }
             }
 
-            #[doc = " Makes a job and enqueues it with the client at hand."]
+            #[doc = " Makes a job and enqueues it with the current client."]
             #[doc = ""]
             #[doc = " # Errors"]
             #[doc = ""]
-            #[doc = " As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same."]
+            #[doc = " As `EnqueueExt::enqueue`: the error says whether the job may still be stored."]
             #deprecated
             #vis fn enqueue(#(#params),*) -> #private::Enqueue {
                 #private::enqueue(Self::new(#(#idents),*))
@@ -276,7 +276,7 @@ fn perform(worker: &Worker) -> TokenStream {
         }
     }
     let function = &sig.ident;
-    // At the function's name: what is not `Send` is reported there.
+    // At the function's name: rustc reports a future that is not `Send` there.
     let private_here = at(function.span(), &private);
     let future = quote_spanned!(function.span()=> #private_here::require_send(#function(#(#values),*)).await);
     let attempt = options
@@ -301,7 +301,7 @@ fn perform(worker: &Worker) -> TokenStream {
     );
     let args = code!(answer, |#error_param| (#retry_in, #error_class));
     let outcome = match &sig.output {
-        // Named, so that a type that a worker cannot return is reported where it is written.
+        // Named, so that rustc reports a wrong return type at its place in the source.
         ReturnType::Type(_, ty) => call(ty, &private, ("Answer", "outcome"), &args, &code!()),
         ReturnType::Default => code!(#private::Answer::outcome(#args)),
     };
@@ -352,8 +352,8 @@ fn registration(worker: &Worker) -> TokenStream {
     }
 }
 
-/// What the worker's function `path` says of an error, if it has one. The module `method` has the
-/// ways to call it.
+/// The text that the worker's function `path` returns for an error, if the worker has one. The
+/// module `method` has the ways to call it.
 fn described(
     path: Option<&ExprPath>,
     private: &TokenStream,
@@ -363,7 +363,7 @@ fn described(
     let Some(path) = path else {
         return quote!(::core::option::Option::None);
     };
-    // At the path: what is wrong with it is reported there.
+    // At the path, so that rustc reports its errors there.
     let here = Span::mixed_site().located_at(last_span(path));
     let method = Ident::new(method, here);
     let call = quote_spanned!(here=> (&&&&&described).#method(#args));

@@ -1,5 +1,5 @@
-//! What is left of a worker with a mistake: the function, and a job struct that cannot run. So code
-//! that uses them still compiles, and one mistake gives one message.
+//! The output for a worker with an error: the function, and a job struct that cannot run. So code
+//! that uses them still compiles, and one error gives one message.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -10,13 +10,13 @@ use crate::{
     model::{Param, Worker},
 };
 
-/// The tokens as they came, when they are no function, and the mistakes.
+/// The tokens as they came, if they are no function, and the errors.
 pub(crate) fn item(item: &TokenStream, errors: &Errors) -> TokenStream {
     let errors = errors.to_compile_errors();
     quote!(#item #errors)
 }
 
-/// The function, a stub of the job struct, and the mistakes.
+/// The function, a stub of the job struct, and the errors.
 pub(crate) fn worker(worker: &Worker, errors: &Errors) -> TokenStream {
     let function = &worker.function;
     let stub = stub(worker);
@@ -26,7 +26,7 @@ pub(crate) fn worker(worker: &Worker, errors: &Errors) -> TokenStream {
 
 fn stub(worker: &Worker) -> Option<TokenStream> {
     let function = &worker.function;
-    // A method: no struct can stand beside it.
+    // A method: a struct cannot be next to it.
     if function.sig.receiver().is_some() || !function.has_body() {
         return None;
     }

@@ -1,5 +1,5 @@
-//! What `tests/input` expands to is in `tests/output`. `BLESS=1 cargo test -p verk-macros` writes
-//! it anew: read the difference.
+//! Compares the expansion of `tests/input` with `tests/output`. `BLESS=1 cargo test -p verk-macros`
+//! writes `tests/output` again: read the difference.
 
 use std::{env, fs, path::Path};
 

@@ -1,8 +1,8 @@
 //! The attribute `#[verk::worker]`.
 //!
-//! Users depend on the crate `verk`, which re-exports it with its documentation. The way of one
-//! use: `attr` reads the tokens, `validate` turns them into the `model` and collects every mistake,
-//! `expand` writes the code, or `fallback` as much of it as the mistakes leave.
+//! Users depend on the crate `verk`, which re-exports this one with its documentation. `attr` reads
+//! the tokens of a use, and `validate` turns them into the `model` and collects every error. Then
+//! `expand` writes the code or, if there are errors, `fallback` writes as much of it as possible.
 
 #[cfg(test)]
 mod any_tokens;

@@ -1,4 +1,4 @@
-//! A worker as the expansion sees it: typed, and free of mistakes unless it says otherwise.
+//! A worker as the expansion sees it: typed, and without errors unless it says otherwise.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ pub(crate) struct Worker {
     pub(crate) function: Function,
     /// The name of the job struct.
     pub(crate) job: Ident,
-    /// What is written in the parentheses.
+    /// The options in the parentheses.
     pub(crate) options: Options,
     /// The parameters, in order.
     pub(crate) params: Vec<Param>,
-    /// Whether the function can be a worker. Mistakes in the options alone leave it one.
+    /// Whether the function can be a worker, even if the options have errors.
     pub(crate) runs: bool,
 }
 
@@ -44,7 +44,7 @@ impl Worker {
         self.params.iter().filter_map(Param::arg)
     }
 
-    /// Where everything is found that the generated code names.
+    /// The path of the module with everything that the generated code names.
     pub(crate) fn private(&self) -> TokenStream {
         match &self.options.verk {
             Some(verk) => quote!(#verk::__private),
@@ -53,7 +53,7 @@ impl Worker {
     }
 }
 
-/// The options that are given.
+/// The options that the source sets.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) queue: Option<String>,
@@ -76,9 +76,9 @@ pub(crate) struct Options {
 pub(crate) enum Param {
     /// A field of the job struct.
     Arg(Arg),
-    /// Made for each run.
+    /// A value that is made for each run.
     Extractor(Type),
-    /// One with a mistake, of this type.
+    /// A parameter with an error, of this type.
     Broken(Type),
 }
 
@@ -100,23 +100,22 @@ pub(crate) struct Arg {
     pub(crate) ty: Type,
     /// Its doc comments, if it has any.
     pub(crate) docs: Vec<Attribute>,
-    /// How it stands in the JSON.
+    /// Its place in the JSON.
     pub(crate) place: Place,
 }
 
-/// How an argument stands in the JSON.
+/// The place of an argument in the JSON.
 pub(crate) enum Place {
     /// By position.
     Position,
-    /// By position, at the end, where it may be absent: this is the path of a function that makes
-    /// it then.
+    /// By position at the end, and optional: this is the path of a function that makes the default.
     PositionOr(TokenStream),
-    /// `#[args]`: an object, and nothing beside it.
+    /// `#[args]`: an object, and no other argument.
     Object,
 }
 
 impl Arg {
-    /// `<T as JobArg>::method(args)?`. All that is done with an argument is done so.
+    /// `<T as JobArg>::method(args)?`. Every operation on an argument has this form.
     fn call(&self, worker: &Worker, method: &str, args: &TokenStream) -> TokenStream {
         let private = worker.private();
         call(&self.ty, &private, ("JobArg", method), args, &code!(?))
@@ -145,13 +144,13 @@ impl Arg {
         }
     }
 
-    /// The function of the job struct that makes it where it is absent.
+    /// The function of the job struct that makes the default.
     pub(crate) fn default_fn(&self) -> Option<TokenStream> {
         let Place::PositionOr(path) = &self.place else {
             return None;
         };
         let (name, ty) = (self.default_name(), &self.ty);
-        // At the path: what is wrong with it is reported there, and once.
+        // At the path, so that rustc reports its errors there, and once.
         let call = quote_spanned!(last_span(path)=> #path());
         Some(quote! {
             #[doc(hidden)]
@@ -184,7 +183,7 @@ impl Arg {
         self.call(worker, "read_field", &args)
     }
 
-    /// Code that takes it out of `value` when the map is at its end.
+    /// Code that takes it out of `value` at the end of the map.
     pub(crate) fn required(&self, worker: &Worker, value: &Ident) -> TokenStream {
         let name = self.name();
         match &self.place {
@@ -215,7 +214,7 @@ impl Arg {
         self.ident.unraw().to_string()
     }
 
-    /// Whether the written type is `String`, so that `impl Into<String>` does not get in the way of
+    /// Whether the type in the source is `String`, so that `impl Into<String>` does not prevent
     /// inference.
     pub(crate) fn is_string(&self) -> bool {
         let mut ty = &self.ty;

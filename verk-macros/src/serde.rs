@@ -1,7 +1,7 @@
 //! Serde for the job struct: an object with the arguments by name, as a derive would write it.
 //!
-//! A derive would ask each type for serde's traits, in many places and wordings. This asks for
-//! `JobArg` alone.
+//! A derive would require serde's traits for each type, in many places and wordings. This code
+//! requires only `JobArg`.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::format_ident;
@@ -29,7 +29,7 @@ pub(crate) fn serialize(worker: &Worker) -> TokenStream {
     }
 }
 
-/// `impl Deserialize`: unknown fields are skipped, an absent one is read as none.
+/// `impl Deserialize`: it skips unknown fields, and reads an absent one as none.
 pub(crate) fn deserialize(worker: &Worker) -> TokenStream {
     let (job, private, name) = (&worker.job, worker.private(), worker.job.to_string());
     let expecting = format!("a job of class {}", worker.class());

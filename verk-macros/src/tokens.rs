@@ -1,10 +1,10 @@
-//! How tokens are written: where they point to, and which names they may meet.
+//! How tokens are written: their spans, and the names that they may conflict with.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::Type;
 
-/// [`quote!`], with local variables that no name of the user's can meet.
+/// [`quote!`], with local variables that cannot conflict with the user's names.
 macro_rules! code {
     ($($tokens:tt)*) => {
         ::quote::quote_spanned!(::proc_macro2::Span::mixed_site()=> $($tokens)*)
@@ -13,8 +13,9 @@ macro_rules! code {
 
 pub(crate) use code;
 
-/// `<ty as trait>::method(args)tail`, from the first token of `ty` to its last: rustc says once,
-/// and there, that `ty` does not implement the trait, however often it comes upon that.
+/// `<ty as trait>::method(args)tail`, with spans from the first token of `ty` to its last. So rustc
+/// reports once, and there, that `ty` does not implement the trait, however often the code requires
+/// it.
 pub(crate) fn call(
     ty: &Type,
     private: &TokenStream,
@@ -44,13 +45,13 @@ pub(crate) fn at(span: Span, tokens: &TokenStream) -> TokenStream {
         .collect()
 }
 
-/// The span of the last token, for what rustc says of a call.
+/// The span of the last token, where rustc reports errors of a call.
 pub(crate) fn last_span(tokens: impl ToTokens) -> Span {
     let last = tokens.to_token_stream().into_iter().last();
     last.map_or_else(Span::call_site, |token| token.span())
 }
 
-/// A parameter that rustc does not call unused.
+/// A parameter that rustc does not report as unused.
 pub(crate) fn used_if(name: &str, used: bool) -> Ident {
     let name = if used {
         name.to_owned()

@@ -1,5 +1,5 @@
-//! Raw tokens to the [`model`](crate::model). Every mistake is reported at its token, and all of
-//! them.
+//! Turns raw tokens into the [`model`](crate::model). It reports every error at its token, and all
+//! of them.
 
 mod names;
 mod options;
@@ -18,7 +18,7 @@ use crate::{
     model::Worker,
 };
 
-/// The whole use. What has a mistake is reported and left out.
+/// Checks the whole use. It reports parts with an error and leaves them out.
 pub(crate) fn worker(
     raw_options: &[RawOption],
     mut function: Function,
@@ -74,7 +74,7 @@ fn signature(function: &mut Function, errors: &mut Errors) {
             "a worker returns a type that can be written out: `()`, `Result<(), E>` or `Result<Outcome, E>`",
         );
     }
-    // Taken off, or rustc would report it once more.
+    // Taken off, or rustc would report it again.
     if let Some(variadic) = sig.variadic.take() {
         errors.push(
             variadic.dots,

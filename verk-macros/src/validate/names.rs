@@ -6,8 +6,8 @@ use syn::ext::IdentExt;
 
 use crate::errors::Errors;
 
-/// What Rust's prelude has by these names. A struct in the same module hides it, and the messages
-/// that follow from this do not say so.
+/// The names of Rust's prelude. A struct in the same module hides such a name, and the messages
+/// that follow from that do not mention the struct.
 const RUST: [&str; 45] = [
     "AsMut",
     "AsRef",
@@ -56,7 +56,7 @@ const RUST: [&str; 45] = [
     "Vec",
 ];
 
-/// What `verk::prelude` has.
+/// The names of `verk::prelude`.
 const VERK: [&str; 9] = [
     "Config",
     "EnqueueExt",
@@ -69,7 +69,7 @@ const VERK: [&str; 9] = [
     "Verk",
 ];
 
-/// The prelude that a struct of this name would hide something of.
+/// The prelude with a name that this struct would hide.
 pub(super) fn hidden_by(name: &Ident) -> Option<&'static str> {
     if RUST.iter().any(|known| name == known) {
         Some("Rust's prelude")
@@ -80,8 +80,8 @@ pub(super) fn hidden_by(name: &Ident) -> Option<&'static str> {
     }
 }
 
-/// The name that follows from the function's. `named`: there is an option `name`, whose value is
-/// wrong and reported.
+/// The name that follows from the function's. `named`: there is an option `name` with a wrong
+/// value, which is already reported.
 pub(super) fn job_name(function: &Ident, named: bool, errors: &mut Errors) -> Ident {
     let name = function.unraw().to_string().to_upper_camel_case();
     let instead = Ident::new("Job", function.span());
@@ -104,6 +104,6 @@ pub(super) fn job_name(function: &Ident, named: bool, errors: &mut Errors) -> Id
             format!("the job struct `{name}` would hide the `{name}` of {prelude}: add `name = \"{name}Job\"`, or rename the function"),
         );
     }
-    // Not what it would be called: that would bring the messages about what it hides.
+    // Another name than the derived one, which would cause messages about the hidden name.
     Ident::new(&format!("{name}Job"), function.span())
 }

@@ -1,4 +1,4 @@
-//! What is written in the parentheses.
+//! The options in the parentheses.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 /// The longest name of a queue or class, in bytes; as `verk_core::MAX_NAME_BYTES`.
 const MAX_NAME_BYTES: usize = 256;
 
-/// The options. One that is wrong is left out.
+/// The options. An option with an error is left out.
 pub(super) fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
     let mut options = Options::default();
     let mut seen = HashSet::new();
@@ -59,7 +59,7 @@ pub(super) fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
     options
 }
 
-/// The value of an option, to be read as what the option takes.
+/// The value of an option, which is read as the kind that the option takes.
 struct Value<'a> {
     name: &'a str,
     expr: &'a Expr,
@@ -175,8 +175,8 @@ impl Value<'_> {
         Some(tags)
     }
 
-    /// The path may also be written without quotes: a `macro_rules!` macro can say `$crate::verk`
-    /// only so.
+    /// The path may also be without quotes: a `macro_rules!` macro can only write `$crate::verk` in
+    /// this way.
     fn crate_path(self) -> Option<Path> {
         if let Expr::Path(ExprPath {
             attrs,

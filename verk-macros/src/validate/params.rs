@@ -38,7 +38,7 @@ pub(super) fn params(
     params
 }
 
-/// Beside an object that is all the arguments there is no other.
+/// An object that is all the arguments allows no other argument.
 fn alone(params: &[Param], errors: &mut Errors) {
     let args = || params.iter().filter_map(Param::arg);
     let Some(object) = args().find(|arg| matches!(arg.place, Place::Object)) else {
@@ -56,7 +56,7 @@ fn alone(params: &[Param], errors: &mut Errors) {
     }
 }
 
-/// What stands behind an argument that may be absent may be absent, too.
+/// Arguments after an optional one must be optional too.
 fn at_the_end(params: &[Param], errors: &mut Errors) {
     let args = params.iter().filter_map(Param::arg);
     let mut behind = args.skip_while(|arg| !matches!(arg.place, Place::PositionOr(_)));
@@ -105,7 +105,7 @@ fn param(typed: &PatType, attrs: ParamAttrs, errors: &mut Errors) -> Param {
     }
 }
 
-/// How the argument stands in the JSON; `None` for an extractor.
+/// The place of the argument in the JSON; `None` for an extractor.
 fn place(typed: &PatType, attrs: &ParamAttrs, errors: &mut Errors) -> Option<Place> {
     if let [_, second, ..] = attrs.markers.as_slice() {
         errors.push(
@@ -126,7 +126,7 @@ fn place(typed: &PatType, attrs: &ParamAttrs, errors: &mut Errors) -> Option<Pla
     places.swap_remove(0)
 }
 
-/// What one marker says.
+/// The meaning of one marker.
 fn marked(marker: &Attribute, errors: &mut Errors) -> Option<Place> {
     let plain = matches!(marker.meta, Meta::Path(_));
     if marker.path().is_ident("arg") {
@@ -159,7 +159,7 @@ fn default(input: ParseStream<'_>) -> syn::Result<TokenStream> {
         return Err(input.error("no default"));
     }
     if input.is_empty() {
-        // At the word, so that a type without a default is reported there.
+        // At the word, so that rustc reports a type without a default there.
         return Ok(quote_spanned!(default.span()=> ::core::default::Default::default));
     }
     input.parse::<Token![=]>()?;
@@ -176,7 +176,7 @@ fn last_segment(ty: &Type) -> Option<&Ident> {
     }
 }
 
-/// A job outlives whoever enqueued it.
+/// A job outlives the code that enqueued it, so its arguments cannot borrow.
 fn owned(ty: &Type, extractor: bool, errors: &mut Errors) {
     match ty {
         Type::Group(group) => owned(&group.elem, extractor, errors),

@@ -1,4 +1,4 @@
-//! Every rule, without rustc around it.
+//! Tests every rule, without rustc.
 
 use std::time::Duration;
 
@@ -329,7 +329,7 @@ fn a_struct_hides_no_name_of_a_prelude() {
 
         let named = job(quote!(name = "SendMail"), function.clone());
         assert_eq!(named, ("SendMail".to_owned(), vec![]));
-        // One mistake, one message.
+        // One error, one message.
         let (_, errors) = job(quote!(name = "Vec"), function);
         assert_eq!(errors.len(), 1, "{errors:?}");
     }

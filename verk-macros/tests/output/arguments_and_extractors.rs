@@ -28,11 +28,11 @@ impl SendWelcome {
             plan,
         }
     }
-    /// Makes a job and enqueues it with the client at hand.
+    /// Makes a job and enqueues it with the current client.
     ///
     /// # Errors
     ///
-    /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
+    /// As `EnqueueExt::enqueue`: the error says whether the job may still be stored.
     pub fn enqueue(
         email: impl ::verk::__private::IntoString,
         plan: Plan,

@@ -24,11 +24,11 @@ impl Old {
             path: ::core::convert::Into::into(path),
         }
     }
-    /// Makes a job and enqueues it with the client at hand.
+    /// Makes a job and enqueues it with the current client.
     ///
     /// # Errors
     ///
-    /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
+    /// As `EnqueueExt::enqueue`: the error says whether the job may still be stored.
     #[deprecated = "use another"]
     pub fn enqueue(
         path: impl ::verk::__private::IntoString,

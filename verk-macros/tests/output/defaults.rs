@@ -31,11 +31,11 @@ impl Import {
             dry_run,
         }
     }
-    /// Makes a job and enqueues it with the client at hand.
+    /// Makes a job and enqueues it with the current client.
     ///
     /// # Errors
     ///
-    /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
+    /// As `EnqueueExt::enqueue`: the error says whether the job may still be stored.
     pub fn enqueue(
         path: impl ::verk::__private::IntoString,
         line: u32,

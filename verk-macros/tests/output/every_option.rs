@@ -27,11 +27,11 @@ impl YearlyReport {
             state,
         }
     }
-    /// Makes a job and enqueues it with the client at hand.
+    /// Makes a job and enqueues it with the current client.
     ///
     /// # Errors
     ///
-    /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
+    /// As `EnqueueExt::enqueue`: the error says whether the job may still be stored.
     pub(crate) fn enqueue(
         r#type: impl jobs::verk::__private::IntoString,
         state: maps::State,

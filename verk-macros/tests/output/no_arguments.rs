@@ -10,11 +10,11 @@ impl Sweep {
     fn new() -> Self {
         Self {}
     }
-    /// Makes a job and enqueues it with the client at hand.
+    /// Makes a job and enqueues it with the current client.
     ///
     /// # Errors
     ///
-    /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
+    /// As `EnqueueExt::enqueue`: the error says whether the job may still be stored.
     fn enqueue() -> ::verk::__private::Enqueue {
         ::verk::__private::enqueue(Self::new())
     }

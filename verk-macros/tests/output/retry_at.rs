@@ -15,11 +15,11 @@ impl Retry {
     fn new(count: u32) -> Self {
         Self { count }
     }
-    /// Makes a job and enqueues it with the client at hand.
+    /// Makes a job and enqueues it with the current client.
     ///
     /// # Errors
     ///
-    /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
+    /// As `EnqueueExt::enqueue`: the error says whether the job may still be stored.
     fn enqueue(count: u32) -> ::verk::__private::Enqueue {
         ::verk::__private::enqueue(Self::new(count))
     }

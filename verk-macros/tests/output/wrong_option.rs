@@ -15,11 +15,11 @@ impl Import {
             path: ::core::convert::Into::into(path),
         }
     }
-    /// Makes a job and enqueues it with the client at hand.
+    /// Makes a job and enqueues it with the current client.
     ///
     /// # Errors
     ///
-    /// As `EnqueueExt::enqueue`: the error tells whether the job may be stored all the same.
+    /// As `EnqueueExt::enqueue`: the error says whether the job may still be stored.
     fn enqueue(path: impl ::verk::__private::IntoString) -> ::verk::__private::Enqueue {
         ::verk::__private::enqueue(Self::new(path))
     }
