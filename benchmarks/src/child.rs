@@ -18,7 +18,7 @@ use crate::systems::{Contender, Program};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a program may take to end.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// How many lines of what a program complained of are kept.
+/// How many lines of a program's errors are kept.
 const COMPLAINTS: usize = 5;
 
 /// What a program is to do; see `benchmark_harness::Options`.
@@ -50,7 +50,7 @@ impl Load {
 }
 
 impl Load {
-    /// For a peer at most so many jobs: it takes longer.
+    /// For a peer, at most so many jobs, because it takes longer.
     pub(crate) fn of_peer_if(&self, contender: &Contender, most_jobs: u64) -> Self {
         let jobs = match self.jobs {
             Some(jobs) if contender.is_peer() => Some(jobs.min(most_jobs)),
@@ -199,7 +199,7 @@ impl Drop for Child {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        // It may have ended by itself; either way it is gone after the wait.
+        // It may have ended by itself. After the wait it has ended in any case.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -213,7 +213,7 @@ pub(crate) struct Usage {
     pub(crate) cpu: Duration,
 }
 
-/// Reads what a program says, and skips what else it prints.
+/// Reads the messages of a program, and skips its other output.
 fn listen(output: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Said> {
     let (sender, said) = mpsc::channel();
     if let Some(output) = output {

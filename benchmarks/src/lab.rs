@@ -35,7 +35,7 @@ impl Lab {
         Contender::floor(self.settings.floor_ahead)
     }
 
-    /// Measures all contenders in turn, as often as it was asked for. One that fails is not
+    /// Measures all contenders in turn, as often as the options say. A contender that fails is not
     /// measured again.
     pub(crate) fn measure(
         &self,
@@ -48,8 +48,8 @@ impl Lab {
         })
     }
 
-    /// As [`measure`](Self::measure), but all contenders at once: for what takes time and next to
-    /// nothing of the machine.
+    /// As [`measure`](Self::measure), but all contenders at once: for measurements that take time
+    /// and almost nothing of the machine.
     pub(crate) fn measure_at_once(
         &self,
         what: &str,

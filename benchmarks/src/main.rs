@@ -1,5 +1,5 @@
-//! How fast verk is, beside what Redis allows and beside its peers. `docs/performance.md` says what
-//! is measured and how.
+//! How fast verk is, compared with what Redis allows and with its peers. `docs/performance.md` says
+//! what is measured and how.
 
 mod budget;
 mod child;
@@ -30,7 +30,8 @@ use self::{
 };
 
 fn main() -> Result<()> {
-    // This program is also those that it measures: `system NAME` and what the harness takes.
+    // This program is also the programs that it measures: `system NAME` and the options of the
+    // harness.
     if env::args().nth(1).as_deref() == Some("system") {
         let name = env::args().nth(2).context("no name of a system")?;
         return systems::run(&name, Options::parse_from(env::args_os().skip(2)));

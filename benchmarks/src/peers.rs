@@ -1,5 +1,5 @@
-//! The peers: each a program of its own, built by itself, so that the features of one do not change
-//! another.
+//! The peers: each is a program of its own, built by itself, so that the features of one do not
+//! change another.
 
 use std::{
     env,
@@ -13,17 +13,17 @@ use anyhow::{Context as _, Result, ensure};
 use crate::systems::{Contender, Program};
 
 /// A peer as a package of this workspace: the end of its name, whether it has a call for many jobs,
-/// and with how many it is measured at most.
+/// and the most jobs that it is measured with.
 const PACKAGES: [(&str, bool, u64); 4] = [
     ("rusty-sidekiq", false, 20_000),
-    // With more than 8000 jobs that wait, a script of its own fails.
+    // When more than 8000 jobs wait, one of its scripts fails.
     ("apalis", true, 5_000),
     ("oxana", true, 20_000),
     ("bullmq", true, 20_000),
 ];
 
-/// Builds the peers, all or those of these names, as they are recommended and tuned. Sidekiq is
-/// left out where it is not installed.
+/// Builds the peers, all or those of these names, with the recommended and the tuned settings. It
+/// leaves out Sidekiq if that is not installed.
 pub(crate) fn build(names: Option<&[String]>) -> Result<Vec<Contender>> {
     let wanted = |contender: &Contender| names.is_none_or(|names| names.contains(&contender.name));
     let mut peers = Vec::new();
@@ -65,7 +65,7 @@ fn both(name: &str, program: Vec<OsString>, has_bulk: bool, most_jobs: u64) -> [
     })
 }
 
-/// Builds a package in the profile of this program, beside it.
+/// Builds a package in the profile of this program, in the same folder.
 fn build_package(package: &str) -> Result<OsString> {
     let exe = env::current_exe()?;
     let directory = exe.parent().context("no directory")?;

@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::Result;
 
-/// Forwards connections to a server, with a delay each way. What is on its way does not wait for
-/// what is before it, so the delay costs no throughput by itself. Ends with the process; each
-/// measurement that needs one starts it.
+/// Forwards connections to a server, with a delay each way. Data in flight does not wait for data
+/// before it, so the delay by itself costs no throughput. It ends with the process; each
+/// measurement that needs a proxy starts it.
 #[derive(Debug)]
 pub(crate) struct SlowProxy {
     url: String,

@@ -29,7 +29,7 @@ pub(crate) struct Report {
     pub(crate) machine: Map<String, Value>,
 }
 
-/// The figures of one system: each is the median of its runs, beside its `_min` and `_max`.
+/// The figures of one system: each is the median of its runs, with its `_min` and `_max`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Outcome {
@@ -77,7 +77,7 @@ impl Outcome {
         Self::Figures(figures)
     }
 
-    /// The median of a figure, or with the suffix `_min` or `_max` that.
+    /// The median of a figure or, with the suffix `_min` or `_max`, its minimum or maximum.
     pub(crate) fn figure(&self, name: &str) -> Option<f64> {
         match self {
             Self::Figures(figures) => figures.get(name).copied(),
@@ -121,7 +121,7 @@ impl Outcome {
 }
 
 impl Report {
-    /// Sorts what the systems came to; `main` is the figure that ratios are about.
+    /// Sorts the results of the systems. `main` is the figure for the ratios.
     pub(crate) fn new(
         what: &str,
         main: &str,

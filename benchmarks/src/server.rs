@@ -60,8 +60,8 @@ impl Server {
         })
     }
 
-    /// For how many milliseconds it ran scripts and blocking moves so far: all that fetches and
-    /// settles jobs.
+    /// For how many milliseconds the server has run scripts and blocking moves so far: all commands
+    /// that fetch and settle jobs.
     pub(crate) fn fetching_ms(&self) -> Result<f64> {
         let info = self.info("commandstats")?;
         let microseconds = info.lines().filter_map(|line| {

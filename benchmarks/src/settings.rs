@@ -1,12 +1,12 @@
-//! What is measured, and how much of it: the command line.
+//! The command line: what is measured, and how much of it.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
-/// Measures verk beside the floor, the fastest reliable program that Redis allows, and with
-/// `--features peers` beside its peers. Starts its own redis-server for every measurement. Prints
-/// Markdown unless told otherwise.
+/// Measures verk and the floor, the fastest reliable program that Redis allows, and with
+/// `--features peers` its peers. Starts its own redis-server for every measurement. Prints Markdown
+/// by default.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub(crate) struct Settings {
@@ -15,7 +15,7 @@ pub(crate) struct Settings {
     /// Prints one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Measures nothing: shows what an earlier run with `--json` printed into this file.
+    /// Measures nothing: shows the output that an earlier run with `--json` printed into this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
     /// Writes plots of the figures, as SVG, into this directory.
@@ -30,11 +30,11 @@ pub(crate) struct Settings {
     /// For how many seconds an idle worker is watched.
     #[arg(long, default_value_t = 20)]
     pub(crate) seconds: u64,
-    /// How many jobs the floor may hold beside those that run; without it, as many as verk may: its
-    /// concurrency, at most 64.
+    /// How many jobs the floor may hold in addition to those that run; without it, as many as verk
+    /// may: its concurrency, at most 64.
     #[arg(long)]
     pub(crate) floor_ahead: Option<u64>,
-    /// Only tries whether everything works: one run with few jobs. The figures mean nothing.
+    /// Only tests whether everything works: one run with few jobs. The figures mean nothing.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Of `budget`: records what was counted.
@@ -63,15 +63,14 @@ pub(crate) enum What {
     Memory,
     /// Drain with a millisecond of network each way.
     Rtt,
-    /// Drain and idle beside a million other jobs, and beside 100 other nodes; drain of payloads of
+    /// Drain and idle with a million other jobs, and with 100 other nodes; drain of payloads of
     /// three sizes.
     Growth,
     /// One node with 500 queues.
     Queues,
     /// All of it.
     Compare,
-    /// Counts what a job costs, in instructions and commands, and compares that with what is
-    /// recorded.
+    /// Counts what a job costs, in instructions and commands, and compares that with the record.
     Budget,
 }
 
@@ -90,7 +89,7 @@ impl Settings {
         self.jobs.unwrap_or(usual)
     }
 
-    /// A number that belongs to what is measured, such as that of queues: `--jobs` does not change
+    /// A number that is part of the measurement, such as that of queues: `--jobs` does not change
     /// it.
     pub(crate) fn scaled(&self, usual: u64) -> u64 {
         if self.quick { usual / 50 } else { usual }

@@ -36,7 +36,7 @@ words! {
     pub enum Fault {
         /// A worker process is killed (-9) and started again.
         KillWorker = "kill_worker",
-        /// A worker process is told to end (TERM), with little time, and started again.
+        /// A worker process gets TERM, with little time, and is started again.
         DeployWorker = "deploy_worker",
         /// A worker process stands still (SIGSTOP) until long after it was declared dead.
         FreezeWorker = "freeze_worker",
@@ -44,20 +44,19 @@ words! {
         ClockJump = "clock_jump",
         /// A worker process runs a job that ends it.
         Poison = "poison",
-        /// The reader of a worker's log goes away, so no line can be written until the process
-        /// ends.
+        /// The reader of a worker's log ends, so no line can be written until the process ends.
         LogDies = "log_dies",
         /// The log subscriber of a worker panics at every second call, for a time to live.
         SubscriberPanics = "subscriber_panics",
-        /// Redis is told to end, and started again.
+        /// Redis is shut down, and started again.
         RestartRedis = "restart_redis",
         /// Redis is killed (-9), and started again.
         KillRedis = "kill_redis",
         /// Redis stands still (SIGSTOP) for a time to live, with its connections open.
         StallRedis = "stall_redis",
-        /// Redis refuses writes for want of memory, for longer than three times to live.
+        /// Redis refuses writes because its memory is full, for longer than three times to live.
         OutOfMemory = "out_of_memory",
-        /// Redis cannot write its file any further, in the midst of a write or not, and ends.
+        /// Redis cannot write its file any further, in the middle of a write or not, and ends.
         DiskFull = "disk_full",
         /// A script of another program keeps Redis busy, until it answers `BUSY`.
         SlowScript = "slow_script",
@@ -69,8 +68,7 @@ words! {
         Delay = "delay",
         /// The connections of a worker are cut, and for a while it gets no new ones.
         Partition = "partition",
-        /// The reply to a settlement is lost: the connection is cut after Redis did what it was
-        /// told.
+        /// The reply to a settlement is lost: the connection is cut after Redis ran the command.
         CutAfterSettle = "cut_after_settle",
         /// The reply to a fetch is lost.
         CutAfterFetch = "cut_after_fetch",
@@ -78,8 +76,8 @@ words! {
         CutMidReply = "cut_mid_reply",
         /// The reply to an enqueue is lost.
         CutAfterEnqueue = "cut_after_enqueue",
-        /// Something that is no job is put into a queue and into `schedule`, and a job that nobody
-        /// can run into a queue.
+        /// A payload that is no job is put into a queue and into `schedule`, and a job that no
+        /// program can run into a queue.
         Malformed = "malformed",
         /// A payload is put into a queue twice.
         DuplicatePayload = "duplicate_payload",
@@ -108,13 +106,13 @@ impl Fault {
         )
     }
 
-    /// Whether a run that was not settled when it struck may be followed by a second one, though
-    /// its process lives.
+    /// Whether a run that was not settled when the fault struck may be followed by a second one,
+    /// although its process lives.
     #[must_use]
     pub fn may_run_twice(self) -> bool {
         match self {
-            // The process stood still for so long that it was declared dead, or could not say that
-            // it lives.
+            // The process stood still for so long that it was declared dead, or could not send a
+            // heartbeat.
             Self::FreezeWorker | Self::Partition => true,
             // The answer to its outcome was lost, or its registration.
             Self::RestartRedis
@@ -125,7 +123,7 @@ impl Fault {
             | Self::CutAfterSettle
             | Self::CutAfterFetch
             | Self::CutMidReply => true,
-            // A process that ends explains by its end what it had begun.
+            // A process that ends explains the second starts of what it had begun.
             Self::KillWorker | Self::DeployWorker | Self::Poison => false,
             // What is logged has no effect on jobs.
             Self::LogDies | Self::SubscriberPanics => false,

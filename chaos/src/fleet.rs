@@ -27,7 +27,7 @@ pub struct Fleet {
     dir: TempDir,
     /// The server.
     pub server: RedisServer,
-    /// Held for writing while the server is away; for reading by who asks it directly.
+    /// Held for writing while the server is down; held for reading by callers that use it directly.
     pub(crate) server_is_there: RwLock<()>,
     /// Where everything is written.
     pub ledger: Ledger,
@@ -145,7 +145,8 @@ impl Fleet {
     }
 
     fn order(&self, worker: usize, order: Order) {
-        // An error says that its keeper has ended: it was told to stop.
+        // An error means that the thread that keeps the worker has ended, because the worker was
+        // stopped.
         let _ = self.workers[worker].commands.send(order);
     }
 
@@ -157,8 +158,8 @@ impl Fleet {
         }
     }
 
-    /// From now on no file of the server grows by more than `room` bytes, which may be a part of
-    /// what it writes at once.
+    /// From now on no file of the server grows by more than `room` bytes, which may be less than
+    /// one of its writes.
     pub(crate) fn fill_the_disk(&self, room: u64) {
         let files = std::fs::read_dir(self.aof_dir()).into_iter().flatten();
         let sizes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len()));
@@ -172,13 +173,13 @@ impl Fleet {
 
     /// Starts the server again, and kills it before if it still runs.
     ///
-    /// What it wrote in part is cut off, as its operator has to: Redis itself cuts off the last
-    /// command alone, keeps those before it in the same transaction, and runs them at the start
-    /// after the next, although that transaction never happened.
+    /// Cuts off a partly written transaction, as an operator must. By itself, Redis cuts off only
+    /// the last command. It keeps the commands before it in the same transaction, and runs them at
+    /// the start after the next, although that transaction never happened.
     ///
     /// # Panics
     ///
-    /// When `redis-check-aof`, which comes with the server, is not there, or cannot do that.
+    /// When `redis-check-aof`, which comes with the server, is missing, or cannot do that.
     pub(crate) fn restart_server(&self) {
         self.server.stop();
         let mut check = std::process::Command::new("redis-check-aof")
@@ -207,7 +208,7 @@ impl Fleet {
         UnixStream::connect(self.server.socket()).is_ok()
     }
 
-    /// Sends the server a command that is answered by no error. Returns whether it was so.
+    /// Sends the server a command. Returns whether the answer was no error.
     pub(crate) fn ask(&self, command: &[&str]) -> bool {
         !matches!(self.server.command(command), Reply::Error(_))
     }
@@ -308,7 +309,7 @@ async fn keep(
             }
         }
         ledger.write(&Record::Died(life));
-        // What it was told when it had just ended is not for the next one.
+        // Orders for the process that has just ended are not for the next one.
         while let Ok(order) = orders.try_recv() {
             stopping |= matches!(order, Order::Stop);
         }

@@ -1,4 +1,4 @@
-//! Whether the promises were kept: [`judge`] reads the ledger and what is left in Redis.
+//! Judges whether the promises were kept: [`judge`] reads the ledger and what is left in Redis.
 
 use std::{
     cmp::Reverse,
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// Jobs that the producers were told are stored.
+    /// Jobs that verk reported as stored.
     pub stored: usize,
     /// Jobs that may be stored: the reply was lost.
     pub may_be_stored: usize,
@@ -28,15 +28,16 @@ pub struct Verdict {
     pub not_stored: usize,
     /// Runs that began.
     pub started: usize,
-    /// Stored jobs that neither came to their end nor are in Redis.
+    /// Stored jobs that neither ended nor are in Redis.
     pub lost: usize,
-    /// Jobs that are in Redis after everything came to rest, and not where they belong.
+    /// Jobs that are in Redis after everything is at rest, and should not be.
     pub stuck: usize,
-    /// Jobs in the dead set that did nothing to get there.
+    /// Jobs in the dead set without a reason.
     pub wrongly_dead: usize,
-    /// What is in the dead set because it is no job, and is not as it was put into its queue.
+    /// Payloads in the dead set that are no jobs, and whose bytes differ from those that were put
+    /// into the queue.
     pub altered: usize,
-    /// Starts of an attempt that should not be: the one before was no failure.
+    /// Starts with a wrong attempt number: the attempt before was no failure.
     pub miscounted: usize,
     /// Second starts of an attempt that no fault explains.
     pub illegal_duplicates: usize,
@@ -52,11 +53,11 @@ pub struct Verdict {
     pub duplicates: BTreeMap<String, usize>,
     /// Panics of log subscribers that the workers caught, in all of their lives.
     pub caught_panics: u64,
-    /// Jobs that were given back to their queues for nodes that died.
+    /// Jobs of dead nodes that were given back to their queues.
     pub restored: usize,
     /// Outcomes that had no effect, because the job belonged to another node.
     pub outcomes_without_effect: usize,
-    /// The jids of some of the jobs that something is wrong with.
+    /// The jids of some of the jobs with an error.
     pub examples: Vec<String>,
 }
 
@@ -76,8 +77,8 @@ impl Verdict {
             && self.caught_panics >= self.broken_logs()
     }
 
-    /// How many logs died or panicked: so many panics were caught at least, or those faults did
-    /// nothing.
+    /// How many logs died or panicked. At least so many panics were caught, or those faults had no
+    /// effect.
     fn broken_logs(&self) -> u64 {
         let faults = [Fault::LogDies, Fault::SubscriberPanics];
         let times = faults
@@ -86,7 +87,7 @@ impl Verdict {
         times.map(|times| *times as u64).sum()
     }
 
-    /// Whether each of these faults struck at least once: one that did not proves nothing.
+    /// Whether each of these faults struck at least once. A fault that never struck proves nothing.
     #[must_use]
     pub fn met(&self, faults: &[Fault]) -> bool {
         let mut times = faults
@@ -114,26 +115,26 @@ impl fmt::Display for Verdict {
 pub(crate) struct Left {
     keys: Vec<String>,
     waiting: Vec<String>,
-    /// Of those, the ones that are in `schedule`, the next first.
+    /// The jobs that are in `schedule`, the next first.
     scheduled: Vec<String>,
     dead: Vec<String>,
     nodes: usize,
 }
 
 impl Left {
-    /// The next job, when nothing runs and all wait for their time.
+    /// The next job, when nothing runs and all jobs wait for their time.
     pub(crate) fn next_scheduled(&self) -> Option<&str> {
         let rest = self.waiting.len() == self.scheduled.len();
         self.scheduled.first().filter(|_| rest).map(String::as_str)
     }
 
-    /// Whether no job is left to run, with so many nodes alive and no other on the list.
+    /// Whether no job is left to run, with so many live nodes and no other on the list.
     pub(crate) fn is_at_rest(&self, nodes: usize) -> bool {
         self.waiting.is_empty() && self.nodes == nodes
     }
 }
 
-/// All that is in Redis, at one moment: a job that moves meanwhile is not overlooked.
+/// Everything in Redis at one moment, so that a job that moves meanwhile is not missed.
 const LOOK: &str = "
     local keys, waiting = redis.call('KEYS', '*'), {}
     for _, key in ipairs(keys) do
@@ -172,7 +173,7 @@ pub(crate) fn what_is_left(server: &RedisServer) -> Left {
     left.waiting.extend(left.scheduled.clone());
     left.waiting.extend(next());
     left.dead = next();
-    // What processes that were killed had shown of themselves expires, and nothing depends on it.
+    // The entries of killed processes in Sidekiq's registry expire, and nothing depends on them.
     let shown = next();
     let of_process = |key: &String| shown.iter().any(|identity| key.starts_with(identity));
     left.keys.retain(|key| !of_process(key));
@@ -181,7 +182,7 @@ pub(crate) fn what_is_left(server: &RedisServer) -> Left {
     left
 }
 
-/// A fault, and for how long it was there: places in the ledger.
+/// A fault and its duration, as places in the ledger.
 #[derive(Debug)]
 struct Struck {
     fault: Fault,
@@ -199,7 +200,7 @@ enum Cause {
     Struck(usize),
 }
 
-/// How many jobs there can be whose outcome is not stored yet.
+/// How many jobs can exist whose outcome is not stored yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InFlight {
     /// What one worker holds at most.
@@ -291,8 +292,8 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// What may explain that an attempt that `life` began at `first` was begun again at `second`,
-    /// the likeliest first.
+    /// The faults that may explain that an attempt that `life` began at `first` was begun again at
+    /// `second`, the likeliest first.
     fn causes(&self, attempt: &'a Attempt, life: Life, first: usize, second: usize) -> Vec<Cause> {
         let settled = self.settled.get(&(life, attempt));
         let mut settled = settled.into_iter().flatten();
@@ -301,7 +302,7 @@ impl<'a> Index<'a> {
         }
         let died = self.died.get(&life).filter(|died| **died > first);
         if let Some((fault, told)) = died.and_then(|died| self.cause_of_death(life, *died)) {
-            // One that is told to end hands its jobs back before it does.
+            // A worker that gets TERM hands its jobs back before it ends.
             let from = match fault {
                 Fault::DeployWorker => told,
                 _ => self.died[&life],
@@ -318,7 +319,7 @@ impl<'a> Index<'a> {
             .filter(|(_, struck)| struck.worker.is_none_or(|worker| worker == life.worker))
             .filter(|(_, struck)| struck.begin < second && struck.end > first)
             .collect();
-        // A fault of this worker rather than one of all, and of those the last.
+        // First the faults of this worker, then those of all, and of each the last first.
         causes.sort_by_key(|(_, struck)| Reverse((struck.worker, struck.begin)));
         causes
             .into_iter()
@@ -333,7 +334,7 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// How many jobs were in flight at most when it struck, so how many second starts it may
+    /// How many jobs were in flight at most when the fault struck, so how many second starts it may
     /// explain.
     fn in_flight(&self, cause: Cause, most: InFlight) -> usize {
         match cause {
@@ -344,7 +345,7 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Why a process ended, and since when: it was told to, or a job ended it.
+    /// Why and when a process ended: it was stopped, or a job ended it.
     fn cause_of_death(&self, life: Life, died: usize) -> Option<(Fault, usize)> {
         let previous = life.restarts.checked_sub(1).and_then(|restarts| {
             let previous = Life { restarts, ..life };
@@ -385,7 +386,7 @@ pub(crate) fn judge(records: &[Record], left: &Left, at_rest: bool, most: InFlig
     verdict.crashes = index
         .died
         .iter()
-        // The last life of each worker was told to end after all faults.
+        // The last life of each worker was stopped after all faults.
         .filter(|(life, _)| {
             let next = Life {
                 restarts: life.restarts + 1,
@@ -445,13 +446,13 @@ fn judge_ends(index: &Index<'_>, left: &Left, at_rest: bool, verdict: &mut Verdi
         }
     }
     if !at_rest && verdict.stuck == 0 {
-        // What may be stored, or a node that stays on the list.
+        // Jobs that may be stored, or a node that stays on the list.
         verdict.stuck = left.waiting.len().max(1);
     }
 }
 
 /// Each second start needs a first one that was in flight when a fault struck. A first start
-/// explains one second start, and a fault no more than were in flight.
+/// explains one second start. A fault explains no more of them than were in flight.
 fn judge_starts(index: &Index<'_>, most: InFlight, verdict: &mut Verdict) {
     let mut seconds = Vec::new();
     for (attempt, starts) in &index.started {
@@ -499,14 +500,14 @@ fn judge_starts(index: &Index<'_>, most: InFlight, verdict: &mut Verdict) {
     }
 }
 
-/// What the payload says, whether it is a job or not.
+/// The jid in the payload, whether the payload is a job or not.
 fn jid_of(payload: &str) -> Option<String> {
     let (_, rest) = payload.split_once(r#""jid":""#)?;
     let (jid, _) = rest.split_once('"')?;
     Some(jid.to_owned())
 }
 
-/// Whether a key may be there when no job is left and no node lives.
+/// Whether a key may exist when no job is left and no node lives.
 fn is_expected(key: &str) -> bool {
     matches!(key, "queues" | "dead" | "processes" | "process_cleanup")
         || key.starts_with("stat:")

@@ -1,4 +1,4 @@
-//! What the jobs of a run do, and what all of them have: [`Kind`].
+//! The jobs of a run, and what all of them have: [`Kind`].
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,8 @@ pub(crate) const QUEUE: &str = "default";
 /// A key that verk does not know.
 pub(crate) const KEPT_KEY: &str = "kept";
 
-/// What every job has under that key. Whoever reads it as numbers and writes it anew changes it.
+/// The value of that key in every job. Code that reads it as numbers and writes it again changes
+/// it.
 pub(crate) const KEPT: &str = r#"{"n": 123456789012345678901234567890,"f":1.50,"s":"\u00e9\/"}"#;
 
 words! {
@@ -28,7 +29,7 @@ words! {
         FailsOnce = "fails_once",
         /// Fails, and asks for no retry: it ends in the dead set.
         Dies = "dies",
-        /// Carries a megabyte, or more than any client of ours would send.
+        /// Has a megabyte, or more than any client of ours would send.
         Huge = "huge",
         /// Is stored for later.
         Scheduled = "scheduled",
@@ -36,9 +37,9 @@ words! {
         Poison = "poison",
         /// Is in the queue twice, with the same bytes.
         Twice = "twice",
-        /// Is no job: it ends in the dead set, as it is.
+        /// Is no job: it ends in the dead set, byte for byte.
         Malformed = "malformed",
-        /// Is a job that nobody can run: it fails, and ends in the dead set.
+        /// Is a job that no program can run: it fails, and ends in the dead set.
         Misfit = "misfit",
     }
 }

@@ -1,7 +1,8 @@
-//! What happened, in the order in which it happened: one file, to which every process appends.
+//! The ledger of a run, in the order in which things happened: one file, to which every process
+//! appends.
 //!
-//! Each record is one line and one `write` to a file opened for appending, so the records of all
-//! processes have one order, and what a process wrote before it was killed is there.
+//! Each record is one line and one `write` to a file opened for appending. So the records of all
+//! processes have one order, and the file has everything that a process wrote before it was killed.
 
 use std::{
     fmt,
@@ -14,7 +15,7 @@ use std::{
 
 use crate::{fault::Fault, kind::Kind};
 
-/// A worker process: which of the fleet, and which of its lives.
+/// A worker process: its place in the fleet, and how often it was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Life {
     /// Which worker, from 0.
@@ -28,7 +29,7 @@ pub struct Life {
 pub struct Attempt {
     /// The job.
     pub jid: String,
-    /// How often it was tried before and failed, and 1 more.
+    /// How often it failed before, plus 1.
     pub number: u32,
 }
 
@@ -42,19 +43,19 @@ pub enum Record {
         /// What it does.
         kind: Kind,
     },
-    /// The producer was told that the job is stored.
+    /// verk reported that the job is stored.
     Stored(String),
-    /// The producer was told that the job may be stored.
+    /// verk reported that the job may be stored.
     MayBeStored(String),
-    /// The producer was told that the job is not stored.
+    /// verk reported that the job is not stored.
     NotStored(String),
     /// The first line of a job ran.
     Started(Life, Attempt),
     /// The last line of a job ran.
     Ended(Life, Attempt),
-    /// The worker was told that the outcome of the attempt is stored.
+    /// verk reported to the worker that the outcome of the attempt is stored.
     Settled(Life, Attempt),
-    /// The worker was told that a job of its own belongs to another now.
+    /// verk reported to the worker that one of its jobs belongs to another node now.
     Lost(Life),
     /// The worker restored jobs of a node that died.
     Restored(Life, usize),
@@ -62,12 +63,12 @@ pub enum Record {
     Node(Life, String),
     /// How many panics of foreign code the process caught so far.
     Caught(Life, u64),
-    /// What the worker says when no job is left: how many jobs it counts as running, which is how
-    /// many permits never came back.
+    /// The worker's answer when no job is left: how many jobs it counts as running, so how many
+    /// permits never came back.
     Rest(Life, usize),
     /// The process ended, by itself or not.
     Died(Life),
-    /// A fault begins. `None` for the worker when all are concerned.
+    /// A fault begins. `None` for the worker if it is a fault of all.
     Fault {
         /// Its place in the plan.
         number: usize,
@@ -80,7 +81,7 @@ pub enum Record {
     Over {
         /// Its place in the plan.
         number: usize,
-        /// Whether it happened: there may have been no reply to cut.
+        /// Whether it happened. For example, there may have been no reply to cut.
         struck: bool,
     },
 }
@@ -90,7 +91,7 @@ pub enum Record {
 pub struct Ledger(Arc<File>);
 
 impl Ledger {
-    /// Opens the file, and makes it if it is not there.
+    /// Opens the file, and creates it if it does not exist.
     ///
     /// # Errors
     ///
@@ -104,7 +105,7 @@ impl Ledger {
     ///
     /// # Panics
     ///
-    /// When it cannot be written: without a ledger there is nothing to judge.
+    /// When it cannot be written, because nothing can be judged without a ledger.
     pub fn write(&self, record: &Record) {
         let line = format!("{record}\n");
         let written = (&*self.0).write(line.as_bytes());

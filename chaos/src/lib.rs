@@ -1,9 +1,9 @@
-//! Breaks everything around verk that can break, while jobs run, and counts what is lost.
+//! Breaks everything around verk that can break, while jobs run, and counts the lost jobs.
 //!
 //! A [`Plan`] of faults follows from a seed. [`run`] starts a Redis, worker processes and
-//! producers, follows the plan, repairs everything, waits until no job is left, and judges by
-//! the [`ledger`]: a file to which every process appends what it does, so that what happened is
-//! known without asking Redis or verk.
+//! producers, follows the plan, repairs everything, and waits until no job is left. It judges by
+//! the [`ledger`], a file to which every process appends what it does. So it knows what happened
+//! without asking Redis or verk.
 //!
 //! ```console
 //! $ cargo run --release -p verk-chaos -- --seed 1 --seconds 45 --json

@@ -15,7 +15,7 @@ use clap::Parser;
 use verk::BoxError;
 use verk_chaos::{Fault, Kind, Plan, Production, Run, Size, run, this_program, worker};
 
-/// Breaks everything around verk that can break, while jobs run, and counts what is lost.
+/// Breaks everything around verk that can break, while jobs run, and counts the lost jobs.
 #[derive(Debug, Parser)]
 struct Options {
     #[command(subcommand)]
@@ -23,7 +23,7 @@ struct Options {
     /// What breaks when follows from this number.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Lets nothing happen but this fault, to each worker every four seconds on average.
+    /// Causes only this fault, for each worker every four seconds on average.
     #[arg(long, value_parser = |word: &str| word.parse::<Fault>().map_err(|()| "no fault"))]
     only: Option<Fault>,
     /// For how long things break.

@@ -1,5 +1,5 @@
-//! What is in the queue of a run: jobs as a client sends them, and what no client of ours would
-//! send.
+//! The payloads in the queue of a run: jobs as a client sends them, and payloads that no client of
+//! ours would send.
 
 use serde_json::value::RawValue;
 use verk::{Job, QueueName, Worker};
@@ -12,10 +12,10 @@ use crate::{
 /// The most that a client of ours sends.
 const CLIENTS_LIMIT: usize = 1024 * 1024;
 
-/// Deeper than anybody reads, and deep enough to overflow the stack of who does.
+/// Deeper than any parser reads, and deep enough to overflow the stack of one that recurses.
 const DEEP: usize = 200_000;
 
-/// The untyped form of a job, for who has to know its jid before it is sent.
+/// The untyped form of a job, for callers that need its jid before it is sent.
 pub(crate) fn job(kind: Kind) -> Job {
     match kind {
         Kind::Huge => padded(kind, CLIENTS_LIMIT * 9 / 10),
@@ -40,7 +40,7 @@ fn padded(kind: Kind, padding: usize) -> Job {
     job
 }
 
-/// Something that is no job, of the form that follows from its jid.
+/// A payload that is no job, in a form that follows from its jid.
 pub(crate) fn malformed(jid: &str) -> Vec<u8> {
     let id = format!(r#""jid":"{jid}""#);
     let rest = r#""class":"Chaos","queue":"default","retry":0"#;
@@ -62,7 +62,7 @@ pub(crate) fn malformed(jid: &str) -> Vec<u8> {
     }
 }
 
-/// A job that nobody can run, for a reason that follows from its jid. It is not tried again.
+/// A job that no program can run, for a reason that follows from its jid. It is not retried.
 pub(crate) fn misfit(jid: &str) -> Vec<u8> {
     let rest = format!(r#""jid":"{jid}","queue":"default","retry":0"#);
     match form(jid) % 4 {

@@ -16,14 +16,14 @@ pub struct Step {
     pub fault: Fault,
     /// Which worker it concerns, if it concerns one.
     pub worker: usize,
-    /// How long it lasts, if it lasts and not as long as such a fault does by itself.
+    /// How long it lasts, if it does not last as long as such a fault does by itself.
     pub length: Option<Duration>,
-    /// For whoever needs another random number.
+    /// A further random number, for any use.
     pub random: u64,
 }
 
-/// The faults of a run, in three lanes. In a lane one comes after the other; the lanes run side by
-/// side.
+/// The faults of a run, in three lanes. In a lane one comes after the other. The lanes run at the
+/// same time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The lanes.
@@ -46,7 +46,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// What happens to processes, to Redis, and to connections and payloads.
+/// The faults of processes, of Redis, and of connections and payloads.
 const LANES: [&[Fault]; 3] = [
     &[
         Fault::KillWorker,
@@ -81,8 +81,8 @@ const LANES: [&[Fault]; 3] = [
 ];
 
 impl Plan {
-    /// The plan that follows from a seed. Each fault is in it at least once: they are dealt like
-    /// cards, each lane from a deck of its own.
+    /// The plan that follows from a seed. Each fault is in it at least once: like cards, they are
+    /// dealt from one deck for each lane.
     #[must_use]
     pub fn from_seed(seed: u64, length: Duration, workers: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);

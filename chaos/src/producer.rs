@@ -26,7 +26,7 @@ pub struct Production {
     pub kinds: Vec<(Kind, u32)>,
 }
 
-/// Enqueues jobs, and writes what it was told of them.
+/// Enqueues jobs, and writes the results to the ledger.
 #[derive(Clone, Debug)]
 pub(crate) struct Producer {
     verk: Verk,
@@ -68,7 +68,7 @@ impl Producer {
         }
     }
 
-    /// Enqueues one job, and returns whether it may be stored. What may be stored is not sent
+    /// Enqueues one job, and returns whether it may be stored. A job that may be stored is not sent
     /// again.
     pub(crate) async fn send(&self, kind: Kind) -> bool {
         let job = job(kind);

@@ -30,7 +30,7 @@ pub struct Run {
     pub production: Production,
     /// How many producers.
     pub producers: usize,
-    /// Whether the producers go on until the faults are over.
+    /// Whether the producers continue until the faults are over.
     pub produce_until_over: bool,
     /// For what the producers choose.
     pub seed: u64,
@@ -38,22 +38,22 @@ pub struct Run {
     pub rest: Duration,
 }
 
-/// How long a chance is waited for: a reply to lose, or a server that takes a payload. Longer than
-/// a worker stands still and than Redis refuses writes.
+/// How long a fault waits for its chance: a reply to lose, or a server that takes a payload. It is
+/// longer than a worker stands still and than Redis refuses writes.
 const CHANCE: Duration = Duration::from_secs(8);
 
-/// How many jobs are fetched ahead of those that run, at most.
+/// How many jobs a node prefetches at most.
 const PREFETCHED: usize = 64;
 
 /// Does it. Returns the ledger, too.
 ///
 /// # Errors
 ///
-/// When a process cannot be started, or the ledger not be read.
+/// When a process cannot be started, or the ledger cannot be read.
 pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
     let mut fleet = Fleet::start(&what.size)?;
     let producer = Producer::connect(&fleet).await?;
-    // A fault that strikes before the workers are there breaks nothing.
+    // A fault that strikes before the workers have started breaks nothing.
     come_to_rest(&fleet, what.rest).await;
     let over = CancellationToken::new();
     let stop = if what.produce_until_over {
@@ -138,7 +138,7 @@ const SPIN: &str = "
     while now() < over do end
     return 1";
 
-/// Lets one fault happen, and mends it. Returns whether it happened.
+/// Causes one fault, and repairs it. Returns whether it happened.
 async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
     let lasts = |length| pause(step.length.unwrap_or(length));
     let (ttl, is_even) = (fleet.ttl(), step.random.is_multiple_of(2));
@@ -246,8 +246,8 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
     true
 }
 
-/// Puts the payload of a fault into the queue. The server may be full just now, or away: then
-/// again, with another one.
+/// Puts the payload of a fault into the queue. If the server is full or down, tries again with
+/// another payload.
 async fn feed(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
     let is_even = step.random.is_multiple_of(2);
     let feed = async {
@@ -296,7 +296,7 @@ async fn pause(length: Duration) {
     clock.sleep(length).await;
 }
 
-/// Waits until what was to be lost is lost, or gives up on it. Returns whether it is.
+/// Waits until the reply is lost, or gives up. Returns whether it was lost.
 async fn lost(proxy: &CuttingProxy, lose: impl FnOnce(&CuttingProxy)) -> bool {
     let clock: &dyn Clock = &SystemClock;
     let before = proxy.losses();
@@ -308,7 +308,7 @@ async fn lost(proxy: &CuttingProxy, lose: impl FnOnce(&CuttingProxy)) -> bool {
     proxy.losses() > before
 }
 
-/// Asks the workers how they are when no job is left. Returns whether all have answered.
+/// Asks the workers for their state when no job is left. Returns whether all have answered.
 async fn say_how_they_are(fleet: &Fleet, limit: Duration) -> bool {
     let clock: &dyn Clock = &SystemClock;
     for worker in 0..fleet.proxies.len() {
@@ -327,11 +327,11 @@ async fn say_how_they_are(fleet: &Fleet, limit: Duration) -> bool {
     clock.timeout(limit, answers).await.is_some()
 }
 
-/// Waits until no job is left to run, and every node that died is off the list. Returns whether
-/// that came to pass.
+/// Waits until no job is left to run, and every dead node is off the list. Returns whether that
+/// happened.
 ///
-/// Jobs that may be poison pills come back after minutes, one by one. That is not waited for: when
-/// nothing else is left, the next one is made due.
+/// Jobs that may be poison pills come back after minutes, one by one. This function does not wait
+/// for that: when nothing else is left, it makes the next one due.
 async fn come_to_rest(fleet: &Fleet, limit: Duration) -> bool {
     let clock: &dyn Clock = &SystemClock;
     let look = async {

@@ -1,5 +1,5 @@
-//! A worker process of a run: verk as users run it, and a line in the ledger for everything that it
-//! does.
+//! A worker process of a run: verk as users run it, with a line in the ledger for everything that
+//! it does.
 
 use std::{
     convert::Infallible,
@@ -59,7 +59,7 @@ const SLOW: Duration = Duration::from_millis(200);
 /// How long running jobs may take to end after TERM: less than a slow job.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// What the jobs of a worker write to, and as whom.
+/// The ledger that the jobs of a worker write to, and the worker's name in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Diary {
     ledger: Ledger,
@@ -116,7 +116,7 @@ fn soon(_retry_count: u32, error: &&'static str) -> RetryIn {
     }
 }
 
-/// Runs a worker process until it is told to end.
+/// Runs a worker process until it is stopped.
 ///
 /// # Errors
 ///
@@ -175,7 +175,8 @@ async fn tell(events: &mut Events, diary: &Diary) -> Infallible {
     let mut caught = 0;
     loop {
         let event = events.recv().await;
-        // Before the event, so that what a process caught is known however it ends.
+        // Before the event, so that the ledger has the panics that a process caught, however it
+        // ends.
         let panics = guard::caught();
         if panics > caught {
             ledger.write(&Record::Caught(life, panics));
@@ -209,7 +210,7 @@ async fn tell(events: &mut Events, diary: &Diary) -> Infallible {
                 ledger.write(&Record::Node(life, node.to_string()));
             }
             Some(Ok(_)) => {}
-            // The default client keeps the Verk to the end of the process.
+            // The default client keeps the Verk until the process ends.
             None => std::future::pending().await,
             Some(Err(lagged)) => say(&format!("the ledger misses settlements: {lagged}")),
         }
@@ -221,7 +222,7 @@ fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// The log of a program that verk's users write, with a layer that panics when it is told to.
+/// The log of a program as verk's users write it, with a layer that panics on command.
 fn log_to_stderr(controls: &Arc<Controls>) {
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
@@ -235,7 +236,7 @@ fn log_to_stderr(controls: &Arc<Controls>) {
         .init();
 }
 
-/// What a worker process can be told to do, by lines.
+/// The commands of a worker process, one a line.
 #[derive(Debug)]
 struct Controls {
     diary: Diary,
@@ -255,9 +256,9 @@ impl Controls {
         }
     }
 
-    /// Takes commands. `clock MILLISECONDS` sets how far the clock is off; `log panics` and
-    /// `log works` switch the subscriber; `rest` asks how the worker is. Without anybody to give
-    /// commands the process ends.
+    /// Takes commands. `clock MILLISECONDS` sets how far the clock is off. `log panics` and
+    /// `log works` switch the subscriber. `rest` asks for the state of the worker. When the input
+    /// ends, the process ends.
     fn listen(&self) {
         for line in io::stdin().lines().map_while(Result::ok) {
             match line.as_str() {
@@ -283,7 +284,7 @@ impl Controls {
     }
 }
 
-/// A subscriber that panics at every second call, on average, while it is told to.
+/// A subscriber that panics at every second call, on average, while it is switched on.
 struct PanickingLayer(Arc<AtomicBool>);
 
 impl PanickingLayer {
@@ -317,7 +318,8 @@ impl<S: Subscriber> Layer<S> for PanickingLayer {
     }
 }
 
-/// A time of day that can be set. What waits is not concerned, as with the machine's.
+/// A time of day that can be set. It does not change how long a wait takes, as with the machine's
+/// clock.
 #[derive(Debug, Default)]
 struct JumpingClock {
     offset_ms: AtomicI64,

@@ -1,4 +1,4 @@
-//! What a fleet of worker processes survives. Each test prints its figures.
+//! The faults that a fleet of worker processes survives. Each test prints its figures.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn figures(what: Run) -> (Verdict, Vec<Record>) {
     (verdict, records)
 }
 
-/// The first life of the first worker, which is the one that something happens to.
+/// The first life of the first worker, which gets the fault.
 const FIRST: Life = Life {
     worker: 0,
     restarts: 0,
@@ -61,8 +61,8 @@ async fn every_job_runs_when_each_of_three_workers_is_killed_ten_times() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stood_still_has_lost_its_jobs_says_so_and_goes_on() {
-    // So long that the others find out, and so slow jobs that it has some, also where all get
-    // little of the processor.
+    // So long that the other nodes notice, with jobs so slow that the worker has some, even if
+    // every process gets little of the processor.
     let length = Some(Duration::from_secs(8));
     let freeze = Plan::one(Duration::from_secs(2), Fault::FreezeWorker, length);
     let mut what = load(14, freeze);
@@ -98,7 +98,7 @@ async fn a_worker_that_stood_still_has_lost_its_jobs_says_so_and_goes_on() {
 async fn nobody_dies_of_a_redis_that_is_down_for_half_a_minute() {
     let down = Some(Duration::from_secs(30));
     let mut plan = Plan::one(Duration::from_secs(2), Fault::KillRedis, down);
-    // The producers go on until a while after.
+    // The producers continue for a while after that.
     plan.lanes
         .extend(Plan::one(Duration::from_secs(36), Fault::ScriptFlush, None).lanes);
     let mut what = load(40, plan);
@@ -125,8 +125,8 @@ async fn nobody_dies_of_a_redis_that_stands_still() {
     assert_nobody_was_declared_dead(&verdict);
 }
 
-/// No node gave the jobs of another back to their queues. One whose heartbeat ran out on the server
-/// meanwhile takes a new id by itself, and what it runs goes on.
+/// No node gave the jobs of another back to their queues. If the heartbeat of a node expired on the
+/// server meanwhile, the node registers under a new id by itself, and its jobs continue to run.
 fn assert_nobody_was_declared_dead(verdict: &Verdict) {
     assert_eq!(verdict.restored, 0);
     assert_eq!(verdict.outcomes_without_effect, 0);

@@ -34,7 +34,7 @@ impl Job {
     }
 }
 
-/// Does what a job does: is counted, and sleeps if it is told to.
+/// Runs the job: counts it, and sleeps if the job says so.
 pub async fn perform(job: Job) {
     TALLY.started(job);
     if job.sleep > 0 {
@@ -43,8 +43,8 @@ pub async fn perform(job: Job) {
     TALLY.ended();
 }
 
-/// What is counted in this process: programs of all kinds run the job, and not all can hand it
-/// something.
+/// The counts of this process. They are global, because programs of all kinds run the job, and not
+/// all can pass it a value.
 pub(crate) static TALLY: Tally = Tally {
     wanted: AtomicU64::new(u64::MAX),
     started: AtomicU64::new(0),
@@ -65,7 +65,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// The first jobs, of which nothing is said about how long they took.
+    /// How many jobs at the start are not part of the latencies.
     const WARM_UP: u64 = 50;
     /// Two minutes: what took longer counts as so much.
     const LONGEST: u64 = 120_000_000_000;
@@ -94,7 +94,7 @@ impl Tally {
         }
     }
 
-    /// Says how many jobs [`Self::done`] waits for; before the first runs.
+    /// Sets how many jobs [`Self::done`] waits for, before the first runs.
     pub(crate) fn want(&self, jobs: u64) {
         self.wanted.store(jobs, Ordering::Relaxed);
     }

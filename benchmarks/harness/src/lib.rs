@@ -1,9 +1,9 @@
-//! What every benchmarked program has in common: its command line ([`Options`]), what it says on
-//! its standard output ([`Said`]), and the [`Job`] that it enqueues and runs. A [`System`] is all
-//! that differs.
+//! The parts that every benchmarked program shares: its command line ([`Options`]), its messages on
+//! standard output ([`Said`]), and the [`Job`] that it enqueues and runs. Only the [`System`]
+//! differs.
 //!
-//! A program connects, says `ready`, waits for a line on its standard input, does what it was told,
-//! says `done`, and ends when its standard input does.
+//! A program connects, says `ready`, waits for a line on its standard input, does its work, says
+//! `done`, and ends when its standard input does.
 
 mod job;
 mod protocol;

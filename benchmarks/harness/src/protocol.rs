@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-/// What a program is told.
+/// The command line of a program.
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
     /// What to do.
@@ -13,7 +13,7 @@ pub struct Options {
     /// Where Redis is.
     #[arg(long)]
     pub url: String,
-    /// How many jobs to enqueue, or after how many to say that they are done; without it, never.
+    /// How many jobs to enqueue, or after how many to report that they are done; without it, never.
     #[arg(long)]
     pub jobs: Option<u64>,
     /// How many queues the jobs are in: `bench-0`, `bench-1` and so on.
@@ -38,8 +38,8 @@ pub struct Options {
     /// Writes the log of the worker, at level info, into this file.
     #[arg(long)]
     pub log: Option<PathBuf>,
-    /// How many jobs the floor may hold beside those that run; without it, as many as verk may: its
-    /// concurrency, at most 64.
+    /// How many jobs the floor may hold in addition to those that run; without it, as many as verk
+    /// may: its concurrency, at most 64.
     #[arg(long)]
     pub ahead: Option<usize>,
     /// Uses the fastest settings instead of those that its documentation recommends.

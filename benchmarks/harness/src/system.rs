@@ -53,8 +53,8 @@ pub fn main<S: System>() -> Result<()> {
     run::<S>(Options::parse())
 }
 
-/// How many threads the runtime of a program has: as many as the machine has cores beside that of
-/// Redis, at least one, unless `TOKIO_WORKER_THREADS` says otherwise.
+/// How many threads the runtime of a program has: one less than the machine has cores, at least
+/// one, unless `TOKIO_WORKER_THREADS` sets another number.
 pub fn threads() -> usize {
     let told = env::var("TOKIO_WORKER_THREADS").ok();
     told.and_then(|told| told.parse().ok()).unwrap_or_else(|| {
@@ -75,7 +75,7 @@ pub fn run<S: System>(options: Options) -> Result<()> {
             Role::Enqueue => enqueue::<S>(options, &mut lines).await,
             Role::Work => work::<S>(options, &mut lines).await,
         }?;
-        // What it used of the machine is looked up while it is there.
+        // Reads the usage of the program while it still runs.
         end_of(&mut lines).await;
         Ok(())
     });

@@ -15,11 +15,11 @@ use verk_testing::{RedisServer, Reply};
 
 use super::{WORKLOAD, workload::Workload};
 
-/// With so many jobs, what a node does at its start and every few seconds is a hundredth of the
-/// commands, or less.
+/// With so many jobs, the commands that a node sends at its start and every few seconds are at most
+/// a hundredth of all.
 const JOBS_ON_REDIS: usize = 10_000;
 const TRIES: usize = 3;
-/// So many, and twice as many: the difference is theirs alone.
+/// callgrind runs so many jobs, and twice as many. The difference is the cost of so many jobs.
 const JOBS: usize = 2_000;
 
 /// How many instructions a job takes, in the release profile, on a storage in memory: callgrind
@@ -28,7 +28,8 @@ pub(super) fn instructions(workload: Workload) -> Result<f64> {
     instructions_by(|jobs| callgrind(workload, jobs, None))
 }
 
-/// The same with Redis, without what prepares it: those of the client library are among them.
+/// The same with Redis, without its preparation: the instructions of the client library are
+/// included.
 pub(super) fn instructions_on_redis(workload: Workload) -> Result<f64> {
     instructions_by(|jobs| {
         let server = RedisServer::start();
@@ -45,8 +46,8 @@ fn instructions_by(count: impl Fn(usize) -> Result<f64>) -> Result<f64> {
     Ok((twice - once) / JOBS as f64)
 }
 
-/// How many commands Redis runs for a job, those in scripts included, by name. Of a few tries the
-/// least: when Redis is slow, what goes to it in one batch may go in two.
+/// How many commands Redis runs for a job, those in scripts included, by name. It returns the least
+/// of a few tries: when Redis is slow, one batch may become two.
 pub(super) fn commands(workload: Workload) -> Result<BTreeMap<String, f64>> {
     let mut tries = Vec::new();
     for _ in 0..TRIES {
@@ -83,8 +84,8 @@ fn commands_once(workload: Workload) -> Result<BTreeMap<String, f64>> {
         .collect()
 }
 
-/// Runs a workload: what callgrind looks at. With its name and a number of jobs, and the URL of a
-/// Redis that has them, or else in memory.
+/// Runs a workload for callgrind. The arguments are its name, a number of jobs, and the URL of a
+/// Redis that has them; without a URL it runs in memory.
 pub(super) fn run(args: &[String]) -> Result<()> {
     let (name, jobs, url) = match args {
         [name, jobs] => (name, jobs, None),
@@ -105,7 +106,7 @@ pub(super) fn run(args: &[String]) -> Result<()> {
     })
 }
 
-/// A task that another thread takes up, or not, makes another number of instructions.
+/// With more threads, the number of instructions would depend on which thread runs a task.
 fn on_one_thread(work: impl Future<Output = Result<()>>) -> Result<()> {
     runtime::Builder::new_current_thread()
         .enable_all()

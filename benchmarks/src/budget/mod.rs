@@ -1,5 +1,5 @@
-//! What a job may cost, in counts that no noise changes: instructions, and commands of Redis.
-//! `budget.toml` has what was recorded.
+//! What a job may cost, in counts that noise does not change: instructions, and commands of Redis.
+//! `budget.toml` has the record.
 
 mod count;
 mod workload;
@@ -20,15 +20,15 @@ const HEAD: &str = "\
 # What a job may cost: `cargo run --release --manifest-path benchmarks/Cargo.toml -- budget` compares, and with `--record`
 # writes this file anew. docs/performance.md says how it is counted.
 ";
-/// What else may change a count: another processor, for which libraries take other ways, or the
-/// seeds of hash maps.
+/// A count may also change with another processor, for which libraries choose other code, or with
+/// the seeds of hash maps.
 const TOLERANCE: f64 = 0.1;
 
 /// What is recorded, by workload.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Budget {
-    /// So much more, as a part of what is recorded, is no regression.
+    /// How far a count may be above the record, as a part of it.
     tolerance: f64,
     instructions_per_job: BTreeMap<String, f64>,
     commands_per_job: BTreeMap<String, f64>,
@@ -62,7 +62,7 @@ pub(crate) fn run(record: bool) -> Result<()> {
 }
 
 impl Budget {
-    /// Counts all, and says each count beside the one of `recorded`.
+    /// Counts everything, and prints each count next to that of `recorded`.
     fn count(recorded: Option<&Self>) -> Result<Self> {
         let mut counted = Self {
             tolerance: recorded.map_or(TOLERANCE, |recorded| recorded.tolerance),
@@ -149,7 +149,7 @@ fn line(kind: &str, workload: &str, count: f64, before: Option<&f64>) -> String 
     format!("{kind} per job, {workload}: {count} ({before})")
 }
 
-/// The commands that make up a hundredth of all or more.
+/// The commands that are a hundredth of all or more.
 fn most_first(commands: &BTreeMap<String, f64>) -> impl Iterator<Item = String> {
     let all: f64 = commands.values().sum();
     let mut commands: Vec<_> = commands

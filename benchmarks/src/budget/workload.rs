@@ -1,5 +1,5 @@
-//! What is counted: a fixed number of jobs, enqueued or run by a node as it is shipped, on one
-//! thread.
+//! The counted work: a fixed number of jobs, enqueued or run by a node with its default settings,
+//! on one thread.
 
 use std::{
     pin::Pin,
@@ -84,7 +84,7 @@ impl Workload {
     }
 }
 
-/// Runs all jobs that are there, to the last that is settled.
+/// Runs all stored jobs, until the last is settled.
 async fn drain(storage: impl Storage + Clone, jobs: usize) -> Result<()> {
     let verk = Verk::builder()
         .storage(storage.clone())
@@ -100,8 +100,8 @@ async fn drain(storage: impl Storage + Clone, jobs: usize) -> Result<()> {
     Ok(())
 }
 
-/// Time passes as slowly as the program runs under callgrind, about: what a node does by what time
-/// it took is the same there, however busy the machine.
+/// Time passes about as slowly as the program runs under callgrind. A node decides by how long
+/// steps take, so it decides in the same way however busy the machine is.
 #[derive(Debug)]
 struct SlowClock(Instant);
 
@@ -123,7 +123,7 @@ impl Clock for SlowClock {
     }
 }
 
-/// The job that is counted: has a number, and says that it ran.
+/// The counted job: it has a number, and reports that it ran.
 #[verk::worker(queue = "budget")]
 async fn budgeted(_number: u64) -> Result<()> {
     DONE.add_permits(1);

@@ -14,13 +14,13 @@ pub(crate) struct Contender {
     /// Its name in the results.
     pub(crate) name: String,
     pub(crate) program: Program,
-    /// As fast as its settings allow, instead of as its documentation recommends.
+    /// Whether it uses its fastest settings, instead of those that its documentation recommends.
     pub(crate) tuned: bool,
-    /// How many jobs it holds beside those that run, instead of what it does by itself.
+    /// How many jobs it holds in addition to those that run, instead of its default.
     pub(crate) ahead: Option<u64>,
     /// It has a call that enqueues many jobs.
     pub(crate) has_bulk: bool,
-    /// It is not measured with more jobs than these: it is slow, or fails.
+    /// The most jobs that it is measured with, because it is slow, or fails with more.
     pub(crate) most_jobs: u64,
 }
 

@@ -1,4 +1,4 @@
-//! verk, as its guide says; with `--log`, what it logs at info goes into a file.
+//! verk, set up as in its guide. With `--log`, its log at level info goes into a file.
 
 use std::{fs::File, path::Path};
 
@@ -49,7 +49,7 @@ impl System for VerkSystem {
     }
 }
 
-/// Logs into a file, until the guard is dropped: then all is written.
+/// Logs into a file. When the guard is dropped, everything is written.
 fn log_into(path: &Path) -> Result<WorkerGuard> {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(false)

@@ -1,4 +1,4 @@
-//! Everything, in one run, so that its ratios can be trusted on a machine that drifts.
+//! All measurements in one run, so that its ratios hold on a machine whose speed changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ use crate::{
     systems::Contender,
 };
 
-/// The figures that stand for a system: their names here, where they come from (a part of a part
-/// after a slash), and their names there.
+/// The summary of a system: the names of its figures here, their source (a part of a part after a
+/// slash), and their names there.
 const SUMMARY: [(&str, &str, &str); 10] = [
     ("enqueue_per_s", "enqueue", "jobs_per_s"),
     ("enqueue_50_tasks_per_s", "enqueue/tasks_50", "jobs_per_s"),

@@ -88,7 +88,7 @@ fn with(lab: &Lab, what: &str, contenders: &[Contender], load: &Load) -> Report 
     Report::new("drain", "jobs_per_s", &settings, outcomes)
 }
 
-/// Fills the queues, and lets a worker that sees the server at `url` empty them.
+/// Fills the queues, and lets a worker that uses the server at `url` empty them.
 pub(crate) fn measure(
     contender: &Contender,
     load: &Load,
@@ -103,7 +103,7 @@ pub(crate) fn measure(
     run_jobs(contender, &load, server, url)
 }
 
-/// Lets a worker run as many of the jobs that are there.
+/// Lets a worker run so many of the stored jobs.
 pub(crate) fn run_jobs(
     contender: &Contender,
     load: &Load,

@@ -1,5 +1,5 @@
-//! What a lot that lies about costs: a million jobs that wait, a million that are scheduled, 100
-//! other nodes; and payloads of three sizes.
+//! How much other data in Redis costs: a million jobs that wait, a million that are scheduled, 100
+//! other nodes. And how much payloads of three sizes cost.
 
 use anyhow::Result;
 use serde_json::json;
@@ -20,7 +20,7 @@ for i = 1, tonumber(ARGV[1]) do
   redis.call('ZADD', 'schedule', 4e9 + i, '{"jid":"' .. number .. '","class":"Bench","args":[0,0],"queue":"bench-0"}')
 end"#;
 
-/// ARGV[1] nodes that live, with a queue and a job in progress each.
+/// ARGV[1] live nodes, with a queue and a job in progress each.
 const NODES: &str = r#"
 for i = 1, tonumber(ARGV[1]) do
   local node = string.format('other-%d.%012x', i, i)
@@ -38,7 +38,7 @@ for i = 1, tonumber(ARGV[1]) do
   redis.call('LPUSH', 'queue:bench-0', '{"jid":"' .. number .. '","class":"Bench","args":[0,0],"queue":"bench-0","padding":"' .. padding .. '"}')
 end"#;
 
-/// What a payload is called, its bytes, and how many jobs of it are run.
+/// The name of a payload, its bytes, and how many jobs have it.
 const SIZES: [(&str, u64, u64); 3] = [
     ("payload_100_b", 100, 50_000),
     ("payload_10_kb", 10_000, 5_000),
@@ -48,8 +48,8 @@ const SIZES: [(&str, u64, u64); 3] = [
 /// How many scheduled jobs one script makes.
 const PORTION: u64 = 10_000;
 
-/// The main figure is the rate of `drain` beside nothing else. The parts have it, and what an idle
-/// node costs, beside a lot.
+/// The main figure is the rate of `drain` on an empty Redis. The parts have that rate, and what an
+/// idle node costs, with other data in Redis.
 pub(crate) fn run(lab: &Lab) -> Report {
     let million = lab.settings.scaled(1_000_000);
     let mut report = beside_others(lab, million);
@@ -95,7 +95,7 @@ fn part(lab: &Lab, beside: &str, prepare: impl Fn(&Server) -> Result<()>) -> Rep
     })
 }
 
-/// The queue is longer by a million than what is run of it.
+/// The queue has a million jobs more than are run.
 fn waiting(lab: &Lab, million: u64) -> Report {
     measured(lab, "waiting", |contender, load| {
         let server = Server::start();
@@ -112,7 +112,7 @@ fn waiting(lab: &Lab, million: u64) -> Report {
     })
 }
 
-/// How long the server and all of it take for each megabyte of payloads.
+/// How long the server, and the whole, take for each megabyte of payloads.
 fn payloads(lab: &Lab, name: &str, bytes: u64, load: &Load) -> Report {
     let what = format!("growth, {name}");
     let jobs = load.jobs.unwrap_or(1);

@@ -14,11 +14,11 @@ use crate::{
     systems::Contender,
 };
 
-/// What a worker does at its start is over by then.
+/// The start of a worker is over by then.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// The main figure is how many commands Redis runs in a second, those in scripts included;
-/// `sent_per_s` is how many it is sent. All contenders are watched at once.
+/// The main figure is how many commands Redis runs in a second, those in scripts included.
+/// `sent_per_s` is how many it receives. All contenders are observed at once.
 pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Report {
     let outcomes = lab.measure_at_once("idle", contenders, |contender| {
         measure(lab, contender, 1, &Server::start())

@@ -1,5 +1,5 @@
-//! From when a job is sent to its first line, on a node that is idle meanwhile. Producer and worker
-//! are two processes.
+//! From sending a job to its first line, on a node that is otherwise idle. Producer and worker are
+//! two processes.
 
 use std::{thread, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
 
 const EVERY: Duration = Duration::from_millis(10);
 
-/// What a worker does at its start is over by then.
+/// The start of a worker is over by then.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The main figure is the median; the first 50 jobs are not counted.

@@ -1,4 +1,4 @@
-//! What the worker of `drain` takes at its peak, and for verk whether that grows with the jobs it
+//! The peak memory of the worker of `drain`, and for verk whether it grows with the jobs that it
 //! has run.
 
 use std::{thread, time::Duration};
@@ -16,9 +16,9 @@ use crate::{
     systems::Contender,
 };
 
-/// How many parts the jobs come in, so that Redis needs no room for all.
+/// How many portions the jobs have, so that Redis needs no room for all at once.
 const PORTIONS: u64 = 10;
-/// How often it is looked whether a portion has been run.
+/// How often the tool checks whether a portion has been run.
 const LOOK: Duration = Duration::from_millis(20);
 /// After so many looks without a change the worker hangs.
 const MOST_LOOKS: u32 = 3000;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The main figure is with a millisecond each way. The part `direct` is without a proxy, `proxy`
-/// with one that does not wait.
+/// with one that does not delay.
 pub(crate) fn run(lab: &Lab) -> Report {
     through(lab, Some(Duration::from_millis(1)))
         .with("proxy", through(lab, Some(Duration::ZERO)))

@@ -1,7 +1,7 @@
 //! rusty-sidekiq. As its README says: a pool for each side, and for the worker as many connections
 //! as jobs at once. Tuned: the pools do not ask with a PING before each use.
 //!
-//! A job that runs when the process is killed is lost, either way.
+//! A job that runs when the process is killed is lost in both settings.
 
 use anyhow::Result;
 use async_trait::async_trait;

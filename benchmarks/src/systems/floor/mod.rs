@@ -1,10 +1,10 @@
-//! The floor: a program on raw Redis, written by hand for this one job, that is as fast as Redis
-//! allows while it loses nothing. One multiplexed connection carries everything that does not
-//! block.
+//! The floor: a program on raw Redis, written by hand for this one job. It is as fast as Redis
+//! allows without losing a job. One multiplexed connection carries everything that does not block.
 //!
-//! A worker holds no more jobs than verk may: its concurrency, and as many again, but at most 64,
-//! that it fetched ahead. It settles a batch and fetches the next one by one script, in one trip;
-//! when there is none, it waits for one by a blocking move, on a connection of its queue.
+//! A worker holds no more jobs than verk may: its concurrency, and as many again that it
+//! prefetched, but at most 64 of those. It settles a batch and fetches the next by one script, in
+//! one trip. When the queue is empty, it waits for a job by a blocking move, on a connection of its
+//! queue.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 
 /// As many jobs as verk moves at once.
 const MOST_JOBS: usize = 100;
-/// As many jobs as verk fetches ahead, at most; also no more than it runs.
+/// Prefetches at most as many jobs as verk, and no more than it runs.
 const MOST_AHEAD: usize = 64;
-/// Each queue has so many batches, and they share what it may hold: Redis works on one while this
-/// program does the other.
+/// How many batches each queue has. They share what the queue may hold: Redis works on one while
+/// this program works on the other.
 const TURNS: usize = 2;
 /// As many bytes as verk moves at once.
 const MOST_BYTES: usize = 1024 * 1024;

@@ -4,9 +4,10 @@
 //! $ cargo run --release -p verk-chaos --bin verk-soak -- --minutes 30
 //! ```
 //!
-//! Measures the top rate of one worker process on a Redis of its own, then gives it four fifths of
-//! that for as long as it is told to, and samples its memory, file descriptors, connections, tasks
-//! and latency. A program apart from `verk-chaos`, so that it runs no worker but its own.
+//! Measures the top rate of one worker process on a Redis of its own. Then it gives the worker four
+//! fifths of that rate for the requested time, and samples its memory, file descriptors,
+//! connections, tasks and latency. It is a program apart from `verk-chaos`, so that it runs only
+//! its own worker.
 
 #![allow(
     clippy::disallowed_macros,
@@ -66,7 +67,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// How many samples are taken.
 const SAMPLES: u32 = 60;
 
-/// How long what waits may take to be done at the end.
+/// How long the waiting jobs may take at the end.
 const REST: Duration = Duration::from_secs(60);
 
 #[tokio::main]

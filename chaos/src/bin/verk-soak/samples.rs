@@ -67,7 +67,7 @@ pub(crate) fn waiting(server: &RedisServer) -> i64 {
         + count(&["ZCARD", "dead"])
 }
 
-/// The keys that a worker which has signed off should not leave.
+/// The keys that a worker should not leave after it has deregistered.
 pub(crate) fn keys_left(server: &RedisServer) -> Vec<String> {
     let keys = server.command(&["KEYS", "*"]).into_array();
     let keys = keys.unwrap_or_default().into_iter();
@@ -100,8 +100,8 @@ pub(crate) struct Report {
     samples: Vec<Sample>,
 }
 
-/// What is sampled, with how much more of it there may be at the end: by which factor, and at least
-/// by how much.
+/// A sampled figure, and how much it may grow until the end: by which factor, and at least by how
+/// much.
 type Series = (&'static str, fn(&Sample) -> f64, f64, f64);
 
 const SERIES: [Series; 7] = [

@@ -29,8 +29,8 @@ pub(crate) struct Figures {
     pub(crate) ran: u64,
     /// Tasks of the runtime.
     pub(crate) tasks: usize,
-    /// From the enqueue to the first line of the job, of those that started since it was asked the
-    /// last time, in milliseconds.
+    /// In milliseconds, from the enqueue to the first line of the job, for the jobs that started
+    /// since the last request.
     pub(crate) latency_p50_ms: f64,
     /// The same, of all but the slowest hundredth.
     pub(crate) latency_p99_ms: f64,
@@ -82,7 +82,7 @@ static METER: Meter = Meter {
     latencies: [const { AtomicU64::new(0) }; STEPS],
 };
 
-/// Latencies are told in steps of an eighth of a power of two, from a microsecond to hours.
+/// Latencies are counted in steps of an eighth of a power of two, from a microsecond to hours.
 const STEPS: usize = 8 * 34;
 
 impl Meter {
@@ -122,7 +122,7 @@ impl Meter {
     }
 }
 
-/// Runs until it is told to end.
+/// Runs until it is stopped.
 pub(crate) async fn run(options: Options) -> Result<(), BoxError> {
     let verk = Verk::builder()
         .redis(options.redis)
