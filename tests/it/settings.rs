@@ -81,5 +81,5 @@ fn the_page_has_the_settings_of_verk() {
 
 #[test]
 fn the_page_has_the_settings_of_redis() {
-    check::<RedisConfig>("## Of Redis");
+    check::<RedisConfig>("## Settings of Redis");
 }
