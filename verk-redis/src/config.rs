@@ -84,7 +84,9 @@ settings_of_redis! {
 
     /// What [`RedisStorage::connect`](crate::RedisStorage::connect) needs to know.
     ///
-    /// Neither its `Debug` nor its `Serialize` shows a password or a key.
+    /// Neither its `Debug` nor its `Serialize` shows a password or a key. serde reads the fields that
+    /// the table `[redis]` of a file has. Mind that a parser may print a line of the file in its
+    /// errors; [`from_file`](Self::from_file) and [`from_table`](Self::from_table) do not.
     ///
     /// # Example
     ///
@@ -174,7 +176,18 @@ impl RedisConfig {
     /// When the file cannot be read, and every field of the table that does not parse or that there
     /// is none of, with its place. No message shows a password.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
-        settings::read(path.as_ref())
+        settings::read(path.as_ref(), None)
+    }
+
+    /// As [`from_file`](Self::from_file), where verk's settings are in a table of a file that has the
+    /// program's own settings too: with `"verk"`, reads `[verk.redis]`. See
+    /// [`Config::from_table`](verk_core::Config::from_table).
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](Self::from_file), and when there is no table `table`.
+    pub fn from_table(path: impl AsRef<Path>, table: &str) -> Result<Self, ConfigErrors> {
+        settings::read(path.as_ref(), Some(table))
     }
 
     /// As [`from_file`](Self::from_file), from the text of such a file.
@@ -183,7 +196,7 @@ impl RedisConfig {
     ///
     /// Every field of the table that does not parse or that there is none of, with its place.
     pub fn from_toml(text: &str) -> Result<Self, ConfigErrors> {
-        settings::parse(text)
+        settings::parse(text, None)
     }
 }
 
@@ -295,6 +308,10 @@ mod tests {
             (
                 "redis = \"redis://:secret@host\"",
                 "line 1, column 9: redis must be a table",
+            ),
+            (
+                "[redis]\nurl = \"redis://:secret@host\"\nurl = 1",
+                "line 3, column 1: ",
             ),
         ] {
             let error = RedisConfig::from_toml(text).unwrap_err();

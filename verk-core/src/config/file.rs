@@ -17,22 +17,35 @@ const ALIKE: f64 = 0.8;
 
 /// Reads a file and parses it; mistakes in it name the file.
 #[doc(hidden)]
-pub fn read<T: Settings>(path: &Path) -> Result<T, ConfigErrors> {
+pub fn read<T: Settings>(path: &Path, table: Option<&str>) -> Result<T, ConfigErrors> {
     let text = fs::read_to_string(path).map_err(|error| ConfigError::File {
         path: path.to_owned(),
         reason: error.to_string(),
     })?;
-    parse(&text).map_err(|errors| errors.in_file(path))
+    parse(&text, table).map_err(|errors| errors.in_file(path))
 }
 
-/// Parses the settings of `T`. No message has a value, or a line of the text: it may hold a password.
+/// Parses the settings of `T`, among those of verk that are in a table of a text, or all of it. The
+/// table may be in others: `"services.verk"`. No message has a value, or a line of the text: it may
+/// hold a password.
 #[doc(hidden)]
-pub fn parse<T: Settings>(text: &str) -> Result<T, ConfigErrors> {
+pub fn parse<T: Settings>(text: &str, of_verk: Option<&str>) -> Result<T, ConfigErrors> {
     let mut table = DeTable::parse(text).map_err(|error| of_toml(text, &error))?;
+    // What the names of the fields begin with in messages.
     let mut path = String::new();
+    for name in of_verk.iter().flat_map(|names| names.split('.')) {
+        let keys = table.get_ref().keys();
+        let hint = nearest(name, keys.map(|key| key.get_ref().to_string()))
+            .map(|name| format!("; did you mean {name}?"))
+            .unwrap_or_default();
+        let missing = mistake(text, 0, format!("there is no table [{path}{name}]{hint}"));
+        table = inner(text, table, &path, name)?.ok_or(missing)?;
+        path = format!("{path}{name}.");
+    }
     if let Some(name) = T::TABLE {
-        table = inner(text, table, name)?.unwrap_or_else(|| Spanned::new(0..0, DeTable::new()));
-        path = format!("{name}.");
+        let none = || Spanned::new(0..0, DeTable::new());
+        table = inner(text, table, &path, name)?.unwrap_or_else(none);
+        path = format!("{path}{name}.");
     }
     let span = table.span();
     let mut kept = DeTable::new();
@@ -43,7 +56,7 @@ pub fn parse<T: Settings>(text: &str) -> Result<T, ConfigErrors> {
             continue;
         }
         let Some(setting) = T::ALL.iter().find(|setting| setting.name == name) else {
-            let message = format!("{path}{name}: no such field; {}", hint::<T>(name));
+            let message = format!("{path}{name}: no such field; {}", hint::<T>(&path, name));
             errors.push((at, mistake(text, at, message)));
             continue;
         };
@@ -65,6 +78,7 @@ pub fn parse<T: Settings>(text: &str) -> Result<T, ConfigErrors> {
 fn inner<'a>(
     text: &str,
     table: Spanned<DeTable<'a>>,
+    path: &str,
     name: &str,
 ) -> Result<Option<Spanned<DeTable<'a>>>, ConfigError> {
     let Some(value) = table.into_inner().remove(name) else {
@@ -73,7 +87,11 @@ fn inner<'a>(
     let span = value.span();
     match value.into_inner() {
         DeValue::Table(table) => Ok(Some(Spanned::new(span, table))),
-        _ => Err(mistake(text, span.start, format!("{name} must be a table"))),
+        _ => Err(mistake(
+            text,
+            span.start,
+            format!("{path}{name} must be a table"),
+        )),
     }
 }
 
@@ -99,11 +117,11 @@ fn start(error: &toml::de::Error) -> usize {
 }
 
 /// What a field may have been meant to be that there is none of.
-fn hint<T: Settings>(name: &str) -> String {
+fn hint<T: Settings>(path: &str, name: &str) -> String {
     for table in TABLES_OF_BACKENDS {
         let without = name.strip_prefix(table);
         if let Some(name) = without.and_then(|name| name.strip_prefix('_')) {
-            return format!("did you mean {name} in the table [{table}]?");
+            return format!("did you mean {name} in the table [{path}{table}]?");
         }
     }
     let names = || T::ALL.iter().map(|setting| setting.name);

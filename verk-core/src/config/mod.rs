@@ -60,7 +60,24 @@ impl Config {
     ///
     /// When the file cannot be read, and every field that does not parse or that there is none of, with its place.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
-        file::read(path.as_ref())
+        file::read(path.as_ref(), None)
+    }
+
+    /// As [`from_file`](Self::from_file), from a table of a file that has the program's own settings
+    /// too. The table may be in another: `"services.verk"`.
+    ///
+    /// ```no_run
+    /// # use verk_core::{Config, ConfigErrors};
+    /// # fn example() -> Result<Config, ConfigErrors> {
+    /// Config::from_table("app.toml", "verk")?.with_env()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](Self::from_file), and when there is no such table.
+    pub fn from_table(path: impl AsRef<Path>, table: &str) -> Result<Self, ConfigErrors> {
+        file::read(path.as_ref(), Some(table))
     }
 
     /// As [`from_file`](Self::from_file), from the text of such a file.
@@ -84,7 +101,7 @@ impl Config {
     ///
     /// Every field that does not parse or that there is none of, with its place.
     pub fn from_toml(text: &str) -> Result<Self, ConfigErrors> {
-        file::parse(text)
+        file::parse(text, None)
     }
 
     /// The defaults, changed by the environment: see [`with_env`](Self::with_env).
