@@ -1,4 +1,4 @@
-//! The errors of verk itself. What a worker returns is no error of verk: see [`BoxError`].
+//! The errors of verk itself. An error that a worker returns is not one of them: see [`BoxError`].
 
 mod chain;
 
@@ -18,16 +18,16 @@ use crate::{
     names::{InvalidName, Jid, NodeId, QueueName},
 };
 
-/// What a worker's own error becomes: `anyhow::Error`, `String`, `Box<dyn Error>` and every
-/// `std::error::Error` turn into it.
+/// The form of a worker's own error: `anyhow::Error`, `String`, `Box<dyn Error>` and every
+/// `std::error::Error` convert to it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whether a change that failed may have taken effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Applied {
-    /// It did not: the server refused it, or it was never sent. It may be tried again.
+    /// It did not: the server refused it, or it was never sent. You may try again.
     NotApplied,
-    /// Nobody knows: it was sent, and no reply came. Trying again may do it twice.
+    /// It may have: it was sent, and no reply came. A second try may do it twice.
     Unknown,
 }
 
@@ -40,11 +40,11 @@ impl fmt::Display for Applied {
     }
 }
 
-/// What kind of failure a [`StorageError`] is, for programs: its text is for people.
+/// The kind of a [`StorageError`], by which a program can decide; its text is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StorageErrorKind {
-    /// There is no connection: nobody listens, the host is not known, or no answer came in time.
+    /// There is no connection: nothing listens, the host is unknown, or no answer came in time.
     /// Nothing was sent. Trying again may help.
     Unreachable,
     /// The request was sent, and no reply came: the connection ended, or the time ran out.
@@ -70,7 +70,7 @@ pub enum StorageErrorKind {
 /// A storage operation failed.
 ///
 /// It prints what failed, whether the change may have taken effect, and the whole cause. It has no
-/// [`source`](std::error::Error::source), because that would be printed twice:
+/// [`source`](std::error::Error::source), because loggers would print the source twice:
 /// [`get_ref`](Self::get_ref) has the original error. Programs decide by [`kind`](Self::kind) and
 /// [`applied`](Self::applied).
 ///
@@ -104,18 +104,19 @@ impl fmt::Display for StorageError {
 impl std::error::Error for StorageError {}
 
 impl StorageError {
-    /// An error for a change that certainly did not take effect. `op` completes "failed to ...".
+    /// Makes an error for a change that certainly did not take effect. `op` completes "failed to
+    /// ...".
     pub fn not_applied(op: &'static str, cause: impl Into<BoxError>) -> Self {
         Self::new(op, Applied::NotApplied, cause)
     }
 
-    /// An error for a change that may have taken effect. `op` completes "failed to ...".
+    /// Makes an error for a change that may have taken effect. `op` completes "failed to ...".
     pub fn unknown(op: &'static str, cause: impl Into<BoxError>) -> Self {
         Self::new(op, Applied::Unknown, cause)
     }
 
-    /// An error with the given certainty, of the kind [`Other`](StorageErrorKind::Other). `op`
-    /// completes "failed to ...".
+    /// Makes an error with the given certainty, of the kind [`Other`](StorageErrorKind::Other).
+    /// `op` completes "failed to ...".
     pub fn new(op: &'static str, applied: Applied, cause: impl Into<BoxError>) -> Self {
         Self {
             op,
@@ -132,7 +133,7 @@ impl StorageError {
         self
     }
 
-    /// Whether the change may have taken effect all the same.
+    /// Returns whether the change may have taken effect.
     #[must_use]
     pub fn applied(&self) -> Applied {
         self.applied
@@ -144,29 +145,29 @@ impl StorageError {
         self.kind
     }
 
-    /// The original error of the backend, to be downcast.
+    /// Returns the original error of the backend, for a downcast.
     #[must_use]
     pub fn get_ref(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
         &*self.cause
     }
 
-    /// The cause alone, with all that it says.
+    /// The cause without the rest, as its whole chain.
     fn cause(&self) -> ErrorChain<'_> {
         ErrorChain(&*self.cause)
     }
 }
 
-/// How the message of an error says that no connection could be made.
+/// The text with which an error says that no connection could be opened.
 const NOTHING_SENT: &str = "nothing was sent";
 
-/// A job was not enqueued, or nobody knows.
+/// A job was not enqueued, or may not have been.
 ///
-/// It prints its whole cause, and has no [`source`](std::error::Error::source), because that would
-/// be printed twice. The cause is a field.
+/// It prints its whole cause, and has no [`source`](std::error::Error::source), because loggers
+/// would print the source twice. The cause is a field.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EnqueueError {
-    /// No client is at hand; nothing was stored.
+    /// There is no current client; nothing was stored.
     #[error(
         "no client to enqueue with: build a Verk first (`Verk::builder()...build().await`) and keep it, since one that was shut down or dropped does not count; or call `client.enqueue(job)`; in a test, make a `TestVerk` first"
     )]
@@ -182,7 +183,7 @@ pub enum EnqueueError {
     /// The queue's name is not valid; nothing was stored.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
-    /// The job is not one; nothing was stored.
+    /// The job is not valid; nothing was stored.
     #[error(transparent)]
     InvalidJob(#[from] InvalidJob),
     /// The job names no queue; nothing was stored.
@@ -201,8 +202,8 @@ pub enum EnqueueError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Two workers claim the class, so nobody knows which would run the job; nothing was stored.
-    /// Only in a test: elsewhere `build()` of the node that runs the job says it.
+    /// Two workers have the class, so verk cannot know which would run the job; nothing was stored.
+    /// This happens only in a test: elsewhere `build()` of the node that runs the job reports it.
     #[error(transparent)]
     DuplicateClass(ConfigError),
     /// A client middleware stopped the job by not passing it on; nothing was stored.
@@ -221,7 +222,7 @@ pub enum EnqueueError {
     Middleware {
         /// The job.
         jid: Jid,
-        /// Whether the job may be stored all the same.
+        /// Whether the job may still be stored.
         may_be_stored: bool,
         /// The middleware's own error.
         r#source: BoxError,
@@ -245,8 +246,8 @@ pub enum EnqueueError {
 }
 
 impl EnqueueError {
-    /// Whether the job may be stored all the same: it was sent, and no reply came, or a client
-    /// middleware failed after that. Enqueueing it again may run it twice.
+    /// Returns whether the job may be stored: it was sent, and no reply came, or a client
+    /// middleware failed after that. A second enqueue may run it twice.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
         match self {
@@ -256,7 +257,7 @@ impl EnqueueError {
         }
     }
 
-    /// The id of the job, if it had one already.
+    /// Returns the id of the job, if it had one already.
     #[must_use]
     pub fn jid(&self) -> Option<&Jid> {
         match self {
@@ -275,7 +276,7 @@ impl EnqueueError {
     }
 }
 
-/// What is known of a job that the storage did not confirm.
+/// What an error says of a job that the storage did not confirm.
 fn not_stored(jid: &Jid, error: &StorageError) -> String {
     match (error.applied, error.kind) {
         (Applied::Unknown, _) => format!("job {jid} may be enqueued, or not"),
@@ -290,7 +291,7 @@ fn not_stored(jid: &Jid, error: &StorageError) -> String {
 #[derive(Debug, Error)]
 #[error("{} jobs are enqueued, then it stopped: {source}", stored.len())]
 pub struct EnqueueAllError {
-    /// The jobs that are stored, in order. Of the next chunk, see [`EnqueueError::may_be_stored`].
+    /// The jobs that are stored, in order. For the next chunk, see [`EnqueueError::may_be_stored`].
     pub stored: Vec<Jid>,
     /// What stopped it.
     pub r#source: EnqueueError,
@@ -302,12 +303,12 @@ pub struct EnqueueAllError {
 pub struct SelectionError {
     /// How many it certainly reached.
     pub done: usize,
-    /// What went wrong first. After [`Unknown`](Applied::Unknown), up to [a
+    /// The first error. After [`Unknown`](Applied::Unknown), up to [a
     /// batch](crate::storage::MAX_BATCH_JOBS) more may be done.
     pub r#source: StorageError,
 }
 
-/// Something in the configuration or in the program's workers that cannot work.
+/// An error in the configuration or in the program's workers.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -329,8 +330,8 @@ pub enum ConfigError {
         /// What the system says.
         reason: String,
     },
-    /// A field in a file does not parse, or there is no such field. The message shows no value of
-    /// text that may be a password.
+    /// A field in a file does not parse, or is unknown. The message shows no text that may be a
+    /// password.
     #[error("{}line {line}, column {column}: {message}", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
     Toml {
         /// The file, if it was one.
@@ -339,7 +340,7 @@ pub enum ConfigError {
         line: usize,
         /// The column, from 1.
         column: usize,
-        /// The field, what it is and what is accepted.
+        /// The field and the accepted values.
         message: String,
     },
     /// A queue or node name is not valid.
@@ -403,7 +404,7 @@ impl ConfigError {
     }
 }
 
-/// Mistakes in the configuration, all of them: never empty.
+/// All errors in the configuration: never empty.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
@@ -412,7 +413,7 @@ impl ConfigErrors {
         Self(errors)
     }
 
-    /// Fails if there are mistakes.
+    /// Fails if there are errors.
     pub(crate) fn check(errors: Vec<ConfigError>) -> Result<(), Self> {
         if errors.is_empty() {
             Ok(())
@@ -421,7 +422,7 @@ impl ConfigErrors {
         }
     }
 
-    /// Names the file that the mistakes are in.
+    /// Names the file that has the errors.
     pub(crate) fn in_file(mut self, file: &Path) -> Self {
         for error in &mut self.0 {
             if let ConfigError::Toml { path, .. } = error {
@@ -431,7 +432,7 @@ impl ConfigErrors {
         self
     }
 
-    /// The mistakes.
+    /// The errors.
     #[must_use]
     pub fn as_slice(&self) -> &[ConfigError] {
         &self.0
@@ -454,7 +455,7 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// One line, because that is what a `main` that returns it shows.
+/// In one line, because `main` shows it in this form if it returns it.
 impl fmt::Debug for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -465,8 +466,8 @@ impl std::error::Error for ConfigErrors {}
 
 /// `build()` failed.
 ///
-/// It prints its whole cause in one line, also by `Debug`, because that is what a `main` that
-/// returns it shows.
+/// It prints its whole cause in one line, also by `Debug`, because `main` shows it in that form if
+/// it returns it.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -493,8 +494,8 @@ pub enum BuildError {
 
 /// `run()` or `start()` failed.
 ///
-/// It prints its whole cause in one line, also by `Debug`, because that is what a `main` that
-/// returns it shows.
+/// It prints its whole cause in one line, also by `Debug`, because `main` shows it in that form if
+/// it returns it.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum RunError {

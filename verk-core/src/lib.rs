@@ -1,7 +1,7 @@
 //! The model of verk: jobs, workers, managers, and the storage trait that backends implement.
 //!
-//! Users depend on the crate `verk`, which re-exports what they need. There is no Redis in here and
-//! no socket: see `verk-redis` for the backend and `verk-testing` for the one in memory.
+//! Users depend on the crate `verk`, which re-exports what they need. This crate has no Redis and
+//! no sockets: `verk-redis` is the backend on Redis, and `verk-testing` has the one in memory.
 
 mod client;
 mod config;

@@ -1,4 +1,4 @@
-//! What a worker answers, and what follows from it.
+//! The outcome of a worker, and its consequences.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use crate::{
     job::Failure,
 };
 
-/// What a worker answers when it did not fail.
+/// The outcome of a worker that did not fail.
 ///
 /// | answer | attempt counts | where the job goes |
 /// |---|---|---|
@@ -25,7 +25,7 @@ use crate::{
 pub enum Outcome {
     /// The job succeeded.
     Done,
-    /// Not now: runs again after the given time, without counting an attempt.
+    /// The job runs again after the given time, and no attempt is counted.
     Snooze(Duration),
     /// The job is not needed any more; the reason is logged.
     Discard(String),
@@ -41,7 +41,7 @@ pub(crate) enum Ending {
     Retry,
     /// It failed, and is in the `dead` set.
     Dead,
-    /// It failed, and asked for neither retry nor burial.
+    /// It failed, and asked for neither a retry nor the dead set.
     Dropped,
     /// Its worker did not need it, or it expired.
     Discarded,
@@ -57,7 +57,7 @@ pub(crate) enum Ending {
 
 #[cfg(feature = "metrics")]
 impl Ending {
-    /// Each that a job of a worker comes to sooner or later.
+    /// The outcomes that jobs of every worker can have.
     pub(crate) const OF_WORKERS: [Self; 9] = [
         Self::Done,
         Self::Retry,
@@ -91,7 +91,8 @@ impl Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum RetryIn {
-    /// As every other job: after Verk's backoff, until `max_retry_count` is reached.
+    /// The job is retried like every other job: after Verk's backoff, until `max_retry_count` is
+    /// reached.
     #[default]
     Default,
     /// After this time.
@@ -100,7 +101,7 @@ pub enum RetryIn {
     At(SystemTime),
     /// Not at all: to the `dead` set.
     Kill,
-    /// Not at all, and not to the `dead` set.
+    /// The job is not retried, and does not go to the `dead` set.
     Discard,
 }
 
@@ -131,7 +132,7 @@ impl IntoOutcome for () {
     }
 }
 
-/// An error that a worker may return: all that turns into a [`BoxError`].
+/// An error that a worker may return: any type that converts to a [`BoxError`].
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a worker",
@@ -160,7 +161,7 @@ impl<E: WorkerError> IntoOutcome for Result<Outcome, E> {
     }
 }
 
-/// A run of a job that failed: what is recorded, and what the worker wants to happen.
+/// The failure of a run: what is recorded, and what the worker asks for.
 #[derive(Clone, Debug)]
 pub struct PerformError {
     /// What goes into the job.
@@ -170,18 +171,18 @@ pub struct PerformError {
 }
 
 impl PerformError {
-    /// Describes a worker's error: `error_class` is the last segment of the type's name,
-    /// `error_message` the error and its sources, `error_backtrace` one line for each source and,
-    /// where an `anyhow` error captured them (`RUST_BACKTRACE=1`), the frames.
+    /// Describes a worker's error. `error_class` is the last segment of the type's name, and
+    /// `error_message` the error and its sources. `error_backtrace` has one line for each source
+    /// and, if an `anyhow` error captured them (`RUST_BACKTRACE=1`), the frames.
     pub fn new<E: Into<BoxError>>(error: E) -> Self {
         let class = type_name_without_path(std::any::type_name::<E>());
-        // The error's own code makes the texts, and drops it.
+        // The error's own code writes the texts, and may panic when it is dropped.
         let described = guard::call(|| Self::described(class, &*error.into()));
         described.unwrap_or_else(|| Self::of(class, "panicked when it was read"))
     }
 
     /// The failure of a run whose extractor failed. An extractor reads the job, and serde_json
-    /// quotes what it refuses, so its message is left out.
+    /// quotes the values that it refuses, so its message is left out.
     #[doc(hidden)]
     pub fn of_extractor(error: BoxError) -> Self {
         let error = match error.downcast::<serde_json::Error>() {
@@ -196,7 +197,7 @@ impl PerformError {
         Self::described("ExtractError", &*error)
     }
 
-    /// The failure that verk itself found, such as `UnknownClass`.
+    /// A failure that verk itself found, such as `UnknownClass`.
     pub(crate) fn of(class: &str, message: impl Into<String>) -> Self {
         Self {
             failure: Failure {
@@ -211,14 +212,14 @@ impl PerformError {
     /// The `error_class` of a panic.
     pub(crate) const PANIC: &str = "Panic";
 
-    /// A panic: its message, and where it happened if that is known.
+    /// A panic: its message, and its place if that is known.
     pub(crate) fn panicked(panic: &Panic) -> Self {
         let mut error = Self::of(Self::PANIC, panic.message());
         error.failure.error_backtrace = panic.place();
         error
     }
 
-    /// A failure with this class and what `error` and its sources say.
+    /// A failure with this class, and the text of `error` and its sources.
     pub(crate) fn described(class: &str, error: &(dyn Error + 'static)) -> Self {
         let mut backtrace: Vec<_> = sources(error)
             .map(|cause| format!("caused by: {}", text_of(cause)))
@@ -250,8 +251,8 @@ impl PerformError {
     }
 }
 
-/// The frames in the `Debug` form of an error: stable Rust has no other way to them, and `anyhow`
-/// prints them under this heading, last.
+/// The frames in the `Debug` form of an error. Stable Rust has no other access to them, and
+/// `anyhow` prints them under this heading, last.
 fn captured_frames(debug: &str) -> impl Iterator<Item = String> {
     let frames = debug
         .split_once("\n\nStack backtrace:\n")
@@ -259,8 +260,8 @@ fn captured_frames(debug: &str) -> impl Iterator<Item = String> {
     frames.lines().map(|line| line.trim().to_owned())
 }
 
-/// Room for the `Debug` form of an error with a long backtrace. One whose sources have no end is
-/// cut.
+/// The longest `Debug` form of an error with a long backtrace. It cuts an error whose sources have
+/// no end.
 const MAX_DEBUG_CHARS: usize = 256 * 1024;
 
 /// `app::mail::MailError<u8>` as `MailError`.

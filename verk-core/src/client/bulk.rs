@@ -1,13 +1,12 @@
 //! The bulk enqueue of a client that has middleware.
 //!
-//! 1. Each job has a future, which takes it through the middleware and waits at
-//!    [`StoreInChunk::store`] for the chunk that the job goes with. The caller's task polls all of
-//!    them: no future outlives the enqueue.
-//! 2. A turn polls the futures that can go on, and takes new jobs, until a chunk is full or two
-//!    chunks of jobs live.
-//! 3. A chunk is sent when it is full, or after a turn in which no future went on. One is on its
-//!    way at a time.
-//! 4. Its jobs get the answer of the storage, and their middleware goes on.
+//! 1. Each job has a future. It passes the middleware, and waits at [`StoreInChunk::store`] for its
+//!    chunk. The caller's task polls all futures, so none outlives the enqueue.
+//! 2. A turn polls the futures that can continue, and takes new jobs, until a chunk is full or two
+//!    chunks of jobs exist.
+//! 3. A chunk is sent when it is full, or after a turn in which no future continued. At most one
+//!    chunk is in flight.
+//! 4. The jobs of the chunk get the answer of the storage, and their middleware continues.
 //! 5. After a failure no job is taken. If a middleware failed, the jobs before that one are still
 //!    sent. The others get [`EnqueueError::BulkFailed`].
 
@@ -49,8 +48,8 @@ impl Client {
         let mut live = FuturesUnordered::new();
         let mut live_bytes = 0;
         let mut sending: Option<BoxFuture<'_, Sent>> = None;
-        // Whether a future went on since the last turn of the runtime. Only after one in which none
-        // did can none go on: tokio's budget holds up futures that could.
+        // Whether a future continued since the last turn of the runtime. Only after a turn in which
+        // none did can none continue, because tokio's budget delays futures that could.
         let mut moved = false;
         loop {
             let waited = lobby.len();
@@ -173,7 +172,7 @@ impl Client {
     }
 }
 
-/// A job that has passed the middleware, and what this came to.
+/// A job that has passed the middleware, and its result.
 struct Passed {
     index: usize,
     /// What it counted for while it lived.
@@ -195,7 +194,7 @@ struct Member {
     reply: oneshot::Sender<Answer>,
 }
 
-/// Where one job of the bulk goes after its middleware.
+/// The storage of one job of the bulk, after its middleware.
 struct StoreInChunk<'a> {
     client: &'a Client,
     lobby: &'a Lobby,
@@ -259,7 +258,7 @@ impl Lobby {
         self.lock().jobs.len()
     }
 
-    /// Whether there is a chunk's worth of jobs, wherever they go.
+    /// Whether there are enough jobs for a chunk, for any target.
     fn is_full(&self) -> bool {
         let waiters = self.lock();
         waiters.jobs.len() >= MAX_CHUNK_JOBS || waiters.bytes >= MAX_BATCH_BYTES
@@ -281,13 +280,13 @@ impl Lobby {
             refused
         };
         for Waiting { ready, reply, .. } in refused {
-            // Nobody listens if the middleware has dropped its `run`.
+            // Nothing receives this if the middleware has dropped its `run`.
             let _ = reply.send(Err(EnqueueError::BulkFailed { jid: ready.jid }));
         }
     }
 
-    /// Takes the jobs to send together: those that go where the first goes, in the order of the
-    /// caller. None while that may become more.
+    /// Takes the jobs to send together: those with the same target as the first, in the order of
+    /// the caller. Takes none while the chunk may still grow.
     fn take_chunk(&self, may_become_more: bool) -> Option<Vec<Waiting>> {
         if may_become_more && !self.is_full() {
             return None;
@@ -356,7 +355,7 @@ impl Report {
         }
     }
 
-    /// Notes what became of a chunk, and answers its jobs.
+    /// Records the result of a chunk, and answers its jobs.
     fn sent(&mut self, sent: Sent) {
         let Sent {
             members,
@@ -366,7 +365,7 @@ impl Report {
         if let Err(source) = &result
             && let Some(first) = members.first()
         {
-            // More than what a middleware refused: jobs may be stored.
+            // This replaces an error of a middleware, because jobs may be stored.
             self.failed = Some(EnqueueError::Storage {
                 jid: first.jid.clone(),
                 source: source.clone(),
@@ -384,7 +383,7 @@ impl Report {
                     source: source.clone(),
                 }),
             };
-            // Nobody listens if the middleware has dropped its `run`.
+            // Nothing receives this if the middleware has dropped its `run`.
             let _ = reply.send(answer);
         }
     }

@@ -4,9 +4,9 @@
 //!
 //! 1. in a running job, the client of its own Verk;
 //! 2. the client that a test installed for this tokio runtime or this thread;
-//! 3. of the clients that were made in this tokio runtime: the process's default, else that of the
-//!    newest Verk;
-//! 4. the process's default, else the client of the newest Verk.
+//! 3. of the clients that were made in this tokio runtime: the default of the process or, without
+//!    one, that of the newest Verk;
+//! 4. the default of the process or, without one, the client of the newest Verk.
 //!
 //! The last two never name a Verk that was shut down or dropped.
 
@@ -32,19 +32,19 @@ static KNOWN: RwLock<Known> = RwLock::new(Known {
 static INSTALLED: LazyLock<RwLock<HashMap<Place, InstalledClient>>> =
     LazyLock::new(RwLock::default);
 
-/// Whether a client was ever installed in this process: in production none is.
+/// Whether a client was ever installed in this process. In production, none is.
 static ANY: AtomicBool = AtomicBool::new(false);
 
-/// The clients that are no job's and no test's.
+/// The clients that belong to no job and no test.
 struct Known {
     /// The one that said [`set_default`](Client::set_default).
     default: Option<Client>,
-    /// Those of the Verks that live, the newest last.
+    /// Those of the live Verks, the newest last.
     live: Vec<Client>,
 }
 
 impl Known {
-    /// The client for the runtime that `here` looks for.
+    /// The client for the runtime that `here` finds.
     fn choose(&self, here: impl FnOnce() -> Option<runtime::Id>) -> Option<&Client> {
         match (&self.default, &*self.live) {
             (None, [] | [_]) => return self.live.last(),
@@ -62,8 +62,8 @@ impl Known {
     }
 }
 
-/// Where a client was made, and whether its Verk lives. Its clones share it, and so do the clients
-/// that are made of it.
+/// Where a client was made, and whether its Verk lives. Its clones share it, and so do clients that
+/// are made from it.
 #[derive(Debug)]
 pub(crate) struct Life {
     runtime: Option<runtime::Id>,
@@ -93,7 +93,7 @@ enum Place {
 }
 
 impl Place {
-    /// The tokio runtime at hand, or this thread outside of one.
+    /// The current tokio runtime, or this thread outside of a runtime.
     fn here() -> Self {
         match runtime_here() {
             Some(runtime) => Self::Runtime(runtime),
@@ -118,14 +118,14 @@ pub(crate) fn in_job() -> bool {
 }
 
 impl Client {
-    /// The client at hand: in this order, that of the Verk that runs the calling job; one that a
-    /// test installed; the default or else that of the newest Verk, of those made in this tokio
-    /// runtime; the default or else that of the newest Verk.
+    /// Returns the current client: in a running job, that of its Verk; else one that a test
+    /// installed; else, of the clients that were made in this tokio runtime, the default or that of
+    /// the newest Verk; else, of all clients, the default or that of the newest Verk.
     ///
     /// # Errors
     ///
-    /// [`EnqueueError::NoClient`] when there is none: no Verk was built in this process, or each
-    /// was shut down or dropped.
+    /// [`EnqueueError::NoClient`] when there is none: no Verk was built in this process, or every
+    /// Verk was shut down or dropped.
     pub fn current() -> Result<Self, EnqueueError> {
         OF_JOB
             .try_with(Clone::clone)
@@ -135,8 +135,8 @@ impl Client {
             .ok_or(EnqueueError::NoClient)
     }
 
-    /// Makes this the process's default, instead of whichever was. A tokio runtime in which other
-    /// clients were made, but not this one, goes on using the newest of its own.
+    /// Makes this client the default of the process, and replaces the old default. A tokio runtime
+    /// in which other clients were made, but not this one, still uses the newest of its own.
     ///
     /// Does nothing when this is the client of a Verk that was shut down or dropped. A default ends
     /// with its Verk.
@@ -169,11 +169,11 @@ impl Client {
         drop((default, live));
     }
 
-    /// Installs this client for the tokio runtime at hand, or for this thread outside of one, until
-    /// the guard is dropped.
+    /// Installs this client for the current tokio runtime, or for this thread outside of a runtime,
+    /// until the guard is dropped.
     ///
-    /// For tests: `verk-testing` calls it. What the runtime spawns is covered, blocking threads
-    /// included. Where this client is installed already, nothing changes.
+    /// For tests: `verk-testing` calls it. It covers everything that the runtime spawns, blocking
+    /// threads included. If this client is already installed there, nothing changes.
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl Client {
         }
     }
 
-    /// Runs `future` with this client at hand.
+    /// Runs `future` with this client as the current one.
     pub(crate) fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
         OF_JOB.scope(self, future)
     }
@@ -245,7 +245,7 @@ fn installed() -> Option<Client> {
     of(Place::here()).or_else(|| of(Place::Thread(thread::current().id())))
 }
 
-// A panic while a lock is held leaves what it guards whole: each change is one insert or remove.
+// A panic while a lock is held leaves the data consistent: each change is one insert or remove.
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }

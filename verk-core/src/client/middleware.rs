@@ -10,13 +10,14 @@ use crate::{
     names::Jid,
 };
 
-/// Sees every job on its way to storage, and what became of it: may change it, stop it, or undo
-/// what it did for a job that was not stored.
+/// Sees every job before it is stored, and whether it was stored. It can change the job, stop it,
+/// or undo what it did for a job that was not stored.
 ///
-/// Every enqueue passes it: now and scheduled, one and each of many. A job passes it once, when its
-/// sender enqueues it: not again when it is retried, when its time comes, or when it is handed
-/// back. (Sidekiq's runs again each time a job moves from a set to its queue.) The first that the
-/// [builder](crate::VerkBuilder::client_middleware) is given is the outermost.
+/// Every enqueue passes it: now and scheduled, one job and each of many. A job passes it once, when
+/// its sender enqueues it. The job does not pass it again when it is retried, when it is due, or
+/// when it is handed back. (Sidekiq's client middleware runs again each time a job moves from a set
+/// to its queue.) The first middleware of the [builder](crate::VerkBuilder::client_middleware) is
+/// the outermost.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,22 +37,22 @@ use crate::{
 /// }
 /// ```
 pub trait ClientMiddleware: Send + Sync + 'static {
-    /// Passes the job on by `next.run(job)`, and returns its answer once the storage has the job or
-    /// refused it. A middleware that [stops](ClientNext::stop) the job, or returns without `run`,
-    /// keeps it from the storage: the enqueue fails with [`EnqueueError::Stopped`], and an
+    /// Passes the job on with `next.run(job)`, and returns its answer once the storage has the job
+    /// or refused it. If a middleware [stops](ClientNext::stop) the job, or returns without `run`,
+    /// the job is not stored: the enqueue fails with [`EnqueueError::Stopped`], and an
     /// `enqueue_all` leaves the job out.
     ///
-    /// In an `enqueue_all`, `run` waits for the chunk that the job goes with. Other jobs of the
-    /// bulk pass the middleware meanwhile, so a middleware may hold a lock across `run`: the chunk
-    /// is sent when all jobs wait.
+    /// In an `enqueue_all`, `run` waits for the chunk of the job. Other jobs of the bulk pass the
+    /// middleware meanwhile. So a middleware may hold a lock across `run`: the chunk is sent when
+    /// all jobs wait.
     ///
-    /// The future is dropped where it stands when the caller drops the enqueue.
+    /// When the caller drops the enqueue, the future is dropped at its current `.await`.
     ///
     /// # Errors
     ///
     /// An [`EnqueueError`] of `run` is the error of the enqueue. Any other error becomes
-    /// [`EnqueueError::Middleware`], which says whether the job may be stored. verk notes itself
-    /// what became of the job: an answer that contradicts this is replaced.
+    /// [`EnqueueError::Middleware`], which says whether the job may be stored. verk itself records
+    /// whether the job was stored, and replaces an answer that contradicts this.
     fn call(
         &self,
         job: &mut Job,
@@ -86,18 +87,18 @@ pub struct ClientNext<'a> {
 }
 
 impl ClientNext<'_> {
-    /// Passes the job on to the middleware that is left and stores it. `job` is then as it was
+    /// Passes the job on to the rest of the middleware and stores it. `job` is then as it was
     /// stored.
     ///
     /// # Errors
     ///
-    /// Why the job is not stored: the storage refused it, or the middleware that is left did. The
-    /// job may be stored all the same if [`may_be_stored`](EnqueueError::may_be_stored).
+    /// Why the job is not stored: the storage, or the rest of the middleware, refused it. The job
+    /// may still be stored if [`may_be_stored`](EnqueueError::may_be_stored) says so.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the job is stored or not. The enqueue fails then, and says that
-    /// the job may be stored.
+    /// If the future is dropped, the job may or may not be stored. The enqueue then fails, and says
+    /// that the job may be stored.
     pub async fn run(self, job: &mut Job) -> Result<Stored, EnqueueError> {
         let Some((first, rest)) = self.rest.split_first() else {
             // Stays if this future is dropped.
@@ -115,7 +116,7 @@ impl ClientNext<'_> {
         self.fate.settle(job.jid(), answer)
     }
 
-    /// Stops the job: what a [`ClientMiddleware`] returns to keep it from the storage.
+    /// Stops the job. A [`ClientMiddleware`] returns this result so that the job is not stored.
     ///
     /// # Errors
     ///
@@ -132,18 +133,18 @@ impl fmt::Debug for ClientNext<'_> {
     }
 }
 
-/// Stores a job that got past all client middleware.
+/// Stores a job that passed all client middleware.
 pub(crate) trait Store: Sync {
     fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Result<Stored, EnqueueError>>;
 }
 
-/// What became of a job, whatever its middleware says.
+/// The real result of a job, whatever its middleware returns.
 enum Fate {
     /// It did not get to the storage.
     Stopped,
     /// The storage refused it, or it could not be sent.
     Refused,
-    /// It was on its way to the storage, and nobody saw the answer.
+    /// It was sent to the storage, and its answer was not seen.
     Unknown,
     Stored(Stored),
 }
@@ -165,7 +166,7 @@ impl Fate {
             (Self::Stopped, Ok(_)) => return Err(EnqueueError::Stopped { jid: jid.clone() }),
             (_, Ok(_)) => "answered that the job is stored, but it was not".into(),
             (_, Err(source)) => match source.downcast::<EnqueueError>() {
-                // What verk itself says of this job, and not of another one that the middleware
+                // An error of verk about this job, and not about another one that the middleware
                 // enqueued.
                 Ok(error)
                     if error.may_be_stored() == may_be_stored
@@ -204,7 +205,7 @@ impl ClientStack {
         self.0.is_empty()
     }
 
-    /// Takes a job past all of them and stores it.
+    /// Passes a job through all of them and stores it.
     pub(crate) async fn pass(
         &self,
         job: &mut Job,

@@ -1,4 +1,4 @@
-//! The only way in: [`Client`] puts jobs into storage.
+//! The client: [`Client`] puts jobs into storage, and nothing else does.
 
 mod bulk;
 pub(crate) mod current;
@@ -32,8 +32,8 @@ use crate::{
     },
 };
 
-/// The most jobs that are stored at once, of at most [`MAX_BATCH_BYTES`]: one push of so many holds
-/// the server up for less than a millisecond, and more bring little.
+/// The most jobs that are stored at once, of at most [`MAX_BATCH_BYTES`]. One push of so many
+/// blocks the server for less than a millisecond, and more jobs save little.
 const MAX_CHUNK_JOBS: usize = 500;
 
 /// The payload size above which an enqueue logs a warning: 100 KiB.
@@ -41,7 +41,7 @@ const LARGE_PAYLOAD_BYTES: usize = 100 * 1024;
 
 /// Enqueues jobs. Cheap to clone.
 ///
-/// [`Verk::client`](crate::Verk::client) returns the one of a Verk; a program that only enqueues
+/// [`Verk::client`](crate::Verk::client) returns the client of a Verk. A program that only enqueues
 /// can build a Verk without queues, or make a client over a storage directly.
 #[derive(Clone)]
 pub struct Client {
@@ -71,8 +71,8 @@ pub(crate) struct ClientData {
 }
 
 impl Client {
-    /// A client over `storage`, with the default limits and the system's clock. The one of a
-    /// [`Verk`](crate::Verk) goes by the storage's time of day instead.
+    /// Makes a client over `storage`, with the default limits and the system's clock. The client of
+    /// a [`Verk`](crate::Verk) uses the storage's time of day instead.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
         let config = Config::default();
@@ -99,8 +99,9 @@ impl Client {
         }
     }
 
-    /// This client with one more [`ClientMiddleware`], inside of those it has. The client of a Verk
-    /// gets its by [`VerkBuilder::client_middleware`](crate::VerkBuilder::client_middleware).
+    /// Returns this client with one more [`ClientMiddleware`], inside of those that it has. The
+    /// client of a Verk gets its middleware from
+    /// [`VerkBuilder::client_middleware`](crate::VerkBuilder::client_middleware).
     #[must_use]
     pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
         Arc::make_mut(&mut self.inner).middleware.push(middleware);
@@ -131,13 +132,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`EnqueueError::may_be_stored`] tells whether the job may be there all the same (a reply was
-    /// lost); otherwise nothing was stored. Nothing is sent twice. [`EnqueueError::Stopped`] when a
-    /// [`ClientMiddleware`] stopped the job.
+    /// [`EnqueueError::may_be_stored`] says whether the job may be stored although the call failed,
+    /// because a reply was lost. Otherwise nothing was stored. Nothing is sent twice. The error is
+    /// [`EnqueueError::Stopped`] when a [`ClientMiddleware`] stopped the job.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves the job stored, or not.
+    /// If the future is dropped, the job may or may not be stored.
     pub async fn enqueue(&self, job: impl IntoJob) -> Result<Jid, EnqueueError> {
         let ready = {
             let NewJob { job, when } = job.into_job();
@@ -171,29 +172,27 @@ impl Client {
         Ok(jid)
     }
 
-    /// Stores many jobs in few round trips: chunks of neighbours that go to the same place, each
-    /// stored whole or not at all.
+    /// Stores many jobs in few round trips, in chunks. A chunk has neighbouring jobs that go to the
+    /// same place, and is stored whole or not at all.
     ///
-    /// The jobs are taken from the iterator as the chunks fill; at most two chunks are held at a
-    /// time. Returns the ids in order, without those of jobs that a [`ClientMiddleware`] stopped.
+    /// Takes the jobs from the iterator as the chunks fill, and holds at most two chunks at a time.
+    /// Returns the ids in order, without those of jobs that a [`ClientMiddleware`] stopped.
     ///
-    /// With client middleware, each job passes it by itself and waits at its end for the chunk that
-    /// it goes with. A chunk is sent when it is full, or when no middleware can go on. Jobs of one
-    /// queue are stored in the order of the iterator, unless a middleware lets a later job pass an
-    /// earlier one.
+    /// With client middleware, each job passes it by itself and then waits for its chunk. A chunk
+    /// is sent when it is full, or when no middleware can continue. Jobs of one queue are stored in
+    /// the order of the iterator, unless a middleware lets a later job pass an earlier one.
     ///
     /// # Errors
     ///
-    /// Stops at the first failure: the error tells which jobs are stored, and holds the cause. When
-    /// a middleware refuses a job after it waited for something, later jobs may be stored already:
+    /// Stops at the first failure. The error says which jobs are stored, and has the cause. When a
+    /// middleware refuses a job after it waited for something, later jobs may be stored already:
     /// the error has their ids.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, up to a chunk is stored or not, and the jobs after it are not. The
-    /// middleware of each job that was taken is dropped where it stands.
-    // Not an `async fn`: its `Send` would be looked for in the iterator's closures, and not be
-    // found.
+    /// If the future is dropped, up to one chunk may or may not be stored, and the jobs after it
+    /// are not. The middleware of each job that was taken is dropped at its current `.await`.
+    // Not an `async fn`: the compiler would not find it `Send` because of the iterator's closures.
     pub fn enqueue_all<I>(
         &self,
         jobs: I,
@@ -226,8 +225,7 @@ impl Client {
             if chunk.jobs.is_empty() {
                 return Ok(stored);
             }
-            // The next one is made while the storage has this one, which is on its way after a
-            // turn.
+            // The next chunk is made while this one is in flight, after one turn of the runtime.
             let next = async {
                 tokio::task::yield_now().await;
                 self.next_chunk(&mut jobs, &mut left_over)
@@ -238,7 +236,7 @@ impl Client {
         }
     }
 
-    /// Takes as many jobs as are stored at once, the first of them `left_over` by the chunk before.
+    /// Takes as many jobs as are stored at once. The first is `left_over` by the chunk before.
     fn next_chunk(
         &self,
         jobs: &mut (impl Iterator<Item = NewJob> + Send),
@@ -334,7 +332,7 @@ impl Client {
         }
     }
 
-    /// Tells the test that jobs are in their queue.
+    /// Reports to the test that jobs are in their queue.
     pub(crate) async fn tell_test(&self, jids: impl FnOnce() -> Vec<Jid>) {
         if let Some(test) = &self.test {
             test.stored(jids()).await;
@@ -364,7 +362,7 @@ impl Client {
         }
     }
 
-    /// Stores one job, without a list around it.
+    /// Stores one job, without a list for it.
     async fn store_one(&self, ready: &Ready) -> Result<(), StorageError> {
         match &ready.place {
             Place::Queue(queue) => {
@@ -393,7 +391,7 @@ impl Client {
         result
     }
 
-    /// Stores jobs for later, which go to these queues one day.
+    /// Stores jobs for later, which go to these queues when they are due.
     async fn store_in_schedule(
         &self,
         jobs: &[Due],
@@ -426,7 +424,7 @@ impl Client {
         }
     }
 
-    /// Encodes a job. What has no `now` comes by itself.
+    /// Encodes a job. A job without `now` is enqueued alone.
     fn prepare(
         &self,
         job: &mut Job,
@@ -485,8 +483,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Neighbours of an `enqueue_all` that are stored at once, and what was wrong with the job after
-/// them.
+/// Neighbours of an `enqueue_all` that are stored at once, and the error of the job after them.
 struct Chunk {
     jobs: Vec<Ready>,
     failed: Option<EnqueueError>,
@@ -512,7 +509,7 @@ impl Store for StoreOne<'_> {
     }
 }
 
-/// A job that is encoded and knows where it goes.
+/// A job that is encoded, and the place that it goes to.
 struct Ready {
     jid: Jid,
     payload: Bytes,

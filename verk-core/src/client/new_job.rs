@@ -1,13 +1,13 @@
-//! A job on its way to a client: [`NewJob`].
+//! A job with the options of a call site: [`NewJob`].
 
 use std::time::{Duration, SystemTime};
 
 use crate::{error::EnqueueError, job::Job};
 
-/// A job on its way to a client, with the options of the call site.
+/// A job that is not enqueued yet, with the options of the call site.
 ///
-/// Made from a job struct by the methods of [`EnqueueExt`](crate::EnqueueExt). What is wrong with
-/// it (arguments without a JSON form, an invalid queue name) is the error of the enqueue.
+/// The methods of [`EnqueueExt`](crate::EnqueueExt) make it from a job struct. Its errors
+/// (arguments without a JSON form, an invalid queue name) are errors of the enqueue.
 #[derive(Debug)]
 #[must_use = "a job is stored by `.enqueue()` or by a client"]
 pub struct NewJob {
@@ -23,7 +23,7 @@ pub(crate) enum When {
 }
 
 impl NewJob {
-    /// Changes the job, if it is still well.
+    /// Changes the job, if it has no error yet.
     pub(crate) fn edit(mut self, edit: impl FnOnce(&mut Job) -> Result<(), EnqueueError>) -> Self {
         if let Ok(job) = &mut self.job
             && let Err(error) = edit(job)
@@ -34,8 +34,8 @@ impl NewJob {
     }
 }
 
-/// What can be enqueued: a job struct, one with options of the call site, or an untyped [`Job`] for
-/// a class that lives in another program.
+/// Types that can be enqueued: a job struct, one with options of the call site, or an untyped
+/// [`Job`] for a class of another program.
 pub trait IntoJob: Sized {
     /// Adds nothing: a job on its way.
     fn into_job(self) -> NewJob;

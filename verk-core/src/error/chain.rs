@@ -1,7 +1,7 @@
 //! An error and its sources as text: [`ErrorChain`].
 //!
-//! An error is code of somebody else. Its sources may have no end, because one is its own source,
-//! and its text may be long or have no end. So both are cut.
+//! An error is foreign code. Its sources may have no end, because one is its own source, and its
+//! text may be long or endless. So both are cut.
 
 use std::{
     error::Error,
@@ -11,11 +11,10 @@ use std::{
 
 use crate::job::MAX_MESSAGE_CHARS;
 
-/// Prints an error and its sources in one line: for a log, or for an error that holds another one.
+/// Prints an error and its sources in one line, for a log or for an error that has another one.
 ///
-/// Many errors print the source that they also return. What was printed already is left out, so
-/// that nothing is said twice. At most 10 000 characters and 32 sources are read, also of an error
-/// that is its own source.
+/// Many errors print the source that they also return. Text that was printed already is left out.
+/// At most 10 000 characters and 32 sources are read, also of an error that is its own source.
 ///
 /// ```
 /// use verk_core::ErrorChain;
@@ -57,7 +56,7 @@ pub(crate) fn text_of(error: &(dyn Error + 'static)) -> String {
     cut(error, MAX_MESSAGE_CHARS)
 }
 
-/// What `value` prints, stopped after so many characters.
+/// The text of `value`, stopped after so many characters.
 pub(crate) fn cut(value: impl fmt::Display, max_chars: usize) -> String {
     let mut text = Bounded::new(max_chars);
     text.push(value);
@@ -79,8 +78,8 @@ impl Bounded {
     }
 
     fn push(&mut self, value: impl fmt::Display) {
-        // It fails when the text is full, and when the value itself fails: what it wrote before
-        // counts.
+        // It fails when the text is full, and when the value itself fails. Text that it wrote
+        // before counts.
         let _ = write!(self, "{value}");
     }
 }
@@ -91,7 +90,7 @@ impl Write for Bounded {
             Some((end, _)) => {
                 self.text.push_str(&text[..end]);
                 self.left = 0;
-                // Stops the value, which may have no end.
+                // Stops the value, which may never end.
                 Err(fmt::Error)
             }
             None => {
@@ -103,7 +102,7 @@ impl Write for Bounded {
     }
 }
 
-/// More than the errors of a program have.
+/// More sources than the errors of a program have.
 const MAX_SOURCES: usize = 32;
 
 #[cfg(test)]
@@ -126,7 +125,7 @@ mod tests {
         }
     }
 
-    /// Prints for ever, as long as it is let.
+    /// Prints forever, until it is stopped.
     #[derive(Debug)]
     struct Chatty;
 

@@ -13,17 +13,17 @@ use crate::{
 
 /// Something that happened on this node.
 ///
-/// What a job came to is told once the storage has it, so a program that sees `JobFinished` will
-/// not find the job in storage.
+/// The outcome of a job is published after the storage has it. So a program that sees `JobFinished`
+/// will not find the job in storage.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// When it happened; of a run that ended, when it ended. The storage's time, as far as this
-    /// node knows.
+    /// When it happened; for a run that ended, when it ended. It is the storage's time, as far as
+    /// this node knows it.
     pub at: SystemTime,
-    /// The queue, if it concerns one; of a job, the one that it was fetched from.
+    /// The queue, if it concerns one; for a job, the queue that it was fetched from.
     pub queue: Option<QueueName>,
-    /// The job, if it concerns one that was read.
+    /// The job, if it concerns one that verk could read.
     pub job: Option<Arc<Job>>,
     /// What happened.
     pub what: EventKind,
@@ -42,7 +42,7 @@ pub enum EventKind {
         /// How long it took.
         took: Duration,
     },
-    /// A run failed; or none could begin, because nobody registered the class.
+    /// A run failed, or could not begin because no worker has the class.
     JobFailed {
         /// When the run began.
         started_at: SystemTime,
@@ -53,8 +53,8 @@ pub enum EventKind {
         /// What follows.
         then: AfterFailure,
     },
-    /// A worker answered that the job should run later, or there is none for its class and the node
-    /// [requeues](crate::UnknownClass) such jobs; no attempt is counted.
+    /// A worker asked to run the job later, or there is none for its class and the node
+    /// [requeues](crate::UnknownClass) such jobs. No attempt is counted.
     JobSnoozed {
         /// When the run began.
         started_at: SystemTime,
@@ -63,7 +63,7 @@ pub enum EventKind {
         /// When it runs again.
         until: SystemTime,
     },
-    /// A worker answered that the job is not needed, or the job expired before it could run.
+    /// A worker said that the job is not needed, or the job expired before it could run.
     JobDiscarded {
         /// When the run began.
         started_at: SystemTime,
@@ -72,37 +72,38 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
-    /// A payload that is no job went to the `dead` set, untouched.
+    /// A payload that is no job went to the `dead` set, byte for byte.
     JobMalformed {
         /// What is wrong with it.
         reason: String,
     },
-    /// A job went back to the front of its queue without counting an attempt: the node stops, or it
+    /// A job went back to the front of its queue, and no attempt was counted: the node stops, or it
     /// stops fetching from the queue.
     JobHandedBack,
-    /// A job of this node is not this node's any more, so its outcome has no effect: another node
-    /// was given it, or an operator removed it.
+    /// A job does not belong to this node any more, so its outcome here has no effect: another node
+    /// has it, or an operator removed it.
     JobLost,
-    /// A job equalled a member (same bytes) of the set that it went to: there is one of them now.
+    /// A job equalled a member (same bytes) of the set that it went to: the set has it once now.
     JobMerged,
-    /// The node runs the queue: it starts to, or the queue was resumed.
+    /// The node runs the queue: it has just started to, or the queue was resumed.
     QueueRunning,
-    /// The node stops fetching from the queue, which is paused or removed, or the node stops; jobs
-    /// may still run.
+    /// The node stops fetching from the queue, because the queue is paused or removed, or the node
+    /// stops. Jobs may still run.
     QueuePausing,
     /// The node fetches nothing from the queue, and no job of it runs.
     QueuePaused,
-    /// The storage answered to a batch of outcomes of one queue, whatever the answers were.
+    /// The storage answered to a batch of outcomes of one queue, whether they succeeded or not.
     BatchSettled {
         /// How many outcomes were sent.
         jobs: usize,
         /// How long the answer took.
         took: Duration,
     },
-    /// The reply to a fetch, to a batch of outcomes or to a move of due jobs was lost, so nobody
-    /// knows whether it took effect. The node looks, and sends again only what did not.
+    /// The reply to a fetch, to a batch of outcomes or to a move of due jobs was lost, so the node
+    /// does not know whether it took effect. It reads the storage, and sends again only what had no
+    /// effect.
     ReplyLost {
-        /// What was to be changed, and what happened.
+        /// The change, and the error.
         error: StorageError,
     },
     /// This node registered again, under this id: see [`NodeLost`](Self::NodeLost).
@@ -110,30 +111,30 @@ pub enum EventKind {
         /// The new id.
         node: NodeId,
     },
-    /// The storage does not know this node any more: it was declared dead. What runs goes on under
-    /// this id, and ends there unless it was given to another node; new jobs are fetched under a
-    /// new id.
+    /// The storage does not know this node any more: it was declared dead. Its running jobs
+    /// continue under this id, and end there unless another node has them. The node fetches new
+    /// jobs under a new id.
     NodeLost {
         /// The id that is gone.
         node: NodeId,
     },
-    /// A node that died left jobs, and they are back in their queues, or in the `schedule` set if
-    /// they may be poison pills.
+    /// The jobs of a dead node are back in their queues, or in the `schedule` set if they may be
+    /// poison pills.
     JobsRestored {
         /// The node that held them.
         node: NodeId,
         /// How many.
         count: usize,
     },
-    /// A job that a dead node left is a poison pill: it went to the `dead` set.
+    /// A job of a dead node is a poison pill: it went to the `dead` set.
     PoisonPillBuried {
         /// The node that died last.
         node: NodeId,
-        /// How many processes died while it ran, in the last 72 hours.
+        /// How many processes died while they ran it, in the last 72 hours.
         deaths: u32,
     },
     /// The clock of this machine and the storage's began to differ by more than a second. Due times
-    /// follow the storage's.
+    /// follow the storage's clock.
     ClockSkewed {
         /// The time of day here.
         here: SystemTime,
@@ -150,6 +151,6 @@ pub enum AfterFailure {
     },
     /// The job is in the `dead` set.
     Dead,
-    /// The job is gone: it asked for no retry and no burial.
+    /// The job is deleted: it asked for neither a retry nor the dead set.
     Discarded,
 }

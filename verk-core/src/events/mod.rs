@@ -23,10 +23,10 @@ use crate::{
 /// How many events a subscriber may lag behind before it misses some.
 const CAPACITY: usize = 4096;
 
-/// Is told each event after all who subscribed: the test that a node runs in.
+/// Gets each event after all subscribers: the test that a node runs in.
 pub(crate) type Witness = dyn Fn(&Event) + Send + Sync;
 
-/// Tells events to whoever subscribed. Next to free when nobody did.
+/// Publishes events to the subscribers. Without subscribers, it costs almost nothing.
 #[derive(Clone)]
 pub(crate) struct EventSender {
     sender: broadcast::Sender<Event>,
@@ -51,7 +51,7 @@ impl EventSender {
     }
 
     fn publish(&self, event: Event) {
-        // The wakers of subscribers are foreign. An error says that nobody listens.
+        // The wakers of subscribers are foreign code. An error means that there is no subscriber.
         guard::call(|| self.sender.send(event).is_ok());
     }
 
@@ -69,10 +69,10 @@ impl fmt::Debug for EventSender {
     }
 }
 
-/// The events of a Verk from now on, as a [`Stream`]: all of them, or those that are selected.
+/// The events of a Verk after the subscription, as a [`Stream`]: all of them, or selected ones.
 ///
-/// A subscriber that falls behind by more than 4096 events, those that it did not select included,
-/// is told how many it missed, and never slows a worker.
+/// A subscriber that falls behind by more than 4096 events, counting those that it did not select,
+/// gets the number of events that it missed. It never slows a worker.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -99,7 +99,7 @@ pub struct Events {
 /// Says whether a subscriber wants what happened.
 type Select = dyn Fn(&EventKind) -> bool + Send + Sync;
 
-/// Which events a subscriber gets: those that agree with every part that says anything.
+/// Which events a subscriber gets: those that match every selector.
 #[derive(Default)]
 struct Selector {
     kinds: Vec<Box<Select>>,
@@ -113,7 +113,7 @@ struct Selector {
 pub struct Lagged(pub u64);
 
 impl Events {
-    /// Selects events of which `wanted` is true. Called again, of those as well.
+    /// Selects events for which `wanted` is true. A second call adds more.
     ///
     /// ```
     /// # use verk_core::{EventKind, Events};
@@ -126,25 +126,26 @@ impl Events {
         self
     }
 
-    /// Selects events of this queue. Called again, of that one as well. What concerns no queue is
-    /// left out.
+    /// Selects events of this queue. A second call adds another queue. Events that concern no queue
+    /// are left out.
     pub fn queue(mut self, name: impl Into<String>) -> Self {
         self.selector.queues.push(name.into());
         self
     }
 
-    /// Selects events of jobs of this class. Called again, of that one as well. What concerns no
-    /// job is left out.
+    /// Selects events of jobs of this class. A second call adds another class. Events that concern
+    /// no job are left out.
     pub fn class(mut self, class: impl Into<String>) -> Self {
         self.selector.classes.push(class.into());
         self
     }
 
-    /// Waits for the next event; `None` once the Verk is gone.
+    /// Waits for the next event; `None` after the Verk has ended.
     ///
     /// # Errors
     ///
-    /// [`Lagged`] when events were missed; the next call goes on with the oldest one kept.
+    /// [`Lagged`] when events were missed; the next call continues with the oldest one that is
+    /// kept.
     ///
     /// # Cancel safety
     ///
@@ -225,7 +226,7 @@ mod tests {
         event(None, queue, EventKind::QueueRunning)
     }
 
-    /// What is there now, as kind, queue and class.
+    /// The events so far, as kind, queue and class.
     fn told(mut events: Events) -> Vec<String> {
         let mut told = Vec::new();
         while let Some(Some(event)) = events.next().now_or_never() {

@@ -1,4 +1,4 @@
-//! Counts of what happens, for who wants them: [`Tallies`].
+//! Counts of events, for those who want them: [`Tallies`].
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,8 @@ impl Tallies {
     }
 }
 
-/// Counts by a key, from the moment on that somebody wants them. Before, adding is next to free.
+/// Counts by a key, from the moment that the counts are wanted. Before that, adding costs almost
+/// nothing.
 #[derive(Debug)]
 pub(crate) struct Tally<K>(OnceLock<Mutex<BTreeMap<K, u64>>>);
 
@@ -35,7 +36,7 @@ impl<K> Default for Tally<K> {
 }
 
 impl<K: Ord> Tally<K> {
-    /// Adds `n` to what is counted under a key, which is made only if somebody wants the counts.
+    /// Adds `n` to the count of a key, which is made only if the counts are wanted.
     pub(crate) fn add(&self, key: impl FnOnce() -> K, n: u64) {
         if let Some(counts) = self.0.get() {
             let key = key();

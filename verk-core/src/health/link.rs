@@ -1,4 +1,4 @@
-//! How the last operation of one kind went: [`Link`].
+//! Whether the last operation of one kind succeeded: [`Link`].
 
 use std::{
     sync::{
@@ -10,10 +10,10 @@ use std::{
 
 use crate::error::StorageError;
 
-/// How the last operation of one kind went.
+/// Whether the last operation of one kind succeeded.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
-    /// So that success, the usual, takes no lock.
+    /// So that success, the usual case, takes no lock.
     is_failing: AtomicBool,
     failure: Mutex<Option<(String, Instant)>>,
 }
@@ -36,7 +36,7 @@ impl Link {
     }
 }
 
-// Each change is one assignment: a panic leaves nothing half done.
+// Each change is one assignment, so a panic leaves the data consistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! How a node is: [`Health`], and what its parts tell of themselves.
+//! The health of a node: [`Health`], and where its parts report theirs.
 
 pub(crate) mod link;
 pub(crate) mod monitor;
@@ -16,7 +16,7 @@ use crate::{config::file::duration, guard, names::QueueName};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether the process is worth keeping. If not, only a new process helps.
+    /// Whether the process works. If not, only a new process helps.
     pub live: bool,
     /// Whether the node does all of its work now.
     pub ready: bool,
@@ -24,8 +24,8 @@ pub struct Health {
     pub reasons: Vec<Reason>,
     /// How many panics of code that is not verk's were caught in this process, by all its nodes: of
     /// log subscribers, metrics recorders, event subscribers and `retry_at` functions. The node
-    /// works on without what was called. Panics of jobs do not count. More than 0 says that logs or
-    /// metrics are incomplete: see the panic hook's messages.
+    /// continues without their result. Panics of jobs do not count. A number above 0 means that
+    /// logs or metrics are incomplete: see the messages of the panic hook.
     pub caught_panics: u64,
 }
 
@@ -45,11 +45,11 @@ impl Health {
 #[serde(tag = "reason", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// It has queues, and was not told to run them.
+    /// It has queues, and `start` or `run` was not called.
     NotStarted,
     /// It shuts down, or has.
     Stopping,
-    /// Every queue that it runs is paused, here or for all nodes, or it was told to be
+    /// Every queue that it runs is paused, here or for all nodes, or an operator made it
     /// [quiet](crate::Verk::quiet).
     Quiet,
     /// It has not reached the storage for this queue yet.
@@ -57,12 +57,11 @@ pub enum Reason {
         /// The queue.
         queue: QueueName,
     },
-    /// What it asked of the storage last failed: the storage cannot be reached, is full, or
-    /// refuses.
+    /// Its last request to the storage failed: the storage is down, is full, or refuses.
     StorageFailing {
-        /// What it was for: `heartbeat`, `schedule`, `enqueue` or `queue NAME`.
+        /// The part that sent the request: `heartbeat`, `schedule`, `enqueue` or `queue NAME`.
         part: String,
-        /// The error with its sources. It holds no password.
+        /// The error with its sources. It has no password.
         error: String,
     },
     /// Its last heartbeat that was acknowledged is older than `heartbeat`: it fetches nothing.
@@ -80,12 +79,12 @@ pub enum Reason {
     },
     /// The thread of the heartbeat has ended. Not live.
     HeartbeatEnded,
-    /// What runs the queues has ended. Not live.
+    /// The supervisor of the queues has ended. Not live.
     SupervisorEnded,
 }
 
 impl Reason {
-    /// Whether only a new process helps: the node is not live.
+    /// Returns whether only a new process helps: the node is not live.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         matches!(

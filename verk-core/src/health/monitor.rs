@@ -1,4 +1,4 @@
-//! Where the parts of a node tell how they are: [`Monitor`].
+//! Where the parts of a node report their health: [`Monitor`].
 
 use std::{
     collections::BTreeMap,
@@ -18,17 +18,17 @@ use crate::{
 /// How many times in a row a manager panics before the node counts as broken.
 const TOO_MANY_PANICS: u32 = 5;
 
-/// For how long after a panic another one is in a row with it.
+/// Within this time after a panic, another one counts as in a row.
 const IN_A_ROW: Duration = Duration::from_secs(60);
 
-/// A registration, as far as it is asked how it is.
+/// A registration, for questions about its health.
 pub(crate) trait Registered: fmt::Debug + Send + Sync {
-    /// What is wrong with it, on a node that runs queues.
+    /// The reason why it is not healthy, on a node that runs queues.
     fn reason(&self, clock: &dyn Clock, heartbeat: Duration) -> Option<Reason>;
 }
 
-/// Where the parts of a node tell how they are. Each looks after its own entry; nobody asks the
-/// storage.
+/// Where the parts of a node report their health. Each part sets its own entry. It sends nothing to
+/// the storage.
 #[derive(Debug, Default)]
 pub(crate) struct Monitor {
     pub(crate) heartbeat: Link,
@@ -36,7 +36,7 @@ pub(crate) struct Monitor {
     pub(crate) enqueue: Arc<Link>,
     /// The registration that the node fetches under.
     node: Mutex<Option<Weak<dyn Registered>>>,
-    /// How many times in a row a part panicked, and when it did last.
+    /// How many times in a row a part panicked, and when it panicked last.
     panics: Mutex<BTreeMap<String, (u32, Instant)>>,
 }
 
@@ -57,7 +57,7 @@ impl Monitor {
         *count
     }
 
-    /// What is wrong with the registration of a node that runs queues.
+    /// The reason why the registration of a node that runs queues is not healthy.
     pub(crate) fn of_node(&self, clock: &dyn Clock, heartbeat: Duration) -> Option<Reason> {
         let registration = lock(&self.node).as_ref().and_then(Weak::upgrade);
         match registration {
@@ -73,8 +73,8 @@ impl Monitor {
         for (part, link) in links {
             reasons.extend(link.failure().map(|(error, _)| failing(part, error)));
         }
-        // Nobody may enqueue on a node that is not ready, and then nothing would ever tell that it
-        // works again.
+        // Expire enqueue failures after one heartbeat: a node that is not ready may get no traffic,
+        // so no success would clear the flag.
         let enqueue = self.enqueue.failure();
         let recent = enqueue.filter(|(_, at)| now.saturating_duration_since(*at) < heartbeat);
         reasons.extend(recent.map(|(error, _)| failing("enqueue", error)));

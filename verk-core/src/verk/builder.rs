@@ -47,14 +47,14 @@ settings! {
     impl VerkBuilder [.config];
 }
 
-/// Something that can be connected to when a [`Verk`] is built.
+/// A storage that [`build`](VerkBuilder::build) connects to.
 #[async_trait]
 pub trait Connect: fmt::Debug + Send + Sync + 'static {
     /// Connects, and proves that the storage answers.
     ///
     /// # Errors
     ///
-    /// When it does not, after a bounded wait, with its address but no password.
+    /// When the storage does not answer, after a bounded wait, with its address but no password.
     async fn connect(
         &self,
         config: &Config,
@@ -62,7 +62,7 @@ pub trait Connect: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Arc<dyn Storage>, StorageError>;
 }
 
-/// A storage that is there already.
+/// A storage that is already open.
 #[derive(Debug)]
 struct Ready(Arc<dyn Storage>);
 
@@ -78,7 +78,7 @@ impl Connect for Ready {
     }
 }
 
-/// Describes a [`Verk`]. Mistakes are collected, and reported together by [`build`](Self::build).
+/// Describes a [`Verk`]. It collects errors, and [`build`](Self::build) reports them together.
 #[derive(Debug)]
 #[must_use = "`build()` makes the Verk"]
 pub struct VerkBuilder {
@@ -108,24 +108,26 @@ impl VerkBuilder {
         }
     }
 
-    /// Replaces the whole configuration, for example by [`Config::from_env`]. Call it first: what is set after it stays.
+    /// Replaces the whole configuration, for example by [`Config::from_env`]. Call it first:
+    /// settings that you change after it stay.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Uses a storage that is there already.
+    /// Uses a storage that is already open.
     pub fn storage(self, storage: impl Storage) -> Self {
         self.connect(Ready(Arc::new(storage)))
     }
 
-    /// Uses what `connect` will connect to. Backends offer a method of their own for this, such as `.redis(url)`.
+    /// Uses the storage that `connect` will connect to. Backends have a method of their own for
+    /// this, such as `.redis(url)`.
     pub fn connect(mut self, connect: impl Connect) -> Self {
         self.connect = Some(Box::new(connect));
         self
     }
 
-    /// Runs a queue, `concurrency` jobs at once, beside those that run already.
+    /// Runs a queue, `concurrency` jobs at once, in addition to the queues before.
     pub fn queue(mut self, name: &str, concurrency: usize) -> Self {
         match QueueName::new(name) {
             Ok(name) => {
@@ -136,7 +138,7 @@ impl VerkBuilder {
         self
     }
 
-    /// Shares a value with workers that take a `State<T>`. One value of each type.
+    /// Shares a value with workers that take a `State<T>`. There is one value of each type.
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.state.insert(value);
         self
@@ -149,13 +151,14 @@ impl VerkBuilder {
         self
     }
 
-    /// Wraps every run on this node, inside of the server middleware that was given before.
+    /// Wraps every run on this node, inside of the server middleware before.
     pub fn server_middleware(mut self, middleware: impl ServerMiddleware) -> Self {
         self.server_middleware.push(middleware);
         self
     }
 
-    /// Lets every job that this Verk's client enqueues pass `middleware`, after the client middleware that was given before.
+    /// Lets every job that this Verk's client enqueues pass `middleware`, after the client
+    /// middleware before.
     pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
         self.client_middleware.push(middleware);
         self
@@ -167,10 +170,9 @@ impl VerkBuilder {
         self
     }
 
-    /// Lets `verk-testing` take hold of the node. It sends no heartbeats, unless
-    /// the test wants them, and becomes nobody's default; what its workers lack
-    /// and which classes are claimed twice is told when it matters to the test, since a test concerns few of a program's
-    /// workers.
+    /// Lets `verk-testing` control the node. The node sends no heartbeats, unless the test wants
+    /// them, and does not become a default. It reports missing state and classes that two workers
+    /// have only when they matter to the test, because a test uses few of a program's workers.
     #[doc(hidden)]
     pub fn for_test(mut self, test: Arc<dyn TestSeam>) -> Self {
         self.test = Some(test);
@@ -179,13 +181,14 @@ impl VerkBuilder {
 
     /// Checks everything, connects and, if there are queues to run, registers the node.
     ///
-    /// `MyJob::enqueue(..)` uses the client of the newest Verk, until that is shut down or dropped: keep
-    /// what this returns. [`Client::current`] says more.
+    /// `MyJob::enqueue(..)` uses the client of the newest Verk until that is shut down or dropped,
+    /// so keep the result. [`Client::current`] has the whole rule.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Config`] with all mistakes; [`BuildError::Storage`] when the storage does not answer;
-    /// [`BuildError::NameHeld`] when a living node has the configured `node_id`. Nothing runs then.
+    /// [`BuildError::Config`] with all errors; [`BuildError::Storage`] when the storage does not
+    /// answer; [`BuildError::NameHeld`] when a live node has the configured `node_id`. Nothing runs
+    /// then.
     pub async fn build(mut self) -> Result<Verk, BuildError> {
         let mut errors = std::mem::take(&mut self.errors);
         self.config.check(&mut errors);
@@ -215,7 +218,7 @@ impl VerkBuilder {
             .await?;
         let server_time = Arc::new(ServerTime::default());
         let asked = ClockReading::now(&*self.clock);
-        // Nobody listens to events yet: the log tells of a skew.
+        // Nothing subscribes to events yet, so only the log reports a skew.
         let _ = server_time.measure(storage.server_time().await?, asked, &*self.clock);
         let wake = ScheduleWake::new(self.config.poll_interval);
         let monitor = Monitor::default();

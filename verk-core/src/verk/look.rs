@@ -1,4 +1,4 @@
-//! What a user reads of a node: its statistics, events, health.
+//! How a user reads the state of a node: its statistics, events, health.
 
 use std::sync::PoisonError;
 
@@ -10,7 +10,8 @@ use crate::{
 };
 
 impl Verk {
-    /// What this node processed since it was built, and how much runs now. Asks nobody.
+    /// Returns what this node processed since it was built, and how much runs now. It sends nothing
+    /// to the storage.
     ///
     /// [`Admin::stats`](crate::Admin::stats) has the lifetime totals of all programs.
     #[must_use]
@@ -18,13 +19,13 @@ impl Verk {
         stats::live(&self.inner.parts.live, &self.inner.parts.queues)
     }
 
-    /// What happens from now on: all of it, or what is selected.
+    /// Subscribes to the events from now on, all or selected ones.
     pub fn events(&self) -> Events {
         self.services().events.subscribe()
     }
 
-    /// How this node is, for the probes of whatever runs the process. Asks nobody: what the parts
-    /// of the node saw last is enough.
+    /// Returns the health of this node, for probes. It sends nothing to the storage: the parts of
+    /// the node have noted what they saw last.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -61,8 +61,8 @@ struct VerkData {
 
 impl Drop for VerkData {
     fn drop(&mut self) {
-        // Nobody can ask for a shutdown any more; the supervisor drains by itself if the runtime
-        // lives on.
+        // No handle can ask for a shutdown any more; the supervisor drains by itself if the runtime
+        // continues.
         self.stop.cancel();
         self.supervisor.close();
         self.client.retire();
@@ -93,16 +93,16 @@ impl Verk {
     /// comes at least a quarter of a second later. That holds during the drain, after `run` has
     /// returned, and while the runtime is blocked.
     ///
-    /// On Unix, two more signals of Sidekiq's mean here what they mean there: TSTP (which Ctrl-Z
-    /// sends, too) makes the node [quiet](Self::quiet), and TTIN logs the jobs that run.
+    /// On Unix, two more signals have the meaning that they have in Sidekiq: TSTP (which Ctrl-Z
+    /// sends, too) makes the node [quiet](Self::quiet), and TTIN logs the running jobs.
     ///
     /// # What it does not wait for
     ///
-    /// A closure in `tokio::task::spawn_blocking`, and a job that keeps its thread without an
-    /// `.await`, cannot be cancelled. `run` returns after `shutdown_timeout` all the same, and
-    /// hands the job of such a closure back, but the runtime waits for the closure when it is
-    /// dropped: `#[tokio::main]` does that at the end of `main`. A program whose jobs do such work
-    /// ends its runtime itself:
+    /// verk cannot cancel a closure in `tokio::task::spawn_blocking`, or a job that keeps its
+    /// thread without an `.await`. `run` still returns after `shutdown_timeout`, and hands the job
+    /// of such a closure back. But the runtime waits for the closure when it is dropped:
+    /// `#[tokio::main]` does that at the end of `main`. A program with such jobs ends its runtime
+    /// itself:
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -143,7 +143,7 @@ impl Verk {
         }
     }
 
-    /// Does what signals ask for. The first that asks for the end stops the node.
+    /// Obeys signals. The first signal that asks for the end stops the node.
     async fn heed(&self, signals: &mut Signals) -> Infallible {
         loop {
             match signals.next().await {
@@ -178,12 +178,12 @@ impl Verk {
         Ok(())
     }
 
-    /// Starts to run the queues in the background. Does nothing when they run already, or when the
-    /// node is [disabled](Config::disabled).
+    /// Starts to run the queues in the background. Does nothing if they already run, or if the node
+    /// is [disabled](Config::disabled).
     ///
     /// The first call in a process that runs queues installs a [panic hook](std::panic::set_hook),
-    /// so that a job that panics keeps the place in its `error_backtrace`; the hook that is there
-    /// is called as before.
+    /// so that a job that panics has the place in its `error_backtrace`. The hook that was
+    /// installed before is still called.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl Verk {
             return Err(RunError::NoQueues);
         }
         assert_runtime()?;
-        // Held until the supervisor is there, so that a shutdown waits for it.
+        // Held until the supervisor has started, so that a shutdown waits for it.
         let mut registration = self
             .inner
             .registration
@@ -215,7 +215,8 @@ impl Verk {
         Ok(())
     }
 
-    /// Logs what one wants to know first of a node: which verk it is, and what it runs from where.
+    /// Logs the most important facts of a node: the version of verk, its id, its queues and its
+    /// storage.
     fn log_start(&self, node: &NodeId) {
         let parts = &self.inner.parts;
         let queues = parts.queues.statuses().into_iter();
@@ -233,15 +234,16 @@ impl Verk {
     }
 
     /// Stops fetching at once, lets running jobs finish for up to `shutdown_timeout`, hands the
-    /// rest back to the front of their queues without counting an attempt, and signs off. Returns
+    /// rest back to the front of their queues without counting an attempt, and deregisters. Returns
     /// when all of that is done.
     ///
-    /// Works before [`start`](Self::start), and twice. Once it has returned, `MyJob::enqueue(..)`
-    /// uses this node's client no more; [`client`](Self::client) and its clones go on working.
+    /// Works before [`start`](Self::start), and twice. After it has returned, `MyJob::enqueue(..)`
+    /// does not use this node's client any more; [`client`](Self::client) and its clones still
+    /// work.
     ///
     /// # Cancel safety
     ///
-    /// The shutdown goes on when the future is dropped.
+    /// If the future is dropped, the shutdown continues.
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
         let never_started = self

@@ -6,13 +6,13 @@ use crate::{
     queues::Queues, services::Services, stats::counters::LiveCounters, worker::workforce::Workforce,
 };
 
-/// What a node consists of, for those who put it together or look at all of it. A part gets what it
+/// The parts of a node, for code that assembles them or needs all of them. A part gets only what it
 /// needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     pub(crate) services: Arc<Services>,
     pub(crate) workforce: Arc<Workforce>,
-    /// The queues to run: those of the configuration, and what became of them.
+    /// The queues to run: those of the configuration, with later changes.
     pub(crate) queues: Arc<Queues>,
     /// What was counted since this Verk was built.
     pub(crate) live: Arc<LiveCounters>,

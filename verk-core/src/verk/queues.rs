@@ -1,4 +1,4 @@
-//! What is done with the queues of a node: more, fewer, wider, paused.
+//! Changes of the queues of a node at run time: add, remove, pause, change the concurrency.
 
 use crate::{
     error::ConfigError,
@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Verk {
-    /// Runs another queue, `concurrency` jobs at once. Does nothing when the node runs it already.
-    /// A queue that was removed and still drains runs again once it has drained.
+    /// Runs another queue, `concurrency` jobs at once. Does nothing if the node already runs it. A
+    /// queue that was removed and still drains runs again after it has drained.
     ///
     /// # Errors
     ///
@@ -28,14 +28,14 @@ impl Verk {
         Ok(())
     }
 
-    /// Runs a queue no more: stops fetching from it at once, lets its running jobs finish for up to
-    /// `shutdown_timeout`, and hands the rest back to its front without counting an attempt.
-    /// Returns when all of that is done. The queue and its jobs stay in storage, and it may be
-    /// added again, even while it drains.
+    /// Stops running a queue: stops fetching from it at once, lets its running jobs finish for up
+    /// to `shutdown_timeout`, and hands the rest back to its front without counting an attempt.
+    /// Returns when all of that is done. The queue and its jobs stay in storage, and the queue can
+    /// be added again, even while it drains.
     ///
-    /// A job that does not notice that it is cancelled, because it never awaits, holds this up
-    /// until it ends. Among the queues of its registration in storage (`verk:node:ID:queues`) the
-    /// node keeps the name until it signs off.
+    /// A job that does not notice that it is cancelled, because it never awaits, delays this until
+    /// it ends. The node keeps the name among the queues of its registration in storage
+    /// (`verk:node:ID:queues`) until it deregisters.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Verk {
     ///
     /// # Cancel safety
     ///
-    /// The removal goes on when the future is dropped.
+    /// If the future is dropped, the removal continues.
     pub async fn remove_queue(&self, name: &str) -> Result<(), ConfigError> {
         let name = QueueName::new(name)?;
         let Some(ends) = self.inner.parts.queues.remove(&name) else {
@@ -55,11 +55,11 @@ impl Verk {
         Ok(())
     }
 
-    /// Stops fetching from a queue on this node; its running jobs go on. Other nodes are not
-    /// concerned: see [`Admin::pause_queue_everywhere`](crate::Admin::pause_queue_everywhere).
-    /// Returns whether that changes anything: `false` when the queue was paused before.
+    /// Stops fetching from a queue on this node; its running jobs continue. For other nodes, see
+    /// [`Admin::pause_queue_everywhere`](crate::Admin::pause_queue_everywhere). Returns whether
+    /// that changes anything: `false` if the queue was paused before.
     ///
-    /// [`QueuePausing`](crate::EventKind::QueuePausing) is told when fetching stops, and
+    /// Publishes [`QueuePausing`](crate::EventKind::QueuePausing) when fetching stops, and
     /// [`QueuePaused`](crate::EventKind::QueuePaused) once no job of the queue runs. Works before
     /// [`start`](Self::start). The queue stays paused until it is [resumed](Self::resume_queue),
     /// removed, or the process ends.
@@ -71,9 +71,9 @@ impl Verk {
         self.set_paused(name, true)
     }
 
-    /// Fetches again from a queue that was [paused](Self::pause_queue) on this node, and tells
+    /// Fetches again from a queue that was [paused](Self::pause_queue) on this node, and publishes
     /// [`QueueRunning`](crate::EventKind::QueueRunning). Returns whether that changes anything:
-    /// `false` when the queue was not paused.
+    /// `false` if the queue was not paused.
     ///
     /// # Errors
     ///
@@ -89,13 +89,13 @@ impl Verk {
     }
 
     /// Stops fetching from all queues on this node, those that are added later too, for as long as
-    /// the process lives; its running jobs go on. What Sidekiq Web's button *Quiet* asks for, and
-    /// the signal TSTP: the first step of a deployment, minutes before the node is stopped. Does
-    /// nothing when the node is quiet already.
+    /// the process lives. Its running jobs continue. Sidekiq Web's button *Quiet* and the signal
+    /// TSTP do the same: it is the first step of a deployment, minutes before the node is stopped.
+    /// Does nothing if the node is already quiet.
     ///
-    /// The queues are told as paused, and a queue that is [resumed](Self::resume_queue) stays so.
-    /// Jobs still fall due, and what dead nodes left is still restored. Works before
-    /// [`start`](Self::start).
+    /// Events and statuses show the queues as paused, and a queue that is
+    /// [resumed](Self::resume_queue) stays paused. The node still moves due jobs, and restores the
+    /// jobs of dead nodes. Works before [`start`](Self::start).
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -115,9 +115,9 @@ impl Verk {
         }
     }
 
-    /// Changes how many jobs of a queue run at once on this node. More start at once; when it is
-    /// lowered, running jobs go on, and none starts until enough of them have ended. Returns
-    /// whether that changes anything.
+    /// Changes how many jobs of a queue run at once on this node. With a higher number, more start
+    /// at once. With a lower one, running jobs continue, and none starts until enough of them have
+    /// ended. Returns whether that changes anything.
     ///
     /// # Errors
     ///
@@ -132,13 +132,14 @@ impl Verk {
         changed.ok_or(ConfigError::UnknownQueue { name })
     }
 
-    /// The queues of this node by name, and what it does with each. Asks nobody.
+    /// Returns the queues of this node by name, with their status. It sends nothing to the storage.
     #[must_use]
     pub fn queues(&self) -> Vec<QueueStatus> {
         self.inner.parts.queues.statuses()
     }
 
-    /// The jobs that run on this node now, oldest run first. Asks nobody.
+    /// Returns the jobs that run on this node now, the oldest run first. It sends nothing to the
+    /// storage.
     #[must_use]
     pub fn running_jobs(&self) -> Vec<RunningJob> {
         self.inner.parts.queues.running_jobs()

@@ -1,5 +1,4 @@
-//! What a node warns of once, when it starts: jobs that wait and whose class no worker of this
-//! program has.
+//! A warning at the start of a node: about waiting jobs whose class no worker of this program has.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +50,7 @@ pub(crate) async fn warn(parts: &Parts, stop: &CancellationToken) {
     }
 }
 
-/// The unknown classes of the next jobs of a queue, with how many they are.
+/// The unknown classes of the next jobs of a queue, with the number of jobs.
 async fn read(parts: &Parts, queue: &QueueName) -> Result<BTreeMap<String, usize>, StorageError> {
     let next = Page {
         offset: 0,

@@ -31,16 +31,16 @@ use crate::{
     verk::{parts::Parts, startup},
 };
 
-/// What the health of the node calls the keeper of the statistics.
+/// The name of the keeper of the statistics in the health of the node.
 const STATS: &str = "stats";
 
-/// How long the node may take to sign off once its jobs have ended.
+/// How long the node may take to deregister after its jobs have ended.
 const SIGN_OFF: Duration = Duration::from_secs(2);
 
 /// Runs a node until `stop` is cancelled and its jobs have ended or were handed back.
 ///
-/// When the storage declares the node dead, its jobs run to their ends under the old id, while it
-/// goes on under a new one.
+/// When the storage declares the node dead, its jobs run to their ends under the old id, and the
+/// node continues under a new one.
 pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: CancellationToken) {
     let Parts {
         services, queues, ..
@@ -140,8 +140,8 @@ pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: Canc
     }
 }
 
-/// The life of one node id: its queues run until it is told to stop, then it stores its last
-/// statistics and signs off.
+/// The life of one node id: its queues run until it is stopped, then it stores its last statistics
+/// and deregisters.
 async fn live(
     parts: Parts,
     registration: Arc<Registration>,
@@ -201,7 +201,7 @@ async fn live(
         }
         tokio::select! {
             () = ends.drain.cancelled() => break,
-            // An error says that the sender is gone; it is in `Queues`.
+            // An error means that the sender was dropped; it is in `Queues`.
             _ = queues.changed() => {}
             // Its queue was removed, and may have been added again.
             Some(_) = managers.join_next() => {}
@@ -311,7 +311,8 @@ async fn keep_running<M>(
     }
 }
 
-/// Runs a queue manager, again if it panics: then it starts with a look at what it holds.
+/// Runs a queue manager, and restarts it if it panics. It then starts by reading what the node
+/// holds.
 async fn run_manager(mut manager: QueueManager, services: &Services) {
     let part = format!("queue {}", manager.queue());
     while panics(manager.run()).await {
@@ -341,7 +342,7 @@ async fn panics(run: impl Future<Output = ()>) -> bool {
     guard::catch_future(run).await.is_err()
 }
 
-/// Notes that a part panicked. Returns the pause before it is restarted.
+/// Records that a part panicked. Returns the pause before it is restarted.
 fn pause_after_panic<'a>(part: &str, services: &'a Services) -> impl Future<Output = ()> + use<'a> {
     let panics = services.monitor.panicked(part, services.clock.instant());
     services.clock.sleep(pause_before_retry(panics))

@@ -1,4 +1,4 @@
-//! What a running job can ask for: [`JobContext`], [`State`], and extractors of one's own with
+//! The context of a running job: [`JobContext`], [`State`], and your own extractors with
 //! [`FromJob`].
 
 use std::{
@@ -38,7 +38,7 @@ struct ContextData {
     state: Arc<StateMap>,
     cancelled: CancellationToken,
     deadline: Option<Instant>,
-    /// Whether the job was found to belong to another node. It orders nothing else.
+    /// Whether the job was found to belong to another node. It orders no other memory access.
     lost: AtomicBool,
     polls: Polls,
 }
@@ -88,13 +88,13 @@ impl JobContext {
         self.job().jid()
     }
 
-    /// Which run of the job this is, from 1: one more than its failures so far.
+    /// Returns which attempt of the job this is, from 1: one more than its failures so far.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.job().failures().saturating_add(1)
     }
 
-    /// When the job was pushed to its queue, this time; `None` when its sender did not say.
+    /// Returns when the job entered its queue for this attempt; `None` if its sender did not say.
     #[must_use]
     pub fn enqueued_at(&self) -> Option<SystemTime> {
         self.job().enqueued_at()
@@ -106,8 +106,8 @@ impl JobContext {
         self.job().tags()
     }
 
-    /// When the run is stopped because it took longer than its worker's `timeout`, by the clock of
-    /// this Verk; `None` without a `timeout`.
+    /// Returns when the run is stopped because of its worker's `timeout`, by the clock of this
+    /// Verk; `None` without a `timeout`.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.inner.deadline
@@ -125,15 +125,15 @@ impl JobContext {
         &self.inner.client
     }
 
-    /// Is cancelled when the node shuts down and the job's time is up. The job's future is dropped
-    /// then: this is for what the job started elsewhere.
+    /// Returns a token that is cancelled when the node shuts down and the job's time is up. The
+    /// job's future is dropped then, so use the token for work that the job started elsewhere.
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
         &self.inner.cancelled
     }
 
-    /// Whether, as far as this node knows, the job is still its own. `false` once another node was
-    /// given the job: whatever this run does now, its outcome has no effect.
+    /// Returns whether the job still belongs to this node, as far as the node knows. `false` means
+    /// that another node has the job, and that the outcome of this run has no effect.
     #[must_use]
     pub fn still_owner(&self) -> bool {
         !self.inner.lost.load(Ordering::Relaxed)
@@ -157,7 +157,7 @@ impl JobContext {
             .await;
     }
 
-    /// What was given to the builder's `state`, if anything of this type was.
+    /// Returns the value of this type that was passed to the builder's `state`, if there is one.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.inner.state.of()
@@ -173,7 +173,7 @@ impl fmt::Debug for JobContext {
     }
 }
 
-/// What a parameter of a worker can be taken from, beside its arguments.
+/// A type that a worker can have as a parameter in addition to its arguments.
 ///
 /// ```
 /// use verk_core::{BoxError, FromJob, JobContext};
@@ -199,11 +199,11 @@ pub trait FromJob: Sized {
     /// # Errors
     ///
     /// The run fails with this error, as if the worker had returned it. Its text is logged and
-    /// stored in the job, so it must quote no argument. The message of a `serde_json::Error` is
-    /// left out; an [`ArgsReader`](crate::ArgsReader) has errors that quote nothing.
+    /// stored in the job, so it must quote no argument. verk leaves out the message of a
+    /// `serde_json::Error`; the errors of an [`ArgsReader`](crate::ArgsReader) quote nothing.
     fn from_job(ctx: &JobContext) -> impl Future<Output = Result<Self, BoxError>> + Send;
 
-    /// What the builder must have been given. `build()` reports what is missing.
+    /// What the builder needs for this type. `build()` reports what is missing.
     #[must_use]
     fn requires() -> Vec<Requirement> {
         Vec::new()
@@ -216,7 +216,7 @@ impl FromJob for JobContext {
     }
 }
 
-/// A value that the builder was given with `state(..)`, shared by all jobs.
+/// A value that was passed to the builder's `state(..)`, shared by all jobs.
 #[derive(Clone, Debug)]
 pub struct State<T>(pub T);
 

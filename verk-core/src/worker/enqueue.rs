@@ -15,9 +15,10 @@ use crate::{
     worker::Worker,
 };
 
-/// Options of the call site, and the enqueue by the client at hand.
+/// Options of the call site, and the enqueue with the current client.
 ///
-/// Not for an untyped [`Job`]: it has setters of its own, and goes to [`Client::enqueue`].
+/// It is not implemented for an untyped [`Job`], which has setters of its own and is enqueued by
+/// [`Client::enqueue`].
 pub trait EnqueueExt: IntoJob {
     /// Puts the job into this queue instead of its worker's.
     fn queue(self, queue: &str) -> NewJob {
@@ -29,7 +30,7 @@ pub trait EnqueueExt: IntoJob {
         })
     }
 
-    /// Runs the job at this time; now if it has passed.
+    /// Runs the job at this time, or now if the time has passed.
     fn schedule_at(self, at: SystemTime) -> NewJob {
         NewJob {
             when: When::At(at),
@@ -45,8 +46,7 @@ pub trait EnqueueExt: IntoJob {
         }
     }
 
-    /// Sets how often the job is tried again after a failure. With 0 it goes to the `dead` set at
-    /// once.
+    /// Sets how often a failed job is retried. With 0 it goes to the `dead` set at once.
     fn max_retry_count(self, count: u32) -> NewJob {
         self.into_job().edit(|job| {
             job.set_max_retry_count(count);
@@ -54,8 +54,8 @@ pub trait EnqueueExt: IntoJob {
         })
     }
 
-    /// Sets how often the job is tried again, or that it never is: [`RetryLimit::Never`] keeps it
-    /// out of the `dead` set too.
+    /// Sets how often a failed job is retried, or that it never is: [`RetryLimit::Never`] also
+    /// keeps it out of the `dead` set.
     fn retry_limit(self, limit: RetryLimit) -> NewJob {
         self.into_job().edit(|job| {
             job.set_retry_limit(limit);
@@ -63,7 +63,7 @@ pub trait EnqueueExt: IntoJob {
         })
     }
 
-    /// Tries the job again for this long after its first failure, however often that is: see
+    /// Retries the job for this long after its first failure, however often that is: see
     /// [`Job::retry_for`].
     fn retry_for(self, retry_for: Duration) -> NewJob {
         self.into_job().edit(|job| {
@@ -72,7 +72,7 @@ pub trait EnqueueExt: IntoJob {
         })
     }
 
-    /// Tries the job again in this queue instead of its own.
+    /// Retries the job in this queue instead of its own.
     fn retry_queue(self, queue: &str) -> NewJob {
         let queue = QueueName::new(queue);
         self.into_job().edit(|job| {
@@ -81,7 +81,7 @@ pub trait EnqueueExt: IntoJob {
         })
     }
 
-    /// Gives the job a key of one's own or of Sidekiq's, such as `expires_in` or `locale`: see
+    /// Gives the job a key of your own or of Sidekiq's, such as `expires_in` or `locale`: see
     /// [`Job::set`].
     fn set(self, key: &str, value: &(impl Serialize + ?Sized)) -> NewJob {
         self.into_job().edit(|job| Ok(job.set(key, value)?))
@@ -96,7 +96,7 @@ pub trait EnqueueExt: IntoJob {
         })
     }
 
-    /// Enqueues with [the client at hand](Client::current).
+    /// Enqueues with [the current client](Client::current).
     ///
     /// # Errors
     ///

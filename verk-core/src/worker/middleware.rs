@@ -11,12 +11,12 @@ use crate::{
 
 type Performed = Result<Outcome, PerformError>;
 
-/// Wraps every run of a job on a node: sees the job before and its outcome after, and may answer in
-/// its place.
+/// Wraps every run of a job on a node: sees the job before and its outcome after, and may replace
+/// the run.
 ///
-/// The first that the [builder](crate::VerkBuilder::server_middleware) is given is the outermost.
-/// All of them are inside of what `timeout` limits, and a panic is a failure of the job. A job
-/// whose class nobody registered passes none: it does not run.
+/// The first middleware of the [builder](crate::VerkBuilder::server_middleware) is the outermost.
+/// `timeout` limits all of them too, and a panic is a failure of the job. A job whose class has no
+/// worker passes none, because it does not run.
 ///
 /// ```
 /// use verk_core::{JobContext, Next, Outcome, PerformError, ServerMiddleware};
@@ -34,13 +34,13 @@ type Performed = Result<Outcome, PerformError>;
 /// }
 /// ```
 pub trait ServerMiddleware: Send + Sync + 'static {
-    /// Runs the rest by `next.run()`, or answers in its place.
+    /// Runs the rest with `next.run()`, or returns an outcome instead.
     ///
-    /// The future is dropped where it stands when the job's time is up or the node stops.
+    /// When the job's time is up or the node stops, the future is dropped at its current `.await`.
     ///
     /// # Errors
     ///
-    /// The run's failure: that of `next`, changed or not, or one of its own.
+    /// The run's failure: that of `next`, changed or not, or another one.
     fn call(
         &self,
         ctx: &JobContext,
@@ -48,7 +48,7 @@ pub trait ServerMiddleware: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Outcome, PerformError>> + Send;
 }
 
-/// What a [`ServerMiddleware`] wraps: the middleware after it, and the worker.
+/// The rest that a [`ServerMiddleware`] wraps: the middleware after it, and the worker.
 #[must_use = "the job does not run unless `run` is called"]
 pub struct Next {
     middleware: ServerStack,
@@ -59,7 +59,7 @@ pub struct Next {
 }
 
 impl Next {
-    /// Runs it. Decodes the arguments, so wrong ones are a failure that middleware sees.
+    /// Runs it. It decodes the arguments, so middleware sees wrong ones as a failure.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! What `#[verk::worker]` implements: [`Worker`], and the registered form of it, [`WorkerEntry`].
+//! Workers: [`Worker`], which `#[verk::worker]` implements, and its registered form,
+//! [`WorkerEntry`].
 
 pub(crate) mod context;
 pub(crate) mod enqueue;
@@ -22,7 +23,7 @@ use crate::{
     worker::context::{JobContext, Requirement},
 };
 
-/// A class of jobs: its arguments, its options and what it does.
+/// A class of jobs: its arguments, its options and its work.
 ///
 /// The value is one job: the fields are its arguments. `#[verk::worker]` writes the implementation.
 #[diagnostic::on_unimplemented(
@@ -34,7 +35,7 @@ pub trait Worker: Send + Sized + 'static {
     /// The class name on the wire.
     const CLASS: &'static str;
 
-    /// What holds for every job of this class, unless the call site says otherwise.
+    /// The options of every job of this class, unless the call site has others.
     const OPTIONS: WorkerOptions;
 
     /// Writes the arguments as a JSON array.
@@ -59,27 +60,27 @@ pub trait Worker: Send + Sized + 'static {
     fn perform(self, ctx: JobContext)
     -> impl Future<Output = Result<Outcome, PerformError>> + Send;
 
-    /// What the builder must have been given for this worker to run.
+    /// What the builder needs for this worker to run.
     #[must_use]
     fn requires() -> Vec<Requirement> {
         Vec::new()
     }
 }
 
-/// The options of a worker. Call site beats these, these beat the configuration.
+/// The options of a worker. The call site overrides these, and these override the configuration.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct WorkerOptions {
     /// The queue.
     pub queue: &'static str,
-    /// How often a failed job is tried again; the configuration's when `None`.
+    /// How often a failed job is retried; `None` for the configuration's number.
     pub max_retry_count: Option<u32>,
-    /// When a job that failed at the given time, for the n-th time (from 1), runs again; Verk's
-    /// backoff when `None`.
+    /// When a job that failed at the given time, for the n-th time (from 1), runs again; `None` for
+    /// Verk's backoff.
     pub retry_at: Option<fn(SystemTime, u32) -> SystemTime>,
-    /// How long one run may take; without limit when `None`.
+    /// The longest time of one run; `None` for no limit.
     pub timeout: Option<Duration>,
-    /// Whether a job that is out of retries goes to the `dead` set. Defaults to `true`.
+    /// Whether a job without retries left goes to the `dead` set. Defaults to `true`.
     pub dead: bool,
     /// Labels, shown in dashboards.
     pub tags: &'static [&'static str],
@@ -89,7 +90,7 @@ pub struct WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// The defaults: queue `default`, and what the configuration says.
+    /// The defaults: queue `default`, and the numbers of the configuration.
     pub const DEFAULT: Self = Self {
         queue: "default",
         max_retry_count: None,
@@ -107,7 +108,7 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets how often a failed job is tried again.
+    /// Sets how often a failed job is retried.
     #[must_use]
     pub const fn max_retry_count(mut self, count: u32) -> Self {
         self.max_retry_count = Some(count);
@@ -128,7 +129,7 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets whether a job that is out of retries goes to the `dead` set.
+    /// Sets whether a job without retries left goes to the `dead` set.
     #[must_use]
     pub const fn dead(mut self, dead: bool) -> Self {
         self.dead = dead;

@@ -1,17 +1,17 @@
 //! How often a run is polled, and whether it keeps its thread.
 //!
-//! A run only counts its polls, before and after each one. Whether a poll takes long is found by
-//! looking at that count twice, from a thread that no job can keep. So a run reads no clock for it.
+//! A run only counts its polls, before and after each one. A thread that no job can block reads
+//! that count twice, and so finds a poll that takes long. So a run reads no clock for it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How often a run was polled: odd while it is. Only the task of the run changes it.
+/// How often a run was polled: odd during a poll. Only the task of the run changes it.
 #[derive(Debug, Default)]
 pub(crate) struct Polls(AtomicU32);
 
 impl Polls {
-    /// Counts a poll, which must not panic. Two plain stores: nobody else writes, and whoever reads
-    /// needs no order.
+    /// Counts a poll, which must not panic. These are two plain stores: nothing else writes, and
+    /// readers need no order.
     pub(crate) fn during<T>(&self, poll: impl FnOnce() -> T) -> T {
         let before = self.0.load(Ordering::Relaxed);
         self.0.store(before.wrapping_add(1), Ordering::Relaxed);
@@ -29,8 +29,8 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Looks again. Whether the run is in the same poll as at the last look, which nobody was told
-    /// yet.
+    /// Reads the count again. Returns whether the run is in the same poll as at the last call, if
+    /// that is not yet reported.
     pub(crate) fn look(&mut self, polls: &Polls) -> bool {
         let polls = polls.0.load(Ordering::Relaxed);
         let is_polled = polls % 2 == 1;

@@ -22,7 +22,7 @@ impl Registry {
             .copied()
             .chain(extra.iter().copied())
             .collect();
-        // The order of inventory is not defined: the message should not change from run to run.
+        // The order of inventory is not defined, and the message should be the same in each run.
         entries.sort_by_key(|entry| (entry.class(), entry.location()));
         for entry in entries {
             // A worker may be registered by the macro and by hand.
@@ -51,7 +51,7 @@ impl Registry {
     }
 }
 
-/// Where to look first: the linker leaves out a crate that nothing refers to, and its workers with
+/// What to check first: the linker leaves out a crate that nothing refers to, and its workers with
 /// it.
 pub(crate) const OF_ANOTHER_CRATE: &str =
     "if its worker is in another crate: `use that_crate as _;`";

@@ -8,7 +8,7 @@ use crate::{
     worker::{context::StateMap, middleware::ServerStack, registry::Registry},
 };
 
-/// What runs the jobs of a node: its workers, what wraps each run, and what a run is given.
+/// What runs the jobs of a node: its workers, the middleware of each run, and what a run gets.
 #[derive(Debug)]
 pub(crate) struct Workforce {
     pub(crate) services: Arc<Services>,
