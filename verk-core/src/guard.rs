@@ -1,8 +1,8 @@
-//! Calls into code that is not verk's: log subscribers, metrics recorders, middleware, functions
-//! and values of users.
+//! Calls foreign code: log subscribers, metrics recorders, middleware, functions and values of
+//! users.
 //!
-//! Such code may panic. What becomes of a job, a permit or a node must not depend on it, so each
-//! call goes through [`call`] or `catch`, and each log line through [`log`](crate::log).
+//! Such code may panic. A job, a permit or a node must not depend on it. So each call goes through
+//! [`call`] or `catch`, and each log line through [`log`](crate::log).
 
 pub(crate) mod panic_place;
 
@@ -24,11 +24,12 @@ use self::panic_place::Place;
 /// How many panics [`call`] has caught in this process.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
-/// Which calls they came from: file and line. There are no more than calls in the source.
+/// The calls that they came from: file and line. There are no more of them than calls in the
+/// source.
 static PLACES: Mutex<BTreeSet<(&'static str, u32)>> = Mutex::new(BTreeSet::new());
 
-/// Calls `foreign`. `None` if it panics: then the panic is counted, and verk goes on without the
-/// result.
+/// Calls `foreign`. Returns `None` if it panics: the panic is counted, and verk continues without
+/// the result.
 #[inline]
 #[track_caller]
 pub fn call<T>(foreign: impl FnOnce() -> T) -> Option<T> {
@@ -48,7 +49,7 @@ fn catch<T>(foreign: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(foreign)).map_err(Panic::new)
 }
 
-/// Waits for `foreign`, and drops it before it returns, for a caller that answers to its panic.
+/// Waits for `foreign`, and drops it before it returns, for a caller that handles its panic.
 ///
 /// # Errors
 ///
@@ -56,8 +57,8 @@ fn catch<T>(foreign: impl FnOnce() -> T) -> Result<T, Panic> {
 #[track_caller]
 pub fn catch_future<T>(foreign: impl Future<Output = T>) -> impl Future<Output = Result<T, Panic>> {
     let place = Location::caller();
-    // What has returned or panicked owns nothing any more, so nothing is dropped outside of the
-    // catch.
+    // A future that has returned or panicked owns nothing any more, so nothing is dropped outside
+    // of the catch.
     let caught = AssertUnwindSafe(foreign).catch_unwind();
     caught.map(|result| {
         result.map_err(|payload| {
@@ -104,8 +105,8 @@ impl Panic {
         payload.and_then(panic_place::text).unwrap_or("panicked")
     }
 
-    /// Where it happened, and the frames that led there; empty if nobody knows, as outside of a
-    /// job.
+    /// Where it happened, with the frames that led there; empty if that is not known, as outside of
+    /// a job.
     pub fn place(&self) -> Vec<String> {
         self.place.as_deref().map(Place::lines).unwrap_or_default()
     }
@@ -115,7 +116,8 @@ impl Drop for Panic {
     fn drop(&mut self) {
         let payload = self.payload.take();
         if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            // It may go on like this for ever, so what its drop panicked with is never dropped.
+            // The next drop may panic too, without end, so the payload of this panic is never
+            // dropped.
             Box::leak(another);
         }
     }

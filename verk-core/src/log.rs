@@ -1,7 +1,7 @@
 //! The log lines of verk: the macros of `tracing`, whose subscribers may panic without any effect
 //! on verk.
 //!
-//! `tracing_subscriber::fmt` does so when stdout and stderr are a pipe whose reader is gone.
+//! `tracing_subscriber::fmt` panics if stdout and stderr are a pipe whose reader has ended.
 
 use crate::guard;
 
@@ -18,7 +18,7 @@ macro_rules! __guarded {
         $crate::__guarded!(@ $crate::log::__tracing::Level::$level, $($line)+)
     };
     (@ $($line:tt)+) => {{
-        // Whether it was written changes nothing for the caller.
+        // The caller does not depend on whether the line was written.
         let _ = $crate::guard::call(|| $crate::log::__tracing::event!($($line)+));
     }};
 }
@@ -63,7 +63,7 @@ pub use crate::{
 pub(crate) struct Span(tracing::Span);
 
 impl Span {
-    /// The span that `new` makes; a disabled one if that panics.
+    /// The span that `new` makes, or a disabled one if that panics.
     pub(crate) fn new(new: impl FnOnce() -> tracing::Span) -> Self {
         Self(guard::call(new).unwrap_or_else(tracing::Span::none))
     }
@@ -83,7 +83,7 @@ impl Span {
         }
         guard::call(|| self.0.with_subscriber(|(id, to)| to.enter(id)));
         let result = inside();
-        // Also when entering panicked: some layers of a subscriber may have entered before another
+        // Also if entering panicked: some layers of a subscriber may have entered before another
         // one panicked.
         guard::call(|| self.0.with_subscriber(|(id, to)| to.exit(id)));
         result

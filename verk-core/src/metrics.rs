@@ -1,5 +1,5 @@
-//! Metrics, through the crate `metrics`: what happens is counted, and the state of the queues is
-//! read again and again.
+//! Metrics, through the crate `metrics`: counts of what happens, and the state of the queues, which
+//! is read again and again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,14 +30,14 @@ use crate::{
 
 impl Verk {
     /// Records metrics through the crate [`metrics`](https://docs.rs/metrics), from now on until
-    /// this Verk is shut down: for `tokio::spawn`. The state of the queues is read from the storage
-    /// every `every`, such as 15 s.
+    /// this Verk is shut down. Pass the future to `tokio::spawn`. It reads the state of the queues
+    /// from the storage every `every`, such as 15 s.
     ///
     /// Install a recorder first. Needs the feature `metrics`. The guide lists the metrics.
     ///
     /// # Cancel safety
     ///
-    /// Records no more when the future is dropped. It keeps no Verk alive.
+    /// When the future is dropped, it stops recording. It keeps no Verk alive.
     pub fn record_metrics(
         &self,
         every: Duration,
@@ -52,7 +52,7 @@ impl Verk {
     }
 }
 
-/// Records until `ended` completes, and counts all of `events` that were told by then.
+/// Records until `ended` completes, and counts all `events` that were published by then.
 async fn record(
     parts: Parts,
     mut events: Events,
@@ -67,13 +67,13 @@ async fn record(
         () = watch(&parts, every, &mut counted) => {}
         () = ended => {}
     }
-    // Counts what is there already, and does not wait for more.
+    // Counts the events so far, and does not wait for more.
     let _ = unconstrained(pin!(count(&mut events))).now_or_never();
     guard::call(|| counted.record(&parts));
     guard::call(|| record_node(&parts, &mut BTreeSet::new()));
 }
 
-/// What the recorder was told of jobs so far.
+/// The numbers of jobs that the recorder has got so far.
 struct Counted {
     ended: BTreeMap<(QueueName, String, Ending), u64>,
     enqueued: BTreeMap<QueueName, u64>,
@@ -82,8 +82,8 @@ struct Counted {
 impl Counted {
     /// Lets the node count from now on.
     ///
-    /// The counters that alerts look at are there from the start: what is first seen as 1 did not
-    /// increase.
+    /// The counters for alerts exist from the start, because a counter that is first seen as 1 did
+    /// not increase.
     fn begin(parts: &Parts) -> Self {
         let Tallies { ended, enqueued } = &*parts.services.tallies;
         ended.begin();
@@ -105,7 +105,7 @@ impl Counted {
         counted
     }
 
-    /// Adds what was counted since the last time.
+    /// Adds the counts since the last time.
     fn record(&mut self, parts: &Parts) {
         let Tallies { ended, enqueued } = &*parts.services.tallies;
         let before = mem::replace(&mut self.ended, ended.read());
@@ -157,12 +157,12 @@ fn count_event(event: &Event) {
             histogram!("verk_settle_batch_jobs", "queue" => queue()).record(*jobs as f64);
             histogram!("verk_settle_seconds", "queue" => queue()).record(*took);
         }
-        // The jobs that ended are counted from their outcomes.
+        // Ended jobs are counted from their outcomes.
         _ => {}
     }
 }
 
-/// Reads the state of the queues again and again, for ever.
+/// Reads the state of the queues again and again, forever.
 async fn watch(parts: &Parts, every: Duration, counted: &mut Counted) {
     let services = &parts.services;
     let (mut here, mut known) = (BTreeSet::new(), BTreeSet::new());
@@ -185,8 +185,8 @@ async fn watch(parts: &Parts, every: Duration, counted: &mut Counted) {
     }
 }
 
-/// Records what this node does. `before` are the queues of the last time: those that are gone have
-/// nothing any more.
+/// Records the metrics of this node. `before` are the queues of the last time: those that the node
+/// does not run any more are set to 0.
 fn record_node(parts: &Parts, before: &mut BTreeSet<QueueName>) {
     let lost = parts.services.storage.lost_connections();
     counter!("verk_connections_lost_total").absolute(lost);
@@ -205,8 +205,8 @@ fn set_node(queue: &QueueName, running: usize, concurrency: usize) {
     gauge!("verk_queue_concurrency", "queue" => queue.to_string()).set(concurrency as f64);
 }
 
-/// Records what the storage holds. `before` are the queues of the last time: those that are gone
-/// have nothing any more.
+/// Records the metrics of the storage. `before` are the queues of the last time: those that do not
+/// exist any more are set to 0.
 fn record_stats(stats: &Stats, before: &mut BTreeSet<QueueName>) {
     let now = stats.queues.iter().map(|queue| queue.queue.clone());
     let now = now.collect();

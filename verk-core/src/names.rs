@@ -1,4 +1,4 @@
-//! The names that travel between programs: [`Jid`], [`QueueName`], [`NodeId`].
+//! The names that several programs use: [`Jid`], [`QueueName`], [`NodeId`].
 
 use std::{fmt, sync::Arc};
 
@@ -10,8 +10,8 @@ pub const MAX_NAME_BYTES: usize = 256;
 
 /// The id of a job, unique for its whole life.
 ///
-/// verk makes 24 lower-case hex digits from 12 random bytes, as Sidekiq does. Ids that other
-/// programs made are kept as they are: Elixir's Verk writes up to 20 decimal digits.
+/// verk makes 24 lower-case hex digits from 12 random bytes, as Sidekiq does. It keeps ids that
+/// other programs made: Elixir's Verk writes up to 20 decimal digits.
 ///
 /// ```
 /// use verk_core::Jid;
@@ -131,7 +131,7 @@ impl fmt::Display for QueueName {
 /// The id of one registration of a node: `NAME.HEX12`, where `HEX12` is 12 random hex digits.
 ///
 /// The id is new each time a node registers, so that the keys of a node that was declared dead are
-/// never used again. `NAME` is the configured `node_id`, or the host name; it may hold dots.
+/// never used again. `NAME` is the configured `node_id`, or the host name, and may have dots.
 ///
 /// ```
 /// use verk_core::NodeId;
@@ -149,7 +149,7 @@ pub struct NodeId(Arc<str>);
 impl NodeId {
     const SUFFIX_DIGITS: usize = 12;
 
-    /// Makes a fresh id for a node called `name`.
+    /// Makes a new id for a node called `name`.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl NodeId {
         &self.0
     }
 
-    /// The part before the random ending; the whole id when there is no such ending.
+    /// Returns the part before the random ending, or the whole id if it has no such ending.
     #[must_use]
     pub fn name(&self) -> &str {
         match self.0.rsplit_once('.') {
@@ -207,7 +207,7 @@ pub struct InvalidName {
 
 fn check_name(kind: &'static str, name: &str) -> Result<(), InvalidName> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
-        // The message is one line in a log, so a hostile name is shown cut.
+        // The message is one line in a log, so a hostile name is cut.
         let name = name.chars().take(64).collect();
         return Err(InvalidName { kind, name });
     }

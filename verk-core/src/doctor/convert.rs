@@ -1,4 +1,4 @@
-//! Turns the arguments of Elixir's Verk into arrays.
+//! Converts the arguments of Elixir's Verk to arrays.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Conversion {
-    /// How many jobs have their arguments in an array now.
+    /// How many jobs have their arguments in an array now, instead of another form.
     pub converted: usize,
-    /// How many of them became equal to another member of their set, and are one with it.
+    /// How many of them became equal to another member of their set, so that the set has them once.
     pub merged: usize,
-    /// How many were gone before they could be converted: somebody fetched or moved them.
+    /// How many were not converted because another program fetched or moved them first.
     pub gone: usize,
-    /// Whether all jobs that waited were looked at.
+    /// Whether all waiting jobs were checked.
     pub complete: bool,
 }
 
@@ -47,14 +47,14 @@ impl fmt::Display for Conversion {
 }
 
 impl Doctor {
-    /// Turns arguments that are no array, such as the strings of Elixir's Verk, into arrays, which
+    /// Converts arguments that are no array, such as the strings of Elixir's Verk, to arrays, which
     /// Sidekiq, verk and Elixir's Verk all read.
     ///
-    /// Each job that waits in a queue or a set is replaced in its place, with its score, and only
-    /// if it is still there; all other bytes of it stay. Jobs in progress are left alone. Of each
-    /// queue and each set the first [`max_jobs`](Self::max_jobs) are looked at. A node of Elixir's
-    /// Verk that fails such a job writes a string again, and what changes meanwhile shifts the
-    /// pages: call it until it converts none.
+    /// Replaces each job that waits in a queue or a set in its place, with its score, and only if
+    /// it is still there; all its other bytes stay. Jobs in progress do not change. In each queue
+    /// and each set it checks the first [`max_jobs`](Self::max_jobs). A node of Elixir's Verk that
+    /// fails such a job writes a string again, and changes meanwhile shift the pages: call it until
+    /// it converts none.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -75,11 +75,11 @@ impl Doctor {
     ///
     /// # Errors
     ///
-    /// When the storage fails: some jobs may be converted then. It does no harm to call this again.
+    /// When the storage fails: some jobs may be converted then. You can safely call this again.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, some jobs are converted, and the others are as they were.
+    /// If the future is dropped, some jobs are converted, and the others are unchanged.
     pub async fn convert_string_args(&self) -> Result<Conversion, StorageError> {
         let storage = self.admin.storage();
         let (known, nodes) = (storage.queues().await?, storage.nodes().await?);
@@ -120,7 +120,7 @@ impl Conversion {
     }
 }
 
-/// What takes the place of a payload; `None` when it may stay.
+/// The replacement of a payload; `None` if the payload may stay.
 fn conversion_of(held: Bytes) -> Option<Move> {
     let mut job = Job::decode(held.clone()).ok()?;
     if !job.has_spoiled_args() {

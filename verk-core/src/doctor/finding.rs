@@ -15,9 +15,9 @@ use crate::{
 pub enum Severity {
     /// Worth knowing.
     Notice,
-    /// Something goes wrong, or will when a program crashes.
+    /// Something goes wrong, or will go wrong when a program crashes.
     Warning,
-    /// Jobs are lost, or not run, unless somebody acts.
+    /// Jobs are lost, or do not run, unless an operator acts.
     Error,
 }
 
@@ -31,12 +31,12 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing that an operator should know. Its text says what was found and what to do.
+/// One fact that an operator should know. Its text says what was found and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finding {
-    /// Something cannot be read: most often another program uses its key for something else.
+    /// A key cannot be read: most often another program uses it for something else.
     Unreadable {
         /// What.
         what: String,
@@ -57,32 +57,35 @@ pub enum Finding {
         /// By how many milliseconds the storage is ahead.
         ahead_ms: i64,
     },
-    /// Other programs move jobs out of the sets that verk uses.
+    /// Other programs move jobs out of the sets that verk uses, by rules of their own.
     OtherMovers {
         /// Whether processes of Sidekiq are registered.
         sidekiq: bool,
         /// Whether nodes of Elixir's Verk are.
         elixir: bool,
     },
-    /// Elixir's Verk cuts the dead set, which all share.
+    /// Elixir's Verk cuts the dead set, which all programs share.
     DeadSetCut,
-    /// This program writes jobs in the [dialect](crate::Dialect) of Elixir's Verk, beside Sidekiq.
+    /// This program writes jobs in the [dialect](crate::Dialect) of Elixir's Verk, and a Sidekiq
+    /// shares the storage.
     VerkDialect,
-    /// This program writes [times in milliseconds](crate::TimeFormat), beside Sidekiq before 8.
+    /// This program writes [times in milliseconds](crate::TimeFormat), and a Sidekiq before 8
+    /// shares the storage.
     MillisecondTimes,
-    /// Jobs wait in the sets of the other [`schedule_keys`](crate::Config::schedule_keys), which
-    /// nobody of this fleet moves.
+    /// Jobs wait in the sets of the other [`schedule_keys`](crate::Config::schedule_keys), which no
+    /// program of this fleet moves.
     JobsElsewhere {
         /// How many.
         jobs: usize,
     },
-    /// Jobs whose arguments are no array, beside Sidekiq.
+    /// Jobs whose arguments are no array, in a storage that a Sidekiq shares.
     StringArgs(JobGroup),
-    /// Jobs that Ruby cannot read, or cannot write again, beside Sidekiq.
+    /// Jobs that Ruby cannot read, or cannot write again, in a storage that a Sidekiq shares.
     UnreadableInRuby(JobGroup),
-    /// Jobs that Elixir's Verk, which is there, would change when it moves or retries them.
+    /// Jobs that Elixir's Verk, which shares the storage, would change when it moves or retries
+    /// them.
     ChangedByElixir(JobGroup),
-    /// Jobs with times in milliseconds, beside Sidekiq before 8, or in whole seconds, beside
+    /// Jobs with times in milliseconds and a Sidekiq before 8, or with times in whole seconds and a
     /// Sidekiq from 8.
     MisreadTimes(JobGroup),
     /// Members of a set that name no queue.
@@ -134,7 +137,7 @@ pub struct JobGroup {
     /// Where.
     #[serde(serialize_with = "as_text")]
     pub place: Source,
-    /// How many of those that were looked at.
+    /// How many of the checked jobs they are.
     pub jobs: usize,
     /// One of them; `None` for payloads that are no job.
     #[serde(serialize_with = "as_optional_text")]

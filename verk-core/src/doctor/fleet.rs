@@ -1,4 +1,5 @@
-//! Who else shares the storage, and what that means for this program: [`Fleet`]. Pure.
+//! The other programs that share the storage, and what that means for this program: [`Fleet`].
+//! Pure.
 
 use serde::Deserialize;
 
@@ -13,9 +14,9 @@ use crate::{
 /// The programs of others that are registered in the storage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fleet {
-    /// Whether there is a process of a Sidekiq that reads whole numbers as seconds.
+    /// Whether a process of a Sidekiq is registered that reads whole numbers as seconds.
     pub(super) sidekiq_before_8: bool,
-    /// Whether there is one of a Sidekiq that reads them as milliseconds.
+    /// Whether a process of a Sidekiq is registered that reads them as milliseconds.
     pub(super) sidekiq_from_8: bool,
     /// Whether a node of Elixir's Verk is registered. One with a fixed id is not.
     pub(super) elixir: bool,
@@ -35,11 +36,11 @@ impl Fleet {
         self.sidekiq_before_8 || self.sidekiq_from_8
     }
 
-    /// What there is to say of the server.
+    /// The findings about the server.
     pub(super) fn judge_server(self, facts: ServerFacts) -> impl Iterator<Item = Finding> {
         let shares_sets = facts.schedule_keys == ScheduleKeys::Shared;
         let others = self.has_sidekiq() || self.elixir;
-        // In the shared sets, others see to their jobs; in those of verk's own, nobody else does.
+        // Other programs move jobs of the shared sets; only verk moves those of its own sets.
         let stranded = facts.elsewhere > 0 && (shares_sets || !others);
         let found = [
             (facts.eviction_policy).map(|policy| Finding::EvictingServer { policy }),
@@ -57,7 +58,7 @@ impl Fleet {
         found.into_iter().flatten()
     }
 
-    /// What there is to say of the settings of this program.
+    /// The findings about the settings of this program.
     pub(super) fn judge_config(self, config: &Config) -> impl Iterator<Item = Finding> {
         let verk = config.dialect == Dialect::Verk;
         let milliseconds = config.time_format == TimeFormat::Milliseconds;
@@ -69,7 +70,7 @@ impl Fleet {
     }
 }
 
-/// The part of Sidekiq's `info` that is looked at.
+/// The part of Sidekiq's `info` that the doctor reads.
 #[derive(Deserialize)]
 struct Info {
     version: Option<String>,
@@ -87,7 +88,7 @@ fn sidekiq_version(info: &[u8]) -> Option<u32> {
     }
 }
 
-/// Whether a node is one of Elixir's Verk: its id has not the ending that verk gives to every
+/// Whether a node is one of Elixir's Verk: its id lacks the ending that verk gives to every
 /// registration.
 fn is_elixir(node: &NodeId) -> bool {
     node.name() == node.as_str()

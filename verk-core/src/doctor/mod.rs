@@ -1,4 +1,4 @@
-//! Looks for what goes wrong in a storage that several programs share: [`Doctor`].
+//! Checks a storage that several programs share: [`Doctor`].
 
 mod convert;
 mod finding;
@@ -31,17 +31,16 @@ use crate::{
     time::server_time::{ClockReading, Measurement},
 };
 
-/// Of each queue and each set, so many jobs are looked at unless [`Doctor::max_jobs`] says
-/// otherwise.
+/// How many jobs of each queue and each set are checked unless [`Doctor::max_jobs`] sets another
+/// number.
 const MAX_JOBS: usize = 1_000;
 
-/// Through so many parts of the storage an examination looks for lists of nodes that are not
-/// registered.
+/// How many parts of the storage an examination scans for lists of nodes that are not registered.
 const FOREIGN_PAGES: usize = 1_000;
 
 const ALL_SETS: [JobSet; 3] = [JobSet::Schedule, JobSet::Retry, JobSet::Dead];
 
-/// Examines the storage, and can mend one thing. Made by [`Admin::doctor`].
+/// Examines the storage, and can make one repair. Made by [`Admin::doctor`].
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -66,40 +65,40 @@ pub struct Doctor {
     max_jobs: usize,
 }
 
-/// What [`Doctor::examine`] found. Its text has one line for each finding. Serialized, each finding
-/// is an object with `severity`, `message`, `finding` (its name) and its fields.
+/// The findings of [`Doctor::examine`]. Its text has one line for each finding. Serialized, each
+/// finding is an object with `severity`, `message`, `finding` (its name) and its fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// What was found, the worst first.
     #[serde(serialize_with = "with_messages")]
     pub findings: Vec<Finding>,
-    /// How many jobs were looked at.
+    /// How many jobs were checked.
     pub jobs: usize,
-    /// Whether these were all that wait, and all keys were looked through for lists of nodes that
-    /// are not registered.
+    /// Whether all waiting jobs were checked, and all keys were scanned for lists of nodes that are
+    /// not registered.
     pub complete: bool,
 }
 
 impl Doctor {
-    /// Sets how many jobs of each queue and each set are looked at, the next to run first. Defaults
+    /// Sets how many jobs of each queue and each set are checked, the next to run first. Defaults
     /// to 1 000.
     pub fn max_jobs(mut self, max_jobs: usize) -> Self {
         self.max_jobs = max_jobs;
         self
     }
 
-    /// Looks at the server, the fleet, the queues and the sets. Changes nothing; reads in pages.
-    /// Jobs that move meanwhile may be missed, or counted twice.
+    /// Checks the server, the fleet, the queues and the sets. Changes nothing, and reads in pages.
+    /// It may miss jobs that move meanwhile, or count them twice.
     ///
-    /// The settings, queues and classes that it judges by are those of the [`Verk`](crate::Verk)
-    /// that the [`Admin`] comes from: run it in the program whose workers you ask for. Without a
-    /// Verk it says nothing of these.
+    /// It uses the settings, queues and classes of the [`Verk`](crate::Verk) that the [`Admin`]
+    /// comes from: run it in the program whose workers you ask about. Without a Verk it reports
+    /// nothing about these.
     ///
     /// # Errors
     ///
-    /// When the storage does not answer. What cannot be read although it answers is a
-    /// [finding](Finding::Unreadable).
+    /// When the storage does not answer. If the storage answers, but a key cannot be read, that is
+    /// a [finding](Finding::Unreadable).
     ///
     /// # Cancel safety
     ///
@@ -130,7 +129,7 @@ impl Doctor {
         } = examination;
         let unreadable = |finding: &Finding| matches!(finding, Finding::Unreadable { .. });
         if findings.iter().any(unreadable) {
-            // Because of what is there, or because nobody answers any more?
+            // Does the key have another type, or does the storage not answer any more?
             admin.storage().server_time().await?;
         }
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
@@ -143,7 +142,7 @@ impl Doctor {
 }
 
 impl Report {
-    /// How bad the worst finding is; `None` when nothing was found.
+    /// Returns the severity of the worst finding; `None` if nothing was found.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(Finding::severity).max()
@@ -165,7 +164,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// An examination that goes on.
+/// An examination in progress.
 struct Examination<'a> {
     admin: &'a Admin,
     max_jobs: usize,
@@ -224,7 +223,7 @@ impl Examination<'_> {
         fleet
     }
 
-    /// Looks at the server. Answers in which sets jobs wait for their time.
+    /// Checks the server. Returns in which sets jobs wait for their time.
     async fn server(&mut self, fleet: Fleet) -> ScheduleKeys {
         let facts = self.storage().server_facts().await;
         let facts = self.or_unreadable("what the server tells of itself", facts);
@@ -274,7 +273,7 @@ impl Examination<'_> {
     }
 
     async fn dead_set(&mut self) {
-        // That it cannot be read is told already.
+        // An earlier finding already reports that it cannot be read.
         let jobs = self.storage().set_len(JobSet::Dead).await.unwrap_or(0);
         let max_dead_jobs = self.admin.max_dead_jobs();
         if jobs > 0 && jobs >= max_dead_jobs - max_dead_jobs / 10 {
@@ -330,8 +329,8 @@ impl Examination<'_> {
     }
 }
 
-/// Where jobs wait: in the queues that are known, in those of this node and of all registered ones
-/// (Elixir's Verk makes its own known in no other way), and in the sets.
+/// The places where jobs wait: the known queues, those of this node and of all registered ones
+/// (Elixir's Verk lists its queues in no other way), and the sets.
 fn places(
     running: Vec<QueueName>,
     known: Vec<QueueName>,
@@ -374,7 +373,7 @@ impl<'a> Pages<'a> {
         Ok(page)
     }
 
-    /// Whether there is no job after those that were read.
+    /// Whether no job follows those that were read.
     async fn is_complete(&self) -> Result<bool, StorageError> {
         Ok(self.read(1).await?.is_empty())
     }
@@ -415,8 +414,8 @@ const FIRST_PAGE: Page = Page {
 };
 
 impl Admin {
-    /// What looks for things that go wrong in the storage: jobs that another program of the fleet
-    /// cannot read, settings of the server that lose jobs, jobs that nobody sees to.
+    /// Returns what checks the storage: for jobs that another program of the fleet cannot read,
+    /// settings of the server that lose jobs, and jobs that no program moves or restores.
     pub fn doctor(&self) -> Doctor {
         Doctor {
             admin: self.clone(),

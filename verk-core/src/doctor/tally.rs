@@ -1,4 +1,4 @@
-//! What the jobs of one place have in common: [`Tally`]. Pure.
+//! The traits that jobs of one place share: [`Tally`]. Pure.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{
     storage::{JobSet, ScheduleKeys, Source},
 };
 
-/// So many classes without a worker are told apart.
+/// How many classes without a worker are listed separately.
 const MAX_CLASSES: usize = 100;
 
 /// What a job is judged by.
@@ -31,11 +31,11 @@ pub(super) struct Judge<'a> {
 #[derive(Debug)]
 pub(super) struct Tally {
     place: Source,
-    /// By the order in which they are told.
+    /// In the order in which they are reported.
     found: BTreeMap<Trait, (usize, Option<Jid>)>,
 }
 
-/// What is told of jobs.
+/// A trait of jobs that a finding reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trait {
     StringArgs,
@@ -54,7 +54,7 @@ impl Tally {
         }
     }
 
-    /// Looks at one payload. A class that this node would have to run, and cannot, is counted in
+    /// Checks one payload. If this node would have to run its class and cannot, counts it in
     /// `unknown_classes`.
     pub(super) fn add(
         &mut self,
@@ -62,7 +62,7 @@ impl Tally {
         judge: &Judge<'_>,
         unknown_classes: &mut BTreeMap<String, usize>,
     ) {
-        // The dead set is where such payloads belong.
+        // Such payloads belong in the dead set.
         let is_dead = self.place == Source::Set(JobSet::Dead);
         let Ok(job) = Job::decode(payload) else {
             if !is_dead {
@@ -273,7 +273,7 @@ mod tests {
         for payload in [no_queue, "{", unknown] {
             assert_eq!(found(JobSet::Dead, payload), [], "{payload}");
         }
-        // In a queue it has one, whatever it says.
+        // In a queue it has one, even if its key has another name or none.
         assert_eq!(findings(Fleet::default(), no_queue), []);
     }
 }

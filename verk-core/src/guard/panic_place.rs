@@ -1,10 +1,10 @@
-//! Where a job panicked. Rust tells that to a panic hook and to nobody else: a caught panic is only
-//! its message.
+//! Where a job panicked. Rust reports that only to a panic hook: a caught panic is only its
+//! message.
 //!
 //! 1. The hook notes each panic of a run, on the thread that it happens on, and calls the hook that
 //!    was there before.
-//! 2. Whoever catches a panic takes the note, if it is of that panic. It may be of another one:
-//!    `std::panic::resume_unwind` calls no hook.
+//! 2. The code that catches a panic takes the note, if it is of that panic. It may be of another
+//!    one: `std::panic::resume_unwind` calls no hook.
 
 use std::{
     any::{Any, TypeId},
@@ -29,7 +29,7 @@ pub(crate) struct Place {
     backtrace: Backtrace,
 }
 
-/// What tells two panics apart: the type of the payload, and its text if it has one.
+/// What distinguishes two panics: the type of the payload, and its text if it has one.
 #[derive(Debug, PartialEq, Eq)]
 struct Said(TypeId, Option<String>);
 
@@ -39,17 +39,17 @@ impl Said {
     }
 }
 
-/// The message of a panic, if its payload is text, as that of `panic!` is.
+/// The message of a panic, if its payload is text, like that of `panic!`.
 pub(crate) fn text(payload: &(dyn Any + Send)) -> Option<&str> {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 
-/// Lets panics of runs be noted, from now on and until the program replaces the hook. Once in a
-/// process. `in_job` says whether the thread runs a job.
+/// Records panics of runs from now on, until the program replaces the hook. Call it once in a
+/// process. `in_job` returns whether the thread runs a job.
 pub(crate) fn install_hook(in_job: fn() -> bool) {
     static INSTALLED: Once = Once::new();
-    // The hook cannot be changed by a thread that panics.
+    // A thread that panics cannot change the hook.
     if thread::panicking() {
         return;
     }
@@ -75,14 +75,14 @@ fn note(info: &PanicHookInfo<'_>) {
             info.payload_as_str().map(str::to_owned),
         ),
         location: location.to_string(),
-        // Costs nothing unless RUST_BACKTRACE or RUST_LIB_BACKTRACE asks for it.
+        // Costs nothing unless RUST_BACKTRACE or RUST_LIB_BACKTRACE is set.
         backtrace: Backtrace::capture(),
     });
-    // A thread that ends may have no place for it any more.
+    // A thread that ends may have destroyed its storage already.
     let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| last.replace(place)));
 }
 
-/// Where the panic happened that was just caught on this thread, if the hook saw it.
+/// The place of the panic that was just caught on this thread, if the hook saw it.
 pub(crate) fn take(payload: &(dyn Any + Send)) -> Option<Box<Place>> {
     let last = LAST.try_with(|last| last.try_borrow_mut().ok()?.take());
     last.ok()?.filter(|place| place.said == Said::of(payload))
@@ -99,7 +99,7 @@ impl Place {
     }
 }
 
-/// What frames of the standard library begin with.
+/// How frames of the standard library begin.
 const OF_RUST: [&str; 4] = ["core::", "std::", "alloc::", "__rustc::"];
 
 /// The lines of a backtrace, without the frames of the panic itself, which are on top, and those

@@ -1,4 +1,4 @@
-//! Jobs of Rails' `ActiveJob`: the job proper is in an envelope, which is the one argument of a
+//! Jobs of Rails' `ActiveJob`: the real job is in an envelope, which is the one argument of a
 //! wrapper class.
 
 use std::borrow::Cow;
@@ -6,14 +6,14 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The classes that Sidekiq runs envelopes with: that of Sidekiq since 8.0, and that of Rails and
+/// The classes with which Sidekiq runs envelopes: that of Sidekiq since 8.0, and that of Rails and
 /// of Sidekiq before.
 const WRAPPERS: [&str; 2] = [
     "Sidekiq::ActiveJob::Wrapper",
     "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper",
 ];
 
-/// The part of an envelope that says what to run.
+/// The part of an envelope that names the job to run.
 #[derive(Deserialize)]
 struct JobData<'a> {
     #[serde(borrow)]
@@ -22,7 +22,7 @@ struct JobData<'a> {
     arguments: &'a RawValue,
 }
 
-/// The class and the arguments within the envelope, if `args`, the text of an array, holds one.
+/// The class and the arguments within the envelope, if `args`, the text of an array, has one.
 pub(super) fn open<'a>(class: &str, args: &'a str) -> Option<(Cow<'a, str>, &'a str)> {
     if !WRAPPERS.contains(&class) {
         return None;

@@ -1,4 +1,4 @@
-//! Positional arguments: a job's fields to a JSON array and back.
+//! Positional arguments: converts a job's fields to a JSON array and back.
 //!
 //! `#[verk::worker]` generates the calls; a hand-written [`Worker`](crate::Worker) makes them
 //! itself.
@@ -53,12 +53,12 @@ impl ArgsWriter {
         Ok(self)
     }
 
-    /// Appends the one argument of a job that takes a JSON object instead of arguments by position.
+    /// Appends the only argument of a job that takes a JSON object instead of arguments by
+    /// position.
     ///
     /// # Errors
     ///
-    /// As [`arg`](Self::arg), and [`ArgsError::NoObject`] when the value becomes something else
-    /// than an object.
+    /// As [`arg`](Self::arg), and [`ArgsError::NoObject`] when the value does not become an object.
     pub fn object<T: Serialize + ?Sized>(
         self,
         name: &'static str,
@@ -106,7 +106,7 @@ pub struct ArgsReader<'a> {
 }
 
 impl<'a> ArgsReader<'a> {
-    /// Reads the array, and leaves its elements as they are.
+    /// Reads the array, without decoding its elements.
     ///
     /// # Errors
     ///
@@ -119,13 +119,14 @@ impl<'a> ArgsReader<'a> {
         })
     }
 
-    /// Reads the next argument. One that is absent is read as `null`, so a trailing `Option` may be
-    /// left out.
+    /// Reads the next argument. An absent one is read as `null`, so a trailing `Option` is
+    /// optional.
     ///
     /// # Errors
     ///
-    /// [`ArgsError::Missing`] or [`ArgsError::Decode`], with the position and the name. To say why
-    /// without a word of the argument, an argument that does not decode is decoded a second time.
+    /// [`ArgsError::Missing`] or [`ArgsError::Decode`], with the position and the name. An argument
+    /// that does not decode is decoded a second time, to find the reason without quoting the
+    /// argument.
     pub fn arg<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, ArgsError> {
         let position = self.total - self.args.len() + 1;
         match self.args.next() {
@@ -146,7 +147,7 @@ impl<'a> ArgsReader<'a> {
         }
     }
 
-    /// Reads the next argument. One that is absent is what `default` says; `null` is not absent.
+    /// Reads the next argument. An absent one is the result of `default`; `null` is not absent.
     ///
     /// # Errors
     ///
@@ -162,12 +163,11 @@ impl<'a> ArgsReader<'a> {
         self.arg(name)
     }
 
-    /// Reads the one argument of a job that takes a JSON object instead of arguments by position.
+    /// Reads the only argument of a job that takes a JSON object instead of arguments by position.
     ///
     /// # Errors
     ///
-    /// As [`arg`](Self::arg), and [`ArgsError::NoObject`] when the argument is something else than
-    /// an object.
+    /// As [`arg`](Self::arg), and [`ArgsError::NoObject`] when the argument is no object.
     pub fn object<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, ArgsError> {
         match self.args.as_slice().first() {
             Some(raw) if !raw.get().starts_with('{') => Err(ArgsError::NoObject { name }),
@@ -203,7 +203,8 @@ fn not_encoded(error: &serde_json::Error) -> String {
 
 /// Arguments that cannot be written, or do not have the shape that the worker expects.
 ///
-/// No argument is in it, neither in `Display` nor in `Debug`: it is logged, and stored in the job.
+/// It has no argument, neither in `Display` nor in `Debug`, because it is logged, and stored in the
+/// job.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ArgsError {
@@ -212,7 +213,7 @@ pub enum ArgsError {
     Encode {
         /// The parameter.
         name: &'static str,
-        /// Why it has none. The text of an error that its type made is not kept.
+        /// The reason. The text of an error that its type made is not kept.
         reason: String,
     },
     /// `args` is no JSON array.
@@ -234,15 +235,15 @@ pub enum ArgsError {
         /// Counted from 1.
         position: usize,
         /// The parameter, and the path to the value in it: `order.lines[2].price`. Elements count
-        /// from 0. A key that is no field of the type is data, so the path only has its number,
+        /// from 0. A key that is no field of the type is data. So the path has only its number,
         /// counted from 1: `prices.<key 3>`.
         name: String,
         /// What kind of value was found, and what was expected. The text of an error that a type
         /// made itself (`serde::de::Error::custom`) is not kept.
         reason: String,
     },
-    /// The worker takes one JSON object instead of arguments by position, and this is something
-    /// else.
+    /// The worker takes one JSON object instead of arguments by position, and the job has another
+    /// form.
     #[error("the worker takes one argument, `{name}`, which is a JSON object")]
     NoObject {
         /// The parameter.
@@ -295,7 +296,7 @@ mod tests {
 
     #[test]
     fn floats_are_read_to_the_last_bit() {
-        // serde_json reads this as its neighbour unless `float_roundtrip` is on.
+        // serde_json reads this as the neighbouring float unless `float_roundtrip` is on.
         let float: f64 = ArgsReader::new("[5.9172516468079116e-8]")
             .unwrap()
             .arg("rate")

@@ -12,42 +12,42 @@ use super::{
 /// The keys of a job that hold a time.
 const TIMES: [&str; 4] = ["created_at", "enqueued_at", "failed_at", "retried_at"];
 
-/// From this integer on, Sidekiq 8 means milliseconds, and nobody means seconds.
+/// From this integer on, Sidekiq 8 means milliseconds, and no program means seconds.
 const FIRST_MILLISECONDS: u64 = 100_000_000_000;
 
 /// How deep Ruby reads JSON.
 const RUBY_MAX_DEPTH: usize = 100;
 
 impl Job {
-    /// Whether the arguments are written in another form than an array, the only one that Sidekiq
-    /// reads, or missing.
+    /// Whether the arguments are missing, or have another form than an array, the only one that
+    /// Sidekiq reads.
     pub(crate) fn has_spoiled_args(&self) -> bool {
         !self.get("args").is_some_and(|raw| raw.starts_with('['))
     }
 
-    /// Writes [such](Self::has_spoiled_args) arguments as an array. All else stays as it is, byte
-    /// for byte.
+    /// Writes [such](Self::has_spoiled_args) arguments as an array. Everything else stays byte for
+    /// byte.
     pub(crate) fn put_args_in_array(&mut self) {
-        // What is no array in a string means none: `decode` accepts nothing else.
+        // A string without an array means no arguments, because `decode` accepts nothing else.
         let string = self.string("args").unwrap_or_default();
         let args = check_args(&string).unwrap_or(NO_ARGS).to_owned();
         self.patch("args", args);
     }
 
-    /// Whether Ruby cannot read the payload as it was stored, or cannot write what it read: it has
-    /// a number that no float holds, half of a surrogate pair, or too many levels.
+    /// Whether Ruby cannot read the stored payload, or cannot write what it read: it has a number
+    /// that no float can represent, half of a surrogate pair, or too many levels.
     pub(crate) fn is_unreadable_in_ruby(&self) -> bool {
         let payload = self.original_json();
         std::str::from_utf8(payload).is_ok_and(|json| depth_over(json, RUBY_MAX_DEPTH))
             || serde_json::from_slice::<Value>(payload).is_err()
     }
 
-    /// Whether a time is a whole number of milliseconds: Sidekiq before 8 takes it for seconds.
+    /// Whether a time is a whole number of milliseconds, which Sidekiq before 8 reads as seconds.
     pub(crate) fn has_milliseconds(&self) -> bool {
         self.whole_times().any(|time| time >= FIRST_MILLISECONDS)
     }
 
-    /// Whether a time is a whole number of seconds: Sidekiq 8 takes it for milliseconds.
+    /// Whether a time is a whole number of seconds, which Sidekiq 8 reads as milliseconds.
     pub(crate) fn has_whole_seconds(&self) -> bool {
         self.whole_times().any(|time| time < FIRST_MILLISECONDS)
     }

@@ -1,4 +1,4 @@
-//! Reading a job: one parse that borrows; a second one where a key has escapes.
+//! Reads a job: one parse that borrows, and a second one if a key has escapes.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Range};
 
@@ -22,7 +22,7 @@ pub(crate) const MAX_DEPTH: usize = 127;
 
 /// A payload is not a job.
 ///
-/// It can't be run, only kept: it goes to the dead set as it is. The message never quotes the
+/// It cannot be run, only kept: it goes to the dead set byte for byte. The message never quotes the
 /// payload.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -33,7 +33,7 @@ pub enum MalformedJob {
     /// The payload is not JSON.
     #[error("not JSON: {problem} at line {line} column {column}")]
     NotJson {
-        /// What kind of mistake it is.
+        /// The kind of the error.
         problem: &'static str,
         /// The line, from 1.
         line: usize,
@@ -43,7 +43,7 @@ pub enum MalformedJob {
     /// The payload is JSON, but not an object.
     #[error("not a JSON object")]
     NotAnObject,
-    /// Arrays and objects are nested deeper than anybody reads.
+    /// Arrays and objects are nested deeper than any program reads.
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     /// A key that every job has is missing or null.
@@ -64,7 +64,7 @@ pub enum MalformedJob {
 
 impl MalformedJob {
     fn not_json(error: &serde_json::Error) -> Self {
-        // The error's own text is not shown: for some mistakes it quotes the payload.
+        // The error's own text is not shown, because it sometimes quotes the payload.
         Self::NotJson {
             problem: match error.classify() {
                 Category::Eof => "it ends too early",
@@ -110,7 +110,7 @@ impl Job {
         Self::decode_from(payload, None)
     }
 
-    /// Reads a payload that was fetched from `queue`, which is most often the one that it names.
+    /// Reads a payload that was fetched from `queue`, which is most often the queue that it names.
     pub(crate) fn decode_from(
         payload: Bytes,
         queue: Option<&QueueName>,
@@ -165,7 +165,8 @@ struct Fields<'a> {
     jid: Option<&'a str>,
     queue: Option<&'a str>,
     args: Option<&'a str>,
-    /// Which of Verk's keys are there, a bit each, and [`RETRY`], [`EXPIRES_IN`] and [`ENCRYPT`].
+    /// Which of Verk's keys the payload has, a bit each, and [`RETRY`], [`EXPIRES_IN`] and
+    /// [`ENCRYPT`].
     seen: u16,
 }
 
@@ -191,11 +192,11 @@ trait Key<'a>: Deserialize<'a> {
 
     fn is_escaped(&self) -> bool;
 
-    /// A key that is no Unicode is nobody's: it is kept, and found by no name.
+    /// A key that is not Unicode is kept, but cannot be found by a name.
     fn name(&self) -> Option<Cow<'a, str>>;
 }
 
-/// One without escapes: with one, it does not deserialize.
+/// A key without escapes: one with escapes does not deserialize to this type.
 #[derive(Deserialize)]
 struct PlainKey<'a>(#[serde(borrow)] &'a str);
 
@@ -266,7 +267,7 @@ impl<'de, K: Key<'de>> Visitor<'de> for FieldsVisitor<'de, K> {
     }
 }
 
-/// The bit of a key that tells the dialects apart, or that few jobs have and every run asks for; 0
+/// The bit of a key that distinguishes the dialects, or that few jobs have and every run needs; 0
 /// for others.
 fn verk_key(name: &str) -> u16 {
     match name {
@@ -296,7 +297,7 @@ fn range(whole: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-/// A value that must be a string with something in it.
+/// A value that must be a string and not empty.
 fn required<'a>(raw: Option<&'a str>, key: &'static str) -> Result<Cow<'a, str>, MalformedJob> {
     let raw = raw
         .filter(|raw| *raw != "null")
@@ -316,7 +317,7 @@ fn args(json: &str, raw: Option<&str>) -> Result<(Text, bool), MalformedJob> {
         expected: "an array",
     };
     match raw {
-        // What Sidekiq calls `perform` with when there are none.
+        // Sidekiq calls `perform` with this when there are none.
         None | Some("null") => Ok((Text::Owned(NO_ARGS.into()), false)),
         Some(raw) if raw.starts_with('[') => Ok((Text::Slice(range(json, raw)), false)),
         Some(raw) if is_empty_object(raw) => Ok((Text::Owned(NO_ARGS.into()), false)),
@@ -337,7 +338,7 @@ fn args(json: &str, raw: Option<&str>) -> Result<(Text, bool), MalformedJob> {
     }
 }
 
-/// Checks that `args` is the text of a JSON array that everybody can read, and trims it.
+/// Checks that `args` is the text of a JSON array that every program can read, and trims it.
 pub(super) fn check_args(args: &str) -> Result<&str, InvalidJob> {
     let args = args.trim_matches(WHITESPACE);
     if !args.starts_with('[') || check(args).is_err() {
@@ -363,11 +364,11 @@ fn is_too_deep(json: &str) -> bool {
 
 /// Whether the arrays and objects of a valid JSON text are nested deeper than `max`.
 ///
-/// The parser itself passes over any depth, but nobody could read the value later.
+/// The parser itself accepts any depth, but no program could read the value later.
 pub(super) fn depth_over(json: &str, max: usize) -> bool {
     let bytes = json.as_bytes();
-    // Most payloads have fewer brackets than that in all. Counted in a byte for a few at a time,
-    // the compiler looks at many at once.
+    // Most payloads have fewer brackets than that in total. The loop counts them in a byte for a
+    // few at a time, so that the compiler vectorizes it.
     let brackets = bytes.chunks(usize::from(u8::MAX)).map(|some| {
         let count = |sum: u8, byte: &u8| sum + u8::from(matches!(byte, b'[' | b'{'));
         usize::from(some.iter().fold(0, count))

@@ -1,4 +1,4 @@
-//! Whose form a job is written in: that of Sidekiq or of Elixir's Verk.
+//! The dialect of a job: that of Sidekiq or of Elixir's Verk.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,7 @@ use super::{
     value::{TimeForm, quoted},
 };
 
-/// Whose job format the jobs of a program have. A job that another program made keeps the one that
-/// it came in.
+/// The job format of a program. A job that another program made keeps its own format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
@@ -19,14 +18,15 @@ pub enum Dialect {
     Verk,
 }
 
-/// How times are written in jobs of Sidekiq's dialect. All forms are read, whichever is configured.
+/// How times are written in jobs of Sidekiq's dialect. verk reads all forms, with any
+/// configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeFormat {
     /// Seconds as a float: `1732387200.5`. Sidekiq 5 to 8 read it right.
     #[default]
     Seconds,
-    /// Whole milliseconds: `1732387200500`. Sidekiq 8 writes that, and Sidekiq 7 takes it for
+    /// Whole milliseconds: `1732387200500`. Sidekiq 8 writes that form, and Sidekiq 7 reads it as
     /// seconds.
     Milliseconds,
 }
@@ -36,13 +36,12 @@ pub enum TimeFormat {
 pub(crate) struct Form {
     pub(crate) dialect: Dialect,
     pub(crate) time_format: TimeFormat,
-    /// What a job of Verk's dialect says that has no limit of its own, as Verk does.
+    /// The number that a job of Verk's dialect gets if it has no limit of its own, as in Verk.
     pub(crate) max_retry_count: u32,
 }
 
 impl Job {
-    /// Writes what changes from now on in this form. A job that was read from a payload keeps its
-    /// dialect.
+    /// Writes later changes in this form. A job that was read from a payload keeps its dialect.
     pub(crate) fn write_as(&mut self, form: Form) {
         self.time_format = form.time_format;
         let is_new = self.original_json.is_empty();

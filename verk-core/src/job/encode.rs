@@ -1,4 +1,4 @@
-//! Writing a job: the original bytes with the patches laid over them.
+//! Writes a job: the original bytes with the patches applied.
 
 use std::borrow::Cow;
 
@@ -15,13 +15,13 @@ use super::{
 impl Job {
     /// The payload to store.
     ///
-    /// A job that nobody changed gives the bytes that it was read from, without a copy. Otherwise
-    /// the keys stay in their order, every value that was not changed stays as it is to the byte,
-    /// and new keys come last. A key that was there several times is there once if it was changed;
-    /// otherwise all of them stay.
+    /// A job that nobody changed returns the bytes that it was read from, without a copy. Otherwise
+    /// the keys stay in their order, every unchanged value stays byte for byte, and new keys come
+    /// last. A duplicate key is written once if it was changed; otherwise all of them stay.
     ///
     /// A new or changed job in Sidekiq's dialect always gets a `retry`: `true`, or the number in
-    /// its `max_retry_count`. Sidekiq drops a job without `retry` when it lacks the class.
+    /// its `max_retry_count`. The reason: Sidekiq drops a job without `retry` if it lacks the
+    /// class.
     ///
     /// ```
     /// use verk_core::Job;
@@ -53,7 +53,7 @@ impl Job {
             let patch = patches().find(|(key, _)| self.is_key(entry, key.name));
             match patch {
                 None => json.push(key, self.slice(&entry.value)),
-                // It takes the place of the entry that readers go by: the last one with its key.
+                // It replaces the entry that readers use: the last one with its key.
                 Some((patched, Some(value))) if !self.has_entry(index + 1, patched.name) => {
                     json.push(key, value);
                 }
@@ -67,9 +67,9 @@ impl Job {
         json.finish()
     }
 
-    /// What a job of Sidekiq's dialect that has no `retry` is written with.
+    /// The value for `retry` in a job of Sidekiq's dialect without one.
     fn missing_retry(&self) -> Option<Cow<'static, str>> {
-        // In Verk's dialect, the absence of `retry` is one of the marks.
+        // In Verk's dialect, a missing `retry` is one of the marks.
         if self.dialect == Dialect::Verk || self.present("retry").is_some() {
             return None;
         }
@@ -79,7 +79,7 @@ impl Job {
         })
     }
 
-    /// Gives the job a key of one's own, which it keeps for its whole life, whoever moves it.
+    /// Gives the job a key of your own. The job keeps it for its whole life, in every program.
     /// [`get`](Self::get) reads it.
     ///
     /// ```
@@ -94,8 +94,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`InvalidJob`] when the key is one that verk writes itself, or the value has no JSON form or
-    /// is nested too deep. The job is as it was.
+    /// [`InvalidJob`] when verk itself writes the key, or the value has no JSON form or is nested
+    /// too deep. The job is then unchanged.
     pub fn set(&mut self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<(), InvalidJob> {
         if let Some(key) = reserved(key) {
             return Err(InvalidJob::ReservedKey { key });
@@ -110,7 +110,7 @@ impl Job {
         Ok(())
     }
 
-    /// Gives `key` the value `json`, unless it has just that.
+    /// Gives `key` the value `json`, unless it already has it.
     pub(super) fn patch(&mut self, key: &'static str, json: impl AsRef<str>) {
         self.patch_with(key, |text| text.push_str(json.as_ref()));
     }
@@ -123,7 +123,7 @@ impl Job {
         }
     }
 
-    /// Takes `key` out; in a job of Elixir's Verk, which always has all its keys, sets it to null.
+    /// Removes `key`; in a job of Elixir's Verk, which always has all its keys, sets it to null.
     pub(super) fn remove(&mut self, key: &'static str) {
         if self.get(key).is_none() {
             return;
@@ -147,7 +147,8 @@ const RETRY: PatchKey<'_> = PatchKey {
     in_object: Some(",\"retry\":"),
 };
 
-/// A JSON object in the making: a comma before each key, the first of which becomes the brace.
+/// A JSON object that is being written: a comma precedes each key, and the first comma becomes the
+/// brace.
 struct Object(Vec<u8>);
 
 impl Object {

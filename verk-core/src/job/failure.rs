@@ -17,19 +17,19 @@ use super::{
 };
 use crate::names::QueueName;
 
-/// What is kept of one failed attempt. See [`Job::record_failure`].
+/// The record of one failed attempt. See [`Job::record_failure`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
     /// The kind of error, such as a type name.
     pub error_class: String,
-    /// The message; what is beyond 10 000 characters is cut off when it is recorded.
+    /// The message. Text beyond 10 000 characters is cut off when it is recorded.
     pub error_message: String,
     /// The backtrace, a frame each; empty when there is none.
     pub error_backtrace: Vec<String>,
 }
 
 impl Job {
-    /// How often the job has failed so far.
+    /// Returns how often the job has failed so far.
     ///
     /// ```
     /// use verk_core::Job;
@@ -54,12 +54,12 @@ impl Job {
         }
     }
 
-    /// The number in the key `retry_count`, as it is; `None` before the first failure, or if it is
-    /// no whole number.
+    /// Returns the number in the key `retry_count`; `None` before the first failure, or if it is no
+    /// whole number.
     ///
     /// Sidekiq and Elixir's Verk count differently: after the first failure it is 0 with Sidekiq
-    /// and 1 with Verk, whose new jobs have 0. [`failures`](Self::failures) counts the same for
-    /// both. Sidekiq Web's "retry now" takes one off, so it may be -1.
+    /// and 1 with Verk, whose new jobs have 0. [`failures`](Self::failures) is the same for both.
+    /// Sidekiq Web's "retry now" subtracts one, so it may be -1.
     ///
     /// ```
     /// use verk_core::Job;
@@ -77,7 +77,7 @@ impl Job {
         self.get("retry_count")?.parse().ok()
     }
 
-    /// The kind of the last error. Elixir's Verk writes none.
+    /// Returns the kind of the last error. Elixir's Verk writes none.
     #[must_use]
     pub fn error_class(&self) -> Option<Cow<'_, str>> {
         self.string("error_class")
@@ -89,9 +89,9 @@ impl Job {
         self.string("error_message")
     }
 
-    /// The backtrace of the last error, a frame each; empty when there is none.
+    /// Returns the backtrace of the last error, a frame each; empty when there is none.
     ///
-    /// Of a backtrace that inflates to more than 1 MiB, the rest is left out.
+    /// If a backtrace inflates to more than 1 MiB, the rest is left out.
     #[must_use]
     pub fn error_backtrace(&self) -> Vec<String> {
         match self.get("error_backtrace") {
@@ -106,8 +106,8 @@ impl Job {
     /// Records a failure, so that the payload is ready for the retry or the dead set.
     ///
     /// Counts as the job's own dialect does: see [`failures`](Self::failures). As with Sidekiq, the
-    /// job goes to its `retry_queue` if it has one, else back to `fetched_from`, whatever queue it
-    /// named before.
+    /// job goes to its `retry_queue` if it has one, else back to `fetched_from`, even if it named
+    /// another queue before.
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};
@@ -137,7 +137,7 @@ impl Job {
         self.patch_time(if first { "failed_at" } else { "retried_at" }, now);
 
         self.patch("error_message", quoted(cut(&failure.error_message)));
-        // Elixir's Verk has no such key; one that Sidekiq left must not name the error before.
+        // Elixir's Verk has no such key. One that Sidekiq wrote must not name the error before.
         if self.dialect == Dialect::Sidekiq || self.get("error_class").is_some() {
             self.patch("error_class", quoted(&failure.error_class));
         }
@@ -160,8 +160,8 @@ impl Job {
         self.set_queue(queue.unwrap_or_else(|| fetched_from.clone()));
     }
 
-    /// Takes the retry that an operator asks for off the count, as Sidekiq does, down to -1. A job
-    /// of Elixir's Verk keeps its count, as it does there.
+    /// Subtracts a retry that an operator asked for from the count, as Sidekiq does, down to -1. A
+    /// job of Elixir's Verk keeps its count, as in Verk.
     pub(crate) fn uncount_retry(&mut self) {
         if let (Dialect::Sidekiq, Some(count)) = (self.dialect, self.retry_count()) {
             self.patch("retry_count", count.saturating_sub(1).to_string());
@@ -194,7 +194,7 @@ fn deflated(frames: &[String]) -> String {
     STANDARD.encode(encoder.finish().unwrap_or_default())
 }
 
-/// Reads Sidekiq's form; `None` when the text is not in it.
+/// Reads Sidekiq's form; `None` if the text has another form.
 fn inflated(text: &str) -> Option<Vec<String>> {
     // Sidekiq 6 broke the base64 into lines.
     let base64: Vec<u8> = text
@@ -209,7 +209,7 @@ fn inflated(text: &str) -> Option<Vec<String>> {
     if inflated.is_err() && json.is_empty() {
         return None;
     }
-    // The array may be cut off: what comes before the cut is good.
+    // The array may be cut off: the part before the cut is valid.
     let mut frames = Vec::new();
     let json = String::from_utf8_lossy(&json);
     let mut deserializer = serde_json::Deserializer::from_str(&json);
@@ -217,7 +217,7 @@ fn inflated(text: &str) -> Option<Vec<String>> {
     Some(frames)
 }
 
-/// Collects the strings of an array, up to the first mistake.
+/// Collects the strings of an array, up to the first error.
 struct Frames<'a>(&'a mut Vec<String>);
 
 impl<'de> DeserializeSeed<'de> for Frames<'_> {

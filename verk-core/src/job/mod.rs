@@ -1,7 +1,7 @@
-//! The wire record: the one place that reads and writes the JSON of a job, in every dialect.
+//! The wire record: the only code that reads and writes the JSON of a job, in every dialect.
 //!
-//! A [`Job`] keeps the bytes that it was read from. A change is a patch over them: what nobody
-//! changed is written back byte for byte, unknown keys and the digits of numbers included.
+//! A [`Job`] keeps the bytes that it was read from. A change is a patch over them: unchanged parts
+//! are written back byte for byte, unknown keys and the digits of numbers included.
 
 mod active_job;
 pub(crate) mod args;
@@ -39,12 +39,12 @@ use self::{
     value::{count, push_quoted, string, strings, time},
 };
 
-/// One unit of work, as it stands in Redis.
+/// One unit of work, as it is stored in Redis.
 ///
-/// Jobs of Sidekiq 5 to 8 and of Elixir's Verk are read alike. [`encode`](Self::encode) gives back
-/// the bytes that were read, except for the keys that were changed since, and writes those as the
-/// program that sent the job expects them. A job of Sidekiq's form that was changed and has no
-/// `retry` gets one, because Sidekiq loses such a job when it lacks its class.
+/// It reads jobs of Sidekiq 5 to 8 and of Elixir's Verk. [`encode`](Self::encode) returns the bytes
+/// that were read, except for the keys that were changed since, and writes those as the program
+/// that sent the job expects them. A changed job of Sidekiq's form without `retry` gets one,
+/// because Sidekiq loses such a job if it lacks its class.
 ///
 /// `Debug` shows the jid, the class and the queue, never the arguments.
 ///
@@ -69,11 +69,12 @@ pub struct Job {
     original_json: ByteString,
     /// Where the keys and values of `original_json` are, in order.
     entries: Vec<Member>,
-    /// Which of the keys that `decode` has a bit for are among them.
+    /// Which keys that `decode` has a bit for are among them.
     seen: u16,
     /// The keys that differ from `original_json`; all keys of a new job.
     patches: Patches,
-    /// Whose rules the job follows. Never changes once the job is stored, whatever is patched.
+    /// The dialect that the job follows. It never changes once the job is stored, even if keys
+    /// change.
     dialect: Dialect,
     /// How times are written.
     time_format: TimeFormat,
@@ -86,7 +87,7 @@ pub struct Job {
 /// How often a job may be retried, as the job itself says. See [`Job::retry_limit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetryLimit {
-    /// Neither retried nor kept in the dead set.
+    /// The job is neither retried nor kept in the dead set.
     Never,
     /// The job leaves it to the configuration.
     Default,
@@ -112,7 +113,7 @@ pub enum InvalidJob {
     /// The class is empty. Give the worker a name.
     #[error("the class of a job must not be empty")]
     EmptyClass,
-    /// The arguments are not the text of a JSON array.
+    /// The arguments are not the text of a JSON array, as they must be.
     #[error("the args of a job must be a JSON array")]
     ArgsNotAnArray,
     /// The arguments are nested so deep that other programs refuse to read them. Flatten them.
@@ -133,7 +134,7 @@ pub enum InvalidJob {
     ValueTooDeep,
 }
 
-/// A text that is part of `original_json` or of a patch, or that stands alone.
+/// A text that is part of `original_json` or of a patch, or that is separate.
 #[derive(Clone)]
 enum Text {
     Slice(Range<usize>),
@@ -207,8 +208,8 @@ impl Job {
         &self.jid
     }
 
-    /// The class, which names the worker. For a job of Rails' `ActiveJob` it is that of the job in
-    /// the envelope; [`get`](Self::get)`("class")` tells the wrapper.
+    /// Returns the class, which names the worker. For a job of Rails' `ActiveJob` it is that of the
+    /// job in the envelope; [`get`](Self::get)`("class")` returns the wrapper.
     ///
     /// ```
     /// use verk_core::Job;
@@ -224,13 +225,13 @@ impl Job {
         self.text(&self.class)
     }
 
-    /// The queue that the job belongs to; `None` when it names none, or one that is not valid.
+    /// Returns the queue that the job belongs to; `None` if it names none, or an invalid one.
     #[must_use]
     pub fn queue(&self) -> Option<&QueueName> {
         self.queue.as_ref()
     }
 
-    /// The arguments: the text of a JSON array, whatever the job has them in.
+    /// Returns the arguments as the text of a JSON array, in every dialect.
     #[must_use]
     pub fn args(&self) -> &str {
         self.text(&self.args)
@@ -248,7 +249,7 @@ impl Job {
         self.get("created_at").and_then(time)
     }
 
-    /// When the job came into its queue the last time.
+    /// Returns when the job entered its queue the last time.
     #[must_use]
     pub fn enqueued_at(&self) -> Option<SystemTime> {
         self.get("enqueued_at").and_then(time)
@@ -260,20 +261,20 @@ impl Job {
         self.get("failed_at").and_then(time)
     }
 
-    /// When the job failed last, unless that was the first time.
+    /// Returns when the job failed last; `None` if it failed once or never.
     #[must_use]
     pub fn retried_at(&self) -> Option<SystemTime> {
         self.get("retried_at").and_then(time)
     }
 
-    /// Whether the job is kept in the dead set once its retries are used up. True unless it says
-    /// otherwise.
+    /// Returns whether the job is kept in the dead set once its retries are used up. True unless
+    /// the job says otherwise.
     #[must_use]
     pub fn dead(&self) -> bool {
         self.get("dead") != Some("false")
     }
 
-    /// How much of a backtrace the sender wants to be kept.
+    /// Returns how much of a backtrace the sender wants to keep.
     #[must_use]
     pub fn backtrace(&self) -> Backtrace {
         match self.get("backtrace") {
@@ -286,11 +287,11 @@ impl Job {
         }
     }
 
-    /// The JSON text of any key, known to verk or not.
+    /// Returns the JSON text of any key, known to verk or not.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.patches.get_or(key, || {
-            // The last one wins, as in every other reader.
+            // The last one counts, as in every other reader.
             let entry = self.entries.iter().rfind(|entry| self.is_key(entry, key))?;
             Some(self.slice(&entry.value))
         })
@@ -313,21 +314,21 @@ impl Job {
         }
     }
 
-    /// Says whether the job is kept in the dead set once its retries are used up.
+    /// Sets whether the job is kept in the dead set once its retries are used up.
     pub fn set_dead(&mut self, dead: bool) {
         if self.dead() != dead {
             self.patch("dead", dead.to_string());
         }
     }
 
-    /// Notes when the job was made, unless that is known already.
+    /// Sets when the job was made, unless that is known already.
     pub fn set_created_at(&mut self, now: SystemTime) {
         if self.present("created_at").is_none() {
             self.patch_time("created_at", now);
         }
     }
 
-    /// Notes when the job came into its queue; `None` while it is scheduled.
+    /// Sets when the job entered its queue; `None` while it is scheduled.
     pub fn set_enqueued_at(&mut self, enqueued_at: Option<SystemTime>) {
         match enqueued_at {
             Some(now) => self.patch_time("enqueued_at", now),
@@ -335,7 +336,8 @@ impl Job {
         }
     }
 
-    /// Notes that the job came into its queue; and that it was made then, unless it is known when.
+    /// Sets the time at which the job entered its queue, and the time at which it was made, unless
+    /// that is known.
     pub(crate) fn set_enqueued_now(&mut self, now: SystemTime) {
         let form = self.time_form();
         let time = self.patches.write(|text| form.write(now, text));
@@ -350,12 +352,13 @@ impl Job {
         self.get(key).filter(|raw| *raw != "null")
     }
 
-    /// Whether the job may have a key, by its bit: quicker than to look for it in vain.
+    /// Whether the job may have a key, by its bit. That is quicker than a search for a key that it
+    /// lacks.
     fn may_have(&self, key: u16) -> bool {
         self.seen & key != 0 || !self.patches.is_empty()
     }
 
-    /// The value of a key that holds a JSON string.
+    /// The value of a key, if it is a JSON string.
     fn string(&self, key: &str) -> Option<Cow<'_, str>> {
         self.get(key).and_then(string)
     }
@@ -385,7 +388,7 @@ impl Job {
     }
 
     fn slice(&self, range: &Range<usize>) -> &str {
-        // `decode` cut the ranges at the ends of JSON tokens.
+        // `decode` made the ranges at the ends of JSON tokens.
         &self.original_json[range.clone()]
     }
 

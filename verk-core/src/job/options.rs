@@ -1,4 +1,4 @@
-//! What the sender of a job asks of whoever runs it: Sidekiq's options.
+//! The options that the sender of a job sets for its run: Sidekiq's options.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,8 +15,8 @@ const MAX_RETRY_FOR: Duration = Duration::from_secs(1_000_000_000);
 impl Job {
     /// How often the job may be retried.
     ///
-    /// With `n` failures so far, the last one included, a job is retried while `n` is not above the
-    /// limit; unless there is a [`retry_for`](Self::retry_for), which counts instead.
+    /// With `n` failures so far, the last one included, a job is retried if `n` is not above the
+    /// limit. If it has a [`retry_for`](Self::retry_for), that decides instead.
     ///
     /// ```
     /// use verk_core::{Job, RetryLimit};
@@ -44,15 +44,15 @@ impl Job {
 
     /// Limits the retries, in Sidekiq's key `retry` and in Verk's key `max_retry_count`.
     ///
-    /// [`RetryLimit::Never`] means neither a retry nor the dead set; Elixir's Verk knows no such
-    /// thing, and keeps the job in its dead set.
+    /// [`RetryLimit::Never`] means neither a retry nor the dead set. Elixir's Verk does not know
+    /// that, and keeps the job in its dead set.
     pub fn set_retry_limit(&mut self, limit: RetryLimit) {
         let (retry, max_retry_count) = match limit {
             RetryLimit::Never => ("false".to_owned(), None),
             RetryLimit::Default => ("true".to_owned(), None),
             RetryLimit::Times(count) => (count.to_string(), Some(count)),
         };
-        // A job of Elixir's Verk has no `retry`, and that is one of its marks.
+        // A job of Elixir's Verk has no `retry`, which is one of its marks.
         if self.dialect == Dialect::Sidekiq || self.get("retry").is_some() {
             self.patch("retry", retry);
         }
@@ -72,11 +72,11 @@ impl Job {
         self.set_retry_limit(RetryLimit::Times(max_retry_count));
     }
 
-    /// For how long after its first failure the job is retried, if it says so; however often that
-    /// is.
+    /// Returns for how long after its first failure the job is retried, however often, if it has
+    /// such a time.
     ///
-    /// Sidekiq 7.1.3 to 8.0 obey this and the number of retries, whichever is used up first;
-    /// Sidekiq 8.1 and verk only this.
+    /// Sidekiq 7.1.3 to 8.0 obey both this and the number of retries. Sidekiq 8.1 and verk obey
+    /// only this.
     ///
     /// ```
     /// use std::time::Duration;
@@ -94,7 +94,7 @@ impl Job {
     }
 
     /// Sets for how long after its first failure the job is retried, in whole seconds; at most a
-    /// billion, as Sidekiq has it.
+    /// billion, as in Sidekiq.
     pub fn set_retry_for(&mut self, retry_for: Duration) {
         self.patch(
             "retry_for",
@@ -102,7 +102,7 @@ impl Job {
         );
     }
 
-    /// The queue that the job is retried in, if it is not its own.
+    /// Returns the queue that the job is retried in, if it is not its own.
     #[must_use]
     pub fn retry_queue(&self) -> Option<QueueName> {
         let name = self.string("retry_queue")?;
@@ -114,8 +114,7 @@ impl Job {
         self.patch("retry_queue", quoted(queue.as_str()));
     }
 
-    /// When the job is not worth a run any more: its `expires_in`, in seconds, after it came into
-    /// its queue.
+    /// Returns when the job expires: its `expires_in`, in seconds, after it entered its queue.
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};
@@ -135,14 +134,15 @@ impl Job {
         Some(time_after(self.enqueued_at()?, expires_in))
     }
 
-    /// Whether the last argument is a secret that only Sidekiq Enterprise can read.
+    /// Returns whether the last argument is encrypted, so that only Sidekiq Enterprise can read it.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.may_have(ENCRYPT) && self.get("encrypt") == Some("true")
     }
 }
 
-/// Reads a number of seconds; below 0 is 0, and what no `Duration` can hold is the longest.
+/// Reads a number of seconds. A number below 0 is 0, and one that no `Duration` can represent is
+/// the longest.
 fn seconds(raw: &str) -> Option<Duration> {
     let seconds = number(raw)?.max(0.0);
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))

@@ -1,13 +1,13 @@
-//! What differs from the payload that a job was read from.
+//! The differences from the payload that a job was read from.
 
 use std::{borrow::Cow, ops::Range};
 
-/// The keys that differ, each once, and their values; of a new job, all that it has.
+/// The keys that differ, each once, and their values; for a new job, all its keys.
 #[derive(Clone, Default)]
 pub(super) struct Patches {
     /// In the order in which verk appends keys.
     patches: Vec<Patch>,
-    /// Where the values are, with some that count no longer. It only grows.
+    /// The text of the values, also of some that are replaced. It only grows.
     text: String,
 }
 
@@ -16,12 +16,12 @@ struct Patch {
     key: Cow<'static, str>,
     /// See [`place`].
     place: usize,
-    /// Where its JSON is; `None` when the key is taken out.
+    /// Where its JSON is; `None` if the key is removed.
     value: Option<Range<usize>>,
 }
 
 impl Patches {
-    /// None yet, with room for what a usual job has.
+    /// Empty, with room for the keys of a usual job.
     pub(super) fn of_new_job() -> Self {
         Self {
             patches: Vec::with_capacity(8),
@@ -33,8 +33,7 @@ impl Patches {
         self.patches.is_empty()
     }
 
-    /// The JSON of `key`, unless it is taken out; for a key that does not differ, what `unchanged`
-    /// says.
+    /// The JSON of `key`, unless it is removed; for an unchanged key, the result of `unchanged`.
     pub(super) fn get_or<'a>(
         &'a self,
         key: &str,
@@ -72,7 +71,7 @@ impl Patches {
         start..self.text.len()
     }
 
-    /// Gives `key` a value that was written, or takes it out.
+    /// Gives `key` a value that was written, or removes the key.
     pub(super) fn put(&mut self, key: impl Into<Cow<'static, str>>, value: Option<Range<usize>>) {
         let key = key.into();
         let place = place(&key);
@@ -82,18 +81,18 @@ impl Patches {
         }
     }
 
-    /// Has `key` be as it is in the payload.
+    /// Resets `key` to its value in the payload.
     pub(super) fn forget(&mut self, key: &str) {
         self.patches.retain(|patch| patch.key != key);
     }
 
-    /// The index of `key`, which stands in `place`; or where it would be.
+    /// The index of `key`, whose place is `place`, or the index where it belongs.
     fn find(&self, key: &str, place: usize) -> Result<usize, usize> {
         let index = match self.patches.last() {
             Some(last) if last.place >= place => {
                 self.patches.partition_point(|patch| patch.place < place)
             }
-            // The keys of a new job are put in order.
+            // The keys of a new job are added in order.
             _ => self.patches.len(),
         };
         let rest = &self.patches[index..];
@@ -115,23 +114,23 @@ impl Patches {
 #[derive(Clone, Copy)]
 pub(super) struct PatchKey<'a> {
     pub(super) name: &'a str,
-    /// With the comma before it, its quotes and the colon, if that is known; else it may have to be
-    /// escaped.
+    /// The key with the comma before it, its quotes and the colon, if that is known; else it may
+    /// need escapes.
     pub(super) in_object: Option<&'static str>,
 }
 
-/// The name of a key that verk writes by itself.
+/// The name of a key that verk itself writes.
 pub(super) fn reserved(key: &str) -> Option<&'static str> {
     KEY_ORDER.get(place(key)).map(|ours| ours.name)
 }
 
-/// Where a key stands in [`KEY_ORDER`]; its end for one that verk does not write by itself.
+/// The place of a key in [`KEY_ORDER`]; its end for a key that verk itself does not write.
 fn place(key: &str) -> usize {
     let place = KEY_ORDER.iter().position(|ours| ours.name == key);
     place.unwrap_or(KEY_ORDER.len())
 }
 
-/// Keys by their names, each with its name as it stands in an object.
+/// Keys by their names, each with its text in an object.
 macro_rules! keys {
     ($($name:literal),+ $(,)?) => {
         &[$(Key { name: $name, in_object: concat!(",\"", $name, "\":") }),+]
@@ -141,7 +140,7 @@ macro_rules! keys {
 /// A key that verk writes by itself.
 struct Key {
     name: &'static str,
-    /// With the comma before it, its quotes and the colon.
+    /// The key with the comma before it, its quotes and the colon.
     in_object: &'static str,
 }
 

@@ -117,7 +117,7 @@ fn times_are_read_in_three_forms() {
     assert_eq!(time("1795465694.412503"), Some(at(1_795_465_694_412_503)));
     assert_eq!(time("1700000000"), Some(at(1_700_000_000_000_000)));
     assert_eq!(time("1700000000250"), Some(at(1_700_000_000_250_000)));
-    // The border: seconds until the year 5138, milliseconds from 1973.
+    // The limits: seconds until the year 5138, milliseconds from 1973.
     assert_eq!(time("99999999999"), Some(at(99_999_999_999_000_000)));
     assert_eq!(time("100000000000"), Some(at(100_000_000_000_000)));
     assert_eq!(time("100000000000.0"), Some(at(100_000_000_000_000_000)));
@@ -215,7 +215,7 @@ fn a_job_that_is_written_anew_has_a_retry() {
         job.set_enqueued_at(None);
         assert_eq!(encoded(&job), expected, "{before}");
     }
-    // One of Elixir's Verk is still one: without `retry`.
+    // A job of Elixir's Verk keeps its dialect: without `retry`.
     let mut of_verk = decode(r#"{"class":"A","jid":"1","args":"[]","queue":"q"}"#).unwrap();
     of_verk.set_enqueued_at(Some(at(2_500_000)));
     assert!(!encoded(&of_verk).contains("retry"));
@@ -365,7 +365,7 @@ fn deep_nesting_is_malformed() {
         decode(&format!(r#"{{"class":"A","jid":"1","args":{args}}}"#)).unwrap_err(),
         MalformedJob::TooDeep
     );
-    // Brackets within strings and side by side are no depth.
+    // Brackets within strings, or next to each other, are no depth.
     let flat = format!(
         r#"{{"class":"A","jid":"1","args":["{}\"[",{}[]]}}"#,
         "[".repeat(500),
@@ -441,7 +441,7 @@ fn failures_go_to_the_retry_queue_and_count_on() {
     assert_eq!(job.error_message().unwrap(), "2");
     assert_eq!(job.error_backtrace(), ["a.rs:1", "b.rs:2"]);
 
-    // A backtrace never belongs to an error before.
+    // A backtrace never belongs to an earlier error.
     job.record_failure(&Failure::default(), at(3_000_000), &fetched_from);
     assert_eq!(job.get("error_backtrace"), None);
 

@@ -1,5 +1,5 @@
-//! The trace context that a job carries from where it was enqueued to where it runs: W3C's
-//! `traceparent` and `tracestate`.
+//! The trace context that a job carries from its enqueue to its run: W3C's `traceparent` and
+//! `tracestate`.
 
 use std::borrow::Cow;
 
@@ -24,21 +24,21 @@ impl Job {
         guard::call(|| {
             let mut context = tracing::Span::current().context();
             if !context.has_active_span() {
-                // That of a program that uses OpenTelemetry without `tracing`.
+                // The context of a program that uses OpenTelemetry without `tracing`.
                 context = Context::current();
             }
             self.set_trace_context(&context);
         });
     }
 
-    /// Notes the span that enqueues the job, unless the job belongs to a trace already.
+    /// Writes the span that enqueues the job, unless the job already belongs to a trace.
     fn set_trace_context(&mut self, context: &Context) {
         if self.present(TRACEPARENT).is_none() {
             TraceContextPropagator::new().inject_context(context, &mut Payload(self));
         }
     }
 
-    /// The span that enqueued the job; `None` when there is none, or it is not valid.
+    /// The span that enqueued the job; `None` if there is none, or it is invalid.
     pub(crate) fn trace_context(&self) -> Option<Context> {
         let keys = Keys {
             traceparent: self.string(TRACEPARENT)?,

@@ -12,7 +12,8 @@ use crate::time::clock::from_unix_seconds;
 /// How a time is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TimeForm {
-    /// A float with its fraction, in microseconds: the one form that Sidekiq 5 to 8 all read right.
+    /// A float with its fraction, in microseconds: the only form that Sidekiq 5 to 8 all read
+    /// right.
     FloatSeconds,
     /// An integer: Elixir's Verk.
     WholeSeconds,
@@ -32,7 +33,7 @@ impl TimeForm {
             Self::FloatSeconds => {
                 text.push_str(digits.format(since_1970.as_secs()));
                 text.push('.');
-                // The 1 before them keeps the zeros in front.
+                // The 1 before the digits keeps their leading zeros.
                 let micros = &digits.format(1_000_000 + since_1970.subsec_micros())[1..];
                 text.push_str(match micros.trim_end_matches('0') {
                     "" => "0",
@@ -43,7 +44,7 @@ impl TimeForm {
     }
 }
 
-/// Reads a time: a float or a small integer is seconds, an integer from 10^11 is milliseconds.
+/// Reads a time: a float or a small integer as seconds, an integer from 10^11 as milliseconds.
 pub(super) fn time(raw: &str) -> Option<SystemTime> {
     const FIRST_MILLISECONDS: f64 = 1e11;
     let number = number(raw)?;
@@ -61,7 +62,7 @@ pub(super) fn is_float(raw: &str) -> bool {
     raw.contains(['.', 'e', 'E'])
 }
 
-/// Reads a number as a count: below 0 is 0, fractions are cut.
+/// Reads a number as a count: below 0 as 0, without its fraction.
 pub(super) fn count(raw: &str) -> Option<u32> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -72,8 +73,8 @@ pub(super) fn count(raw: &str) -> Option<u32> {
 }
 
 pub(super) fn number(raw: &str) -> Option<f64> {
-    // `raw` is JSON, so what starts like this is a number, and not one of the names that f64 also
-    // reads.
+    // `raw` is JSON, so text that starts like this is a number, and not one of the names that f64
+    // also reads.
     raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
         .then(|| raw.parse().ok())
         .flatten()
@@ -89,7 +90,7 @@ pub(crate) fn string(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Reads the strings of a JSON array, passing over what is none.
+/// Reads the strings of a JSON array, and skips other elements.
 pub(super) fn strings(raw: &str) -> Vec<String> {
     let items: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
     items
@@ -106,7 +107,7 @@ pub(super) fn quoted(text: &str) -> String {
 /// Appends a JSON string.
 pub(super) fn push_quoted(json: &mut String, text: &str) {
     let escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-    // Without a way out of the loop: then the compiler looks at many bytes at once.
+    // Without an exit from the loop, the compiler checks many bytes at once.
     if !text.bytes().fold(false, |any, byte| any | escaped(byte)) {
         json.push('"');
         json.push_str(text);

@@ -1,6 +1,6 @@
-//! What is counted of runs, until the storage has it.
+//! The counts of runs, until the storage has them.
 //!
-//! Counting is one short lock that nobody else wants for long.
+//! Counting takes one short lock, which no other code holds for long.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +18,10 @@ use crate::{
     time::calendar::Day,
 };
 
-/// Of how many minutes execution metrics are kept for a storage that does not answer.
+/// For how many minutes execution metrics are kept while the storage does not answer.
 const MAX_MINUTES: usize = 10;
 
-/// What the queues of one node id counted and the storage has not been told yet.
+/// The counts of the queues of one node id that the storage does not have yet.
 #[derive(Debug)]
 pub(crate) struct Counters {
     queues: Mutex<BTreeMap<QueueName, Arc<QueueCounters>>>,
@@ -67,7 +67,7 @@ impl Counters {
         Arc::clone(counters)
     }
 
-    /// Takes all that was counted; `None` when that is nothing.
+    /// Takes all counts; `None` if they are 0.
     pub(crate) fn take(&self) -> Option<StatsReport> {
         let mut report = StatsReport::default();
         for (queue, counters) in &*lock(&self.queues) {
@@ -95,7 +95,7 @@ impl QueueCounters {
         self.live.add(&self.queue, counts);
     }
 
-    /// Counts a run for the execution metrics, if they are wanted.
+    /// Counts a run for the execution metrics, if these are enabled.
     pub(crate) fn add_execution(
         &self,
         job: &Job,
@@ -113,8 +113,8 @@ impl QueueCounters {
 
 impl Counted {
     fn count_execution(&mut self, class: &str, run: &Executions, minute: Minute) {
-        // What is left out would be shown for hours only: a storage that is away for longer must
-        // not fill this node's memory.
+        // Sidekiq shows these counts for hours only. A storage that is down for longer must not
+        // fill this node's memory.
         if self.executions.len() >= MAX_MINUTES && !self.executions.contains_key(&minute) {
             self.executions.pop_first();
         }
@@ -128,7 +128,7 @@ impl Counted {
     }
 }
 
-/// What a node counted by queue since it was built, under whatever id.
+/// The counts of a node by queue since it was built, under all its ids.
 #[derive(Debug, Default)]
 pub(crate) struct LiveCounters(Mutex<BTreeMap<QueueName, Counts>>);
 
@@ -148,12 +148,12 @@ impl LiveCounters {
     }
 }
 
-/// What the end of a job counts for in the statistics; `None` where that is nothing.
+/// The counts of the end of a job in the statistics; `None` if it does not count.
 pub(crate) fn counts_of(ending: Ending) -> Option<Counts> {
     let (succeeded, failed) = match ending {
         Ending::Done | Ending::Discarded => (1, 0),
         Ending::Retry | Ending::Dead | Ending::Dropped => (0, 1),
-        // No run, or one that does not count. Sidekiq counts no malformed payload either.
+        // No run, or one that does not count. Sidekiq does not count malformed payloads either.
         Ending::Snoozed
         | Ending::HandedBack
         | Ending::Lost
@@ -164,7 +164,7 @@ pub(crate) fn counts_of(ending: Ending) -> Option<Counts> {
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it holds one of these.
+    // No code panics while it holds one of these.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,4 +1,4 @@
-//! What was done so far, and what waits: [`Stats`], [`QueueStats`] and [`DayStats`].
+//! What was processed so far, and what waits: [`Stats`], [`QueueStats`] and [`DayStats`].
 
 pub(crate) mod counters;
 pub(crate) mod reporter;
@@ -19,23 +19,22 @@ use crate::{
     time::calendar::Day,
 };
 
-/// The state of all queues and sets, with what was processed since counting began, by all programs
-/// that share the storage.
+/// The state of all queues and sets, and the counts of all programs that share the storage.
 ///
-/// A run counts once its outcome is stored: as *processed* whether it succeeded or failed, and
-/// as *failed* too if it failed, whatever follows (a retry, the `dead` set or nothing). A job that
-/// its worker discarded is a run that succeeded. Not counted: a job that its worker snoozed, that
-/// was handed back at shutdown or lost to another node, and a payload that is no job, which Sidekiq
-/// does not count either.
+/// A run counts once its outcome is stored: as *processed* whether it succeeded or failed, and also
+/// as *failed* if it failed, whatever comes next (a retry, the `dead` set or neither). A job that
+/// its worker discarded is a run that succeeded. These do not count: a job that its worker snoozed,
+/// that was handed back at shutdown or lost to another node, and a payload that is no job, which
+/// Sidekiq does not count either.
 ///
-/// Every node adds its numbers up to 10 seconds late, and at shutdown. What a process that was
-/// killed had not added is not counted.
+/// Every node adds its counts every 10 seconds, and at shutdown. If a process is killed, the counts
+/// that it had not added are lost.
 ///
 /// `Display` and `Debug` show it in one line, with the queues in which jobs wait.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many runs there were, those that failed included.
+    /// How many runs ended, those that failed included.
     pub processed: u64,
     /// How many runs failed.
     pub failed: u64,
@@ -45,8 +44,9 @@ pub struct Stats {
     pub retry: usize,
     /// How many jobs are in the `dead` set.
     pub dead: usize,
-    /// Every queue that is known: that ever had a job from here or from Sidekiq, or that this node
-    /// runs (if its [`Admin`](crate::Admin) comes from a [`Verk`](crate::Verk)). By name.
+    /// Every known queue, by name: every queue that ever had a job from here or from Sidekiq, and
+    /// those that this node runs (if its [`Admin`](crate::Admin) comes from a
+    /// [`Verk`](crate::Verk)).
     pub queues: Vec<QueueStats>,
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Stats {
         )?;
         for stats in queues.iter().filter(|stats| stats.enqueued > 0) {
             let (queue, enqueued) = (&stats.queue, stats.enqueued);
-            // Whole seconds: people look for minutes and hours.
+            // Whole seconds, because people look for minutes and hours.
             let latency = Duration::from_secs(stats.latency.as_secs());
             let latency = humantime::format_duration(latency);
             write!(f, "; queue {queue}: {enqueued} for up to {latency}")?;
@@ -99,36 +99,35 @@ impl fmt::Debug for Stats {
     }
 }
 
-/// The state of one queue, with what was processed of it since counting began.
+/// The state of one queue, and the counts of its runs.
 ///
-/// These counters are Verk's: Sidekiq has none for each queue, so what Ruby processed is not among
-/// them. Nor are there any for a queue whose name reads as a day (`2025-01-01`), whose keys are
-/// those of that day.
+/// These counters are Verk's. Sidekiq has none for each queue, so they do not have the runs of
+/// Ruby. A queue whose name is a day (`2025-01-01`) has no counters, because their keys are those
+/// of that day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueStats {
     /// The queue.
     pub queue: QueueName,
-    /// How many runs there were, those that failed included.
+    /// How many runs ended, those that failed included.
     pub processed: u64,
     /// How many runs failed.
     pub failed: u64,
     /// How many jobs wait.
     pub enqueued: usize,
-    /// For how long the oldest of them has waited; zero when there is none, or when it does not
-    /// say.
+    /// For how long the oldest of them has waited; zero if there is none, or if it has no time.
     pub latency: Duration,
 }
 
-/// What one node processed since it was built, and what runs there: see
+/// The counts of one node since it was built, and its running jobs: see
 /// [`Verk::live_stats`](crate::Verk::live_stats).
 ///
-/// A run counts as in [`Stats`], at once. What other nodes and earlier processes did is not in
-/// here.
+/// A run counts as in [`Stats`], at once. It does not have the counts of other nodes and of earlier
+/// processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LiveStats {
-    /// How many runs there were, those that failed included.
+    /// How many runs ended, those that failed included.
     pub processed: u64,
     /// How many runs failed.
     pub failed: u64,
@@ -138,13 +137,13 @@ pub struct LiveStats {
     pub queues: Vec<LiveQueueStats>,
 }
 
-/// What one node processed of a queue since it was built.
+/// The counts of one node for a queue since the node was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LiveQueueStats {
     /// The queue.
     pub queue: QueueName,
-    /// How many runs there were, those that failed included.
+    /// How many runs ended, those that failed included.
     pub processed: u64,
     /// How many runs failed.
     pub failed: u64,
@@ -152,7 +151,7 @@ pub struct LiveQueueStats {
     pub running: usize,
 }
 
-/// Whether a queue has counters of its own: they would be those of a day if its name were one.
+/// Whether a queue has counters of its own. If its name is a day, they would be those of the day.
 pub(crate) fn has_counters(queue: &QueueName) -> bool {
     queue.as_str().parse::<Day>().is_err()
 }

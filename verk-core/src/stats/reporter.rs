@@ -1,7 +1,7 @@
-//! Adds what was counted to the storage every 10 seconds, and at the end.
+//! Adds the counts to the storage every 10 seconds, and at the end.
 //!
-//! What was sent keeps its number until the storage has it, so that it counts once however often it
-//! is sent.
+//! A report keeps its number until the storage has it, so that it counts once however often it is
+//! sent.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,8 +31,8 @@ pub(crate) struct StatsManager {
     stop: CancellationToken,
     /// The number of the last report.
     sequence: u64,
-    /// The last report, until the storage has it. Its number and its content stay: it may have been
-    /// counted.
+    /// The last report, until the storage has it. Its number and its content do not change, because
+    /// the storage may have counted it.
     sent: Option<StatsReport>,
 }
 
@@ -53,12 +53,12 @@ impl StatsManager {
         }
     }
 
-    /// Whether it was told to stop: nothing may wait for it for ever.
+    /// Whether it was stopped: nothing may wait for it forever.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Runs until it is told to stop and the last counts are stored or given up.
+    /// Runs until it is stopped, and the last counts are stored or given up.
     pub(crate) async fn run(&mut self) {
         let stop = self.stop.clone();
         loop {
@@ -82,9 +82,9 @@ impl StatsManager {
         }
     }
 
-    /// Stores what was sent before and what was counted since.
+    /// Stores the last report and the counts since then.
     ///
-    /// Cancel safe: what was sent is sent again, under the same number.
+    /// Cancel safe: a report is sent again, under the same number.
     async fn flush(&mut self) -> Result<(), StorageError> {
         for _ in 0..2 {
             if self.sent.is_none() {

@@ -1,4 +1,4 @@
-//! Wakes whoever moves due jobs, when one is stored that is due sooner.
+//! Wakes the schedule manager when a job is stored that is due earlier than it expects.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 
 use crate::time::clock::time_after;
 
-/// Lets whoever stores a job for later in this process wake the schedule manager in time.
+/// Wakes the schedule manager in time when code of this process stores a job for later.
 #[derive(Clone, Debug)]
 pub(crate) struct ScheduleWake(Arc<Wake>);
 
 #[derive(Debug)]
 struct Wake {
-    /// Jobs that are due later than this from now need nobody to be woken.
+    /// Jobs that are due later than this from now wake nothing.
     horizon: Duration,
     /// The first and the last time that was stored since the first of them was due.
     stored: Mutex<Option<(SystemTime, SystemTime)>>,
@@ -23,7 +23,7 @@ struct Wake {
 }
 
 impl ScheduleWake {
-    /// For a schedule manager that looks at least that often by itself.
+    /// For a schedule manager that polls at least that often by itself.
     pub(crate) fn new(poll_interval: Duration) -> Self {
         Self(Arc::new(Wake {
             horizon: poll_interval,
@@ -32,7 +32,7 @@ impl ScheduleWake {
         }))
     }
 
-    /// At `now`, a job was stored that is due at `at`.
+    /// Reports that a job was stored at `now` that is due at `at`.
     pub(crate) fn due_at(&self, at: SystemTime, now: SystemTime) {
         if at > time_after(now, self.0.horizon) {
             return;
@@ -57,7 +57,7 @@ impl ScheduleWake {
         }
     }
 
-    /// Once the first of the times has come: forgets them, and answers with the last.
+    /// Once the first of the times has come, forgets them, and returns the last.
     pub(crate) fn take(&self, now: SystemTime) -> Option<SystemTime> {
         let stored = self.stored().take_if(|(first, _)| *first <= now);
         stored.map(|(_, last)| last)

@@ -6,8 +6,8 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// The pause before the n-th try (from 1) of something that failed: 100 ms, doubled each time, at
-/// most 5 s; by chance up to half less, so that the nodes of a fleet do not all come back to a
-/// server at the same moment.
+/// most 5 s. It is up to half shorter, by chance, so that the nodes of a fleet do not all connect
+/// to a server at the same moment.
 pub(crate) fn pause_before_retry(tries: u32) -> Duration {
     longest_pause(tries).mul_f64(rand::random_range(0.5..=1.0))
 }

@@ -28,13 +28,13 @@ use jiff::{
 pub struct Day(Date);
 
 impl Day {
-    /// The day of `time`; 1970-01-01 for what is before, 9999-12-30 for what is after.
+    /// Returns the day of `time`; 1970-01-01 for earlier times, 9999-12-30 for later ones.
     #[must_use]
     pub fn of(time: SystemTime) -> Self {
         Self(utc(time).date())
     }
 
-    /// The day before; the first there is has none but itself.
+    /// Returns the day before; for the first day, the day itself.
     #[must_use]
     pub fn previous(self) -> Self {
         Self(self.0.yesterday().unwrap_or(self.0))
@@ -84,7 +84,7 @@ impl FromStr for Day {
     }
 }
 
-/// The text is no day. Write it as `YYYY-MM-DD`.
+/// The text is no day. Write it in the form `YYYY-MM-DD`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no day: it must be written as YYYY-MM-DD")]
 pub struct InvalidDay {
@@ -100,7 +100,7 @@ impl Minute {
     #[must_use]
     pub fn of(time: SystemTime) -> Self {
         let time = utc(time);
-        // Without its seconds it is a time of day all the same.
+        // Without its seconds it is still a valid time of day.
         Self(time.date().at(time.hour(), time.minute(), 0, 0))
     }
 

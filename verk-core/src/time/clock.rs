@@ -1,4 +1,4 @@
-//! The one place that waits: every pause and every time-out of verk goes through a [`Clock`].
+//! The clock: every pause and every time-out of verk waits through a [`Clock`].
 
 use std::{
     fmt,
@@ -12,8 +12,8 @@ use crate::names::Jid;
 
 /// Tells the time and waits.
 ///
-/// Production uses [`SystemClock`]; tests use the virtual clock of `verk-testing`, which moves only
-/// when it is told to.
+/// Production uses [`SystemClock`]. Tests use the virtual clock of `verk-testing`, which moves only
+/// on command.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time of day.
     fn now(&self) -> SystemTime;
@@ -25,11 +25,11 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future forgets the wait and nothing else.
+    /// Dropping the future ends the wait and has no other effect.
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()>;
 
-    /// Like [`sleep_until`](Self::sleep_until), on behalf of a running job: lets a virtual clock
-    /// tell a sleeping job from a working one.
+    /// Like [`sleep_until`](Self::sleep_until), on behalf of a running job, so that a virtual clock
+    /// can distinguish a sleeping job from a working one.
     fn sleep_job_until(&self, deadline: Instant, _wait: JobWait<'_>) -> BoxFuture<'static, ()> {
         self.sleep_until(deadline)
     }
@@ -50,8 +50,8 @@ impl dyn Clock {
         self.sleep_until(self.instant_in(duration))
     }
 
-    /// The monotonic time after `duration`; one that nobody lives to see when that is beyond what
-    /// it can tell.
+    /// The monotonic time after `duration`. Saturates at 100 years from now if the sum overflows
+    /// `Instant`.
     #[must_use]
     pub fn instant_in(&self, duration: Duration) -> Instant {
         /// 100 years.
@@ -90,21 +90,19 @@ impl Clock for SystemClock {
     }
 }
 
-/// The time of day that is `delay` after `time`, or the last that is told apart: the end of the
-/// year 9999.
+/// The time of day that is `delay` after `time`, at most the end of the year 9999.
 pub(crate) fn time_after(time: SystemTime, delay: Duration) -> SystemTime {
     let end = from_unix_seconds(f64::MAX);
     time.checked_add(delay).map_or(end, |at| at.min(end))
 }
 
-/// `time` for people and programs, as RFC 3339 has it. Times before 1970 and after 9999, which it
-/// cannot show, are shown as these.
+/// `time` in the form of RFC 3339, for people and programs. Times before 1970 and after 9999 are
+/// shown as these limits.
 pub(crate) fn rfc3339(time: SystemTime) -> impl fmt::Display {
     humantime::format_rfc3339_millis(time.clamp(UNIX_EPOCH, from_unix_seconds(f64::MAX)))
 }
 
-/// `time` in seconds since 1970, with fraction, as the scores of `schedule`, `retry` and `dead`
-/// have it.
+/// `time` in seconds since 1970, with fraction, as in the scores of `schedule`, `retry` and `dead`.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -123,13 +121,13 @@ pub fn unix_seconds(time: SystemTime) -> f64 {
 
 /// The time that is `seconds` after 1970.
 ///
-/// Scores come from other programs: what is before 1970, beyond the range of [`SystemTime`] or no
-/// number is clamped to the nearest time that can be represented here (1970, or the year 9999).
+/// Scores come from other programs. A score before 1970, beyond the range of [`SystemTime`], or
+/// that is no number, becomes the nearest time that can be represented (1970, or the year 9999).
 #[must_use]
 pub fn from_unix_seconds(seconds: f64) -> SystemTime {
     const YEAR_9999: f64 = 253_402_300_799.0;
     let seconds = seconds.clamp(0.0, YEAR_9999);
-    // Microseconds: a score as f64 is no finer than that today. NaN becomes 0.
+    // Microseconds, because a score as f64 is no more precise today. NaN becomes 0.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! The time of day of the storage: all due times are judged by it.
+//! The time of day of the storage, which decides when jobs are due.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,21 +10,21 @@ use crate::{
     time::clock::{Clock, rfc3339},
 };
 
-/// The time of day of the storage, as it was measured the last time.
+/// The time of day of the storage, as the last measurement found it.
 #[derive(Debug, Default)]
 pub(crate) struct ServerTime(Mutex<Option<Measurement>>);
 
-/// What the storage said of its time of day.
+/// One measurement of the storage's time of day.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measurement {
-    /// What the storage said, and when it did.
+    /// The storage's answer, and when it was given.
     server: SystemTime,
     at: Instant,
     /// The time of day here, at that moment.
     here: SystemTime,
 }
 
-/// When a question was sent, by both clocks of this node.
+/// When a request was sent, by both clocks of this node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClockReading {
     at: Instant,
@@ -41,10 +41,10 @@ impl ClockReading {
 }
 
 impl ServerTime {
-    /// Records that the storage said `server` to a question that was answered just now.
+    /// Records that the storage just answered a request with the time `server`.
     ///
-    /// Returns the time of day here if that is worth an operator's attention: they differ by more
-    /// than a second, and did not before.
+    /// Returns the time of day here if an operator should know it: the clocks differ by more than a
+    /// second, and did not before.
     #[must_use]
     pub(crate) fn measure(
         &self,
@@ -68,8 +68,8 @@ impl ServerTime {
         Some(measured.here)
     }
 
-    /// What was known, if it may still be true: `server` is a time between the question and its
-    /// answer. A slow answer does not say more than that.
+    /// Keeps the previous estimate if this reply is consistent with it: the server read its clock
+    /// between our send and our receive. A slow reply proves no more than that.
     fn confirmed(
         &self,
         server: SystemTime,
@@ -87,12 +87,12 @@ impl ServerTime {
         })
     }
 
-    /// The time of day of the storage, as far as this node knows.
+    /// The time of day of the storage, as far as this node knows it.
     pub(crate) fn now(&self, clock: &dyn Clock) -> SystemTime {
         self.at(clock.instant(), clock)
     }
 
-    /// As [`Self::now`], for a moment that the clock told just now.
+    /// As [`Self::now`], for a moment that the clock has just returned.
     pub(crate) fn at(&self, instant: Instant, clock: &dyn Clock) -> SystemTime {
         let last = *self.last();
         last.map_or_else(|| clock.now(), |last| last.at(instant, || clock.now()))
@@ -104,12 +104,12 @@ impl ServerTime {
 }
 
 impl Measurement {
-    /// For how long a measurement goes on by the monotonic clock, which a jump of the time of day
-    /// does not change. An older one goes on by the time of day, which a suspended machine does not
-    /// hold back.
+    /// For how long a measurement is extrapolated by the monotonic clock, which a jump of the time
+    /// of day does not change. An older one is extrapolated by the time of day, which a suspended
+    /// machine does not stop.
     const FRESH: Duration = Duration::from_secs(60);
 
-    /// The storage said `server` to a question that was answered just now.
+    /// The storage just answered a request with the time `server`.
     pub(crate) fn new(server: SystemTime, asked: ClockReading, clock: &dyn Clock) -> Self {
         let half = clock.instant().saturating_duration_since(asked.at) / 2;
         Self {
@@ -131,8 +131,7 @@ impl Measurement {
         }
     }
 
-    /// By how many milliseconds the storage is ahead of this node, if that is worth an operator's
-    /// attention.
+    /// By how many milliseconds the storage is ahead of this node, if an operator should know it.
     pub(crate) fn skew_ms(&self) -> Option<i64> {
         let (apart, sign) = match self.server.duration_since(self.here) {
             Ok(ahead) => (ahead, 1),
@@ -143,7 +142,7 @@ impl Measurement {
     }
 }
 
-/// The largest difference that is not worth an operator's attention.
+/// The largest difference that an operator need not know.
 const SKEW: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -156,7 +155,7 @@ mod tests {
 
     use crate::time::clock::SystemClock;
 
-    /// Both clocks of a node, which a test sets.
+    /// Both clocks of a node, set by a test.
     #[derive(Debug)]
     struct Clocks {
         start: Instant,
@@ -247,7 +246,7 @@ mod tests {
     fn an_old_measurement_goes_on_by_the_time_of_day() {
         let (time, clocks) = (ServerTime::default(), Clocks::new());
         measure(&time, &clocks, at(200));
-        // The machine slept for a day, which the monotonic clock does not know.
+        // The machine slept for a day, which the monotonic clock did not count.
         clocks.set(61, at(86_500));
         assert_eq!(time.now(&clocks), at(86_600));
         clocks.set(61, at(90));

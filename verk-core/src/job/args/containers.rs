@@ -43,7 +43,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     }
 }
 
-/// The entries of an object, in order, also those whose key is there twice.
+/// The entries of an object, in order, also those with a duplicate key.
 pub(crate) struct Entries<'de>(pub(crate) Vec<(Key<'de>, &'de RawValue)>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {
@@ -75,7 +75,7 @@ pub(crate) struct Fields<'de> {
     /// The keys that may be shown.
     pub(crate) names: &'static [&'static str],
     pub(crate) entries: std::vec::IntoIter<(Key<'de>, &'de RawValue)>,
-    /// Of the key before, and where it is.
+    /// The value of the key before, and its path.
     pub(crate) value: Option<(&'de RawValue, String)>,
     pub(crate) count: usize,
 }
@@ -109,7 +109,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     }
 }
 
-/// Where the value of a key is. A key that is not one of `names` is data, so only its number is
+/// The path of a key's value. A key that is not one of `names` is data, so only its number is
 /// shown.
 pub(crate) fn place(key: Key<'_>, names: &[&str], number: usize) -> String {
     match key.text() {
@@ -127,7 +127,7 @@ impl<'de> Key<'de> {
         json_string(self.0)
     }
 
-    /// The number or the boolean that the key is in text.
+    /// The number or the boolean in the text of the key.
     fn scalar(self) -> Option<Json<'de>> {
         let text = self.0.strip_prefix('"')?.strip_suffix('"')?;
         let value: Value = serde_json::from_str(text).ok()?;

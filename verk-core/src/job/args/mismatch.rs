@@ -1,9 +1,9 @@
-//! Why an argument does not decode, in words that never quote it: [`explain`].
+//! Says why an argument does not decode, without quoting it: [`explain`].
 //!
-//! The messages of serde quote the value that they refuse, and an argument must reach no log. So an
-//! argument that serde_json refused is decoded once more, by a deserializer of our own. Its error
+//! The messages of serde quote the value that they refuse, and an argument must not be logged. So
+//! if serde_json refuses an argument, a deserializer of our own decodes it once more. Its error
 //! type keeps the path, the kind of value that was found and what was expected, and drops the rest.
-//! It only runs after a failure: arguments that decode take the way of serde_json alone.
+//! It only runs after a failure: for arguments that decode, only serde_json runs.
 
 use std::{borrow::Cow, fmt};
 
@@ -23,7 +23,7 @@ use crate::job::{
     json_string,
 };
 
-/// Where and why `raw`, which serde_json refused, is no `T`: the path below the argument, such as
+/// Where and why serde_json refused `raw` as a `T`: the path below the argument, such as
 /// `.lines[2]`, and the reason.
 pub(super) fn explain<T: DeserializeOwned>(raw: &RawValue) -> (String, String) {
     let json = Json {
@@ -47,7 +47,7 @@ pub(super) fn explain<T: DeserializeOwned>(raw: &RawValue) -> (String, String) {
                 },
             )
         }
-        // The type does not decide by the value alone.
+        // The type does not decide by the value alone, because it accepts the value now.
         Ok(_) => (String::new(), REFUSED.to_owned()),
     }
 }
@@ -58,8 +58,7 @@ pub(crate) struct Mismatch {
     /// From the argument to the value; empty for the argument itself.
     path: String,
     pub(crate) reason: String,
-    /// Whether a part of the reason is text that the type wrote, which may quote the value after
-    /// all.
+    /// Whether a part of the reason is text that the type wrote, which may quote the value.
     is_dynamic: bool,
 }
 
@@ -135,7 +134,7 @@ impl de::Error for Mismatch {
     }
 }
 
-/// What was found, in the words of JSON.
+/// The kind of the value that was found, as JSON names it.
 fn kind(found: &Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "a boolean",
@@ -164,7 +163,7 @@ fn one_of(names: &[&str]) -> String {
 
 /// Whether `text` has a string or a number of `value` in it.
 fn quotes(value: &Value, text: &str) -> bool {
-    /// Shorter ones are a part of other words.
+    /// Shorter texts are parts of other words.
     const SHORTEST: usize = 3;
     let has = |part: &str| part.len() >= SHORTEST && text.contains(part);
     match value {
@@ -187,7 +186,7 @@ pub(crate) struct Json<'de> {
 }
 
 impl<'de> Json<'de> {
-    /// The text of a value inside of this one.
+    /// The text of a value inside of this one, to be read.
     pub(crate) fn inner(self, raw: &'de RawValue) -> Self {
         Self {
             text: raw.get(),
@@ -203,7 +202,7 @@ impl<'de> Json<'de> {
         json_string(self.text).ok_or_else(|| Mismatch::of("found a string that is not Unicode"))
     }
 
-    /// Whether there may be values inside of this one.
+    /// Whether this one may have values inside.
     fn check_depth(self) -> Result<(), Mismatch> {
         if self.depth < MAX_DEPTH {
             Ok(())
@@ -234,7 +233,7 @@ impl<'de> Json<'de> {
         Ok(value)
     }
 
-    /// `names` are the keys that may be shown: those of the type. Others are data.
+    /// `names` are the keys that may be shown: those of the type. Other keys are data.
     fn visit_object<V: Visitor<'de>>(
         self,
         visitor: V,
@@ -322,7 +321,7 @@ impl<'de> Deserializer<'de> for Json<'de> {
         visitor: V,
     ) -> Result<V::Value, Mismatch> {
         if name.starts_with("$serde_json::private::") {
-            // `RawValue` only reads itself from a deserializer of serde_json.
+            // `RawValue` deserializes only from a deserializer of serde_json.
             let mut json = serde_json::Deserializer::from_str(self.text);
             let value = json.deserialize_newtype_struct(name, visitor);
             return value.map_err(|_| Mismatch::of(REFUSED));

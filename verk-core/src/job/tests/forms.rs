@@ -20,7 +20,8 @@ fn a_new_job_is_written_in_the_form_that_is_configured() {
         written(Dialect::Sidekiq, TimeFormat::Milliseconds, |_| ()),
         r#"{"retry":true,"queue":"q","args":[1,"é"],"class":"A.B","jid":"1","created_at":1500,"enqueued_at":2999}"#
     );
-    // Verk's 13 keys, and no `retry`, which would make it one of Sidekiq's jobs for every reader.
+    // It has Verk's 13 keys, and no `retry`, with which every reader would take it for one of
+    // Sidekiq's jobs.
     for time_format in [TimeFormat::Seconds, TimeFormat::Milliseconds] {
         let json = written(Dialect::Verk, time_format, |_| ());
         assert_eq!(
