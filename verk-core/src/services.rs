@@ -1,4 +1,4 @@
-//! What every part of a node works with: [`Services`].
+//! The services that every part of a node uses: [`Services`].
 
 use std::{
     sync::Arc,
@@ -16,7 +16,7 @@ use crate::{
     time::{alarm::ScheduleWake, clock::Clock, server_time::ServerTime},
 };
 
-/// What every part of a node works with. It knows none of them.
+/// The services that every part of a node uses. They know none of the parts.
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) storage: Arc<dyn Storage>,
@@ -25,7 +25,8 @@ pub(crate) struct Services {
     pub(crate) events: EventSender,
     pub(crate) tallies: Arc<Tallies>,
     pub(crate) wake: ScheduleWake,
-    /// Notified when a fetch finds its queue paused for all nodes, and this node does not know.
+    /// Notified when a fetch finds its queue paused for all nodes, and this node does not know it
+    /// yet.
     pub(crate) found_paused: Notify,
     pub(crate) server_time: Arc<ServerTime>,
     pub(crate) monitor: Monitor,
@@ -34,12 +35,12 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// The time of day of the storage, as far as this node knows. All due times are judged by it.
+    /// The time of day of the storage, as far as this node knows it. It decides when jobs are due.
     pub(crate) fn now(&self) -> SystemTime {
         self.at(self.clock.instant())
     }
 
-    /// As [`Self::now`], for a moment that the clock told just now.
+    /// As [`Self::now`], for a moment that the clock has just returned.
     pub(crate) fn at(&self, instant: Instant) -> SystemTime {
         self.server_time.at(instant, &*self.clock)
     }

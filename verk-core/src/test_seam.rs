@@ -1,5 +1,5 @@
-//! Where `verk-testing` takes hold of a node that runs inside a test. No part of the API: it
-//! changes in any version.
+//! How `verk-testing` controls a node that runs inside a test. No part of the API: it changes in
+//! any version.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -20,28 +20,28 @@ pub type RunFuture = BoxFuture<'static, Result<Outcome, PerformError>>;
 
 /// Watches a node in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
 pub trait TestSeam: fmt::Debug + Send + Sync + 'static {
-    /// Something happened, and all who subscribed were told.
+    /// An event happened, and all subscribers have it.
     fn event(&self, event: &Event);
 
-    /// Wraps a run. `missing` is the state that its worker needs and the builder was not given.
+    /// Wraps a run. `missing` is the state that its worker needs and that the builder lacks.
     fn run(&self, job: &Arc<Job>, missing: Option<&ConfigError>, run: RunFuture) -> RunFuture;
 
-    /// The test's client, which no running job uses, stored these jobs in their queues. Its enqueue
+    /// The test's client, outside of running jobs, stored these jobs in their queues. Its enqueue
     /// returns when the future completes.
     fn stored(&self, jids: Vec<Jid>) -> BoxFuture<'static, ()>;
 
-    /// Whether the node sends heartbeats, from a task of the test's runtime. It needs none in a
-    /// test that no other node takes part in.
+    /// Whether the node sends heartbeats, from a task of the test's runtime. A test without other
+    /// nodes needs none.
     fn beats(&self) -> bool {
         false
     }
 }
 
-/// What a node in a test has beside the others.
+/// The extra parts of a node in a test.
 #[derive(Debug)]
 pub(crate) struct TestParts {
     pub(crate) seam: Arc<dyn TestSeam>,
-    /// By class, what its worker needs and the builder was not given.
+    /// By class, the state that its worker needs and that the builder lacks.
     pub(crate) missing: BTreeMap<&'static str, ConfigError>,
 }
 

@@ -84,9 +84,9 @@ settings_of_redis! {
 
     /// What [`RedisStorage::connect`](crate::RedisStorage::connect) needs to know.
     ///
-    /// Neither its `Debug` nor its `Serialize` shows a password or a key. serde reads the fields that
-    /// the table `[redis]` of a file has. Mind that a parser may print a line of the file in its
-    /// errors; [`from_file`](Self::from_file) and [`from_table`](Self::from_table) do not.
+    /// Neither its `Debug` nor its `Serialize` shows a password or a key. serde reads the fields
+    /// that the table `[redis]` of a file has. Mind that a parser may print a line of the file in
+    /// its errors; [`from_file`](Self::from_file) and [`from_table`](Self::from_table) do not.
     ///
     /// # Example
     ///
@@ -115,9 +115,10 @@ impl RedisConfig {
     /// - `redis://user:password@host:6379/0`, where the path is the number of the database;
     /// - `rediss://...`, the same with TLS (feature `tls`);
     /// - `redis+unix:///path/to/socket?db=0&user=user&pass=password`, a unix socket;
-    /// - `redis+sentinel://user:password@host1:26379,host2:26379/name/0`, the primary that these Sentinels know by `name`;
-    ///   `rediss+sentinel://...` speaks TLS with all of them. User and password are for the primary; `?sentinel_user=user&sentinel_pass=password`
-    ///   are for the Sentinels. The port of a Sentinel defaults to 26379.
+    /// - `redis+sentinel://user:password@host1:26379,host2:26379/name/0`, the primary that these
+    ///   Sentinels know by `name`; `rediss+sentinel://...` speaks TLS with all of them. User and
+    ///   password are for the primary; `?sentinel_user=user&sentinel_pass=password` are for the
+    ///   Sentinels. The port of a Sentinel defaults to 26379.
     ///
     /// What is special in a URL (`@ : / ? # %`) is percent-encoded in a user or password.
     pub fn new(url: impl Into<String>) -> Self {
@@ -179,8 +180,8 @@ impl RedisConfig {
         settings::read(path.as_ref(), None)
     }
 
-    /// As [`from_file`](Self::from_file), where verk's settings are in a table of a file that has the
-    /// program's own settings too: with `"verk"`, reads `[verk.redis]`. See
+    /// As [`from_file`](Self::from_file), where verk's settings are in a table of a file that has
+    /// the program's own settings too: with `"verk"`, reads `[verk.redis]`. See
     /// [`Config::from_table`](verk_core::Config::from_table).
     ///
     /// # Errors

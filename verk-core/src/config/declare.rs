@@ -90,11 +90,13 @@ macro_rules! settings_struct {
     };
 }
 
-/// Makes a method for each setting. It sets the field of `self`, or of what is at `place` in `self`.
+/// Makes a method for each setting. It sets the field of `self`, or of what is at `place` in
+/// `self`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! settings_methods {
-    // One method: that of a setting that takes its own type, and that of one that is `set by` another.
+    // One method: that of a setting that takes its own type, and that of one that is `set by`
+    // another.
     (@method [$($doc:literal)+] [$($place:tt)*] $name:ident: $type:ty = $default:expr) => {
         $crate::settings_methods! {
             @method [$($doc)+] [$($place)*] $name: $type = $default, set by ($name: $type) $name

@@ -58,13 +58,14 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, and every field that does not parse or that there is none of, with its place.
+    /// When the file cannot be read, and every field that does not parse or that there is none of,
+    /// with its place.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
         file::read(path.as_ref(), None)
     }
 
-    /// As [`from_file`](Self::from_file), from a table of a file that has the program's own settings
-    /// too. The table may be in another: `"services.verk"`.
+    /// As [`from_file`](Self::from_file), from a table of a file that has the program's own
+    /// settings too. The table may be in another: `"services.verk"`.
     ///
     /// ```no_run
     /// # use verk_core::{Config, ConfigErrors};
@@ -113,7 +114,8 @@ impl Config {
         Self::default().with_env()
     }
 
-    /// Changes what `VERK_...` environment variables say. So the environment beats a file, and the builder beats both:
+    /// Changes what `VERK_...` environment variables say. So the environment beats a file, and the
+    /// builder beats both:
     ///
     /// ```no_run
     /// # use verk_core::{Config, Verk};

@@ -28,11 +28,13 @@ pub enum UnknownClass {
     /// It fails, as any other job does: it is retried, and dead at last.
     #[default]
     Fail,
-    /// It waits in the `schedule` set for this time and goes to the back of its queue, however often; no attempt is counted. For rolling deploys, in which
-    /// some nodes have a new class and others have not.
+    /// It waits in the `schedule` set for this time and goes to the back of its queue, however
+    /// often; no attempt is counted. For rolling deploys, in which some nodes have a new class and
+    /// others have not.
     ///
-    /// Not for a queue that Elixir's Verk or Sidekiq runs as well: this node fetches their jobs again and
-    /// again, and they seldom get one. Give the classes of each program queues of their own.
+    /// Not for a queue that Elixir's Verk or Sidekiq runs as well: this node fetches their jobs
+    /// again and again, and they seldom get one. Give the classes of each program queues of their
+    /// own.
     RequeueAfter(Duration),
 }
 

@@ -1,4 +1,4 @@
-//! How jobs are shown to people: one line each, without their arguments.
+//! How people see jobs: one line each, without their arguments.
 
 use std::{
     fmt::{self, Display, Formatter, Write as _},
@@ -70,7 +70,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// As of an [`Entry`], with the node, and whether it lives.
+/// As for an [`Entry`], with the node, and whether it lives.
 impl Display for JobInProgress {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let job = self.job.as_ref();
@@ -103,7 +103,7 @@ impl Display for Found {
     }
 }
 
-/// The attempt that a job makes next; of a dead one, how many it made. Then its last error.
+/// The next attempt of a job or, for a dead one, how many it made. Then its last error.
 fn write_attempt(f: &mut Formatter<'_>, job: &Job, is_dead: bool) -> fmt::Result {
     let failures = job.failures();
     if is_dead {
@@ -124,7 +124,7 @@ fn write_attempt(f: &mut Formatter<'_>, job: &Job, is_dead: bool) -> fmt::Result
     Ok(())
 }
 
-/// The class and the id; or why the payload, of so many bytes, is no job.
+/// The class and the id; or why the payload, which has so many bytes, is no job.
 struct Name<'a>(Result<&'a Job, &'a MalformedJob>, usize);
 
 impl Display for Name<'_> {
@@ -157,7 +157,7 @@ impl Display for OneLine<'_> {
     }
 }
 
-/// In RFC 3339, to the second. What is read from a payload or a score is within its years.
+/// In RFC 3339, to the second. Times that are read from a payload or a score are within its years.
 struct Time(SystemTime);
 
 impl Display for Time {

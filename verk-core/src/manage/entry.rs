@@ -1,4 +1,4 @@
-//! One job that waits, and what can be done with it: [`Entry`].
+//! One waiting job, and what an operator can do with it: [`Entry`].
 
 use std::{
     sync::{
@@ -22,15 +22,17 @@ use crate::{
 
 /// A job that waited in a queue or a set when it was read.
 ///
-/// Its operations take effect only if just this payload is still there: of two that are asked for at once, one does. They answer
-/// whether something happened. `Display` and `Debug` show it in one line, never the arguments.
+/// Its operations take effect only if exactly this payload is still in its place: of two at the
+/// same time, one takes effect. They return whether they did. `Display` and `Debug` show it in one
+/// line, never the arguments.
 #[derive(Clone)]
 pub struct Entry {
     jobs: Jobs,
     payload: Bytes,
     pub(super) job: Result<Job, MalformedJob>,
     score: Option<f64>,
-    /// How many of the entries that were read with this one turned out to be gone from their queue.
+    /// How many of the entries that were read with this one were later found missing in their
+    /// queue.
     gone: Arc<AtomicUsize>,
 }
 
@@ -60,8 +62,8 @@ impl Entry {
         &self.payload
     }
 
-    /// The job, or why the payload is none. Other programs may have put anything there; what is no job can be deleted, killed and
-    /// rescheduled, but not requeued.
+    /// Returns the job, or why the payload is none. Other programs may have put any bytes into the
+    /// place. A payload that is no job can be deleted, killed and rescheduled, but not requeued.
     ///
     /// # Errors
     ///
@@ -70,83 +72,94 @@ impl Entry {
         self.job.as_ref().map_err(Clone::clone)
     }
 
-    /// The queue or set that it was read from.
+    /// Returns the queue or set that it was read from.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.jobs.source
     }
 
-    /// In a set, the score: seconds since 1970, or any number that another program wrote.
+    /// Returns the score of a member of a set: seconds since 1970, or any number that another
+    /// program wrote.
     #[must_use]
     pub fn score(&self) -> Option<f64> {
         self.score
     }
 
-    /// When the job is due or, in the `dead` set, died; `None` in a queue.
+    /// Returns when the job is due or, in the `dead` set, died; `None` in a queue.
     #[must_use]
     pub fn at(&self) -> Option<SystemTime> {
         self.score.map(from_unix_seconds)
     }
 
-    /// Deletes the job. Returns whether it was there; of equal payloads in a queue, one is deleted.
+    /// Deletes the job. Returns whether it was still in its place. If a queue has equal payloads,
+    /// one is deleted.
     ///
     /// # Errors
     ///
-    /// When the storage fails: the job is where it was, unless [`applied`](StorageError::applied) says that it may be deleted.
+    /// When the storage fails: the job is in its old place, unless
+    /// [`applied`](StorageError::applied) says that it may be deleted.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves the job where it was, or deleted.
+    /// If the future is dropped, the job is in its old place, or deleted.
     pub async fn delete(&self) -> Result<bool, StorageError> {
         self.act(Action::Delete).await
     }
 
-    /// Runs the job now: moves it to the back of its queue. Returns whether it did: not if it is gone, is in a queue already, or
-    /// names no queue.
+    /// Runs the job now: moves it to the back of its queue. Returns whether it did. It does not if
+    /// the job is gone, is already in a queue, or names no queue.
     ///
-    /// From `retry` and `dead`, a job that counts like Sidekiq gets one off its `retry_count`, as with Sidekiq's "retry now"; so the
-    /// retry that an operator asked for does not use one up. A job of Elixir's Verk keeps its count, as there. `enqueued_at` is
-    /// set; all else stays as it is, byte for byte.
+    /// From `retry` and `dead`, a job that counts like Sidekiq loses one from its `retry_count`, as
+    /// with Sidekiq's "retry now". So the retry that an operator asked for uses none of the job's
+    /// own. A job of Elixir's Verk keeps its count, as in Verk. It sets `enqueued_at`; everything
+    /// else stays byte for byte.
     ///
     /// # Errors
     ///
-    /// When the storage fails: the job is where it was, unless [`applied`](StorageError::applied) says that it may be requeued.
+    /// When the storage fails: the job is in its old place, unless
+    /// [`applied`](StorageError::applied) says that it may be requeued.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves the job where it was, or in its queue.
+    /// If the future is dropped, the job is in its old place, or in its queue.
     pub async fn requeue(&self) -> Result<bool, StorageError> {
         self.act(Action::Requeue).await
     }
 
-    /// Moves the job, as it is, to the `dead` set, which is then cut to its limits. Returns whether it did: not if it is gone, or
-    /// in that set already. Even a job that says `dead: false` is kept.
+    /// Moves the job, byte for byte, to the `dead` set, which is then cut to its limits. Returns
+    /// whether it did. It does not if the job is gone, or already in that set. It keeps even a job
+    /// with `dead: false`.
     ///
-    /// A job that waited in another queue than it names, because that was renamed, then names the one it waited in.
+    /// If a job waited in another queue than it names, because that queue was renamed, it then
+    /// names the queue that it waited in.
     ///
     /// # Errors
     ///
-    /// When the storage fails: the job is where it was, unless [`applied`](StorageError::applied) says that it may be dead.
+    /// When the storage fails: the job is in its old place, unless
+    /// [`applied`](StorageError::applied) says that it may be dead.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves the job where it was, or in the `dead` set.
+    /// If the future is dropped, the job is in its old place, or in the `dead` set.
     pub async fn kill(&self) -> Result<bool, StorageError> {
         self.act(Action::Kill).await
     }
 
-    /// Gives the job another time: it stays in `schedule` or `retry`; from `dead` it goes to `retry`, from a queue to `schedule`.
-    /// Returns whether that changed anything: not if it is gone, or has that time.
+    /// Gives the job another time. It stays in `schedule` or `retry`; from `dead` it goes to
+    /// `retry`, from a queue to `schedule`. Returns whether that changed anything. It does not if
+    /// the job is gone, or already has that time.
     ///
-    /// Its payload stays as it is. Only a job that leaves its queue loses `enqueued_at`, and names that queue.
+    /// The payload does not change. Only a job that leaves its queue loses `enqueued_at`, and names
+    /// that queue.
     ///
     /// # Errors
     ///
-    /// When the storage fails: the job is where it was, unless [`applied`](StorageError::applied) says that it may be moved.
+    /// When the storage fails: the job is in its old place, unless
+    /// [`applied`](StorageError::applied) says that it may be moved.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves the job as it was, or rescheduled.
+    /// If the future is dropped, the job is unchanged, or rescheduled.
     pub async fn reschedule(&self, at: SystemTime) -> Result<bool, StorageError> {
         self.act(Action::Reschedule(at)).await
     }
@@ -171,7 +184,8 @@ pub(super) enum Action {
 }
 
 impl Action {
-    /// Does it to entries of `jobs`. Answers one result for each that it means something for, in their order.
+    /// Applies the operation to entries of `jobs`. Returns one result, in their order, for each
+    /// entry that it can change.
     pub(super) async fn apply(self, jobs: &Jobs, entries: &[&Entry]) -> Vec<Settled> {
         let client = &jobs.client;
         let (now, limits, form) = (client.now(), client.dead_limits(), client.form());
@@ -215,7 +229,7 @@ impl Action {
         settled
     }
 
-    /// Where the job goes; `None` when there is nothing to do, or it cannot be done.
+    /// The new place of the job; `None` when nothing has to be done, or it cannot be done.
     fn target(
         self,
         entry: &Entry,
@@ -268,7 +282,8 @@ impl Action {
     }
 }
 
-/// The payload of a job that leaves its queue for a set. It names that queue, so that it comes back to it.
+/// The payload of a job that leaves its queue for a set. It names that queue, so that the job comes
+/// back to it.
 fn out_of(queue: &QueueName, entry: &Entry, change: impl FnOnce(&mut Job)) -> Bytes {
     match entry.job.clone() {
         Ok(mut job) => {

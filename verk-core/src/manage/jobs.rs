@@ -10,10 +10,10 @@ use crate::{
 
 /// The jobs that wait in one place: a queue, or the `schedule`, `retry` or `dead` set.
 ///
-/// Made by [`Admin::queue`](super::Admin::queue), [`scheduled_set`](super::Admin::scheduled_set),
-/// [`retry_set`](super::Admin::retry_set) and [`dead_set`](super::Admin::dead_set); making one asks nobody.
-/// Every program that shares the storage sees the same jobs, and may change them meanwhile: whatever is done
-/// to a job takes effect only if it is still there.
+/// [`Admin::queue`](super::Admin::queue), [`scheduled_set`](super::Admin::scheduled_set),
+/// [`retry_set`](super::Admin::retry_set) and [`dead_set`](super::Admin::dead_set) make one,
+/// without a request to the storage. Every program that shares the storage sees the same jobs, and
+/// may change them meanwhile. So every change takes effect only if the job is still in its place.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -68,11 +68,11 @@ impl Jobs {
         }
     }
 
-    /// Reads a page: of a queue the next job to be fetched first, of a set the earliest time first. It may hold less than its
-    /// limit (see [`Page`]).
+    /// Reads a page: from a queue the next job to be fetched first, from a set the earliest time
+    /// first. It may have fewer jobs than its limit (see [`Page`]).
     ///
-    /// For a list that a person looks at. What is added or removed between two pages shifts them: to reach every job, use
-    /// [`select`](Self::select).
+    /// Use it for a list that a person reads. Jobs that are added or removed between two pages
+    /// shift them. To reach every job, use [`select`](Self::select).
     ///
     /// # Errors
     ///
@@ -99,8 +99,8 @@ impl Jobs {
 
     /// Finds a job by its id; if several jobs have it, one of them.
     ///
-    /// Reads the whole place until it is found, a bounded step at a time. For a set the storage itself passes over what does
-    /// not match; a queue travels over the network.
+    /// It reads the whole place until it finds the job, a bounded step at a time. In a set, the
+    /// storage itself skips other jobs. The jobs of a queue are sent over the network.
     ///
     /// # Errors
     ///
@@ -109,20 +109,22 @@ impl Jobs {
         self.select().jid(jid).first().await
     }
 
-    /// Selects all jobs of this place, to be narrowed, read, and done something with.
+    /// Selects all jobs of this place. Narrow the selection, read it, or change its jobs.
     pub fn select(&self) -> Selection {
         Selection::new(self.clone())
     }
 
-    /// Removes all jobs at once, and a queue from the list of queues until the next job comes. Returns how many they were.
+    /// Removes all jobs at once, and a queue from the list of queues until its next job. Returns
+    /// how many they were.
     ///
     /// # Errors
     ///
-    /// When the storage fails. After [`Unknown`](crate::Applied::Unknown) it may be called again, but for jobs that came meanwhile.
+    /// When the storage fails. After [`Unknown`](crate::Applied::Unknown) you may call it again,
+    /// which also removes jobs that came meanwhile.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves all jobs there, or none.
+    /// If the future is dropped, all jobs are still there, or none.
     pub async fn clear(&self) -> Result<usize, StorageError> {
         self.client.storage().clear(&self.source).await
     }

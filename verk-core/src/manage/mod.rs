@@ -1,4 +1,4 @@
-//! What an operator sees of a fleet, and does with it: [`Admin`].
+//! The operator's view of a fleet: [`Admin`].
 
 mod display;
 mod entry;
@@ -27,14 +27,14 @@ pub use self::{
     selection::Selection,
 };
 
-/// What an operator sees and does: the jobs that wait, wherever they are, what was processed, pauses, and the
+/// The operator's handle: the waiting jobs in every place, the statistics, pauses, and the
 /// [doctor](Self::doctor). Cheap to clone; made by [`Verk::admin`] and [`Client::admin`].
 ///
-/// Whatever reads or changes what is stored, for every program that shares the storage, is a method of `Admin`; what
-/// concerns this node alone is one of [`Verk`].
+/// Every method that reads or changes the storage, for all programs that share it, is one of
+/// `Admin`. Methods of this node alone are on [`Verk`].
 ///
-/// It keeps no [`Verk`] alive, and works after a shutdown. It needs no node: a program that runs no queue, such as a
-/// command line or a page, makes one as well.
+/// It keeps no [`Verk`] alive, and works after a shutdown. It needs no node: a program that runs no
+/// queue, such as a command line or a web page, can have one too.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -52,14 +52,14 @@ pub use self::{
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Client,
-    /// The node that it comes from, if any: its queues are listed even if nobody else knows of them, and the doctor judges by
-    /// its settings and workers.
+    /// The node that it comes from, if any. Its queues are listed even if no other program knows
+    /// them, and the doctor uses its settings and workers.
     node: Option<Parts>,
 }
 
 /// # Jobs
 impl Admin {
-    /// The jobs that wait in a queue, whether this program runs it or not.
+    /// Returns the jobs that wait in a queue, whether this program runs it or not.
     ///
     /// # Errors
     ///
@@ -69,26 +69,27 @@ impl Admin {
         Ok(Jobs::new(&self.client, Source::Queue(queue)))
     }
 
-    /// The jobs that wait for their time: the `schedule` set.
+    /// Returns the jobs that wait for their time: the `schedule` set.
     #[must_use]
     pub fn scheduled_set(&self) -> Jobs {
         Jobs::new(&self.client, Source::Set(JobSet::Schedule))
     }
 
-    /// The jobs that failed and run again: the `retry` set.
+    /// Returns the jobs that failed and run again: the `retry` set.
     #[must_use]
     pub fn retry_set(&self) -> Jobs {
         Jobs::new(&self.client, Source::Set(JobSet::Retry))
     }
 
-    /// The jobs that will not run again by themselves: the `dead` set.
+    /// Returns the jobs that will not run again by themselves: the `dead` set.
     #[must_use]
     pub fn dead_set(&self) -> Jobs {
         Jobs::new(&self.client, Source::Set(JobSet::Dead))
     }
 
-    /// What all registered nodes hold, by node and queue: the jobs that run there, and those that were fetched and run next. See
-    /// [`Verk::running_jobs`] for what runs on this node.
+    /// Reads the jobs in progress on all registered nodes, by node and queue: those that run, and
+    /// those that were fetched and run next. [`Verk::running_jobs`] returns those that run on this
+    /// node.
     ///
     /// # Errors
     ///
@@ -97,11 +98,11 @@ impl Admin {
         search::in_progress(self.storage()).await
     }
 
-    /// Finds out where a job is: in a set, in a queue, or in progress on a node. `None` when it is nowhere: it succeeded, was discarded
-    /// or deleted, or never was.
+    /// Finds where a job is: in a set, in a queue, or in progress on a node. Returns `None` if it
+    /// is nowhere: it succeeded, was discarded or deleted, or never existed.
     ///
-    /// Reads all that is stored until it is found, a bounded step at a time; queues and what runs are read whole. A job that moves
-    /// meanwhile may be missed.
+    /// It reads the storage until it finds the job, a bounded step at a time. Queues and running
+    /// jobs are read whole. It may miss a job that moves meanwhile.
     ///
     /// # Errors
     ///
@@ -110,10 +111,11 @@ impl Admin {
         search::find(self, &jid.into()).await
     }
 
-    /// The `inprogress` lists of nodes that are not registered, by name: those of an Elixir Verk with a fixed node id that is down, or strays.
-    /// Nobody restores their jobs, since nobody knows whether that node lives. A node that starts warns of them once.
+    /// Reads the `inprogress` lists of nodes that are not registered, by name: those of an Elixir
+    /// Verk with a fixed node id that is down, or strays. No node restores their jobs, because none
+    /// can know whether that node lives. A node that starts warns of them once.
     ///
-    /// Looks through all keys of the storage, in small steps.
+    /// It scans all keys of the storage, in small steps.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -164,14 +166,14 @@ impl Admin {
             .map_or_else(Vec::new, |node| node.queues.names())
     }
 
-    /// The time of day of the storage, as far as this program knows.
+    /// The time of day of the storage, as far as this program knows it.
     fn now(&self) -> SystemTime {
         self.client.now()
     }
 }
 
 impl Verk {
-    /// What an operator sees and does: see [`Admin`].
+    /// Returns the operator's handle: see [`Admin`].
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin {
@@ -182,8 +184,9 @@ impl Verk {
 }
 
 impl Client {
-    /// What an operator sees and does: see [`Admin`]. This one knows of no node: it lists only the queues that the storage
-    /// knows, and its doctor judges by no settings, queues and workers. For those, take [`Verk::admin`].
+    /// Returns the operator's handle: see [`Admin`]. This one has no node: it lists only the queues
+    /// that the storage knows, and its doctor uses no settings, queues and workers. For those, use
+    /// [`Verk::admin`].
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin {

@@ -5,15 +5,18 @@ use crate::{config::file::nearest, error::StorageError, log, names::QueueName};
 
 /// # Pauses
 impl Admin {
-    /// Pauses a queue on all nodes: none starts a job of it any more, running jobs go on, and idle nodes are told at once. Returns
-    /// whether that changes anything: `false` when it was paused everywhere before.
+    /// Pauses a queue on all nodes: none starts a job of it any more, running jobs continue, and
+    /// idle nodes learn of it at once. Returns whether that changes anything: `false` if it was
+    /// paused everywhere before.
     ///
-    /// The pause is kept in storage (Sidekiq Pro's `paused` set, which it obeys too), so it outlives every restart, and is there for nodes
-    /// that come later; it ends with [`resume_queue_everywhere`](Self::resume_queue_everywhere). It is independent of
-    /// [`Verk::pause_queue`](crate::Verk::pause_queue): a queue runs on a node while neither holds. Each node tells its own
-    /// [`QueuePausing`](crate::EventKind::QueuePausing) and [`QueuePaused`](crate::EventKind::QueuePaused). Any program may call it, also
-    /// one that only enqueues, for any queue. A queue that never had a job, and that no node of verk
-    /// runs, is paused too; a warning in the log says so, and which queue may have been meant.
+    /// The pause is stored (in Sidekiq Pro's `paused` set, which Sidekiq Pro obeys too). So it
+    /// survives every restart, and holds for nodes that start later. It ends with
+    /// [`resume_queue_everywhere`](Self::resume_queue_everywhere). It is independent of
+    /// [`Verk::pause_queue`](crate::Verk::pause_queue): a node runs a queue if neither pauses it.
+    /// Each node publishes its own [`QueuePausing`](crate::EventKind::QueuePausing) and
+    /// [`QueuePaused`](crate::EventKind::QueuePaused). Any program can call it for any queue, also
+    /// a program that only enqueues. A queue that never had a job, and that no node of verk runs,
+    /// is paused too. A warning in the log says so, and names a similar queue.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -31,29 +34,29 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// When the name is not valid, or the storage fails: after a lost reply the queue may be paused; it does no harm to
-    /// call this again.
+    /// When the name is not valid, or the storage fails. After a lost reply the queue may be
+    /// paused; you can safely call this again.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, the queue is paused or not.
+    /// If the future is dropped, the queue is paused or not.
     pub async fn pause_queue_everywhere(&self, name: &str) -> Result<bool, StorageError> {
         self.set_paused_everywhere("pause a queue", name, true)
             .await
     }
 
-    /// Ends the [pause of a queue on all nodes](Self::pause_queue_everywhere), which are told at once. Returns whether that changes
-    /// anything: `false` when it was not paused everywhere. A node that [paused](crate::Verk::pause_queue) the queue for itself does
-    /// not run it yet.
+    /// Ends the [pause of a queue on all nodes](Self::pause_queue_everywhere), which learn of it at
+    /// once. Returns whether that changes anything: `false` if it was not paused everywhere. A node
+    /// that [paused](crate::Verk::pause_queue) the queue for itself does not run it yet.
     ///
     /// # Errors
     ///
-    /// When the name is not valid, or the storage fails: after a lost reply the queue may be resumed; it does no harm to
-    /// call this again.
+    /// When the name is not valid, or the storage fails. After a lost reply the queue may be
+    /// resumed; you can safely call this again.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, the queue is resumed or not.
+    /// If the future is dropped, the queue is resumed or not.
     pub async fn resume_queue_everywhere(&self, name: &str) -> Result<bool, StorageError> {
         self.set_paused_everywhere("resume a queue", name, false)
             .await
@@ -73,8 +76,8 @@ impl Admin {
         Ok(changed)
     }
 
-    /// Warns of a pause that is most likely a typing error. The pause is stored, so an error of this
-    /// look is of no interest.
+    /// Warns of a pause that is most likely a typing error. The pause is already stored, so an
+    /// error of this check is ignored.
     async fn warn_of_an_unknown_queue(&self, name: &QueueName) {
         let (queues, nodes) = (self.storage().queues().await, self.storage().nodes().await);
         let (Ok(mut known), Ok(nodes)) = (queues, nodes) else {
@@ -91,7 +94,8 @@ impl Admin {
         log::warn!(queue = %name, "paused a queue that nobody knows: it never had a job, and no node runs it{meant}");
     }
 
-    /// The queues that are [paused on all nodes](Self::pause_queue_everywhere), by name, whoever runs them.
+    /// Reads the queues that are [paused on all nodes](Self::pause_queue_everywhere), by name, of
+    /// all programs.
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use crate::{
     storage::{Inprogress, MAX_BATCH_JOBS, Page, Source, Storage},
 };
 
-/// Where a job was found: see [`Admin::find_job`]. `Display` and `Debug` show it in one line, never the
-/// arguments.
+/// The place where a job was found: see [`Admin::find_job`]. `Display` and `Debug` show it in one
+/// line, never the arguments.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Found {
@@ -21,14 +21,14 @@ pub enum Found {
     InProgress(JobInProgress),
 }
 
-/// A job that a node holds: it runs there, or was fetched and runs next. `Display` and `Debug` show it in
-/// one line, never the arguments.
+/// A job that a node holds: it runs there, or was fetched and runs next. `Display` and `Debug` show
+/// it in one line, never the arguments.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct JobInProgress {
     /// The node.
     pub node: NodeId,
-    /// Whether the heartbeat of the node is there. If it stays away, other nodes restore the job.
+    /// Whether the node has a heartbeat. If it stays missing, other nodes restore the job.
     pub alive: bool,
     /// The queue that the job was fetched from.
     pub queue: QueueName,
@@ -60,7 +60,7 @@ pub(super) async fn in_progress(storage: &dyn Storage) -> Result<Vec<JobInProgre
     Ok(jobs)
 }
 
-/// What a node holds of one queue, the most recently fetched first.
+/// The jobs that a node holds of one queue, the most recently fetched first.
 async fn all_of(storage: &dyn Storage, held: &Inprogress) -> Result<Vec<Bytes>, StorageError> {
     let mut all = Vec::new();
     loop {
@@ -76,7 +76,7 @@ async fn all_of(storage: &dyn Storage, held: &Inprogress) -> Result<Vec<Bytes>, 
     }
 }
 
-/// Looks in the order in which a job goes its way, so that one that moves on is met later.
+/// Searches in the order in which a job moves, so that a job that moves on is found later.
 pub(super) async fn find(admin: &Admin, jid: &Jid) -> Result<Option<Found>, StorageError> {
     let mut places = vec![admin.scheduled_set(), admin.retry_set()];
     let queues = admin.storage().queues().await?;

@@ -21,9 +21,10 @@ use crate::{
 
 /// Some of the jobs of one place: see [`Jobs::select`]. All, until it is narrowed.
 ///
-/// It reads and acts in bounded steps, while other programs add and take jobs: a job that is there all the while is reached. One that
-/// comes or goes meanwhile may be reached or not; one may be read twice, but what is done to it happens, and counts, once.
-/// Of a queue that another operator deletes from at the same time, jobs may be passed over.
+/// It reads and acts in bounded steps, while other programs add and take jobs. It reaches every job
+/// that stays there the whole time. It may or may not reach a job that comes or goes meanwhile. It
+/// may read a job twice, but changes it, and counts it, once. If another operator deletes from the
+/// queue at the same time, it may miss jobs.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -49,7 +50,7 @@ use crate::{
 #[must_use = "a selection does nothing until it is read or acted on"]
 pub struct Selection {
     jobs: Jobs,
-    /// What the payload has to hold, all of it.
+    /// Texts that the payload must have, all of them.
     texts: Vec<String>,
     filters: Vec<Filter>,
 }
@@ -74,7 +75,7 @@ impl Selection {
     /// Keeps the jobs with this id.
     pub fn jid(mut self, jid: impl Into<Jid>) -> Self {
         let jid = jid.into();
-        // Other ids may be written in several ways.
+        // Other ids can be written in several ways.
         if jid
             .as_str()
             .bytes()
@@ -85,22 +86,22 @@ impl Selection {
         self.filter(move |entry| entry.job().is_ok_and(|job| *job.jid() == jid))
     }
 
-    /// Keeps the jobs whose payload holds this text, just as it is stored: JSON, in which a quote is `\"`. For a set, the
-    /// storage does it.
+    /// Keeps the jobs whose payload has this text, in its stored form: JSON, in which a quote is
+    /// `\"`. In a set, the storage itself does it.
     pub fn text(mut self, text: impl Into<String>) -> Self {
         self.texts.push(text.into());
         self
     }
 
-    /// Keeps the jobs that `matches` answers `true` for.
+    /// Keeps the jobs for which `matches` returns `true`.
     pub fn filter(mut self, matches: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Self {
         self.filters.push(Box::new(matches));
         self
     }
 
-    /// Reads the jobs as they are asked for: of a queue the one that came last first, of a set in no order.
+    /// Reads the jobs as the stream is polled: in a queue the newest first, in a set in no order.
     ///
-    /// Jobs may be moved and deleted on the way. Ends at the first error.
+    /// You may move and delete jobs while you read. It ends at the first error.
     #[must_use]
     pub fn entries(self) -> BoxStream<'static, Result<Entry, StorageError>> {
         stream::try_unfold(Scan::new(self), async |mut scan| {
@@ -128,7 +129,7 @@ impl Selection {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves some jobs done and others not. It can be called again.
+    /// If the future is dropped, some jobs are deleted and others are not. You can call it again.
     pub async fn delete(self) -> Result<usize, SelectionError> {
         self.act(Action::Delete).await
     }
@@ -137,7 +138,7 @@ impl Selection {
     ///
     /// # Errors
     ///
-    /// [`SelectionError`], after all that could be reached was.
+    /// [`SelectionError`], after every job that could be reached was changed.
     ///
     /// # Cancel safety
     ///
@@ -150,7 +151,7 @@ impl Selection {
     ///
     /// # Errors
     ///
-    /// [`SelectionError`], after all that could be reached was.
+    /// [`SelectionError`], after every job that could be reached was changed.
     ///
     /// # Cancel safety
     ///
@@ -159,11 +160,11 @@ impl Selection {
         self.act(Action::Kill).await
     }
 
-    /// Gives the jobs another time: see [`Entry::reschedule`]. Returns how many have it now that had another.
+    /// Gives the jobs another time: see [`Entry::reschedule`]. Returns how many jobs it changed.
     ///
     /// # Errors
     ///
-    /// [`SelectionError`], after all that could be reached was.
+    /// [`SelectionError`], after every job that could be reached was changed.
     ///
     /// # Cancel safety
     ///
@@ -223,17 +224,17 @@ impl fmt::Debug for Selection {
     }
 }
 
-/// A way through all jobs of one place.
+/// A scan through all jobs of one place.
 struct Scan {
     selection: Selection,
     next: Next,
-    /// How many of the jobs that were passed over are gone since: those that come next moved up by as many.
+    /// How many of the jobs that were read are gone since: the next jobs moved up by as many.
     gone: Arc<AtomicUsize>,
 }
 
-/// Where a scan goes on.
+/// Where a scan continues.
 enum Next {
-    /// In a queue, after so many jobs, from the one that came last.
+    /// In a queue, after so many jobs, starting with the newest.
     Queue(QueueName, usize),
     /// In a set, from a cursor.
     Set(JobSet, u64),

@@ -1,4 +1,4 @@
-//! What all programs together processed, and what waits.
+//! The statistics of all programs together, and the waiting jobs.
 
 use super::Admin;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 
 /// # Statistics
 impl Admin {
-    /// What was processed so far, by queue and in all, and what waits: read from the storage in few round trips.
+    /// Reads what was processed so far, by queue and in total, and what waits, in few round trips.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -55,7 +55,8 @@ impl Admin {
             .unwrap_or_else(|| DayStats::new(day, 0, 0)))
     }
 
-    /// What was processed on the last `days` days: today (in UTC) first, no day left out. They are kept for 5 years.
+    /// Reads the statistics of the last `days` days: today (in UTC) first, with every day. They are
+    /// kept for 5 years.
     ///
     /// # Errors
     ///

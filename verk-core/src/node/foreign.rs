@@ -11,10 +11,10 @@ use crate::{
     storage::{ForeignList, Storage},
 };
 
-/// Through how many parts of the storage a node looks when it starts.
+/// How many parts of the storage a node scans when it starts.
 const PAGES_AT_START: usize = 100;
 
-/// How many lists are named in the log.
+/// How many lists the log names.
 const NAMED: usize = 10;
 
 /// All foreign lists in the first `max_pages` parts of the storage, by name, and whether that was

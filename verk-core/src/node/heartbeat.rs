@@ -19,7 +19,7 @@ use crate::{
     time::{backoff::pause_before_retry, clock::rfc3339, server_time::ClockReading},
 };
 
-/// How much later than its time to live a name is asked for again.
+/// How much later than its time to live the node tries to take a name again.
 const CLAIM_MARGIN: Duration = Duration::from_millis(50);
 
 /// Registers this node, which runs `queues`, and starts its heartbeat.
@@ -28,7 +28,7 @@ const CLAIM_MARGIN: Duration = Duration::from_millis(50);
 /// as long as that claim lasts. Returns the registration; the caller restores what earlier holders
 /// left.
 ///
-/// `watch` runs on the thread of the heartbeat, which no job can keep.
+/// `watch` runs on the thread of the heartbeat, which no job can block.
 pub(crate) async fn register(
     services: &Arc<Services>,
     queues: &[QueueName],
@@ -52,7 +52,7 @@ pub(crate) async fn register(
     services.monitor.registered(registered);
     match &services.test {
         None => start_heartbeat(services, &registration, watch)?,
-        // Thousands of tests must not need a thread each.
+        // Thousands of tests must not need one thread each.
         Some(test) if test.seam.beats() => {
             tokio::spawn(keep_beating(Arc::clone(services), &registration));
         }
@@ -201,8 +201,9 @@ async fn beat(
     Ok(beat)
 }
 
-/// Takes this node off the list and ends its heartbeat. While jobs of it are in progress, which
-/// then run in this process and do not end, it stays: they are restored once the process has ended.
+/// Deregisters this node and ends its heartbeat. If jobs of it are still in progress, because they
+/// run in this process and do not end, the node stays registered: they are restored once the
+/// process has ended.
 pub(crate) async fn deregister(services: &Services, registration: &Registration) {
     if registration.unsure.load(Ordering::Relaxed) {
         log::warn!(node = %registration.node, "cannot make sure that no job is in progress; the node expires by itself");

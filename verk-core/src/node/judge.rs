@@ -1,4 +1,4 @@
-//! Judges other nodes by what is seen of them. Pure.
+//! Judges other nodes by their heartbeats. Pure.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,10 +9,10 @@ use crate::{names::NodeId, storage::Node};
 
 /// Judges which nodes are dead. Pure.
 ///
-/// A node is dead when its heartbeat is missing at two looks that are at least one `heartbeat`
-/// apart, while the judge itself was well: its own heartbeats were acknowledged in time, by the
-/// same server, since at least one time to live before the first look. After a restart or a
-/// failover of the server, everybody's heartbeat may be missing for a moment.
+/// A node is dead when its heartbeat is missing at two checks, at least one `heartbeat` apart,
+/// while the judge itself was healthy: the judge's own heartbeats were acknowledged on time, by the
+/// same server, since at least one time to live before the first check. The reason: after a restart
+/// or a failover of the server, all heartbeats may be missing for a moment.
 #[derive(Debug)]
 pub(crate) struct Judge {
     heartbeat: Duration,
@@ -30,22 +30,21 @@ impl Judge {
         }
     }
 
-    /// How long the judge waits between two looks.
+    /// How long the judge waits between two checks.
     pub(crate) fn pause(&self) -> Duration {
         self.heartbeat / 3
     }
 
-    /// Until when a node that is silent is known to be dead, at the latest, if the judge stays
-    /// well.
+    /// When a silent node is known to be dead, at the latest, if the judge stays healthy.
     pub(crate) fn dead_by(&self, now: Instant, well_since: Instant, node: &NodeId) -> Instant {
-        // The judge looks at `missing` when its time has come, up to a pause late.
+        // The judge reads `missing` when its time has come, up to a pause late.
         match self.missing.get(node) {
             Some(first) => *first + self.heartbeat + self.pause(),
             None => now.max(well_since + self.ttl) + self.heartbeat + self.pause() * 2,
         }
     }
 
-    /// Returns the nodes that are dead for certain.
+    /// Checks the nodes, and returns those that are certainly dead.
     pub(crate) fn look(
         &mut self,
         now: Instant,
@@ -90,8 +89,8 @@ mod tests {
         }
     }
 
-    /// Looks at these seconds after the judge started, at a node that is alive or not; returns when
-    /// it was found dead.
+    /// Checks a node at these seconds after the judge started, with whether the node is alive.
+    /// Returns when it was declared dead.
     fn judged(looks: &[(u64, bool)], well_since: impl Fn(u64) -> u64) -> Vec<u64> {
         let start = SystemClock.instant();
         let mut judge = Judge::new(HEARTBEAT, TTL);
@@ -113,8 +112,8 @@ mod tests {
         let start = SystemClock.instant();
         let at = |second| start + Duration::from_secs(second);
         let other = NodeId::from("other");
-        // The judge looks every `HEARTBEAT / 3`, here a little sooner, so that no look hits a
-        // limit.
+        // The judge checks every `HEARTBEAT / 3`, here a little earlier, so that no check is
+        // exactly at a limit.
         for (silent_from, well_since) in [(0, 0), (7, 0), (50, 0), (50, 45)] {
             let mut judge = Judge::new(HEARTBEAT, TTL);
             let mut announced = None;
@@ -177,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_judge_whose_own_heartbeat_failed_forgets_what_it_saw() {
-        // Not well at 105: what was seen at 100 does not count, and nothing does until 125.
+        // Not healthy at 105: the check at 100 does not count, and none does until 125.
         let well_since = |second| if second < 105 { 0 } else { 105 };
         let looks = [
             (100, false),

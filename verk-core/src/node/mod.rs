@@ -1,5 +1,5 @@
-//! This node among the others: its name and heartbeat, the judgement of others, and what becomes of
-//! what the dead left.
+//! This node among the others: its name and heartbeat, the judgement of others, and the restore of
+//! the jobs of dead nodes.
 
 pub(crate) mod foreign;
 pub(crate) mod heartbeat;

@@ -1,19 +1,19 @@
-//! Which jobs may have killed the process that ran them, and what follows. Pure.
+//! Decides which jobs may have killed the process that ran them, and what happens to them. Pure.
 //!
 //! A *poison pill* is a job that kills its process. From outside, it looks like every other job
-//! that ran in that process, so each job that had been started counts a death, and the rules are:
+//! that ran in that process. So each job that had been started counts a death, and the rules are:
 //!
 //! 1. After its first death, a job goes back to the front of its queue, as if nothing had happened.
 //! 2. From the second on, it is a suspect, and comes back alone, after a delay. The suspects of one
 //!    process come back one by one, those with the most deaths first.
 //! 3. A job that reaches the limit is buried, if it is the only one of its process that did. If
-//!    several did, one of them is to blame and nobody knows which: none is buried, and all come
-//!    back as suspects, further apart.
+//!    several did, verk cannot know which one is to blame: none is buried, and all come back as
+//!    suspects, further apart.
 //!
-//! That ends. If slots of time are longer than the innocent jobs run, the pill is alone when it
-//! runs again. If not, it kills with it only those that came back before it: whenever there is a
-//! draw for the most deaths, by chance half of the others fall behind the pill, until it is the one
-//! that comes back first.
+//! This ends. If the slots of time are longer than the innocent jobs run, the pill is alone when it
+//! runs again. If they are shorter, the pill kills only those that came back before it. Whenever
+//! several have the most deaths, by chance half of the others come back after the pill, until the
+//! pill comes back first.
 
 use std::{
     cmp::Reverse,
@@ -24,17 +24,17 @@ use std::{
 
 use crate::names::Jid;
 
-/// When the first suspect comes back after a second death, and how long after it the next. After
-/// the third death, the first waits for two of them, and so on.
+/// When the first suspect comes back after a second death, and how long after it the next comes
+/// back. After the third death, the first waits for two of these times, and so on.
 const SLOT: Duration = Duration::from_secs(60);
 const MAX_WAIT: u32 = 60;
 
-/// By how much the suspects come back further apart with each further death, and how often that
-/// grows.
+/// The factor by which the suspects come back further apart with each further death, and how often
+/// it applies.
 const GROWTH: u32 = 4;
 const MAX_GROWTHS: u32 = 3;
 
-/// What becomes of a job whose process died while it ran.
+/// What happens to a job whose process died while it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It goes back to the front of its queue.
@@ -46,7 +46,7 @@ pub(crate) enum Verdict {
 }
 
 /// Judges the jobs that had been started in one dead process, by how many processes died while each
-/// ran, this one included. A job that reaches `limit` is a poison pill; 0 for none ever.
+/// ran, this one included. A job that reaches `limit` is a poison pill; with 0, none ever is.
 pub(crate) fn judge(deaths: &HashMap<Jid, u32>, limit: u32) -> HashMap<Jid, Verdict> {
     let at_limit = |deaths: u32| limit > 0 && deaths >= limit;
     let ambiguous = deaths.values().filter(|n| at_limit(**n)).count() > 1;
@@ -61,7 +61,7 @@ pub(crate) fn judge(deaths: &HashMap<Jid, u32>, limit: u32) -> HashMap<Jid, Verd
             verdicts.insert(jid.clone(), Verdict::Requeue);
         }
     }
-    // Equals in another order each time, so that none is always behind the others.
+    // Suspects with equal deaths have another order each time, so that none is always last.
     suspects.sort_by_cached_key(|&(jid, deaths)| (Reverse(deaths), hash(jid, deaths)));
     let most = suspects.first().map_or(0, |(_, deaths)| *deaths);
     let wait = SLOT * most.saturating_sub(1).clamp(1, MAX_WAIT);
@@ -151,12 +151,12 @@ mod tests {
         assert_eq!(delays(&both), [MINUTE, 2 * MINUTE]);
     }
 
-    /// A pill and innocents that run for `run` (in minutes), on processes with a place for each:
-    /// what was buried, what ran to its end, and how many processes died.
+    /// A pill and innocent jobs that run for `run` (in minutes), on processes with a permit for
+    /// each. Returns which jobs were buried, which ran to their end, and how many processes died.
     fn play(innocents: u64, run: u64, pill: &str) -> (Vec<Jid>, BTreeSet<Jid>, u32) {
         let pill = Jid::from(pill);
         let jids = (0..innocents).map(|n| Jid::from(format!("innocent {n}").as_str()));
-        // When each comes back, and when each that runs ends.
+        // When each comes back, and when each running job ends.
         let mut due: Vec<(u64, Jid)> = jids.chain([pill.clone()]).map(|jid| (0, jid)).collect();
         let mut running: Vec<(u64, Jid)> = Vec::new();
         let mut counts: HashMap<Jid, u32> = HashMap::new();

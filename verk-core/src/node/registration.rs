@@ -1,4 +1,4 @@
-//! The life of one node id, and what its heartbeats tell. No I/O.
+//! The life of one node id, and what its heartbeats show. No I/O.
 
 use std::{
     sync::{
@@ -31,10 +31,10 @@ pub(crate) struct Registration {
     pub(crate) lost: CancellationToken,
     /// Ends the heartbeat.
     pub(crate) stop: CancellationToken,
-    /// Whether the heartbeat goes on for as long as the process lives: jobs that do not end still
-    /// run.
+    /// Whether the heartbeat continues for as long as the process lives, because jobs that do not
+    /// end still run.
     pub(crate) beat_on: AtomicBool,
-    /// Whether a fetch may still bring jobs that nobody here knows of.
+    /// Whether a fetch may still bring jobs that the node would not know.
     pub(crate) unsure: AtomicBool,
     /// The thread of the heartbeat, unless this is a test.
     pub(crate) thread: OnceLock<JoinHandle<()>>,
@@ -45,7 +45,7 @@ pub(crate) struct Registration {
 pub(crate) struct HeartbeatHealth {
     /// When the last heartbeat that the storage acknowledged was sent.
     acknowledged: Instant,
-    /// Since when each was acknowledged in time, by the same server.
+    /// Since when each heartbeat was acknowledged on time, by the same server.
     well_since: Instant,
     /// Who acknowledged the last one.
     server: Option<String>,
@@ -65,8 +65,8 @@ impl HeartbeatHealth {
         }
     }
 
-    /// A heartbeat that was sent at this time is acknowledged. `failures` were not, since the last
-    /// one.
+    /// A heartbeat that was sent at this time is acknowledged. `failures` heartbeats failed since
+    /// the last one.
     pub(crate) fn acknowledge(
         &mut self,
         sent_at: Instant,
@@ -116,17 +116,17 @@ impl Registration {
             && !self.lost.is_cancelled()
     }
 
-    /// Whether the heartbeat has ended though nobody ended it.
+    /// Whether the heartbeat has ended unexpectedly.
     fn heartbeat_ended(&self) -> bool {
         self.thread.get().is_some_and(JoinHandle::is_finished)
             && !self.lost.is_cancelled()
             && !self.stop.is_cancelled()
     }
 
-    /// Waits until an acknowledged heartbeat is young enough to fetch.
+    /// Waits until an acknowledged heartbeat is recent enough to fetch.
     pub(crate) async fn until_fresh(&self, clock: &dyn Clock) {
         let fresh = |health: &HeartbeatHealth| health.is_fresh(clock.instant(), self.heartbeat);
-        // An error says that the sender is gone; it is in `self`.
+        // An error means that the sender was dropped; it is in `self`.
         let _ = self.health.subscribe().wait_for(fresh).await;
     }
 
@@ -135,16 +135,16 @@ impl Registration {
         lose(&self.node, &self.lost);
     }
 
-    /// Since when this node's own heartbeats were acknowledged in time, by the same server.
+    /// Since when this node's own heartbeats were acknowledged on time, by the same server.
     pub(crate) fn well_since(&self) -> Instant {
         self.health.borrow().well_since
     }
 
-    /// Waits until another server answers than at the last time, whose number is in `seen`: it may
-    /// not know all that the last one knew.
+    /// Waits until another server answers than the last time, whose number is in `seen`: it may
+    /// lack changes of the last one.
     pub(crate) async fn server_changed(&self, seen: &mut u64) {
         let mut health = self.health.subscribe();
-        // An error says that the sender is gone; it is in `self`.
+        // An error means that the sender was dropped; it is in `self`.
         if let Ok(health) = health.wait_for(|health| health.servers != *seen).await {
             *seen = health.servers;
         }
@@ -156,8 +156,7 @@ impl Registration {
         self.named && *node != self.node && node.name() == name && node.as_str() != name
     }
 
-    /// Whatever this node may still be given is restored by others: it must not leave the list of
-    /// nodes.
+    /// Keeps the node registered, because other nodes must restore the jobs that it may still get.
     pub(crate) fn stay_on_the_list(&self) {
         self.unsure.store(true, Ordering::Relaxed);
     }
@@ -209,8 +208,8 @@ mod tests {
 
     const HEARTBEAT: Duration = Duration::from_secs(9);
 
-    /// Since which second a node that registered at 0 is well, after beats at these seconds, each
-    /// with its server and how many failed before it.
+    /// Since which second a node that registered at 0 is healthy, after heartbeats at these
+    /// seconds, each with its server and how many failed before it.
     fn well_since(beats: &[(u64, &str, u32)]) -> u64 {
         let start = SystemClock.instant();
         let mut health = HeartbeatHealth::new(start);

@@ -1,4 +1,4 @@
-//! Finds nodes that died, and puts back what they had in progress.
+//! Finds dead nodes, and restores their jobs in progress.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// The longest that a fetch of a node may still be pending on the server after the node died, and
-/// fill its lists.
+/// put jobs on its lists.
 const LONGEST_FETCH: Duration = Duration::from_secs(5);
 
-/// Looks at the other nodes, again and again.
+/// Checks the other nodes, again and again.
 #[derive(Debug)]
 pub(crate) struct NodeWatch {
     services: Arc<Services>,
@@ -36,7 +36,7 @@ pub(crate) struct NodeWatch {
     earlier: Vec<Weak<Registration>>,
     stop: CancellationToken,
     judge: Judge,
-    /// Until when the jobs of each silent node come back, as it was logged.
+    /// When the jobs of each silent node come back, as the log said.
     announced: HashMap<NodeId, Instant>,
     /// The dead nodes whose lists are being emptied.
     emptied: HashMap<NodeId, Emptied>,
@@ -45,7 +45,7 @@ pub(crate) struct NodeWatch {
 /// A dead node whose lists are being emptied.
 #[derive(Debug)]
 struct Emptied {
-    /// What becomes of the jobs that it had started.
+    /// What happens to the jobs that it had started.
     verdicts: Verdicts,
     /// Since when its lists were found empty.
     since: Option<Instant>,
@@ -70,7 +70,7 @@ impl NodeWatch {
         }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until it is stopped.
     pub(crate) async fn run(&mut self) {
         while !self.stop.is_cancelled() {
             if let Err(error) = self.look().await {
@@ -91,14 +91,14 @@ impl NodeWatch {
         nodes.retain(|node| !self.drains(&node.id));
         let now = self.services.clock.instant();
         let mut dead = self.judge.look(now, self.registration.well_since(), &nodes);
-        // This node has the name now, so an earlier holder is dead for certain.
+        // This node has the name now, so an earlier holder is certainly dead.
         let earlier = nodes
             .iter()
             .filter(|node| !node.alive && self.registration.follows(&node.id));
         dead.extend(earlier.map(|node| node.id.clone()));
         self.emptied.retain(|node, _| dead.contains(node));
         self.announce(now, &nodes, &dead);
-        // One that cannot be emptied holds up no other.
+        // A node whose lists cannot be emptied delays no other.
         let mut result = Ok(());
         for node in nodes.into_iter().filter(|node| dead.contains(&node.id)) {
             result = result.and(self.empty(node).await);
@@ -106,8 +106,8 @@ impl NodeWatch {
         result
     }
 
-    /// Says of each node that is silent, once, until when its jobs come back. Whoever waits for
-    /// them after a crash sees nothing else for a minute.
+    /// Logs of each silent node, once, when its jobs come back. After a crash, operators see
+    /// nothing else of them for a minute.
     fn announce(&mut self, now: Instant, nodes: &[Node], dead: &HashSet<NodeId>) {
         let waits = |node: &&Node| !node.alive && !dead.contains(&node.id);
         let waiting: HashSet<&NodeId> = nodes.iter().filter(waits).map(|node| &node.id).collect();
@@ -117,7 +117,7 @@ impl NodeWatch {
                 .judge
                 .dead_by(now, self.registration.well_since(), node);
             let before = self.announced.get(node);
-            // It moves when this node itself was not well.
+            // The time moves if this node itself was not healthy.
             if before.is_none_or(|before| dead_by > *before + self.judge.pause()) {
                 let restored_by = self.services.at(now) + dead_by.saturating_duration_since(now);
                 log::warn!(%node, restored_by = %rfc3339(restored_by), "a node sends no heartbeat: unless it goes on, its jobs are restored by then");
@@ -132,8 +132,8 @@ impl NodeWatch {
         earlier.any(|registration| registration.node() == node)
     }
 
-    /// Restores what a dead node had in progress. It leaves the list of nodes only when its lists
-    /// stayed empty for so long that no fetch of it can be pending any more.
+    /// Restores the jobs in progress of a dead node. It removes the node from the list only when
+    /// its lists stayed empty for so long that no fetch of it can be pending any more.
     async fn empty(&mut self, node: Node) -> Result<(), StorageError> {
         let emptied = match self.emptied.entry(node.id.clone()) {
             Entry::Occupied(emptied) => emptied.into_mut(),

@@ -1,4 +1,4 @@
-//! Shows this process to Sidekiq Web every 10 seconds, and does what its buttons ask for.
+//! Shows this process to Sidekiq Web every 10 seconds, and obeys its buttons.
 
 use std::{env, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     storage::ProcessSignal,
 };
 
-/// How often the process is shown, as Sidekiq does. It is forgotten after a minute.
+/// How often the process is shown, as in Sidekiq. Sidekiq Web forgets it after a minute.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Shows one process from its start to its end.
@@ -24,7 +24,7 @@ pub(crate) struct ProcessManager {
     services: Arc<Services>,
     queues: Arc<Queues>,
     process: Process,
-    /// Cancelled when the node is to stop, by whomever: here, when somebody asked for it.
+    /// Cancelled when the node must stop, for any reason; here, when an operator asked for it.
     stop: CancellationToken,
     /// Cancelled once all jobs have ended.
     ended: CancellationToken,
@@ -40,7 +40,7 @@ impl ProcessManager {
         stop: CancellationToken,
         ended: CancellationToken,
     ) -> Self {
-        // On Heroku, the name of the dyno: hosts have none that anybody knows.
+        // On Heroku, the name of the dyno, because host names mean nothing there.
         let host = env::var("DYNO").unwrap_or_else(|_| host_name());
         Self {
             process: Process::this(host, node, &services.config, services.now()),
@@ -84,7 +84,7 @@ impl ProcessManager {
         }
     }
 
-    /// Shows the process, and does what was asked of it since the last time.
+    /// Shows the process, and does what operators asked of it since the last time.
     async fn report(&mut self, quiet: bool) -> Result<(), StorageError> {
         let services = &self.services;
         let report = self.process.report(&Activity {

@@ -1,4 +1,4 @@
-//! What a process shows of itself, in Sidekiq's words: made here, stored as it is by the backends.
+//! The report of a process, in Sidekiq's words. It is made here, and backends store it as it is.
 
 pub(crate) mod manager;
 pub(crate) mod signals;
@@ -20,7 +20,7 @@ use crate::{
     time::clock::unix_seconds,
 };
 
-/// What stays the same while the process lives.
+/// The values that do not change while the process lives.
 #[derive(Debug)]
 pub(crate) struct Process {
     host: String,
@@ -44,7 +44,8 @@ pub(crate) struct Activity<'a> {
 }
 
 impl Process {
-    /// This process. The nonce is that of its (first) node id, so that one is found by the other.
+    /// This process. The nonce is that of its (first) node id, so that an operator can find one by
+    /// the other.
     pub(crate) fn this(host: String, node: &NodeId, config: &Config, now: SystemTime) -> Self {
         let nonce = node.as_str().rsplit('.').next().unwrap_or_default();
         let pid = process::id();
@@ -107,7 +108,7 @@ impl Process {
     }
 }
 
-/// Sidekiq's `info`. A queue, which has a concurrency of its own here, is what a capsule is there.
+/// Sidekiq's `info`. A queue has a concurrency of its own in verk, so it is shown as a capsule.
 #[derive(Serialize)]
 struct Info<'a> {
     hostname: &'a str,
@@ -143,8 +144,8 @@ struct Work<'a> {
     run_at: u64,
 }
 
-/// The running jobs by their ids: there are no threads here. Of very large ones, those that began
-/// first.
+/// The running jobs by their ids, because there are no threads. If they are very large, those that
+/// began first.
 fn work(runs: &[RunSnapshot]) -> BTreeMap<String, Bytes> {
     let mut bytes = 0;
     let fitting = runs.iter().take_while(|run| {
@@ -168,7 +169,7 @@ fn concurrency(queues: &[QueueStatus]) -> usize {
 }
 
 fn json(value: &impl Serialize) -> Bytes {
-    // Texts, numbers and maps of texts: nothing that JSON does not have.
+    // Texts, numbers and maps of texts always have a JSON form.
     serde_json::to_vec(value).unwrap_or_default().into()
 }
 
@@ -179,7 +180,7 @@ fn program() -> String {
     name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// How much memory this process has, in KiB; 0 where nobody says.
+/// How much memory this process has, in KiB; 0 if the system does not say.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     resident_in(&status).unwrap_or(0)

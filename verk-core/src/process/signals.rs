@@ -22,7 +22,7 @@ use crate::storage::ProcessSignal;
 #[cfg(not(unix))]
 use crate::time::clock::{Clock, SystemClock};
 
-/// The signals that ask something of a process, those of Sidekiq.
+/// The signals that a process obeys, those of Sidekiq.
 #[derive(Debug)]
 pub(crate) struct Signals {
     #[cfg(unix)]
@@ -70,18 +70,18 @@ impl Signals {
     }
 }
 
-/// For how long after a signal another counts as the same: a process gets it twice from whoever
-/// signals both it and its process group.
+/// Within this time after a signal, another one counts as the same: a process gets a signal twice
+/// if the sender signals both it and its process group.
 const SAME_SIGNAL: Duration = Duration::from_millis(250);
 
 /// The status of a process that ends at the second signal.
 const STATUS: i32 = 1;
 
 /// Lets the next TERM or INT end this process at once, from [`SAME_SIGNAL`] on, for as long as the
-/// process lives. What is in progress is restored later.
+/// process lives. Jobs in progress are restored later.
 ///
-/// The handler itself ends the process: tokio's handlers stay installed, but no task may be left to
-/// listen, and the runtime may be blocked or gone.
+/// The handler itself ends the process. tokio's handlers stay installed, but no task may be left to
+/// receive the signal, and the runtime may be blocked or gone.
 #[cfg(unix)]
 pub(crate) fn end_at_next() {
     static ONCE: Once = Once::new();
@@ -89,7 +89,8 @@ pub(crate) fn end_at_next() {
         let armed = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             let flag = Arc::clone(&armed);
-            // It fails only where no handler can be installed, and then [`Signals::listen`] failed.
+            // It fails only where no handler can be installed, and there [`Signals::listen`] has
+            // failed before.
             let _ = register_conditional_shutdown(signal, STATUS, flag);
         }
         // Not a task, because the runtime may be blocked.

@@ -1,4 +1,4 @@
-//! Finds jobs that keep their thread: such a job holds up whatever else waits for that thread.
+//! Finds jobs that keep their thread: such a job blocks everything else that waits for that thread.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,14 +8,13 @@ use crate::{
     time::clock::{Clock, SystemClock},
 };
 
-/// How long a poll takes at least that is reported. One that takes less than twice as long may be
-/// missed.
+/// The shortest poll that is reported. A poll of less than twice this time may be missed.
 const TOO_LONG: Duration = Duration::from_secs(1);
 
-/// Looks at what runs, again and again, and warns of each run that keeps its thread, once. Does not
-/// end.
+/// Checks the running jobs, again and again, and warns of each run that keeps its thread, once.
+/// Does not end.
 pub(crate) async fn watch(queues: Arc<Queues>) {
-    // In real time, whatever the clock of a test says: so is the thread kept.
+    // In real time, also with the clock of a test, because the thread is kept in real time.
     let clock: &dyn Clock = &SystemClock;
     loop {
         clock.sleep(TOO_LONG).await;

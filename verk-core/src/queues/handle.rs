@@ -1,4 +1,4 @@
-//! How others reach the manager of a queue, and what it shows of itself.
+//! How other parts reach the manager of a queue, and the state that it shows.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,8 @@ use crate::{
     storage::Inprogress,
 };
 
-/// How others reach one manager. While `Queues` has it, no other manager works on the same list.
+/// How other parts reach one manager. While `Queues` has it, no other manager works on the same
+/// list.
 #[derive(Debug)]
 pub(crate) struct ManagerHandle {
     pub(crate) inprogress: Inprogress,
@@ -22,13 +23,13 @@ pub(crate) struct ManagerHandle {
     pub(crate) state: Mutex<ManagerState>,
 }
 
-/// What a manager shows of itself, and the jobs that it runs.
+/// The state that a manager shows, and its running jobs.
 #[derive(Debug, Default)]
 pub(crate) struct ManagerState {
-    /// The jobs that run, each in the place that its start told.
+    /// The running jobs, each in the place that its start returned.
     pub(crate) running: Slab<Run>,
     pub(crate) paused: bool,
-    /// How the last fetch went; `None` before the first connection.
+    /// The result of the last fetch; `None` before the first connection.
     pub(crate) connected: Option<Result<(), String>>,
 }
 
@@ -99,8 +100,8 @@ impl ManagerHandle {
     }
 }
 
-/// Held while a manager works. Dropping it tells that the manager has ended, and its list is free
-/// for another one.
+/// Held while a manager works. Dropping it reports that the manager has ended, and that another one
+/// may work on its list.
 #[derive(Debug)]
 pub(crate) struct ManagerGuard {
     pub(crate) handle: Arc<ManagerHandle>,

@@ -1,5 +1,5 @@
-//! The queues of this node: what is wanted of them, and which managers run for them. In one place,
-//! so that no two managers ever work on one `inprogress` list.
+//! The queues of this node: their settings, and the managers that run for them. They are in one
+//! place, so that no two managers ever work on one `inprogress` list.
 
 pub(crate) mod blocked;
 pub(crate) mod handle;
@@ -33,8 +33,8 @@ pub(crate) struct QueueSettings {
     pub(crate) concurrency: usize,
     /// Whether it is paused, here or for all nodes.
     pub(crate) paused: bool,
-    /// How often it was paused or resumed, here or for all nodes. Each time is told, even if the
-    /// manager sees only the last.
+    /// How often it was paused or resumed, here or for all nodes. Each time is published, even if
+    /// the manager sees only the last.
     pub(crate) changes: u64,
 }
 
@@ -52,15 +52,15 @@ impl QueueSettings {
 #[derive(Debug)]
 pub(crate) struct Queues(watch::Sender<State>);
 
-/// What is wanted, and what is there. Whoever subscribes is woken by a change of what is wanted.
+/// The queues to run, and their managers. A change of the queues to run wakes subscribers.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// By queue, with the pauses of this node only.
+    /// By queue, with only the pauses of this node.
     wanted: BTreeMap<QueueName, QueueSettings>,
     /// The queues that are paused for all nodes, this node's and others.
     paused_everywhere: BTreeSet<QueueName>,
     managers: Vec<Arc<ManagerHandle>>,
-    /// Whether nothing is fetched any more, whatever is wanted of each queue.
+    /// Whether nothing is fetched any more, whatever the settings of each queue are.
     quiet: bool,
 }
 
@@ -84,7 +84,7 @@ impl Queues {
         self.0.borrow().wanted.keys().cloned().collect()
     }
 
-    /// Wants a queue, if it is not wanted yet.
+    /// Adds a queue, if the node does not run it yet.
     pub(crate) fn add(&self, name: QueueName, concurrency: usize) {
         self.0.send_if_modified(|state| {
             let before = state.wanted.len();
@@ -96,8 +96,8 @@ impl Queues {
         });
     }
 
-    /// Wants a queue no more, and tells its managers to end. Returns what is cancelled as each of
-    /// them has ended, or `None` when the node knows of no such queue.
+    /// Removes a queue, and stops its managers. Returns tokens that are cancelled when each of them
+    /// has ended, or `None` if the node does not know the queue.
     pub(crate) fn remove(&self, name: &QueueName) -> Option<Vec<CancellationToken>> {
         let mut ends = Vec::new();
         let known = self.0.send_if_modified(|state| {
@@ -110,8 +110,8 @@ impl Queues {
         (known || !ends.is_empty()).then_some(ends)
     }
 
-    /// Pauses or resumes a queue on this node. Returns whether that changes anything, or `None`
-    /// when the queue is not wanted.
+    /// Pauses or resumes a queue on this node. Returns whether that changes anything, or `None` if
+    /// the node does not run the queue.
     pub(crate) fn set_paused(&self, name: &QueueName, paused: bool) -> Option<bool> {
         self.change(name, |wanted| {
             let changed = wanted.paused != paused;
@@ -137,11 +137,11 @@ impl Queues {
     }
 
     pub(crate) async fn until_quiet(&self) {
-        // An error says that the sender is gone; it is `self`.
+        // An error means that the sender was dropped; it is `self`.
         let _ = self.subscribe().wait_for(|state| state.quiet).await;
     }
 
-    /// Takes over which queues are paused for all nodes.
+    /// Sets which queues are paused for all nodes.
     pub(crate) fn set_paused_everywhere(&self, paused: BTreeSet<QueueName>) {
         self.0.send_if_modified(|state| {
             for changed in state.paused_everywhere.symmetric_difference(&paused) {
@@ -155,7 +155,7 @@ impl Queues {
         });
     }
 
-    /// Returns whether that changes anything, or `None` when the queue is not wanted.
+    /// Returns whether that changes anything, or `None` if the node does not run the queue.
     pub(crate) fn set_concurrency(&self, name: &QueueName, concurrency: usize) -> Option<bool> {
         self.change(name, |wanted| wanted.concurrency = concurrency)
     }
@@ -173,8 +173,7 @@ impl Queues {
         changed
     }
 
-    /// Registers a manager for each queue that is wanted and that no manager of this node id works
-    /// on.
+    /// Registers a manager for each queue to run that no manager of this node id works on.
     pub(crate) fn register_managers(self: &Arc<Self>, node: &NodeId) -> Vec<ManagerGuard> {
         let mut guards = Vec::new();
         self.0.send_if_modified(|state| {
@@ -220,7 +219,7 @@ impl Queues {
         state.wanted.iter().map(status).collect()
     }
 
-    /// Why queues that are wanted do not run.
+    /// Why queues that should run do not.
     pub(crate) fn reasons(&self) -> Vec<Reason> {
         let state = self.0.borrow();
         let is_open =
@@ -272,7 +271,7 @@ impl Queues {
         }
     }
 
-    /// What keeps its thread since the last look, and was not found by an earlier one.
+    /// The runs that keep their thread since the last check, and were not reported earlier.
     pub(crate) fn blocked(&self) -> Vec<RunSnapshot> {
         let state = self.0.borrow();
         let managers = state.managers.iter();
@@ -300,7 +299,7 @@ impl State {
         })
     }
 
-    /// Whether nothing is to be fetched from a queue, for whatever reason.
+    /// Whether nothing is to be fetched from a queue, for any reason.
     fn is_paused(&self, queue: &QueueName, wanted: &QueueSettings) -> bool {
         wanted.paused || self.quiet || self.paused_everywhere.contains(queue)
     }
@@ -311,7 +310,7 @@ impl State {
             .filter(move |manager| manager.inprogress.queue == *queue)
     }
 
-    /// The queues that are wanted and that no manager of this node id works on.
+    /// The queues to run that no manager of this node id works on.
     fn free(&self, node: &NodeId) -> Vec<QueueName> {
         let taken: BTreeSet<_> = self
             .managers

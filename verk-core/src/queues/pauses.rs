@@ -9,7 +9,8 @@ use crate::{
 };
 
 /// Reads the paused queues when a change is announced, when a fetch finds its queue paused, and
-/// every third of a heartbeat: an announcement may be lost, and other programs make none.
+/// every third of a heartbeat. The reason: an announcement may be lost, and other programs announce
+/// nothing.
 #[derive(Debug)]
 pub(crate) struct PauseManager {
     services: Arc<Services>,
@@ -30,7 +31,7 @@ impl PauseManager {
         }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until it is stopped.
     pub(crate) async fn run(&self) {
         tokio::select! {
             // Nothing here changes the storage.
@@ -53,7 +54,7 @@ impl PauseManager {
         }
     }
 
-    /// Listens on one connection until it fails. What is announced before it listens is read after.
+    /// Listens on one connection until it fails. Pauses from before it listens are read after.
     async fn listen(&self, failures: &mut u32) -> Result<std::convert::Infallible, StorageError> {
         let services = &self.services;
         let mut listener = services.storage.open_pause_listener().await?;

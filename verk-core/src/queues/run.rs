@@ -23,7 +23,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Whether it keeps its thread since the last look, and was not found by an earlier one.
+    /// Whether it keeps its thread since the last check, and was not reported earlier.
     pub(crate) fn keeps_its_thread(&mut self) -> bool {
         self.seen.look(self.context.polls())
     }

@@ -1,4 +1,4 @@
-//! The state of queues and of running jobs, as a user reads it.
+//! The state of queues and of running jobs for users.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -19,8 +19,8 @@ pub struct QueueStatus {
     pub running: usize,
     /// What the node does with it.
     pub status: Status,
-    /// Whether it is paused for all nodes: then it runs once
-    /// [`resume_queue_everywhere`](crate::Admin::resume_queue_everywhere) was called, and it is not
+    /// Whether it is paused for all nodes. Then it runs once
+    /// [`resume_queue_everywhere`](crate::Admin::resume_queue_everywhere) was called, if it is not
     /// paused on this node as well.
     pub paused_everywhere: bool,
 }
@@ -64,7 +64,7 @@ pub struct RunningJob {
     pub started_at: SystemTime,
 }
 
-/// A job that runs, as the managers know it.
+/// A running job, as the managers know it.
 #[derive(Clone, Debug)]
 pub(crate) struct RunSnapshot {
     pub(crate) job: Arc<Job>,
@@ -81,7 +81,7 @@ pub(crate) fn status(paused: bool, running: usize, quiet: bool) -> Status {
     }
 }
 
-/// An event about a queue: what it does from now on.
+/// An event about a queue: its new status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QueueEvent {
     Running,
@@ -89,10 +89,11 @@ pub(crate) enum QueueEvent {
     Paused,
 }
 
-/// The next event of a queue, if one is due. `last` goes with the count of changes at that time.
+/// The next event of a queue, if there is one. `last` belongs to the count of changes at that time.
 ///
-/// After each change all is told anew: who pauses waits for `QueuePaused`, and not in vain if the
-/// queue was paused, resumed and paused before its manager looked.
+/// After each change all events are published again. So a caller that pauses a queue and waits for
+/// `QueuePaused` gets it, even if the queue was paused, resumed and paused before its manager
+/// looked.
 pub(crate) fn next_event(
     last: Option<(u64, QueueEvent)>,
     changes: u64,

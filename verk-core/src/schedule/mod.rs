@@ -1,4 +1,4 @@
-//! Moves jobs that are due from `schedule` and `retry` to their queues.
+//! Moves due jobs from `schedule` and `retry` to their queues.
 
 use std::{
     collections::HashSet,
@@ -22,19 +22,20 @@ use crate::{
     time::{backoff::pause_before_retry, clock::time_after},
 };
 
-/// How often the dead set is cut to its limits, beside what each death cuts. Unless deaths have
-/// stopped, or another program fills the set, there is nothing to cut.
+/// How often the dead set is cut to its limits, in addition to what each death cuts. Unless deaths
+/// have stopped, or another program fills the set, there is nothing to cut.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 
-/// How many members that cannot be moved one look passes over.
+/// How many members that cannot be moved one poll skips.
 const MAX_STUCK: usize = 100 * MAX_BATCH_JOBS;
 
-/// Sleeps until the next job is due, and moves it, if this node has the lease to do so for all.
+/// Sleeps until the next job is due, and moves it, if this node has the lease to move the jobs of
+/// all queues.
 ///
-/// The lease lasts for `poll_interval`, and whoever holds it looks, and renews it, twice as often:
-/// so it knows of every job in time that was stored more than `poll_interval` before it is due, and
-/// another node takes over within `poll_interval`. A job that this node stored later than that is
-/// moved by this node itself, with the lease or without.
+/// The lease lasts for `poll_interval`, and its holder polls, and renews it, twice in that time. So
+/// the holder knows in time of every job that was stored more than `poll_interval` before it is
+/// due. Another node takes over within `poll_interval`. If this node stored a job later than that,
+/// it moves the job itself, with the lease or without.
 #[derive(Debug)]
 pub(crate) struct ScheduleManager {
     services: Arc<Services>,
@@ -44,7 +45,7 @@ pub(crate) struct ScheduleManager {
     moves_until: Option<SystemTime>,
     /// Whether this node cuts the dead set, while it sleeps.
     trims: bool,
-    /// When the dead set is to be cut next.
+    /// When the dead set must be cut next.
     trim_at: Instant,
 }
 
@@ -60,7 +61,7 @@ impl ScheduleManager {
         }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until it is stopped.
     pub(crate) async fn run(&mut self) {
         let mut failures = 0;
         while !self.stop.is_cancelled() {
@@ -86,11 +87,11 @@ impl ScheduleManager {
     }
 
     /// Sleeps until `until`, or until a job is due that this node stored meanwhile. Cuts the dead
-    /// set in steps, if that is up to this node: the sleep ends in time whatever there is to cut.
+    /// set in steps, if this node has to. The sleep ends in time, however much there is to cut.
     async fn sleep(&mut self, until: SystemTime) {
         let mut until = until;
         loop {
-            // In this order, so that time that passes in between shortens the sleep.
+            // In this order, so that time that passes between the two shortens the sleep.
             let instant = self.services.clock.instant();
             let pause = until
                 .duration_since(self.services.now())
@@ -104,7 +105,7 @@ impl ScheduleManager {
         }
     }
 
-    /// One step. One that is given up half-way is done or not, and done again.
+    /// One step. If it is dropped half-way, it is done or not, and done again.
     async fn trim_dead(&self) -> Result<bool, StorageError> {
         let (now, limits) = (self.services.now(), self.services.config.dead_limits());
         self.services.storage.trim_dead(now, limits).await
@@ -126,10 +127,10 @@ impl ScheduleManager {
         }
     }
 
-    /// Moves what is due if that is up to this node; returns when to look again.
+    /// Moves due jobs if this node has to. Returns when to poll again.
     async fn look(&mut self) -> Result<SystemTime, StorageError> {
         let poll_interval = self.services.config.poll_interval;
-        // Taken before the look: whatever time the look takes is no part of the sleep.
+        // Read before the poll, so that the time of the poll is no part of the sleep.
         let now = self.services.now();
         self.moves_until = self.moves_until.max(self.services.wake.take(now));
         let storage = &self.services.storage;
@@ -142,7 +143,7 @@ impl ScheduleManager {
         if poll.lease != Lease::Granted && self.moves_until.is_none() {
             return Ok(look_again);
         }
-        // A set that cannot be read, or has much to move, holds up no other.
+        // A set that cannot be read, or has much to move, delays no other.
         let (retry, schedule) = tokio::join!(
             self.move_due_of(DueSet::Retry, &poll, look_again),
             self.move_due_of(DueSet::Schedule, &poll, look_again)
@@ -156,16 +157,16 @@ impl ScheduleManager {
         })
     }
 
-    /// Moves what is due of one set, until there is no more or the time comes to renew the lease;
-    /// returns when the next is due.
+    /// Moves the due jobs of one set, until there are no more or the lease must be renewed. Returns
+    /// when the next is due.
     async fn move_due_of(
         &self,
         set: DueSet,
         poll: &SchedulePoll,
         until: SystemTime,
     ) -> Result<Option<SystemTime>, StorageError> {
-        // Members that cannot be moved stay where they are, at the front: pass over them, so that
-        // they hold up nobody.
+        // Members that cannot be moved stay in their place, at the front. The scan skips them, so
+        // that they delay no other job.
         let mut stuck = 0;
         let mut refused = HashSet::new();
         let mut next = poll.next(set);
@@ -186,8 +187,8 @@ impl ScheduleManager {
                     },
                 )
                 .await?;
-            // What is stuck is due all the time, and not counted: it is looked at again with all
-            // else.
+            // Stuck members are due all the time, and do not count: the next poll reads them again
+            // with the rest.
             next = page.next;
             let members = page.jobs.len();
             let before = stuck;
@@ -243,13 +244,13 @@ impl ScheduleManager {
                 }
             }
             if stuck - before == members && stuck >= MAX_STUCK {
-                // The storage may be ill. Not so fast.
+                // The storage may have a problem: wait before the next try.
                 return Ok(None);
             }
         }
     }
 
-    /// Where a due member goes: to its queue or, if it names none, to the `dead` set as it is.
+    /// The target of a due member: its queue or, if it names none, the `dead` set, byte for byte.
     fn promotion(&self, held: Bytes, now: SystemTime) -> Promotion {
         let to = match Job::decode(held.clone()) {
             Ok(mut job) => match job.queue().cloned() {

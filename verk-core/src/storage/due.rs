@@ -19,35 +19,39 @@ use crate::{
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
 pub trait DueStore: fmt::Debug + Send + Sync + 'static {
-    /// Reads a page of the members of `set` that are due at `now`, the earliest first and at most [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES), and
-    /// when the next one after them is due. Changes nothing.
+    /// Reads a page of the members of `set` that are due at `now`, the earliest first and at most
+    /// [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES), and when the next one after them is due.
+    /// Changes nothing.
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError>;
 
-    /// Takes the lease on moving due jobs for `node`, or renews it, until `ttl` passes, unless another node holds it; and tells
-    /// when the first member of each set is due. Changes no job.
+    /// Takes the lease on moving due jobs for `node`, or renews it, until `ttl` passes, unless
+    /// another node holds it; and tells when the first member of each set is due. Changes no job.
     ///
-    /// The lease is advice, so that of many nodes one does the work: [`due`](Self::due) and [`promote`](Self::promote) ask
-    /// nobody for it. Called again, it renews. A set that cannot be read counts as due, and `due` says why.
+    /// The lease is advice, so that of many nodes one does the work: [`due`](Self::due) and
+    /// [`promote`](Self::promote) ask nobody for it. Called again, it renews. A set that cannot be
+    /// read counts as due, and `due` says why.
     async fn poll_schedule(
         &self,
         node: &NodeId,
         ttl: Duration,
     ) -> Result<SchedulePoll, StorageError>;
 
-    /// Moves due members of `set` on: each [`Promotion`] takes effect only if its member is still in the
-    /// set and due at `now`, in one atomic step, adding before removing.
+    /// Moves due members of `set` on: each [`Promotion`] takes effect only if its member is still
+    /// in the set and due at `now`, in one atomic step, adding before removing.
     ///
-    /// Results are in the order of the promotions, one each, as with [`settle`](super::JobStore::settle). Called twice, the
-    /// second call answers [`Settled::NotHeld`].
+    /// Results are in the order of the promotions, one each, as with
+    /// [`settle`](super::JobStore::settle). Called twice, the second call answers
+    /// [`Settled::NotHeld`].
     async fn promote(&self, set: DueSet, now: SystemTime, promotions: &[Promotion])
     -> Vec<Settled>;
 
-    /// Cuts the `dead` set to `limits`, by at most [`MAX_CUT_BY_TRIM`] jobs: what died longer than the
-    /// time-out before `now`, and the oldest above the most jobs. Returns whether more are to go.
+    /// Cuts the `dead` set to `limits`, by at most [`MAX_CUT_BY_TRIM`] jobs: what died longer than
+    /// the time-out before `now`, and the oldest above the most jobs. Returns whether more are to
+    /// go.
     ///
-    /// A death cuts the set as well, but only by [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH) jobs, so that it never waits for
-    /// a set that is far over its limits. Called again, it goes on. After
-    /// [`Unknown`](crate::Applied::Unknown) it may be sent again.
+    /// A death cuts the set as well, but only by [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH)
+    /// jobs, so that it never waits for a set that is far over its limits. Called again, it goes
+    /// on. After [`Unknown`](crate::Applied::Unknown) it may be sent again.
     async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError>;
 }
 
@@ -127,9 +131,11 @@ pub enum Lease {
 pub struct DuePage {
     /// The due members, the earliest first.
     pub jobs: Vec<Bytes>,
-    /// When the first member after these is due; `None` when there is none. In the past when more are due.
+    /// When the first member after these is due; `None` when there is none. In the past when more
+    /// are due.
     pub next: Option<SystemTime>,
 }
 
-/// The most jobs that one call of [`DueStore::trim_dead`](crate::storage::DueStore::trim_dead) cuts.
+/// The most jobs that one call of [`DueStore::trim_dead`](crate::storage::DueStore::trim_dead)
+/// cuts.
 pub const MAX_CUT_BY_TRIM: usize = 1000;

@@ -17,7 +17,8 @@ use crate::{
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
 pub trait JobStore: fmt::Debug + Send + Sync + 'static {
-    /// Appends `jobs` to the back of `queue`, in order: the first is the first to be fetched. All or none.
+    /// Appends `jobs` to the back of `queue`, in order: the first is the first to be fetched. All
+    /// or none.
     ///
     /// Called twice, it stores the jobs twice. Nothing happens for an empty slice.
     async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError>;
@@ -33,12 +34,12 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
         inprogress: &Inprogress,
     ) -> Result<Box<dyn QueueConnection>, StorageError>;
 
-    /// Ends the stay of jobs in `inprogress`: each [`Settlement`] takes effect only if its job is still
-    /// there, in one atomic step, adding to the target before removing from the list.
+    /// Ends the stay of jobs in `inprogress`: each [`Settlement`] takes effect only if its job is
+    /// still there, in one atomic step, adding to the target before removing from the list.
     ///
-    /// Results are in the order of the settlements, one each: a batch never fails as a whole. Any number
-    /// of settlements is accepted; the backend bounds its batches. Called twice, the second call answers
-    /// [`Settled::NotHeld`] (unless the list holds the same bytes once more).
+    /// Results are in the order of the settlements, one each: a batch never fails as a whole. Any
+    /// number of settlements is accepted; the backend bounds its batches. Called twice, the second
+    /// call answers [`Settled::NotHeld`] (unless the list holds the same bytes once more).
     async fn settle(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
 
     /// Reads a page of `inprogress`, the most recently fetched first.
@@ -48,40 +49,43 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
         page: Page,
     ) -> Result<Vec<Bytes>, StorageError>;
 
-    /// How many of the most recently fetched jobs of `inprogress` were prefetched, and may not have been started: see
-    /// [`DequeueRequest::prefetched`]. Changes nothing.
+    /// How many of the most recently fetched jobs of `inprogress` were prefetched, and may not have
+    /// been started: see [`DequeueRequest::prefetched`]. Changes nothing.
     async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError>;
 }
 
 /// The fetching side of one queue on one node.
 ///
-/// `&mut self` makes sure that one call is in flight at a time. A node may open a second one for the same list, and have
-/// an exchange of each in flight.
+/// `&mut self` makes sure that one call is in flight at a time. A node may open a second one for
+/// the same list, and have an exchange of each in flight.
 #[async_trait]
 pub trait QueueConnection: fmt::Debug + Send {
-    /// Moves up to `request.max_jobs` of the oldest jobs of the queue to `inprogress`, oldest first in the
-    /// answer, each in one atomic step; when the queue is empty, waits up to `request.wait` for one.
+    /// Moves up to `request.max_jobs` of the oldest jobs of the queue to `inprogress`, oldest first
+    /// in the answer, each in one atomic step; when the queue is empty, waits up to `request.wait`
+    /// for one.
     ///
     /// Registers the node and the queue again, and takes nothing when the node's heartbeat is gone
-    /// ([`Dequeued::NodeGone`]) or the queue is paused for all nodes ([`Dequeued::Paused`]). A queue that is paused during a
-    /// wait may end it at once, or when it would have ended.
+    /// ([`Dequeued::NodeGone`]) or the queue is paused for all nodes ([`Dequeued::Paused`]). A
+    /// queue that is paused during a wait may end it at once, or when it would have ended.
     ///
     /// # Errors
     ///
-    /// After [`Unknown`](crate::Applied::Unknown), jobs may be in `inprogress` that nobody was told of: call
-    /// [`reset`](Self::reset), then compare.
+    /// After [`Unknown`](crate::Applied::Unknown), jobs may be in `inprogress` that nobody was told
+    /// of: call [`reset`](Self::reset), then compare.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: a dropped call may have moved jobs. Cancel `request.interrupt` and await the answer,
-    /// which may still hold jobs.
+    /// Not cancel safe: a dropped call may have moved jobs. Cancel `request.interrupt` and await
+    /// the answer, which may still hold jobs.
     async fn dequeue(&mut self, request: DequeueRequest) -> Result<Dequeued, StorageError>;
 
-    /// Settles jobs as [`JobStore::settle`](crate::storage::JobStore::settle) does, then looks once for others as [`dequeue`](Self::dequeue) does without
-    /// a wait: both in one round trip. Each has its own answer, and either may happen without the other.
+    /// Settles jobs as [`JobStore::settle`](crate::storage::JobStore::settle) does, then looks once
+    /// for others as [`dequeue`](Self::dequeue) does without a wait: both in one round trip. Each
+    /// has its own answer, and either may happen without the other.
     ///
-    /// Takes up to [`MAX_BATCH_JOBS`](super::MAX_BATCH_JOBS) settlements of up to [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES)(super::MAX_BATCH_BYTES), but any one; none of them is
-    /// [`Target::Requeue`]. Of `request`, the wait is as zero, and `max_jobs` may be 0.
+    /// Takes up to [`MAX_BATCH_JOBS`](super::MAX_BATCH_JOBS) settlements of up to
+    /// [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES)(super::MAX_BATCH_BYTES), but any one; none of
+    /// them is [`Target::Requeue`]. Of `request`, the wait is as zero, and `max_jobs` may be 0.
     ///
     /// # Errors
     ///
@@ -125,12 +129,14 @@ pub struct DequeueRequest {
     /// A fetch also ends when less is left of them than the jobs it took have on average. The next
     /// job would most likely not fit, and a backend would read it for nothing.
     pub max_bytes: usize,
-    /// If `max_jobs` are taken, how many of the most recently fetched jobs in `inprogress` are not started at once, but wait in the node;
-    /// with fewer, that many fewer wait. The storage remembers it until the next fetch, but no longer than
-    /// 72 hours: if the node dies, those jobs did not kill it.
+    /// If `max_jobs` are taken, how many of the most recently fetched jobs in `inprogress` are not
+    /// started at once, but wait in the node; with fewer, that many fewer wait. The storage
+    /// remembers it until the next fetch, but no longer than 72 hours: if the node dies, those jobs
+    /// did not kill it.
     ///
-    /// For [`NO_PREFETCH_AFTER_RESTORE`] after jobs of a dead node were [restored](crate::storage::NodeStore::restore) to the queue, only as many are
-    /// taken as start at once: then a job that kills its process is sure to count.
+    /// For [`NO_PREFETCH_AFTER_RESTORE`] after jobs of a dead node were
+    /// [restored](crate::storage::NodeStore::restore) to the queue, only as many are taken as start
+    /// at once: then a job that kills its process is sure to count.
     pub prefetched: usize,
     /// How long to wait for a job when there is none; zero to look once.
     pub wait: Duration,
@@ -143,8 +149,8 @@ pub struct DequeueRequest {
 pub enum Dequeued {
     /// The payloads that were moved, oldest first; none when the queue stayed empty.
     Jobs(Vec<Bytes>),
-    /// The queue is paused for all nodes. The payloads are what a wait brought in spite of it: they are in `inprogress`, and
-    /// belong back at the front of the queue.
+    /// The queue is paused for all nodes. The payloads are what a wait brought in spite of it: they
+    /// are in `inprogress`, and belong back at the front of the queue.
     Paused(Vec<Bytes>),
     /// The node's heartbeat is gone: it was declared dead, and takes nothing.
     NodeGone,
@@ -168,17 +174,19 @@ pub enum Target {
     Retry(Due),
     /// To the `schedule` set (a snooze).
     Schedule(Due),
-    /// To the `dead` set, which is then cut to the limits, by at most [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH)(super::MAX_CUT_BY_DEATH) jobs.
+    /// To the `dead` set, which is then cut to the limits, by at most
+    /// [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH)(super::MAX_CUT_BY_DEATH) jobs.
     Dead {
         /// The time of death, and the payload to bury.
         job: Due,
         /// The caps of the set.
         limits: DeadLimits,
     },
-    /// Back to the front of its queue, unchanged: the next job to be fetched. Of several in one batch, the
-    /// first is fetched first.
+    /// Back to the front of its queue, unchanged: the next job to be fetched. Of several in one
+    /// batch, the first is fetched first.
     Requeue,
 }
 
-/// For how long nobody prefetches from a queue after jobs of a dead node were restored to it: 10 minutes.
+/// For how long nobody prefetches from a queue after jobs of a dead node were restored to it: 10
+/// minutes.
 pub const NO_PREFETCH_AFTER_RESTORE: Duration = Duration::from_secs(10 * 60);

@@ -1,7 +1,7 @@
 //! The seam between the managers and a backend: [`Storage`].
 //!
-//! Each method is one atomic change of state, named in verk's words and not in a backend's commands. Two
-//! implementations pass one conformance suite (`verk-testing`): Redis and memory.
+//! Each method is one atomic change of state, named in verk's words and not in a backend's
+//! commands. Two implementations pass one conformance suite (`verk-testing`): Redis and memory.
 //!
 //! ```text
 //!            enqueue               dequeue                    Ack
@@ -12,11 +12,12 @@
 //!  schedule ────────────┘  └──── retry ◀────────────┘    dead
 //! ```
 //!
-//! A new method costs five edits: its declaration in the file of its part, verk-redis in the file of the
-//! same name, `MemoryStorage`, the `FaultyStorage` of the simulation, and a case of the conformance suite.
+//! A new method costs five edits: its declaration in the file of its part, verk-redis in the file
+//! of the same name, `MemoryStorage`, the `FaultyStorage` of the simulation, and a case of the
+//! conformance suite.
 //!
-//! This is a seam for verk's own crates and for authors of backends: it may change in minor versions
-//! until 1.0.
+//! This is a seam for verk's own crates and for authors of backends: it may change in minor
+//! versions until 1.0.
 
 mod due;
 mod held;
@@ -55,7 +56,8 @@ pub use self::{
 
 /// Where jobs live: eight parts, each a trait. Whatever has all of them is a `Storage`.
 ///
-/// `dyn Storage` has the methods of all parts. To call one on a backend's own type, import its part:
+/// `dyn Storage` has the methods of all parts. To call one on a backend's own type, import its
+/// part:
 ///
 /// ```
 /// use verk_core::storage::WaitingStore;
@@ -73,13 +75,13 @@ pub use self::{
 /// # Errors
 ///
 /// Every error says whether the change was [`NotApplied`](crate::Applied::NotApplied) or is
-/// [`Unknown`](crate::Applied::Unknown) (sent, no reply). A backend never sends a change a second time
-/// by itself.
+/// [`Unknown`](crate::Applied::Unknown) (sent, no reply). A backend never sends a change a second
+/// time by itself.
 ///
 /// # Cancel safety
 ///
-/// A dropped future leaves the change done or not done, never half done, and the caller does not know
-/// which: treat it as `Unknown`.
+/// A dropped future leaves the change done or not done, never half done, and the caller does not
+/// know which: treat it as `Unknown`.
 pub trait Storage:
     JobStore + DueStore + NodeStore + PauseStore + StatsStore + ProcessStore + WaitingStore + Server
 {

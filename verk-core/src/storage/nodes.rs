@@ -19,12 +19,14 @@ use crate::{
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
 pub trait NodeStore: fmt::Debug + Send + Sync + 'static {
-    /// Takes the name of `node` (see [`NodeId::name`]) for one holder, until `ttl` passes without a heartbeat.
+    /// Takes the name of `node` (see [`NodeId::name`]) for one holder, until `ttl` passes without a
+    /// heartbeat.
     ///
     /// Answers [`NameClaim::Granted`] again to the holder itself.
     async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError>;
 
-    /// Registers a node: first its heartbeat with its time to live, then the list of nodes, then its queues.
+    /// Registers a node: first its heartbeat with its time to live, then the list of nodes, then
+    /// its queues.
     ///
     /// Called again, it renews the heartbeat and adds queues.
     async fn register(
@@ -41,9 +43,10 @@ pub trait NodeStore: fmt::Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<Box<dyn Heartbeat>, StorageError>;
 
-    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name, its [lease](super::DueStore::poll_schedule), the number
-    /// of its last [report](super::StatsStore::record_stats) and the [deaths](Self::count_deaths) of its jobs, unless one of its `inprogress`
-    /// lists still holds a job.
+    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name, its
+    /// [lease](super::DueStore::poll_schedule), the number of its last
+    /// [report](super::StatsStore::record_stats) and the [deaths](Self::count_deaths) of its jobs,
+    /// unless one of its `inprogress` lists still holds a job.
     ///
     /// Returns whether it did. Called twice, it answers `true` again.
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError>;
@@ -51,34 +54,37 @@ pub trait NodeStore: fmt::Debug + Send + Sync + 'static {
     /// Lists every registered node, alive or not.
     async fn nodes(&self) -> Result<Vec<Node>, StorageError>;
 
-    /// Lists the registered nodes whose heartbeat is missing. Every node asks again and again, so a backend answers this with less than
-    /// [`nodes`](Self::nodes) takes if it can.
+    /// Lists the registered nodes whose heartbeat is missing. Every node asks again and again, so a
+    /// backend answers this with less than [`nodes`](Self::nodes) takes if it can.
     async fn silent_nodes(&self) -> Result<Vec<Node>, StorageError> {
         let mut nodes = self.nodes().await?;
         nodes.retain(|node| !node.alive);
         Ok(nodes)
     }
 
-    /// Like [`settle`](super::JobStore::settle), for the jobs of another node: takes effect only while the heartbeat
-    /// of that node is missing. While it is alive, every answer is [`Settled::NotHeld`]. For a while after it, nobody
+    /// Like [`settle`](super::JobStore::settle), for the jobs of another node: takes effect only
+    /// while the heartbeat of that node is missing. While it is alive, every answer is
+    /// [`Settled::NotHeld`]. For a while after it, nobody
     /// [prefetches](super::DequeueRequest::prefetched) from the queue.
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
 
-    /// Counts for each of the jobs in `started` that a process died while it ran: that of `node`, whose heartbeat is missing. A count is
-    /// kept for 72 hours after the last death.
+    /// Counts for each of the jobs in `started` that a process died while it ran: that of `node`,
+    /// whose heartbeat is missing. A count is kept for 72 hours after the last death.
     ///
-    /// Returns how many deaths each of these jobs has seen, this one included. A node dies once: called again, with whatever jobs, it
-    /// counts nothing, and returns what it returned the first time, until the node is [deregistered](Self::deregister). After an
-    /// error, or a crash on the way, some are counted; called again, it counts the others. While the heartbeat is there, and once the
-    /// node is off the list, it counts nothing, keeps nothing and returns nothing.
+    /// Returns how many deaths each of these jobs has seen, this one included. A node dies once:
+    /// called again, with whatever jobs, it counts nothing, and returns what it returned the first
+    /// time, until the node is [deregistered](Self::deregister). After an error, or a crash on the
+    /// way, some are counted; called again, it counts the others. While the heartbeat is there, and
+    /// once the node is off the list, it counts nothing, keeps nothing and returns nothing.
     async fn count_deaths(
         &self,
         node: &NodeId,
         started: &[Jid],
     ) -> Result<HashMap<Jid, u32>, StorageError>;
 
-    /// Looks through a part of the storage for `inprogress` lists of nodes that are not registered, or that did not register their
-    /// queue. Nobody restores those. `cursor` is 0 at first, then the [`ForeignPage::next`] of the answer before. Changes nothing.
+    /// Looks through a part of the storage for `inprogress` lists of nodes that are not registered,
+    /// or that did not register their queue. Nobody restores those. `cursor` is 0 at first, then
+    /// the [`ForeignPage::next`] of the answer before. Changes nothing.
     ///
     /// A list that is there the whole time is found; it may be found twice.
     async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError>;
@@ -104,8 +110,8 @@ pub struct Beat {
     pub alive: bool,
     /// The backend's time of day.
     pub server_time: SystemTime,
-    /// What tells one server from another, and a server from itself after a restart or a change of its role: for
-    /// comparison only. Empty when it cannot be known.
+    /// What tells one server from another, and a server from itself after a restart or a change of
+    /// its role: for comparison only. Empty when it cannot be known.
     pub server: String,
 }
 

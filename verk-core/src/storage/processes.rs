@@ -16,17 +16,18 @@ use crate::error::StorageError;
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
 pub trait ProcessStore: fmt::Debug + Send + Sync + 'static {
-    /// Shows a process to whoever watches the fleet, Sidekiq Web among them, until a minute passes without another report, and
-    /// takes what was asked of it meanwhile, the oldest first.
+    /// Shows a process to whoever watches the fleet, Sidekiq Web among them, until a minute passes
+    /// without another report, and takes what was asked of it meanwhile, the oldest first.
     ///
-    /// Called again, it replaces what was shown. What was asked is answered once: it is lost with a reply that is lost, and the
-    /// operator asks again.
+    /// Called again, it replaces what was shown. What was asked is answered once: it is lost with a
+    /// reply that is lost, and the operator asks again.
     async fn report_process(
         &self,
         report: &ProcessReport,
     ) -> Result<Vec<ProcessSignal>, StorageError>;
 
-    /// Shows a process no more, and forgets what was asked of it. Does nothing when it is not shown.
+    /// Shows a process no more, and forgets what was asked of it. Does nothing when it is not
+    /// shown.
     async fn forget_process(&self, identity: &str) -> Result<(), StorageError>;
 
     /// Reads every process that is shown, those of Sidekiq too, by identity. Changes nothing.
@@ -34,7 +35,8 @@ pub trait ProcessStore: fmt::Debug + Send + Sync + 'static {
     /// Not one moment: processes may come and go meanwhile.
     async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError>;
 
-    /// Asks something of a process, which takes it with its next [report](Self::report_process), within a minute or never.
+    /// Asks something of a process, which takes it with its next [report](Self::report_process),
+    /// within a minute or never.
     ///
     /// Called twice, it asks twice.
     async fn signal_process(
@@ -43,8 +45,8 @@ pub trait ProcessStore: fmt::Debug + Send + Sync + 'static {
         signal: ProcessSignal,
     ) -> Result<(), StorageError>;
 
-    /// Forgets the names of processes whose last report was too long ago: they were killed. Of all programs, one does so in a
-    /// minute.
+    /// Forgets the names of processes whose last report was too long ago: they were killed. Of all
+    /// programs, one does so in a minute.
     ///
     /// Returns how many. Called twice, or while another program sees to it, it answers 0.
     async fn prune_processes(&self) -> Result<usize, StorageError>;

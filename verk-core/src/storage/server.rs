@@ -22,29 +22,31 @@ pub trait Server: fmt::Debug + Send + Sync + 'static {
         Ok(ServerFacts::default())
     }
 
-    /// How many connections to the backend ended unexpectedly, or gave no reply, since this was made: as often it connected again, if
-    /// there was something to do. Asks nobody. Stays 0 for a backend without connections.
+    /// How many connections to the backend ended unexpectedly, or gave no reply, since this was
+    /// made: as often it connected again, if there was something to do. Asks nobody. Stays 0 for a
+    /// backend without connections.
     fn lost_connections(&self) -> u64 {
         0
     }
 
-    /// Where the jobs are, for the log: such as host, port and database, never a password or a user.
-    /// Defaults to the name of the type.
+    /// Where the jobs are, for the log: such as host, port and database, never a password or a
+    /// user. Defaults to the name of the type.
     fn address(&self) -> String {
         std::any::type_name::<Self>().to_owned()
     }
 }
 
-/// In which sets of the storage jobs wait for their time. All of verk's nodes and clients on one storage need the same.
+/// In which sets of the storage jobs wait for their time. All of verk's nodes and clients on one
+/// storage need the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScheduleKeys {
-    /// In `schedule` and `retry`, which Sidekiq and Elixir's Verk have as well: whoever is first moves a due job, by its own rules,
-    /// and Sidekiq Web shows all jobs.
+    /// In `schedule` and `retry`, which Sidekiq and Elixir's Verk have as well: whoever is first
+    /// moves a due job, by its own rules, and Sidekiq Web shows all jobs.
     #[default]
     Shared,
-    /// In `verk:schedule` and `verk:retry`: no other program moves these jobs, nor sees them. What others store in `schedule` and `retry`
-    /// is theirs to move.
+    /// In `verk:schedule` and `verk:retry`: no other program moves these jobs, nor sees them. What
+    /// others store in `schedule` and `retry` is theirs to move.
     Own,
 }
 
@@ -55,7 +57,8 @@ pub struct ServerFacts {
     pub schedule_keys: ScheduleKeys,
     /// How many jobs wait in the sets of the other [`ScheduleKeys`].
     pub elsewhere: usize,
-    /// By which policy the server may drop jobs when its memory is full; `None` when it drops none, or does not tell.
+    /// By which policy the server may drop jobs when its memory is full; `None` when it drops none,
+    /// or does not tell.
     pub eviction_policy: Option<String>,
     /// Whether the server writes every change to its disk; `None` when it does not tell.
     pub append_only: Option<bool>,

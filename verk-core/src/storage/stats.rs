@@ -16,19 +16,22 @@ use crate::{
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
 pub trait StatsStore: fmt::Debug + Send + Sync + 'static {
-    /// Adds what `node` counted to the totals, the days and the queues, all or none, unless a report of that node with
-    /// the same `sequence` or a higher one was added before. Numbers of days are kept for 5 years, execution metrics for 8 hours
-    /// or (without their histogram, in steps of 10 minutes) for 3 days.
+    /// Adds what `node` counted to the totals, the days and the queues, all or none, unless a
+    /// report of that node with the same `sequence` or a higher one was added before. Numbers of
+    /// days are kept for 5 years, execution metrics for 8 hours or (without their histogram, in
+    /// steps of 10 minutes) for 3 days.
     ///
-    /// Returns whether it was added now. Called twice, it answers `false`. This is the one change that may be sent again after
-    /// [`Unknown`](crate::Applied::Unknown): with the same `sequence` and content, it counts once. A node that crashes
-    /// before it calls loses what it counted, and nothing else. The `sequence` is forgotten when the node deregisters, or a day after its
-    /// last report.
+    /// Returns whether it was added now. Called twice, it answers `false`. This is the one change
+    /// that may be sent again after [`Unknown`](crate::Applied::Unknown): with the same `sequence`
+    /// and content, it counts once. A node that crashes before it calls loses what it counted, and
+    /// nothing else. The `sequence` is forgotten when the node deregisters, or a day after its last
+    /// report.
     ///
     /// # Errors
     ///
-    /// Besides those of the trait: when one of the counters is no number, and nothing is added then. Where another program put
-    /// something else in the place of execution metrics, those are left out without an error.
+    /// Besides those of the trait: when one of the counters is no number, and nothing is added
+    /// then. Where another program put something else in the place of execution metrics, those are
+    /// left out without an error.
     async fn record_stats(
         &self,
         node: &NodeId,
@@ -36,12 +39,14 @@ pub trait StatsStore: fmt::Debug + Send + Sync + 'static {
         report: &StatsReport,
     ) -> Result<bool, StorageError>;
 
-    /// Reads the totals, the sizes of the sets, and the state of `queues`, in their order, one each. Changes nothing.
+    /// Reads the totals, the sizes of the sets, and the state of `queues`, in their order, one
+    /// each. Changes nothing.
     ///
     /// Not one moment: jobs may move meanwhile.
     async fn stats(&self, queues: &[QueueName]) -> Result<StoredStats, StorageError>;
 
-    /// Reads what was processed on `days`, in their order, one each: zeros for a day that nothing is known of.
+    /// Reads what was processed on `days`, in their order, one each: zeros for a day that nothing
+    /// is known of.
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError>;
 }
 
@@ -76,8 +81,8 @@ pub struct Executions {
     pub counts: Counts,
     /// How long those that succeeded took, all together: failures take any time.
     pub took: Duration,
-    /// How many of those took how long. Bucket `i` has those shorter than [`BUCKETS[i]`](Self::BUCKETS), and not shorter than
-    /// the one before; the last has all others.
+    /// How many of those took how long. Bucket `i` has those shorter than
+    /// [`BUCKETS[i]`](Self::BUCKETS), and not shorter than the one before; the last has all others.
     pub histogram: [u64; Self::BUCKETS.len() + 1],
 }
 

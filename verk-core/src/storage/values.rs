@@ -27,13 +27,14 @@ pub struct DeadLimits {
     pub timeout: Duration,
 }
 
-/// What became of one [`Settlement`](super::Settlement), [`Promotion`](super::Promotion) or [`Move`](super::Move).
+/// What became of one [`Settlement`](super::Settlement), [`Promotion`](super::Promotion) or
+/// [`Move`](super::Move).
 #[derive(Clone, Debug)]
 pub enum Settled {
     /// It took effect.
     Done,
-    /// It took effect, and an equal member (same bytes) was in the target set already: there is one now, with the
-    /// new time.
+    /// It took effect, and an equal member (same bytes) was in the target set already: there is one
+    /// now, with the new time.
     Merged,
     /// Nothing happened: the job is not there any more.
     NotHeld,
@@ -90,8 +91,9 @@ pub struct ScoredJob {
     pub job: Bytes,
 }
 
-/// A slice of a list or a set: `limit` entries from `offset`, or as many as [`MAX_BATCH_BYTES`] hold, but at least one. The
-/// slice after it starts `offset` and as many entries later as were read; none are read where it ends.
+/// A slice of a list or a set: `limit` entries from `offset`, or as many as [`MAX_BATCH_BYTES`]
+/// hold, but at least one. The slice after it starts `offset` and as many entries later as were
+/// read; none are read where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     /// How many entries to pass over.
@@ -106,6 +108,7 @@ pub const MAX_BATCH_JOBS: usize = 100;
 /// The most payload bytes that go into one batch, which still holds at least one job: 1 MiB.
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
-/// The most jobs that one death cuts from the `dead` set: see [`DueStore::trim_dead`](crate::storage::DueStore::trim_dead).
-/// A batch of deaths cuts no more than one step of that.
+/// The most jobs that one death cuts from the `dead` set: see
+/// [`DueStore::trim_dead`](crate::storage::DueStore::trim_dead). A batch of deaths cuts no more
+/// than one step of that.
 pub const MAX_CUT_BY_DEATH: usize = super::MAX_CUT_BY_TRIM / MAX_BATCH_JOBS;

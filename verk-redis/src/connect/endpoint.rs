@@ -43,7 +43,8 @@ impl Endpoint {
         })
     }
 
-    /// Opens a connection, to the current primary where Sentinels know that. Takes up to `patience`.
+    /// Opens a connection, to the current primary where Sentinels know that. Takes up to
+    /// `patience`.
     pub(crate) async fn connect(
         &self,
         config: &AsyncConnectionConfig,
@@ -142,7 +143,8 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 /// The time between two probes.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// The third version of the protocol, because only there the client library tells of a connection that ended.
+/// The third version of the protocol, because only there the client library tells of a connection
+/// that ended.
 pub(crate) fn with_push_messages(info: ConnectionInfo) -> ConnectionInfo {
     let settings = info.redis_settings().clone();
     info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3))
@@ -152,8 +154,8 @@ pub(crate) fn invalid(what: &'static str) -> RedisError {
     (ErrorKind::InvalidClientConfig, what).into()
 }
 
-/// What is wrong with a URL. Where a password may be in it, without the part of the URL that the error
-/// quotes.
+/// What is wrong with a URL. Where a password may be in it, without the part of the URL that the
+/// error quotes.
 fn why_invalid(error: &RedisError, url: &str) -> String {
     let shown = redacted(url);
     match url.split_once("://") {

@@ -83,8 +83,8 @@ mod with_rustls {
         }
     }
 
-    /// The program's choice of cryptography, if it made one before, else ours. Without any, and with several compiled in, rustls
-    /// would panic.
+    /// The program's choice of cryptography, if it made one before, else ours. Without any, and
+    /// with several compiled in, rustls would panic.
     fn crypto() -> Option<&'static Arc<CryptoProvider>> {
         if CryptoProvider::get_default().is_none() {
             // Somebody else may be faster.

@@ -197,7 +197,8 @@ fn no_reply(error: &RedisError) -> (Kind, Option<&'static str>) {
 
 fn is_unknown_host(error: &RedisError) -> bool {
     let text = error.to_string();
-    // The system has no kind for this error; the texts are those of the standard library and of redis.
+    // The system has no kind for this error; the texts are those of the standard library and of
+    // redis.
     text.contains("failed to lookup address") || text.contains("No address found for host")
 }
 
