@@ -1,4 +1,4 @@
-//! The settings of the environment: reads variables, and remembers what is wrong with them.
+//! The settings of the environment: reads variables, and collects the errors in them.
 
 use std::{collections::BTreeMap, ffi::OsString};
 
@@ -14,11 +14,11 @@ fn variable(table: Option<&str>, name: &str) -> String {
     format!("VERK_{table}{name}").to_uppercase()
 }
 
-/// Changes what `vars` say, and warns of those that no setting has.
+/// Changes the settings that `vars` have, and warns of unknown variables.
 ///
 /// # Errors
 ///
-/// Every value that does not parse, with its variable and what is accepted.
+/// Every value that does not parse, with its variable and the accepted values.
 #[doc(hidden)]
 pub fn change<T: Settings>(
     mut settings: T,
@@ -39,7 +39,7 @@ pub fn change<T: Settings>(
     Ok(settings)
 }
 
-/// Variables that are not read yet, and what is wrong with those that are.
+/// Variables that are not read yet, and the errors in those that are.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Variables {

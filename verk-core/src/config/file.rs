@@ -1,4 +1,4 @@
-//! Settings in TOML: read with the place of every mistake.
+//! Settings in TOML, read with the place of every error.
 
 use std::{fs, path::Path};
 
@@ -12,10 +12,10 @@ use crate::{
     error::{ConfigError, ConfigErrors},
 };
 
-/// How much alike two names are that may have been mixed up, from 0 to 1.
+/// How similar two names must be to be mixed up, from 0 to 1.
 const ALIKE: f64 = 0.8;
 
-/// Reads a file and parses it; mistakes in it name the file.
+/// Reads a file and parses it. Errors in it name the file.
 #[doc(hidden)]
 pub fn read<T: Settings>(path: &Path, table: Option<&str>) -> Result<T, ConfigErrors> {
     let text = fs::read_to_string(path).map_err(|error| ConfigError::File {
@@ -25,13 +25,13 @@ pub fn read<T: Settings>(path: &Path, table: Option<&str>) -> Result<T, ConfigEr
     parse(&text, table).map_err(|errors| errors.in_file(path))
 }
 
-/// Parses the settings of `T`, among those of verk that are in a table of a text, or all of it. The
-/// table may be in others: `"services.verk"`. No message has a value, or a line of the text: it may
-/// hold a password.
+/// Parses the settings of `T`, from a table of a text or from all of it. The table may be in
+/// others: `"services.verk"`. No message has a value, or a line of the text, because these may have
+/// a password.
 #[doc(hidden)]
 pub fn parse<T: Settings>(text: &str, of_verk: Option<&str>) -> Result<T, ConfigErrors> {
     let mut table = DeTable::parse(text).map_err(|error| of_toml(text, &error))?;
-    // What the names of the fields begin with in messages.
+    // How the names of the fields begin in messages.
     let mut path = String::new();
     for name in of_verk.iter().flat_map(|names| names.split('.')) {
         let keys = table.get_ref().keys();
@@ -60,7 +60,7 @@ pub fn parse<T: Settings>(text: &str, of_verk: Option<&str>) -> Result<T, Config
             errors.push((at, mistake(text, at, message)));
             continue;
         };
-        // Each by itself first, so that every mistake is found and named.
+        // Each by itself first, so that every error is found and named.
         let alone = DeTable::from_iter([(key.clone(), value.clone())]);
         if let Err(error) = T::deserialize(Deserializer::from(Spanned::new(span.clone(), alone))) {
             let message = format!("{path}{name} must be {}", setting.in_file);
@@ -74,7 +74,7 @@ pub fn parse<T: Settings>(text: &str, of_verk: Option<&str>) -> Result<T, Config
         .map_err(|error| of_toml(text, &error).into())
 }
 
-/// The table that `table` has under a name, if any.
+/// The table of this name in `table`, if there is one.
 fn inner<'a>(
     text: &str,
     table: Spanned<DeTable<'a>>,
@@ -95,7 +95,7 @@ fn inner<'a>(
     }
 }
 
-/// A mistake at a place of `text`.
+/// An error at a place of `text`.
 fn mistake(text: &str, at: usize, message: String) -> ConfigError {
     let before = &text[..at];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -107,7 +107,7 @@ fn mistake(text: &str, at: usize, message: String) -> ConfigError {
     }
 }
 
-/// What the parser says of the syntax. Its error also has the line.
+/// The message of the parser about the syntax. Its error also has the line.
 fn of_toml(text: &str, error: &toml::de::Error) -> ConfigError {
     mistake(text, start(error), error.message().replace('\n', ", "))
 }
@@ -116,7 +116,7 @@ fn start(error: &toml::de::Error) -> usize {
     error.span().map_or(0, |span| span.start)
 }
 
-/// What a field may have been meant to be that there is none of.
+/// The field that an unknown name probably means.
 fn hint<T: Settings>(path: &str, name: &str) -> String {
     for table in TABLES_OF_BACKENDS {
         let without = name.strip_prefix(table);
@@ -131,10 +131,10 @@ fn hint<T: Settings>(path: &str, name: &str) -> String {
     )
 }
 
-/// The name that `name` may have been meant to be.
+/// The name that `name` probably means.
 pub(crate) fn nearest<N: AsRef<str>>(name: &str, names: impl Iterator<Item = N>) -> Option<N> {
     let alike = |other: N| {
-        // Of a short name, two letters that changed places leave too little alike.
+        // A short name with two swapped letters is not similar enough.
         let is_slip = name.len() > 2 && strsim::osa_distance(name, other.as_ref()) == 1;
         let score = strsim::jaro_winkler(name, other.as_ref());
         (if is_slip { 1.0 } else { score }, other)

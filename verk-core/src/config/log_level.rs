@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 
-/// At which level of `tracing` something is logged, or that it is not.
+/// The level of `tracing` at which a line is logged, or that it is not logged.
 ///
 /// ```
 /// use verk_core::LogLevel;
@@ -41,7 +41,7 @@ impl LogLevel {
     /// Where [`Self::may_report_deaths`] holds, for messages.
     pub(crate) const ACCEPTED_FOR_DEATHS: &str = "error or warn";
 
-    /// Whether the death of a job may be logged at this level: nobody must be able to miss one.
+    /// Whether the death of a job may be logged at this level, so that an operator always sees it.
     pub(crate) fn may_report_deaths(&self) -> bool {
         matches!(self, Self::Error | Self::Warn)
     }

@@ -1,4 +1,4 @@
-//! Where each setting can come from, and which error a wrong value gives.
+//! Where each setting can come from, and the error for a wrong value.
 
 use std::ffi::OsString;
 

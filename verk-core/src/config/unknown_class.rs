@@ -1,4 +1,4 @@
-//! What becomes of jobs of classes that no worker of this program has: [`UnknownClass`].
+//! What happens to jobs of classes that no worker of this program has: [`UnknownClass`].
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 
-/// What becomes of a job whose class no worker of this program has.
+/// What happens to a job whose class no worker of this program has.
 ///
 /// As text, in a file and in the environment: `fail`, or `requeue_after:` and a time.
 ///
@@ -25,16 +25,16 @@ use crate::error::ConfigError;
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum UnknownClass {
-    /// It fails, as any other job does: it is retried, and dead at last.
+    /// The job fails, as any other job does: it is retried, and in the end dead.
     #[default]
     Fail,
-    /// It waits in the `schedule` set for this time and goes to the back of its queue, however
-    /// often; no attempt is counted. For rolling deploys, in which some nodes have a new class and
-    /// others have not.
+    /// The job waits in the `schedule` set for this time and goes to the back of its queue, however
+    /// often. No attempt is counted. For rolling deploys, in which only some nodes have a new
+    /// class.
     ///
-    /// Not for a queue that Elixir's Verk or Sidekiq runs as well: this node fetches their jobs
-    /// again and again, and they seldom get one. Give the classes of each program queues of their
-    /// own.
+    /// Do not use it for a queue that Elixir's Verk or Sidekiq runs as well: this node fetches
+    /// their jobs again and again, and they seldom get one. Give the classes of each program queues
+    /// of their own.
     RequeueAfter(Duration),
 }
 

@@ -1,7 +1,7 @@
-//! The types of settings: how a text becomes a value, and what is accepted. [`Value`] is for
+//! The types of settings: how a text becomes a value, and the accepted values. [`Value`] is for
 //! variables, serde for files; both accept the same texts.
 //!
-//! A time is a number with a unit, `5s`, `250ms` or `7days`, in a file and in a variable alike.
+//! A duration is a number with a unit, `5s`, `250ms` or `7days`, in a file and in a variable.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,16 +16,16 @@ use crate::{
 
 /// A type that a setting can have.
 pub trait Value: Sized {
-    /// What a variable may be, for messages: "accepted: ...".
+    /// The accepted values of a variable, for messages: "accepted: ...".
     const IN_VARIABLE: &'static str;
 
-    /// What it must be in a file, for messages: "... must be ...".
+    /// The accepted values of a field in a file, for messages: "... must be ...".
     const IN_FILE: &'static str = Self::IN_VARIABLE;
 
     /// Whether messages must not show a value.
     const SECRET: bool = false;
 
-    /// What a variable says. `None` if it is not accepted.
+    /// The value of a variable. `None` if it is not accepted.
     fn parse(text: &str) -> Option<Self>;
 }
 
@@ -102,7 +102,7 @@ impl Value for BTreeMap<QueueName, usize> {
     fn parse(text: &str) -> Option<Self> {
         let mut queues = Self::new();
         for entry in entries(text) {
-            // The last colon: a queue's name may hold others.
+            // The last colon, because a queue's name may have others.
             let (queue, concurrency) = entry.rsplit_once(':')?;
             let queue = QueueName::new(queue.trim()).ok()?;
             let concurrency = concurrency.trim().parse().ok()?;
@@ -114,7 +114,7 @@ impl Value for BTreeMap<QueueName, usize> {
     }
 }
 
-/// The entries of a list that is separated by commas.
+/// The entries of a list with commas.
 fn entries(list: &str) -> impl Iterator<Item = &str> {
     list.split(',')
         .map(str::trim)

@@ -1,4 +1,4 @@
-//! The jobs that become due, and which node moves them.
+//! Due jobs, and the node that moves them.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use crate::{
     storage::{DeadLimits, Due, Page, Settled},
 };
 
-/// Jobs that become due, and the dead set, which one node of all looks after.
+/// Due jobs, and the dead set. One node of the fleet moves and cuts them.
 ///
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
@@ -25,33 +25,34 @@ pub trait DueStore: fmt::Debug + Send + Sync + 'static {
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError>;
 
     /// Takes the lease on moving due jobs for `node`, or renews it, until `ttl` passes, unless
-    /// another node holds it; and tells when the first member of each set is due. Changes no job.
+    /// another node holds it. Also returns when the first member of each set is due. Changes no
+    /// job.
     ///
-    /// The lease is advice, so that of many nodes one does the work: [`due`](Self::due) and
-    /// [`promote`](Self::promote) ask nobody for it. Called again, it renews. A set that cannot be
-    /// read counts as due, and `due` says why.
+    /// The lease only saves work: one node of many moves due jobs. [`due`](Self::due) and
+    /// [`promote`](Self::promote) do not check it. Called again, it renews. A set that cannot be
+    /// read counts as due, and `due` returns the error.
     async fn poll_schedule(
         &self,
         node: &NodeId,
         ttl: Duration,
     ) -> Result<SchedulePoll, StorageError>;
 
-    /// Moves due members of `set` on: each [`Promotion`] takes effect only if its member is still
-    /// in the set and due at `now`, in one atomic step, adding before removing.
+    /// Moves due members of `set`: each [`Promotion`] takes effect only if its member is still in
+    /// the set and due at `now`, in one atomic step that adds before it removes.
     ///
     /// Results are in the order of the promotions, one each, as with
-    /// [`settle`](super::JobStore::settle). Called twice, the second call answers
+    /// [`settle`](super::JobStore::settle). Called twice, the second call returns
     /// [`Settled::NotHeld`].
     async fn promote(&self, set: DueSet, now: SystemTime, promotions: &[Promotion])
     -> Vec<Settled>;
 
-    /// Cuts the `dead` set to `limits`, by at most [`MAX_CUT_BY_TRIM`] jobs: what died longer than
-    /// the time-out before `now`, and the oldest above the most jobs. Returns whether more are to
-    /// go.
+    /// Cuts the `dead` set to `limits`, by at most [`MAX_CUT_BY_TRIM`] jobs: those that died longer
+    /// than the time-out before `now`, and the oldest above the most jobs. Returns whether more
+    /// must be cut.
     ///
     /// A death cuts the set as well, but only by [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH)
-    /// jobs, so that it never waits for a set that is far over its limits. Called again, it goes
-    /// on. After [`Unknown`](crate::Applied::Unknown) it may be sent again.
+    /// jobs, so that it never waits for a set that is far over its limits. Called again, it
+    /// continues. After [`Unknown`](crate::Applied::Unknown) it may be sent again.
     async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError>;
 }
 

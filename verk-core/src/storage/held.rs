@@ -1,4 +1,4 @@
-//! The jobs that a node holds: how they come to it, and how they leave.
+//! The jobs that a node holds: fetched, settled, read.
 
 use std::{fmt, time::Duration};
 
@@ -12,34 +12,34 @@ use crate::{
     storage::{DeadLimits, Due, Page, Settled},
 };
 
-/// What becomes of jobs from the enqueue to the end of their run.
+/// Jobs from the enqueue to the end of their run.
 ///
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
 pub trait JobStore: fmt::Debug + Send + Sync + 'static {
-    /// Appends `jobs` to the back of `queue`, in order: the first is the first to be fetched. All
-    /// or none.
+    /// Appends `jobs` to the back of `queue`, in order: the first is the first to be fetched. It
+    /// appends all or none.
     ///
     /// Called twice, it stores the jobs twice. Nothing happens for an empty slice.
     async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError>;
 
-    /// Adds `jobs` to the `schedule` set. All or none.
+    /// Adds `jobs` to the `schedule` set, all or none.
     ///
     /// Returns how many were merged with an equal member (same bytes), whose time they replaced.
     async fn schedule(&self, jobs: &[Due]) -> Result<usize, StorageError>;
 
-    /// Opens what the manager of one queue needs to fetch.
+    /// Opens the connection with which the manager of one queue fetches.
     async fn open_queue(
         &self,
         inprogress: &Inprogress,
     ) -> Result<Box<dyn QueueConnection>, StorageError>;
 
-    /// Ends the stay of jobs in `inprogress`: each [`Settlement`] takes effect only if its job is
-    /// still there, in one atomic step, adding to the target before removing from the list.
+    /// Settles jobs in `inprogress`: each [`Settlement`] takes effect only if its job is still
+    /// there, in one atomic step that adds to the target before it removes from the list.
     ///
-    /// Results are in the order of the settlements, one each: a batch never fails as a whole. Any
-    /// number of settlements is accepted; the backend bounds its batches. Called twice, the second
-    /// call answers [`Settled::NotHeld`] (unless the list holds the same bytes once more).
+    /// Results are in the order of the settlements, one each: a batch never fails as a whole. It
+    /// accepts any number of settlements; the backend bounds its batches. Called twice, the second
+    /// call returns [`Settled::NotHeld`] (unless the list has the same bytes once more).
     async fn settle(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
 
     /// Reads a page of `inprogress`, the most recently fetched first.
@@ -49,48 +49,48 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
         page: Page,
     ) -> Result<Vec<Bytes>, StorageError>;
 
-    /// How many of the most recently fetched jobs of `inprogress` were prefetched, and may not have
-    /// been started: see [`DequeueRequest::prefetched`]. Changes nothing.
+    /// Returns how many of the most recently fetched jobs of `inprogress` were prefetched, and may
+    /// not have been started: see [`DequeueRequest::prefetched`]. Changes nothing.
     async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError>;
 }
 
 /// The fetching side of one queue on one node.
 ///
-/// `&mut self` makes sure that one call is in flight at a time. A node may open a second one for
-/// the same list, and have an exchange of each in flight.
+/// `&mut self` ensures that one call is in flight at a time. A node may open a second connection
+/// for the same list, and have an exchange of each in flight.
 #[async_trait]
 pub trait QueueConnection: fmt::Debug + Send {
-    /// Moves up to `request.max_jobs` of the oldest jobs of the queue to `inprogress`, oldest first
-    /// in the answer, each in one atomic step; when the queue is empty, waits up to `request.wait`
-    /// for one.
+    /// Moves up to `request.max_jobs` of the oldest jobs of the queue to `inprogress`, each in one
+    /// atomic step. The answer has the oldest first. If the queue is empty, waits up to
+    /// `request.wait` for a job.
     ///
-    /// Registers the node and the queue again, and takes nothing when the node's heartbeat is gone
-    /// ([`Dequeued::NodeGone`]) or the queue is paused for all nodes ([`Dequeued::Paused`]). A
-    /// queue that is paused during a wait may end it at once, or when it would have ended.
+    /// Registers the node and the queue again. It takes nothing if the node's heartbeat is gone
+    /// ([`Dequeued::NodeGone`]) or the queue is paused for all nodes ([`Dequeued::Paused`]). If the
+    /// queue is paused during a wait, the wait may end at once, or when it would have ended.
     ///
     /// # Errors
     ///
-    /// After [`Unknown`](crate::Applied::Unknown), jobs may be in `inprogress` that nobody was told
-    /// of: call [`reset`](Self::reset), then compare.
+    /// After [`Unknown`](crate::Applied::Unknown), `inprogress` may have jobs that the caller does
+    /// not know: call [`reset`](Self::reset), then compare.
     ///
     /// # Cancel safety
     ///
     /// Not cancel safe: a dropped call may have moved jobs. Cancel `request.interrupt` and await
-    /// the answer, which may still hold jobs.
+    /// the answer, which may still have jobs.
     async fn dequeue(&mut self, request: DequeueRequest) -> Result<Dequeued, StorageError>;
 
-    /// Settles jobs as [`JobStore::settle`](crate::storage::JobStore::settle) does, then looks once
-    /// for others as [`dequeue`](Self::dequeue) does without a wait: both in one round trip. Each
+    /// Settles jobs as [`JobStore::settle`](crate::storage::JobStore::settle) does, then fetches
+    /// others once as [`dequeue`](Self::dequeue) does without a wait, both in one round trip. Each
     /// has its own answer, and either may happen without the other.
     ///
     /// Takes up to [`MAX_BATCH_JOBS`](super::MAX_BATCH_JOBS) settlements of up to
-    /// [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES)(super::MAX_BATCH_BYTES), but any one; none of
-    /// them is [`Target::Requeue`]. Of `request`, the wait is as zero, and `max_jobs` may be 0.
+    /// [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES), but at least one of any size. None of them is
+    /// [`Target::Requeue`]. The wait of `request` counts as zero, and its `max_jobs` may be 0.
     ///
     /// # Errors
     ///
-    /// As those two. After [`Unknown`](crate::Applied::Unknown) it is so for both, and what
-    /// [`dequeue`](Self::dequeue) says of it holds.
+    /// Those of the two. [`Unknown`](crate::Applied::Unknown) then holds for both, and requires
+    /// what [`dequeue`](Self::dequeue) says.
     ///
     /// # Cancel safety
     ///
@@ -101,12 +101,12 @@ pub trait QueueConnection: fmt::Debug + Send {
         request: &DequeueRequest,
     ) -> (Vec<Settled>, Result<Dequeued, StorageError>);
 
-    /// Makes sure that no earlier call can still move a job: ends its connection on
-    /// the server, or waits until the server has given up on it.
+    /// Ensures that no earlier call can still move a job: ends its connection on the server, or
+    /// waits until the server has given up on it.
     ///
     /// # Errors
     ///
-    /// When that could not be made sure of. Call it again before the next `dequeue`.
+    /// When it could not ensure that. Call it again before the next `dequeue`.
     async fn reset(&mut self) -> Result<(), StorageError>;
 }
 
@@ -126,19 +126,18 @@ pub struct DequeueRequest {
     pub max_jobs: usize,
     /// The most payload bytes to take, but at least one job.
     ///
-    /// A fetch also ends when less is left of them than the jobs it took have on average. The next
-    /// job would most likely not fit, and a backend would read it for nothing.
+    /// A fetch also ends when less is left of them than the average size of the jobs that it took.
+    /// The next job would most likely not fit, and a backend would read it without need.
     pub max_bytes: usize,
-    /// If `max_jobs` are taken, how many of the most recently fetched jobs in `inprogress` are not
-    /// started at once, but wait in the node; with fewer, that many fewer wait. The storage
-    /// remembers it until the next fetch, but no longer than 72 hours: if the node dies, those jobs
-    /// did not kill it.
+    /// If the fetch returns `max_jobs` jobs, how many of them sit in memory unstarted; `k` fewer if
+    /// it returns `k` fewer. The storage keeps it until the next fetch, but no longer than 72
+    /// hours, so that a crash does not count a death for jobs that never ran.
     ///
     /// For [`NO_PREFETCH_AFTER_RESTORE`] after jobs of a dead node were
-    /// [restored](crate::storage::NodeStore::restore) to the queue, only as many are taken as start
-    /// at once: then a job that kills its process is sure to count.
+    /// [restored](crate::storage::NodeStore::restore) to the queue, a fetch takes only as many as
+    /// start at once. So a job that kills its process certainly counts a death.
     pub prefetched: usize,
-    /// How long to wait for a job when there is none; zero to look once.
+    /// How long to wait for a job when there is none; zero to return at once.
     pub wait: Duration,
     /// Ends the wait early. The answer must still be awaited.
     pub interrupt: CancellationToken,
@@ -149,14 +148,14 @@ pub struct DequeueRequest {
 pub enum Dequeued {
     /// The payloads that were moved, oldest first; none when the queue stayed empty.
     Jobs(Vec<Bytes>),
-    /// The queue is paused for all nodes. The payloads are what a wait brought in spite of it: they
+    /// The queue is paused for all nodes. The payloads are those that a wait still brought: they
     /// are in `inprogress`, and belong back at the front of the queue.
     Paused(Vec<Bytes>),
-    /// The node's heartbeat is gone: it was declared dead, and takes nothing.
+    /// The node's heartbeat is gone: the node was declared dead, and the fetch took nothing.
     NodeGone,
 }
 
-/// How the stay of one job in `inprogress` ends.
+/// The settlement of one job in `inprogress`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
     /// The payload as it was fetched.
@@ -175,7 +174,7 @@ pub enum Target {
     /// To the `schedule` set (a snooze).
     Schedule(Due),
     /// To the `dead` set, which is then cut to the limits, by at most
-    /// [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH)(super::MAX_CUT_BY_DEATH) jobs.
+    /// [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH) jobs.
     Dead {
         /// The time of death, and the payload to bury.
         job: Due,
@@ -187,6 +186,6 @@ pub enum Target {
     Requeue,
 }
 
-/// For how long nobody prefetches from a queue after jobs of a dead node were restored to it: 10
+/// For how long no node prefetches from a queue after jobs of a dead node were restored to it: 10
 /// minutes.
 pub const NO_PREFETCH_AFTER_RESTORE: Duration = Duration::from_secs(10 * 60);

@@ -1,4 +1,4 @@
-//! The seam between the managers and a backend: [`Storage`].
+//! The interface between the managers and a backend: [`Storage`].
 //!
 //! Each method is one atomic change of state, named in verk's words and not in a backend's
 //! commands. Two implementations pass one conformance suite (`verk-testing`): Redis and memory.
@@ -16,7 +16,7 @@
 //! of the same name, `MemoryStorage`, the `FaultyStorage` of the simulation, and a case of the
 //! conformance suite.
 //!
-//! This is a seam for verk's own crates and for authors of backends: it may change in minor
+//! This is an interface for verk's own crates and for authors of backends: it may change in minor
 //! versions until 1.0.
 
 mod due;
@@ -54,7 +54,7 @@ pub use self::{
     },
 };
 
-/// Where jobs live: eight parts, each a trait. Whatever has all of them is a `Storage`.
+/// Where jobs are stored: eight parts, each a trait. A type with all of them is a `Storage`.
 ///
 /// `dyn Storage` has the methods of all parts. To call one on a backend's own type, import its
 /// part:
@@ -75,12 +75,12 @@ pub use self::{
 /// # Errors
 ///
 /// Every error says whether the change was [`NotApplied`](crate::Applied::NotApplied) or is
-/// [`Unknown`](crate::Applied::Unknown) (sent, no reply). A backend never sends a change a second
-/// time by itself.
+/// [`Unknown`](crate::Applied::Unknown) (sent, no reply). A backend itself never sends a change a
+/// second time.
 ///
 /// # Cancel safety
 ///
-/// A dropped future leaves the change done or not done, never half done, and the caller does not
+/// If a future is dropped, the change is done or not done, never half done, and the caller does not
 /// know which: treat it as `Unknown`.
 pub trait Storage:
     JobStore + DueStore + NodeStore + PauseStore + StatsStore + ProcessStore + WaitingStore + Server

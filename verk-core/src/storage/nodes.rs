@@ -14,7 +14,7 @@ use crate::{
     storage::{Inprogress, Settled, Settlement},
 };
 
-/// The nodes that share a storage, and the jobs of those that died.
+/// The nodes that share a storage, and the jobs of dead nodes.
 ///
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
@@ -36,26 +36,26 @@ pub trait NodeStore: fmt::Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<(), StorageError>;
 
-    /// Opens what the heartbeat needs: a connection of its own, bound to the calling runtime.
+    /// Opens the connection of the heartbeat, bound to the calling runtime.
     async fn open_heartbeat(
         &self,
         node: &NodeId,
         ttl: Duration,
     ) -> Result<Box<dyn Heartbeat>, StorageError>;
 
-    /// Takes `node` off the list of nodes with its heartbeat, its queues, its name, its
+    /// Removes `node` from the list of nodes with its heartbeat, its queues, its name, its
     /// [lease](super::DueStore::poll_schedule), the number of its last
     /// [report](super::StatsStore::record_stats) and the [deaths](Self::count_deaths) of its jobs,
-    /// unless one of its `inprogress` lists still holds a job.
+    /// unless one of its `inprogress` lists still has a job.
     ///
-    /// Returns whether it did. Called twice, it answers `true` again.
+    /// Returns whether it did. Called twice, it returns `true` again.
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError>;
 
     /// Lists every registered node, alive or not.
     async fn nodes(&self) -> Result<Vec<Node>, StorageError>;
 
-    /// Lists the registered nodes whose heartbeat is missing. Every node asks again and again, so a
-    /// backend answers this with less than [`nodes`](Self::nodes) takes if it can.
+    /// Lists the registered nodes whose heartbeat is missing. Every node calls it again and again,
+    /// so a backend should answer it with less work than [`nodes`](Self::nodes), if it can.
     async fn silent_nodes(&self) -> Result<Vec<Node>, StorageError> {
         let mut nodes = self.nodes().await?;
         nodes.retain(|node| !node.alive);
@@ -63,30 +63,30 @@ pub trait NodeStore: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Like [`settle`](super::JobStore::settle), for the jobs of another node: takes effect only
-    /// while the heartbeat of that node is missing. While it is alive, every answer is
-    /// [`Settled::NotHeld`]. For a while after it, nobody
+    /// while the heartbeat of that node is missing. While that node is alive, every answer is
+    /// [`Settled::NotHeld`]. For a while after it, no node
     /// [prefetches](super::DequeueRequest::prefetched) from the queue.
     async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled>;
 
-    /// Counts for each of the jobs in `started` that a process died while it ran: that of `node`,
-    /// whose heartbeat is missing. A count is kept for 72 hours after the last death.
+    /// Counts a death for each of the jobs in `started`: the process of `node`, whose heartbeat is
+    /// missing, died while it ran them. A count is kept for 72 hours after the last death.
     ///
-    /// Returns how many deaths each of these jobs has seen, this one included. A node dies once:
-    /// called again, with whatever jobs, it counts nothing, and returns what it returned the first
-    /// time, until the node is [deregistered](Self::deregister). After an error, or a crash on the
-    /// way, some are counted; called again, it counts the others. While the heartbeat is there, and
-    /// once the node is off the list, it counts nothing, keeps nothing and returns nothing.
+    /// Returns how many deaths each of these jobs has, this one included. A node dies once: called
+    /// again, with any jobs, it counts nothing, and returns what it returned the first time, until
+    /// the node is [deregistered](Self::deregister). After an error, or a crash in between, some
+    /// are counted; called again, it counts the others. While the heartbeat exists, and once the
+    /// node is off the list, it counts nothing, keeps nothing and returns nothing.
     async fn count_deaths(
         &self,
         node: &NodeId,
         started: &[Jid],
     ) -> Result<HashMap<Jid, u32>, StorageError>;
 
-    /// Looks through a part of the storage for `inprogress` lists of nodes that are not registered,
-    /// or that did not register their queue. Nobody restores those. `cursor` is 0 at first, then
-    /// the [`ForeignPage::next`] of the answer before. Changes nothing.
+    /// Scans a part of the storage for `inprogress` lists of nodes that are not registered, or that
+    /// did not register their queue. No node restores those. `cursor` is 0 at first, then the
+    /// [`ForeignPage::next`] of the answer before. Changes nothing.
     ///
-    /// A list that is there the whole time is found; it may be found twice.
+    /// A list that exists the whole time is found; it may be found twice.
     async fn foreign_lists(&self, cursor: u64) -> Result<ForeignPage, StorageError>;
 }
 
@@ -95,7 +95,7 @@ pub trait NodeStore: fmt::Debug + Send + Sync + 'static {
 pub trait Heartbeat: fmt::Debug + Send {
     /// Renews the heartbeat of the node, and its name if it holds one, for another time to live.
     ///
-    /// Never creates what is gone: [`Beat::alive`] is `false` then.
+    /// It never creates a missing one: then [`Beat::alive`] is `false`.
     ///
     /// # Cancel safety
     ///
@@ -106,12 +106,12 @@ pub trait Heartbeat: fmt::Debug + Send {
 /// The answer to [`Heartbeat::beat`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beat {
-    /// Whether the heartbeat was still there and is renewed now.
+    /// Whether the heartbeat still existed and is renewed now.
     pub alive: bool,
     /// The backend's time of day.
     pub server_time: SystemTime,
-    /// What tells one server from another, and a server from itself after a restart or a change of
-    /// its role: for comparison only. Empty when it cannot be known.
+    /// What distinguishes one server from another, and a server from itself after a restart or a
+    /// change of its role. Use it only for comparison. Empty if it cannot be known.
     pub server: String,
 }
 
@@ -143,7 +143,7 @@ pub struct Node {
 /// An `inprogress` list that belongs to no registered node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ForeignList {
-    /// Its name in the storage; what is no UTF-8 in it is replaced.
+    /// Its name in the storage; bytes that are no UTF-8 are replaced.
     pub key: String,
     /// How many jobs it holds.
     pub jobs: usize,
@@ -154,6 +154,6 @@ pub struct ForeignList {
 pub struct ForeignPage {
     /// What was found in this part.
     pub lists: Vec<ForeignList>,
-    /// Where to go on; `None` when all was looked at.
+    /// Where the next scan continues; `None` when everything was scanned.
     pub next: Option<u64>,
 }

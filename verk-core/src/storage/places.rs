@@ -1,4 +1,4 @@
-//! Jobs that wait, as an operator looks at them and moves them.
+//! Waiting jobs, as an operator reads and moves them.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use crate::{
     storage::{DeadLimits, Due, DueSet, JobSet, Page, ScoredJob, Settled, Source},
 };
 
-/// Jobs that wait, as an operator reads and moves them.
+/// Waiting jobs, as an operator reads and moves them.
 ///
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
 pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
-    /// The names of all queues that ever had a job and were not removed, sorted.
+    /// Reads the names of all queues that ever had a job and were not removed, sorted.
     async fn queues(&self) -> Result<Vec<QueueName>, StorageError>;
 
     /// How many jobs wait in `queue`.
@@ -25,8 +25,8 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
     /// Reads a page of `queue`, the next job to be fetched first.
     async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError>;
 
-    /// Reads a page of `queue`, the job that came last first: what is fetched meanwhile leaves at
-    /// the other end, and shifts no page.
+    /// Reads a page of `queue`, the newest job first. Jobs that are fetched meanwhile leave at the
+    /// other end, and shift no page.
     async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError>;
 
     /// How many members `set` has.
@@ -36,29 +36,28 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
     async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError>;
 
     /// Reads some members of `set`, in no order, a step at a time: from `cursor` 0, then from the
-    /// one that the step before answered. Of those that do not hold the bytes of `text`, none are
-    /// answered.
+    /// cursor that the step before returned. It returns only members with the bytes of `text`.
     ///
     /// A member that is in the set from the first step to the last is read at least once, whatever
-    /// changes meanwhile, even its score. A step may answer no member and not be the last.
+    /// changes meanwhile, even its score. A step may return no member and not be the last.
     async fn scan_set(&self, set: JobSet, cursor: u64, text: &str)
     -> Result<SetScan, StorageError>;
 
     /// Takes jobs out of a queue or a set, or replaces them there: each [`Move`] takes effect only
-    /// if its job is still there, in one atomic step, adding to the target before removing. Of
-    /// equal jobs in a queue, one is taken.
+    /// if its job is still there, in one atomic step that adds to the target before it removes. If
+    /// a queue has equal jobs, one is taken.
     ///
     /// Results are in the order of the moves, one each, as with
-    /// [`settle`](super::JobStore::settle). Called twice, the second call answers
-    /// [`Settled::NotHeld`] (unless the queue holds the same bytes once more). So does a move to
-    /// the set that the job is in, with its bytes and the time that it has; with another time, that
+    /// [`settle`](super::JobStore::settle). Called twice, the second call returns
+    /// [`Settled::NotHeld`] (unless the queue has the same bytes once more). So does a move to the
+    /// set that the job is in, with its bytes and the time that it has; with another time, that
     /// becomes its time.
     async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled>;
 
-    /// Removes all jobs of a queue or a set, and a queue from the [names](Self::queues) until the
-    /// next job comes, in one atomic step.
+    /// Removes all jobs of a queue or a set, and a queue from the [names](Self::queues) until its
+    /// next job, in one atomic step.
     ///
-    /// Returns how many they were. Called twice, it answers 0.
+    /// Returns how many they were. Called twice, it returns 0.
     async fn clear(&self, source: &Source) -> Result<usize, StorageError>;
 }
 
@@ -76,8 +75,8 @@ pub struct Move {
 pub enum MoveTarget {
     /// Nowhere: it is deleted.
     Delete,
-    /// Nowhere: another payload has its place in the queue, or its score. Of equal jobs in a queue,
-    /// it is the next to be fetched.
+    /// To its own place: another payload gets its place in the queue, or its score. Of equal jobs
+    /// in a queue, the next to be fetched is replaced.
     Replace {
         /// The payload to store.
         job: Bytes,
@@ -110,6 +109,6 @@ pub enum MoveTarget {
 pub struct SetScan {
     /// The members.
     pub jobs: Vec<ScoredJob>,
-    /// Where the next step goes on; `None` when this was the last.
+    /// Where the next step continues; `None` if this was the last.
     pub next: Option<u64>,
 }

@@ -11,31 +11,30 @@ use bytes::Bytes;
 
 use crate::error::StorageError;
 
-/// The processes as Sidekiq Web shows them, and its buttons.
+/// The processes that Sidekiq Web shows, and its buttons.
 ///
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
 pub trait ProcessStore: fmt::Debug + Send + Sync + 'static {
-    /// Shows a process to whoever watches the fleet, Sidekiq Web among them, until a minute passes
-    /// without another report, and takes what was asked of it meanwhile, the oldest first.
+    /// Shows a process in Sidekiq Web and to other observers, until a minute passes without another
+    /// report. Also takes the requests for it, the oldest first.
     ///
-    /// Called again, it replaces what was shown. What was asked is answered once: it is lost with a
-    /// reply that is lost, and the operator asks again.
+    /// Called again, it replaces the report. A request is returned once: if the reply is lost, it
+    /// is lost too, and the operator asks again.
     async fn report_process(
         &self,
         report: &ProcessReport,
     ) -> Result<Vec<ProcessSignal>, StorageError>;
 
-    /// Shows a process no more, and forgets what was asked of it. Does nothing when it is not
-    /// shown.
+    /// Stops showing a process, and forgets the requests for it. Does nothing if it is not shown.
     async fn forget_process(&self, identity: &str) -> Result<(), StorageError>;
 
     /// Reads every process that is shown, those of Sidekiq too, by identity. Changes nothing.
     ///
-    /// Not one moment: processes may come and go meanwhile.
+    /// This is no snapshot: processes may come and go meanwhile.
     async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError>;
 
-    /// Asks something of a process, which takes it with its next [report](Self::report_process),
+    /// Sends a request to a process, which takes it with its next [report](Self::report_process),
     /// within a minute or never.
     ///
     /// Called twice, it asks twice.
@@ -45,19 +44,19 @@ pub trait ProcessStore: fmt::Debug + Send + Sync + 'static {
         signal: ProcessSignal,
     ) -> Result<(), StorageError>;
 
-    /// Forgets the names of processes whose last report was too long ago: they were killed. Of all
+    /// Forgets the names of processes whose last report is too old: they were killed. Of all
     /// programs, one does so in a minute.
     ///
-    /// Returns how many. Called twice, or while another program sees to it, it answers 0.
+    /// Returns how many. Called twice, or while another program does it, it returns 0.
     async fn prune_processes(&self) -> Result<usize, StorageError>;
 }
 
-/// What a process shows of itself: what Sidekiq writes of its own.
+/// The report of a process, in the form in which Sidekiq writes its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProcessReport {
     /// Its unique name, `HOST:PID:NONCE`.
     pub identity: String,
-    /// What rarely changes, as a JSON object: Sidekiq's `info`.
+    /// The values that rarely change, as a JSON object: Sidekiq's `info`.
     pub info: Bytes,
     /// How many jobs may run at once.
     pub concurrency: usize,
@@ -71,9 +70,9 @@ pub struct ProcessReport {
     pub rss: u64,
     /// How long the storage took to answer.
     pub rtt: Duration,
-    /// Jobs that run, as JSON objects, by what is Sidekiq's thread id. Not always all of them.
+    /// Running jobs, as JSON objects, by Sidekiq's thread id. Not always all of them.
     pub work: BTreeMap<String, Bytes>,
-    /// Whether the jobs are also shown where Sidekiq before 6.4.2 looks for them. Not read back.
+    /// Whether the jobs are also shown to Sidekiq before 6.4.2. Not read back.
     pub sidekiq_6_work: bool,
 }
 
@@ -82,7 +81,7 @@ pub struct ProcessReport {
 pub enum ProcessSignal {
     /// Fetch nothing more: TSTP.
     Quiet,
-    /// Finish what runs, hand back the rest, and end: TERM.
+    /// Finish running jobs, hand back the rest, and end: TERM.
     Stop,
     /// Log what runs: TTIN.
     Dump,

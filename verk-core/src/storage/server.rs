@@ -12,41 +12,41 @@ use crate::error::StorageError;
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
 pub trait Server: fmt::Debug + Send + Sync + 'static {
-    /// The time of day of the backend. Also proves that it answers.
+    /// Reads the time of day of the backend. A success also proves that it answers.
     async fn server_time(&self) -> Result<SystemTime, StorageError>;
 
-    /// What the backend tells of itself, as far as it wants to. Changes nothing.
+    /// Reads facts about the backend, if it has any. Changes nothing.
     ///
-    /// Not one moment. A backend that has nothing to tell answers the default.
+    /// This is no snapshot. A backend without facts returns the default.
     async fn server_facts(&self) -> Result<ServerFacts, StorageError> {
         Ok(ServerFacts::default())
     }
 
-    /// How many connections to the backend ended unexpectedly, or gave no reply, since this was
-    /// made: as often it connected again, if there was something to do. Asks nobody. Stays 0 for a
-    /// backend without connections.
+    /// Returns how many connections to the backend ended unexpectedly, or gave no reply, since this
+    /// was made. After each it connected again, if there was something to do. It sends nothing.
+    /// Stays 0 for a backend without connections.
     fn lost_connections(&self) -> u64 {
         0
     }
 
-    /// Where the jobs are, for the log: such as host, port and database, never a password or a
-    /// user. Defaults to the name of the type.
+    /// Returns where the jobs are, for the log: such as host, port and database, never a password
+    /// or a user. Defaults to the name of the type.
     fn address(&self) -> String {
         std::any::type_name::<Self>().to_owned()
     }
 }
 
-/// In which sets of the storage jobs wait for their time. All of verk's nodes and clients on one
-/// storage need the same.
+/// The sets of the storage in which jobs wait for their time. All of verk's nodes and clients on
+/// one storage need the same setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScheduleKeys {
-    /// In `schedule` and `retry`, which Sidekiq and Elixir's Verk have as well: whoever is first
-    /// moves a due job, by its own rules, and Sidekiq Web shows all jobs.
+    /// In `schedule` and `retry`, which Sidekiq and Elixir's Verk use as well. The first program
+    /// that polls moves a due job, by its own rules, and Sidekiq Web shows all jobs.
     #[default]
     Shared,
-    /// In `verk:schedule` and `verk:retry`: no other program moves these jobs, nor sees them. What
-    /// others store in `schedule` and `retry` is theirs to move.
+    /// In `verk:schedule` and `verk:retry`: no other program moves or sees these jobs. verk does
+    /// not move jobs that others store in `schedule` and `retry`.
     Own,
 }
 
@@ -57,10 +57,10 @@ pub struct ServerFacts {
     pub schedule_keys: ScheduleKeys,
     /// How many jobs wait in the sets of the other [`ScheduleKeys`].
     pub elsewhere: usize,
-    /// By which policy the server may drop jobs when its memory is full; `None` when it drops none,
-    /// or does not tell.
+    /// The policy by which the server may drop jobs when its memory is full; `None` if it drops
+    /// none, or does not say.
     pub eviction_policy: Option<String>,
-    /// Whether the server writes every change to its disk; `None` when it does not tell.
+    /// Whether the server writes every change to its disk; `None` if it does not say.
     pub append_only: Option<bool>,
     /// Whether its last try to write to its disk failed.
     pub disk_fails: bool,

@@ -16,22 +16,21 @@ use crate::{
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
 pub trait StatsStore: fmt::Debug + Send + Sync + 'static {
-    /// Adds what `node` counted to the totals, the days and the queues, all or none, unless a
-    /// report of that node with the same `sequence` or a higher one was added before. Numbers of
+    /// Adds the counts of `node` to the totals, the days and the queues, all or none, unless a
+    /// report of that node with the same `sequence` or a higher one was added before. Counts of
     /// days are kept for 5 years, execution metrics for 8 hours or (without their histogram, in
     /// steps of 10 minutes) for 3 days.
     ///
-    /// Returns whether it was added now. Called twice, it answers `false`. This is the one change
+    /// Returns whether it was added now. Called twice, it returns `false`. This is the only change
     /// that may be sent again after [`Unknown`](crate::Applied::Unknown): with the same `sequence`
-    /// and content, it counts once. A node that crashes before it calls loses what it counted, and
-    /// nothing else. The `sequence` is forgotten when the node deregisters, or a day after its last
-    /// report.
+    /// and content, it counts once. If a node crashes before the call, only its counts are lost.
+    /// The `sequence` is forgotten when the node deregisters, or a day after its last report.
     ///
     /// # Errors
     ///
     /// Besides those of the trait: when one of the counters is no number, and nothing is added
-    /// then. Where another program put something else in the place of execution metrics, those are
-    /// left out without an error.
+    /// then. If another program uses the keys of execution metrics, those are left out without an
+    /// error.
     async fn record_stats(
         &self,
         node: &NodeId,
@@ -45,8 +44,7 @@ pub trait StatsStore: fmt::Debug + Send + Sync + 'static {
     /// Not one moment: jobs may move meanwhile.
     async fn stats(&self, queues: &[QueueName]) -> Result<StoredStats, StorageError>;
 
-    /// Reads what was processed on `days`, in their order, one each: zeros for a day that nothing
-    /// is known of.
+    /// Reads the counts of `days`, in their order, one each: zeros for an unknown day.
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError>;
 }
 
@@ -74,19 +72,19 @@ impl DayStats {
     }
 }
 
-/// How the runs of one class went in one minute.
+/// The runs of one class in one minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Executions {
     /// How many ended, and how.
     pub counts: Counts,
-    /// How long those that succeeded took, all together: failures take any time.
+    /// How long those that succeeded took, in total. The time of a failure means nothing.
     pub took: Duration,
     /// How many of those took how long. Bucket `i` has those shorter than
     /// [`BUCKETS[i]`](Self::BUCKETS), and not shorter than the one before; the last has all others.
     pub histogram: [u64; Self::BUCKETS.len() + 1],
 }
 
-/// What is known of each class, by the minute.
+/// The executions of each class, by the minute.
 pub type ExecutionsByMinute = BTreeMap<Minute, BTreeMap<String, Executions>>;
 
 impl Executions {
@@ -145,14 +143,14 @@ impl Counts {
     }
 }
 
-/// What a node counted since its last report. The totals grow by the sum of the days.
+/// The counts of a node since its last report. The totals grow by the sum of the days.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatsReport {
     /// By day.
     pub days: BTreeMap<Day, Counts>,
     /// By queue.
     pub queues: BTreeMap<QueueName, Counts>,
-    /// By minute and class, if that is wanted.
+    /// By minute and class, if execution metrics are enabled.
     pub executions: ExecutionsByMinute,
 }
 

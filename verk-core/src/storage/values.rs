@@ -1,4 +1,4 @@
-//! Values that several parts of a storage speak of.
+//! Values that several parts of a storage use.
 
 use std::{
     fmt,
@@ -18,25 +18,25 @@ pub struct Due {
     pub job: Bytes,
 }
 
-/// The caps of the `dead` set, which other programs share.
+/// The limits of the `dead` set, which other programs share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadLimits {
-    /// The most jobs to keep: the oldest go first.
+    /// The most jobs to keep: the oldest are removed first.
     pub max_jobs: usize,
     /// How long a dead job is kept.
     pub timeout: Duration,
 }
 
-/// What became of one [`Settlement`](super::Settlement), [`Promotion`](super::Promotion) or
+/// The result of one [`Settlement`](super::Settlement), [`Promotion`](super::Promotion) or
 /// [`Move`](super::Move).
 #[derive(Clone, Debug)]
 pub enum Settled {
     /// It took effect.
     Done,
-    /// It took effect, and an equal member (same bytes) was in the target set already: there is one
-    /// now, with the new time.
+    /// It took effect, and the target set already had an equal member (same bytes): it has one now,
+    /// with the new time.
     Merged,
-    /// Nothing happened: the job is not there any more.
+    /// It had no effect, because the job is not in its place any more.
     NotHeld,
     /// Nothing happened, or nobody knows: see [`StorageError::applied`].
     Failed(StorageError),
@@ -91,9 +91,9 @@ pub struct ScoredJob {
     pub job: Bytes,
 }
 
-/// A slice of a list or a set: `limit` entries from `offset`, or as many as [`MAX_BATCH_BYTES`]
-/// hold, but at least one. The slice after it starts `offset` and as many entries later as were
-/// read; none are read where it ends.
+/// A slice of a list or a set: `limit` entries from `offset`, or as many as fit into
+/// [`MAX_BATCH_BYTES`], but at least one. The next slice starts as many entries later as were read;
+/// it is empty at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     /// How many entries to pass over.
@@ -102,10 +102,10 @@ pub struct Page {
     pub limit: usize,
 }
 
-/// The most jobs that go into one batch.
+/// The most jobs in one batch.
 pub const MAX_BATCH_JOBS: usize = 100;
 
-/// The most payload bytes that go into one batch, which still holds at least one job: 1 MiB.
+/// The most payload bytes in one batch, which has at least one job in any case: 1 MiB.
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
 /// The most jobs that one death cuts from the `dead` set: see
