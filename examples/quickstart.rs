@@ -20,7 +20,7 @@ use verk::{
     AfterFailure, Event, EventKind, Jid, Job, QueueName,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
-    storage::{JobSet, Page},
+    storage::{JobSet, Page, Source},
 };
 use verk_testing::MemoryStorage;
 
@@ -105,9 +105,9 @@ async fn demonstrate(verk: &Verk) -> Result<(), Box<dyn Error>> {
     verk.enqueue(unknown).await?;
 
     let storage = verk.storage();
-    let mut enqueued = storage.set_len(JobSet::Schedule).await?;
+    let mut enqueued = storage.len(&Source::Set(JobSet::Schedule)).await?;
     for queue in storage.queues().await? {
-        enqueued += storage.queue_len(&queue).await?;
+        enqueued += storage.len(&Source::Queue(queue)).await?;
     }
     println!("enqueued {enqueued} jobs");
 
@@ -122,8 +122,8 @@ async fn demonstrate(verk: &Verk) -> Result<(), Box<dyn Error>> {
     verk.shutdown().await;
 
     let dead = storage
-        .set_page(
-            JobSet::Dead,
+        .page(
+            &Source::Set(JobSet::Dead),
             Page {
                 offset: 0,
                 limit: 100,

@@ -6,7 +6,9 @@ use futures_util::{FutureExt, future::poll_immediate};
 use tokio::sync::{Notify, Semaphore};
 use verk::{
     BoxError, Client, ClientMiddleware, ClientNext, EnqueueError, Job, RetryLimit, Stored,
-    prelude::*, redis::RedisConfig, storage::JobSet,
+    prelude::*,
+    redis::RedisConfig,
+    storage::{JobSet, Source},
 };
 use verk_testing::{CuttingProxy, MemoryStorage, RedisServer, within};
 
@@ -278,7 +280,10 @@ async fn a_bulk_with_middleware_is_sent_in_full_chunks() {
     assert_eq!(jids.len(), 1200);
     assert_eq!(calls(&redis, "lpush"), 3);
     let stored = verk.storage();
-    let stored = stored.queue_len(&queue_name("default")).await.unwrap();
+    let stored = stored
+        .len(&Source::Queue(queue_name("default")))
+        .await
+        .unwrap();
     assert_eq!(stored, 1200);
 
     // Each queue gets its jobs at once, though they take turns.

@@ -8,11 +8,14 @@ use verk::{
     doctor::{Finding, Report, Severity},
     prelude::*,
     redis::{RedisConfig, RedisStorage},
-    storage::{Due, Inprogress, JobSet, JobStore, NodeStore, PauseStore, ScoredJob},
+    storage::{Due, Inprogress, JobSet, JobStore, NodeStore, PauseStore, Source, WaitingJob},
 };
-use verk_testing::{Key, MemoryStorage, RedisServer, VirtualClock, conformance::Harness};
+use verk_testing::{
+    Key, MemoryStorage, RedisServer, VirtualClock,
+    conformance::{Harness, ScoredJob},
+};
 
-use crate::support::{ALL, Fixture, States};
+use crate::support::{ALL, Fixture, States, payloads};
 
 #[verk::worker(class = "Doctor::Known", queue = "clinic")]
 async fn known() {}
@@ -148,15 +151,20 @@ async fn what_sidekiq_cannot_read_is_found_and_converted_in_place() {
     );
     assert!(conversion.complete);
     let storage = clinic.verk.storage();
-    let queue = storage.queue_page(&"clinic".parse().unwrap(), ALL).await;
-    assert_eq!(queue.unwrap(), [ARRAY_ARGS, "not json", ARRAY_ARGS]);
+    let queue = storage
+        .page(&Source::Queue("clinic".parse().unwrap()), ALL)
+        .await;
+    assert_eq!(
+        payloads(queue.unwrap()),
+        [ARRAY_ARGS, "not json", ARRAY_ARGS]
+    );
     for (set, expected) in [
         (JobSet::Retry, vec![(1_732_387_200.123_456, ARRAY_ARGS)]),
         (JobSet::Dead, vec![(-1.5, ARRAY_ARGS), (2.0, "not json")]),
     ] {
-        let members = storage.set_page(set, ALL).await.unwrap();
-        let member = |(score, job): (f64, &'static str)| ScoredJob {
-            score,
+        let members = storage.page(&Source::Set(set), ALL).await.unwrap();
+        let member = |(score, job): (f64, &'static str)| WaitingJob {
+            score: Some(score),
             job: Bytes::from(job),
         };
         let expected: Vec<_> = expected.into_iter().map(member).collect();

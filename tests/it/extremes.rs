@@ -12,7 +12,9 @@ use std::{
 };
 
 use verk::{
-    AfterFailure, Clock, Event, EventKind, Job, SystemClock, Verk, prelude::*, storage::JobSet,
+    AfterFailure, Clock, Event, EventKind, Job, SystemClock, Verk,
+    prelude::*,
+    storage::{JobSet, Source},
 };
 use verk_testing::{MemoryStorage, VirtualClock};
 
@@ -43,8 +45,16 @@ async fn sleeping_for_ever(ctx: JobContext) {
 const END: f64 = 253_402_300_799.0;
 
 async fn scores(it: &Fixture, set: JobSet) -> Vec<f64> {
-    let members = it.verk.storage().set_page(set, ALL).await.unwrap();
-    members.into_iter().map(|member| member.score).collect()
+    let members = it
+        .verk
+        .storage()
+        .page(&Source::Set(set), ALL)
+        .await
+        .unwrap();
+    members
+        .into_iter()
+        .map(|member| member.score.unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -125,12 +135,12 @@ async fn times_follow_the_storage_s_clock_also_in_a_program_that_only_enqueues()
         .unwrap();
     let members = verk
         .storage()
-        .set_page(JobSet::Schedule, ALL)
+        .page(&Source::Set(JobSet::Schedule), ALL)
         .await
         .unwrap();
     assert_eq!(
         members[0].score,
-        verk::unix_seconds(now + Duration::from_secs(60))
+        Some(verk::unix_seconds(now + Duration::from_secs(60)))
     );
     let job = Job::decode(members[0].job.clone()).unwrap();
     assert_eq!(job.created_at(), Some(now));

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use verk::{
     Clock, EnqueueExt, Event, EventKind, Job, JobContext, State,
-    storage::{Due, Inprogress, JobSet, JobStore, NodeStore, Settled, Settlement, Target},
+    storage::{Due, Inprogress, JobSet, JobStore, NodeStore, Settled, Settlement, Source, Target},
 };
 use verk_testing::{Key, Operation, within};
 
@@ -331,7 +331,11 @@ async fn due_jobs_of_a_broken_queue_hold_up_no_other() {
     it.verk.start().unwrap();
     it.wait_for_finished(1).await;
     assert_eq!(
-        it.verk.storage().set_len(JobSet::Schedule).await.unwrap(),
+        it.verk
+            .storage()
+            .len(&Source::Set(JobSet::Schedule))
+            .await
+            .unwrap(),
         250
     );
     it.verk.shutdown().await;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verk::{
-    AfterFailure, Event, EventKind, Job, QueueName, State, UnknownClass, prelude::*,
-    storage::JobSet, unix_seconds,
+    AfterFailure, Event, EventKind, Job, QueueName, State, UnknownClass,
+    prelude::*,
+    storage::{JobSet, Source},
+    unix_seconds,
 };
 use verk_testing::within;
 
@@ -239,7 +241,11 @@ async fn a_job_of_an_unknown_class_may_wait_for_a_node_that_has_it() {
             _ => None,
         });
         assert_eq!(until.await, verk::Clock::now(&it.clock) + delay);
-        let waiting = it.verk.storage().set_page(JobSet::Schedule, ALL).await;
+        let waiting = it
+            .verk
+            .storage()
+            .page(&Source::Set(JobSet::Schedule), ALL)
+            .await;
         let waiting = waiting.unwrap();
         assert_eq!(waiting.len(), 1);
         assert_eq!(waiting[0].job, payload);
@@ -420,7 +426,7 @@ async fn what_is_no_job_is_buried_as_it_is() {
     let dead = it
         .verk
         .storage()
-        .set_page(JobSet::Dead, crate::support::ALL)
+        .page(&Source::Set(JobSet::Dead), crate::support::ALL)
         .await
         .unwrap();
     let mut dead: Vec<Bytes> = dead.into_iter().map(|member| member.job).collect();
@@ -500,9 +506,20 @@ async fn a_due_member_without_a_queue_is_buried_and_polled_once() {
     it.advance(Duration::from_secs(10));
     it.wait_for_finished(1).await;
     it.verk.shutdown().await;
-    assert_eq!(it.verk.storage().set_len(JobSet::Dead).await.unwrap(), 2);
     assert_eq!(
-        it.verk.storage().set_len(JobSet::Schedule).await.unwrap(),
+        it.verk
+            .storage()
+            .len(&Source::Set(JobSet::Dead))
+            .await
+            .unwrap(),
+        2
+    );
+    assert_eq!(
+        it.verk
+            .storage()
+            .len(&Source::Set(JobSet::Schedule))
+            .await
+            .unwrap(),
         0
     );
 }

@@ -7,7 +7,11 @@ use opentelemetry::trace::{SpanId, SpanKind, Status, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use tracing::{Instrument, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt;
-use verk::{Event, EventKind, Job, Verk, VerkBuilder, prelude::*, storage::JobSet};
+use verk::{
+    Event, EventKind, Job, Verk, VerkBuilder,
+    prelude::*,
+    storage::{JobSet, Source},
+};
 use verk_testing::{MemoryStorage, RedisServer};
 
 use crate::support::{Fixture, States, at_once, queue_name, wait_for};
@@ -77,11 +81,11 @@ async fn a_trace_goes_on(builder: VerkBuilder) {
     .await;
     let payloads = verk
         .storage()
-        .queue_page(&queue_name("default"), crate::support::ALL)
+        .page(&Source::Queue(queue_name("default")), crate::support::ALL)
         .await;
     let request = traces.named("request").remove(0);
-    for payload in payloads.unwrap() {
-        let job = Job::decode(payload).unwrap();
+    for waiting in payloads.unwrap() {
+        let job = Job::decode(waiting.job).unwrap();
         let (trace, span) = (trace_of(&request), request.span_context.span_id());
         let expected = format!(r#""00-{trace}-{span}-01""#);
         assert_eq!(job.get("traceparent"), Some(expected.as_str()));

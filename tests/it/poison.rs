@@ -14,13 +14,13 @@ use verk::{
     prelude::*,
     storage::{
         DequeueRequest, DueSet, DueStore, Inprogress, JobSet, JobStore, NodeStore, Promotion,
-        PromotionTarget, WaitingStore,
+        PromotionTarget, Source, WaitingStore,
     },
     unix_seconds,
 };
 use verk_testing::{MemoryStorage, Operation, RedisServer, within};
 
-use crate::support::{ALL, Logged, PATIENCE, States, queue_name, wait_for};
+use crate::support::{ALL, Logged, PATIENCE, States, payloads, queue_name, wait_for};
 
 /// The name of all nodes here, so that each is known to be dead when the next has it.
 const NAME: &str = "worker-0";
@@ -120,12 +120,12 @@ impl Heir {
     }
 
     async fn queued(&self) -> Vec<Bytes> {
-        let queue = queue_name("default");
-        self.storage.queue_page(&queue, ALL).await.unwrap()
+        let queue = Source::Queue(queue_name("default"));
+        payloads(self.storage.page(&queue, ALL).await.unwrap())
     }
 
     async fn members(&self, set: JobSet) -> Vec<Job> {
-        let members = self.storage.set_page(set, ALL).await.unwrap();
+        let members = self.storage.page(&Source::Set(set), ALL).await.unwrap();
         let jobs = members.into_iter().map(|member| Job::decode(member.job));
         jobs.map(Result::unwrap).collect()
     }
@@ -148,9 +148,14 @@ async fn with_its_third_process_a_pill_is_buried_and_says_so() {
     let before = unix_seconds(SystemClock.now());
     heir.death_of_a_node(0).await;
     let after = unix_seconds(SystemClock.now());
-    let scheduled = heir.storage.set_page(JobSet::Schedule, ALL).await.unwrap();
+    let scheduled = heir
+        .storage
+        .page(&Source::Set(JobSet::Schedule), ALL)
+        .await
+        .unwrap();
     assert_eq!(scheduled.len(), 1);
-    let delay = (scheduled[0].score - after)..=(scheduled[0].score - before);
+    let score = scheduled[0].score.unwrap();
+    let delay = (score - after)..=(score - before);
     assert!(delay.contains(&60.0), "{delay:?}");
     assert_eq!(heir.members(JobSet::Schedule).await[0].failures(), 0);
 
@@ -353,7 +358,7 @@ async fn exactly_the_pill_is_buried_among_innocents() {
     client.enqueue_all(innocents()).await.unwrap();
 
     let members = async |set| {
-        let members = verk.storage().set_page(set, ALL).await.unwrap();
+        let members = verk.storage().page(&Source::Set(set), ALL).await.unwrap();
         let jobs = members.into_iter().map(|member| member.job);
         jobs.collect::<Vec<_>>()
     };

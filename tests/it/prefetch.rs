@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use verk::{EventKind, prelude::*};
+use verk::{EventKind, prelude::*, storage::Source};
 use verk_testing::{CuttingProxy, RedisServer};
 
-use crate::support::{ALL, Gate, Log, States, queue_name, until, wait_for};
+use crate::support::{ALL, Gate, Log, States, payloads, queue_name, until, wait_for};
 
 /// Runs until the gate opens, or not at all.
 #[verk::worker]
@@ -67,8 +67,8 @@ impl Node {
 
     async fn queued(&self) -> Vec<Bytes> {
         let storage = self.verk.storage();
-        let queued = storage.queue_page(&queue_name("default"), ALL).await;
-        queued.unwrap()
+        let queue = Source::Queue(queue_name("default"));
+        payloads(storage.page(&queue, ALL).await.unwrap())
     }
 
     fn ran(&self) -> Vec<u32> {

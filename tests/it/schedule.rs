@@ -14,11 +14,12 @@ use verk::{
     Clock, Job, NodeId, QueueName, Storage, Verk,
     prelude::*,
     redis::RedisStorage,
-    storage::{Due, DueStore, JobSet, JobStore, Lease, Page, ScoredJob, WaitingStore},
+    storage::{Due, DueStore, JobSet, JobStore, Lease, Page, Source, WaitingStore},
 };
 use verk_testing::{
     CuttingProxy, MemoryStorage, RedisCommand, RedisServer, VirtualClock,
-    conformance::Harness as _, within,
+    conformance::{Harness as _, ScoredJob},
+    within,
 };
 
 use crate::support::{Fixture, Log, PATIENCE, States, queue_name, until};
@@ -124,7 +125,7 @@ async fn the_node_with_the_lease_cuts_the_dead_set_every_minute() {
     it.verk.start().unwrap();
     let cut_to = async |expected| {
         within(PATIENCE, async {
-            while it.storage.set_len(JobSet::Dead).await.unwrap() != expected {
+            while it.storage.len(&Source::Set(JobSet::Dead)).await.unwrap() != expected {
                 tokio::task::yield_now().await;
             }
         })
@@ -203,12 +204,15 @@ async fn numbers(storage: &RedisStorage, queue: &QueueName) -> Vec<u32> {
             offset: numbers.len(),
             limit: 1_000,
         };
-        let jobs = storage.queue_page(queue, page).await.unwrap();
+        let jobs = storage
+            .page(&Source::Queue(queue.clone()), page)
+            .await
+            .unwrap();
         if jobs.is_empty() {
             return numbers;
         }
-        numbers.extend(jobs.into_iter().map(|job| {
-            let job = Job::decode(job).unwrap();
+        numbers.extend(jobs.into_iter().map(|waiting| {
+            let job = Job::decode(waiting.job).unwrap();
             let number = job.args().trim_matches(['[', ']']);
             number.parse::<u32>().unwrap()
         }));
@@ -218,7 +222,7 @@ async fn numbers(storage: &RedisStorage, queue: &QueueName) -> Vec<u32> {
 async fn wait_until_moved(storage: &RedisStorage) {
     let moved = async {
         let clock: &dyn Clock = &verk::SystemClock;
-        while storage.set_len(JobSet::Schedule).await.unwrap() > 0 {
+        while storage.len(&Source::Set(JobSet::Schedule)).await.unwrap() > 0 {
             clock.sleep(Duration::from_millis(20)).await;
         }
     };

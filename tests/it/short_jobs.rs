@@ -15,7 +15,7 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
     util::SubscriberInitExt,
 };
-use verk::{EventKind, prelude::*};
+use verk::{EventKind, prelude::*, storage::Source};
 use verk_testing::{CuttingProxy, RedisServer};
 
 use crate::support::{Fixture, Gate, Log, States, queue_name, wait_for};
@@ -85,7 +85,8 @@ async fn run(does: &str) -> Ran {
         succeeded += u32::from(matches!(event.what, EventKind::JobFinished { .. }));
         failed += u32::from(matches!(event.what, EventKind::JobFailed { .. }));
     }
-    let others = verk.storage().queue_len(&queue_name("others")).await;
+    let others = Source::Queue(queue_name("others"));
+    let others = verk.storage().len(&others).await;
     verk.shutdown().await;
     Ran {
         tasks: states.log.entries().into_iter().collect(),

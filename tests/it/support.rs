@@ -15,7 +15,7 @@ use tracing::{Subscriber, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use verk::{
     Event, EventKind, Events, Job, QueueName, Verk, VerkBuilder,
-    storage::{JobSet, Page},
+    storage::{JobSet, Page, Source, WaitingJob},
 };
 use verk_testing::{MemoryStorage, RedisServer, VirtualClock, within};
 
@@ -217,7 +217,12 @@ impl Fixture {
     }
 
     pub(crate) async fn set(&self, set: JobSet) -> Vec<Job> {
-        let members = self.verk.storage().set_page(set, ALL).await.unwrap();
+        let members = self
+            .verk
+            .storage()
+            .page(&Source::Set(set), ALL)
+            .await
+            .unwrap();
         members
             .into_iter()
             .map(|member| Job::decode(member.job).unwrap())
@@ -225,11 +230,8 @@ impl Fixture {
     }
 
     pub(crate) async fn queued(&self, queue: &str) -> Vec<Bytes> {
-        self.verk
-            .storage()
-            .queue_page(&queue_name(queue), ALL)
-            .await
-            .unwrap()
+        let queue = Source::Queue(queue_name(queue));
+        payloads(self.verk.storage().page(&queue, ALL).await.unwrap())
     }
 
     /// Nothing is left of any job, and the node is gone.
@@ -241,18 +243,12 @@ impl Fixture {
     /// No job waits.
     pub(crate) async fn assert_no_jobs(&self) {
         for set in [JobSet::Schedule, JobSet::Retry, JobSet::Dead] {
-            assert_eq!(
-                self.verk.storage().set_len(set).await.unwrap(),
-                0,
-                "{set:?}"
-            );
+            let set = Source::Set(set);
+            assert_eq!(self.verk.storage().len(&set).await.unwrap(), 0, "{set}");
         }
         for queue in self.verk.storage().queues().await.unwrap() {
-            assert_eq!(
-                self.verk.storage().queue_len(&queue).await.unwrap(),
-                0,
-                "{queue}"
-            );
+            let queue = Source::Queue(queue);
+            assert_eq!(self.verk.storage().len(&queue).await.unwrap(), 0, "{queue}");
         }
     }
 
@@ -353,6 +349,10 @@ impl io::Write for Logged {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+pub(crate) fn payloads(page: Vec<WaitingJob>) -> Vec<Bytes> {
+    page.into_iter().map(|waiting| waiting.job).collect()
 }
 
 pub(crate) fn queue_name(name: &str) -> QueueName {

@@ -4,7 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use tokio::runtime::{Builder, Runtime};
-use verk_core::{Client, EnqueueError, Job, RunError, Verk, storage::WaitingStore};
+use verk_core::{
+    Client, EnqueueError, Job, RunError, Verk,
+    storage::{Source, WaitingStore},
+};
 use verk_testing::MemoryStorage;
 
 /// The clients at hand are those of the process, so one test at a time.
@@ -34,8 +37,8 @@ async fn build() -> Built {
 
 impl Built {
     async fn jobs(&self) -> usize {
-        let queue = "default".parse().unwrap();
-        self.storage.queue_len(&queue).await.unwrap()
+        let queue = Source::Queue("default".parse().unwrap());
+        self.storage.len(&queue).await.unwrap()
     }
 
     /// Whether the client at hand is that of this Verk.

@@ -16,7 +16,7 @@ use serde::{
 use serde_json::{Value, value::RawValue};
 use verk_core::{
     Failure, Job, QueueName, RetryLimit,
-    storage::{JobSet, JobStore, Page, WaitingStore},
+    storage::{JobSet, JobStore, Page, Source, WaitingStore},
 };
 use verk_testing::TestVerk;
 
@@ -149,7 +149,7 @@ async fn only_member(verk: &TestVerk) -> Result<Option<Bytes>, TestCaseError> {
     };
     let mut members = Vec::new();
     for set in [JobSet::Schedule, JobSet::Retry, JobSet::Dead] {
-        members.extend(verk.storage().set_page(set, all).await.unwrap());
+        members.extend(verk.storage().page(&Source::Set(set), all).await.unwrap());
     }
     prop_assert!(members.len() <= 1, "{} jobs of one", members.len());
     Ok(members.pop().map(|member| member.job))

@@ -65,7 +65,7 @@ impl JobStore for RedisStorage {
         page: Page,
     ) -> Result<Vec<Bytes>, StorageError> {
         let key = (self.link.keys).inprogress(&inprogress.queue, &inprogress.node);
-        self.page("read jobs in progress", "left", key, page, reply::payloads)
+        self.read_page("read jobs in progress", "left", key, page, reply::payloads)
             .await
     }
 

@@ -5,12 +5,12 @@
 //! all three can share one database.
 //!
 //! ```no_run
-//! use verk_core::storage::WaitingStore;
+//! use verk_core::storage::{Source, WaitingStore};
 //! use verk_redis::{RedisConfig, RedisStorage};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let storage = RedisStorage::connect(RedisConfig::new("redis://127.0.0.1:6379")).await?;
-//! let waiting = storage.queue_len(&"default".parse()?).await?;
+//! let waiting = storage.len(&Source::Queue("default".parse()?)).await?;
 //! println!("{waiting} jobs wait");
 //! # Ok(())
 //! # }

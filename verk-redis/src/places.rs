@@ -8,7 +8,7 @@ use bytes::Bytes;
 use verk_core::{
     QueueName, StorageError,
     storage::{
-        JobSet, MAX_BATCH_JOBS, Move, MoveTarget, Page, ScoredJob, SetScan, Settled, Source,
+        JobSet, MAX_BATCH_JOBS, Move, MoveTarget, Page, Scan, Settled, Source, WaitingJob,
         WaitingStore,
     },
     unix_seconds,
@@ -36,60 +36,39 @@ impl WaitingStore for RedisStorage {
             .await
     }
 
-    async fn queue_len(&self, queue: &QueueName) -> Result<usize, StorageError> {
-        let mut command = redis::cmd("LLEN");
-        command.arg(self.link.keys.queue(queue));
-        self.ask("count the jobs of a queue", &command, reply::count)
-            .await
+    async fn len(&self, source: &Source) -> Result<usize, StorageError> {
+        let keys = &self.link.keys;
+        let (op, command, key) = match source {
+            Source::Queue(queue) => ("count the jobs of a queue", "LLEN", keys.queue(queue)),
+            Source::Set(set) => ("count the jobs of a set", "ZCARD", keys.set(*set)),
+        };
+        let mut command = redis::cmd(command);
+        command.arg(key);
+        self.ask(op, &command, reply::count).await
     }
 
-    async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
-        // The next to be fetched is the last of the list.
-        let key = self.link.keys.queue(queue);
-        self.page(
-            "read the jobs of a queue",
-            "right",
-            key,
-            page,
-            reply::payloads,
-        )
-        .await
+    async fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, StorageError> {
+        let keys = &self.link.keys;
+        match source {
+            Source::Queue(queue) => {
+                // The next to be fetched is the last of the list.
+                let (op, key) = ("read the jobs of a queue", keys.queue(queue));
+                self.read_page(op, "right", key, page, reply::queued).await
+            }
+            Source::Set(set) => {
+                let (op, key) = ("read the jobs of a set", keys.set(*set));
+                self.read_page(op, "set", key, page, reply::scored).await
+            }
+        }
     }
 
-    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
-        let key = self.link.keys.queue(queue);
-        self.page(
-            "read the jobs of a queue",
-            "left",
-            key,
-            page,
-            reply::payloads,
-        )
-        .await
-    }
-
-    async fn set_len(&self, set: JobSet) -> Result<usize, StorageError> {
-        let mut command = redis::cmd("ZCARD");
-        command.arg(self.link.keys.set(set));
-        self.ask("count the jobs of a set", &command, reply::count)
-            .await
-    }
-
-    async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
-        let key = self.link.keys.set(set);
-        self.page("read the jobs of a set", "set", key, page, reply::scored)
-            .await
-    }
-
-    async fn scan_set(
-        &self,
-        set: JobSet,
-        cursor: u64,
-        text: &str,
-    ) -> Result<SetScan, StorageError> {
-        scan_set(&self.link, set, cursor, text)
-            .await
-            .map_err(|failure| failure.during("search the jobs of a set"))
+    async fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, StorageError> {
+        match source {
+            Source::Queue(queue) => self.scan_queue(queue, cursor, text).await,
+            Source::Set(set) => scan_set(&self.link, *set, cursor, text)
+                .await
+                .map_err(|failure| failure.during("search the jobs of a set")),
+        }
     }
 
     async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
@@ -112,8 +91,32 @@ impl WaitingStore for RedisStorage {
 /// list, and the server does nothing else meanwhile. Measured: about 20 ms for a million.
 const MAX_WALK: usize = 200_000;
 
+impl RedisStorage {
+    /// The next jobs after the `cursor` that came last. The server cannot search a list.
+    async fn scan_queue(
+        &self,
+        queue: &QueueName,
+        cursor: u64,
+        text: &str,
+    ) -> Result<Scan, StorageError> {
+        let page = Page {
+            offset: usize::try_from(cursor).unwrap_or(usize::MAX),
+            limit: MAX_BATCH_JOBS,
+        };
+        let (op, key) = ("search the jobs of a queue", self.link.keys.queue(queue));
+        let mut jobs = self.read_page(op, "left", key, page, reply::queued).await?;
+        let next = (!jobs.is_empty()).then_some(cursor + jobs.len() as u64);
+        jobs.retain(|waiting| holds(&waiting.job, text));
+        Ok(Scan { jobs, next })
+    }
+}
+
+fn holds(job: &Bytes, text: &str) -> bool {
+    text.is_empty() || job.windows(text.len()).any(|part| part == text.as_bytes())
+}
+
 /// One step of a `ZSCAN`, which the server bounds.
-async fn scan_set(link: &Link, set: JobSet, cursor: u64, text: &str) -> Result<SetScan, Failure> {
+async fn scan_set(link: &Link, set: JobSet, cursor: u64, text: &str) -> Result<Scan, Failure> {
     let mut command = redis::cmd("ZSCAN");
     command.arg(link.keys.set(set)).arg(cursor);
     if !text.is_empty() {
@@ -129,7 +132,7 @@ async fn scan_set(link: &Link, set: JobSet, cursor: u64, text: &str) -> Result<S
     let next: u64 = reply::text(next)?
         .parse()
         .map_err(|_| Failure::unexpected_reply("a cursor"))?;
-    Ok(SetScan {
+    Ok(Scan {
         jobs: reply::scored(members)?,
         next: (next != 0).then_some(next),
     })

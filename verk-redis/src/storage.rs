@@ -119,7 +119,7 @@ impl RedisStorage {
     }
 
     /// Reads a page of what `kind` says that `key` is.
-    pub(crate) async fn page<T>(
+    pub(crate) async fn read_page<T>(
         &self,
         op: &'static str,
         kind: &'static str,

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     Clock, NodeId, ScheduleKeys, Storage, SystemClock,
-    storage::{Inprogress, JobSet, JobStore, ScoredJob, WaitingStore},
+    storage::{Inprogress, JobSet, JobStore, Source, WaitingStore},
 };
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{
     CuttingProxy, Key, Operation, RedisCommand, RedisServer, Reply,
-    conformance::{Dump, Harness},
+    conformance::{Dump, Harness, ScoredJob},
 };
 
 mod bare {
@@ -63,8 +63,21 @@ async fn the_user_of_the_guide_may_also_choose_a_database_and_delete_the_prefix(
             .expect("enqueue");
     }
     other.delete_prefix().await.expect("delete");
-    assert_eq!(other.queue_len(&queue).await.expect("count"), 0);
-    assert_eq!(harness.storage.queue_len(&queue).await.expect("count"), 1);
+    assert_eq!(
+        other
+            .len(&Source::Queue(queue.clone()))
+            .await
+            .expect("count"),
+        0
+    );
+    assert_eq!(
+        harness
+            .storage
+            .len(&Source::Queue(queue.clone()))
+            .await
+            .expect("count"),
+        1
+    );
 }
 
 /// A server of its own, and a network in front of it that can break.

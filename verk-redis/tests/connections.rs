@@ -10,7 +10,7 @@ use futures_util::{
 use tokio::runtime::{Builder, Runtime};
 use verk_core::{
     Applied, QueueName, StorageError,
-    storage::{JobStore, NodeStore, PauseStore, Server, WaitingStore},
+    storage::{JobStore, NodeStore, PauseStore, Server, Source, WaitingStore},
 };
 use verk_redis::{Error, RedisConfig, RedisStorage};
 use verk_testing::{CuttingProxy, RedisServer, within};
@@ -248,7 +248,7 @@ fn without_a_runtime_the_error_says_so_and_nothing_is_sent() {
     now(&mut storage.enqueue(&queue(), &jobs));
     now(&mut Box::pin(storage.server_time().map(|it| it.map(drop))));
     now(&mut Box::pin(
-        storage.queue_len(&queue()).map(|it| it.map(drop)),
+        storage.len(&Source::Queue(queue())).map(|it| it.map(drop)),
     ));
     let due = verk_core::storage::Due {
         at: std::time::UNIX_EPOCH,

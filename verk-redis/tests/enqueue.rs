@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use verk_core::{
     Applied, QueueName, StorageError,
-    storage::{JobStore, MAX_BATCH_BYTES, Page, WaitingStore},
+    storage::{JobStore, MAX_BATCH_BYTES, Page, Source, WaitingStore},
 };
 use verk_redis::RedisStorage;
 use verk_testing::{CuttingProxy, RedisServer, Reply, within};
@@ -53,8 +53,11 @@ impl Setup {
 
     /// The jobs of a queue, the next to be fetched first.
     async fn jobs(&self, queue: &str) -> Vec<Bytes> {
-        let page = self.storage.queue_page(&name(queue), ALL).await;
+        let page = self.storage.page(&Source::Queue(name(queue)), ALL).await;
         page.unwrap()
+            .into_iter()
+            .map(|waiting| waiting.job)
+            .collect()
     }
 
     /// How often the server was sent a command.

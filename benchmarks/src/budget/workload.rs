@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use tokio::sync::Semaphore;
-use verk::{Client, Clock, QueueName, Storage, SystemClock, prelude::*, storage::MAX_BATCH_JOBS};
+use verk::{
+    Client, Clock, QueueName, Storage, SystemClock,
+    prelude::*,
+    storage::{MAX_BATCH_JOBS, Source},
+};
 use verk_testing::MemoryStorage;
 
 /// The queue of [`Budgeted`].
@@ -95,7 +99,7 @@ async fn drain(storage: impl Storage + Clone, jobs: usize) -> Result<()> {
     verk.start()?;
     DONE.acquire_many(u32::try_from(jobs)?).await?.forget();
     verk.shutdown().await;
-    let left = storage.queue_len(&QUEUE.parse()?).await?;
+    let left = storage.len(&Source::Queue(QUEUE.parse()?)).await?;
     ensure!(left == 0, "{left} jobs were not run");
     Ok(())
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use verk::{
     Clock, EventKind, IntoJob, Job,
     prelude::*,
-    storage::{Due, JobSet, JobStore, NodeStore, WaitingStore},
+    storage::{Due, JobSet, JobStore, NodeStore, Source, WaitingStore},
 };
 use verk_testing::{Key, within};
 
@@ -53,7 +53,7 @@ async fn an_entry_that_is_killed_twice_is_killed() {
     }
     assert_eq!(log.lines_with(&["a job equals one in the set"]), 1);
     assert_eq!(queue.count().await.unwrap(), 0);
-    assert_eq!(it.storage.set_len(JobSet::Dead).await.unwrap(), 1);
+    assert_eq!(it.storage.len(&Source::Set(JobSet::Dead)).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -68,7 +68,13 @@ async fn a_due_member_that_is_buried_twice_is_gone() {
         };
         it.storage.schedule(&[due]).await.unwrap();
         within(PATIENCE, async {
-            while it.storage.set_len(JobSet::Schedule).await.unwrap() > 0 {
+            while it
+                .storage
+                .len(&Source::Set(JobSet::Schedule))
+                .await
+                .unwrap()
+                > 0
+            {
                 it.advance(Duration::from_secs(1));
                 tokio::task::yield_now().await;
             }
@@ -78,7 +84,7 @@ async fn a_due_member_that_is_buried_twice_is_gone() {
     }
     it.wait_for(|event| matches!(event.what, EventKind::JobMerged).then_some(()))
         .await;
-    assert_eq!(it.storage.set_len(JobSet::Dead).await.unwrap(), 1);
+    assert_eq!(it.storage.len(&Source::Set(JobSet::Dead)).await.unwrap(), 1);
     it.verk.shutdown().await;
 }
 

@@ -11,8 +11,7 @@ use std::{
     thread,
     time::Duration,
 };
-
-use verk::{State, Verk, VerkBuilder, prelude::*};
+use verk::{State, Verk, VerkBuilder, prelude::*, storage::Source};
 use verk_testing::RedisServer;
 
 use crate::{
@@ -62,8 +61,8 @@ impl Deployed {
             let members = self.redis.command(&["ZCARD", set]).as_integer();
             assert_eq!(members, Some(0), "{set}");
         }
-        let queue = queue_name("default");
-        let queued = self.verk.storage().queue_len(&queue).await.unwrap();
+        let queue = Source::Queue(queue_name("default"));
+        let queued = self.verk.storage().len(&queue).await.unwrap();
         assert_eq!(queued, waiting);
     }
 }

@@ -23,7 +23,7 @@ use verk::{
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{Key, MemoryStorage, RedisServer, conformance::Harness as _};
 
-use crate::support::{ALL, queue_name};
+use crate::support::{self, ALL, queue_name};
 
 /// A storage that two programs use.
 struct Shared {
@@ -112,12 +112,12 @@ impl Shared {
     }
 
     async fn queued(&self) -> Vec<Bytes> {
-        let queue = queue_name("default");
-        self.storage.queue_page(&queue, ALL).await.unwrap()
+        let queue = Source::Queue(queue_name("default"));
+        support::payloads(self.storage.page(&queue, ALL).await.unwrap())
     }
 
     async fn members(&self, set: JobSet) -> Vec<Bytes> {
-        let members = self.storage.set_page(set, ALL).await.unwrap();
+        let members = self.storage.page(&Source::Set(set), ALL).await.unwrap();
         members.into_iter().map(|member| member.job).collect()
     }
 

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use verk::{
     Clock, Job, SystemClock, TimeFormat, Verk,
-    storage::{Due, JobSet, JobStore, MAX_BATCH_BYTES, WaitingStore},
+    storage::{Due, JobSet, JobStore, MAX_BATCH_BYTES, Source, WaitingStore},
 };
 use verk_testing::MemoryStorage;
 
 use super::{payload, requeued, storages};
-use crate::support::{ALL, States};
+use crate::support::{ALL, States, queue_name};
 
 #[tokio::test]
 async fn what_is_no_job_is_shown_deleted_killed_and_rescheduled() {
@@ -104,9 +104,9 @@ async fn a_requeue_writes_its_time_as_configured() {
                 .unwrap(),
             1
         );
-        let queue = "default".parse().unwrap();
-        let queued = storage.queue_page(&queue, ALL).await.unwrap();
-        let job = Job::decode(queued[0].clone()).unwrap();
+        let queue = Source::Queue(queue_name("default"));
+        let queued = storage.page(&queue, ALL).await.unwrap();
+        let job = Job::decode(queued[0].job.clone()).unwrap();
         let enqueued_at = job.get("enqueued_at").unwrap();
         assert_eq!(enqueued_at.contains('.'), is_float, "{enqueued_at}");
         assert!(is_float || enqueued_at.len() == 13, "{enqueued_at}");

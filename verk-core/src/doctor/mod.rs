@@ -274,7 +274,8 @@ impl Examination<'_> {
 
     async fn dead_set(&mut self) {
         // An earlier finding already reports that it cannot be read.
-        let jobs = self.storage().set_len(JobSet::Dead).await.unwrap_or(0);
+        let dead = Source::Set(JobSet::Dead);
+        let jobs = self.storage().len(&dead).await.unwrap_or(0);
         let max_dead_jobs = self.admin.max_dead_jobs();
         if jobs > 0 && jobs >= max_dead_jobs - max_dead_jobs / 10 {
             self.findings.push(Finding::DeadSetFull {
@@ -288,7 +289,8 @@ impl Examination<'_> {
         let paused = self.storage().paused_queues().await;
         let paused = self.or_unreadable("the set of paused queues", paused);
         for queue in paused.unwrap_or_default() {
-            let jobs = self.storage().queue_len(&queue).await.unwrap_or(0);
+            let source = Source::Queue(queue.clone());
+            let jobs = self.storage().len(&source).await.unwrap_or(0);
             self.findings.push(Finding::PausedQueue { queue, jobs });
         }
     }
@@ -383,13 +385,8 @@ impl<'a> Pages<'a> {
             offset: self.jobs,
             limit,
         };
-        match self.place {
-            Source::Queue(queue) => self.storage.queue_page(queue, page).await,
-            Source::Set(set) => {
-                let members = self.storage.set_page(*set, page).await?;
-                Ok(members.into_iter().map(|member| member.job).collect())
-            }
-        }
+        let jobs = self.storage.page(self.place, page).await?;
+        Ok(jobs.into_iter().map(|waiting| waiting.job).collect())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
 };
@@ -16,7 +16,7 @@ use crate::{
     job::{Form, Job, MalformedJob},
     log,
     names::QueueName,
-    storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source},
+    storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source, WaitingJob},
     time::clock::from_unix_seconds,
 };
 
@@ -33,25 +33,20 @@ pub struct Entry {
     score: Option<f64>,
     /// How many of the entries that were read with this one were later found missing in their
     /// queue.
-    gone: Arc<AtomicUsize>,
+    gone: Arc<AtomicU64>,
 }
 
 impl Entry {
-    pub(super) fn waiting(jobs: &Jobs, payload: Bytes, score: Option<f64>) -> Self {
-        Self::scanned(jobs, payload, score, Arc::default())
+    pub(super) fn waiting(jobs: &Jobs, waiting: WaitingJob) -> Self {
+        Self::scanned(jobs, waiting, Arc::default())
     }
 
-    pub(super) fn scanned(
-        jobs: &Jobs,
-        payload: Bytes,
-        score: Option<f64>,
-        gone: Arc<AtomicUsize>,
-    ) -> Self {
+    pub(super) fn scanned(jobs: &Jobs, waiting: WaitingJob, gone: Arc<AtomicU64>) -> Self {
         Self {
             jobs: jobs.clone(),
-            job: Job::decode(payload.clone()),
-            payload,
-            score,
+            job: Job::decode(waiting.job.clone()),
+            payload: waiting.job,
+            score: waiting.score,
             gone,
         }
     }

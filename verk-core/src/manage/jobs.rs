@@ -61,11 +61,7 @@ impl Jobs {
     ///
     /// When the storage fails.
     pub async fn count(&self) -> Result<usize, StorageError> {
-        let storage = self.client.storage();
-        match &self.source {
-            Source::Queue(queue) => storage.queue_len(queue).await,
-            Source::Set(set) => storage.set_len(*set).await,
-        }
+        self.client.storage().len(&self.source).await
     }
 
     /// Reads a page: from a queue the next job to be fetched first, from a set the earliest time
@@ -78,23 +74,9 @@ impl Jobs {
     ///
     /// When the storage fails.
     pub async fn page(&self, page: Page) -> Result<Vec<Entry>, StorageError> {
-        let storage = self.client.storage();
-        Ok(match &self.source {
-            Source::Queue(queue) => {
-                let payloads = storage.queue_page(queue, page).await?;
-                payloads
-                    .into_iter()
-                    .map(|payload| Entry::waiting(self, payload, None))
-                    .collect()
-            }
-            Source::Set(set) => {
-                let members = storage.set_page(*set, page).await?;
-                members
-                    .into_iter()
-                    .map(|member| Entry::waiting(self, member.job, Some(member.score)))
-                    .collect()
-            }
-        })
+        let jobs = self.client.storage().page(&self.source, page).await?;
+        let jobs = jobs.into_iter();
+        Ok(jobs.map(|waiting| Entry::waiting(self, waiting)).collect())
     }
 
     /// Finds a job by its id; if several jobs have it, one of them.

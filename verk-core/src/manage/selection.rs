@@ -1,10 +1,10 @@
 //! Many jobs at once: [`Selection`].
 
 use std::{
-    fmt, mem,
+    fmt,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
 };
@@ -15,8 +15,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{Entry, Jobs, entry::Action};
 use crate::{
     error::{Applied, SelectionError, StorageError},
-    names::{Jid, QueueName},
-    storage::{JobSet, MAX_BATCH_JOBS, Page, Settled, Source},
+    names::Jid,
+    storage::{Settled, Source},
 };
 
 /// Some of the jobs of one place: see [`Jobs::select`]. All, until it is narrowed.
@@ -227,65 +227,43 @@ impl fmt::Debug for Selection {
 /// A scan through all jobs of one place.
 struct Scan {
     selection: Selection,
-    next: Next,
-    /// How many of the jobs that were read are gone since: the next jobs moved up by as many.
-    gone: Arc<AtomicUsize>,
-}
-
-/// Where a scan continues.
-enum Next {
-    /// In a queue, after so many jobs, starting with the newest.
-    Queue(QueueName, usize),
-    /// In a set, from a cursor.
-    Set(JobSet, u64),
-    End,
+    /// Where the scan continues; `None` at the end.
+    next: Option<u64>,
+    /// How many of the jobs that were read are gone since: in a queue, the next jobs moved up by as
+    /// many.
+    gone: Arc<AtomicU64>,
 }
 
 impl Scan {
     fn new(selection: Selection) -> Self {
-        let next = match selection.jobs.source() {
-            Source::Queue(queue) => Next::Queue(queue.clone(), 0),
-            Source::Set(set) => Next::Set(*set, 0),
-        };
         Self {
             selection,
-            next,
+            next: Some(0),
             gone: Arc::default(),
         }
     }
 
     /// The selected ones of the next jobs, often none; `None` at the end.
     async fn step(&mut self) -> Result<Option<Vec<Entry>>, StorageError> {
-        let Selection { jobs, texts, .. } = &self.selection;
-        let storage = jobs.client.storage();
-        let entry = |payload, score| Entry::scanned(jobs, payload, score, Arc::clone(&self.gone));
-        let mut entries: Vec<Entry> = match mem::replace(&mut self.next, Next::End) {
-            Next::Queue(queue, passed) => {
-                let page = Page {
-                    offset: passed.saturating_sub(self.gone.swap(0, Ordering::Relaxed)),
-                    limit: MAX_BATCH_JOBS,
-                };
-                let payloads = storage.newest_page(&queue, page).await?;
-                if !payloads.is_empty() {
-                    self.next = Next::Queue(queue, page.offset + payloads.len());
-                }
-                let entries = payloads.into_iter().map(|payload| entry(payload, None));
-                entries.collect()
-            }
-            Next::Set(set, cursor) => {
-                let text = texts.first().map_or("", String::as_str);
-                let step = storage.scan_set(set, cursor, text).await?;
-                if let Some(cursor) = step.next {
-                    self.next = Next::Set(set, cursor);
-                }
-                let members = step.jobs.into_iter();
-                members
-                    .map(|member| entry(member.job, Some(member.score)))
-                    .collect()
-            }
-            Next::End => return Ok(None),
+        let Some(passed) = self.next.take() else {
+            return Ok(None);
         };
-        entries.retain(|entry| self.selection.matches(entry));
-        Ok(Some(entries))
+        let Selection { jobs, texts, .. } = &self.selection;
+        let gone = self.gone.swap(0, Ordering::Relaxed);
+        let cursor = match jobs.source() {
+            Source::Queue(_) => passed.saturating_sub(gone),
+            Source::Set(_) => passed,
+        };
+        let text = texts.first().map_or("", String::as_str);
+        let step = jobs
+            .client
+            .storage()
+            .scan(&jobs.source, cursor, text)
+            .await?;
+        self.next = step.next;
+        let entries = step.jobs.into_iter();
+        let entries = entries.map(|waiting| Entry::scanned(jobs, waiting, Arc::clone(&self.gone)));
+        let matches = |entry: &Entry| self.selection.matches(entry);
+        Ok(Some(entries.filter(matches).collect()))
     }
 }

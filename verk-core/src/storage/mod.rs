@@ -41,7 +41,7 @@ pub use self::{
     },
     nodes::{Beat, ForeignList, ForeignPage, Heartbeat, NameClaim, Node, NodeStore},
     pauses::{PauseListener, PauseStore},
-    places::{Move, MoveTarget, SetScan, WaitingStore},
+    places::{Move, MoveTarget, Scan, WaitingJob, WaitingStore},
     processes::{ProcessReport, ProcessSignal, ProcessStore},
     server::{ScheduleKeys, Server, ServerFacts},
     stats::{
@@ -49,8 +49,8 @@ pub use self::{
         StoredQueueStats, StoredStats,
     },
     values::{
-        DeadLimits, Due, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, Page,
-        ScoredJob, Settled, Source,
+        DeadLimits, Due, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, Page, Settled,
+        Source,
     },
 };
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::{
     error::StorageError,
     names::QueueName,
-    storage::{DeadLimits, Due, DueSet, JobSet, Page, ScoredJob, Settled, Source},
+    storage::{DeadLimits, Due, DueSet, Page, Settled, Source},
 };
 
 /// Waiting jobs, as an operator reads and moves them.
@@ -19,29 +19,24 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
     /// Reads the names of all queues that ever had a job and were not removed, sorted.
     async fn queues(&self) -> Result<Vec<QueueName>, StorageError>;
 
-    /// How many jobs wait in `queue`.
-    async fn queue_len(&self, queue: &QueueName) -> Result<usize, StorageError>;
+    /// How many jobs wait in `source`.
+    async fn len(&self, source: &Source) -> Result<usize, StorageError>;
 
-    /// Reads a page of `queue`, the next job to be fetched first.
-    async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError>;
+    /// Reads a page of `source`: of a queue the next job to be fetched first, of a set the lowest
+    /// score first.
+    async fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, StorageError>;
 
-    /// Reads a page of `queue`, the newest job first. Jobs that are fetched meanwhile leave at the
-    /// other end, and shift no page.
-    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError>;
-
-    /// How many members `set` has.
-    async fn set_len(&self, set: JobSet) -> Result<usize, StorageError>;
-
-    /// Reads a page of `set`, the lowest score first.
-    async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError>;
-
-    /// Reads some members of `set`, in no order, a step at a time: from `cursor` 0, then from the
-    /// cursor that the step before returned. It returns only members with the bytes of `text`.
+    /// Reads some jobs of `source`, a step at a time: from `cursor` 0, then from the cursor that the
+    /// step before returned. It returns only jobs with the bytes of `text`. A step may return no
+    /// job and not be the last.
     ///
-    /// A member that is in the set from the first step to the last is read at least once, whatever
-    /// changes meanwhile, even its score. A step may return no member and not be the last.
-    async fn scan_set(&self, set: JobSet, cursor: u64, text: &str)
-    -> Result<SetScan, StorageError>;
+    /// The members of a set come in no order. A member that is in the set from the first step to
+    /// the last is read at least once, whatever changes meanwhile, even its score.
+    ///
+    /// Of a queue, the newest job comes first. Jobs that are fetched meanwhile leave at the other
+    /// end, and shift no step. `cursor` is the number of jobs to pass over: a caller who took some
+    /// of them out of the queue subtracts as many.
+    async fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, StorageError>;
 
     /// Takes jobs out of a queue or a set, or replaces them there: each [`Move`] takes effect only
     /// if its job is still there, in one atomic step that adds to the target before it removes. If
@@ -104,11 +99,21 @@ pub enum MoveTarget {
     },
 }
 
-/// The answer to [`WaitingStore::scan_set`](crate::storage::WaitingStore::scan_set).
+/// A job that waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitingJob {
+    /// The payload.
+    pub job: Bytes,
+    /// In a set, its score: seconds since 1970; other programs may have written any number. `None`
+    /// in a queue.
+    pub score: Option<f64>,
+}
+
+/// The answer to [`WaitingStore::scan`](crate::storage::WaitingStore::scan).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SetScan {
-    /// The members.
-    pub jobs: Vec<ScoredJob>,
+pub struct Scan {
+    /// The jobs.
+    pub jobs: Vec<WaitingJob>,
     /// Where the next step continues; `None` if this was the last.
     pub next: Option<u64>,
 }

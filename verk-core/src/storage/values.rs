@@ -82,15 +82,6 @@ impl fmt::Display for Source {
     }
 }
 
-/// A member of a sorted set with its score.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScoredJob {
-    /// Seconds since 1970; other programs may have written any number.
-    pub score: f64,
-    /// The payload.
-    pub job: Bytes,
-}
-
 /// A slice of a list or a set: `limit` entries from `offset`, or as many as fit into
 /// [`MAX_BATCH_BYTES`], but at least one. The next slice starts as many entries later as were read;
 /// it is empty at the end.

@@ -10,7 +10,7 @@ use crate::{
     job::Job,
     log,
     names::QueueName,
-    storage::{MAX_BATCH_JOBS, Page},
+    storage::{MAX_BATCH_JOBS, Page, Source},
     verk::parts::Parts,
     worker::registry::OF_ANOTHER_CRATE,
 };
@@ -57,8 +57,9 @@ async fn read(parts: &Parts, queue: &QueueName) -> Result<BTreeMap<String, usize
         limit: MAX_BATCH_JOBS,
     };
     let mut classes = BTreeMap::new();
-    for payload in parts.services.storage.queue_page(queue, next).await? {
-        if let Ok(job) = Job::decode(payload)
+    let queue = Source::Queue(queue.clone());
+    for waiting in parts.services.storage.page(&queue, next).await? {
+        if let Ok(job) = Job::decode(waiting.job)
             && parts.workforce.registry.of_class(job.class()).is_none()
         {
             *classes.entry(job.class().to_owned()).or_default() += 1;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bb8_redis::redis::Value;
 use bytes::Bytes;
-use verk_core::{QueueName, from_unix_seconds, storage::ScoredJob};
+use verk_core::{QueueName, from_unix_seconds, storage::WaitingJob};
 
 use crate::error::Failure;
 
@@ -65,7 +65,13 @@ pub(crate) fn pairs(value: Value) -> Result<Vec<(Value, Value)>, Failure> {
 }
 
 /// The members of a sorted set with their scores.
-pub(crate) fn scored(value: Value) -> Result<Vec<ScoredJob>, Failure> {
+/// Payloads that have no score.
+pub(crate) fn queued(value: Value) -> Result<Vec<WaitingJob>, Failure> {
+    let jobs = payloads(value)?.into_iter();
+    Ok(jobs.map(|job| WaitingJob { job, score: None }).collect())
+}
+
+pub(crate) fn scored(value: Value) -> Result<Vec<WaitingJob>, Failure> {
     let values = array(value)?;
     if values.iter().all(|value| matches!(value, Value::Array(_))) {
         return values
@@ -84,9 +90,9 @@ pub(crate) fn scored(value: Value) -> Result<Vec<ScoredJob>, Failure> {
     Ok(jobs)
 }
 
-fn scored_job(job: Value, score_of_job: Value) -> Result<ScoredJob, Failure> {
-    Ok(ScoredJob {
-        score: score(score_of_job)?,
+fn scored_job(job: Value, score_of_job: Value) -> Result<WaitingJob, Failure> {
+    Ok(WaitingJob {
+        score: Some(score(score_of_job)?),
         job: payload(job)?,
     })
 }

@@ -16,7 +16,7 @@ use verk_core::{
     Applied, NodeId, StorageError,
     storage::{
         DequeueRequest, Dequeued, Due, Inprogress, JobSet, JobStore, NodeStore, Page, PauseStore,
-        QueueConnection, Server, Settled, Settlement, Target, WaitingStore,
+        QueueConnection, Server, Settled, Settlement, Source, Target, WaitingStore,
     },
 };
 use verk_redis::{Error, RedisConfig, RedisStorage};
@@ -433,7 +433,14 @@ async fn of_two_settlements_for_one_job_the_first_counts() {
     }
     let scores = setup.server.command(&["ZSCORE", "retry", "a, retried"]);
     assert_eq!(scores, Reply::Bulk("1.5".into()));
-    assert_eq!(setup.storage.set_len(JobSet::Retry).await.unwrap(), 1);
+    assert_eq!(
+        setup
+            .storage
+            .len(&Source::Set(JobSet::Retry))
+            .await
+            .unwrap(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -510,7 +517,10 @@ async fn a_prefix_is_deleted_and_nothing_else() {
     ));
     storages[1].delete_prefix().await.unwrap();
     for (storage, expected) in storages.iter().zip([1, 0, 1]) {
-        assert_eq!(storage.queue_len(&queue).await.unwrap(), expected);
+        assert_eq!(
+            storage.len(&Source::Queue(queue.clone())).await.unwrap(),
+            expected
+        );
     }
     assert_eq!(server.command(&["DBSIZE"]).as_integer(), Some(4));
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use verk_core::storage::{
-    DequeueRequest, Due, DueSet, DueStore, JobStore, Settled, Settlement, Target, WaitingStore,
+    DequeueRequest, Due, DueSet, DueStore, JobStore, Settled, Settlement, Source, Target,
+    WaitingStore,
 };
 
 use crate::{ALL, Monitor, Setup, bytes, jobs, request};
@@ -148,7 +149,10 @@ async fn pages_of_large_jobs_read_few_in_vain() {
         storage.schedule(&due).await.unwrap();
         let mut monitor = Monitor::start(&setup.server);
 
-        let page = storage.queue_page(queue, ALL).await.unwrap();
+        let page = storage
+            .page(&Source::Queue(queue.clone()), ALL)
+            .await
+            .unwrap();
         assert_eq!(page.len(), taken);
         let reads = monitor.reads_of("queue:default", &setup.server);
         assert_eq!(reads, expected, "{size}");

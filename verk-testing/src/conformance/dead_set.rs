@@ -6,12 +6,12 @@ use verk_core::{
     Applied,
     storage::{
         DeadLimits, DueSet, JobSet, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, Promotion,
-        PromotionTarget, ScoredJob, Settled, Target,
+        PromotionTarget, Settled, Source, Target,
     },
 };
 
 use super::{
-    Harness,
+    Harness, ScoredJob,
     fixture::{
         AT_0, Fixture, NO_LIMITS, assert_done, assert_refused, at, bytes, dead, due, job, members,
         settlement,
@@ -108,7 +108,14 @@ pub async fn a_very_long_timeout_keeps_all(harness: &dyn Harness) {
             .await;
         assert_done(&settled);
     }
-    assert_eq!(fixture.storage.set_len(JobSet::Dead).await.unwrap(), 2);
+    assert_eq!(
+        fixture
+            .storage
+            .len(&Source::Set(JobSet::Dead))
+            .await
+            .unwrap(),
+        2
+    );
 }
 
 /// A batch that buries more than the cap leaves the cap.
@@ -169,7 +176,11 @@ pub async fn a_batch_of_deaths_cuts_a_bounded_number(harness: &dyn Harness) {
         })
         .collect();
     assert_done(&fixture.settle_each(&deaths).await);
-    let after = fixture.storage.set_len(JobSet::Dead).await.unwrap();
+    let after = fixture
+        .storage
+        .len(&Source::Set(JobSet::Dead))
+        .await
+        .unwrap();
     let cut = before + MAX_BATCH_JOBS - after;
     assert!(cut <= MAX_CUT_BY_TRIM, "{cut} jobs were cut in one step");
     assert!(after < before, "deaths make the set no larger: {after}");
@@ -191,7 +202,7 @@ pub async fn trimming_goes_in_steps(harness: &dyn Harness) {
         (false, 50),
     ] {
         let trimmed = storage.trim_dead(at(0), limits).await.unwrap();
-        let found = storage.set_len(JobSet::Dead).await.unwrap();
+        let found = storage.len(&Source::Set(JobSet::Dead)).await.unwrap();
         assert_eq!((trimmed, found), (more, left));
     }
     let kept = members(&*storage, JobSet::Dead).await;
@@ -212,7 +223,7 @@ pub async fn trimming_goes_by_age_and_by_count(harness: &dyn Harness) {
             timeout: Duration::from_secs(seconds),
         };
         assert!(!storage.trim_dead(at(10), limits).await.unwrap());
-        assert_eq!(storage.set_len(JobSet::Dead).await.unwrap(), left);
+        assert_eq!(storage.len(&Source::Set(JobSet::Dead)).await.unwrap(), left);
     }
 }
 
@@ -230,7 +241,7 @@ pub async fn a_full_or_broken_set_is_trimmed_or_refused(harness: &dyn Harness) {
     harness.fill().await;
     assert!(!storage.trim_dead(at(0), limits).await.unwrap());
     harness.make_room().await;
-    assert_eq!(storage.set_len(JobSet::Dead).await.unwrap(), 1);
+    assert_eq!(storage.len(&Source::Set(JobSet::Dead)).await.unwrap(), 1);
 }
 
 /// Jobs that died a second after each other, from the fixed time on.

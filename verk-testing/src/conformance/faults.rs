@@ -6,7 +6,7 @@ use verk_core::{
     Applied,
     storage::{
         Due, DueSet, Heartbeat, JobSet, Promotion, PromotionTarget, QueueConnection, Settled,
-        Settlement, Target,
+        Settlement, Source, Target,
     },
 };
 
@@ -118,7 +118,10 @@ pub async fn a_broken_schedule_refuses(harness: &dyn Harness) {
     let refused = storage.due(DueSet::Schedule, at(9), first(10)).await;
     assert_refused(refused, Applied::NotApplied);
     harness.mend_key(&key).await;
-    assert_eq!(storage.set_len(JobSet::Schedule).await.unwrap(), 0);
+    assert_eq!(
+        storage.len(&Source::Set(JobSet::Schedule)).await.unwrap(),
+        0
+    );
 }
 
 /// A promotion to a broken queue or dead set fails alone, and its member stays.
@@ -278,7 +281,11 @@ pub async fn a_full_backend_drains(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue(10).await, bytes(&["e"]));
     assert_done(&fixture.settle(&["e"], Target::Ack).await);
     for (set, len) in [(JobSet::Retry, 1), (JobSet::Schedule, 1), (JobSet::Dead, 2)] {
-        assert_eq!(fixture.storage.set_len(set).await.unwrap(), len, "{set:?}");
+        assert_eq!(
+            fixture.storage.len(&Source::Set(set)).await.unwrap(),
+            len,
+            "{set:?}"
+        );
     }
 }
 
@@ -382,7 +389,7 @@ pub async fn a_lost_reply_to_a_settle_is_done_once(harness: &dyn Harness) {
         }
     }
     for set in [JobSet::Retry, JobSet::Schedule, JobSet::Dead] {
-        let len = harness.storage().set_len(set).await;
+        let len = harness.storage().len(&Source::Set(set)).await;
         assert_eq!(len.unwrap(), 1, "{set:?}");
     }
 }

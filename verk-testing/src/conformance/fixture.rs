@@ -12,7 +12,7 @@ use verk_core::{
     Applied, NodeId, QueueName, Storage,
     storage::{
         DeadLimits, DequeueRequest, Dequeued, Due, Heartbeat, Inprogress, JobSet, MAX_BATCH_BYTES,
-        Page, QueueConnection, Settled, Settlement, Target,
+        Page, QueueConnection, Settled, Settlement, Source, Target, WaitingJob,
     },
 };
 
@@ -136,8 +136,7 @@ impl<'a> Fixture<'a> {
     }
 
     pub(super) async fn queued(&self) -> Vec<Bytes> {
-        let jobs = self.storage.queue_page(&self.held.queue, ALL).await;
-        jobs.expect("read the queue")
+        queue_page(&*self.storage, &self.held.queue, ALL).await
     }
 
     /// The jobs in progress, the oldest first.
@@ -159,6 +158,15 @@ impl<'a> Fixture<'a> {
     }
 }
 
+/// A page of a queue, whose jobs have no score.
+pub(super) async fn queue_page(storage: &dyn Storage, queue: &QueueName, page: Page) -> Vec<Bytes> {
+    let page = storage.page(&Source::Queue(queue.clone()), page).await;
+    let jobs = page.expect("read a queue").into_iter();
+    jobs.inspect(|waiting| assert_eq!(waiting.score, None))
+        .map(|waiting| waiting.job)
+        .collect()
+}
+
 pub(super) async fn members(storage: &dyn Storage, set: JobSet) -> Vec<(f64, Bytes)> {
     let mut members = Vec::new();
     loop {
@@ -166,11 +174,15 @@ pub(super) async fn members(storage: &dyn Storage, set: JobSet) -> Vec<(f64, Byt
             offset: members.len(),
             ..ALL
         };
-        let page = storage.set_page(set, page).await.expect("read a set");
+        let page = storage
+            .page(&Source::Set(set), page)
+            .await
+            .expect("read a set");
         if page.is_empty() {
             return members;
         }
-        members.extend(page.into_iter().map(|member| (member.score, member.job)));
+        let score = |member: &WaitingJob| member.score.expect("the score of a member");
+        members.extend(page.into_iter().map(|member| (score(&member), member.job)));
     }
 }
 

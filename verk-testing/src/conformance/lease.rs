@@ -5,13 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use verk_core::{
     NodeId,
-    storage::{
-        DueSet, JobSet, Lease, Promotion, PromotionTarget, SchedulePoll, ScoredJob, Settled,
-    },
+    storage::{DueSet, JobSet, Lease, Promotion, PromotionTarget, SchedulePoll, Settled, Source},
 };
 
 use super::{
-    Harness,
+    Harness, ScoredJob,
     fixture::{AT_0, Fixture, TTL, at, due, first as first_page, job, node_id, queue_name, soon},
 };
 use crate::Key;
@@ -154,5 +152,5 @@ pub async fn without_the_lease_jobs_are_moved_once(harness: &dyn Harness) {
     let settled = [first, second, third].concat();
     let done = settled.iter().filter(|it| matches!(it, Settled::Done));
     assert_eq!(done.count(), 2);
-    assert_eq!(storage.queue_len(&queue).await.unwrap(), 2);
+    assert_eq!(storage.len(&Source::Queue(queue.clone())).await.unwrap(), 2);
 }

@@ -5,7 +5,7 @@
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is
 /// evaluated once for each test and may `.await`. The tests are in modules: `queue`, `inprogress`,
 /// `exchange`, `retry_set`, `dead_set`, `schedule`, `lease`, `node`, `restore`, `poison`, `pauses`,
-/// `stats`, `process`, `manage`, `replace`, `faults`. Call it once in a module.
+/// `stats`, `process`, `manage`, `scan`, `replace`, `faults`. Call it once in a module.
 ///
 /// # Example
 ///
@@ -242,15 +242,17 @@ macro_rules! storage_conformance {
                 a_second_burial_drops_no_other,
                 a_moved_job_wakes_a_dequeue,
                 ten_thousand_moves,
-                a_queue_is_read_from_its_end,
-                a_page_is_bounded_by_bytes,
-                a_scan_reads_what_stays,
-                a_scan_keeps_what_holds_a_text,
                 clear_removes_all_of_one_place,
                 a_broken_target_fails_only_its_moves,
                 a_broken_source_refuses,
                 a_full_backend_moves,
                 a_lost_reply_to_a_move_is_done_once,
+            }
+            scan {
+                a_queue_is_read_from_its_end,
+                a_step_is_bounded_by_bytes,
+                a_scan_reads_what_stays,
+                a_scan_keeps_what_holds_a_text,
             }
             replace {
                 a_replacement_has_the_place_in_the_queue,
@@ -326,6 +328,7 @@ mod tests {
             include_str!("stats.rs"),
             include_str!("process.rs"),
             include_str!("manage.rs"),
+            include_str!("scan.rs"),
             include_str!("replace.rs"),
             include_str!("faults.rs"),
         ]

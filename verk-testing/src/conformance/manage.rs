@@ -1,21 +1,16 @@
 //! What an operator does with jobs that wait: searches, moves, clears.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use verk_core::{
-    Applied, Storage,
-    storage::{
-        DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Page, ScoredJob, Settled, Source,
-    },
+    Applied,
+    storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source},
 };
 
 use super::{
-    Harness,
+    Harness, ScoredJob,
     fixture::{
         ALL, AT_0, Fixture, NO_LIMITS, assert_done, assert_failed, assert_not_held, assert_refused,
-        at, bytes, dequeue_while, due, first, job, members, numbered, of_many_sizes, queue_name,
-        read_in_pages,
+        at, bytes, dequeue_while, due, job, members, numbered, queue_name, queue_page,
     },
 };
 use crate::{Key, Operation};
@@ -76,19 +71,6 @@ async fn add(harness: &dyn Harness, set: JobSet, jobs: &[&str]) {
     }
 }
 
-/// All steps of a scan.
-async fn scan(storage: &dyn Storage, set: JobSet, text: &str) -> Vec<Bytes> {
-    let (mut jobs, mut cursor) = (Vec::new(), 0);
-    loop {
-        let step = storage.scan_set(set, cursor, text).await.expect("scan");
-        jobs.extend(step.jobs.into_iter().map(|member| member.job));
-        match step.next {
-            Some(next) => cursor = next,
-            None => return jobs,
-        }
-    }
-}
-
 /// From each set and from a queue, a job goes to each target.
 pub async fn jobs_move_from_everywhere_to_everywhere(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
@@ -105,12 +87,12 @@ pub async fn jobs_move_from_everywhere_to_everywhere(harness: &dyn Harness) {
             }
             let moves = [step("old", target)];
             assert_done(&fixture.storage.move_jobs(&source, &moves).await);
-            let low = fixture.storage.queue_page(&queue_name("low"), ALL).await;
+            let low = queue_page(&*fixture.storage, &queue_name("low"), ALL).await;
             let mut expected = vec![bytes(&[]); 4];
             if number > 0 {
                 expected[number - 1] = bytes(&["new"]);
             }
-            let mut found = vec![low.unwrap()];
+            let mut found = vec![low];
             for (set, score) in [
                 (JobSet::Retry, AT_0 + 1.0),
                 (JobSet::Schedule, AT_0 + 1.0),
@@ -367,106 +349,6 @@ pub async fn ten_thousand_moves(harness: &dyn Harness) {
     assert_eq!(fixture.queued().await, bytes(&[]));
 }
 
-/// What came last is read first, and what is fetched does not shift it.
-pub async fn a_queue_is_read_from_its_end(harness: &dyn Harness) {
-    let mut fixture = Fixture::new(harness).await;
-    fixture.enqueue(&["a", "b", "c", "d"]).await;
-    let queue = fixture.held.queue.clone();
-    let page = async |storage: &dyn Storage, offset, limit| {
-        let page = storage.newest_page(&queue, Page { offset, limit }).await;
-        page.expect("read the queue")
-    };
-    let storage = std::sync::Arc::clone(&fixture.storage);
-    assert_eq!(page(&*storage, 0, 3).await, bytes(&["d", "c", "b"]));
-    assert_eq!(fixture.dequeue(2).await, bytes(&["a", "b"]));
-    assert_eq!(page(&*storage, 1, 3).await, bytes(&["c"]));
-    assert_eq!(page(&*storage, 2, 3).await, bytes(&[]));
-    assert_eq!(page(&*storage, 0, 0).await, bytes(&[]));
-    let unknown = storage.newest_page(&queue_name("unknown"), first(3)).await;
-    assert_eq!(unknown.unwrap(), bytes(&[]));
-}
-
-/// A page has at most 1 MiB, and at least one job; the rest is in the pages after it.
-pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
-    let fixture = Fixture::new(harness).await;
-    let mut all = of_many_sizes();
-    fixture.enqueue_bytes(&all).await;
-    let queue = &fixture.held.queue;
-    let read = read_in_pages(async |page| fixture.storage.newest_page(queue, page).await.unwrap());
-    all.reverse();
-    assert_eq!(read.await, all);
-}
-
-/// Each member is read, whatever is added, taken and rescheduled between the steps.
-pub async fn a_scan_reads_what_stays(harness: &dyn Harness) {
-    let fixture = Fixture::new(harness).await;
-    assert_eq!(scan(&*fixture.storage, JobSet::Retry, "").await, bytes(&[]));
-    let jobs = numbered(1_000);
-    for job in &jobs {
-        let member = ScoredJob {
-            score: AT_0,
-            job: job.clone(),
-        };
-        harness.add_member(JobSet::Retry, member).await;
-    }
-    let (mut seen, mut cursor, mut steps) = (BTreeSet::new(), 0, 0);
-    loop {
-        let step = fixture
-            .storage
-            .scan_set(JobSet::Retry, cursor, "")
-            .await
-            .unwrap();
-        assert!(step.jobs.len() < jobs.len(), "a step is bounded");
-        for (number, member) in step.jobs.into_iter().enumerate() {
-            if number % 3 == 0 {
-                let moves = [Move {
-                    held: member.job.clone(),
-                    to: MoveTarget::Delete,
-                }];
-                fixture.storage.move_jobs(&RETRY, &moves).await;
-            } else {
-                let member = ScoredJob {
-                    score: AT_0 - 5.0,
-                    job: member.job.clone(),
-                };
-                harness.add_member(JobSet::Retry, member).await;
-            }
-            seen.insert(member.job);
-        }
-        let new = format!("new {steps}");
-        add(harness, JobSet::Retry, &[&new]).await;
-        steps += 1;
-        match step.next {
-            Some(next) => cursor = next,
-            None => break,
-        }
-    }
-    assert!(jobs.iter().all(|job| seen.contains(job)));
-}
-
-/// A text is searched as it is, whatever patterns mean to the backend.
-pub async fn a_scan_keeps_what_holds_a_text(harness: &dyn Harness) {
-    let fixture = Fixture::new(harness).await;
-    let odd = [r"a*b", "axb", r"[c-e]", "d", r"\?", "??", "Grüße", "a*b"];
-    add(harness, JobSet::Dead, &odd).await;
-    for (text, expected) in [
-        ("a*b", &["a*b"][..]),
-        ("[c-e]", &["[c-e]"]),
-        (r"\", &[r"\?"]),
-        ("?", &["??", r"\?"]),
-        ("x", &["axb"]),
-        ("üß", &["Grüße"]),
-        ("A", &[]),
-        ("nobody", &[]),
-    ] {
-        let mut found = scan(&*fixture.storage, JobSet::Dead, text).await;
-        found.sort();
-        assert_eq!(found, bytes(expected), "{text}");
-    }
-    let all = scan(&*fixture.storage, JobSet::Dead, "").await;
-    assert_eq!(all.len(), 7);
-}
-
 /// Everything in one place goes, and nothing else.
 pub async fn clear_removes_all_of_one_place(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
@@ -487,10 +369,10 @@ pub async fn clear_removes_all_of_one_place(harness: &dyn Harness) {
         std::slice::from_ref(&other)
     );
     assert_eq!(fixture.queued().await, bytes(&[]));
-    assert_eq!(storage.queue_len(&other).await.unwrap(), 1);
+    assert_eq!(storage.len(&Source::Queue(other.clone())).await.unwrap(), 1);
     assert_eq!(storage.clear(&RETRY).await.unwrap(), 2);
     assert_eq!(members(&**storage, JobSet::Retry).await, []);
-    assert_eq!(storage.set_len(JobSet::Dead).await.unwrap(), 1);
+    assert_eq!(storage.len(&Source::Set(JobSet::Dead)).await.unwrap(), 1);
     assert_eq!(storage.clear(&default_queue()).await.unwrap(), 0);
     assert_eq!(storage.clear(&RETRY).await.unwrap(), 0);
 
@@ -525,7 +407,14 @@ pub async fn a_broken_target_fails_only_its_moves(harness: &dyn Harness) {
     for key in &broken {
         harness.mend_key(key).await;
     }
-    assert_eq!(fixture.storage.set_len(JobSet::Retry).await.unwrap(), 3);
+    assert_eq!(
+        fixture
+            .storage
+            .len(&Source::Set(JobSet::Retry))
+            .await
+            .unwrap(),
+        3
+    );
     assert_eq!(fixture.queued().await, bytes(&["d"]));
     assert_done(&fixture.storage.move_jobs(&RETRY, &moves[..3]).await);
 }
@@ -546,16 +435,10 @@ pub async fn a_broken_source_refuses(harness: &dyn Harness) {
         assert_failed(&moved[0], Applied::NotApplied);
         let cleared = fixture.storage.clear(&source).await;
         assert_refused(cleared, Applied::NotApplied);
-        match &source {
-            Source::Set(set) => assert_refused(
-                fixture.storage.scan_set(*set, 0, "").await,
-                Applied::NotApplied,
-            ),
-            Source::Queue(queue) => assert_refused(
-                fixture.storage.newest_page(queue, ALL).await,
-                Applied::NotApplied,
-            ),
-        }
+        let storage = &fixture.storage;
+        assert_refused(storage.len(&source).await, Applied::NotApplied);
+        assert_refused(storage.page(&source, ALL).await, Applied::NotApplied);
+        assert_refused(storage.scan(&source, 0, "").await, Applied::NotApplied);
         harness.mend_key(&key).await;
         assert_done(&fixture.storage.move_jobs(&source, &[delete("a")]).await);
     }

@@ -15,8 +15,8 @@
 //!
 //! use async_trait::async_trait;
 //! use bytes::Bytes;
-//! use verk_core::{NodeId, Storage, storage::{Inprogress, JobSet, ScoredJob}};
-//! use verk_testing::{Key, MemoryStorage, Operation, conformance::{Dump, Harness}};
+//! use verk_core::{NodeId, Storage, storage::{Inprogress, JobSet}};
+//! use verk_testing::{Key, MemoryStorage, Operation, conformance::{Dump, Harness, ScoredJob}};
 //!
 //! /// A new database of its own for each test. Here it is a storage in memory, which can do all of this itself.
 //! struct MyHarness {
@@ -108,6 +108,7 @@ pub mod queue;
 pub mod replace;
 pub mod restore;
 pub mod retry_set;
+pub mod scan;
 pub mod schedule;
 pub mod stats;
 
@@ -117,7 +118,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     NodeId, Storage,
-    storage::{Inprogress, JobSet, ScoredJob},
+    storage::{Inprogress, JobSet},
 };
 
 use crate::{Key, Operation, within};
@@ -125,6 +126,15 @@ use crate::{Key, Operation, within};
 /// How long one case may take in real time. Not a measure of speed: a case that takes so long
 /// hangs.
 const CASE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A member of a sorted set with its score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoredJob {
+    /// Seconds since 1970, or any number.
+    pub score: f64,
+    /// The payload.
+    pub job: Bytes,
+}
 
 /// One storage under test, with what a test needs and a storage has no method for.
 ///

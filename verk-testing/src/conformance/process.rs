@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use verk_core::storage::{JobSet, ProcessReport, ProcessSignal};
+use verk_core::storage::{JobSet, ProcessReport, ProcessSignal, Source};
 
 use super::{Harness, fixture::bytes};
 
@@ -63,7 +63,10 @@ pub async fn only_processes_are_forgotten(harness: &dyn Harness) {
         storage.forget_process(identity).await.unwrap();
     }
     assert_eq!(harness.dump().await, before);
-    assert_eq!(storage.set_len(JobSet::Schedule).await.unwrap(), 0);
+    assert_eq!(
+        storage.len(&Source::Set(JobSet::Schedule)).await.unwrap(),
+        0
+    );
 }
 
 /// A process is asked, and no other; in order, and once.

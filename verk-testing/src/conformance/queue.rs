@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use verk_core::storage::{DequeueRequest, Dequeued, Inprogress, Page, Settlement, Target};
+use verk_core::storage::{DequeueRequest, Dequeued, Inprogress, Page, Settlement, Source, Target};
 
 use super::{
     Harness,
     fixture::{
         Fixture, TTL, assert_done, bytes, dequeue_while, job, jobs, look, node_id, numbered,
-        of_many_sizes, queue_name, read_in_pages, soon, wait,
+        of_many_sizes, queue_name, queue_page, read_in_pages, soon, wait,
     },
 };
 
@@ -86,7 +86,7 @@ pub async fn dequeue_moves_jobs_to_inprogress(harness: &dyn Harness) {
     assert_eq!(
         fixture
             .storage
-            .queue_len(&fixture.held.queue)
+            .len(&Source::Queue(fixture.held.queue.clone()))
             .await
             .unwrap(),
         1
@@ -425,7 +425,7 @@ pub async fn ten_thousand_jobs_are_fetched(harness: &dyn Harness) {
     assert_eq!(
         fixture
             .storage
-            .queue_len(&fixture.held.queue)
+            .len(&Source::Queue(fixture.held.queue.clone()))
             .await
             .unwrap(),
         10_000
@@ -448,8 +448,8 @@ pub async fn a_queue_is_read_in_pages(harness: &dyn Harness) {
         (usize::MAX, usize::MAX, &[]),
     ] {
         let page = Page { offset, limit };
-        let read = fixture.storage.queue_page(&fixture.held.queue, page).await;
-        assert_eq!(read.unwrap(), bytes(expected), "{page:?}");
+        let read = queue_page(&*fixture.storage, &fixture.held.queue, page).await;
+        assert_eq!(read, bytes(expected), "{page:?}");
     }
 }
 
@@ -461,8 +461,8 @@ pub async fn an_unknown_queue_is_empty(harness: &dyn Harness) {
         offset: 0,
         limit: 10,
     };
-    assert_eq!(storage.queue_len(&queue).await.unwrap(), 0);
-    assert_eq!(storage.queue_page(&queue, page).await.unwrap(), bytes(&[]));
+    assert_eq!(storage.len(&Source::Queue(queue.clone())).await.unwrap(), 0);
+    assert_eq!(queue_page(&*storage, &queue, page).await, bytes(&[]));
 }
 
 /// A page has at most 1 MiB, and at least one job; the rest is in the pages after it.
@@ -471,6 +471,6 @@ pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
     let all = of_many_sizes();
     fixture.enqueue_bytes(&all).await;
     let queue = &fixture.held.queue;
-    let read = read_in_pages(async |page| fixture.storage.queue_page(queue, page).await.unwrap());
+    let read = read_in_pages(async |page| queue_page(&*fixture.storage, queue, page).await);
     assert_eq!(read.await, all);
 }

@@ -1,10 +1,10 @@
 //! Jobs that are replaced where they wait.
 
 use bytes::Bytes;
-use verk_core::storage::{JobSet, Move, MoveTarget, ScoredJob, Settled, Source};
+use verk_core::storage::{JobSet, Move, MoveTarget, Settled, Source};
 
 use super::{
-    Harness,
+    Harness, ScoredJob,
     fixture::{Fixture, assert_done, bytes, job, numbered},
 };
 use crate::Key;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use verk_core::{
     NodeId,
-    storage::{Inprogress, JobSet, Page, Settled, Settlement, Target},
+    storage::{Inprogress, JobSet, Page, Settled, Settlement, Source, Target},
 };
 
 use super::{
@@ -86,7 +86,7 @@ pub async fn restore_reaches_every_target(harness: &dyn Harness) {
     let settled = dead_node.storage.restore(&dead_node.held, &settlements);
     assert_done(&settled.await);
     for set in [JobSet::Dead, JobSet::Schedule, JobSet::Retry] {
-        assert_eq!(dead_node.storage.set_len(set).await.unwrap(), 1);
+        assert_eq!(dead_node.storage.len(&Source::Set(set)).await.unwrap(), 1);
     }
 }
 

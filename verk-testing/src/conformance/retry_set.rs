@@ -1,9 +1,9 @@
 //! The `retry` set: members ordered by time, equal bytes once.
 
-use verk_core::storage::{JobSet, Page, ScoredJob, Settled, Target};
+use verk_core::storage::{JobSet, Page, Settled, Source, Target};
 
 use super::{
-    Harness,
+    Harness, ScoredJob,
     fixture::{
         AT_0, Fixture, assert_done, bytes, due, job, of_many_sizes, read_in_pages, settlement,
     },
@@ -79,7 +79,14 @@ pub async fn equal_members_in_one_batch_are_merged(harness: &dyn Harness) {
         matches!(settled[..], [Settled::Done, Settled::Merged]),
         "{settled:?}"
     );
-    assert_eq!(fixture.storage.set_len(JobSet::Retry).await.unwrap(), 1);
+    assert_eq!(
+        fixture
+            .storage
+            .len(&Source::Set(JobSet::Retry))
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(fixture.in_progress().await, bytes(&[]));
 }
 
@@ -92,7 +99,14 @@ pub async fn a_set_is_read_in_pages(harness: &dyn Harness) {
             .await;
         assert_done(&settled);
     }
-    assert_eq!(fixture.storage.set_len(JobSet::Retry).await.unwrap(), 3);
+    assert_eq!(
+        fixture
+            .storage
+            .len(&Source::Set(JobSet::Retry))
+            .await
+            .unwrap(),
+        3
+    );
     for (offset, limit, expected) in [
         (0, 2, &["a", "b"][..]),
         (2, 2, &["c"]),
@@ -102,7 +116,10 @@ pub async fn a_set_is_read_in_pages(harness: &dyn Harness) {
         (usize::MAX, usize::MAX, &[]),
     ] {
         let page = Page { offset, limit };
-        let read = fixture.storage.set_page(JobSet::Retry, page).await;
+        let read = fixture
+            .storage
+            .page(&Source::Set(JobSet::Retry), page)
+            .await;
         let read: Vec<_> = read.unwrap().into_iter().map(|member| member.job).collect();
         assert_eq!(read, bytes(expected), "{page:?}");
     }
@@ -113,7 +130,7 @@ pub async fn sets_are_apart(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a"]).await;
     assert_done(&fixture.settle(&["a"], Target::Retry(due(1, "a"))).await);
     for (set, len) in [(JobSet::Retry, 1), (JobSet::Schedule, 0), (JobSet::Dead, 0)] {
-        assert_eq!(fixture.storage.set_len(set).await.unwrap(), len);
+        assert_eq!(fixture.storage.len(&Source::Set(set)).await.unwrap(), len);
         assert_eq!(fixture.members(set).await.len(), len);
     }
 }
@@ -129,7 +146,10 @@ pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
             .await;
     }
     let read = read_in_pages(async |page| {
-        let members = storage.set_page(JobSet::Retry, page).await.unwrap();
+        let members = storage
+            .page(&Source::Set(JobSet::Retry), page)
+            .await
+            .unwrap();
         members.into_iter().map(|member| member.job).collect()
     });
     assert_eq!(read.await, all);

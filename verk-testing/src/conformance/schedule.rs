@@ -5,16 +5,17 @@
 use bytes::Bytes;
 use verk_core::{
     storage::{
-        Due, DuePage, DueSet, JobSet, Page, Promotion, PromotionTarget, ScoredJob, Settled, Target,
+        Due, DuePage, DueSet, JobSet, Page, Promotion, PromotionTarget, Settled, Source, Target,
     },
     unix_seconds,
 };
 
 use super::{
-    Harness,
+    Harness, ScoredJob,
     fixture::{
         ALL, AT_0, Fixture, NO_LIMITS, assert_done, assert_not_held, at, bytes, dequeue_while, due,
-        first, job, members, numbered, of_many_sizes, queue_name, read_in_pages, settlement,
+        first, job, members, numbered, of_many_sizes, queue_name, queue_page, read_in_pages,
+        settlement,
     },
 };
 
@@ -65,7 +66,10 @@ pub async fn many_jobs_are_scheduled(harness: &dyn Harness) {
         .map(|job| Due { at: at(1), job })
         .collect();
     assert_eq!(storage.schedule(&jobs).await.unwrap(), 0);
-    assert_eq!(storage.set_len(JobSet::Schedule).await.unwrap(), 2_500);
+    assert_eq!(
+        storage.len(&Source::Set(JobSet::Schedule)).await.unwrap(),
+        2_500
+    );
 }
 
 /// Only what is due is read, the earliest first, with the time of the next; nothing changes.
@@ -158,7 +162,10 @@ pub async fn promote_moves_to_the_back_of_the_queue(harness: &dyn Harness) {
         assert_done(&fixture.storage.promote(set, at(2), &promotions).await);
 
         assert!(fixture.storage.queues().await.unwrap().contains(&queue));
-        assert_eq!(fixture.storage.set_len(set.into()).await.unwrap(), 0);
+        assert_eq!(
+            fixture.storage.len(&Source::Set(set.into())).await.unwrap(),
+            0
+        );
         fixture.enqueue(&["c"]).await;
         assert_eq!(
             fixture.dequeue(10).await,
@@ -214,7 +221,7 @@ pub async fn promoting_twice_is_not_held(harness: &dyn Harness) {
         matches!(settled[..], [Settled::Done, Settled::NotHeld]),
         "twice in one batch: {settled:?}"
     );
-    let queued = storage.queue_len(&queue_name("default")).await;
+    let queued = storage.len(&Source::Queue(queue_name("default"))).await;
     assert_eq!(queued.unwrap(), 2);
 }
 
@@ -359,10 +366,12 @@ pub async fn many_promotions_in_one_call(harness: &dyn Harness) {
 
     for (index, queue) in queues.iter().enumerate() {
         let expected: Vec<Bytes> = all.iter().skip(index).step_by(3).cloned().collect();
-        let queued = storage.queue_page(queue, ALL).await;
-        assert_eq!(queued.unwrap(), expected);
+        assert_eq!(queue_page(&*storage, queue, ALL).await, expected);
     }
-    assert_eq!(storage.set_len(JobSet::Schedule).await.unwrap(), 0);
+    assert_eq!(
+        storage.len(&Source::Set(JobSet::Schedule)).await.unwrap(),
+        0
+    );
 }
 
 /// No promotions, no answers, no change.

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use verk_core::{
     Jid, Job, NodeId, QueueName, from_unix_seconds,
-    storage::{Inprogress, JobSet, ScoredJob, Settlement},
+    storage::{Inprogress, JobSet, Settlement},
     unix_seconds,
 };
 
 use super::{MemoryStorage, sorted_set::SortedSet, state::State};
+use crate::conformance::ScoredJob;
 
 /// Which jobs may be fetched, and how many outcomes were stored.
 #[derive(Debug, Default)]

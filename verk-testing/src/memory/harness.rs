@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     NodeId, Storage,
-    storage::{Counts, Inprogress, JobSet, ScoredJob},
+    storage::{Counts, Inprogress, JobSet},
 };
 
 use super::{Key, MemoryStorage, Operation, sorted_set::SortedSet};
-use crate::conformance::{Dump, Harness};
+use crate::conformance::{Dump, Harness, ScoredJob};
 
 #[async_trait]
 impl Harness for MemoryStorage {

@@ -2,36 +2,62 @@
 
 use bytes::Bytes;
 use verk_core::{
-    QueueName, StorageError,
+    StorageError,
     storage::{
-        JobSet, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, Move, MoveTarget, Page, SetScan, Settled, Source,
+        JobSet, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, Move, MoveTarget, Page, Scan, Settled, Source,
+        WaitingJob,
     },
     unix_seconds,
 };
 
 use super::{
     faults::{Fault, Key},
-    state::{State, done, slice},
+    state::{JobList, State, done, slice},
 };
+use crate::conformance::ScoredJob;
 
 impl State {
-    /// A page of `queue`, the job that came last first.
-    pub(super) fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, Fault> {
-        self.faults.check_key(Key::Queue(queue.clone()))?;
-        let jobs = self.queues.get(queue).into_iter().flatten();
-        Ok(slice(jobs.rev().cloned(), page, Bytes::len))
+    pub(super) fn len(&self, source: &Source) -> Result<usize, Fault> {
+        self.faults.check_key(key(source))?;
+        Ok(match source {
+            Source::Queue(queue) => self.queues.get(queue).map_or(0, JobList::len),
+            Source::Set(set) => self.set(*set).len(),
+        })
     }
 
-    pub(super) fn scan_set(&self, set: JobSet, cursor: u64, text: &str) -> Result<SetScan, Fault> {
-        self.faults.check_key(Key::Set(set))?;
-        let mut members = self.set(set).numbered_from(cursor);
-        let step = members.by_ref().take(MAX_BATCH_JOBS);
-        let jobs = step
-            .map(|(_, member)| member)
-            .filter(|member| holds(&member.job, text))
-            .collect();
-        let next = members.next().map(|(number, _)| number);
-        Ok(SetScan { jobs, next })
+    pub(super) fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, Fault> {
+        self.faults.check_key(key(source))?;
+        Ok(match source {
+            Source::Queue(queue) => {
+                let jobs = self.queues.get(queue).into_iter().flatten();
+                slice(jobs.map(queued), page, size)
+            }
+            Source::Set(set) => slice(self.set(*set).iter().map(scored), page, size),
+        })
+    }
+
+    pub(super) fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, Fault> {
+        self.faults.check_key(key(source))?;
+        let (mut jobs, next): (Vec<WaitingJob>, _) = match source {
+            Source::Queue(queue) => {
+                let page = Page {
+                    offset: usize::try_from(cursor).unwrap_or(usize::MAX),
+                    limit: MAX_BATCH_JOBS,
+                };
+                let jobs = self.queues.get(queue).into_iter().flatten();
+                let jobs = slice(jobs.rev().map(queued), page, size);
+                let next = (!jobs.is_empty()).then_some(cursor + jobs.len() as u64);
+                (jobs, next)
+            }
+            Source::Set(set) => {
+                let mut members = self.set(*set).numbered_from(cursor);
+                let step = members.by_ref().take(MAX_BATCH_JOBS);
+                let jobs = step.map(|(_, member)| scored(member)).collect();
+                (jobs, members.next().map(|(number, _)| number))
+            }
+        };
+        jobs.retain(|waiting| holds(&waiting.job, text));
+        Ok(Scan { jobs, next })
     }
 
     pub(super) fn move_jobs(
@@ -152,6 +178,24 @@ fn key(source: &Source) -> Key {
         Source::Queue(queue) => Key::Queue(queue.clone()),
         Source::Set(set) => Key::Set(*set),
     }
+}
+
+fn queued(job: &Bytes) -> WaitingJob {
+    WaitingJob {
+        job: job.clone(),
+        score: None,
+    }
+}
+
+fn scored(member: ScoredJob) -> WaitingJob {
+    WaitingJob {
+        job: member.job,
+        score: Some(member.score),
+    }
+}
+
+fn size(waiting: &WaitingJob) -> usize {
+    waiting.job.len()
 }
 
 fn holds(job: &Bytes, text: &str) -> bool {

@@ -25,10 +25,11 @@ use tokio::sync::{Notify, watch};
 use verk_core::{
     Clock, Day, DayStats, Jid, NodeId, QueueName, StorageError, SystemClock,
     storage::{
-        DeadLimits, Due, DuePage, DueSet, DueStore, ForeignPage, Heartbeat, Inprogress, JobSet,
-        JobStore, Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore, ProcessReport,
-        ProcessSignal, ProcessStore, Promotion, QueueConnection, SchedulePoll, ScoredJob, Server,
-        SetScan, Settled, Settlement, Source, StatsReport, StatsStore, StoredStats, WaitingStore,
+        DeadLimits, Due, DuePage, DueSet, DueStore, ForeignPage, Heartbeat, Inprogress, JobStore,
+        Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore, ProcessReport,
+        ProcessSignal, ProcessStore, Promotion, QueueConnection, Scan, SchedulePoll, Server,
+        Settled, Settlement, Source, StatsReport, StatsStore, StoredStats, WaitingJob,
+        WaitingStore,
     },
 };
 
@@ -484,33 +485,22 @@ impl WaitingStore for MemoryStorage {
         })
     }
 
-    async fn queue_len(&self, queue: &QueueName) -> Result<usize, StorageError> {
-        self.read("count a queue", |state| state.queue_len(queue))
+    async fn len(&self, source: &Source) -> Result<usize, StorageError> {
+        self.read("count the jobs of a queue or a set", |state| {
+            state.len(source)
+        })
     }
 
-    async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
-        self.read("read a queue", |state| state.queue_page(queue, page))
+    async fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, StorageError> {
+        self.read("read the jobs of a queue or a set", |state| {
+            state.page(source, page)
+        })
     }
 
-    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
-        self.read("read a queue", |state| state.newest_page(queue, page))
-    }
-
-    async fn set_len(&self, set: JobSet) -> Result<usize, StorageError> {
-        self.read("count a set", |state| state.set_len(set))
-    }
-
-    async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
-        self.read("read a set", |state| state.set_page(set, page))
-    }
-
-    async fn scan_set(
-        &self,
-        set: JobSet,
-        cursor: u64,
-        text: &str,
-    ) -> Result<SetScan, StorageError> {
-        self.read("search a set", |state| state.scan_set(set, cursor, text))
+    async fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, StorageError> {
+        self.read("search the jobs of a queue or a set", |state| {
+            state.scan(source, cursor, text)
+        })
     }
 
     async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {

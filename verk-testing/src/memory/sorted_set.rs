@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use verk_core::storage::ScoredJob;
+
+use crate::conformance::ScoredJob;
 
 /// Each payload once, ordered by score and then by bytes, as Redis orders a sorted set.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use verk_core::{
     storage::{
         DeadLimits, DequeueRequest, Due, DuePage, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES,
         MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, NO_PREFETCH_AFTER_RESTORE, Page, Promotion,
-        PromotionTarget, ScoredJob, Settled, Settlement, Target,
+        PromotionTarget, Settled, Settlement, Target,
     },
     unix_seconds,
 };
@@ -353,28 +353,6 @@ impl State {
         self.faults.check_key(Key::Inprogress(inprogress.clone()))?;
         let jobs = self.inprogress.get(inprogress).into_iter().flatten();
         Ok(slice(jobs.rev().cloned(), page, Bytes::len))
-    }
-
-    /// A page of `queue`, the next job to be fetched first.
-    pub(super) fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, Fault> {
-        self.faults.check_key(Key::Queue(queue.clone()))?;
-        let jobs = self.queues.get(queue).into_iter().flatten();
-        Ok(slice(jobs.cloned(), page, Bytes::len))
-    }
-
-    pub(super) fn queue_len(&self, queue: &QueueName) -> Result<usize, Fault> {
-        self.faults.check_key(Key::Queue(queue.clone()))?;
-        Ok(self.queues.get(queue).map_or(0, JobList::len))
-    }
-
-    pub(super) fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, Fault> {
-        self.faults.check_key(Key::Set(set))?;
-        Ok(slice(self.set(set).iter(), page, |member| member.job.len()))
-    }
-
-    pub(super) fn set_len(&self, set: JobSet) -> Result<usize, Fault> {
-        self.faults.check_key(Key::Set(set))?;
-        Ok(self.set(set).len())
     }
 }
 

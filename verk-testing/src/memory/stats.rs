@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use verk_core::{
     Day, DayStats, NodeId, QueueName,
-    storage::{Counts, ExecutionsByMinute, JobSet, StatsReport, StoredQueueStats, StoredStats},
+    storage::{
+        Counts, ExecutionsByMinute, JobSet, Source, StatsReport, StoredQueueStats, StoredStats,
+    },
 };
 
 use super::{
@@ -93,9 +95,9 @@ impl State {
         Ok(StoredStats {
             processed: self.stats.total.processed(),
             failed: self.stats.total.failed,
-            scheduled: self.set_len(JobSet::Schedule)?,
-            retry: self.set_len(JobSet::Retry)?,
-            dead: self.set_len(JobSet::Dead)?,
+            scheduled: self.len(&Source::Set(JobSet::Schedule))?,
+            retry: self.len(&Source::Set(JobSet::Retry))?,
+            dead: self.len(&Source::Set(JobSet::Dead))?,
             queues: queues.iter().map(of_queue).collect::<Result<_, Fault>>()?,
         })
     }

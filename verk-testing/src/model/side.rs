@@ -12,6 +12,7 @@ use verk_core::{
     QueueName, Storage, StorageError,
     storage::{
         DequeueRequest, Dequeued, Heartbeat, Inprogress, Lease, NameClaim, Page, QueueConnection,
+        Source,
     },
 };
 
@@ -231,7 +232,7 @@ impl<'a> Side<'a> {
         let storage = &self.storage;
         let queues = (0..QUEUES).map(|queue| async move {
             let queue = queue_name(queue);
-            let jobs = storage.queue_page(&queue, ALL).await?;
+            let jobs = storage.page(&Source::Queue(queue.clone()), ALL).await?;
             Ok::<_, StorageError>((queue, jobs))
         });
         let lists = lists().map(|list| async move {
@@ -240,7 +241,7 @@ impl<'a> Side<'a> {
             Ok::<_, StorageError>((list, jobs, prefetched))
         });
         let sets = all_sets().map(|set| async move {
-            let members = storage.set_page(set, ALL).await?;
+            let members = storage.page(&Source::Set(set), ALL).await?;
             Ok::<_, StorageError>((set, members))
         });
         let (queues, lists, sets, names, paused, nodes) = tokio::try_join!(
@@ -254,14 +255,15 @@ impl<'a> Side<'a> {
 
         let mut view = View::default();
         for (queue, jobs) in queues {
-            view.add_queue(&queue, jobs.into_iter());
+            view.add_queue(&queue, jobs.into_iter().map(|waiting| waiting.job));
         }
         for (list, jobs, prefetched) in lists {
             view.add_held(&list, jobs.into_iter().rev());
             view.add_prefetched(&list, prefetched);
         }
         for (set, members) in sets {
-            let members = members.into_iter().map(|member| (member.job, member.score));
+            let members = members.into_iter();
+            let members = members.filter_map(|member| Some((member.job, member.score?)));
             view.add_set(set, members.collect());
         }
         view.add_names(&names.into_iter().collect());

@@ -3,12 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use verk_core::{
-    ArgsError, ArgsReader, Clock, Job, Worker, from_unix_seconds,
-    storage::{JobSet, ScoredJob},
-};
+use verk_core::{ArgsError, ArgsReader, Clock, Job, Worker, from_unix_seconds, storage::JobSet};
 
 use super::TestVerk;
+use crate::conformance::ScoredJob;
 
 /// When a job is expected to run: a time, or how long from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

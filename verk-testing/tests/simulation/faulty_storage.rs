@@ -12,10 +12,10 @@ use verk_core::{
     Clock, Day, DayStats, Jid, NodeId, QueueName, StorageError,
     storage::{
         Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore, ForeignPage,
-        Heartbeat, Inprogress, JobSet, JobStore, Move, NameClaim, Node, NodeStore, Page,
-        PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore, Promotion,
-        QueueConnection, SchedulePoll, ScoredJob, Server, ServerFacts, SetScan, Settled,
-        Settlement, Source, StatsReport, StatsStore, StoredStats, WaitingStore,
+        Heartbeat, Inprogress, JobStore, Move, NameClaim, Node, NodeStore, Page, PauseListener,
+        PauseStore, ProcessReport, ProcessSignal, ProcessStore, Promotion, QueueConnection, Scan,
+        SchedulePoll, Server, ServerFacts, Settled, Settlement, Source, StatsReport, StatsStore,
+        StoredStats, WaitingJob, WaitingStore,
     },
 };
 use verk_testing::MemoryStorage;
@@ -320,33 +320,16 @@ impl WaitingStore for FaultyStorage {
         self.call("read", self.inner.queues()).await
     }
 
-    async fn queue_len(&self, queue: &QueueName) -> Result<usize, StorageError> {
-        self.call("read", self.inner.queue_len(queue)).await
+    async fn len(&self, source: &Source) -> Result<usize, StorageError> {
+        self.call("read", self.inner.len(source)).await
     }
 
-    async fn queue_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
-        self.call("read", self.inner.queue_page(queue, page)).await
+    async fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, StorageError> {
+        self.call("read", self.inner.page(source, page)).await
     }
 
-    async fn newest_page(&self, queue: &QueueName, page: Page) -> Result<Vec<Bytes>, StorageError> {
-        self.call("read", self.inner.newest_page(queue, page)).await
-    }
-
-    async fn set_len(&self, set: JobSet) -> Result<usize, StorageError> {
-        self.call("read", self.inner.set_len(set)).await
-    }
-
-    async fn set_page(&self, set: JobSet, page: Page) -> Result<Vec<ScoredJob>, StorageError> {
-        self.call("read", self.inner.set_page(set, page)).await
-    }
-
-    async fn scan_set(
-        &self,
-        set: JobSet,
-        cursor: u64,
-        text: &str,
-    ) -> Result<SetScan, StorageError> {
-        self.call("read", self.inner.scan_set(set, cursor, text))
+    async fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, StorageError> {
+        self.call("read", self.inner.scan(source, cursor, text))
             .await
     }
 

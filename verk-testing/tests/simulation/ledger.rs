@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use verk_core::{
     NodeId, Storage,
-    storage::{Inprogress, JobSet, Page, Settled, Settlement, Target},
+    storage::{Inprogress, JobSet, Page, Settled, Settlement, Source, Target},
 };
 
 use crate::{
@@ -259,8 +259,12 @@ async fn waiting(storage: &dyn Storage) -> BTreeMap<usize, String> {
         waiting.extend(payloads.iter().map(|job| (number_of(job), place.clone())));
     };
     for queue in storage.queues().await.expect("the queues") {
-        let jobs = storage.queue_page(&queue, all).await.expect("a queue");
-        add(format!("queue {queue}"), jobs);
+        let jobs = storage
+            .page(&Source::Queue(queue.clone()), all)
+            .await
+            .expect("a queue");
+        let jobs = jobs.into_iter().map(|waiting| waiting.job);
+        add(format!("queue {queue}"), jobs.collect());
         for node in storage.nodes().await.expect("the nodes") {
             let list = Inprogress {
                 queue: queue.clone(),
@@ -271,8 +275,8 @@ async fn waiting(storage: &dyn Storage) -> BTreeMap<usize, String> {
         }
     }
     for set in [JobSet::Schedule, JobSet::Retry] {
-        for member in storage.set_page(set, all).await.expect("a set") {
-            add(format!("{set:?} at {}", member.score), vec![member.job]);
+        for member in storage.page(&Source::Set(set), all).await.expect("a set") {
+            add(format!("{set:?} at {:?}", member.score), vec![member.job]);
         }
     }
     waiting
