@@ -107,7 +107,7 @@ impl QueueManager {
     /// What is settled together with the next look for jobs.
     fn batch_on_the_way(&mut self) -> Vec<Pending> {
         // What goes back to the queue is for others as well, and may be more than a batch: it is settled by itself.
-        if self.lanes.settling.is_some() || self.pending.iter().any(Pending::is_requeue) {
+        if self.lanes.settling.is_some() || self.outbox.has_requeue() {
             return Vec::new();
         }
         self.take_batch()
@@ -141,7 +141,7 @@ impl QueueManager {
     fn may_fetch(&self) -> bool {
         let most_unsettled = MAX_BATCH_JOBS.max(self.wanted.concurrency);
         self.is_open()
-            && self.pending.len() <= most_unsettled
+            && self.outbox.len() <= most_unsettled
             && self.registration.may_fetch(&*self.services.clock)
     }
 }

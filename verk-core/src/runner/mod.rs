@@ -8,6 +8,7 @@ pub(crate) mod ended_run;
 mod fetch;
 pub(crate) mod job_log;
 mod lanes;
+mod outbox;
 mod outcomes;
 mod payload;
 mod plan;
@@ -21,7 +22,6 @@ pub(crate) mod stop;
 pub(crate) mod workers;
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -44,10 +44,11 @@ use crate::{
     runner::{
         ended_run::EndedRun,
         lanes::{Activity, Lane, Lanes, Reply, read_all},
+        outbox::Outbox,
         payload::Payload,
         plan::{Step, View, gives_up, waits_for_reply},
         prefetch::Prefetch,
-        settle::{Pending, encrypted, expired, malformed, unknown_class},
+        settle::{Pending, Rules},
         stop::{Phase, Stop},
         workers::WorkersManager,
     },
@@ -82,13 +83,11 @@ pub(crate) struct QueueManager {
     /// What its jobs came to.
     counters: Arc<QueueCounters>,
     /// Runs that have ended, and are still in `inprogress`.
-    pending: VecDeque<Pending>,
+    outbox: Outbox,
     /// What is on its way to the storage.
     lanes: Lanes,
     /// What is settled and has not been told, and how long that took.
     stored: (Vec<Pending>, Duration),
-    /// What a batch that was told leaves: room for the next one.
-    spare: Vec<Pending>,
     /// Whether the list must be read before anything else is fetched or settled.
     must_reconcile: bool,
     /// Which server the list was fetched into.
@@ -141,10 +140,9 @@ impl QueueManager {
             workforce,
             registration,
             stop,
-            pending: VecDeque::new(),
+            outbox: Outbox::default(),
             lanes: Lanes::default(),
             stored: (Vec::new(), Duration::ZERO),
-            spare: Vec::new(),
             must_reconcile: false,
             server: 0,
             phase: Phase::Running,
@@ -166,7 +164,7 @@ impl QueueManager {
         self.told = None;
         for mut sent in self.lanes.close() {
             sent.unknown = true;
-            self.pending.push_back(sent);
+            self.outbox.push(sent);
         }
     }
 
@@ -249,7 +247,7 @@ impl QueueManager {
             settles_alone: self.lanes.settling.is_some(),
             has_prefetched: !self.prefetch.is_empty(),
             has_started: self.workers.has_started(),
-            has_pending: !self.pending.is_empty(),
+            has_pending: !self.outbox.is_empty(),
             has_stored: !self.stored.0.is_empty(),
             is_short: self.most_of_two().is_some(),
         }
@@ -356,7 +354,7 @@ impl QueueManager {
     fn holds_nothing(&self) -> bool {
         self.workers.is_idle()
             && self.prefetch.is_empty()
-            && self.pending.is_empty()
+            && self.outbox.is_empty()
             && self.lanes.unsettled() == 0
     }
 
@@ -405,12 +403,7 @@ impl QueueManager {
         let reconcile =
             (!view.must_reconcile && view.phase == Phase::Running).then_some(self.reconcile_at);
         let fetch = (waits && self.fetch_at > now).then_some(self.fetch_at);
-        let settle = self
-            .pending
-            .iter()
-            .filter_map(|pending| pending.not_before)
-            .filter(|ready| *ready > now)
-            .min();
+        let settle = self.outbox.ready_after(now);
         let hand_back = self.hand_back_at.filter(|at| *at > now);
         let patience = self.prefetch.patient_until();
         [reconcile, fetch, settle, hand_back, patience]
@@ -427,37 +420,43 @@ impl QueueManager {
     /// Starts a fetched payload, for which there is a permit, or settles it at once if it cannot run.
     fn accept(&mut self, payload: Payload) {
         let Payload { held, job } = payload;
-        let queue = &self.inprogress.queue;
-        let job = match job {
-            Ok(job) => job,
-            Err(reason) => {
-                self.pending
-                    .push_back(malformed(held, &reason, &self.services, queue));
-                return;
+        let (rules, now) = (self.rules(), || self.services.now());
+        let pending = match job {
+            Err(reason) => rules.malformed(held, &reason, now()),
+            Ok(job) => {
+                let owned = Arc::unwrap_or_clone;
+                match rules.registry.of_class(job.class()) {
+                    None => rules.unknown_class(owned(job), held, now()),
+                    Some(_) if job.expires_at().is_some_and(|at| at < now()) => {
+                        rules.expired(owned(job), held, now())
+                    }
+                    Some(_) if job.is_encrypted() => rules.encrypted(owned(job), held, now()),
+                    Some(&worker) => return self.workers.start(job, held, worker),
+                }
             }
         };
-        let is_expired = |at| at < self.services.now();
-        let not_run = match self.workforce.registry.of_class(job.class()) {
-            None => unknown_class,
-            Some(_) if job.expires_at().is_some_and(is_expired) => expired,
-            Some(_) if job.is_encrypted() => encrypted,
-            Some(worker) => return self.workers.start(job, held, *worker),
-        };
-        let job = Arc::unwrap_or_clone(job);
-        self.pending
-            .push_back(not_run(job, held, &self.workforce, queue));
+        self.outbox.push(pending);
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            config: &self.services.config,
+            registry: &self.workforce.registry,
+            queue: &self.inprogress.queue,
+        }
     }
 
     fn hand_back(&mut self, held: Bytes) {
-        let pending = Pending::hand_back(None, held, &self.services, &self.inprogress.queue);
-        self.pending.push_back(pending);
+        let now = self.services.now();
+        self.outbox
+            .push(Pending::hand_back(None, held, self.queue(), now));
     }
 
     fn log_what_is_left(&self) {
         for job in self.workers.jobs() {
             log::error!(class = job.class(), jid = %job.jid(), queue = %self.inprogress.queue, "a job does not end; it stays in progress and is restored once this process has ended");
         }
-        let unsettled = self.pending.len() + self.lanes.unsettled() + self.prefetch.len();
+        let unsettled = self.outbox.len() + self.lanes.unsettled() + self.prefetch.len();
         if unsettled > 0 {
             log::error!(unsettled, queue = %self.inprogress.queue, "outcomes could not be stored; these jobs stay in progress and run again");
         }

@@ -9,13 +9,9 @@ use crate::{
     job::Job,
     log,
     outcome::Ending,
-    runner::{
-        ended_run::EndedRun,
-        lanes::SettleCall,
-        settle::{Pending, conclude},
-    },
+    runner::{ended_run::EndedRun, lanes::SettleCall, settle::Pending},
     stats::counters::counts_of,
-    storage::{Counts, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Settled, Settlement, Target},
+    storage::{Counts, Settled, Settlement, Target},
     time::backoff::pause_before_retry,
 };
 
@@ -27,11 +23,11 @@ impl QueueManager {
             self.lost(Some(run.job));
             return;
         }
-        let pending = conclude(run, &self.workforce, &self.inprogress.queue);
+        let pending = self.rules().conclude(run);
         if let Some(took) = pending.took {
             self.prefetch.run_took(took);
         }
-        self.pending.push_back(pending);
+        self.outbox.push(pending);
     }
 
     /// Takes over every run that has ended by now.
@@ -65,39 +61,13 @@ impl QueueManager {
         self.settled(batch, results, now.saturating_duration_since(sent_at));
     }
 
-    /// Takes what is ready to be settled, oldest first, within the bounds of a batch; all that goes back to the queue.
+    /// Takes what is ready to be settled.
     pub(super) fn take_batch(&mut self) -> Vec<Pending> {
         let now = self.services.clock.instant();
         // What is handed back goes in the order in which it was fetched, so it waits until all of it is here, and goes in one call.
-        let hold_requeues =
+        let holds_requeues =
             !self.workers.is_idle() && self.hand_back_at.is_some_and(|until| now < until);
-        let (mut jobs, mut bytes) = (0, 0);
-        let most = self.pending.len();
-        let mut batch = std::mem::take(&mut self.spare);
-        // What is not taken goes to the back, and is in order again at the end.
-        for _ in 0..most {
-            let Some(pending) = self.pending.pop_front() else {
-                break;
-            };
-            let requeue = pending.is_requeue();
-            let waits = pending.not_before.is_some_and(|at| at > now) || (hold_requeues && requeue);
-            let size = pending.settlement.size();
-            let fits = jobs < MAX_BATCH_JOBS && (jobs == 0 || bytes + size <= MAX_BATCH_BYTES);
-            if !waits && requeue {
-                batch.push(pending);
-            } else if !waits && fits {
-                jobs += 1;
-                bytes += size;
-                batch.push(pending);
-            } else {
-                self.pending.push_back(pending);
-            }
-        }
-        // A stable sort allocates, whatever there is to sort; most often it is nothing.
-        if !batch.is_sorted_by_key(|pending| pending.number) {
-            batch.sort_by_key(|pending| pending.number);
-        }
-        batch
+        self.outbox.take_batch(now, holds_requeues)
     }
 
     /// Tells of the jobs that a batch settled, when what comes next is on its way.
@@ -112,7 +82,7 @@ impl QueueManager {
             counts.add(self.report(pending));
         }
         self.count(counts);
-        self.spare = stored;
+        self.outbox.reuse(stored);
     }
 
     pub(super) fn tell_batch(&self, jobs: usize, took: Duration) {
@@ -143,7 +113,7 @@ impl QueueManager {
                         self.must_reconcile = true;
                         reply_lost.get_or_insert(error);
                     }
-                    self.pending.push_back(pending);
+                    self.outbox.push(pending);
                 }
             }
         }

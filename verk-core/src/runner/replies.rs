@@ -156,16 +156,9 @@ impl QueueManager {
         self.reconcile_at =
             self.services.clock.instant() + self.services.config.heartbeat * RECONCILE_EVERY;
         // Of equal payloads, the ones whose settle may have been applied are the most likely to be gone.
-        self.pending
-            .make_contiguous()
-            .sort_by_key(|pending| (!pending.unknown, pending.number));
-        let mut held: Vec<Bytes> = self
-            .pending
-            .iter()
-            .map(|pending| pending.settlement.held.clone())
-            .chain(self.workers.held())
-            .collect();
-        let (pending, begun) = (self.pending.len(), held.len());
+        self.outbox.put_unknown_first();
+        let mut held: Vec<Bytes> = self.outbox.held().chain(self.workers.held()).collect();
+        let (pending, begun) = (self.outbox.len(), held.len());
         held.extend(self.prefetch.jobs().map(|payload| payload.held.clone()));
         let differences = compare(list, &held);
         for position in differences.lost.into_iter().rev() {
@@ -178,16 +171,14 @@ impl QueueManager {
                 self.workers.lose(position - pending);
                 continue;
             }
-            match self.pending.remove(position) {
+            match self.outbox.remove(position) {
                 // The reply was lost, the change was not.
                 Some(applied) if applied.unknown => self.count(self.report(applied)),
                 Some(pending) => self.lost(pending.event.job),
                 None => {}
             }
         }
-        for pending in &mut self.pending {
-            pending.unknown = false;
-        }
+        self.outbox.none_is_stored();
         // The list has the most recently fetched first.
         for stray in differences.strays.into_iter().rev() {
             log::warn!(queue = %self.inprogress.queue, "found a job in progress that nobody here works on: a reply was lost");

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    config::unknown_class::UnknownClass,
+    config::{Config, unknown_class::UnknownClass},
     events::event::{AfterFailure, Event, EventKind},
     job::{Backtrace, Job, MalformedJob},
     log,
@@ -19,10 +19,9 @@ use crate::{
         job_log::Line,
         retry::{Decision, decide},
     },
-    services::Services,
     storage::{Due, Settlement, Target},
     time::clock::time_after,
-    worker::{registry::OF_ANOTHER_CRATE, workforce::Workforce},
+    worker::registry::{OF_ANOTHER_CRATE, Registry},
 };
 
 /// A settlement that waits to be stored, or for the reply.
@@ -46,7 +45,7 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    fn new(held: Bytes, to: Target, ending: Ending, event: Event) -> Self {
+    pub(super) fn new(held: Bytes, to: Target, ending: Ending, event: Event) -> Self {
         Self {
             number: u64::MAX,
             settlement: Settlement { held, to },
@@ -68,15 +67,15 @@ impl Pending {
     pub(crate) fn hand_back(
         job: Option<Arc<Job>>,
         held: Bytes,
-        services: &Services,
         queue: &QueueName,
+        at: SystemTime,
     ) -> Self {
         Self::new(
             held,
             Target::Requeue,
             Ending::HandedBack,
             Event {
-                at: services.now(),
+                at,
                 queue: Some(queue.clone()),
                 job,
                 what: EventKind::JobHandedBack,
@@ -109,94 +108,199 @@ impl Times {
     }
 }
 
-/// What follows from the end of a run.
-pub(crate) fn conclude(run: EndedRun, workforce: &Workforce, queue: &QueueName) -> Pending {
-    let EndedRun {
-        number,
-        job,
-        held,
-        times,
-        end,
-        lost: _,
-    } = run;
-    let Times {
-        started_at,
-        ended_at,
-        took,
-    } = times;
-    let services = &workforce.services;
-    let line = Line::new(&services.config, &job, queue);
-    let mut pending = match end {
-        RunEnd::Returned(Ok(Outcome::Done)) => {
-            line.done(took);
-            Pending::new(
-                held,
-                Target::Ack,
-                Ending::Done,
-                event(
-                    job,
-                    queue,
-                    times,
-                    EventKind::JobFinished { started_at, took },
-                ),
-            )
-        }
-        RunEnd::Returned(Ok(Outcome::Snooze(delay))) => {
-            let until = time_after(ended_at, delay);
-            line.snoozed(took, until);
-            later(job, held, until, times, queue)
-        }
-        RunEnd::Returned(Ok(Outcome::Discard(reason))) => {
-            line.discarded(took, &reason);
-            let what = EventKind::JobDiscarded {
-                started_at,
-                took,
-                reason,
-            };
-            let event = event(job, queue, times, what);
-            Pending::new(held, Target::Ack, Ending::Discarded, event)
-        }
-        RunEnd::Returned(Ok(Outcome::Kill(reason))) => {
-            let error = PerformError::of("Killed", reason).retry_in(RetryIn::Kill);
-            failed(Job::clone(&job), held, error, times, workforce, queue)
-        }
-        RunEnd::Returned(Err(error)) => {
-            failed(Job::clone(&job), held, error, times, workforce, queue)
-        }
-        RunEnd::Cancelled => {
-            line.handed_back(took);
-            Pending::hand_back(Some(job), held, services, queue)
-        }
-    };
-    pending.number = number;
-    pending.took = Some(took);
-    pending
+/// What decides, beside the job, what becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) registry: &'a Registry,
+    /// The queue that the job was fetched from.
+    pub(crate) queue: &'a QueueName,
 }
 
-/// A job whose class nobody registered fails like any other, or waits for a node that has the class.
-pub(crate) fn unknown_class(
-    job: Job,
-    held: Bytes,
-    workforce: &Workforce,
-    queue: &QueueName,
-) -> Pending {
-    let services = &workforce.services;
-    let now = services.now();
-    match services.config.unknown_class {
-        UnknownClass::Fail => {
-            let message = format!(
-                "no worker of this program has the class {:?}; {OF_ANOTHER_CRATE}",
-                job.class()
-            );
-            let error = PerformError::of("UnknownClass", message);
-            failed(job, held, error, Times::of_no_run(now), workforce, queue)
+impl Rules<'_> {
+    /// What follows from the end of a run.
+    pub(crate) fn conclude(&self, run: EndedRun) -> Pending {
+        let EndedRun {
+            number,
+            job,
+            held,
+            times,
+            end,
+            lost: _,
+        } = run;
+        let Times {
+            started_at,
+            ended_at,
+            took,
+        } = times;
+        let queue = self.queue;
+        let line = Line::new(self.config, &job, queue);
+        let mut pending = match end {
+            RunEnd::Returned(Ok(Outcome::Done)) => {
+                line.done(took);
+                Pending::new(
+                    held,
+                    Target::Ack,
+                    Ending::Done,
+                    event(
+                        job,
+                        queue,
+                        times,
+                        EventKind::JobFinished { started_at, took },
+                    ),
+                )
+            }
+            RunEnd::Returned(Ok(Outcome::Snooze(delay))) => {
+                let until = time_after(ended_at, delay);
+                line.snoozed(took, until);
+                later(job, held, until, times, queue)
+            }
+            RunEnd::Returned(Ok(Outcome::Discard(reason))) => {
+                line.discarded(took, &reason);
+                let what = EventKind::JobDiscarded {
+                    started_at,
+                    took,
+                    reason,
+                };
+                let event = event(job, queue, times, what);
+                Pending::new(held, Target::Ack, Ending::Discarded, event)
+            }
+            RunEnd::Returned(Ok(Outcome::Kill(reason))) => {
+                let error = PerformError::of("Killed", reason).retry_in(RetryIn::Kill);
+                self.failed(Job::clone(&job), held, error, times)
+            }
+            RunEnd::Returned(Err(error)) => self.failed(Job::clone(&job), held, error, times),
+            RunEnd::Cancelled => {
+                line.handed_back(took);
+                Pending::hand_back(Some(job), held, queue, ended_at)
+            }
+        };
+        pending.number = number;
+        pending.took = Some(took);
+        pending
+    }
+
+    /// A job whose class nobody registered fails like any other, or waits for a node that has the class.
+    pub(crate) fn unknown_class(&self, job: Job, held: Bytes, now: SystemTime) -> Pending {
+        match self.config.unknown_class {
+            UnknownClass::Fail => {
+                let message = format!(
+                    "no worker of this program has the class {:?}; {OF_ANOTHER_CRATE}",
+                    job.class()
+                );
+                let error = PerformError::of("UnknownClass", message);
+                self.failed(job, held, error, Times::of_no_run(now))
+            }
+            UnknownClass::RequeueAfter(delay) => {
+                let until = time_after(now, delay);
+                Line::new(self.config, &job, self.queue).unknown_class(until);
+                let times = Times::of_no_run(now);
+                later(Arc::new(job), held, until, times, self.queue)
+            }
         }
-        UnknownClass::RequeueAfter(delay) => {
-            let until = time_after(now, delay);
-            Line::new(&services.config, &job, queue).unknown_class(until);
-            let times = Times::of_no_run(now);
-            later(Arc::new(job), held, until, times, queue)
-        }
+    }
+
+    /// A job that expired before it could run is discarded.
+    pub(crate) fn expired(&self, job: Job, held: Bytes, now: SystemTime) -> Pending {
+        let (job, reason) = (Arc::new(job), "expired before it was run".to_owned());
+        Line::new(self.config, &job, self.queue).discarded(Duration::ZERO, &reason);
+        let times = Times::of_no_run(now);
+        let what = EventKind::JobDiscarded {
+            started_at: times.started_at,
+            took: times.took,
+            reason,
+        };
+        let event = event(job, self.queue, times, what);
+        Pending::new(held, Target::Ack, Ending::Discarded, event)
+    }
+
+    /// A job whose arguments nobody here can read fails like any other: a program that can may fetch its retry.
+    pub(crate) fn encrypted(&self, job: Job, held: Bytes, now: SystemTime) -> Pending {
+        let message = "the last argument is encrypted by Sidekiq Enterprise, which verk cannot read: send the job without `encrypt`, or run it in Ruby";
+        let error = PerformError::of("EncryptedArgs", message);
+        self.failed(job, held, error, Times::of_no_run(now))
+    }
+
+    /// A payload that is no job goes to the `dead` set as it is.
+    pub(crate) fn malformed(&self, held: Bytes, reason: &MalformedJob, at: SystemTime) -> Pending {
+        let reason = reason.to_string();
+        log::error!(queue = %self.queue, reason, "malformed job: moved to the dead set as it is");
+        let to = Target::Dead {
+            job: Due {
+                at,
+                job: held.clone(),
+            },
+            limits: self.config.dead_limits(),
+        };
+        Pending::new(
+            held,
+            to,
+            Ending::Malformed,
+            Event {
+                at,
+                queue: Some(self.queue.clone()),
+                job: None,
+                what: EventKind::JobMalformed { reason },
+            },
+        )
+    }
+
+    fn failed(&self, mut job: Job, held: Bytes, error: PerformError, times: Times) -> Pending {
+        let Self {
+            config,
+            registry,
+            queue,
+        } = *self;
+        let now = times.ended_at;
+        let worker = registry.of_class(job.class());
+        let PerformError { failure, retry_in } = error;
+        let lines = match job.backtrace() {
+            _ if worker.is_some_and(|worker| !worker.options().backtrace) => 0,
+            Backtrace::Off => config.failed_job_stacktrace_size,
+            Backtrace::Full => usize::MAX,
+            Backtrace::Lines(lines) => lines as usize,
+        };
+        let mut failure = failure;
+        failure.error_backtrace.truncate(lines);
+        job.write_as(config.form());
+        job.record_failure(&failure, now, queue);
+        let random = rand::random_range(1..=30);
+        let options = worker.map(|worker| worker.options());
+        let decision = decide(&job, retry_in, options, config.max_retry_count, now, random);
+        let (to, ending, then) = match decision {
+            Decision::Retry(at) => (
+                Target::Retry(Due {
+                    at,
+                    job: job.encode(),
+                }),
+                Ending::Retry,
+                AfterFailure::Retry { at },
+            ),
+            Decision::Dead => {
+                let limits = config.dead_limits();
+                (
+                    Target::Dead {
+                        job: Due {
+                            at: now,
+                            job: job.encode(),
+                        },
+                        limits,
+                    },
+                    Ending::Dead,
+                    AfterFailure::Dead,
+                )
+            }
+            Decision::Discard => (Target::Ack, Ending::Dropped, AfterFailure::Discarded),
+        };
+        Line::new(config, &job, queue).failed(times.took, &failure, then);
+        let what = EventKind::JobFailed {
+            started_at: times.started_at,
+            took: times.took,
+            failure,
+            then,
+        };
+        let event = event(Arc::new(job), queue, times, what);
+        Pending::new(held, to, ending, event)
     }
 }
 
@@ -224,132 +328,6 @@ fn later(
     Pending::new(held, to, Ending::Snoozed, event)
 }
 
-/// A job that expired before it could run is discarded.
-pub(crate) fn expired(job: Job, held: Bytes, workforce: &Workforce, queue: &QueueName) -> Pending {
-    let services = &workforce.services;
-    let (job, reason) = (Arc::new(job), "expired before it was run".to_owned());
-    Line::new(&services.config, &job, queue).discarded(Duration::ZERO, &reason);
-    let times = Times::of_no_run(services.now());
-    let what = EventKind::JobDiscarded {
-        started_at: times.started_at,
-        took: times.took,
-        reason,
-    };
-    let event = event(job, queue, times, what);
-    Pending::new(held, Target::Ack, Ending::Discarded, event)
-}
-
-/// A job whose arguments nobody here can read fails like any other: a program that can may fetch its retry.
-pub(crate) fn encrypted(
-    job: Job,
-    held: Bytes,
-    workforce: &Workforce,
-    queue: &QueueName,
-) -> Pending {
-    let message = "the last argument is encrypted by Sidekiq Enterprise, which verk cannot read: send the job without `encrypt`, or run it in Ruby";
-    let error = PerformError::of("EncryptedArgs", message);
-    let now = workforce.services.now();
-    failed(job, held, error, Times::of_no_run(now), workforce, queue)
-}
-
-/// A payload that is no job goes to the `dead` set as it is.
-pub(crate) fn malformed(
-    held: Bytes,
-    reason: &MalformedJob,
-    services: &Services,
-    queue: &QueueName,
-) -> Pending {
-    let reason = reason.to_string();
-    log::error!(%queue, reason, "malformed job: moved to the dead set as it is");
-    let at = services.now();
-    let to = Target::Dead {
-        job: Due {
-            at,
-            job: held.clone(),
-        },
-        limits: services.config.dead_limits(),
-    };
-    Pending::new(
-        held,
-        to,
-        Ending::Malformed,
-        Event {
-            at,
-            queue: Some(queue.clone()),
-            job: None,
-            what: EventKind::JobMalformed { reason },
-        },
-    )
-}
-
-fn failed(
-    mut job: Job,
-    held: Bytes,
-    error: PerformError,
-    times: Times,
-    workforce: &Workforce,
-    queue: &QueueName,
-) -> Pending {
-    let now = times.ended_at;
-    let services = &workforce.services;
-    let worker = workforce.registry.of_class(job.class());
-    let PerformError { failure, retry_in } = error;
-    let lines = match job.backtrace() {
-        _ if worker.is_some_and(|worker| !worker.options().backtrace) => 0,
-        Backtrace::Off => services.config.failed_job_stacktrace_size,
-        Backtrace::Full => usize::MAX,
-        Backtrace::Lines(lines) => lines as usize,
-    };
-    let mut failure = failure;
-    failure.error_backtrace.truncate(lines);
-    job.write_as(services.config.form());
-    job.record_failure(&failure, now, queue);
-    let random = rand::random_range(1..=30);
-    let options = worker.map(|worker| worker.options());
-    let decision = decide(
-        &job,
-        retry_in,
-        options,
-        services.config.max_retry_count,
-        now,
-        random,
-    );
-    let (to, ending, then) = match decision {
-        Decision::Retry(at) => (
-            Target::Retry(Due {
-                at,
-                job: job.encode(),
-            }),
-            Ending::Retry,
-            AfterFailure::Retry { at },
-        ),
-        Decision::Dead => {
-            let limits = services.config.dead_limits();
-            (
-                Target::Dead {
-                    job: Due {
-                        at: now,
-                        job: job.encode(),
-                    },
-                    limits,
-                },
-                Ending::Dead,
-                AfterFailure::Dead,
-            )
-        }
-        Decision::Discard => (Target::Ack, Ending::Dropped, AfterFailure::Discarded),
-    };
-    Line::new(&services.config, &job, queue).failed(times.took, &failure, then);
-    let what = EventKind::JobFailed {
-        started_at: times.started_at,
-        took: times.took,
-        failure,
-        then,
-    };
-    let event = event(Arc::new(job), queue, times, what);
-    Pending::new(held, to, ending, event)
-}
-
 /// The event of the end of a run.
 fn event(job: Arc<Job>, queue: &QueueName, times: Times, what: EventKind) -> Event {
     Event {
@@ -359,3 +337,6 @@ fn event(job: Arc<Job>, queue: &QueueName, times: Times, what: EventKind) -> Eve
         what,
     }
 }
+
+#[cfg(test)]
+mod tests;
