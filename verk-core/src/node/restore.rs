@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    config::Config,
     error::{Applied, StorageError},
     events::event::{Event, EventKind},
     job::{Failure, Job},
@@ -68,12 +69,14 @@ pub(crate) struct RestoreCounts {
 }
 
 /// A job on its way out of the list of a dead node.
-struct Leaving {
+#[derive(Debug)]
+struct Departure {
     settlement: Settlement,
     /// Present unless it just goes back to its queue.
     suspect: Option<Suspect>,
 }
 
+#[derive(Debug)]
 struct Suspect {
     job: Job,
     deaths: u32,
@@ -105,7 +108,7 @@ pub(crate) async fn restore(
         let now = services.now();
         let leaving: Vec<_> = jobs
             .into_iter()
-            .map(|held| leave(held, inprogress, verdicts, services, now))
+            .map(|held| leave(held, inprogress, verdicts, &services.config, now))
             .collect();
         let settlements: Vec<_> = leaving.iter().map(|job| job.settlement.clone()).collect();
         let results = storage.restore(inprogress, &settlements).await;
@@ -132,13 +135,14 @@ pub(crate) async fn restore(
     outcome
 }
 
+/// Decides where a job goes: a suspect comes back later, a poison pill is buried, all others go back to their queue.
 fn leave(
     held: Bytes,
     inprogress: &Inprogress,
     verdicts: &Verdicts,
-    services: &Services,
+    config: &Config,
     now: SystemTime,
-) -> Leaving {
+) -> Departure {
     let job = Job::decode(held.clone()).ok();
     let judged = job.and_then(|job| {
         let verdict = *verdicts.verdicts.get(job.jid())?;
@@ -166,31 +170,31 @@ fn leave(
                 ),
                 error_backtrace: Vec::new(),
             };
-            suspect.job.write_as(services.config.form());
+            suspect.job.write_as(config.form());
             suspect.job.record_failure(&failure, now, &inprogress.queue);
             let to = Target::Dead {
                 job: Due {
                     at: now,
                     job: suspect.job.encode(),
                 },
-                limits: services.config.dead_limits(),
+                limits: config.dead_limits(),
             };
             (to, Some(suspect))
         }
     };
-    Leaving {
+    Departure {
         settlement: Settlement { held, to },
         suspect,
     }
 }
 
-fn report(leaving: Leaving, inprogress: &Inprogress, services: &Services) {
+fn report(departure: Departure, inprogress: &Inprogress, services: &Services) {
     let node = &inprogress.node;
-    let Some(Suspect { job, deaths }) = leaving.suspect else {
+    let Some(Suspect { job, deaths }) = departure.suspect else {
         return;
     };
     let (class, jid) = (job.class(), job.jid());
-    match &leaving.settlement.to {
+    match &departure.settlement.to {
         Target::Schedule(due) => {
             services.wake.due_at(due.at, services.now());
             log::warn!(class, %jid, deaths, %node, retry_at = %rfc3339(due.at), "processes died while they ran this job: it comes back later, alone");
@@ -210,5 +214,83 @@ fn report(leaving: Leaving, inprogress: &Inprogress, services: &Services) {
             });
         }
         Target::Ack | Target::Requeue | Target::Retry(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::names::NodeId;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+    const DELAY: Duration = Duration::from_secs(60);
+
+    fn inprogress() -> Inprogress {
+        Inprogress {
+            queue: "mailers".parse().unwrap(),
+            node: NodeId::register("dead").unwrap(),
+        }
+    }
+
+    fn job() -> Job {
+        Job::new("Welcome", "elsewhere".parse().unwrap(), "[]".to_owned()).unwrap()
+    }
+
+    /// Where `job` goes, if it was found at 3 deaths and judged so.
+    fn departure(job: &Job, verdict: Option<Verdict>) -> Departure {
+        let jid = job.jid().clone();
+        let verdicts = Verdicts {
+            deaths: HashMap::from([(jid.clone(), 3)]),
+            verdicts: verdict.map(|verdict| (jid, verdict)).into_iter().collect(),
+        };
+        let held = job.clone().encode();
+        leave(held, &inprogress(), &verdicts, &Config::default(), NOW)
+    }
+
+    #[test]
+    fn a_job_that_nobody_suspects_goes_back_as_it_is() {
+        let job = job();
+        for verdict in [None, Some(Verdict::Requeue)] {
+            let Departure {
+                settlement,
+                suspect,
+            } = departure(&job, verdict);
+            assert_eq!(settlement.to, Target::Requeue);
+            assert_eq!(settlement.held, job.clone().encode());
+            assert!(suspect.is_none());
+        }
+        let verdicts = Verdicts::default();
+        let held = Bytes::from_static(b"no job");
+        let departure = leave(held, &inprogress(), &verdicts, &Config::default(), NOW);
+        assert_eq!(departure.settlement.to, Target::Requeue);
+    }
+
+    #[test]
+    fn a_suspect_comes_back_later_without_an_attempt() {
+        let departure = departure(&job(), Some(Verdict::Delay(DELAY)));
+        let Target::Schedule(due) = departure.settlement.to else {
+            panic!("{departure:?}");
+        };
+        let later = Job::decode(due.job).unwrap();
+        assert_eq!(due.at, NOW + DELAY);
+        assert_eq!(later.failures(), 0);
+        assert_eq!(later.queue(), Some(&inprogress().queue));
+        assert_eq!(departure.suspect.map(|suspect| suspect.deaths), Some(3));
+    }
+
+    #[test]
+    fn a_poison_pill_is_buried_with_its_reason() {
+        let departure = departure(&job(), Some(Verdict::Bury));
+        let Target::Dead { job, limits } = departure.settlement.to else {
+            panic!("{departure:?}");
+        };
+        let buried = Job::decode(job.job).unwrap();
+        assert_eq!(job.at, NOW);
+        assert_eq!(limits, Config::default().dead_limits());
+        assert_eq!(buried.get("error_class"), Some(r#""PoisonPill""#));
+        let message = buried.get("error_message").unwrap();
+        assert!(message.contains("3 processes died"), "{message}");
     }
 }
