@@ -22,12 +22,11 @@ use crate::{
     keys::{Key, Keys},
 };
 
-/// The script reads the oldest jobs of a list to cut off the ones that are done. Where that may be
-/// more than these bytes, it removes each job by its value, which costs less then.
+/// The script reads the oldest jobs of a list to cut off the done ones. If that may be more than
+/// these bytes, the script removes each job by its value instead, which costs less then.
 const MAX_BYTES_TO_READ: usize = 64 * 1024;
 
-/// So few jobs are removed by their values with as many commands as it takes to read and cut them
-/// off.
+/// To remove so few jobs by their values takes as many commands as to read and cut them off.
 const MAX_JOBS_TO_REMOVE: usize = 2;
 
 /// A call of a script for some jobs of a batch.
@@ -66,7 +65,7 @@ pub(crate) fn settle_calls<'a>(
         (range, Call { keys, args })
     };
     let mut ranges = cut(settlements.iter().map(settlement_bytes));
-    // What is handed back goes to the front of the queue, so the first has to be sent last.
+    // Handed back jobs go to the front of the queue, so the first must be sent last.
     if settlements.iter().any(|s| s.to == Target::Requeue) {
         ranges.reverse();
     }
@@ -117,7 +116,7 @@ pub(crate) fn promote_calls<'a>(
         .collect()
 }
 
-/// Reads what a script answered for `jobs` jobs.
+/// Reads the answer of a script for `jobs` jobs.
 pub(crate) fn answers(
     op: &'static str,
     reply: Result<Value, Failure>,
@@ -175,8 +174,8 @@ pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     batches
 }
 
-/// What becomes of jobs, as `settling.lua` reads it. The list that they leave is known to have held
-/// a job of `largest` bytes, and may still hold it.
+/// The settlements of jobs, as `settling.lua` reads them. The list that they leave had a job of
+/// `largest` bytes, and may still have it.
 pub(crate) fn push_settlements<'a>(
     args: &mut Vec<Arg<'a>>,
     settlements: &'a [Settlement],
@@ -223,7 +222,7 @@ pub(crate) fn push_dead<'a>(args: &mut Vec<Arg<'a>>, job: &'a Due, limits: DeadL
     args.extend(dead_limits(job.at, limits));
 }
 
-/// The score below which dead jobs go at `now`, and how many stay.
+/// The score below which dead jobs are deleted at `now`, and how many stay.
 pub(crate) fn dead_limits(now: SystemTime, limits: DeadLimits) -> [Arg<'static>; 2] {
     let oldest = unix_seconds(now) - limits.timeout.as_secs_f64();
     [arg(oldest), arg(limits.max_jobs)]
@@ -249,8 +248,8 @@ pub(crate) fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {
     Cow::Borrowed(bytes.as_ref())
 }
 
-/// Runs a script for `jobs` jobs, in calls one after the other, until one gets no reply: what comes
-/// after it is not sent.
+/// Runs a script for `jobs` jobs, in calls one after the other, until one gets no reply: the calls
+/// after it are not sent.
 pub(crate) async fn run(
     link: &Link,
     op: &'static str,

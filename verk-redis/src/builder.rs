@@ -9,7 +9,7 @@ use crate::{config::RedisConfig, storage::RedisStorage};
 
 /// Lets a Verk be built on Redis.
 pub trait RedisBuilderExt {
-    /// Uses the Redis at a URL, or one that is described in more detail. The prefix and the
+    /// Uses the Redis at a URL, or one that a [`RedisConfig`] describes. The prefix and the
     /// schedule keys are those of the [`RedisConfig`] or, if it has none, those of the Verk's
     /// configuration.
     ///

@@ -1,4 +1,4 @@
-//! Where Redis is and how to talk to it: [`RedisConfig`].
+//! The address of Redis, and how to use it: [`RedisConfig`].
 
 mod secret;
 
@@ -13,8 +13,8 @@ use verk_core::{
 pub(crate) use secret::redacted;
 use secret::{Secret, Url};
 
-/// Calls the macro `then` with the settings of Redis. What an entry costs is written in verk-core's
-/// `config/settings.rs`.
+/// Calls the macro `then` with the settings of Redis. verk-core's `config/settings.rs` explains the
+/// entries.
 macro_rules! settings_of_redis {
     ($then:ident! $($before:tt)*) => {
         $then! {
@@ -24,34 +24,34 @@ macro_rules! settings_of_redis {
             url: Url = Url::from("redis://127.0.0.1:6379"),
                 set by (url: impl Into<String>) Url::from(url);
 
-            /// How many connections are kept for all that is answered at once, in each tokio
-            /// runtime that uses the storage. Each can carry many requests at once. At least 1.
+            /// How many connections carry all commands that do not wait, in each tokio runtime that
+            /// uses the storage. Each can carry many requests at once. At least 1.
             pool_size: u32 = 4;
 
             /// How many idle queues of a node wait for their next job on a connection of their own,
-            /// so that it starts within a round trip: those that had a job last. When a node has
-            /// more queues, the others share one look, so a job of one that was quiet may start
-            /// 250 ms later. Connections are opened as they are needed. 0 lets all queues share the
-            /// look.
+            /// so that the job starts within a round trip: those that had a job last. If a node has
+            /// more queues, the others share one poll, so a job of a quiet queue may start 250 ms
+            /// later. Connections are opened when they are needed. With 0 all queues share the
+            /// poll.
             blocking_connections: usize = 16;
 
-            /// How long to wait for a connection before an operation fails.
+            /// How long an operation waits for a connection before it fails.
             ///
-            /// While the server refuses connections, an enqueue waits for so long before it fails,
-            /// with nothing stored. A web server that only enqueues may want less, such as 500 ms.
+            /// While the server refuses connections, an enqueue fails after this time, and nothing
+            /// is stored. A web server that only enqueues may need less, such as 500 ms.
             #[serde(with = "duration")]
             connect_timeout: Duration = Duration::from_secs(5);
 
-            /// How long to wait for a reply (beyond the time that was asked for, where an operation
-            /// waits on purpose) before the connection is given up.
+            /// How long an operation waits for a reply before it gives up the connection. If the
+            /// operation itself waits on purpose, that time is added.
             #[serde(with = "duration")]
             response_timeout: Duration = Duration::from_secs(5);
 
             /// The authority that signed the server's certificate, as PEM or as the path of a PEM
-            /// file, which may hold several: these are trusted, and no others. Without it, those
-            /// are trusted that the system trusts. Needs the feature `tls` and a `rediss` URL.
+            /// file, which may have several. Only these are trusted. Without it, those are trusted
+            /// that the system trusts. Needs the feature `tls` and a `rediss` URL.
             ///
-            /// There is no setting that skips the check of a certificate.
+            /// No setting skips the check of a certificate.
             tls_ca: Option<String> = None,
                 set by (ca: impl Into<String>) Some(ca.into());
 
@@ -65,14 +65,14 @@ macro_rules! settings_of_redis {
             tls_key: Option<Secret> = None,
                 set by (key: impl Into<String>) Some(Secret::from(key));
 
-            /// Puts it and a colon before every key, so that several programs can share one
+            /// The text before every key, with a colon, so that several programs can share one
             /// database without seeing each other. Sidekiq and Elixir's Verk then need the same.
             /// Without it, the prefix of the node's configuration is used.
             prefix: Option<String> = None,
                 set by (prefix: impl Into<Option<String>>) prefix.into();
 
-            /// In which sets jobs wait for their time. Without it, what the node's configuration
-            /// says.
+            /// The sets in which jobs wait for their time. Without it, those of the node's
+            /// configuration.
             schedule_keys: Option<ScheduleKeys> = None,
                 set by (schedule_keys: impl Into<Option<ScheduleKeys>>) schedule_keys.into();
         }
@@ -84,9 +84,9 @@ settings_of_redis! {
 
     /// What [`RedisStorage::connect`](crate::RedisStorage::connect) needs to know.
     ///
-    /// Neither its `Debug` nor its `Serialize` shows a password or a key. serde reads the fields
-    /// that the table `[redis]` of a file has. Mind that a parser may print a line of the file in
-    /// its errors; [`from_file`](Self::from_file) and [`from_table`](Self::from_table) do not.
+    /// Neither its `Debug` nor its `Serialize` shows a password or a key. serde reads the fields of
+    /// the table `[redis]` of a file. A parser may print a line of the file in its errors;
+    /// [`from_file`](Self::from_file) and [`from_table`](Self::from_table) do not.
     ///
     /// # Example
     ///
@@ -116,16 +116,16 @@ impl RedisConfig {
     /// - `rediss://...`, the same with TLS (feature `tls`);
     /// - `redis+unix:///path/to/socket?db=0&user=user&pass=password`, a unix socket;
     /// - `redis+sentinel://user:password@host1:26379,host2:26379/name/0`, the primary that these
-    ///   Sentinels know by `name`; `rediss+sentinel://...` speaks TLS with all of them. User and
+    ///   Sentinels know by `name`; `rediss+sentinel://...` uses TLS with all of them. User and
     ///   password are for the primary; `?sentinel_user=user&sentinel_pass=password` are for the
     ///   Sentinels. The port of a Sentinel defaults to 26379.
     ///
-    /// What is special in a URL (`@ : / ? # %`) is percent-encoded in a user or password.
+    /// Percent-encode the characters `@ : / ? # %` in a user or password.
     pub fn new(url: impl Into<String>) -> Self {
         Self::default().url(url)
     }
 
-    /// The defaults, changed by the environment: see [`with_env`](Self::with_env).
+    /// Returns the defaults, changed by the environment: see [`with_env`](Self::with_env).
     ///
     /// # Errors
     ///
@@ -134,13 +134,13 @@ impl RedisConfig {
         Self::default().with_env()
     }
 
-    /// Changes what `VERK_REDIS_...` environment variables say: the variable of `pool_size` is
-    /// `VERK_REDIS_POOL_SIZE`, and so on. The server is that at `VERK_REDIS_URL`, else that at
-    /// `REDIS_URL`. Other names that begin with `VERK_REDIS_` are warned of.
+    /// Changes the settings that `VERK_REDIS_...` environment variables have: the variable of
+    /// `pool_size` is `VERK_REDIS_POOL_SIZE`, and so on. The server is that at `VERK_REDIS_URL`,
+    /// else that at `REDIS_URL`. Other names that begin with `VERK_REDIS_` cause a warning.
     ///
     /// # Errors
     ///
-    /// Every value that does not parse, with the variable and what is accepted.
+    /// Every value that does not parse, with the variable and the accepted values.
     pub fn with_env(self) -> Result<Self, ConfigErrors> {
         self.with_vars(env::vars_os())
     }
@@ -156,8 +156,8 @@ impl RedisConfig {
         settings::change(self, vars)
     }
 
-    /// The defaults, changed by the table `[redis]` of a TOML file, which may be that of the node's
-    /// [`Config`](verk_core::Config).
+    /// Returns the defaults, changed by the table `[redis]` of a TOML file, which may be that of
+    /// the node's [`Config`](verk_core::Config).
     ///
     /// ```no_run
     /// use verk_core::{Config, Verk};
@@ -174,8 +174,8 @@ impl RedisConfig {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, and every field of the table that does not parse or that there
-    /// is none of, with its place. No message shows a password.
+    /// When the file cannot be read, and every field of the table that does not parse or is
+    /// unknown, with its place. No message shows a password.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
         settings::read(path.as_ref(), None)
     }
@@ -195,7 +195,7 @@ impl RedisConfig {
     ///
     /// # Errors
     ///
-    /// Every field of the table that does not parse or that there is none of, with its place.
+    /// Every field of the table that does not parse or is unknown, with its place.
     pub fn from_toml(text: &str) -> Result<Self, ConfigErrors> {
         settings::parse(text, None)
     }

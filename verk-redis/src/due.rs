@@ -1,4 +1,4 @@
-//! The jobs that become due, and the limits of the dead set.
+//! Due jobs, and the limits of the dead set.
 
 use std::time::{Duration, SystemTime};
 

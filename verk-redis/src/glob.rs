@@ -1,6 +1,6 @@
 //! Patterns of the commands `SCAN` and `ZSCAN`.
 
-/// `text` as a pattern that matches nothing else.
+/// `text` as a pattern that matches only itself.
 pub(crate) fn literal(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {

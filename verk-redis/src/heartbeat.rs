@@ -21,13 +21,14 @@ use crate::{
 
 const BEAT: &str = "send a heartbeat";
 
-/// Renews what a node has with a time to live.
+/// Renews the keys of a node that have a time to live.
 #[derive(Debug)]
 pub(crate) struct RedisHeartbeat {
     link: Arc<Link>,
     keys: [Key; 2],
     args: [Arg<'static>; 2],
-    /// Made in the runtime that beats; made again at the next beat after an error.
+    /// Opened in the runtime of the heartbeat, and opened again at the next heartbeat after an
+    /// error.
     connection: Option<Connection>,
 }
 
@@ -87,7 +88,7 @@ impl Heartbeat for RedisHeartbeat {
     }
 }
 
-/// A time to live for Redis, which knows no shorter one than a millisecond.
+/// A time to live for Redis, which has none shorter than a millisecond.
 pub(crate) fn milliseconds(ttl: Duration) -> i64 {
     /// Redis adds the time of day to it.
     const LONGEST: i64 = i64::MAX / 4;

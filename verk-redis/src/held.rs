@@ -1,4 +1,4 @@
-//! The jobs that a node holds: how they come in, and how they leave.
+//! The jobs that a node holds: fetched and settled.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The names of all keys: the only place that makes one.
+//! The names of all keys: only this file makes one.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Keys with `prefix` and a colon before them; an empty prefix is none.
+    /// Keys with `prefix` and a colon before them; an empty prefix means no prefix.
     pub(crate) fn new(prefix: &str, schedule: ScheduleKeys) -> Result<Self, Error> {
         let prefix = prefix.strip_suffix(':').unwrap_or(prefix);
         if prefix.len() > MAX_NAME_BYTES || prefix.chars().any(char::is_control) {
@@ -40,7 +40,7 @@ impl Keys {
         })
     }
 
-    /// What every key starts with; empty without a prefix.
+    /// How every key starts; empty without a prefix.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -66,7 +66,7 @@ impl Keys {
         self.of_queue_and_node(INPROGRESS, queue, node)
     }
 
-    /// What the names of all lists of jobs in progress start with.
+    /// How the names of all lists of jobs in progress start.
     pub(crate) fn inprogress_prefix(&self) -> String {
         format!("{}{INPROGRESS}", self.prefix)
     }
@@ -81,7 +81,7 @@ impl Keys {
         self.of_queue_and_node("verk:prefetched:", queue, node)
     }
 
-    /// There for a while after jobs of a dead node came back to this queue.
+    /// Exists for a while after jobs of a dead node came back to this queue.
     pub(crate) fn restored(&self, queue: &QueueName) -> Key {
         self.key(format_args!("verk:restored:{queue}"))
     }
@@ -162,12 +162,12 @@ impl Keys {
         self.key(format_args!("verk:deaths:{jid}"))
     }
 
-    /// What was counted of the jobs of a node that died, with a time to live.
+    /// The counted deaths of the jobs of a dead node, with a time to live.
     pub(crate) fn node_deaths(&self, node: &NodeId) -> Key {
         self.key(format_args!("verk:node:{node}:deaths"))
     }
 
-    /// How many runs there were, or of a queue: how many succeeded.
+    /// How many runs there were or, for a queue, how many succeeded.
     pub(crate) fn processed(&self, of: StatsOf<'_>) -> Key {
         self.key(format_args!("stat:processed{of}"))
     }
@@ -177,12 +177,12 @@ impl Keys {
         self.key(format_args!("stat:failed{of}"))
     }
 
-    /// Who holds the name of `node`, with a time to live.
+    /// The holder of the name of `node`, with a time to live.
     pub(crate) fn name(&self, node: &NodeId) -> Key {
         self.key(format_args!("verk:name:{}", node.name()))
     }
 
-    /// The hash of what ran in a minute, with a time to live.
+    /// The hash of the runs in a minute, with a time to live.
     pub(crate) fn executions(&self, minute: Minute) -> Key {
         self.key(format_args!(
             "j|{:02}{:02}{:02}|{}:{:02}",
@@ -194,15 +194,15 @@ impl Keys {
         ))
     }
 
-    /// The hash of what ran in the ten minutes that `minute` is in, with a time to live: that of
-    /// the minute without its last digit.
+    /// The hash of the runs in the ten minutes around `minute`, with a time to live: its name is
+    /// that of the minute without its last digit.
     pub(crate) fn executions_of_ten_minutes(&self, minute: Minute) -> Key {
         let mut key = self.executions(minute);
         key.pop();
         key
     }
 
-    /// The counters of how long the runs of a class took in a minute, with a time to live.
+    /// The histogram of how long the runs of a class took in a minute, with a time to live.
     pub(crate) fn histogram(&self, class: &str, minute: Minute) -> Key {
         self.key(format_args!(
             "h|{class}-{}-{}:{}",
@@ -217,7 +217,7 @@ impl Keys {
         self.key("processes")
     }
 
-    /// The lock of whoever prunes that set, with a time to live.
+    /// The lock of the process that prunes that set, with a time to live.
     pub(crate) fn process_cleanup(&self) -> Key {
         self.key("process_cleanup")
     }
@@ -237,7 +237,7 @@ impl Keys {
         self.of_process(identity, ":workers")
     }
 
-    /// The list of what is asked of a process, with a time to live: new entries enter left.
+    /// The list of requests for a process, with a time to live: new entries enter left.
     pub(crate) fn signals(&self, identity: &[u8]) -> Key {
         self.of_process(identity, "-signals")
     }
@@ -251,7 +251,7 @@ impl Keys {
     }
 }
 
-/// What a counter counts. A queue and a day of the same name share theirs.
+/// What a counter counts. A queue and a day with the same name share a counter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StatsOf<'a> {
     All,

@@ -1,8 +1,8 @@
 //! Redis and Valkey (6.2 or newer) as the [`Storage`](verk_core::Storage) of verk.
 //!
-//! [`RedisStorage::connect`] proves that the server answers and can be used; what it returns is
-//! cheap to clone. The keys and the payloads are those of Ruby's Sidekiq and Elixir's Verk, so that
-//! all three can share one database.
+//! [`RedisStorage::connect`] checks that the server answers and can be used. Its result is cheap to
+//! clone. The keys and the payloads are those of Ruby's Sidekiq and Elixir's Verk, so that all
+//! three can share one database.
 //!
 //! ```no_run
 //! use verk_core::storage::{Source, WaitingStore};
@@ -19,33 +19,33 @@
 //! # What runs on the server
 //!
 //! Every change of state is one command or one Lua script, so it happens as a whole or not at all.
-//! No script decodes a payload. The scripts go on in a Redis that is full and refuses new jobs
-//! (`maxmemory` with `noeviction`), so that its jobs can be worked off. Besides the commands on its
-//! keys, a user with restricted rights needs `EVALSHA` and `SCRIPT LOAD`, and should have `MULTI`,
-//! `EXEC`, `INFO` and of `CLIENT` the subcommands `ID`, `SETNAME`, `LIST`, `KILL` and `UNBLOCK`:
-//! without these a node stops and recovers more slowly, and does not warn of a server that may
-//! evict keys. Without `SUBSCRIBE` and `PUBLISH` on the channel `verk:pauses` it is late to learn
-//! that a queue was paused or resumed for all nodes.
+//! No script decodes a payload. The scripts still run in a Redis that is full and refuses new jobs
+//! (`maxmemory` with `noeviction`), so that its jobs can be run. In addition to the commands on its
+//! keys, a user with restricted rights needs `EVALSHA` and `SCRIPT LOAD`. It should have `MULTI`,
+//! `EXEC`, `INFO` and of `CLIENT` the subcommands `ID`, `SETNAME`, `LIST`, `KILL` and `UNBLOCK`.
+//! Without these a node stops and recovers more slowly, and does not warn of a server that may
+//! evict keys. Without `SUBSCRIBE` and `PUBLISH` on the channel `verk:pauses` it learns late that a
+//! queue was paused or resumed for all nodes.
 //!
 //! # Connections
 //!
-//! A node has at most 22 connections by default, however many queues it runs. A small pool of link
-//! ones ([`pool_size`](RedisConfig::pool_size)) carries all that is answered at once. An idle queue
-//! waits for its next job on a connection of its own, if it is one of those that had a job last
-//! ([`blocking_connections`](RedisConfig::blocking_connections)); all the others share one look
-//! every 250 ms. One connection is for the heartbeat, one hears which queues are paused. A
-//! connection that broke is replaced at the next use.
+//! A node has at most 22 connections by default, for any number of queues. A small pool of shared
+//! connections ([`pool_size`](RedisConfig::pool_size)) carries all commands that do not wait. An
+//! idle queue waits for its next job on a connection of its own, if it is one of those that had a
+//! job last ([`blocking_connections`](RedisConfig::blocking_connections)). All the others share one
+//! poll every 250 ms. One connection is for the heartbeat, and one for announcements of pauses. A
+//! broken connection is replaced at its next use.
 //!
-//! Connections that vanish without a word are noticed: by TCP keepalive after some 40 seconds
-//! without traffic, and by the [response time-out](RedisConfig::response_timeout) when a reply does
-//! not come. After that, each connection of the pool is proven before its next use, with a `PING`.
+//! verk notices connections that vanish silently: by TCP keepalive after some 40 seconds without
+//! traffic, and by the [response time-out](RedisConfig::response_timeout) if a reply does not come.
+//! After that, it checks each connection of the pool before its next use, with a `PING`.
 //!
 //! # Runtimes
 //!
-//! A storage can be used from several tokio runtimes, also when the one that it was connected in
-//! has ended. Each runtime gets a pool of its own, of [`pool_size`](RedisConfig::pool_size)
-//! connections, at the first call from there; the pool is closed when the runtime ends. A call
-//! outside of a runtime is an error, and sends nothing.
+//! Several tokio runtimes can use a storage, also after the one that connected it has ended. Each
+//! runtime gets a pool of its own, of [`pool_size`](RedisConfig::pool_size) connections, at its
+//! first call. The pool is closed when the runtime ends. A call outside of a runtime is an error,
+//! and sends nothing.
 
 mod batch;
 mod builder;

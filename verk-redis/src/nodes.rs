@@ -1,4 +1,4 @@
-//! What is done with nodes: names, the end of a registration, the list.
+//! Names, registrations and the list of nodes.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -101,10 +101,10 @@ impl NodeStore for RedisStorage {
     }
 }
 
-/// How long a death of a job is remembered.
+/// How long a death of a job counts.
 const DEATHS_LAST: Duration = Duration::from_secs(72 * 60 * 60);
 
-/// Through about how many keys one part of a scan goes.
+/// About how many keys one part of a scan reads.
 const SCANNED_KEYS: usize = 1000;
 
 async fn claim_name(link: &Link, node: &NodeId, ttl: Duration) -> Result<NameClaim, Failure> {
@@ -119,7 +119,7 @@ async fn claim_name(link: &Link, node: &NodeId, ttl: Duration) -> Result<NameCla
     let left = u64::try_from(reply::integer(left)?).map(Duration::from_millis);
     Ok(NameClaim::Held {
         by: NodeId::from(reply::text(holder)?.as_str()),
-        // Below zero when it has none, which is no claim of verk's: it does not end by itself.
+        // Below zero if it has none. Then it is no claim of verk's, and does not expire.
         ttl: left.unwrap_or(ttl),
     })
 }
@@ -160,7 +160,7 @@ async fn list(link: &Link) -> Result<Vec<Node>, Failure> {
     Ok(nodes)
 }
 
-/// The nodes without a heartbeat. While there are none, one command for all is enough.
+/// The nodes without a heartbeat. If there are none, one command for all is enough.
 async fn silent(link: &Link) -> Result<Vec<Node>, Failure> {
     let mut silent = Vec::new();
     for ids in ids(link).await?.chunks(MAX_BATCH_JOBS) {
@@ -254,8 +254,8 @@ async fn foreign_lists(link: &Link, cursor: u64) -> Result<ForeignPage, Failure>
         .map_err(|_| Failure::unexpected_reply("a cursor with keys"))?;
     let mut foreign = reply::payloads(found)?;
     if !foreign.is_empty() {
-        // After the scan: a list that it found had jobs then, so its node was registered. If it is
-        // not any more, the list is empty.
+        // After the scan: a list that it found had jobs then, so its node was registered. If the
+        // node is not registered any more, the list is empty.
         let known = known_lists(link).await?;
         foreign.retain(|key| !known.contains(&key[..]));
     }

@@ -1,4 +1,4 @@
-//! Queues that are paused for all nodes, and how a node learns of it: [`RedisPauseListener`].
+//! Queues that are paused for all nodes, and how a node learns of them: [`RedisPauseListener`].
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -42,7 +42,7 @@ impl PauseStore for RedisStorage {
 const LISTEN: &str = "listen for pauses";
 const READ: &str = "read which queues are paused";
 
-/// Pauses or resumes a queue; answers whether that changed anything.
+/// Pauses or resumes a queue. Returns whether that changed anything.
 async fn set(link: &Link, queue: &QueueName, paused: bool) -> Result<bool, Failure> {
     let channel = link.keys.pauses_channel();
     let args = [arg(queue), arg(u8::from(paused)), channel.into()];
@@ -78,7 +78,7 @@ impl RedisPauseListener {
         let mut connection = connected.map_err(|error| Failure::not_sent(error).during(LISTEN))?;
         match connection.subscribe(&link.keys.pauses_channel()).await {
             Ok(()) => {}
-            // A user with restricted rights. The set is read all the same.
+            // A user with restricted rights. The set is still read.
             Err(failure) if failure.applied() == Applied::NotApplied => log::warn!(
                 error = %failure.during(LISTEN),
                 "pauses for all nodes are noticed late: the server refuses the subscription"

@@ -1,4 +1,4 @@
-//! What an operator does with waiting jobs: searches, moves, clears.
+//! An operator's work on waiting jobs: searches, moves, clears.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -87,8 +87,8 @@ impl WaitingStore for RedisStorage {
     }
 }
 
-/// How many entries of a queue one call may pass over: each of its jobs costs a walk through the
-/// list, and the server does nothing else meanwhile. Measured: about 20 ms for a million.
+/// How many entries of a queue one call may skip: each of its jobs costs a walk through the list,
+/// and the server does nothing else meanwhile. Measured: about 20 ms for a million.
 const MAX_WALK: usize = 200_000;
 
 impl RedisStorage {
@@ -146,7 +146,7 @@ async fn max_moves(link: &Link, from: &Source) -> usize {
     let mut command = redis::cmd("LLEN");
     command.arg(link.keys.queue(queue));
     let length = link.ask(&command).await.and_then(reply::count);
-    // What fails here fails again with the moves, and is told then.
+    // An error here occurs again with the moves, and is reported then.
     let length = length.unwrap_or(usize::MAX).max(1);
     (MAX_WALK / length).clamp(1, MAX_BATCH_JOBS)
 }

@@ -197,8 +197,8 @@ async fn ids(link: &Link) -> Result<Vec<Bytes>, Failure> {
     Ok(ids)
 }
 
-/// Reads what a process of any program wrote; `None` when it is not shown. What another program
-/// left out, or wrote in another way, is 0.
+/// Reads the report of a process of any program; `None` if it is not shown. Values that another
+/// program left out, or wrote in another form, are 0.
 fn read(id: &Bytes, hash: Value, work: Value) -> Result<Option<ProcessReport>, Failure> {
     let Ok([info, concurrency, busy, beat, quiet, rss, rtt]) =
         <[Value; 7]>::try_from(reply::array(hash)?)

@@ -1,4 +1,4 @@
-//! Statistics: the counters, and the sizes of what waits.
+//! Statistics: the counters, and the number of waiting jobs.
 
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
@@ -46,8 +46,8 @@ impl StatsStore for RedisStorage {
     }
 }
 
-/// How long the number of a node's last report is kept, in seconds: longer than any reply is waited
-/// for.
+/// How long the number of a node's last report is kept, in seconds: longer than any wait for a
+/// reply.
 const SEQUENCE_TTL: u32 = 24 * 60 * 60;
 
 /// How long the numbers of a day are kept, in seconds: 5 years, as Sidekiq does.
@@ -118,7 +118,7 @@ async fn record(
     Ok(reply::integer(reply)? == 1)
 }
 
-/// Keys, and what is to be added to each.
+/// Keys, and the number to add to each.
 #[derive(Default)]
 struct Entries {
     keys: Vec<Key>,
@@ -251,7 +251,7 @@ async fn of_days(link: &Link, days: &[Day]) -> Result<Vec<DayStats>, Failure> {
     Ok(stats)
 }
 
-/// A counter that nobody counted with is 0, and so is one below that.
+/// A missing counter is 0, and so is one below 0.
 fn counter(value: Value) -> Result<u64, Failure> {
     match value {
         Value::Nil => Ok(0),

@@ -1,5 +1,5 @@
-//! [`RedisStorage`]. A file for each part of `Storage` has its methods: each is one command or one
-//! script.
+//! [`RedisStorage`]. The methods are in a file for each part of `Storage`: each is one command or
+//! one script.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -39,15 +39,15 @@ pub struct RedisStorage {
 }
 
 impl RedisStorage {
-    /// Connects to a server and checks that it can be used; a server that may evict jobs is warned
-    /// of.
+    /// Connects to a server and checks that it can be used. It warns of a server that may evict
+    /// jobs.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidUrl`], [`Error::InvalidTls`] and [`Error::InvalidPrefix`] at once;
     /// [`Error::Connect`] when the server does not answer within the [connect
     /// time-out](RedisConfig::connect_timeout) and the [response
-    /// time-out](RedisConfig::response_timeout) or refuses this client; [`Error::TooOld`] when it
+    /// time-out](RedisConfig::response_timeout), or refuses this client; [`Error::TooOld`] when it
     /// lacks commands; [`Error::NoRuntime`] outside of a tokio runtime.
     ///
     /// # Cancel safety
@@ -95,9 +95,9 @@ impl RedisStorage {
         })
     }
 
-    /// Deletes every key under the prefix, whoever made it. For tests and examples.
+    /// Deletes every key under the prefix, also those of other programs. For tests and examples.
     ///
-    /// Not atomic: keys that are made meanwhile may stay.
+    /// It is not atomic: keys that are made meanwhile may stay.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl RedisStorage {
         reply.and_then(read).map_err(|failure| failure.during(op))
     }
 
-    /// Reads a page of what `kind` says that `key` is.
+    /// Reads a page of `key`, whose type is `kind`.
     pub(crate) async fn read_page<T>(
         &self,
         op: &'static str,
@@ -176,7 +176,7 @@ impl Server for RedisStorage {
 
 /// The first place of a page and the most entries in it, for a script.
 pub(crate) fn bounds(page: Page) -> [Arg<'static>; 2] {
-    /// No list is as long, and Lua counts so far.
+    /// No list is that long, and Lua counts exactly up to this number.
     const END: usize = 1 << 50;
     [page.offset, page.limit].map(|number| arg(number.min(END)))
 }

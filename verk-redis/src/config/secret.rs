@@ -5,7 +5,7 @@ use std::{fmt, ops::Deref};
 use serde::{Deserialize, Serialize, Serializer};
 use verk_core::settings::Value;
 
-/// The address of a server, which may hold a password. It is shown without.
+/// The address of a server, which may have a password. It is shown without it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Url(String);
@@ -46,7 +46,7 @@ impl Value for Url {
     }
 }
 
-/// A text that is not shown at all.
+/// A text that is never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Secret(String);
@@ -87,14 +87,14 @@ impl Value for Secret {
     }
 }
 
-/// `url` without anything that may be a password, also for a text that is not quite a URL.
+/// `url` without any part that may be a password, also if the text is not quite a URL.
 pub(crate) fn redacted(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),
     };
-    // A password may hold any character, so the credentials end at the last `@`. Unless that is in the query,
-    // where a unix socket has its password: then nothing is sure.
+    // A password may have any character, so the credentials end at the last `@`, unless that is in
+    // the query, where a unix socket has its password. Then no part is safe to show.
     let (credentials, rest) = match rest.rsplit_once('@') {
         Some((before, _)) if before.contains('?') => ("***", ""),
         Some((_, rest)) => ("***@", rest),

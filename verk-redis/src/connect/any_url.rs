@@ -1,4 +1,5 @@
-//! A URL may be anything, and no part of it that may be a password is ever shown.
+//! Tests that a URL of any form is read, and that no part of it that may be a password is ever
+//! shown.
 
 use verk_testing::fuzz::{fuzz, lines};
 

@@ -18,14 +18,14 @@ use crate::{
     error::{Error, cause::Cause},
 };
 
-/// A server, or those who know which one it is.
+/// A server, or the Sentinels that know which one it is.
 pub(crate) enum Endpoint {
     Server(Client),
     Sentinels(Sentinels),
 }
 
 impl Endpoint {
-    /// Reads the URL and the certificates; connects to nobody.
+    /// Reads the URL and the certificates; opens no connection.
     pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
         let tls = Tls::new(config)?;
         let tcp = tcp_settings(config.response_timeout);
@@ -43,8 +43,7 @@ impl Endpoint {
         })
     }
 
-    /// Opens a connection, to the current primary where Sentinels know that. Takes up to
-    /// `patience`.
+    /// Opens a connection; with Sentinels, to the current primary. Takes up to `patience`.
     pub(crate) async fn connect(
         &self,
         config: &AsyncConnectionConfig,
@@ -58,7 +57,7 @@ impl Endpoint {
             }
             Self::Sentinels(sentinels) => {
                 let primary = sentinels.find_primary(patience / 2).await?;
-                // What is left of the patience, at least.
+                // The rest of the patience, at least.
                 let config = config.clone().set_connection_timeout(Some(patience / 2));
                 let mut connection = primary
                     .get_multiplexed_async_connection_with_config(&config)
@@ -78,7 +77,7 @@ impl Endpoint {
         Cause::of_connecting(error, Some(addr))
     }
 
-    /// Where the server is, or those who know that, without credentials.
+    /// Where the server is, or its Sentinels, without credentials.
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Server(client) => client.get_connection_info().addr().to_string(),
@@ -95,7 +94,7 @@ impl Endpoint {
         info.redis_settings().db()
     }
 
-    /// All that no message may have in it.
+    /// The texts that no message may have.
     pub(crate) fn passwords(&self) -> impl Iterator<Item = &str> {
         let (primary, sentinel) = match self {
             Self::Server(client) => (client.get_connection_info(), None),
@@ -108,7 +107,7 @@ impl Endpoint {
     }
 }
 
-/// What a URL says, unless that is to trust anybody.
+/// The content of a URL, unless it asks to skip the check of certificates.
 pub(crate) fn parse(url: &str, tcp: &TcpSettings) -> RedisResult<ConnectionInfo> {
     if cfg!(not(feature = "tls")) && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
         return Err(invalid("TLS needs verk's feature `tls`"));
@@ -122,14 +121,14 @@ pub(crate) fn parse(url: &str, tcp: &TcpSettings) -> RedisResult<ConnectionInfo>
     Ok(info.set_tcp_settings(tcp.clone()))
 }
 
-/// Lets the system end a connection whose other end is gone without a word: a NAT forgot it, a
-/// balancer dropped it, the host lost its power.
+/// Lets the system end a connection whose other end vanished silently: a NAT forgot it, a balancer
+/// dropped it, the host lost its power.
 fn tcp_settings(response_timeout: Duration) -> TcpSettings {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_AFTER)
         .with_interval(KEEPALIVE_EVERY);
     let settings = TcpSettings::default().set_keepalive(keepalive);
-    // Bounds how long what was sent may stay unacknowledged, and unanswered probes as well.
+    // Bounds how long sent data may stay unacknowledged, and probes unanswered.
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     let settings = settings.set_user_timeout(response_timeout);
     #[cfg(not(any(target_os = "android", target_os = "fuchsia", target_os = "linux")))]
@@ -137,13 +136,13 @@ fn tcp_settings(response_timeout: Duration) -> TcpSettings {
     settings
 }
 
-/// How long a connection is idle before the system probes it: less than any balancer waits.
+/// How long a connection is idle before the system probes it: less than balancers wait.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 
 /// The time between two probes.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// The third version of the protocol, because only there the client library tells of a connection
+/// The third version of the protocol, because only with it the client library reports a connection
 /// that ended.
 pub(crate) fn with_push_messages(info: ConnectionInfo) -> ConnectionInfo {
     let settings = info.redis_settings().clone();
@@ -154,8 +153,8 @@ pub(crate) fn invalid(what: &'static str) -> RedisError {
     (ErrorKind::InvalidClientConfig, what).into()
 }
 
-/// What is wrong with a URL. Where a password may be in it, without the part of the URL that the
-/// error quotes.
+/// Why a URL is invalid. If a password may be in it, without the part of the URL that the error
+/// quotes.
 fn why_invalid(error: &RedisError, url: &str) -> String {
     let shown = redacted(url);
     match url.split_once("://") {

@@ -1,4 +1,4 @@
-//! Jobs on their way to queues: those that come while others are on their way are sent together.
+//! Sends enqueued jobs: while a push is in flight, further calls queue up and are sent together.
 
 use std::{
     fmt,
@@ -21,8 +21,8 @@ use crate::{
 
 /// Appends `jobs` to the back of `queue`, all or none.
 ///
-/// A call that finds no request on its way makes one. Others wait until the program has done what
-/// else it had to do, and go together by then: the busier it is, the fewer the requests.
+/// A call that finds no request in flight makes one. While a push is in flight, further calls queue
+/// up and are sent together on the next scheduler turn. Batches grow with load.
 pub(crate) async fn enqueue(
     local: Arc<Local>,
     queue: &QueueName,
@@ -41,16 +41,16 @@ pub(crate) async fn enqueue(
         };
     };
     gather(&local);
-    // The request that took the call may be dropped on its way.
+    // The request that took the call may be dropped while it is in flight.
     stored
         .await
         .unwrap_or_else(|_| Err(StorageError::unknown(OP, RUNTIME_ENDED)))
 }
 
-/// What is on its way, and what waits.
+/// The requests in flight, and the calls that wait.
 pub(crate) struct Enqueues {
     state: Mutex<State>,
-    /// Whether the last request got no reply in time. Calls that wait have waited for that reply,
+    /// Whether the last request got no reply in time. Waiting calls have waited for that reply,
     /// too.
     silent: AtomicBool,
     /// The one that the calls come from.
@@ -59,15 +59,15 @@ pub(crate) struct Enqueues {
 
 #[derive(Default)]
 struct State {
-    /// How many requests are on their way, with the one that waits for company.
+    /// How many requests are in flight, with the one that waits for more calls.
     requests: usize,
-    /// Whether a request takes up those that wait, soon.
+    /// Whether a request will soon take the waiting calls.
     gathering: bool,
-    /// Calls in the order in which they came; empty without a request.
+    /// Calls in the order in which they came; empty if no request is in flight.
     waiting: Vec<Call>,
 }
 
-/// A call that waits. It gets its answer when this is dropped.
+/// A waiting call. It gets its answer when this is dropped.
 struct Call {
     queue: QueueName,
     jobs: Vec<Bytes>,
@@ -84,7 +84,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let (answer, stored) = (self.answer.take(), self.stored.take());
-        // Wakes the caller, whose waker may panic: others wait for their answers.
+        // Wakes the caller, whose waker may panic, while others still need their answers.
         guard::call(|| {
             if let (Some(answer), Some(stored)) = (answer, stored) {
                 // Nobody may wait for it any more.
@@ -103,7 +103,7 @@ impl Enqueues {
         }
     }
 
-    /// Adds a call to those that wait; `None` if it is to make a request of its own.
+    /// Adds a call to the waiting ones; `None` if it must make a request of its own.
     fn wait(
         &self,
         queue: &QueueName,
@@ -139,7 +139,7 @@ impl fmt::Debug for Enqueues {
 }
 
 impl State {
-    /// The first of those that wait, as many as are sent at once.
+    /// The first of the waiting calls, as many as are sent at once.
     fn take(&mut self) -> Vec<Call> {
         let (mut jobs, mut bytes) = (0, 0);
         let fits = |call: &&Call| {
@@ -153,7 +153,8 @@ impl State {
     }
 }
 
-/// Lets those that wait go soon, unless that is under way, or too many requests are.
+/// Lets the waiting calls be sent soon, unless that is already under way, or too many requests are
+/// in flight.
 fn gather(local: &Arc<Local>) {
     let mut state = local.enqueues.state();
     if state.waiting.is_empty() || state.gathering || state.requests >= MOST_REQUESTS {
@@ -167,10 +168,10 @@ fn gather(local: &Arc<Local>) {
     local.enqueues.runtime.spawn(request.send());
 }
 
-/// One that is counted in [`State::requests`], until it is dropped. Then others may go.
+/// A request that counts in [`State::requests`], until it is dropped. Then others may be sent.
 struct Request {
     local: Arc<Local>,
-    /// Whether it has not taken up those that wait.
+    /// Whether it still has to take the waiting calls.
     gathers: bool,
 }
 
@@ -183,9 +184,9 @@ impl Request {
     }
 
     async fn send(mut self) {
-        // What the program does first may be to enqueue more.
+        // The program may enqueue more on its next turn.
         tokio::task::yield_now().await;
-        // Before the calls are taken, so that one that is taken is sent.
+        // Before the calls are taken, so that every call that is taken is sent.
         let connection = match self.local.enqueues.silent.load(Ordering::Relaxed) {
             false => self.local.pool.get().await,
             true => self.local.pool.get_soon().await,
@@ -196,7 +197,7 @@ impl Request {
             state.gathering = false;
             match connection {
                 Ok(_) => state.take(),
-                // None of them needs to find out by itself.
+                // None of them has to wait for the same error again.
                 Err(_) => std::mem::take(&mut state.waiting),
             }
         };
@@ -211,7 +212,7 @@ impl Request {
         };
         // Not all may fit.
         gather(&self.local);
-        // The sort is stable: what goes to one queue stays in order.
+        // The sort is stable, so the jobs of one queue stay in order.
         calls.sort_by(|one, other| one.queue.cmp(&other.queue));
         let same_queue = |one: &Call, other: &Call| one.queue == other.queue;
         let pushes: Vec<Push<'_>> = calls
@@ -238,7 +239,7 @@ impl Drop for Request {
         let mut state = self.local.enqueues.state();
         state.requests -= 1;
         if self.gathers {
-            // The runtime ended first: nobody will ever take up those that wait.
+            // The runtime ended first: no task will ever take the waiting calls.
             state.gathering = false;
             let waiting = std::mem::take(&mut state.waiting);
             drop(state);
@@ -318,7 +319,7 @@ pub(crate) const OP: &str = "enqueue jobs";
 const RUNTIME_ENDED: &str = "the tokio runtime of the call has ended";
 const LPUSH: &str = "LPUSH";
 
-/// While so many requests are on their way, others wait.
+/// While so many requests are in flight, others wait.
 const MOST_REQUESTS: usize = 2;
-/// So many jobs are sent at once, if they are of several calls.
+/// How many jobs are sent at once, if they are of several calls.
 const MOST_JOBS: usize = 1000;

@@ -1,4 +1,4 @@
-//! How the server knows a connection, so that it can be ended there.
+//! Identifies a connection on the server, so that it can be ended there.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
 
 /// A name that no other connection has, and the server's id of the connection.
 ///
-/// The id alone is not enough to end a connection: a server that was restarted gives it to another.
+/// The id alone is not enough to end a connection: a restarted server gives it to another.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) id: i64,
@@ -45,7 +45,7 @@ impl Identity {
         })
     }
 
-    /// Ends the connection on the server, if it is there.
+    /// Ends the connection on the server, if it still exists.
     pub(crate) async fn end(&self, link: &Link) -> Result<(), Failure> {
         let mut list = redis::cmd("CLIENT");
         list.arg("LIST").arg("ID").arg(self.id);

@@ -1,4 +1,4 @@
-//! What every part of a storage uses: [`Link`].
+//! The shared parts of a storage: [`Link`].
 
 use std::sync::Arc;
 
@@ -30,8 +30,7 @@ impl Link {
         self.runtimes.here()?.pool.get().await
     }
 
-    /// Makes sure that none of the connections of the pool is one that was given up before the
-    /// call.
+    /// Ensures that no connection of the pool is one that was given up before the call.
     pub(crate) async fn drop_broken(&self) -> Result<(), Failure> {
         self.runtimes.here()?.pool.drop_broken().await
     }
@@ -41,8 +40,8 @@ impl Link {
         self.connection().await?.query(command).await
     }
 
-    /// Sends one command that may be sent twice, because it changes nothing or the same again: when
-    /// a connection turns out to have ended, over another one.
+    /// Sends one command that may be sent twice, because it changes nothing, or makes the same
+    /// change again. If a connection turns out to have ended, it uses another one.
     pub(crate) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
         let mut tries = self.runtimes.pool_size();
         loop {

@@ -1,4 +1,4 @@
-//! The way to the server: where it is, the pools of connections to it, and what goes over them.
+//! The connections to the server: its address, the pools, and the requests.
 
 #[cfg(test)]
 mod any_url;

@@ -1,9 +1,9 @@
-//! Connections: how one is made, the pool of link ones, and when one is given up.
+//! Connections: how they are opened, the shared pool, and when one is given up.
 //!
-//! A connection carries many requests at once, so the pool does not lend them, it hands out clones
-//! in turn. A connection that gave no reply once is broken: the pool replaces it. Its siblings may
-//! have vanished with it, so each of them is proven before its next use. Otherwise the pool never
-//! asks with a ping.
+//! A connection carries many requests at once. So the pool does not lend connections, but returns
+//! clones in turn. A connection that once gave no reply is broken, and the pool replaces it. The
+//! others may have vanished with it, so each is checked before its next use. Otherwise the pool
+//! never sends a ping.
 
 use std::{
     fmt,
@@ -33,13 +33,14 @@ use crate::{
     error::{Error, Failure, applied, cause::Cause},
 };
 
-/// Makes connections to one server, or to the one of several that is the primary.
+/// Opens connections to one server, or to the primary of several.
 #[derive(Clone)]
 pub(crate) struct Connector {
     endpoint: Arc<Endpoint>,
     connect_timeout: Duration,
     response_timeout: Duration,
-    /// Why the pool could not connect the last time: its own error only says that time ran out.
+    /// Why the pool could not connect the last time. The pool's own error only says that time ran
+    /// out.
     last_error: Arc<Mutex<Option<RedisError>>>,
     losses: Arc<Losses>,
 }
@@ -49,8 +50,7 @@ pub(crate) struct Connector {
 struct Losses {
     /// How many broke.
     broken: AtomicU64,
-    /// How often a reply did not come in time. Each time, all connections that are older are
-    /// doubtful.
+    /// How often a reply did not come in time. After each time, all older connections are in doubt.
     silences: AtomicU64,
 }
 
@@ -103,9 +103,8 @@ impl Connector {
         self.connect_with(|| ()).await
     }
 
-    /// As [`connect`](Self::connect). `told` is called for each message that is published to a
-    /// channel that the connection [subscribed](Connection::subscribe) to, and when the connection
-    /// ended.
+    /// As [`connect`](Self::connect). It calls `told` for each message on a channel that the
+    /// connection [subscribed](Connection::subscribe) to, and when the connection ended.
     pub(crate) async fn connect_with(
         &self,
         told: impl Fn() + Send + Sync + 'static,
@@ -146,8 +145,8 @@ impl Connector {
         })
     }
 
-    /// Makes sure that a connection answers. Opens another one meanwhile, and uses that if it is
-    /// ready first: so nobody waits for a connection that vanished.
+    /// Ensures that a connection answers. Meanwhile it opens another one, and uses that if it is
+    /// ready first. So no call waits for a connection that vanished.
     async fn prove(&self, connection: &mut Connection) -> Result<(), RedisError> {
         let mut asked = connection.inner.clone();
         let ping = redis::cmd("PING");
@@ -156,7 +155,7 @@ impl Connector {
             Either::Left((Ok(_), _)) => None,
             Either::Left((Err(_), connect)) => Some(connect.await?),
             Either::Right((Ok(replacement), _)) => Some(replacement),
-            // The server may have no room for another one.
+            // The server may allow no further connection.
             Either::Right((Err(_), ping)) => ping.await.map(|_| None)?,
         };
         if let Some(replacement) = replacement {
@@ -203,7 +202,7 @@ impl ManageConnection for Connector {
         connected
     }
 
-    /// Asks nobody while all is well: what is known here is enough.
+    /// Sends nothing in the usual case: the known state is enough.
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), RedisError> {
         if connection.is_broken() {
             return Err((ErrorKind::Io, "the connection ended").into());
@@ -225,9 +224,9 @@ impl ManageConnection for Connector {
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     inner: MultiplexedConnection,
-    /// Whether a reply failed to come, or the connection ended.
+    /// Whether a reply did not come, or the connection ended.
     broken: Broken,
-    /// How many [silences](Losses::silences) there were when it was seen to answer.
+    /// How many [silences](Losses::silences) there were when it was last known to answer.
     proven: u64,
     /// `None` when the server does not tell.
     identity: Option<Identity>,
@@ -262,7 +261,7 @@ impl Connection {
         self.identity.as_ref()
     }
 
-    /// This connection with another patience for replies, for a command that blocks.
+    /// This connection with another time-out for replies, for a command that blocks.
     pub(crate) fn with_response_timeout(mut self, timeout: Duration) -> Self {
         self.inner.set_response_timeout(timeout);
         self
@@ -274,7 +273,7 @@ impl Connection {
         self.seen(reply).map_err(Failure::of_command)
     }
 
-    /// As [`query`](Self::query), for a call of a script.
+    /// As [`query`](Self::query), for a script.
     pub(crate) async fn query_script(&mut self, command: &Cmd) -> Result<Value, ScriptFailure> {
         let reply = command.query_async(&mut self.inner).await;
         self.seen(reply).map_err(|error| match error.code() {
@@ -303,13 +302,13 @@ impl Connection {
             .collect())
     }
 
-    /// Lets the connection hear what is published to `channel`.
+    /// Subscribes the connection to `channel`.
     pub(crate) async fn subscribe(&mut self, channel: &[u8]) -> Result<(), Failure> {
         let reply = self.inner.subscribe(channel).await;
         self.seen(reply).map_err(Failure::of_command)
     }
 
-    /// Sends several commands as one transaction; answers with the replies to those that are not
+    /// Sends several commands as one transaction. Returns the replies to those that are not
     /// ignored.
     pub(crate) async fn query_transaction(
         &mut self,
@@ -320,7 +319,8 @@ impl Connection {
     }
 
     /// Gives up a connection on which a reply did not come, or not in one piece, and one to a
-    /// server that became a replica: after a failover, the address may lead to another.
+    /// server that became a replica. The reason: after a failover, the address may lead to another
+    /// server.
     fn seen<T>(&self, reply: Result<T, RedisError>) -> Result<T, RedisError> {
         if let Err(error) = &reply
             && (applied(error) == Applied::Unknown || is_replica(error))
@@ -345,12 +345,12 @@ fn is_replica(error: &RedisError) -> bool {
 /// Why a script gave no result.
 #[derive(Debug)]
 pub(crate) enum ScriptFailure {
-    /// The server does not have it (any more), and did nothing.
+    /// The server does not have it (any more), and has done nothing.
     NotLoaded(RedisError),
     Other(Failure),
 }
 
-/// The connections that everything shares but what waits on the server and heartbeats.
+/// The connections for all commands, except for waits on the server and heartbeats.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     inner: bb8::Pool<Connector>,
@@ -380,9 +380,9 @@ impl Pool {
         }
     }
 
-    /// Makes sure that none of the connections is one that was given up before the call.
+    /// Ensures that no connection is one that was given up before the call.
     pub(crate) async fn drop_broken(&self) -> Result<(), Failure> {
-        // In turn, and each is looked at.
+        // In turn, and each is checked.
         for _ in 0..self.size {
             self.get().await?;
         }
@@ -398,7 +398,7 @@ impl Pool {
         }
     }
 
-    /// As [`get`](Self::get), for callers who have waited for a reply that did not come: they do
+    /// As [`get`](Self::get), for callers that have waited for a reply that did not come: they do
     /// not wait that long again.
     pub(crate) async fn get_soon(&self) -> Result<Connection, Failure> {
         let clock: &dyn Clock = &SystemClock;
@@ -407,7 +407,7 @@ impl Pool {
         connection.unwrap_or_else(|| Err(self.no_connection()))
     }
 
-    /// None came in time. Says why the last attempt to open one failed.
+    /// None came in time. It says why the last attempt to open one failed.
     fn no_connection(&self) -> Failure {
         let address = self.connector.address();
         let last_error = &self.connector.last_error;

@@ -1,4 +1,4 @@
-//! Reads replies: the one place that knows the shapes in which the two versions of the protocol
+//! Reads replies: the only code that knows the forms in which the two versions of the protocol
 //! answer.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -125,8 +125,8 @@ pub(crate) fn time(seconds: Value, microseconds: Value) -> Result<SystemTime, Fa
         .ok_or_else(|| Failure::unexpected_reply("a time of day"))
 }
 
-/// The names in a set of queues, sorted. Names that verk does not accept are left out: no queue of
-/// verk has one.
+/// The names in a set of queues, sorted. Names that verk does not accept are left out, because no
+/// queue of verk has one.
 pub(crate) fn queue_names(value: Value) -> Result<Vec<QueueName>, Failure> {
     let mut names: Vec<QueueName> = payloads(value)?
         .iter()

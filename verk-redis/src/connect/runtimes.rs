@@ -1,7 +1,7 @@
-//! What each tokio runtime that uses a storage has for itself: [`Runtimes`].
+//! The parts that each tokio runtime that uses a storage has for itself: [`Runtimes`].
 //!
-//! A connection lives in the runtime that opened it. So every runtime gets a pool of its own, at
-//! the first call that comes from there; the pool is dropped with the runtime, or with the storage.
+//! A connection belongs to the runtime that opened it. So every runtime gets a pool of its own, at
+//! its first call. The pool is dropped with the runtime, or with the storage.
 
 use std::{
     convert::Infallible,
@@ -83,14 +83,14 @@ impl Runtimes {
             all.push((id, Arc::clone(&local)));
             local
         };
-        // A runtime that ends drops its tasks. One that has ended drops a new task at once.
+        // A runtime drops its tasks when it ends, and a new task at once after that.
         let forget = Forget {
             runtimes: Arc::downgrade(self),
             id,
         };
         runtime.spawn(async move {
             let _forget = forget;
-            // Only an error can come: that the storage is gone.
+            // It can only end with an error: the storage was dropped.
             let _ = closed.await;
         });
         local
@@ -110,7 +110,7 @@ fn find(open: &[(runtime::Id, Arc<Local>)], id: runtime::Id) -> Option<Arc<Local
     Some(Arc::clone(local))
 }
 
-/// Drops what a runtime has when the runtime drops this.
+/// Drops the parts of a runtime when the runtime drops this.
 struct Forget {
     runtimes: Weak<Runtimes>,
     id: runtime::Id,
@@ -125,7 +125,7 @@ impl Drop for Forget {
         let place = all.iter().position(|(of, _)| *of == self.id);
         let gone = place.map(|place| all.swap_remove(place));
         drop(all);
-        // Its connections close here, where no lock is held.
+        // Its connections close here, outside of the lock.
         drop(gone);
     }
 }

@@ -1,4 +1,4 @@
-//! The Lua scripts, and how one is run: by its hash, loaded when the server does not have it.
+//! The Lua scripts, and how they run: by their hash, loaded when the server does not have them.
 
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -13,8 +13,7 @@ use crate::{
     keys::Key,
 };
 
-/// The script of the last name, with what all scripts share, and what the other names stand for,
-/// before it.
+/// The script of the last name, after the shared part and the scripts of the other names.
 macro_rules! script {
     ($($name:literal),+) => {
         Script::new(concat!(
@@ -56,7 +55,7 @@ pub(crate) fn arg(value: impl std::fmt::Display) -> Arg<'static> {
 #[derive(Debug)]
 pub(crate) struct Script {
     code: &'static str,
-    /// The hash that a server gave it; every server gives it the same.
+    /// The hash that a server gave it; all servers give it the same.
     hash: OnceLock<String>,
 }
 
@@ -83,7 +82,7 @@ impl Script {
         match connection.query_script(&call).await {
             Ok(reply) => Ok(reply),
             Err(ScriptFailure::Other(failure)) => Err(failure),
-            // It did nothing, so it can be sent again.
+            // It has done nothing, so it can be sent again.
             Err(ScriptFailure::NotLoaded(_)) => {
                 self.load(connection).await?;
                 connection
@@ -102,7 +101,7 @@ impl Script {
         load.arg("LOAD").arg(self.code);
         let hash = async { reply::text(connection.query(&load).await?) }
             .await
-            // Whether it is loaded or not: the script itself was not sent.
+            // Even if it is loaded now, the script itself was not sent.
             .map_err(Failure::before_sending)?;
         Ok(self.hash.get_or_init(|| hash))
     }

@@ -1,7 +1,7 @@
-//! Redis Sentinel: who the primary is at the moment.
+//! Redis Sentinel: finds the current primary.
 //!
-//! Nobody is asked twice about one connection, and no answer is kept: a connection that broke is
-//! opened again, which asks again.
+//! A connection asks once, and no answer is kept: when a broken connection is opened again, it asks
+//! again.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -21,27 +21,27 @@ use crate::{
 
 const DEFAULT_PORT: u16 = 26379;
 
-/// Those who know the primary by a name.
+/// The Sentinels that know the primary by a name.
 pub(crate) struct Sentinels {
     /// What the primary is called.
     name: String,
     sentinels: Vec<Client>,
-    /// All that is known of the primary, with an address that means nothing.
+    /// Everything that is known of the primary, with a meaningless address.
     primary: ConnectionInfo,
     tls: Tls,
 }
 
-/// A URL, taken apart. What it has may be passwords: `Debug` is for tests.
+/// The parts of a URL. They may be passwords, so `Debug` is only for tests.
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(crate) struct SentinelUrl {
     name: String,
     /// A URL for each Sentinel.
     sentinels: Vec<String>,
-    /// A URL for the primary, whose host means nothing.
+    /// A URL for the primary, with a meaningless host.
     primary: String,
 }
 
-/// Takes apart
+/// Parses
 /// `redis+sentinel://user:password@host:port,host:port/name/db?sentinel_user=user&sentinel_pass=password`;
 /// `None` for any other scheme.
 pub(crate) fn parse(url: &str) -> Option<RedisResult<SentinelUrl>> {
@@ -110,8 +110,8 @@ impl Sentinels {
         })
     }
 
-    /// The primary that most Sentinels name: one that is cut off may still name the one before. All
-    /// are asked at once, for no longer than `patience`.
+    /// The primary that most Sentinels name, because a Sentinel that is cut off may still name the
+    /// old one. All are asked at once, for no longer than `patience`.
     pub(crate) async fn find_primary(&self, patience: Duration) -> RedisResult<Client> {
         let asked = self.sentinels.iter();
         let mut answers: FuturesUnordered<_> =
@@ -192,7 +192,7 @@ impl Sentinels {
         format!("{} of the Sentinels {}", self.name, sentinels.join(", "))
     }
 
-    /// How to connect to the primary; its address means nothing.
+    /// How to connect to the primary, with a meaningless address.
     pub(crate) fn primary(&self) -> &ConnectionInfo {
         &self.primary
     }
@@ -203,8 +203,8 @@ impl Sentinels {
     }
 }
 
-/// Refuses a server that is no primary (any more, or yet): Sentinels learn of it later than it
-/// does.
+/// Refuses a server that is no primary (any more, or yet): Sentinels learn of that later than the
+/// server itself.
 pub(crate) async fn assert_primary(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     // Unlike ROLE it needs no rights.
     let hello: Value = redis::cmd("HELLO").query_async(connection).await?;

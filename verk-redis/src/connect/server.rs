@@ -1,4 +1,4 @@
-//! What kind of server it is: checked at connect, and told on request.
+//! The kind of the server: checked when a connection opens, and returned on request.
 
 use verk_core::log;
 
@@ -30,7 +30,7 @@ pub(crate) async fn check(connector: &Connector, connection: &mut Connection) ->
             source: error.into(),
         }
     })?;
-    // Some providers forbid INFO. Then nothing can be said, and what is too old fails later.
+    // Some providers forbid INFO. Then nothing is known, and an old server fails later.
     let info: String = replies
         .into_iter()
         .filter_map(|reply: Result<Value, Failure>| reply.and_then(reply::text).ok())
@@ -55,7 +55,8 @@ pub(crate) async fn check(connector: &Connector, connection: &mut Connection) ->
     Ok(())
 }
 
-/// What the server tells of itself, and how many jobs wait in the sets of the other schedule keys.
+/// The facts that the server returns, and how many jobs wait in the sets of the other schedule
+/// keys.
 pub(crate) async fn facts(link: &Link) -> Result<ServerFacts, Failure> {
     let mut commands = redis::pipe();
     for set in [JobSet::Schedule, JobSet::Retry] {
@@ -69,7 +70,7 @@ pub(crate) async fn facts(link: &Link) -> Result<ServerFacts, Failure> {
     for count in replies.by_ref().take(2) {
         elsewhere += reply::count(count?)?;
     }
-    // Some providers forbid INFO. Then nothing of it is told.
+    // Some providers forbid INFO. Then its facts are missing.
     let info: String = replies
         .filter_map(|reply| reply.and_then(reply::text).ok())
         .collect();
@@ -83,8 +84,8 @@ pub(crate) async fn facts(link: &Link) -> Result<ServerFacts, Failure> {
     })
 }
 
-/// The version of the server. Valkey began with 7.2, and what it calls its `redis_version` will not
-/// grow any more.
+/// The version of the server. Valkey began with 7.2, and its `redis_version` will not grow any
+/// more.
 fn version(info: &str) -> Option<&str> {
     field(info, "valkey_version").or_else(|| field(info, "redis_version"))
 }

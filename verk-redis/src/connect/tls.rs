@@ -27,10 +27,11 @@ mod with_rustls {
     const CERT: &str = "redis.tls_cert";
     const KEY: &str = "redis.tls_key";
 
-    /// Whom to trust, and what to show. It has no `Debug`, for it holds a key.
+    /// The trusted authorities, and the certificate to show. It has no `Debug`, because it has a
+    /// key.
     #[derive(Clone)]
     pub(crate) struct Tls {
-        /// `None` for what the system trusts, and nothing to show.
+        /// `None` for the authorities that the system trusts, and no certificate.
         certificates: Option<TlsCertificates>,
     }
 
@@ -64,7 +65,7 @@ mod with_rustls {
             })
         }
 
-        /// A client that connects to `info` in this way.
+        /// A client that connects to `info` with these settings.
         pub(crate) fn client(&self, info: ConnectionInfo) -> RedisResult<Client> {
             match (&self.certificates, info.addr()) {
                 (None, ConnectionAddr::TcpTls { .. }) => {
@@ -83,8 +84,8 @@ mod with_rustls {
         }
     }
 
-    /// The program's choice of cryptography, if it made one before, else ours. Without any, and
-    /// with several compiled in, rustls would panic.
+    /// The program's choice of cryptography, if it made one before, else ours. Without a choice,
+    /// and with several compiled in, rustls would panic.
     fn crypto() -> Option<&'static Arc<CryptoProvider>> {
         if CryptoProvider::get_default().is_none() {
             // Somebody else may be faster.
@@ -93,7 +94,7 @@ mod with_rustls {
         CryptoProvider::get_default()
     }
 
-    /// The PEM that a setting is, or that is in its file.
+    /// The PEM in a setting, or in the file that it names.
     fn read(setting: &'static str, value: Option<&str>) -> Result<Option<Vec<u8>>, Error> {
         let Some(value) = value else {
             return Ok(None);
@@ -117,7 +118,7 @@ mod with_rustls {
         Ok(all)
     }
 
-    /// Checks that the key is that of the certificate.
+    /// Checks that the key belongs to the certificate.
     fn check_pair(cert: &[u8], key: &[u8]) -> Result<(), Error> {
         let chain = certificates(CERT, cert)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| unusable(KEY, error))?;

@@ -1,13 +1,13 @@
-//! Why Redis did not do what it was asked: [`Cause`], with one sentence that says what to do.
+//! Why Redis refused a request: [`Cause`], with one sentence that says what to do.
 
 use std::{error::Error as _, fmt, io, sync::Arc};
 
 use bb8_redis::redis::{ConnectionAddr, ErrorKind, RedisError, ServerErrorKind};
 use verk_core::StorageErrorKind as Kind;
 
-/// An error of Redis, or of the way there.
+/// An error of Redis, or of the connection to it.
 ///
-/// It prints what to do about it, if that is known, and what Redis says.
+/// It prints what to do about it, if that is known, and the text of Redis.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
     kind: Kind,
@@ -17,14 +17,14 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    /// Of a connection to `addr` that could not be opened.
+    /// The cause of a connection to `addr` that could not be opened.
     pub(crate) fn of_connecting(error: RedisError, addr: Option<&ConnectionAddr>) -> Self {
         let error = without_arguments(error);
         let (kind, advice) = match refused(&error) {
             Some((kind, advice)) => (kind, advice),
             None => (Kind::Unreachable, unreachable(&error)),
         };
-        // What is wrong about TLS shows in many ways.
+        // Errors of TLS take many forms.
         let hint = addr.and_then(|addr| tls_hint(&error, addr));
         Self {
             kind,
@@ -62,10 +62,10 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The source of a `RedisError` says the same as the error, so there is none here.
+/// The source of a `RedisError` has the same text as the error, so there is none here.
 impl std::error::Error for Cause {}
 
-/// What the server, or the client library, refused; `None` for an error of the connection.
+/// A refusal by the server or the client library; `None` for an error of the connection.
 fn refused(error: &RedisError) -> Option<(Kind, Option<&'static str>)> {
     let known = |kind, advice| Some((kind, Some(advice)));
     match error.kind() {
@@ -88,7 +88,7 @@ fn refused(error: &RedisError) -> Option<(Kind, Option<&'static str>)> {
     ))
 }
 
-/// What an error of the server means. Scripts pass such errors on as text.
+/// The meaning of an error of the server. Scripts pass such errors on as text.
 pub(crate) fn of_code(code: &str, text: &str) -> (Kind, Option<&'static str>) {
     let says = |part| text.contains(part);
     match code {
@@ -183,7 +183,7 @@ fn unreachable(error: &RedisError) -> Option<&'static str> {
     })
 }
 
-/// Of a request that was sent, and got no reply.
+/// The cause of a request that was sent, and got no reply.
 fn no_reply(error: &RedisError) -> (Kind, Option<&'static str>) {
     match error.kind() {
         ErrorKind::Parse => (Kind::Other, Some("the reply is not in Redis's protocol")),
@@ -231,12 +231,12 @@ fn tls_hint(error: &RedisError, addr: &ConnectionAddr) -> Option<&'static str> {
 }
 
 #[cfg(feature = "tls")]
-/// What rustls says, if it was that which failed.
+/// The error of rustls, if that is the cause.
 fn of_rustls(error: &RedisError) -> Option<&rustls::Error> {
     io_error(error)?.get_ref()?.downcast_ref()
 }
 
-/// The error of the system that it is, if it is one.
+/// The error of the system, if that is the cause.
 fn io_error(error: &RedisError) -> Option<&io::Error> {
     let shared: &Arc<dyn std::error::Error + Send + Sync> = error.source()?.downcast_ref()?;
     shared.downcast_ref()
@@ -254,8 +254,8 @@ fn without_arguments(error: RedisError) -> RedisError {
     }
 }
 
-/// A server that does not know a command repeats its arguments, and payloads are among them. What
-/// stands before them; `None` where there are none.
+/// A server that does not know a command repeats its arguments, which may be payloads. Returns the
+/// text before them; `None` if there are none.
 pub(crate) fn cut_arguments(text: &str) -> Option<&str> {
     let (command, _) = text.split_once("with args beginning with")?;
     Some(command.trim_end_matches([' ', ',']))

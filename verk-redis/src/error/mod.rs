@@ -1,4 +1,5 @@
-//! The errors of this crate, and what an error of Redis says about a change that was sent.
+//! The errors of this crate, and whether a change that was sent took effect despite an error of
+//! Redis.
 
 pub(crate) mod cause;
 
@@ -8,14 +9,14 @@ use verk_core::{Applied, BoxError, ErrorChain, StorageError, StorageErrorKind};
 
 use self::cause::Cause;
 
-/// Connecting to Redis failed, or was refused here because Redis can't be used as it is.
+/// Connecting to Redis failed, or this crate refused to use it.
 ///
-/// Each prints its whole cause, and has no [`source`](std::error::Error::source), because that
-/// would be printed twice. No error ever shows a password.
+/// Each prints its whole cause, and has no [`source`](std::error::Error::source), because loggers
+/// would print the source twice. No error ever shows a password.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The URL is none that this crate can connect to. Correct it.
+    /// The URL is invalid, or has an unknown scheme. Correct it.
     #[error("the Redis URL {url:?} is not valid: {}", ErrorChain(&**source))]
     InvalidUrl {
         /// The URL without its password.
@@ -28,7 +29,7 @@ pub enum Error {
     InvalidTls {
         /// The setting, as in a file.
         setting: &'static str,
-        /// What is wrong with it. It has nothing of a key.
+        /// What is wrong with it. It has no part of a key.
         r#source: BoxError,
     },
     /// The prefix is too long or has control characters. Choose another.
@@ -39,15 +40,15 @@ pub enum Error {
         /// The prefix, cut.
         prefix: String,
     },
-    /// Nobody answers there, or the server refuses this client. Check that Redis runs, its address
-    /// and its credentials; trying again may help.
+    /// Nothing listens there, or the server refuses this client. Check that Redis runs, its address
+    /// and its credentials. Trying again may help.
     #[error("no connection to Redis at {address}: {}", ErrorChain(&**source))]
     Connect {
         /// Where it was looked for.
         address: String,
         /// Which kind of failure it is.
         kind: StorageErrorKind,
-        /// What happened, and what to do about it.
+        /// The cause, and what to do about it.
         r#source: BoxError,
     },
     /// The server is too old. Upgrade it to Redis 6.2 or newer, or to Valkey.
@@ -63,7 +64,7 @@ pub enum Error {
     #[error("refusing to delete all keys: the storage has no prefix")]
     NoPrefix,
     /// The call does not come from a tokio runtime, which connections and time-outs need; nothing
-    /// was sent. Call it inside of one.
+    /// was sent. Call it inside of a runtime.
     #[error(
         "there is no tokio runtime here, and verk needs one for its connections: use `#[tokio::main]`, `#[tokio::test]` or `runtime.block_on(..)`"
     )]
@@ -99,7 +100,7 @@ impl Error {
     }
 }
 
-/// A command failed; it becomes a [`StorageError`] once it is known what it was for.
+/// A command failed. It becomes a [`StorageError`] once the operation is known.
 #[derive(Debug)]
 pub(crate) struct Failure {
     applied: Applied,
@@ -135,7 +136,7 @@ impl Failure {
         }
     }
 
-    /// The server answered something that makes no sense here.
+    /// The server answered with an unexpected value.
     pub(crate) fn unexpected_reply(expected: &'static str) -> Self {
         Self {
             applied: Applied::Unknown,
@@ -168,14 +169,14 @@ impl Failure {
     pub(crate) fn of_script(error: RedisError) -> Self {
         let broke = error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError);
         let mut failure = Self::of_command(error);
-        // What a script did before it broke is not taken back.
+        // Changes of a script before it broke are not undone.
         if broke {
             failure.applied = Applied::Unknown;
         }
         failure
     }
 
-    /// A part of a batch was refused; the text is the script's.
+    /// A part of a batch was refused; the text is that of the script.
     pub(crate) fn refused(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let text = cause::cut_arguments(&text).unwrap_or(&text);
@@ -191,7 +192,7 @@ impl Failure {
         }
     }
 
-    /// The same, for a step that came before what was to be done.
+    /// The same, for a step before the real change.
     pub(crate) fn before_sending(self) -> Self {
         Self {
             applied: Applied::NotApplied,
@@ -203,7 +204,7 @@ impl Failure {
         self.applied
     }
 
-    /// Whether the connection ended: another one may do at once.
+    /// Whether the connection ended, so that another one may work at once.
     pub(crate) fn is_disconnected(&self) -> bool {
         self.applied == Applied::Unknown
             && (self.source.downcast_ref::<Cause>())
@@ -215,7 +216,7 @@ impl Failure {
         (self.source.downcast_ref::<Cause>()).is_some_and(|cause| cause.error().is_timeout())
     }
 
-    /// Adds what failed; `op` completes "failed to ...".
+    /// Adds the operation that failed; `op` completes "failed to ...".
     pub(crate) fn during(self, op: &'static str) -> StorageError {
         StorageError::new(op, self.applied, self.source).with_kind(self.kind)
     }
@@ -223,9 +224,9 @@ impl Failure {
 
 /// Whether a command that ended with `error` may have taken effect.
 ///
-/// An error that the server answers with says that it did not: OOM, READONLY, LOADING, MASTERDOWN,
-/// NOREPLICAS, MISCONF, BUSY, TRYAGAIN, CLUSTERDOWN, NOSCRIPT, NOAUTH, NOPERM, WRONGTYPE and all
-/// the others. What is left are time-outs, broken connections and replies that can't be read.
+/// If the server answers with an error, it did not: OOM, READONLY, LOADING, MASTERDOWN, NOREPLICAS,
+/// MISCONF, BUSY, TRYAGAIN, CLUSTERDOWN, NOSCRIPT, NOAUTH, NOPERM, WRONGTYPE and all the others.
+/// The rest are time-outs, broken connections and replies that cannot be read.
 pub(crate) fn applied(error: &RedisError) -> Applied {
     match error.kind() {
         ErrorKind::Server(_)

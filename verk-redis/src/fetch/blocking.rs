@@ -1,4 +1,4 @@
-//! Which queues may wait on the server, each on a connection of its own: [`Blocking`].
+//! The queues that may wait on the server, each on a connection of its own: [`Blocking`].
 
 use std::{
     collections::VecDeque,
@@ -15,8 +15,8 @@ use crate::{
     error::Failure,
 };
 
-/// The connections that block, as many as configured, and the queues that they are for: the ones
-/// that had jobs last.
+/// The connections that block, as many as configured, and the queues that have them: those that had
+/// jobs last.
 #[derive(Debug)]
 pub(crate) struct Blocking {
     /// One permit for each connection.
@@ -66,7 +66,7 @@ impl Blocking {
         self.state().queues.retain(|other| *other != queue);
     }
 
-    /// The queue had a job: it is the most recently active one.
+    /// The queue had a job, so it is the most recently active one.
     pub(crate) fn had_jobs(&self, queue: QueueId) {
         let queues = &mut self.state().queues;
         if queues.front() != Some(&queue) {
@@ -76,8 +76,8 @@ impl Blocking {
         }
     }
 
-    /// A slot, if the queue is one of the most recently active ones. One that has just become so
-    /// may find that another still waits in its place, for as long as one command blocks.
+    /// A slot, if the queue is one of the most recently active ones. If it has just become one,
+    /// another queue may still wait in its place, for as long as one command blocks.
     pub(crate) fn slot(&self, queue: QueueId) -> Option<Slot<'_>> {
         let queues = &mut self.state().queues;
         if !queues.contains(&queue) {
@@ -110,7 +110,8 @@ impl Slot<'_> {
         connector.connect().await.map_err(Failure::not_sent)
     }
 
-    /// Keeps a connection for the next who waits. One that has not answered must not come here.
+    /// Keeps a connection for the next wait. A connection without an answer must not be passed
+    /// here.
     pub(crate) fn give_back(self, connection: Connection) {
         if !connection.is_broken() {
             self.blocking.state().idle.push(connection);

@@ -1,4 +1,4 @@
-//! The fetches of open queues: which of them wait on the server, and which share one look.
+//! The fetches of open queues: which of them wait on the server, and which share one poll.
 
 mod blocking;
 mod queue_connection;
@@ -11,7 +11,7 @@ use crate::connect::link::Link;
 
 pub(crate) use self::queue_connection::RedisQueueConnection;
 
-/// What the open queues of a storage share.
+/// The parts that the open queues of a storage share.
 #[derive(Debug)]
 pub(crate) struct OpenQueues {
     link: Arc<Link>,
@@ -20,7 +20,8 @@ pub(crate) struct OpenQueues {
 }
 
 impl OpenQueues {
-    /// None yet. At most `blocking_connections` of them wait on the server, each on a connection.
+    /// No queues yet. At most `blocking_connections` of them wait on the server, each on a
+    /// connection.
     pub(crate) fn new(link: Arc<Link>, blocking_connections: usize) -> Self {
         Self {
             link,

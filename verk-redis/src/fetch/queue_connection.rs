@@ -1,7 +1,7 @@
 //! The fetching side of one queue: [`RedisQueueConnection`].
 //!
-//! What is there is fetched over the queues connections. Then a queue that had a job lately waits
-//! on the server, and any other in [`QuietQueues`].
+//! Jobs are fetched over the shared connections. If there are none, a queue that had a job lately
+//! waits on the server, and any other in [`QuietQueues`].
 
 use std::{
     pin::pin,
@@ -41,16 +41,16 @@ const DEQUEUE: &str = "dequeue jobs";
 const SETTLE: &str = "settle jobs";
 const RESET: &str = "reset the connection of a queue";
 
-/// The longest wait; who wants to wait longer asks again.
+/// The longest wait. For a longer one, call again.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// The shortest block: zero would be for ever.
+/// The shortest block, because zero would mean forever.
 const SHORTEST_BLOCK: Duration = Duration::from_millis(1);
 
 /// How late the server may be with ending a block.
 const BLOCK_SLACK: Duration = Duration::from_secs(1);
 
-/// How long it may take until a connection that nobody uses is closed.
+/// How long it may take until an unused connection is closed.
 const CLOSE_SLACK: Duration = Duration::from_millis(100);
 
 /// How long to wait before trying again to end a block that has not begun yet.
@@ -61,27 +61,27 @@ const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
 pub(crate) struct RedisQueueConnection {
     queues: Arc<OpenQueues>,
     id: QueueId,
-    /// Those of the script; the last ones are for what is settled.
+    /// The keys of the script; the last ones are for settlements.
     keys: [Key; 12],
     /// The node and the queue, as the script takes them.
     names: Arc<[Arg<'static>; 2]>,
-    /// How large the jobs of the last fetch were on average; 0 while that is not known.
+    /// The average size of the jobs of the last fetch; 0 while that is not known.
     mean_bytes: usize,
-    /// How large the largest job was that this connection fetched.
+    /// The size of the largest job that this connection fetched.
     largest_bytes: usize,
-    /// Whether the last call ended in a wait among the quiet queues: if it is not empty, the queues
-    /// look tells.
+    /// Whether the last call ended in a wait among the quiet queues. If the queue is not empty, the
+    /// shared poll finds it.
     quiet: bool,
-    /// Whether the last call settled jobs, and found none to take.
+    /// Whether the last call settled jobs, and found no job to take.
     found_empty: bool,
-    /// Set while a command is under way, and left when its reply did not come.
+    /// Set while a command is in flight, and kept if its reply did not come.
     doubt: Option<UnansweredCommand>,
 }
 
-/// A command whose reply nobody saw: the server may still move a job for it.
+/// A command whose reply was not seen: the server may still move a job for it.
 #[derive(Debug)]
 struct UnansweredCommand {
-    /// What it was sent on, until it is given up.
+    /// The connection of the command, until it is given up.
     connection: Option<Connection>,
     /// How the server knows it.
     identity: Option<Identity>,
@@ -153,8 +153,8 @@ impl RedisQueueConnection {
         self.taken(taken)
     }
 
-    /// How many jobs the script reads at first: as many as fit if they are like those of the last
-    /// fetch.
+    /// How many jobs the script reads at first: as many as fit if they are as large as those of the
+    /// last fetch.
     fn first_page(&self, max_jobs: usize, max_bytes: usize) -> usize {
         let fitting = max_bytes.checked_div(self.mean_bytes).unwrap_or(1);
         fitting.min(max_jobs).max(1)
@@ -186,7 +186,7 @@ impl RedisQueueConnection {
         }
     }
 
-    /// Runs the script; answers with what became of the settlements, and what was taken.
+    /// Runs the script. Returns the results of the settlements, and the jobs that it took.
     async fn run(
         &mut self,
         settlements: &[Settlement],
@@ -237,8 +237,8 @@ impl RedisQueueConnection {
         let mut blocked = connection
             .clone()
             .with_response_timeout(block.saturating_add(patience));
-        // The server looks whether the queue is paused after the move: the look costs no round
-        // trip, and comes too early for no job.
+        // The server checks whether the queue is paused after the move. The check costs no round
+        // trip, and is never too early.
         let mut commands = redis::pipe();
         commands
             .cmd("BLMOVE")
@@ -266,17 +266,16 @@ impl RedisQueueConnection {
         Ok(dequeued)
     }
 
-    /// Completes once the block was ended on the server, or can't be. Until then it may be that it
-    /// has not begun.
+    /// Completes once the block was ended on the server, or cannot be ended. Before that, the block
+    /// may not have begun.
     async fn unblock_when_interrupted(&self, connection: &Connection, request: &DequeueRequest) {
         request.interrupt.cancelled().await;
         let Some(identity) = connection.identity() else {
             return;
         };
-        // A server that is paused (`CLIENT PAUSE`, `FAILOVER`) holds the move back, and Redis 7.0
-        // crashes when a client in that state is unblocked. It holds back a transaction with a
-        // write as well, so in one the client is unblocked after the pause. The write changes
-        // nothing.
+        // A paused server (`CLIENT PAUSE`, `FAILOVER`) delays the move, and Redis 7.0 crashes when
+        // a client in that state is unblocked. It also delays a transaction with a write, so a
+        // transaction unblocks the client after the pause. The write changes nothing.
         let mut commands = redis::pipe();
         commands
             .atomic()
@@ -300,8 +299,8 @@ impl RedisQueueConnection {
         }
     }
 
-    /// Waits without a command of its own, and fetches when there is something. The next call goes
-    /// on with the wait: what was looked at all the time needs no other look.
+    /// Waits without a command of its own, and fetches when the queue is not empty. The next call
+    /// continues the wait: a queue that was polled all the time needs no other check.
     async fn wait_quietly(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
         let clock = Arc::clone(&self.queues.link.clock);
         let until = clock.instant() + request.wait.min(LONGEST_WAIT);
@@ -395,15 +394,16 @@ impl QueueConnection for RedisQueueConnection {
             None => Err(Failure::not_sent("the server does not tell who is who")),
         };
         if let Err(failure) = ended {
-            // Nobody begins to use the connection any more, and who does has no reply within the
-            // time for it: then it closes.
+            // No new call uses the connection, and those that use it get no reply within their
+            // time: then it closes.
             let queues = &self.queues;
             let dropped = queues.link.drop_broken().await;
             dropped.map_err(|failure| failure.during(RESET))?;
             let closed_at = queues.link.clock.instant() + queues.link.connector.response_timeout();
             let over_at = doubt.over_at.max(closed_at + CLOSE_SLACK);
             queues.link.clock.sleep_until(over_at).await;
-            // The server has seen the end of the connection; what it had begun for it is over.
+            // The server has seen the end of the connection, and has finished the commands that it
+            // had begun for it.
             if !self.server_answers().await {
                 return Err(failure.during(RESET));
             }
@@ -424,7 +424,7 @@ fn is_none(dequeued: &Dequeued) -> bool {
     matches!(dequeued, Dequeued::Jobs(jobs) if jobs.is_empty())
 }
 
-/// Reads the replies to a move and to the question whether the queue is paused.
+/// Reads the replies to a move and to the check whether the queue is paused.
 fn read_block(replies: Vec<Result<Value, Failure>>) -> Result<Dequeued, Failure> {
     let [moved, paused] =
         <[_; 2]>::try_from(replies).map_err(|_| Failure::unexpected_reply("two replies"))?;
@@ -432,7 +432,7 @@ fn read_block(replies: Vec<Result<Value, Failure>>) -> Result<Dequeued, Failure>
         Value::Nil => Vec::new(),
         job => vec![reply::payload(job)?],
     };
-    // A set that cannot be read stops the next fetch; what is here may run.
+    // If the set cannot be read, the next fetch stops. These jobs may run.
     Ok(match paused {
         Ok(Value::Int(1)) => Dequeued::Paused(jobs),
         _ => Dequeued::Jobs(jobs),

@@ -16,14 +16,15 @@ use crate::{
     keys::Key,
 };
 
-/// The pause between two looks: how long a job of a quiet queue may wait, beside the look itself.
+/// The pause between two polls: how long a job of a quiet queue may wait, in addition to the poll
+/// itself.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How many queues one command asks for.
 const MOST_KEYS: usize = 1000;
 
 /// The queues that wait for a job without a connection of their own. While there are any, one task
-/// looks after all of them.
+/// polls for all of them.
 #[derive(Debug, Default)]
 pub(crate) struct QuietQueues(Mutex<State>);
 
@@ -41,7 +42,7 @@ struct Waiting {
 }
 
 impl QuietQueues {
-    /// Waits until the list `key` of a queue is not empty. It may be empty again by then.
+    /// Waits until the list `key` of a queue is not empty. It may already be empty again.
     pub(crate) async fn until_filled(
         queues: &Arc<OpenQueues>,
         queue: QueueId,
@@ -70,7 +71,7 @@ impl QuietQueues {
     fn tell(&self, queue: QueueId, result: Result<(), Failure>) {
         let waiting = self.state().waiting.remove(&queue);
         if let Some(waiting) = waiting {
-            // An error says that it does not wait any more.
+            // An error means that the caller does not wait any more.
             let _ = waiting.tell.send(result);
         }
     }
@@ -80,7 +81,7 @@ impl QuietQueues {
     }
 }
 
-/// Takes a queue off the list when it does not wait any more.
+/// Removes a queue from the list when it does not wait any more.
 struct Leave<'a> {
     queues: &'a OpenQueues,
     queue: QueueId,
@@ -92,7 +93,7 @@ impl Drop for Leave<'_> {
     }
 }
 
-/// The task. When it panics, or its runtime ends, those who wait are told, and the next to wait
+/// The task. When it panics, or its runtime ends, the waiting calls get an error, and the next call
 /// starts another.
 struct Looking {
     queues: Arc<OpenQueues>,
@@ -101,7 +102,7 @@ struct Looking {
 }
 
 impl Looking {
-    /// Who waits now. When nobody does, the task ends, and whoever comes next starts another.
+    /// The calls that wait now. If there are none, the task ends, and the next call starts another.
     fn waiting(&mut self) -> Vec<(QueueId, Key)> {
         let mut state = self.queues.quiet.state();
         state.looking = !state.waiting.is_empty();
@@ -149,7 +150,7 @@ async fn look(mut looking: Looking) {
     }
 }
 
-/// Which of these lists are not empty: one command when none is.
+/// Which of these lists are not empty: one command if all are empty.
 async fn filled(link: &Link, queues: &[(QueueId, Key)]) -> Result<Vec<QueueId>, Failure> {
     let mut any = redis::cmd("EXISTS");
     for (_, key) in queues {
