@@ -1,12 +1,12 @@
-//! How do I find out what goes wrong on a Redis that several programs share?
+//! How do I find errors on a Redis that several programs share?
 //!
 //! ```console
 //! $ VERK_QUEUES=default:10,mailers:5 REDIS_URL=redis://127.0.0.1:6379 cargo run --example doctor
 //! ```
 //!
-//! Prints a report: one line for each finding, how bad it is, what it is and what to do. Fails if
-//! one of them is an error. With the argument `convert` it first turns the string arguments of
-//! Elixir's Verk into arrays. Runs no job.
+//! Prints a report: one line for each finding, with its severity, what it is and what to do. Fails
+//! if one of them is an error. With the argument `convert` it first converts the string arguments
+//! of Elixir's Verk to arrays. Runs no job.
 
 use std::{env, process::ExitCode};
 

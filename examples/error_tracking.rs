@@ -1,5 +1,5 @@
-//! How do failures reach an error tracker? A subscriber forwards each of them, with what it takes
-//! to find the job again.
+//! How do failures reach an error tracker? A subscriber forwards each of them, with the class and
+//! id of its job.
 //!
 //! ```text
 //! cargo run --example error_tracking
@@ -10,7 +10,7 @@ use std::error::Error;
 use verk::{Event, EventKind, Events, Failure, Job, QueueName, prelude::*};
 use verk_testing::MemoryStorage;
 
-/// What goes to the tracker. The arguments do not: who knows what is in them.
+/// What the tracker gets. It gets no arguments, because these may be private.
 #[derive(Debug, PartialEq)]
 struct Report {
     class: String,
@@ -36,8 +36,7 @@ impl Report {
     }
 }
 
-/// Calls `report` for every failure, until the Verk is gone. However slow that is, it never slows a
-/// worker.
+/// Calls `report` for every failure, until the Verk ends. A slow `report` never slows a worker.
 async fn track_errors(events: Events, mut report: impl FnMut(Report)) {
     let mut failures = events.only(|what| matches!(what, EventKind::JobFailed { .. }));
     while let Some(event) = failures.recv().await {
@@ -67,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .queue("billing", 5)
         .build()
         .await?;
-    // Here the call to Sentry, Bugsnag or Honeybadger goes.
+    // Call Sentry, Bugsnag or Honeybadger here.
     let (reports, mut reported) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(track_errors(verk.events(), move |report| {
         println!("{report:#?}");

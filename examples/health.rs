@@ -1,12 +1,13 @@
-//! How do probes ask how my node is? An HTTP server of one's own, with `/live` and `/ready`.
+//! How do probes ask for the health of my node? An HTTP server of your own, with `/live` and
+//! `/ready`.
 //!
 //! ```text
 //! REDIS_URL=redis://127.0.0.1:6379 cargo run --example health
 //! curl -i http://127.0.0.1:8080/ready
 //! ```
 //!
-//! In a program with a web framework these are two routes; here they are as little HTTP as a probe
-//! needs. Set `HEALTH_ADDR` to listen elsewhere.
+//! In a program with a web framework these are two routes; this example has as little HTTP as a
+//! probe needs. Set `HEALTH_ADDR` to listen at another address.
 
 use std::{env, error::Error, io};
 
@@ -80,7 +81,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::var("HEALTH_ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let listener = TcpListener::bind(address).await?;
     println!("http://{}/ready", listener.local_addr()?);
-    // Answers until the process ends: while the node drains, it is alive and not ready.
+    // Answers until the process ends: while the node drains, it is live and not ready.
     tokio::spawn(serve(verk.clone(), listener));
     verk.run().await?;
     Ok(())

@@ -6,8 +6,8 @@
 //! curl --silent http://127.0.0.1:9000/metrics | grep '^verk_'
 //! ```
 //!
-//! The metrics are listed in the guide. Here the jobs live in the memory of this process;
-//! `.redis(url)` instead of `.storage(..)` puts them into Redis.
+//! The guide lists the metrics. Here the jobs are in the memory of this process; with `.redis(url)`
+//! instead of `.storage(..)` they are in Redis.
 
 use std::{error::Error, net::SocketAddr, time::Duration};
 
@@ -31,7 +31,7 @@ async fn crunch(number: u64, ctx: JobContext) -> Result<(), Box<dyn Error + Send
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // First: what is recorded before there is a recorder is lost.
+    // Before the rest, because metrics that are recorded without a recorder are lost.
     PrometheusBuilder::new()
         .with_http_listener(SocketAddr::from(([127, 0, 0, 1], 9000)))
         .set_buckets_for_metric(

@@ -1,4 +1,4 @@
-//! How do I do something around every job? A tenant that travels with the job, a time limit, and a
+//! How do I run code around every job? A tenant that is passed on with the job, a time limit, and a
 //! report of every error.
 //!
 //! ```text
@@ -18,8 +18,8 @@ tokio::task_local! {
     static TENANT: String;
 }
 
-/// Context that travels: the client writes it into the job, and the server reads it before the job
-/// runs.
+/// Context that is passed on: the client writes it into the job, and the server reads it before the
+/// job runs.
 struct Tenant;
 
 impl ClientMiddleware for Tenant {
@@ -92,7 +92,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .storage(MemoryStorage::default())
         .queue("default", 1)
         .client_middleware(Tenant)
-        // The first is the outermost: the report sees what the time limit answers.
+        // The first is the outermost: the report sees the outcome of the time limit.
         .server_middleware(ErrorReport)
         .server_middleware(TimeLimit(Duration::from_millis(100)))
         .server_middleware(Tenant)

@@ -1,13 +1,13 @@
-//! What does verk do with a job? Watch typed jobs being enqueued, run, retried, scheduled and
-//! buried.
+//! What does verk do with a job? Watch typed jobs being enqueued, run, retried, scheduled and moved
+//! to the dead set.
 //!
 //! ```text
 //! cargo run --example quickstart
 //! REDIS_URL=redis://127.0.0.1:6379 cargo run --example quickstart
 //! ```
 //!
-//! Without `REDIS_URL` the jobs live in the memory of this process. With it they live in that
-//! Redis, under a prefix of their own that is deleted at the end.
+//! Without `REDIS_URL` the jobs are in the memory of this process. With it they are in that Redis,
+//! under a prefix of their own that is deleted at the end.
 
 use std::{
     env,
@@ -60,7 +60,7 @@ async fn send_reminder(email: String) {
     println!("    send_reminder: {email}, are you still there?");
 }
 
-/// A real backoff starts at some twenty seconds; this one keeps the demonstration short.
+/// A real backoff starts at some twenty seconds; this one is shorter, for the demonstration.
 fn soon(failed_at: SystemTime, _retry_count: u32) -> SystemTime {
     failed_at + Duration::from_millis(300)
 }

@@ -1,12 +1,12 @@
-//! How do I manage the jobs of a fleet, Ruby's among them?
+//! How do I manage the jobs of a fleet, those of Ruby included?
 //!
 //! ```console
 //! $ REDIS_URL=redis://127.0.0.1:6379 cargo run --example sidekiq_admin -- requeue retry 2a3b4c5d6e7f8091a2b3c4d5
 //! ```
 //!
-//! Does one thing (`delete`, `requeue`, `kill`, or `later`: an hour from now) to one job, or to
-//! `all` jobs of a class, of one place: `schedule`, `retry`, `dead`, or the name of a queue. Prints
-//! how many it did it to.
+//! Does one operation (`delete`, `requeue`, `kill`, or `later`: an hour from now) on one job, or on
+//! `all` jobs of a class, in one place: `schedule`, `retry`, `dead`, or the name of a queue. Prints
+//! how many jobs it changed.
 
 use std::{env, time::Duration};
 

@@ -4,7 +4,7 @@
 //! $ REDIS_URL=redis://127.0.0.1:6379 cargo run --example sidekiq_client
 //! ```
 //!
-//! A real Sidekiq runs them, or `sidekiq_worker`, whichever fetches them first. Prints the id of
+//! A real Sidekiq or `sidekiq_worker` runs them, whichever fetches them first. Prints the id of
 //! each job.
 
 use std::{env, time::Duration};
@@ -33,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
         println!("{jid} bulk");
     }
 
-    // With options for one job, that Ruby obeys too.
+    // With options for one job, which Ruby obeys too.
     let charge = Charge::new(1_200, 3).max_retry_count(5).tags(["vip"]);
     println!("{} charge", charge.enqueue().await?);
     let once = Charge::new(1_300, 3).retry_limit(RetryLimit::Never);

@@ -1,5 +1,5 @@
-//! What the code of `#[verk::worker]` names. No part of the API: it changes with the macro, in any
-//! version.
+//! The names that the code of `#[verk::worker]` uses. No part of the API: it changes with the
+//! macro, in any version.
 
 use std::{convert::Infallible, error::Error as StdError, ops::Deref, pin::Pin};
 
@@ -31,7 +31,7 @@ pub trait JobArg: Sized {
     /// Reads it as the next of the arguments.
     fn read(args: &mut ArgsReader<'_>, name: &'static str) -> Result<Self, ArgsError>;
 
-    /// As `read`; what is absent is what `default` says.
+    /// As `read`; an absent argument is the result of `default`.
     fn read_or(
         args: &mut ArgsReader<'_>,
         name: &'static str,
@@ -64,13 +64,13 @@ pub trait JobArg: Sized {
         seq: &mut A,
     ) -> Result<Self, A::Error>;
 
-    /// As `read_element`; what is absent is what `default` says.
+    /// As `read_element`; an absent argument is the result of `default`.
     fn read_element_or<'de, A: SeqAccess<'de>>(
         seq: &mut A,
         default: fn() -> Self,
     ) -> Result<Self, A::Error>;
 
-    /// The field, or what its type makes of an absent one.
+    /// The field, or the value of its type for an absent one.
     fn required<E: Error>(name: &'static str, field: Option<Self>) -> Result<Self, E>;
 }
 
@@ -143,8 +143,8 @@ impl<T: Serialize + DeserializeOwned> JobArg for T {
     }
 }
 
-/// What a `String` of a job can be made of, with a message of its own: `Into<String>` lists all
-/// that it is implemented for.
+/// The types that a `String` of a job can be made from, with a message of its own: the message for
+/// `Into<String>` lists all its implementations.
 #[diagnostic::on_unimplemented(
     message = "this argument is a `String`, and `{Self}` is no text",
     label = "no text",
@@ -155,27 +155,27 @@ pub trait IntoString: Into<String> {}
 #[diagnostic::do_not_recommend]
 impl<T: Into<String>> IntoString for T {}
 
-/// What a job's own `enqueue` returns. A type without parameters: rustc would report an argument
-/// that does not fit once more for a type that depends on it.
+/// The result of a job's own `enqueue`. It is a type without parameters: with parameters, rustc
+/// would report an argument of a wrong type once more.
 pub type Enqueue = Pin<Box<dyn Future<Output = Result<Jid, EnqueueError>> + Send>>;
 
-/// Enqueues with the client at hand.
+/// Enqueues with the current client.
 pub fn enqueue(job: impl Worker) -> Enqueue {
     Box::pin(job.enqueue())
 }
 
-/// Points at the worker's function when its future is not `Send`; the generated code around it is
-/// `Send` all the same.
+/// Points at the worker's function if its future is not `Send`; the generated code around it is
+/// `Send` anyway.
 pub fn require_send<F: Future + Send>(future: F) -> impl Future<Output = F::Output> + Send {
     future
 }
 
-/// What a worker returned. [`IntoOutcome`] speaks for it when a type is none.
+/// The return type of a worker. If a type is none, the error message comes from [`IntoOutcome`].
 pub trait Answer: Sized {
     /// The worker's own error.
     type Error;
 
-    /// The outcome, or the failure, with what the worker's functions say about its error.
+    /// The outcome, or the failure, with the results of the worker's functions for its error.
     fn outcome(
         self,
         describe: impl FnOnce(&Self::Error) -> (Option<RetryIn>, Option<String>),
@@ -191,7 +191,7 @@ impl<T: IntoOutcome> Answer for T {
         describe: impl FnOnce(&T::Error) -> (Option<RetryIn>, Option<String>),
     ) -> Result<Outcome, PerformError> {
         self.into_outcome().map_err(|error| {
-            // A function of the user. What it does not say is as for every other failure.
+            // A function of the user. Where it returns nothing, the failure is described as usual.
             let said = verk_core::guard::call(|| describe(&error));
             let (retry_in, error_class) = said.unwrap_or_default();
             let mut failure = PerformError::new(error);
@@ -206,14 +206,14 @@ impl<T: IntoOutcome> Answer for T {
     }
 }
 
-/// A function that says something of an error, and the error.
+/// A function that describes an error, and the error.
 #[derive(Debug)]
 pub struct Described<'e, F, E>(pub F, pub &'e E);
 
-/// Makes a module of the ways to call a worker's function of an error. A method call on
-/// `&&&&&Described` takes the first that fits, since each is found behind one reference fewer: so
-/// the function may take `&E`, or what a `&E` becomes by itself. If none fits, it takes the method
-/// of [`Described`], whose bound has the message.
+/// Makes a module with the ways to call a worker's function for an error. A method call on
+/// `&&&&&Described` takes the first method that fits, because each is implemented behind one
+/// reference fewer. So the function may take `&E`, or a type that `&E` converts to by itself. If
+/// none fits, the call takes the method of [`Described`], whose bound has the message.
 macro_rules! functions_of_an_error {
     ($method:ident($($param:ident: $ty:ty),*) -> $answer:ty) => {
         /// The ways to call it.

@@ -1,5 +1,5 @@
-//! What the three programs share, and what is not counted: a bank that stands for a database pool,
-//! and its errors.
+//! The shared part of the three programs, which is not counted: a bank that stands for a database
+//! pool, and its errors.
 
 use std::{
     fmt,
@@ -24,7 +24,7 @@ impl Bank {
         bank
     }
 
-    /// Charges an order, unless it was charged already. Charging nothing is declined.
+    /// Charges an order, unless it was charged already. An order of 0 cents is declined.
     pub async fn charge(&self, order: u64, cents: u64) -> Result<(), ChargeError> {
         let mut accounts = self.0.lock().unwrap();
         if cents == 0 {

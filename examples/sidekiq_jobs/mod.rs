@@ -14,8 +14,8 @@ pub(crate) async fn welcome(email: String, ctx: JobContext) -> Result<(), BoxErr
     report(&ctx, (email,))
 }
 
-/// `Payments::Charge.perform_async(1200, 3)`: the bank declines until the third attempt, on
-/// whichever side the others were.
+/// `Payments::Charge.perform_async(1200, 3)`: the bank declines until the third attempt, whether
+/// Rust or Ruby made the others.
 #[verk::worker(class = "Payments::Charge")]
 pub(crate) async fn charge(
     cents: u64,

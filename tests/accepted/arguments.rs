@@ -1,4 +1,4 @@
-//! What arguments may look like, and what becomes of them.
+//! Arguments of all kinds, and their form in a job.
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 
@@ -162,7 +162,7 @@ fn accepted() {
     assert_eq!(Sweep.encode_args().unwrap(), "[]");
     Sweep::decode_args(&mut ArgsReader::new("[]").unwrap()).unwrap();
 
-    // The future owns its arguments, whatever they were made from.
+    // The future owns its arguments, also if they were made from borrowed ones.
     let local = String::from("ada@example.com");
     spawn(Greet::enqueue(
         &local,

@@ -1,4 +1,4 @@
-//! What `#[verk::worker]` accepts, and what becomes of it: one file for each subject.
+//! Accepted uses of `#[verk::worker]`, and what they do: one file for each subject.
 
 #![allow(
     dead_code,

@@ -1,4 +1,4 @@
-//! Where a worker may stand, and under which names.
+//! The places of a worker in a program, and its names.
 #![deny(warnings, missing_docs, unreachable_pub)]
 
 use verk::Worker as _;

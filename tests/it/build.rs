@@ -1,4 +1,4 @@
-//! What `build()` and `run()` refuse, and what they say.
+//! The errors of `build()` and `run()`, and their texts.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a client middleware sees of the store, and how many jobs pass middleware at once.
+//! What a client middleware learns of the store, and how many jobs pass middleware at once.
 
 use std::{future::pending, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
@@ -38,7 +38,7 @@ fn tell(result: &Result<Stored, EnqueueError>) -> String {
     }
 }
 
-/// Logs what became of each job.
+/// Logs the result of each job.
 struct Witness(Log);
 
 impl ClientMiddleware for Witness {
@@ -49,7 +49,7 @@ impl ClientMiddleware for Witness {
     }
 }
 
-/// Answers what it is told, whatever became of the job.
+/// Returns its own answer, whether the job was stored or not.
 struct Liar(&'static str);
 
 impl ClientMiddleware for Liar {

@@ -1,5 +1,5 @@
 //! The pages "Coming from Verk" and "Coming from Sidekiq" have a row for all of these, and the
-//! tests that they name are there.
+//! tests that they name exist.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! What the doctor finds in a storage that goes wrong, and what it mends.
+//! The findings of the doctor in a storage with errors, and its repair.
 
 use std::{sync::Arc, time::Duration};
 
@@ -247,7 +247,7 @@ async fn own_schedule_keys_keep_jobs_from_other_movers_and_those_that_were_left_
     let report = shared.admin().doctor().examine().await.unwrap();
     assert_eq!(report.findings, [Finding::JobsElsewhere { jobs: 1 }]);
 
-    // What Sidekiq stored is its own to move; without it, nobody would.
+    // Sidekiq moves what it stored itself; without it, no program would.
     clinic.command(&["ZADD", "retry", "1", ARRAY_ARGS]);
     assert_eq!(
         clinic.findings().await,
@@ -391,7 +391,7 @@ async fn jobs_that_nobody_sees_to_are_found() {
     let first = &json["findings"][0];
     assert_eq!(first["severity"], "warning");
     assert_eq!(first["message"], report.findings[0].to_string());
-    // A client knows of no worker, and of all else as much.
+    // A client knows of no worker, but reports everything else.
     let of_client = verk.client().admin().doctor().examine().await.unwrap();
     found.retain(|finding| finding != "unknown_class");
     let mut found_by_client = names(&of_client.findings);

@@ -1,4 +1,5 @@
-//! What errors say: the cause and what to do about it, each thing once, on what a user prints.
+//! The texts of errors: the cause and what to do about it, each text once, in the output that a
+//! user sees.
 
 use std::{
     io::{Read, Write},
@@ -14,7 +15,7 @@ use verk_testing::RedisServer;
 
 use crate::support::{Logged, States, queue_name, until};
 
-/// What `build()` says about `redis`, once it is clear that it says nothing twice.
+/// The text of `build()` about `redis`, after a check that it says nothing twice.
 async fn refusal(redis: RedisConfig) -> (StorageErrorKind, String) {
     let redis = redis.connect_timeout(Duration::from_secs(3));
     let builder = Verk::builder().redis(redis);
@@ -169,7 +170,7 @@ fn job() -> Job {
     Job::new("Mail", queue_name("default"), r#"["xanthous"]"#.to_owned()).unwrap()
 }
 
-/// What an enqueue says, once it is clear that it says nothing twice and no argument.
+/// The text of an enqueue, after a check that it says nothing twice and no argument.
 async fn not_enqueued(verk: &Verk) -> (EnqueueError, String) {
     let error = verk.enqueue(job()).await.expect_err("refused");
     let text = error.to_string();

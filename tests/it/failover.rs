@@ -62,7 +62,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Scripts are told apart by their keys.
+    /// The keys of a script show which one it is.
     fn is(self, command: &RedisCommand) -> bool {
         let args = command.args();
         let keys: Vec<&[u8]> = match args.get(2).map(|count| String::from_utf8_lossy(count)) {
@@ -147,7 +147,7 @@ impl Node {
     /// Waits until jobs 0 to `count` have run.
     async fn wait_until_ran(&mut self, count: u32) {
         while self.ran().len() < count as usize {
-            // Whatever becomes of a run is told after it.
+            // The outcome of a run is published after it.
             wait_for(&mut self.events, Some).await;
         }
         assert_eq!(self.ran(), (0..count).collect());
@@ -349,9 +349,9 @@ async fn commands_that_arrive_after_their_time_out_do_no_harm() {
     for round in 0..3 {
         let jobs = (round * 20..(round + 1) * 20).map(SecondTime::new);
         node.verk.client().enqueue_all(jobs).await.unwrap();
-        // Every reply is later than the time-out, and every command arrives all the same. The first
-        // call waits for its reply, the second for a connection: so long that the heartbeat of the
-        // node runs out.
+        // Every reply is later than the time-out, but every command arrives. The first call waits
+        // for its reply, the second for a connection: so long that the heartbeat of the node
+        // expires.
         node.proxy.set_delay(Duration::from_millis(1500));
         for _ in 0..2 {
             node.verk.storage().server_time().await.unwrap_err();

@@ -1,4 +1,4 @@
-//! What goes wrong on the way to the storage and back, and what a node makes of it.
+//! Errors on the way to the storage and back, and what a node does about them.
 
 use std::time::{Duration, UNIX_EPOCH};
 

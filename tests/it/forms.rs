@@ -67,7 +67,7 @@ async fn a_job_of_active_job_is_run_by_the_worker_of_its_own_class() {
     it.wait_for_finished(1).await;
     assert_eq!(it.log.entries(), [r#"ada gid://shop/User/1 ["mail"]"#]);
 
-    // What does not fit fails by the name of its worker, and goes on as the envelope that it is.
+    // A job that does not fit fails by the name of its worker, and stays the envelope that it is.
     push(&it, envelope("[]")).await;
     let (failure, then) = failed(&mut it).await;
     assert!(

@@ -263,7 +263,7 @@ async fn a_node_warns_of_waiting_jobs_of_unknown_classes() {
         let job = Job::new(class, queue_name("default"), r#"["a"]"#.to_owned()).unwrap();
         it.verk.enqueue(job).await.unwrap();
     }
-    // They are there to be looked at.
+    // They stay in the queue, to be read.
     it.verk.pause_queue("default").unwrap();
     let (logged, _guard) = Logged::capture();
     it.verk.start().unwrap();

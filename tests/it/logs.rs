@@ -1,4 +1,4 @@
-//! What `tracing` is told of jobs.
+//! The lines of jobs in the log.
 
 use std::{
     fmt::{Debug, Write},

@@ -20,7 +20,6 @@ mod foreign_code;
 mod forms;
 mod health;
 mod lifecycle;
-mod links;
 mod logs;
 mod manage;
 mod many_queues;

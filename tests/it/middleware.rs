@@ -21,7 +21,7 @@ tokio::task_local! {
     static TENANT: String;
 }
 
-/// Says for whom it runs, and enqueues a note if it is told to.
+/// Says for whom it runs, and enqueues a note if the job says so.
 #[verk::worker(max_retry_count = 0)]
 async fn for_tenant(then_note: bool, State(log): State<Log>) -> Result<(), EnqueueError> {
     log.push(format!("for {}", TENANT.with(String::clone)));
@@ -50,7 +50,7 @@ impl ServerMiddleware for Around {
     }
 }
 
-/// Does what a closure says in place of the worker.
+/// Runs a closure instead of the worker.
 struct Instead<F>(F);
 
 impl<F> ServerMiddleware for Instead<F>
@@ -81,7 +81,7 @@ impl ServerMiddleware for ReadTenant {
     }
 }
 
-/// Notes the tenant at hand in the job.
+/// Notes the current tenant in the job.
 struct WriteTenant;
 
 impl ClientMiddleware for WriteTenant {

@@ -81,7 +81,7 @@ async fn nothing_is_fetched_while_heartbeats_are_not_acknowledged() {
     // The heartbeat is older than it may be, and still there. The fetch that waited is over.
     it.advance(heartbeat + Duration::from_secs(1));
     it.verk.enqueue(Present::new()).await.unwrap();
-    // The heartbeat, the schedule, the pauses, the process and the watch go on.
+    // The heartbeat, the schedule, the pauses, the process and the watch continue.
     within(PATIENCE, it.clock.wait_for_sleepers(5)).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -106,7 +106,7 @@ async fn nothing_is_fetched_while_heartbeats_are_not_acknowledged() {
 async fn a_job_does_not_begin_in_a_process_that_stood_still() {
     let heartbeat = Duration::from_secs(10);
     let mut it = waiting_without_heartbeats(heartbeat).await;
-    // Told before the task of the run has its first turn: this one has it sooner.
+    // Published before the task of the run has its first turn: this one has it earlier.
     let (mut events, clock) = (it.verk.events(), it.clock.clone());
     let stands_still = tokio::spawn(async move {
         let started = |event: Event| matches!(event.what, EventKind::JobStarted).then_some(());
@@ -194,8 +194,8 @@ async fn what_a_pending_fetch_brings_to_a_dead_node_is_restored() {
         .heartbeat(Duration::from_millis(500));
     let verk = States::new().give(builder).build().await.unwrap();
     verk.start().unwrap();
-    // It has looked, found the list empty, and looked again: each look asks for the nodes, and for
-    // the queues of both.
+    // It has checked, found the list empty, and checked again: each check asks for the nodes, and
+    // for the queues of both.
     until(|| calls(&redis, "smembers") >= 9).await;
     redis.command(&["LPUSH", "queue:slow", "late"]);
     within(PATIENCE, fetch).await.unwrap();

@@ -1,4 +1,4 @@
-//! A trace goes on from where a job was enqueued to where it runs.
+//! A trace continues from where a job was enqueued to where it runs.
 
 use std::time::Duration;
 

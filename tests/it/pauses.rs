@@ -173,7 +173,7 @@ async fn a_queue_runs_when_it_is_paused_neither_here_nor_everywhere() {
     wait_for_queue(&mut it.events, "paused").await;
     assert_eq!(status(&it.verk), (Status::Paused, false));
 
-    // Each change is told, whatever it comes to.
+    // Each change is published, whatever its result.
     it.verk
         .admin()
         .pause_queue_everywhere("default")
@@ -267,8 +267,8 @@ async fn a_name_that_is_none_is_refused() {
     assert_eq!(it.verk.admin().paused_queues().await.unwrap(), []);
 }
 
-/// A node on a Redis of its own, through a proxy. Its heartbeat is so long that only announcements
-/// tell it anything.
+/// A node on a Redis of its own, through a proxy. Its heartbeat is so long that it learns of pauses
+/// only by announcements.
 struct Node {
     verk: Verk,
     events: Events,
@@ -343,7 +343,7 @@ async fn an_announcement_ends_the_wait_of_an_idle_node() {
     node.verk.shutdown().await;
 }
 
-/// Sidekiq Pro changes the set itself, and tells nobody here.
+/// Sidekiq Pro changes the set itself, and announces nothing.
 #[tokio::test]
 async fn a_change_of_the_set_without_an_announcement_is_obeyed() {
     let mut node = Node::start(RedisServer::start(), Duration::from_secs(1)).await;
@@ -361,7 +361,7 @@ async fn a_change_of_the_set_without_an_announcement_is_obeyed() {
     node.verk.shutdown().await;
 }
 
-/// What the server moves in spite of the pause goes back, and nobody needed to tell: the heartbeat
+/// A job that the server moves despite the pause goes back, without an announcement: the heartbeat
 /// is long.
 #[tokio::test]
 async fn a_job_that_a_wait_brings_from_a_paused_queue_goes_back() {

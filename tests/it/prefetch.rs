@@ -121,7 +121,7 @@ async fn a_shutdown_hands_back_what_did_not_begin() {
     assert_eq!(ran + queued.len(), 400);
     let first = verk::Job::decode(queued[0].clone()).unwrap();
     assert_eq!(first.args(), format!("[{ran},false]"));
-    // What the last batches came to is told, and counted.
+    // The outcomes of the last batches are published, and counted.
     for _ in 0..ran {
         wait_for(&mut events, Some).await;
     }
@@ -141,7 +141,7 @@ async fn a_shutdown_tells_what_was_on_its_way() {
     node.run(4, 0).await;
     node.wait_until(|node| node.ran().len() == 4 && node.verk.running_jobs().is_empty())
         .await;
-    // The last outcomes went with a look for jobs, which finds none.
+    // The last outcomes were sent with a fetch, which finds no job.
     node.verk.shutdown().await;
     for _ in 0..4 {
         wait_for(&mut events, Some).await;

@@ -1,4 +1,4 @@
-//! What a process shows to Sidekiq Web, and what its buttons do.
+//! What a process shows to Sidekiq Web, and the effect of its buttons.
 
 use std::time::Duration;
 

@@ -72,7 +72,7 @@ impl Node {
     /// Waits until so many jobs have run; one that ran again counts once.
     async fn wait_until_ran(&mut self, count: usize) {
         while self.log.entries().iter().collect::<BTreeSet<_>>().len() < count {
-            // Whatever becomes of a run is told after it.
+            // The outcome of a run is published after it.
             wait_for(&mut self.events, Some).await;
         }
     }

@@ -128,7 +128,7 @@ async fn what_still_runs_under_an_earlier_id_of_this_node_is_not_restored() {
     let node = it.verk.storage().nodes().await.unwrap().remove(0).id;
     it.storage.faults().expire_heartbeat(&node);
     it.storage.faults().expire_name(&node);
-    // The node goes on under a new id, which follows the old one in its name.
+    // The node continues under a new id, which follows the old one in its name.
     for number in 0..50 {
         it.verk.enqueue(Steady::new(number)).await.unwrap();
         it.wait_for_finished(1).await;

@@ -44,7 +44,7 @@ async fn a_node_without_the_lease_moves_what_it_stored_itself() {
     let clock = VirtualClock::new();
     let storage = MemoryStorage::new(Arc::new(clock.clone()));
     let start = clock.instant();
-    // The one with the lease looks twice an hour.
+    // The holder of the lease polls twice an hour.
     let other = NodeId::from("other");
     storage.poll_schedule(&other, HOUR).await.unwrap();
     let mut it = Fixture::on_clock(storage, clock, |builder| {
@@ -133,7 +133,7 @@ async fn the_node_with_the_lease_cuts_the_dead_set_every_minute() {
     };
     cut_to(100).await;
     bury(&it.storage, &it.clock, 2_500..4_000).await;
-    // It looks when its sleep is over; by then a minute has passed.
+    // It polls when its sleep is over; by then a minute has passed.
     it.advance(HOUR);
     cut_to(100).await;
     it.verk.shutdown().await;

@@ -1,8 +1,8 @@
 //! A password shows nowhere: not in logs of any level, errors, `Debug`, JSON of the configuration,
 //! or in Redis.
 //!
-//! One program does everything that may tell of a password, in a process of its own, so that
-//! whatever any thread of it logs or prints is seen.
+//! One program does everything that may show a password, in a process of its own, so that the test
+//! sees the output and log of all its threads.
 
 use std::{env, fmt::Debug, process, time::Duration};
 
@@ -154,7 +154,7 @@ fn contents(redis: &RedisServer) -> String {
 fn a_password_shows_nowhere() {
     let redis = RedisServer::builder()
         .tcp()
-        // So that a look at a key shows its text.
+        // So that reading a key shows its text.
         .setting("rdbcompression", "no")
         .start();
     let set_password = |password: &str| {
@@ -178,7 +178,7 @@ fn a_password_shows_nowhere() {
     program.read_until("\nDONE\n");
 
     for (shown, marks) in [
-        // Each of these is from a place that would tell.
+        // Each of these is from a place that would show it.
         (
             &program.shown,
             [

@@ -144,7 +144,7 @@ async fn fail_over(begin: impl FnOnce(&Watched)) {
     while states.log.entries().len() < 15 {
         wait_for(&mut events, Some).await;
     }
-    // What a replica never saw is lost with the primary, whoever uses it: not here.
+    // Writes that no replica has are lost with the primary, for every client: not here.
     let written = offset(&watched.primary);
     until(|| offset(&watched.replica) >= written).await;
 

@@ -26,7 +26,7 @@ const JOBS: u32 = 300;
 /// How many of them, the last, are not short where that matters.
 const LONG: u32 = 20;
 
-/// Notes which task it runs in, and then does what its number tells.
+/// Notes which task it runs in, and then does what its number says.
 #[verk::worker]
 async fn in_a_row(
     number: u32,
@@ -54,7 +54,7 @@ async fn in_a_row(
     Ok(())
 }
 
-/// What became of jobs that a node had behind a network that takes its time.
+/// The results of jobs that a node had behind a slow network.
 struct Ran {
     /// The tasks that the jobs ran in.
     tasks: HashSet<String>,

@@ -114,7 +114,7 @@ async fn a_job_that_does_not_end_holds_up_no_other() {
     it.verk.start().unwrap();
     it.wait_for_started(3).await;
     it.verk.shutdown().await;
-    // What is asserted is read first: a thread that blocks would hold up a test that fails.
+    // Read before the asserts: a blocked thread would delay a test that fails.
     let queued = it.queued("default").await;
     let nodes = it.verk.storage().nodes().await.unwrap();
     it.gate.open();

@@ -205,7 +205,7 @@ impl Fixture {
         }
     }
 
-    /// Waits until whoever sleeps wakes at that time, and at none before, and lets it be then.
+    /// Waits until the next sleeper would wake at that time, and moves the clock to it.
     pub(crate) async fn sleep_until(&self, at: Instant) {
         until(|| self.clock.next_deadline() == Some(at)).await;
         self.clock.advance_to(at);
@@ -258,7 +258,7 @@ impl Fixture {
     }
 }
 
-/// Waits until that is so. It has to look again and again: nobody tells.
+/// Waits until that is so. It checks again and again, because nothing reports it.
 pub(crate) async fn until(reached: impl Fn() -> bool) {
     within(PATIENCE, async {
         while !reached() {

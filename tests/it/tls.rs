@@ -1,4 +1,4 @@
-//! Connections that are encrypted, with an authority of one's own.
+//! Connections that are encrypted, with an authority of your own.
 
 use std::{fs, iter, path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What `#[verk::worker]` adds around the function: extractors, and what its options say of an
+//! What `#[verk::worker]` adds around the function: extractors, and the texts of its options for an
 //! error.
 
 use verk::{AfterFailure, BoxError, Event, EventKind, Failure, FromJob, JobContext, RetryIn};

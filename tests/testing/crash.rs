@@ -1,4 +1,4 @@
-//! Crash points: a worker is stopped where it hurts, and recovered.
+//! Crash points: a worker is stopped where it matters, and its job is recovered.
 
 use std::sync::{
     Arc,
@@ -62,7 +62,7 @@ async fn a_worker_that_looks_first_survives_every_crash() {
         assert_eq!(ledger.charged(), 1);
     })
     .await;
-    // Three points, two waits, and the look for a third.
+    // Three points, two waits, and the check for a third.
     assert_eq!(points.into_inner(), 6);
 }
 

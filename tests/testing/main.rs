@@ -69,7 +69,7 @@ async fn countdown(number: u32, State(log): State<Log>) -> Result<(), EnqueueErr
     Ok(())
 }
 
-/// Enqueues from a task of its own, which has no job at hand, and waits for it.
+/// Enqueues from a task of its own, which has no current job, and waits for it.
 #[verk::worker]
 async fn spawns(State(log): State<Log>) -> Result<(), EnqueueError> {
     let spawned = tokio::spawn(async { Greet::enqueue("spawned").await });

@@ -1,4 +1,4 @@
-//! Which client is at hand, of those of several Verks in several runtimes.
+//! The current client, of those of several Verks in several runtimes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use verk_core::{
 };
 use verk_testing::MemoryStorage;
 
-/// The clients at hand are those of the process, so one test at a time.
+/// The current clients are those of the process, so one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -41,7 +41,7 @@ impl Built {
         self.storage.len(&queue).await.unwrap()
     }
 
-    /// Whether the client at hand is that of this Verk.
+    /// Whether the current client is that of this Verk.
     async fn is_at_hand(&self) -> bool {
         let before = self.jobs().await;
         let queue = "default".parse().unwrap();

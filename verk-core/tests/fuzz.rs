@@ -65,8 +65,8 @@ proptest! {
     }
 }
 
-/// What holds for any payload at all: no panic, and if it is a job, all its members stay, in order
-/// and to the byte, but for those that a failure and a push change.
+/// Holds for any payload: no panic, and if it is a job, all its members stay, in order and byte for
+/// byte, except for those that a failure and a push change.
 fn check(payload: &[u8]) -> Result<(), TestCaseError> {
     let Ok(mut job) = Job::decode(Bytes::copy_from_slice(payload)) else {
         return Ok(());
@@ -86,7 +86,7 @@ fn check(payload: &[u8]) -> Result<(), TestCaseError> {
         job.failures(),
     );
     let before = Members::of(payload);
-    // Of a key that is there twice, the last one counts. A key that is no Unicode has no name to
+    // Of a duplicate key, the last one counts. A key that is no Unicode has no name to
     // ask for.
     for (name, value) in before.named() {
         prop_assert_eq!(job.get(&name), Some(value));
@@ -340,7 +340,7 @@ fn any_job() -> impl Strategy<Value = String> {
     let class = prop::sample::select(&["A", "Sidekiq::ActiveJob::Wrapper"][..]);
     let members = vec((key(), value()), 0..12);
     (members, value(), class).prop_map(|(mut job, envelope, class)| {
-        // Of a key that is there twice, the last one counts.
+        // Of a duplicate key, the last one counts.
         for (key, value) in [
             ("class", format!("\"{class}\"")),
             ("jid", "\"1\"".to_owned()),

@@ -219,8 +219,7 @@ impl RedisHarness {
 }
 
 impl Drop for RedisHarness {
-    /// Nothing that a user with too few rights was refused goes unseen, also where verk does
-    /// without.
+    /// Finds every refusal of a user with too few rights, also where verk works without the right.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let refused = self.command([b"ACL", b"LOG"]);
@@ -348,7 +347,7 @@ impl Harness for RedisHarness {
 
     async fn lose_reply(&self, operation: Operation) {
         let prefix = self.prefix;
-        // The scripts are told apart by their keys.
+        // The keys of a script show which one it is.
         let script = move |command: &RedisCommand, place: usize, is_it: fn(&str) -> bool| {
             let key = command.args().get(2 + place).map(|key| &key[..]);
             let key = key.and_then(|key| std::str::from_utf8(key).ok()?.strip_prefix(prefix));

@@ -1,4 +1,4 @@
-//! A clock that moves only when it is told to: [`VirtualClock`].
+//! A clock that moves only on command: [`VirtualClock`].
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 use verk_core::{Clock, Jid, JobWait, SystemClock};
 
-/// A [`Clock`] for tests, which stands still until it is told to move.
+/// A [`Clock`] for tests, which stands still until the test moves it.
 ///
 /// Clones share one time. Any task or thread may wait on it: it needs no runtime, and tokio's own
 /// timers stay real.
@@ -47,7 +47,7 @@ struct Shared {
     /// The monotonic time at `elapsed` zero.
     origin: Instant,
     time: Mutex<Time>,
-    /// Notified when a sleeper comes, and when one of a job goes.
+    /// Notified when a sleeper comes, and when one of a job leaves.
     sleeper_came: Notify,
 }
 
@@ -58,8 +58,8 @@ struct Time {
     /// By deadline (since the origin) and order of arrival; the waker is there once the sleeper was
     /// polled.
     sleepers: BTreeMap<SleeperId, Option<Waker>>,
-    /// Those that wait on behalf of a job. One that is due stays until it is dropped: until then
-    /// its job has something to do.
+    /// Those that wait on behalf of a job. A due one stays until it is dropped, because its job has
+    /// something to do until then.
     jobs: BTreeMap<SleeperId, JobSleeper>,
     arrivals: u64,
 }
@@ -101,10 +101,10 @@ impl VirtualClock {
         }
     }
 
-    /// Moves the time of day and the monotonic time on by `duration`, and wakes whoever is due.
+    /// Moves the time of day and the monotonic time by `duration`, and wakes all due sleepers.
     ///
-    /// Who is woken and sleeps again for a time that has passed by then wakes at once: to see every
-    /// due time by itself, step with [`next_deadline`](Self::next_deadline).
+    /// A sleeper that wakes and sleeps again until a time that has passed by then wakes at once. To
+    /// see each due time separately, step with [`next_deadline`](Self::next_deadline).
     pub fn advance(&self, duration: Duration) {
         let due = {
             let mut time = self.shared.lock();
@@ -115,19 +115,20 @@ impl VirtualClock {
         due.into_iter().for_each(Waker::wake);
     }
 
-    /// Moves on to `deadline`; does nothing when it has passed.
+    /// Moves to `deadline`; does nothing if it has passed.
     pub fn advance_to(&self, deadline: Instant) {
         self.advance(deadline.saturating_duration_since(self.instant()));
     }
 
-    /// Sets the time of day, forwards or backwards, as an operator does who corrects a clock.
+    /// Sets the time of day, forwards or backwards, as an operator does to correct a clock.
     ///
-    /// The monotonic time stays, so nobody wakes: to let time pass, use [`advance`](Self::advance).
+    /// The monotonic time does not change, so no sleeper wakes. To let time pass, use
+    /// [`advance`](Self::advance).
     pub fn set(&self, time_of_day: SystemTime) {
         self.shared.lock().time_of_day = time_of_day;
     }
 
-    /// When the first of those who wait now is due; `None` when nobody waits.
+    /// Returns when the first current sleeper is due; `None` if there is none.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let time = self.shared.lock();
@@ -157,8 +158,8 @@ impl VirtualClock {
     pub(crate) fn sleeping_jobs(&self) -> HashMap<Jid, Duration> {
         let time = self.shared.lock();
         let mut sleeping = HashMap::new();
-        // The latest deadline first: the earliest of a job is the one that stays, and one that is
-        // due wakes it.
+        // The latest deadline first: the earliest deadline of a job stays, and a due one wakes the
+        // job.
         for ((deadline, _), sleeper) in time.jobs.iter().rev() {
             if *deadline <= time.elapsed {
                 sleeping.remove(&sleeper.jid);
@@ -234,7 +235,7 @@ impl Clock for VirtualClock {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Time> {
-        // The time is whole after every statement, so a panic elsewhere spoils nothing.
+        // The time is consistent after every statement, so a panic elsewhere does no harm.
         self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -247,7 +248,7 @@ impl Time {
     }
 }
 
-/// One wait. It counts from its creation, so that nobody who is about to wait is overlooked.
+/// One wait. It counts from its creation, so that a task that is about to wait is not missed.
 #[derive(Debug)]
 struct Sleep {
     shared: Arc<Shared>,

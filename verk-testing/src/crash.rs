@@ -1,9 +1,8 @@
-//! Crash points: proof that a job survives the death of its node.
+//! Crash points: they test that a job survives the death of its node.
 //!
-//! A job runs at least once. When a node dies, its jobs run again on another one, and what the
-//! first run had done by then happens twice, unless the worker takes care. Here a worker is stopped
-//! where it hurts, the job is recovered as it would be in production, and the test looks at what is
-//! left:
+//! A job runs at least once. When a node dies, its jobs run again on another one. The effects of
+//! the first run then happen twice, unless the worker prevents it. Here a worker is stopped where
+//! it matters, the job is recovered as in production, and the test checks the result:
 //!
 //! ```
 //! # mod worker {
@@ -48,8 +47,8 @@
 //! # }
 //! ```
 //!
-//! The worker's future is dropped where its node dies: destructors run, which in a process that is
-//! killed they do not.
+//! The worker's future is dropped where its node dies. So destructors run, which do not run in a
+//! process that is killed.
 
 use std::{
     fmt,
@@ -89,10 +88,10 @@ pub enum CrashPoint {
     /// The node dies when the worker waits for the n-th time, from 1: at an `.await` that is not
     /// ready at once.
     AtAwait(usize),
-    /// The node dies when the worker has returned, before that is stored.
+    /// The node dies when the worker has returned, before its outcome is stored.
     BeforeSettle,
-    /// The outcome is stored, but the connection breaks before the reply is there. The node lives
-    /// on.
+    /// The outcome is stored, but the connection breaks before the reply arrives. The node
+    /// survives.
     LostReply,
 }
 
@@ -113,11 +112,11 @@ impl fmt::Display for CrashPoint {
 pub struct Report {
     /// Where it was stopped.
     pub point: CrashPoint,
-    /// Whether it came there: a worker that never waits is not stopped at a wait.
+    /// Whether the worker reached the point: a worker that never waits is not stopped at a wait.
     pub crashed: bool,
     /// How often the worker started, crash and retries included.
     pub runs: usize,
-    /// What the runs that ended came to, those of jobs that it enqueued included.
+    /// The outcomes of all runs that ended, those of jobs that it enqueued included.
     pub outcome: Drained,
 }
 
@@ -157,14 +156,14 @@ pub fn at(point: CrashPoint) -> Crash {
     }
 }
 
-/// Plays `scenario` once for each crash point: after the fetch, at every wait of the worker, before
+/// Runs `scenario` once for each crash point: after the fetch, at every wait of the worker, before
 /// its outcome is stored, and on a lost reply. The scenario runs its job with the [`Crash`] that it
-/// is given, and then asserts what must hold.
+/// gets, and then asserts the result.
 ///
 /// # Panics
 ///
-/// When the scenario panics at any point, after all of them, naming those points and what the
-/// scenario said. When the scenario runs no job.
+/// When the scenario panics at any point, after all of them, with those points and the messages of
+/// the scenario. When the scenario runs no job.
 pub async fn everywhere(scenario: impl AsyncFn(Crash)) {
     let mut failures = Vec::new();
     for point in [
@@ -186,7 +185,7 @@ pub async fn everywhere(scenario: impl AsyncFn(Crash)) {
     );
 }
 
-/// Plays it once; answers whether there was a crash.
+/// Runs it once; returns whether there was a crash.
 async fn play(
     scenario: &impl AsyncFn(Crash),
     point: CrashPoint,
@@ -234,13 +233,13 @@ impl Crash {
     /// Enqueues the job, runs it until the crash, recovers it and runs it to its end, retries and
     /// the jobs that it enqueues included.
     ///
-    /// In memory, in virtual time. While it runs, `MyJob::enqueue(..)` in tasks that the worker
-    /// spawns goes to the same place, unless a [`TestVerk`](crate::TestVerk) is installed.
+    /// It runs in memory, in virtual time. Meanwhile, `MyJob::enqueue(..)` in tasks that the worker
+    /// spawns uses the same storage, unless a [`TestVerk`](crate::TestVerk) is installed.
     ///
     /// # Panics
     ///
-    /// When it takes longer than the deadline, saying what still runs; when the job cannot be
-    /// enqueued; when a worker needs state that it was not given.
+    /// When it takes longer than the deadline, with what still runs; when the job cannot be
+    /// enqueued; when a worker needs state that the test did not give.
     #[track_caller]
     pub fn run(self, job: impl IntoJob) -> impl Future<Output = Report> {
         let call = Call {
@@ -261,7 +260,7 @@ impl Crash {
             let mut outcome = first.advance(call, LIFETIME).await;
             let died = stage.storage.has_dead_nodes();
             if died {
-                // It learns that nothing is its own any more, and stops.
+                // It learns that its jobs belong to another node, and stops.
                 first.verk.shutdown().await;
                 drop(installed);
                 stage.storage.bury_dead_nodes();
@@ -327,7 +326,7 @@ impl Stage {
         }
     }
 
-    /// A node that takes over what an earlier one left.
+    /// A node that restores the jobs of an earlier one.
     fn node(&self, crash: &Crash) -> Arc<Engine> {
         let builder = Verk::builder()
             .queue("default", 1)

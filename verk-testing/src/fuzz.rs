@@ -1,7 +1,7 @@
 //! Readers against any input (feature `proptest`): [`fuzz()`].
 //!
-//! Without the help of a nightly compiler: nobody looks which way an input takes, so a corpus has
-//! one for each way that matters.
+//! It needs no nightly compiler. It does not see which branch an input takes, so a corpus has an
+//! input for each branch that matters.
 
 use std::{
     env,
@@ -18,7 +18,7 @@ use proptest::{
 /// How many inputs are tried, unless `PROPTEST_CASES` says another number.
 const CASES: u32 = 2_000;
 
-/// Gives `read` every input of `corpus`, and then others that are made of them: cut, mixed, with
+/// Gives `read` every input of `corpus`, and then others that are made from them: cut, mixed, with
 /// other bytes in between and with `words`, which may change what the reader does.
 ///
 /// ```
@@ -31,7 +31,7 @@ const CASES: u32 = 2_000;
 ///
 /// # Panics
 ///
-/// When `read` panics, with the line to add to the corpus, as short as it was found.
+/// When `read` panics, with the shortest such line, to be added to the corpus.
 pub fn fuzz(corpus: Vec<Vec<u8>>, words: &[&'static str], read: impl Fn(&[u8])) {
     for input in &corpus {
         read(input);
@@ -73,7 +73,7 @@ pub fn lines(corpus: &str) -> Vec<Vec<u8>> {
 enum Change {
     Cut(Index, Index),
     Insert(Index, Vec<u8>),
-    /// Goes on as another input of the corpus does.
+    /// Continues as another input of the corpus does.
     Splice(Index, Vec<u8>, Index),
     Repeat(Index, Index),
 }

@@ -1,12 +1,11 @@
-//! What tests need: verk in a unit test, a storage in memory, a clock that a test turns, and the
+//! Tools for tests: verk in a unit test, a storage in memory, a clock that a test moves, and the
 //! conformance suite for backends.
 //!
-//! - [`TestVerk`] collects the jobs that the code under test enqueues, and runs them when it is
-//!   told to.
-//! - [`crash`] stops a worker where it hurts, to prove that its jobs survive that.
-//! - [`MemoryStorage`] holds jobs without a server, with the semantics of Redis; its [`Faults`] let
-//!   it fail like one.
-//! - [`VirtualClock`] stands still until it is told to move.
+//! - [`TestVerk`] collects the jobs that the code under test enqueues, and runs them on command.
+//! - [`crash`] stops a worker where it matters, to test that its jobs survive that.
+//! - [`MemoryStorage`] stores jobs without a server, with the semantics of Redis; its [`Faults`]
+//!   make it fail like a server.
+//! - [`VirtualClock`] stands still until the test moves it.
 //! - `RedisServer` is a real `redis-server` for one test, and `CuttingProxy` a network in front of
 //!   it that breaks on command (on Unix).
 //! - `fuzz` and `model` (with the feature `proptest`) try random inputs on a reader, and random

@@ -150,8 +150,8 @@ impl RedisServer {
         RedisServerBuilder::default()
     }
 
-    /// The address for a client: `redis://127.0.0.1:PORT`, `rediss://127.0.0.1:PORT` with TLS, or
-    /// `redis+unix:///PATH` without a port.
+    /// Returns the address for a client: `redis://127.0.0.1:PORT`, `rediss://127.0.0.1:PORT` with
+    /// TLS, or `redis+unix:///PATH` without a port.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.tls { "rediss" } else { "redis" };
@@ -197,16 +197,16 @@ impl RedisServer {
         }
     }
 
-    /// Kills the server, as a crash does. Does nothing when it is stopped.
+    /// Kills the server, as a crash does. Does nothing if it is stopped.
     pub fn stop(&self) {
         if let Some(mut process) = self.process().take() {
-            // It may have ended by itself; either way it is gone after the wait.
+            // It may have ended by itself. After the wait it has ended in any case.
             let _ = process.kill();
             let _ = process.wait();
         }
     }
 
-    /// Tells the server to end, and waits until it has. Does nothing when it is stopped.
+    /// Shuts the server down, and waits until it has ended. Does nothing if it is stopped.
     pub fn shut_down(&self) {
         if let Some(mut process) = self.process().take() {
             // It closes the connection instead of answering.
@@ -222,7 +222,7 @@ impl RedisServer {
     }
 
     /// Kills the server if it runs, starts it again with the same address and settings, and waits
-    /// until it answers. It is empty then, unless a setting made it save.
+    /// until it answers. It is then empty, unless a setting made it save.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! As much of Redis's protocol as tests need: [`Reply`] and how to find its end.
+//! The part of Redis's protocol that tests need: [`Reply`], and how to find its end.
 
 use bytes::Bytes;
 

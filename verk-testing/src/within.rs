@@ -6,8 +6,8 @@ use verk_core::{Clock, SystemClock};
 
 /// Waits for `future` for at most `deadline` of real time.
 ///
-/// For what a test waits on but does not control. The deadline says when to give up, not how fast
-/// something has to be: make it generous.
+/// For events that a test waits for but does not control. The deadline says when to give up, not
+/// how fast something must be: make it generous.
 ///
 /// # Panics
 ///
@@ -38,7 +38,7 @@ pub fn within<F: Future>(deadline: Duration, future: F) -> impl Future<Output = 
     }
 }
 
-/// Looks again and again, blocking the thread, until `look` finds something; `None` when it did not
+/// Checks again and again, blocking the thread, until `look` finds something; `None` if it did not
 /// within `deadline` of real time.
 #[cfg(unix)]
 pub(crate) fn poll<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
@@ -50,7 +50,7 @@ pub(crate) fn poll<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -
         if SystemClock.instant() >= end {
             return None;
         }
-        // What is waited for is another process, which tells nobody that it is ready.
+        // The event is in another process, which does not report that it is ready.
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,4 +1,4 @@
-//! Lines about a storage that fails, is silent, or has what goes to it already.
+//! Lines about a storage that fails, is silent, or already has an equal job.
 
 use std::time::Duration;
 

@@ -98,7 +98,7 @@ async fn a_log_that_dies_while_jobs_run_costs_no_job() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_log_that_dies_before_term_the_jobs_go_back_and_the_process_ends_well() {
     let (reader, writer) = io::pipe().unwrap();
-    // So long that they run when the program is told to stop.
+    // So long that they run when the program gets TERM.
     let it = Deployed::start(3, 600, writer).await;
     it.started(2);
     thread::spawn(move || read_some(reader)).join().unwrap();

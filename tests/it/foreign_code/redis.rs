@@ -1,4 +1,4 @@
-//! Lines about a Redis that refuses something, or holds what verk did not put there.
+//! Lines about a Redis that refuses something, or has keys that verk did not make.
 
 use std::{
     future::Future,

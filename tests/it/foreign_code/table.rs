@@ -13,7 +13,7 @@ use std::{
 use super::log::ASKED;
 
 const TABLE: &str = "docs/foreign-code.md";
-/// Writes the table anew, from what the tests noted.
+/// Writes the table again, from the notes of the tests.
 const BLESS: &str = "BLESS";
 
 /// Where foreign code is called: a file, and what is called in it, since lines move.

@@ -1,4 +1,4 @@
-//! What an operator does with jobs, on both storages, while other programs go on.
+//! An operator's work on jobs, on both storages, while other programs change them.
 
 mod nodes;
 mod payloads;
@@ -302,8 +302,7 @@ async fn a_queue_that_others_use_is_read_and_emptied_whole() {
             assert!(seen.contains(job) || fetched.contains(job), "{job:?}");
         }
 
-        // Whatever is in the way of the selection, nothing of class A is left, and nothing else is
-        // gone.
+        // Whatever disturbs the selection, no job of class A is left, and no other job is missing.
         let others = shared
             .queued()
             .await

@@ -57,8 +57,8 @@ async fn a_fetch_of_small_jobs_reads_once() {
     }
 }
 
-/// The sizes of the last fetch say nothing of the next one: what it reads in vain is bounded all
-/// the same.
+/// The sizes of the last fetch say nothing about the next one: what it reads without need is still
+/// bounded.
 #[tokio::test]
 async fn a_fetch_that_expects_large_jobs_reads_few_in_vain() {
     let mut setup = Setup::start().await;

@@ -246,7 +246,7 @@ async fn executions_are_written_as_sidekiq_8_writes_them() {
     let minute = Minute::of(UNIX_EPOCH + Duration::from_secs(1_739_520_180));
     let classes = [("Slow::Job".to_owned(), executions)];
     report.executions = [(minute, classes.into())].into();
-    // Another program's, and not what is expected: totals count all the same.
+    // A value of another program, of another type: totals still count.
     server.command(&["SET", "j|250214|8:0", "broken"]);
     let node = &held.node;
     assert!(storage.record_stats(node, 1, &report).await.unwrap());

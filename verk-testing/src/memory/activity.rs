@@ -1,5 +1,5 @@
-//! What [`TestVerk`](crate::TestVerk) sees of a [`MemoryStorage`](super::MemoryStorage), and how it
-//! holds jobs back and cuts nodes off.
+//! What [`TestVerk`](crate::TestVerk) reads of a [`MemoryStorage`](super::MemoryStorage), and how
+//! it delays jobs and cuts nodes off.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -25,11 +25,11 @@ pub(super) struct Gate {
     closed: bool,
     /// How many drive.
     drivers: usize,
-    /// How many more jobs may be fetched from a queue while nobody drives.
+    /// How many more jobs may be fetched from a queue while there is no driver.
     tickets: HashMap<QueueName, usize>,
     /// How many settlements took effect.
     pub(super) settled: u64,
-    /// Nodes that died: nothing that they ask for happens.
+    /// Dead nodes: their calls have no effect.
     dead_nodes: HashSet<NodeId>,
     /// When a node dies, and of which job.
     crash: Option<(CrashOn, Jid)>,
@@ -38,7 +38,7 @@ pub(super) struct Gate {
 /// The moment at which a node dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CrashOn {
-    /// It fetched a job, and never learns of it.
+    /// It fetched a job, and never gets the reply.
     Fetch,
     /// It is about to store an outcome.
     Settle,
@@ -57,7 +57,7 @@ impl Gate {
         }
     }
 
-    /// The node fetched; answers whether it lives to see the jobs.
+    /// The node fetched; returns whether it lives to see the jobs.
     pub(super) fn fetched(&mut self, inprogress: &Inprogress, jobs: &[Bytes]) -> bool {
         if let Some(tickets) = self.tickets.get_mut(&inprogress.queue) {
             *tickets = tickets.saturating_sub(jobs.len());
@@ -65,7 +65,7 @@ impl Gate {
         !self.dies(&inprogress.node, CrashOn::Fetch, jobs.iter())
     }
 
-    /// Whether what the node wants to settle has no effect, because it died.
+    /// Whether the settlements of the node have no effect, because it died.
     pub(super) fn refuses(&mut self, node: &NodeId, settlements: &[Settlement]) -> bool {
         let held = settlements.iter().map(|settlement| &settlement.held);
         self.dies(node, CrashOn::Settle, held) || self.dead_nodes.contains(node)
@@ -102,7 +102,7 @@ pub(crate) struct Activity {
     pub(crate) inprogress: Vec<Bytes>,
     /// How many jobs of `schedule` and `retry` are due.
     pub(crate) due: usize,
-    /// When the first that is not due will be.
+    /// When the first job that is not due yet will be due.
     pub(crate) next_due: Option<SystemTime>,
     /// How many settlements took effect since the storage was made.
     pub(crate) settled: u64,
@@ -148,7 +148,8 @@ pub(super) fn not_before(score: f64) -> SystemTime {
 }
 
 impl MemoryStorage {
-    /// From now on jobs are fetched only while someone [`drive`](Self::drive)s, or with a ticket.
+    /// From now on jobs are fetched only while there is a [`driver`](Self::drive), or with a
+    /// ticket.
     pub(crate) fn close_gate(&self) {
         self.shared.change(|state| state.gate.closed = true);
     }
@@ -164,7 +165,7 @@ impl MemoryStorage {
         self.shared.lock().gate.drivers
     }
 
-    /// Lets one job of `queue` be fetched while nobody drives.
+    /// Lets one job of `queue` be fetched while there is no driver.
     pub(crate) fn give_ticket(&self, queue: &QueueName) {
         self.shared
             .change(|state| *state.gate.tickets.entry(queue.clone()).or_default() += 1);

@@ -40,8 +40,8 @@ impl MemoryConnection {
         }
     }
 
-    /// Looks once. Tells nobody of the change: it brings no job, and two that wait would wake each
-    /// other for ever.
+    /// Fetches once. It wakes no one: it brings no job, and two waiting calls would wake each other
+    /// forever.
     fn fetch(&self, request: &DequeueRequest) -> Result<Dequeued, StorageError> {
         let now = self.storage.shared.clock.instant();
         let mut state = self.storage.shared.lock();
@@ -86,7 +86,7 @@ impl MemoryConnection {
             .map_err(|fault| StorageError::not_applied(DEQUEUE, fault))
     }
 
-    /// Looks until there is a job, the wait is over or an interrupt comes.
+    /// Fetches until there is a job, the wait is over or an interrupt comes.
     async fn fetch_or_wait(&self, request: &DequeueRequest) -> Result<Dequeued, StorageError> {
         let shared = &self.storage.shared;
         let deadline = shared.clock.instant() + request.wait.min(MAX_WAIT);
@@ -129,7 +129,7 @@ impl QueueConnection for MemoryConnection {
             Ok(settled) => settled,
             Err(error) => return (each_failed(settlements.len(), &error), Err(error)),
         };
-        // Where the list is broken, nothing is looked at after it.
+        // If the list is broken, nothing is read after it.
         let broken = {
             let key = Key::Inprogress(self.inprogress.clone());
             self.storage.shared.lock().faults.check_key(key)
@@ -140,7 +140,7 @@ impl QueueConnection for MemoryConnection {
         };
         let lost = {
             let faults = &mut self.storage.shared.lock().faults;
-            // Both are asked, so that neither loses the next reply as well.
+            // Both are checked, so that neither loses the next reply as well.
             faults.loses_reply(Operation::Settle) | faults.loses_reply(Operation::Dequeue)
         };
         if lost {
@@ -151,7 +151,7 @@ impl QueueConnection for MemoryConnection {
     }
 
     async fn reset(&mut self) -> Result<(), StorageError> {
-        // Nothing moves outside a call here; only reaching the storage can fail.
+        // Nothing moves outside of a call here, so only reaching the storage can fail.
         self.storage.read("reset a queue connection", |_| Ok(()))
     }
 }

@@ -1,4 +1,4 @@
-//! What can be made to go wrong in a [`MemoryStorage`](super::MemoryStorage): [`Faults`].
+//! The faults of a [`MemoryStorage`](super::MemoryStorage): [`Faults`].
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -41,8 +41,8 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Lets `key` behave as if another program had put something of another type there: every move
-    /// from or to it fails with [`NotApplied`](verk_core::Applied::NotApplied). What it held is
+    /// Makes `key` behave as if another program had stored a value of another type there: every
+    /// move from or to it fails with [`NotApplied`](verk_core::Applied::NotApplied). Its content is
     /// back after [`mend_key`](Self::mend_key).
     pub fn break_key(&self, key: Key) {
         self.shared.change(|state| state.faults.broken.insert(key));
@@ -54,8 +54,7 @@ impl Faults {
     }
 
     /// While `true`, new jobs are refused with [`NotApplied`](verk_core::Applied::NotApplied), as
-    /// by a Redis that reached its `maxmemory`; everything else goes on, so that the storage
-    /// drains.
+    /// by a Redis that reached its `maxmemory`. Everything else works, so that the storage drains.
     pub fn set_full(&self, full: bool) {
         self.shared.change(|state| state.faults.full = full);
     }
@@ -68,33 +67,33 @@ impl Faults {
     }
 
     /// While `true`, every operation fails with [`NotApplied`](verk_core::Applied::NotApplied), as
-    /// with a server that refuses connections. What is stored stays.
+    /// with a server that refuses connections. Stored jobs stay.
     pub fn set_refusing(&self, refusing: bool) {
         self.shared.change(|state| state.faults.refusing = refusing);
     }
 
     /// While `true`, heartbeats fail with [`Unknown`](verk_core::Applied::Unknown); everything else
-    /// goes on.
+    /// works.
     pub fn set_losing_heartbeats(&self, losing: bool) {
         self.shared
             .change(|state| state.faults.losing_heartbeats = losing);
     }
 
-    /// While `true`, whoever reads an `inprogress` list gets the answer later: what the list was
-    /// when it was asked for.
+    /// While `true`, reads of an `inprogress` list return later, with the list as it was at the
+    /// call.
     pub fn set_holding_reads(&self, holding: bool) {
         self.shared
             .change(|state| state.faults.holding_reads = holding);
     }
 
-    /// While `true`, whoever stores statistics, shows a process or deregisters a node waits for the
-    /// answer.
+    /// While `true`, calls that store statistics, show a process or deregister a node do not
+    /// return.
     pub fn set_holding_reports(&self, holding: bool) {
         self.shared
             .change(|state| state.faults.holding_reports = holding);
     }
 
-    /// Lets the next report of statistics panic, as a backend with a bug does.
+    /// Makes the next report of statistics panic, like a backend with a bug.
     pub fn panic_at_stats(&self) {
         self.shared
             .change(|state| state.faults.panics_at_stats = true);
@@ -157,7 +156,7 @@ pub enum Fault {
     /// The reply was lost with [`Faults::lose_reply`].
     #[error("the connection broke before the reply came")]
     ReplyLost,
-    /// The storage was told to refuse with [`Faults::set_refusing`].
+    /// The storage refuses, because of [`Faults::set_refusing`].
     #[error("connection refused")]
     Refused,
 }

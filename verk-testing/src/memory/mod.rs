@@ -45,7 +45,7 @@ use self::{
 /// A [`Storage`](verk_core::Storage) in the memory of this process, with the semantics of the one
 /// on Redis.
 ///
-/// For tests: what it holds ends with the process. Clones share one content. It passes the same
+/// For tests: its content ends with the process. Clones share one content. It passes the same
 /// [conformance suite](crate::conformance) as Redis, and can fail like it: see
 /// [`faults`](Self::faults).
 ///
@@ -165,7 +165,7 @@ impl MemoryStorage {
         })
     }
 
-    /// Makes one change, if the storage can be reached, and tells those who wait.
+    /// Makes one change, if the storage can be reached, and wakes the waiting calls.
     fn write<T>(
         &self,
         op: &'static str,
@@ -262,7 +262,7 @@ impl DueStore for MemoryStorage {
         self.read("read due jobs", |state| state.due(set, now, page))
     }
 
-    /// Tells nobody of the change: it brings no job.
+    /// Wakes no one, because it brings no job.
     async fn poll_schedule(
         &self,
         node: &NodeId,
@@ -286,7 +286,7 @@ impl DueStore for MemoryStorage {
             .unwrap_or_else(|error| each_failed(promotions.len(), &error))
     }
 
-    /// Tells nobody of the change: it brings no job.
+    /// Wakes no one, because it brings no job.
     async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError> {
         let mut state = self.shared.lock();
         (state.faults.check_reachable())

@@ -12,7 +12,8 @@ use verk_core::{
 
 use super::{faults::Key, state::State};
 
-/// How long a death of a job is remembered, and what a node prefetched before it died.
+/// How long a death of a job counts, and how long the number is kept that a node prefetched before
+/// it died.
 pub(super) const DEATHS_LAST: Duration = Duration::from_secs(72 * 60 * 60);
 
 /// Whose processes died.
@@ -123,8 +124,8 @@ impl State {
         known.insert(inprogress.queue.clone());
     }
 
-    /// Renews the heartbeat, and the name if the node holds it; answers whether the heartbeat was
-    /// there.
+    /// Renews the heartbeat, and the name if the node holds it; returns whether the heartbeat
+    /// existed.
     pub(super) fn beat(&mut self, node: &NodeId, ttl: Duration, now: Instant) -> bool {
         if !self.is_alive(node, now) {
             return false;

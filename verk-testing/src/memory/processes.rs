@@ -1,4 +1,4 @@
-//! Processes that are shown: the changes of a [`State`] that concern them.
+//! Processes in Sidekiq's registry: the changes of a [`State`] that concern them.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -10,7 +10,7 @@ use verk_core::storage::{ProcessReport, ProcessSignal};
 /// How long a process is shown after its report, and a signal waits for it.
 const TTL: Duration = Duration::from_secs(60);
 
-/// Every process that is listed, and what was asked of each.
+/// Every process that is listed, and the requests for each.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     /// With the time at which a report runs out.

@@ -23,7 +23,7 @@ struct Member {
 }
 
 impl SortedSet {
-    /// Adds `job`, or gives it a new score; answers whether it was there.
+    /// Adds `job`, or gives it a new score; returns whether it existed.
     pub(super) fn insert(&mut self, score: f64, job: Bytes) -> bool {
         let score = Score(score + 0.0); // -0.0 becomes 0.0
         let old = self.members.get(&job).copied();
@@ -55,7 +55,7 @@ impl SortedSet {
     }
 
     /// Removes members with a score below `score`, and the lowest above `max` members, but at most
-    /// so many. Answers whether more are to go.
+    /// so many. Returns whether more must be removed.
     pub(super) fn cut_lowest(&mut self, score: f64, max: usize, mut at_most: usize) -> bool {
         while self.order.len() > max || self.order.first().is_some_and(|(first, _)| first.0 < score)
         {

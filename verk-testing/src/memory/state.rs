@@ -1,5 +1,5 @@
-//! What a [`MemoryStorage`](super::MemoryStorage) holds, and every change of it that concerns jobs.
-//! Nothing here waits.
+//! The content of a [`MemoryStorage`](super::MemoryStorage), and every change of it that concerns
+//! jobs. Nothing here waits.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -36,10 +36,10 @@ pub(super) struct State {
     /// The queues that ever had a job.
     pub(super) queue_names: BTreeSet<QueueName>,
     pub(super) inprogress: HashMap<Inprogress, JobList>,
-    /// How many of the newest jobs of such a list were prefetched, where there are some, and until
-    /// when that is remembered.
+    /// How many of the newest jobs of such a list were prefetched, if any, and until when that is
+    /// kept.
     pub(super) prefetched: HashMap<Inprogress, (usize, Instant)>,
-    /// Until when nobody prefetches from a queue to which jobs were restored.
+    /// Until when no node prefetches from a queue to which jobs were restored.
     pub(super) restored: HashMap<QueueName, Instant>,
     pub(super) schedule: SortedSet,
     pub(super) retry: SortedSet,
@@ -157,8 +157,8 @@ impl State {
         )
     }
 
-    /// Settles jobs of a dead node: if some go back to their queue, nobody prefetches from it for a
-    /// while.
+    /// Settles jobs of a dead node. If some go back to their queue, no node prefetches from it for
+    /// a while.
     pub(super) fn restore(
         &mut self,
         inprogress: &Inprogress,
@@ -305,7 +305,7 @@ impl State {
         Ok(done(merged))
     }
 
-    /// Adds to a set; answers whether an equal member was there.
+    /// Adds to a set; returns whether it had an equal member.
     pub(super) fn insert(&mut self, set: JobSet, job: &Due) -> Result<bool, Fault> {
         self.faults.check_key(Key::Set(set))?;
         Ok(insert(self.set_mut(set), job))

@@ -14,7 +14,7 @@ use super::{
     state::State,
 };
 
-/// What was counted. As in Redis, a counter that was never counted with is not there.
+/// The counts. As in Redis, a counter that was never used does not exist.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) total: Counts,

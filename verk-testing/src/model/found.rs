@@ -1,8 +1,8 @@
-//! Steps that once showed a fault: they are played before the random ones.
+//! Steps that once showed a fault: they run before the random ones.
 
 use super::step::{Action, Payload, Pick, Shape, Spot, Step, To, Trouble};
 
-/// What was wrong, and the steps that show it.
+/// The faults, and the steps that show them.
 pub(super) fn found() -> Vec<(&'static str, Vec<Step>)> {
     let broken_list = Spot::Inprogress { node: 0, queue: 0 };
     vec![

@@ -21,8 +21,8 @@ use super::{
     view::View,
 };
 
-/// Every place with its jobs, in the plainest form. It is told what was asked and answered, says
-/// whether that may be, and what follows.
+/// Every place with its jobs, in the plainest form. It gets each request and its answer, checks
+/// whether the answer may be right, and applies its effect.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// In seconds since the case began.
@@ -35,7 +35,7 @@ pub(super) struct Ledger {
     /// By node and queue, what the node holds: the oldest first.
     held: BTreeMap<(usize, QueueName), VecDeque<Bytes>>,
     prefetched: BTreeMap<(usize, QueueName), usize>,
-    /// The queues that jobs of a dead node came back to: for longer than a case lasts, nobody
+    /// The queues that jobs of a dead node came back to: for longer than a case lasts, no node
     /// prefetches from them.
     restored: BTreeSet<QueueName>,
     schedule: BTreeMap<Bytes, f64>,
@@ -48,7 +48,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Takes over what follows from an answer. An error says that the answer cannot be.
+    /// Applies the effect of an answer. An error means that the answer is wrong.
     pub(super) fn apply(
         &mut self,
         request: &Request,
@@ -71,7 +71,7 @@ impl Ledger {
             }
             return Ok(());
         }
-        // Whatever is in the place of a list is taken for jobs.
+        // A value under the key of a list counts as jobs.
         let broken = matches!(trouble, Some(Trouble::Broken(_)));
         if broken && matches!(request, Request::Deregister { .. }) && *answer == Answer::Flag(false)
         {
@@ -88,8 +88,8 @@ impl Ledger {
         }
     }
 
-    /// Does what was asked, but for what was refused. Returns the answer that it must have, if the
-    /// ledger knows.
+    /// Applies the request, except for the parts that were refused. Returns the answer that it must
+    /// have, if the ledger knows.
     fn follow(&mut self, request: &Request, answer: &Answer) -> Option<Answer> {
         let refused = |place: usize| match answer {
             Answer::Each(outcomes) => outcomes.get(place) == Some(&Outcome::Refused),
@@ -301,7 +301,7 @@ impl Ledger {
         }
     }
 
-    /// Gives the place of a job to another; answers whether that merges.
+    /// Gives the place of a job to another; returns whether that merges.
     fn replace(&mut self, from: &Source, held: &Bytes, score: f64, job: &Bytes) -> bool {
         match from {
             Source::Queue(queue) => {

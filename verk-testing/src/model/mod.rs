@@ -1,7 +1,7 @@
-//! Random operations, crashes and faults on a backend and on a [`MemoryStorage`] alike (feature
+//! Random operations, crashes and faults on a backend and on a [`MemoryStorage`] (feature
 //! `proptest`).
 //!
-//! The [conformance suite](crate::conformance) has one case for each rule; this looks for what
+//! The [conformance suite](crate::conformance) has one case for each rule; this finds cases that
 //! nobody thought of. A case is a list of random steps: jobs are enqueued, fetched, settled,
 //! promoted, moved by an operator; nodes come, die, wake up and are restored; keys break, replies
 //! are lost, the memory is full, time passes. After each step,
@@ -13,12 +13,12 @@
 //! - every payload has the bytes that it was stored with (P3);
 //! - both storages show the same nodes, queues and pauses.
 //!
-//! At the end everything is acknowledged and signed off, and no key may be left. A list that fails
-//! shrinks to the few steps that matter.
+//! At the end everything is acknowledged and deregistered, and no key may be left. A list that
+//! fails shrinks to the few steps that matter.
 //!
-//! A new operation of [`Storage`](verk_core::Storage) takes one variant of `Action` (how it is
-//! drawn: `step.rs`) and of `Request` (what is asked: `request.rs`), one arm in `side.rs` that
-//! sends it, and one in `ledger.rs` that says what follows.
+//! A new operation of [`Storage`](verk_core::Storage) needs one variant of `Action` (how it is
+//! drawn: `step.rs`) and of `Request` (the request: `request.rs`), one arm in `side.rs` that sends
+//! it, and one in `ledger.rs` with its effect.
 
 mod found;
 mod ledger;
@@ -56,10 +56,10 @@ const MAX_SHRINKS: u32 = 5_000;
 /// How long one list may take in real time: one that takes so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Tries random lists of steps on a backend and on a [`MemoryStorage`] alike.
+/// Runs random lists of steps on a backend and on a [`MemoryStorage`].
 ///
-/// `empty` answers a backend that holds nothing, for each list. `PROPTEST_CASES` says how many
-/// lists are tried; without it, few enough for a test that runs with all others.
+/// `empty` returns an empty backend, for each list. `PROPTEST_CASES` sets how many lists are tried;
+/// without it, few enough for a test that runs with all others.
 ///
 /// ```
 /// use verk_testing::{MemoryStorage, model};
@@ -70,8 +70,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 ///
-/// When a step has another result than it must have, naming the fewest steps that were found to
-/// lead there.
+/// When a step has a wrong result, with the fewest steps that were found to lead to it.
 pub fn check<H: Harness>(empty: impl AsyncFn() -> H) {
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

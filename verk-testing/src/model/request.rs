@@ -1,5 +1,5 @@
-//! From a step, which tells jobs by their numbers, to what a storage is asked: [`Request`]; and
-//! what it may answer.
+//! From a step, which names jobs by numbers, to a request for a storage: [`Request`]; and its
+//! possible answers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -154,7 +154,7 @@ impl Answer {
 }
 
 impl Ledger {
-    /// What to ask, now; `None` when only time passes.
+    /// The request, now; `None` if only time passes.
     pub(super) fn request(&mut self, action: &Action) -> Option<Request> {
         Some(match action {
             Action::Enqueue { queue, jobs } => Request::Enqueue {

@@ -55,7 +55,7 @@ impl<'a> Side<'a> {
         self.name
     }
 
-    /// Asks, while something may be wrong, and mends that.
+    /// Sends the request, with a fault, and repairs the fault.
     pub(super) async fn act(
         &mut self,
         request: &Request,
@@ -275,8 +275,8 @@ impl<'a> Side<'a> {
         Ok(view)
     }
 
-    /// Whether nothing is left but what is to be remembered for a while: how many processes died of
-    /// a job, and where jobs came back to.
+    /// Whether nothing is left except what is kept for a while: the deaths of jobs, and the queues
+    /// to which jobs came back.
     pub(super) async fn is_empty(&self) -> Result<(), String> {
         let dump = self.harness.dump().await;
         let left = dump

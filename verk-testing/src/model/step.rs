@@ -9,14 +9,14 @@ pub(super) const NODES: usize = 3;
 /// How many queues there are.
 pub(super) const QUEUES: usize = 2;
 
-/// One step: what is asked of the storage, and what goes wrong meanwhile.
+/// One step: a request to the storage, and a fault.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) action: Action,
     pub(super) trouble: Option<Trouble>,
 }
 
-/// What is asked of the storage. Nodes and queues are told by their numbers.
+/// The request to the storage. Nodes and queues are numbers.
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     Enqueue {
@@ -83,7 +83,7 @@ pub(super) enum Action {
     Deregister {
         node: usize,
     },
-    /// Its heartbeat runs out. It does not know yet, and goes on.
+    /// Its heartbeat expires. It does not know yet, and continues.
     Die {
         node: usize,
     },
@@ -178,7 +178,7 @@ pub(super) enum From {
 pub(super) enum Trouble {
     /// The storage has no room for more.
     Full,
-    /// Something else is in the place of a key.
+    /// A key has a value of another type.
     Broken(Spot),
     /// The reply to a fetch, a settlement or a move does not arrive.
     LostReply,

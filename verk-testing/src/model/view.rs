@@ -8,7 +8,7 @@ use verk_core::{
     storage::{Inprogress, JobSet},
 };
 
-/// By place, what is there in its order. A place with nothing in it is none.
+/// The content of each place, in its order. An empty place is left out.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct View(BTreeMap<String, Vec<Bytes>>);
 

@@ -1,4 +1,4 @@
-//! A network that breaks when a test wants it to: [`CuttingProxy`].
+//! A network that breaks on command: [`CuttingProxy`].
 
 mod forward;
 #[cfg(test)]
@@ -24,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 use self::forward::{Listener, serve};
 use crate::RedisServer;
 
-/// A proxy in front of a [`RedisServer`] that loses what it is told to lose.
+/// A proxy in front of a [`RedisServer`] that loses requests and replies on command.
 ///
-/// It forwards everything until told otherwise. It runs on a thread of its own, so a test may block
-/// its runtime, and listens on a unix socket or on 127.0.0.1; it ends when dropped. It expects one
-/// reply to each command: it is not for `SUBSCRIBE`, `MONITOR` and `CLIENT REPLY`, nor for inline
-/// commands.
+/// It forwards everything by default. It runs on a thread of its own, so a test may block its
+/// runtime. It listens on a unix socket or on 127.0.0.1, and ends when dropped. It expects one
+/// reply to each command: do not use it for `SUBSCRIBE`, `MONITOR` and `CLIENT REPLY`, or for
+/// inline commands.
 ///
 /// # Example
 ///
@@ -100,7 +100,7 @@ impl RedisCommand {
         &self.args
     }
 
-    /// Whether `text` is in one of the arguments, such as a part of a key.
+    /// Returns whether `text` is in one of the arguments, such as a part of a key.
     #[must_use]
     pub fn mentions(&self, text: &str) -> bool {
         let text = text.as_bytes();
@@ -184,7 +184,7 @@ impl CuttingProxy {
         }
     }
 
-    /// The address for a client, in the form of [`RedisServer::url`].
+    /// Returns the address for a client, in the form of [`RedisServer::url`].
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -195,37 +195,36 @@ impl CuttingProxy {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Lets every connection that is open now vanish: it stays open on both sides, but nothing
-    /// passes any more. So does a connection that a NAT or a balancer has forgotten.
+    /// Makes every open connection vanish: it stays open on both sides, but nothing passes any
+    /// more, as with a connection that a NAT or a balancer has forgotten.
     ///
     /// It stays so until it is [cut](Self::cut). New connections are forwarded.
     pub fn vanish(&self) {
         self.shared.vanishings.send_modify(|count| *count += 1);
     }
 
-    /// While `true`, new connections are closed as soon as they are made. Those that are open stay:
-    /// see [`cut`](Self::cut).
+    /// While `true`, new connections are closed at once. Open ones stay: see [`cut`](Self::cut).
     pub fn set_refusing(&self, refusing: bool) {
         self.shared.plan().refusing = refusing;
     }
 
-    /// Leads to another server from now on, and cuts every connection: as an address does after a
+    /// Leads to another server from now on, and cuts every connection, like an address after a
     /// failover.
     pub fn lead_to(&self, server: &RedisServer) {
         *self.shared.server() = server.socket();
         self.cut();
     }
 
-    /// Lets what a client sends reach the server that much later. Zero at first.
+    /// Delays the data of clients to the server by this time. Zero at first.
     pub fn set_delay(&self, delay: Duration) {
         self.shared.plan().delay = delay;
     }
 
-    /// Loses the reply to the next command that `matches`: the server does it, then the connection
-    /// is cut.
+    /// Loses the reply to the next command that `matches`: the server runs the command, then the
+    /// connection is cut.
     ///
-    /// Counts for a command that waits for its reply now, too. A reply that is an error, such as
-    /// `NOSCRIPT`, is delivered, and the next match awaited.
+    /// A command that waits for its reply now counts too. A reply that is an error, such as
+    /// `NOSCRIPT`, is delivered, and the next match counts.
     pub fn lose_reply(&self, matches: impl Fn(&RedisCommand) -> bool + Send + 'static) {
         self.shared.plan().lose_reply = Some(Box::new(matches));
     }
@@ -242,18 +241,18 @@ impl CuttingProxy {
         self.shared.plan().tear_reply = Some(Box::new(matches));
     }
 
-    /// Forgets what was to be lost and refused, and the delay. What was cut stays cut.
+    /// Ends all faults and the delay. Connections that were cut stay cut.
     pub fn heal(&self) {
         *self.shared.plan() = Plan::default();
     }
 
-    /// How many requests and replies were lost as told.
+    /// Returns how many requests and replies were lost on command.
     #[must_use]
     pub fn losses(&self) -> u64 {
         *self.shared.losses.borrow()
     }
 
-    /// Completes once at least `count` requests and replies were lost as told.
+    /// Completes once at least `count` requests and replies were lost on command.
     ///
     /// # Cancel safety
     ///

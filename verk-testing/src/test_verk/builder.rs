@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{MemoryStorage, VirtualClock};
 
-/// How many jobs of a queue run at once in inline mode: more than enqueue each other and wait for
-/// it.
+/// How many jobs of a queue run at once in inline mode: more than jobs that enqueue each other and
+/// wait for it.
 const INLINE_CONCURRENCY: usize = 100;
 
-/// How long nothing may happen in real time before a running job is taken for hung.
+/// How long nothing may happen in real time before a running job counts as hung.
 pub(crate) const HANG_AFTER: Duration = Duration::from_secs(1);
 
 /// Describes a [`TestVerk`].
@@ -64,8 +64,8 @@ impl TestVerkBuilder {
         }
     }
 
-    /// Shares a value with workers that take a `State<T>`. One value of each type; what the workers
-    /// of other tests need may be left out.
+    /// Shares a value with workers that take a `State<T>`. There is one value of each type. State
+    /// that only workers of other tests need can be left out.
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.builder = self.builder.state(value);
         self
@@ -89,8 +89,8 @@ impl TestVerkBuilder {
         self
     }
 
-    /// Runs each job when it is enqueued: the enqueue returns once the job, and what it enqueued,
-    /// has run.
+    /// Runs each job when it is enqueued: the enqueue returns once the job, and the jobs that it
+    /// enqueued, have run.
     ///
     /// A job that fails, snoozes or is scheduled waits for [`advance`](TestVerk::advance).
     pub fn inline(mut self) -> Self {
@@ -98,8 +98,8 @@ impl TestVerkBuilder {
         self
     }
 
-    /// Runs at most `concurrency` jobs of this queue at once. Queues need no mention: every queue
-    /// that has jobs is run.
+    /// Runs at most `concurrency` jobs of this queue at once. You need not name every queue: each
+    /// queue with jobs is run.
     pub fn queue(mut self, name: &str, concurrency: usize) -> Self {
         self.queues.insert(name.to_owned(), concurrency);
         self
@@ -112,8 +112,8 @@ impl TestVerkBuilder {
         self
     }
 
-    /// Sets how often a failed job is tried again if neither the job nor its worker says. Defaults
-    /// to 25, as in production.
+    /// Sets how often a failed job is retried if neither the job nor its worker has a number.
+    /// Defaults to 25, as in production.
     pub fn max_retry_count(mut self, count: u32) -> Self {
         self.builder = self.builder.max_retry_count(count);
         self
@@ -138,9 +138,9 @@ impl TestVerkBuilder {
         self
     }
 
-    /// Sets after how much real time in which nothing happens [`advance`](TestVerk::advance) goes
-    /// on to the `timeout` of a job that still runs. Defaults to 1 s. Raise it for workers that
-    /// wait longer for a real server.
+    /// Sets after how much real time in which nothing happens [`advance`](TestVerk::advance) moves
+    /// on to the `timeout` of a running job. Defaults to 1 s. Raise it for workers that wait longer
+    /// for a real server.
     pub fn hang_after(mut self, hang_after: Duration) -> Self {
         self.hang_after = hang_after;
         self
@@ -150,7 +150,7 @@ impl TestVerkBuilder {
     ///
     /// # Panics
     ///
-    /// When there is one already, naming both places; when a queue's name or concurrency is not
+    /// When one is already installed, with both places; when a queue's name or concurrency is not
     /// valid.
     #[must_use]
     #[track_caller]

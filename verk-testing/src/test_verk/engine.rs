@@ -35,11 +35,11 @@ pub(crate) struct Settings {
     pub(crate) concurrency: usize,
     /// How long a call may wait in real time.
     pub(crate) deadline: Duration,
-    /// How long nothing may happen in real time before running jobs are taken for hung.
+    /// How long nothing may happen in real time before running jobs count as hung.
     pub(crate) hang_after: Duration,
 }
 
-/// One node on a storage in memory, and the test's hand on it.
+/// One node on a storage in memory, controlled by the test.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) verk: Verk,
@@ -47,13 +47,13 @@ pub(crate) struct Engine {
     pub(crate) clock: VirtualClock,
     pub(crate) ledger: Arc<Ledger>,
     settings: Settings,
-    /// The queues that the node runs since a job was put there.
+    /// The queues that the node runs since they got a job.
     queues: Mutex<BTreeSet<QueueName>>,
-    /// What was settled on this storage before this node came.
+    /// The settlements on this storage before this node came.
     settled_before: u64,
 }
 
-/// Who waits, for the message when it takes too long.
+/// The call that waits, for the message if it takes too long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) name: &'static str,
@@ -65,12 +65,12 @@ pub(crate) struct Call {
 struct Look {
     activity: Activity,
     asleep: HashMap<Jid, Duration>,
-    /// Whether all that was settled was told.
+    /// Whether all settlements were published.
     all_told: bool,
 }
 
 impl Look {
-    /// Whether nothing happens by itself any more, beside what may be fetched.
+    /// Whether nothing happens by itself any more, except for jobs that may be fetched.
     fn is_settled(&self) -> bool {
         let asleep = |payload: &Bytes| self.is_asleep(payload);
         self.activity.due == 0 && self.all_told && self.activity.inprogress.iter().all(asleep)
@@ -91,7 +91,7 @@ impl Engine {
     ///
     /// # Panics
     ///
-    /// When the builder has mistakes.
+    /// When the builder has errors.
     #[track_caller]
     pub(crate) fn new(
         builder: VerkBuilder,
@@ -126,7 +126,7 @@ impl Engine {
         })
     }
 
-    /// Runs all jobs until nothing is left to do without the time moving.
+    /// Runs all jobs until nothing is left to do at the current time.
     pub(crate) async fn drain(&self, call: Call) -> Drained {
         self.watch(call, async {
             let _driver = self.start();
@@ -172,8 +172,8 @@ impl Engine {
             name: "an inline enqueue",
             at: None,
         };
-        // Jobs run already, and one of them may wait for this enqueue: then wait for these jobs
-        // only.
+        // Jobs already run, and one of them may wait for this enqueue: then wait only for these
+        // jobs.
         let nested = self.storage.drivers() > 0;
         self.watch(call, async {
             let _driver = self.start();
@@ -263,8 +263,8 @@ impl Engine {
     }
 
     fn look(&self) -> Look {
-        // What is settled is told later: asked for in this order, so that what was told is no less
-        // than what was settled.
+        // Settlements are published later. They are read in this order, so that no more are counted
+        // as settled than as published.
         let activity = self.storage.activity();
         let all_told = self.settled_before + self.ledger.told() >= activity.settled;
         Look {
@@ -301,7 +301,7 @@ impl Engine {
             .map(|(queue, _)| queue)
     }
 
-    /// Runs `work` for at most the deadline, and answers what the jobs came to meanwhile.
+    /// Runs `work` for at most the deadline, and returns the outcomes of the jobs meanwhile.
     async fn watch(&self, call: Call, work: impl Future<Output = ()>) -> Drained {
         let before = self.ledger.total();
         let clock: &dyn Clock = &SystemClock;

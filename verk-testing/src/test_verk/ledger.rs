@@ -1,4 +1,4 @@
-//! What the jobs of a test came to: [`Drained`].
+//! The outcomes of the jobs of a test: [`Drained`].
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -20,10 +20,10 @@ use verk_core::{
 
 use super::engine::Engine;
 
-/// What the runs of a [`drain`](crate::TestVerk::drain), or of another call that runs jobs, came
-/// to.
+/// The outcomes of the runs of a [`drain`](crate::TestVerk::drain), or of another call that runs
+/// jobs.
 ///
-/// Counts runs, not jobs: a job that failed and then succeeded is in both.
+/// It counts runs, not jobs: a job that failed and then succeeded counts in both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
@@ -36,14 +36,15 @@ pub struct Drained {
     /// The job is in the `dead` set: it failed and is out of retries, was killed, or is no job at
     /// all.
     pub dead: usize,
-    /// The worker answered `Outcome::Discard`, or failed and asked for no retry and no burial.
+    /// The worker returned `Outcome::Discard`, or failed and asked for neither a retry nor the dead
+    /// set.
     pub discarded: usize,
     /// The worker answered `Outcome::Snooze`.
     pub snoozed: usize,
-    /// Jobs that still run, because they wait in `JobContext::sleep` for virtual time to pass:
-    /// [`advance`](crate::TestVerk::advance) lets it.
+    /// Jobs that still run, because they wait in `JobContext::sleep` for virtual time to pass: call
+    /// [`advance`](crate::TestVerk::advance).
     pub sleeping: usize,
-    /// What went wrong in the runs that failed, as `class: message`.
+    /// The errors of the runs that failed, as `class: message`.
     pub errors: Vec<String>,
 }
 
@@ -86,11 +87,11 @@ type OnRun = Box<dyn Fn(&Job, RunFuture) -> RunFuture + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct Ledger {
     accounts: Mutex<Accounts>,
-    /// How many settlements were told as events.
+    /// How many settlements were published as events.
     told: AtomicU64,
     changed: Notify,
     polls: Arc<Polls>,
-    /// Whether the enqueue runs the jobs, and by whom.
+    /// Whether the enqueue runs the jobs, and the engine that does.
     inline: OnceLock<Weak<Engine>>,
     /// Wraps each run.
     on_run: Option<OnRun>,
@@ -104,7 +105,7 @@ struct Polls {
 }
 
 impl Polls {
-    /// Counts until it is dropped as one that goes on, also when the job panics.
+    /// Counts as a poll in progress until it is dropped, also when the job panics.
     fn begin(&self) -> impl Drop {
         struct End<'a>(&'a Polls);
         impl Drop for End<'_> {
@@ -142,7 +143,7 @@ struct Accounts {
     finished: Vec<Arc<Job>>,
     /// The job of each run that failed, in order.
     failed: Vec<Arc<Job>>,
-    /// What workers need and the test did not give.
+    /// The state that workers need and the test did not give.
     missing: BTreeSet<String>,
 }
 
@@ -203,7 +204,7 @@ impl Ledger {
         (begun == ended).then_some(ended)
     }
 
-    /// Notified when something was told.
+    /// Notified when an event was published.
     pub(super) fn changed(&self) -> &Notify {
         &self.changed
     }
@@ -215,7 +216,7 @@ impl Ledger {
 }
 
 impl Accounts {
-    /// Records an event; answers how many settlements it tells of.
+    /// Records an event; returns how many settlements it reports.
     fn record(&mut self, event: &Event) -> u64 {
         match event {
             Event {

@@ -1,4 +1,4 @@
-//! What a test asserts about the jobs that are stored.
+//! The assertions of a test about stored jobs.
 
 use std::time::{Duration, SystemTime};
 
@@ -42,9 +42,10 @@ struct Stored {
 
 /// # Looking at jobs
 ///
-/// A job is *enqueued* while it waits in a queue or in the `schedule` set: no more once it ran.
+/// A job is *enqueued* while it waits in a queue or in the `schedule` set, and not any more after
+/// it ran.
 impl TestVerk {
-    /// Asserts that a job of this class which `matches` is enqueued.
+    /// Asserts that a job of this class that `matches` is enqueued.
     ///
     /// # Panics
     ///
@@ -61,7 +62,7 @@ impl TestVerk {
         }
     }
 
-    /// Asserts that no job of this class which `matches` is enqueued.
+    /// Asserts that no job of this class that `matches` is enqueued.
     ///
     /// # Panics
     ///
@@ -78,7 +79,7 @@ impl TestVerk {
         }
     }
 
-    /// Asserts that a job of this class which `matches` is in the `schedule` set, for this time: a
+    /// Asserts that a job of this class that `matches` is in the `schedule` set, for this time: a
     /// `SystemTime`, or a `Duration` from now.
     ///
     /// # Panics
@@ -109,8 +110,8 @@ impl TestVerk {
         }
     }
 
-    /// The enqueued jobs of this class: those in queues, in order, then those in the `schedule`
-    /// set, by time.
+    /// Returns the enqueued jobs of this class: those in queues, in order, then those in the
+    /// `schedule` set, by time.
     ///
     /// # Panics
     ///
@@ -121,7 +122,7 @@ impl TestVerk {
         decode_all(self.enqueued().into_iter().map(|stored| stored.payload))
     }
 
-    /// The jobs of this class in the `schedule` set, by time.
+    /// Returns the jobs of this class in the `schedule` set, by time.
     ///
     /// # Panics
     ///
@@ -132,7 +133,7 @@ impl TestVerk {
         decode_all(self.members(JobSet::Schedule))
     }
 
-    /// The jobs of this class that failed and wait in the `retry` set, by time.
+    /// Returns the jobs of this class that failed and wait in the `retry` set, by time.
     ///
     /// # Panics
     ///
@@ -143,7 +144,7 @@ impl TestVerk {
         decode_all(self.members(JobSet::Retry))
     }
 
-    /// The jobs of this class in the `dead` set, by time.
+    /// Returns the jobs of this class in the `dead` set, by time.
     ///
     /// # Panics
     ///
@@ -154,7 +155,7 @@ impl TestVerk {
         decode_all(self.members(JobSet::Dead))
     }
 
-    /// The jobs of this class whose runs succeeded, in the order in which the runs ended.
+    /// Returns the jobs of this class whose runs succeeded, in the order in which the runs ended.
     ///
     /// # Panics
     ///
@@ -173,10 +174,10 @@ impl TestVerk {
         jobs
     }
 
-    /// The jobs of this class whose runs failed, in the order in which the runs ended: once for
-    /// each run that failed, whatever followed. What went wrong is in
-    /// [`Drained::errors`](crate::Drained::errors). A job whose arguments do not decode is left
-    /// out: its worker was not called.
+    /// Returns the jobs of this class whose runs failed, in the order in which the runs ended: once
+    /// for each failed run, whatever came next. [`Drained::errors`](crate::Drained::errors) has
+    /// their errors. A job whose arguments do not decode is left out, because its worker was not
+    /// called.
     #[must_use]
     pub fn all_failed<W: Worker>(&self) -> Vec<W> {
         let failed = self.engine.ledger.failed();

@@ -19,9 +19,9 @@ use crate::{MemoryStorage, VirtualClock};
 
 /// A Verk for one test: on a storage in memory, in virtual time, with the real managers.
 ///
-/// While it lives, `MyJob::enqueue(..)` finds it from everywhere in the test's tokio runtime:
-/// tasks, blocking threads, both flavours of runtime. Outside of a runtime it covers the thread
-/// that made it. Other threads (`std::thread::spawn`, rayon) and other runtimes are not covered:
+/// While it lives, `MyJob::enqueue(..)` uses it everywhere in the test's tokio runtime: in tasks
+/// and blocking threads, with both flavours of runtime. Outside of a runtime it covers the thread
+/// that made it. It does not cover other threads (`std::thread::spawn`, rayon) and other runtimes:
 /// call [`enter`](Self::enter) there, or pass them a [`client`](Self::client). Tests that run in
 /// parallel do not see each other.
 ///
@@ -77,8 +77,8 @@ pub struct TestVerk {
 }
 
 impl TestVerk {
-    /// Makes one that collects jobs, and installs it for this tokio runtime, or for this thread
-    /// outside of one.
+    /// Makes a `TestVerk` that collects jobs, and installs it for this tokio runtime, or for this
+    /// thread outside of a runtime.
     ///
     /// # Panics
     ///
@@ -109,28 +109,29 @@ impl TestVerk {
         }
     }
 
-    /// Runs all jobs that wait, what they enqueue, and what is due now, until nothing is left.
+    /// Runs all waiting jobs, the jobs that they enqueue, and those that are due now, until nothing
+    /// is left.
     ///
     /// A job that sleeps in virtual time ([`JobContext::sleep`](verk_core::JobContext::sleep)) is
-    /// left running, and counted in [`Drained::sleeping`]. Real time stays real: a job that waits
-    /// for a socket is waited for.
+    /// left running, and counted in [`Drained::sleeping`]. Real time stays real: the call waits for
+    /// a job that waits for a socket.
     ///
     /// # Panics
     ///
-    /// When it takes longer than the [`deadline`](TestVerkBuilder::deadline), saying what still
-    /// runs; when a worker needs state that the builder was not given. Outside of a tokio runtime.
+    /// When it takes longer than the [`deadline`](TestVerkBuilder::deadline), with what still runs;
+    /// when a worker needs state that the builder was not given. Outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// Jobs that run go on when the future is dropped; no other is started.
+    /// If the future is dropped, running jobs continue, and no other is started.
     #[track_caller]
     pub fn drain(&self) -> impl Future<Output = Drained> + Send {
         let call = call("drain()");
         self.engine.drain(call)
     }
 
-    /// Runs the one job that has waited longest; what it enqueues waits. Of jobs that were enqueued
-    /// at the same (virtual) time, the first of the first queue by name runs.
+    /// Runs the one job that has waited longest; the jobs that it enqueues wait. Of jobs that were
+    /// enqueued at the same (virtual) time, the first of the first queue by name runs.
     ///
     /// # Panics
     ///
@@ -145,16 +146,16 @@ impl TestVerk {
         self.engine.perform_one(call)
     }
 
-    /// Lets virtual time pass, and runs what waits and what comes due: steps to each time at which
-    /// a scheduled job or a retry is due, or a running job wakes or runs into its `timeout`, and
-    /// does there what [`drain`](Self::drain) does.
+    /// Lets virtual time pass, and runs waiting and due jobs. It steps to each time at which a
+    /// scheduled job or a retry is due, or a running job wakes or reaches its `timeout`, and does
+    /// there what [`drain`](Self::drain) does.
     ///
     /// Three weeks of retries take milliseconds.
     ///
     /// A job may hang on something real, such as a socket or `tokio::time::sleep`. If it has a
     /// `timeout` that ends by then, and nothing happens for a second of real time
-    /// ([`hang_after`](TestVerkBuilder::hang_after)), the time goes on, and the `timeout` ends the
-    /// job.
+    /// ([`hang_after`](TestVerkBuilder::hang_after)), the clock moves on, and the `timeout` ends
+    /// the job.
     ///
     /// # Panics
     ///
@@ -162,7 +163,7 @@ impl TestVerk {
     ///
     /// # Cancel safety
     ///
-    /// Jobs that run go on when the future is dropped, and the time stands still where it was.
+    /// If the future is dropped, running jobs continue, and the time stands still.
     #[track_caller]
     pub fn advance(&self, duration: Duration) -> impl Future<Output = Drained> + Send {
         let call = call("advance()");
@@ -175,7 +176,7 @@ impl TestVerk {
         self.engine.ledger.total()
     }
 
-    /// Covers the tokio runtime at hand, or this thread outside of one, until the guard is dropped:
+    /// Covers the current tokio runtime, or this thread outside of one, until the guard is dropped:
     /// for threads and runtimes other than the test's own.
     ///
     /// ```
@@ -210,7 +211,7 @@ impl TestVerk {
         self.engine.verk.client()
     }
 
-    /// The node, for code that wants a [`Verk`]. It is started by the first call that runs jobs.
+    /// Returns the node, for code that needs a [`Verk`]. The first call that runs jobs starts it.
     #[must_use]
     pub fn verk(&self) -> &Verk {
         &self.engine.verk
@@ -222,7 +223,8 @@ impl TestVerk {
         &self.engine.storage
     }
 
-    /// The clock. To let time pass, use [`advance`](Self::advance), which waits for what follows.
+    /// Returns the clock. To let time pass, use [`advance`](Self::advance), which waits for the
+    /// consequences.
     #[must_use]
     pub fn clock(&self) -> &VirtualClock {
         &self.engine.clock

@@ -1,4 +1,4 @@
-//! Nodes that come and go on one storage: [`Cluster`].
+//! Nodes that start and end on one storage: [`Cluster`].
 
 use std::{
     sync::{
@@ -44,7 +44,7 @@ pub(crate) struct Cluster {
     storage: MemoryStorage,
     ledger: Arc<Ledger>,
     nodes: Arc<Mutex<Vec<Option<Node>>>>,
-    /// What goes on beside, until it has ended.
+    /// Other tasks, until they have ended.
     beside: TaskTracker,
 }
 
@@ -201,7 +201,7 @@ impl Cluster {
         }
     }
 
-    /// Lets one thing after the other go wrong, for ever.
+    /// Causes one fault after the other, forever.
     async fn let_things_go_wrong(&self) {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         loop {

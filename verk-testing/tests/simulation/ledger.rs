@@ -1,4 +1,4 @@
-//! The books: what was stored, what ran, what became of it.
+//! The books: what was stored, what ran, and the outcome of each job.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ struct Books {
 /// What happened to one job.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
-    /// The producer was told that it is stored.
+    /// verk reported that it is stored.
     promised: bool,
     /// How often it was stored: more than once if the producer sent it again.
     stored: u16,
@@ -51,7 +51,7 @@ struct Entry {
 /// What it came to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Balance {
-    /// Jobs that producers were told are stored.
+    /// Jobs that verk reported as stored.
     pub(crate) stored: usize,
     pub(crate) starts: usize,
     /// Outcomes that put a job back: retries, snoozes.
@@ -110,7 +110,7 @@ impl Ledger {
         self.0.lock().expect("no change of the books panics")
     }
 
-    /// The producer was told that it is stored.
+    /// verk reported that it is stored.
     pub(crate) fn promised(&self, errand: Errand) {
         self.books().jobs[errand.0].promised = true;
     }

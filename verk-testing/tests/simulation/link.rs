@@ -1,4 +1,4 @@
-//! The link between one process and the storage: what becomes of a call.
+//! The link between one process and the storage: the result of each call.
 
 use std::{
     sync::{

@@ -9,7 +9,7 @@ pub(crate) enum Trouble {
     KillInCall,
     /// A node is shut down, and another starts.
     Deploy,
-    /// A node stands still, as after SIGSTOP, and goes on.
+    /// A node stands still, as after SIGSTOP, and continues.
     Freeze,
     /// A node gets no reply from the storage.
     Partition,

@@ -1,4 +1,4 @@
-//! The jobs: what each does is told by its number.
+//! The jobs: the number of each says what it does.
 
 use std::{sync::Arc, time::Duration};
 

@@ -31,7 +31,7 @@ async fn charge(job: Charge, bank: Data<Bank>) -> Result<(), ChargeError> {
 
 // retry
 
-// The policy sees the worker's error boxed. The wait until the next try is in the memory of the
+// The policy sees the worker's error boxed. Until the retry, the job waits in the memory of the
 // worker, not in Redis.
 type Retry = RetryIfPolicy<BackoffRetryPolicy<ExponentialBackoff>, fn(&BoxDynError) -> bool>;
 
@@ -70,8 +70,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 // test
 
-// On apalis's storage in memory, in tokio's paused time. The worker is built once more, and has to
-// be stopped by hand.
+// On apalis's storage in memory, in tokio's paused time. The test builds the worker again, and has
+// to stop it by hand.
 #[cfg(test)]
 mod tests {
     use super::*;

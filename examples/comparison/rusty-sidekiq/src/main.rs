@@ -38,9 +38,9 @@ impl Worker<(u64, u64)> for Charge {
 
 // retry
 
-// A worker decides neither when nor whether its job is tried again: a middleware in front of all
-// workers does, with keys of its own making. From here on until the job is in `schedule` or `dead`,
-// it is in memory only.
+// A worker does not decide whether and when its job is retried. A middleware in front of all
+// workers decides it, and writes its own keys into the job. From here until the job is in
+// `schedule` or `dead`, it is only in memory.
 struct RetryByError;
 
 #[async_trait]
@@ -101,8 +101,8 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 
 // test
 
-// Only the worker by itself: to enqueue, to run a processor or to call a middleware takes a Redis.
-// So nothing is said here about the queue, the arguments' JSON or the retries.
+// Only the worker by itself, because an enqueue, a processor and a call of a middleware need a
+// Redis. So these tests do not cover the queue, the arguments' JSON or the retries.
 #[cfg(test)]
 mod tests {
     use super::*;
