@@ -36,7 +36,7 @@ pub async fn jobs_end_in_any_order(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&["d", "f"]));
 }
 
-/// A node may have two connections for a list, and a trip of each on its way: one settles what the
+/// A node may have two connections for a list, and a trip of each in flight: one settles what the
 /// other took.
 pub async fn two_connections_share_a_list(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a"]).await;
@@ -60,7 +60,7 @@ pub async fn two_connections_share_a_list(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&["d"]));
 }
 
-/// Equal payloads are counted, and what is not held is said.
+/// Equal payloads are counted, and the answers say which jobs were not held.
 pub async fn each_settlement_has_its_answer(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a", "b", "a"]).await;
     fixture.enqueue(&["c"]).await;
@@ -106,7 +106,7 @@ pub async fn a_batch_goes_to_every_set(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&["e"]));
 }
 
-/// With nothing to settle, it looks; with no job wanted, it settles.
+/// With nothing to settle, it fetches; with no job asked for, it settles.
 pub async fn either_half_may_be_empty(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     fixture.enqueue(&["a", "b"]).await;
@@ -140,7 +140,7 @@ pub async fn full_batches_pass_through(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&[]));
 }
 
-/// A pause holds up what comes, not what ends.
+/// A pause delays new jobs, not settlements.
 pub async fn a_paused_queue_settles(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a"]).await;
     fixture.enqueue(&["b"]).await;
@@ -163,7 +163,7 @@ pub async fn a_dead_node_settles_what_it_holds(harness: &dyn Harness) {
     assert_eq!(fixture.queued().await, bytes(&["b"]));
 }
 
-/// A queue that cannot be read does not hold up outcomes.
+/// A queue that cannot be read does not delay outcomes.
 pub async fn a_broken_queue_settles(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a"]).await;
     let queue = Key::Queue(fixture.held.queue.clone());
@@ -176,7 +176,7 @@ pub async fn a_broken_queue_settles(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue(1).await, bytes(&["b"]));
 }
 
-/// A set that cannot be written to holds up its own jobs only.
+/// A set that cannot be written to delays only its own jobs.
 pub async fn a_broken_set_holds_up_its_own_jobs(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a", "b"]).await;
     fixture.enqueue(&["c"]).await;
@@ -194,7 +194,7 @@ pub async fn a_broken_set_holds_up_its_own_jobs(harness: &dyn Harness) {
     harness.mend_key(&retry).await;
 }
 
-/// A list that cannot be read fails both, and nothing happens.
+/// A list that cannot be read fails both, and nothing changes.
 pub async fn a_broken_list_fails_both(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a"]).await;
     fixture.enqueue(&["b"]).await;
@@ -210,7 +210,7 @@ pub async fn a_broken_list_fails_both(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&["a"]));
 }
 
-/// A backend without room for new jobs goes on.
+/// A backend without room for new jobs still works.
 pub async fn a_full_backend_exchanges(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a", "b", "c", "d"]).await;
     fixture.enqueue(&["e", "f", "g", "h"]).await;
@@ -227,7 +227,7 @@ pub async fn a_full_backend_exchanges(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await.len(), 4);
 }
 
-/// Without a reply, nobody knows of either half; both happened.
+/// Without a reply, the result of both halves is unknown; both happened.
 pub async fn a_lost_reply_leaves_both_unknown(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a"]).await;
     fixture.enqueue(&["b"]).await;
@@ -239,8 +239,8 @@ pub async fn a_lost_reply_leaves_both_unknown(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&["b"]));
 }
 
-/// For a while after jobs of a dead node came back, what is fetched is started at once: whatever
-/// kills its process is known to have been started.
+/// For a while after jobs of a dead node came back, fetched jobs start at once. So a job that kills
+/// its process is known to have been started.
 pub async fn nobody_prefetches_after_a_restore(harness: &dyn Harness) {
     let dead_node = Fixture::holding(harness, &["a"]).await;
     harness.expire_heartbeat(&dead_node.held.node).await;

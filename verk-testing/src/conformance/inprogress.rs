@@ -90,7 +90,7 @@ pub async fn an_empty_batch_changes_nothing(harness: &dyn Harness) {
     assert_eq!(harness.dump().await, before);
 }
 
-/// Settling a second time, to whatever target, changes nothing.
+/// Settling a second time, to any target, changes nothing.
 pub async fn settling_twice_is_not_held(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a", "b"]).await;
     assert_done(&fixture.settle(&["a"], Target::Ack).await);
@@ -122,8 +122,7 @@ pub async fn requeue_keeps_the_order_at_the_front(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue(2).await, bytes(&["a", "b"]));
 }
 
-/// The order of what is handed back holds also among other settlements and over the size of a
-/// batch.
+/// The order of handed back jobs holds also among other settlements and over the size of a batch.
 pub async fn requeue_of_many_keeps_the_order(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     let all = numbered(250);
@@ -239,7 +238,7 @@ pub async fn a_job_that_another_node_took_is_not_held(harness: &dyn Harness) {
     assert_done(&taker.settle(&["a"], Target::Ack).await);
 }
 
-/// Two who settle the same job at once: one does.
+/// If two callers settle the same job at once, one does.
 pub async fn settling_at_once_is_done_once(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a"]).await;
     let (first, second) = tokio::join!(

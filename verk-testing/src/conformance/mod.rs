@@ -1,4 +1,4 @@
-//! What every [`Storage`] has to do, as tests: the conformance suite.
+//! The conformance suite: tests of what every [`Storage`] must do.
 //!
 //! Each case is a plain async function of one fresh [`Harness`];
 //! [`storage_conformance!`](crate::storage_conformance) turns each into a `#[tokio::test]` of its
@@ -6,7 +6,7 @@
 //!
 //! # For the author of a backend
 //!
-//! Implement [`Harness`] over your storage, with its tools for what a storage can't do itself
+//! Implement [`Harness`] over your storage, with its tools for what a storage itself cannot do
 //! (break a key, lose a reply), and call the macro in a file of your `tests` directory. Your crate
 //! needs `tokio` with the features `macros` and `rt-multi-thread` for it.
 //!
@@ -123,7 +123,7 @@ use verk_core::{
 
 use crate::{Key, Operation, within};
 
-/// How long one case may take in real time. Not a measure of speed: a case that takes so long
+/// How long one case may take in real time. This is no measure of speed: a case that takes so long
 /// hangs.
 const CASE_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -136,28 +136,28 @@ pub struct ScoredJob {
     pub job: Bytes,
 }
 
-/// One storage under test, with what a test needs and a storage has no method for.
+/// One storage under test, with methods that a test needs and a storage lacks.
 ///
-/// Every case gets a harness of its own, which starts empty. Methods that set something up panic
-/// when they can't: a case that could not be run is never skipped.
+/// Every case gets a harness of its own, which starts empty. Methods that set something up panic if
+/// they cannot: a case that could not be run is never skipped.
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// The storage under test: the same content in each call.
+    /// Returns the storage under test, with the same content in each call.
     fn storage(&self) -> Arc<dyn Storage>;
 
-    /// Everything that the backend holds now, read without the storage under test.
+    /// Reads the whole content of the backend, without the storage under test.
     async fn dump(&self) -> Dump;
 
     /// Ends the heartbeat of `node`, as if its time to live had passed.
     async fn expire_heartbeat(&self, node: &NodeId);
 
-    /// How long the heartbeat of `node` lasts if it is not renewed; `None` when it is gone.
+    /// Returns how long the heartbeat of `node` lasts if it is not renewed; `None` if it is gone.
     async fn heartbeat_ttl(&self, node: &NodeId) -> Option<Duration>;
 
-    /// Ends the claim on the name of `node` (whoever holds it), as if its time to live had passed.
+    /// Ends the claim on the name of `node` (for any holder), as if its time to live had passed.
     async fn expire_name(&self, node: &NodeId);
 
-    /// Ends what the process called `identity` shows, as if its time to live had passed.
+    /// Ends the report of the process called `identity`, as if its time to live had passed.
     async fn expire_process(&self, identity: &str);
 
     /// Puts a member with any score into `set`, as another program might.
@@ -170,17 +170,17 @@ pub trait Harness: Send + Sync {
     /// Completes once a [`dequeue`](verk_core::storage::QueueConnection::dequeue) waits for a job
     /// in the backend.
     ///
-    /// A backend that can't tell may answer at once: the cases hold then too, but test less.
+    /// A backend that cannot know it may return at once: the cases hold then too, but test less.
     async fn dequeue_is_waiting(&self);
 
-    /// Puts a value of another type in the place of `key`, which is set aside. The key may exist or
+    /// Stores a value of another type under `key`, and sets the old one aside. The key may exist or
     /// not.
     async fn break_key(&self, key: &Key);
 
-    /// Undoes [`break_key`](Self::break_key): what was set aside is back.
+    /// Undoes [`break_key`](Self::break_key): the old value is back.
     async fn mend_key(&self, key: &Key);
 
-    /// Lets the backend be full: it refuses to store anything more, but what it holds can be moved.
+    /// Makes the backend full: it refuses to store anything more, but its jobs can be moved.
     async fn fill(&self);
 
     /// Undoes [`fill`](Self::fill).
@@ -190,21 +190,20 @@ pub trait Harness: Send + Sync {
     /// the answer arrives.
     ///
     /// A `dequeue` that waits now counts as well. The cases call it after each operation has been
-    /// done once on this harness, so scripts and connections that are prepared at first use are
-    /// there.
+    /// done once on this harness, so that scripts and connections for a first use exist.
     async fn lose_reply(&self, operation: Operation);
 
-    /// Makes the backend unreachable: open connections end, new ones fail. What is stored stays.
+    /// Makes the backend unreachable: open connections end, new ones fail. Its content stays.
     async fn disconnect(&self);
 
     /// Undoes [`disconnect`](Self::disconnect).
     async fn reconnect(&self);
 }
 
-/// Everything that a backend holds, to compare: by key, the entries in their order.
+/// The whole content of a backend, to compare: by key, the entries in their order.
 ///
-/// Keys and entries are the backend's own affair, with three rules: a key without entries is not
-/// there; nothing that changes by itself (such as a time to live) is in it; the names of the known
+/// The form of keys and entries is up to the backend, with three rules. A key without entries is
+/// left out. It has nothing that changes by itself, such as a time to live. The names of the known
 /// queues are one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dump(BTreeMap<String, Vec<Bytes>>);

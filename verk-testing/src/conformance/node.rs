@@ -53,7 +53,7 @@ pub async fn register_again_adds_queues(harness: &dyn Harness) {
     assert_eq!(nodes(harness).await, [alive(&node, &["a", "b"])]);
 }
 
-/// A node without a heartbeat is listed as such until someone deregisters it.
+/// A node without a heartbeat is listed as such until it is deregistered.
 pub async fn a_dead_node_is_listed(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let other = Fixture::new(harness).await;
@@ -67,7 +67,7 @@ pub async fn a_dead_node_is_listed(harness: &dyn Harness) {
     assert_eq!(nodes(harness).await, expected);
 }
 
-/// A heartbeat renews the time to live, and tells the time.
+/// A heartbeat renews the time to live, and returns the time.
 pub async fn a_beat_renews_the_heartbeat(harness: &dyn Harness) {
     let storage = harness.storage();
     let node = node_id();
@@ -80,7 +80,7 @@ pub async fn a_beat_renews_the_heartbeat(harness: &dyn Harness) {
     assert!(heartbeat.beat().await.unwrap().alive);
 }
 
-/// A heartbeat never creates again what is gone.
+/// A heartbeat never creates a missing one again.
 pub async fn a_beat_never_revives(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let node = &fixture.held.node;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::Key;
 
-/// Nobody fetches from a queue that is paused, with a wait or without; its jobs stay, and are
+/// No node fetches from a queue that is paused, with a wait or without. Its jobs stay, and are
 /// fetched once it is resumed.
 pub async fn a_paused_queue_keeps_its_jobs(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
@@ -36,7 +36,7 @@ pub async fn a_paused_queue_keeps_its_jobs(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue(10).await, bytes(&["a", "b"]));
 }
 
-/// A pause that is there already, or not, changes nothing, and leaves nothing behind.
+/// A second pause, or a second resume, changes nothing, and leaves nothing behind.
 pub async fn pausing_twice_is_pausing_once(harness: &dyn Harness) {
     let storage = harness.storage();
     let queue = queue_name("default");
@@ -66,7 +66,7 @@ pub async fn paused_queues_are_listed(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue(10).await, bytes(&["a"]), "another queue");
 }
 
-/// What a wait brings from a queue that was paused meanwhile can be handed back to its place.
+/// A job that a wait brings from a queue that was paused meanwhile can be handed back to its place.
 pub async fn a_pause_during_a_wait_starts_no_job(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     let queue = fixture.held.queue.clone();
@@ -93,7 +93,7 @@ pub async fn a_pause_during_a_wait_starts_no_job(harness: &dyn Harness) {
     assert_eq!(fixture.in_progress().await, bytes(&[]));
 }
 
-/// Everybody who listens is told of every pause and of its end.
+/// Every listener gets every pause and its end.
 pub async fn pauses_are_announced(harness: &dyn Harness) {
     let storage = harness.storage();
     let mut listeners = Vec::new();
@@ -112,7 +112,7 @@ pub async fn pauses_are_announced(harness: &dyn Harness) {
     }
 }
 
-/// What is announced while nobody waits, or before the set is read, is not missed.
+/// An announcement while no listener waits, or before the set is read, is not missed.
 pub async fn an_early_announcement_is_not_missed(harness: &dyn Harness) {
     let storage = harness.storage();
     let mut listener = storage.open_pause_listener().await.unwrap();
@@ -137,14 +137,14 @@ async fn until_read(listener: &mut dyn PauseListener, expected: &BTreeSet<verk_c
     .await;
 }
 
-/// Who listens is told when announcements do not come any more, and can listen again.
+/// A listener learns when announcements do not come any more, and can listen again.
 pub async fn a_listener_learns_that_the_backend_went_away(harness: &dyn Harness) {
     let storage = harness.storage();
     let mut listener = storage.open_pause_listener().await.unwrap();
     listener.paused().await.unwrap();
     soon(async {
         let ended = async {
-            // It may be told of something else before.
+            // It may get another change before.
             while listener.changed().await.is_ok() {}
         };
         tokio::join!(ended, harness.disconnect());
@@ -175,7 +175,7 @@ pub async fn a_full_backend_pauses(harness: &dyn Harness) {
     harness.make_room().await;
 }
 
-/// While it cannot be known what is paused, nothing is fetched.
+/// While the paused queues cannot be read, nothing is fetched.
 pub async fn a_broken_set_stops_fetching(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     fixture.enqueue(&["a"]).await;

@@ -77,7 +77,7 @@ pub async fn a_job_that_is_held_twice_dies_once(harness: &dyn Harness) {
     assert_eq!(count(harness, &node, &["a", "b", "a"]).await, expected);
 }
 
-/// While the heartbeat is there, nothing is counted.
+/// While the heartbeat exists, nothing is counted.
 pub async fn the_jobs_of_a_live_node_do_not_count(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let node = &fixture.held.node;
@@ -121,7 +121,7 @@ pub async fn a_full_backend_counts_deaths(harness: &dyn Harness) {
     harness.make_room().await;
 }
 
-/// What is known of a node goes with it; what is known of its jobs stays.
+/// Deregistering deletes the data of a node; that of its jobs stays.
 pub async fn deregister_forgets_a_node_and_keeps_the_deaths_of_jobs(harness: &dyn Harness) {
     let before = harness.dump().await.keys().len();
     let node = dead_node(harness).await;
@@ -133,8 +133,8 @@ pub async fn deregister_forgets_a_node_and_keeps_the_deaths_of_jobs(harness: &dy
     assert_eq!(count(harness, &node, &["a"]).await, deaths(&[("a", 2)]));
 }
 
-/// Another may have restored its jobs and taken it off the list since this one looked: nothing is
-/// kept of it then.
+/// Another node may have restored its jobs and removed it from the list since the check: then
+/// nothing is kept of it.
 pub async fn a_node_that_is_off_the_list_counts_nothing(harness: &dyn Harness) {
     let node = dead_node(harness).await;
     count(harness, &node, &["a"]).await;
@@ -160,7 +160,7 @@ pub async fn a_fetch_says_how_many_jobs_are_prefetched(harness: &dyn Harness) {
     assert_eq!(fixture.prefetched().await, 1);
 }
 
-/// Whoever asks for five jobs, two more than can start, and gets four, starts three of them.
+/// A node that asks for five jobs, two more than can start, and gets four, starts three of them.
 pub async fn fewer_jobs_than_asked_for_are_fewer_prefetched(harness: &dyn Harness) {
     for (found, expected) in [(5, 2), (4, 1), (3, 0), (2, 0), (1, 0)] {
         let mut fixture = Fixture::new(harness).await;
@@ -170,7 +170,7 @@ pub async fn fewer_jobs_than_asked_for_are_fewer_prefetched(harness: &dyn Harnes
     }
 }
 
-/// A fetch that finds nothing may bring one job after a wait, of which nothing more is said.
+/// A fetch that finds nothing may bring one job after a wait.
 pub async fn a_wait_may_bring_one_more(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     let fetched = dequeue_while(&mut fixture, async |storage| {

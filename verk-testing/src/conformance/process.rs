@@ -1,4 +1,4 @@
-//! Processes: what they show of themselves, and what is asked of them.
+//! Processes: their reports, and the requests for them.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use verk_core::storage::{JobSet, ProcessReport, ProcessSignal, Source};
 
 use super::{Harness, fixture::bytes};
 
-/// What is shown is what was reported last.
+/// The last report is shown.
 pub async fn a_process_is_shown_as_it_reports(harness: &dyn Harness) {
     let storage = harness.storage();
     assert_eq!(storage.processes().await.unwrap(), []);
@@ -104,7 +104,7 @@ pub async fn a_process_that_was_killed_is_pruned(harness: &dyn Harness) {
     assert_eq!(storage.processes().await.unwrap().len(), 2);
 }
 
-/// A full backend does not hide who works on it.
+/// A full backend still shows processes.
 pub async fn a_full_backend_shows_processes(harness: &dyn Harness) {
     let storage = harness.storage();
     harness.fill().await;

@@ -38,7 +38,7 @@ pub async fn a_bulk_keeps_its_order(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue_all().await, all);
 }
 
-/// Nothing happens for no jobs; not even the queue becomes known.
+/// An enqueue of no jobs changes nothing: not even the queue becomes known.
 pub async fn an_empty_enqueue_changes_nothing(harness: &dyn Harness) {
     let storage = harness.storage();
     let before = harness.dump().await;
@@ -75,7 +75,7 @@ pub async fn queues_are_apart(harness: &dyn Harness) {
     }
 }
 
-/// What is fetched is in `inprogress` and not in the queue.
+/// A fetched job is in `inprogress` and not in the queue.
 pub async fn dequeue_moves_jobs_to_inprogress(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     fixture.enqueue(&["a", "b", "c"]).await;
@@ -133,7 +133,7 @@ pub async fn dequeue_is_bounded_by_bytes(harness: &dyn Harness) {
     assert_eq!(jobs(answer), bytes(&["abc", "defgh"]), "an exact fit");
 }
 
-/// A fetch ends when less is left of its bytes than the jobs that it took have on average.
+/// A fetch ends when less is left of its bytes than the average size of the jobs that it took.
 pub async fn dequeue_ends_when_the_next_job_hardly_fits(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     // Left after the second job: 7 bytes for an average of 8, then 8 for 8.
@@ -149,7 +149,7 @@ pub async fn dequeue_ends_when_the_next_job_hardly_fits(harness: &dyn Harness) {
     }
 }
 
-/// Where the sizes change, each fetch still takes what its bounds allow, in order.
+/// If the sizes change, each fetch still takes what its bounds allow, in order.
 pub async fn jobs_of_changing_sizes_are_fetched_in_order(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     let mut all = Vec::new();

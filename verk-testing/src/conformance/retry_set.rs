@@ -54,7 +54,7 @@ pub async fn members_are_ordered_by_score(harness: &dyn Harness) {
     assert_eq!(order, bytes(&["b", "c", "d", "a"]));
 }
 
-/// A member with equal bytes is replaced, and the caller is told.
+/// A member with equal bytes is replaced, and the answer says so.
 pub async fn an_equal_member_is_merged(harness: &dyn Harness) {
     for (set, target) in [
         (JobSet::Retry, Target::Retry as fn(_) -> _),

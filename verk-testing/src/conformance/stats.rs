@@ -30,7 +30,7 @@ pub async fn without_a_report_all_is_zero(harness: &dyn Harness) {
     assert_eq!(harness.dump().await, before, "looking changes nothing");
 }
 
-/// What a backend tells of itself can be asked for at any time.
+/// The facts of a backend can be read at any time.
 pub async fn facts_change_nothing(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     fixture.enqueue(&["a"]).await;
@@ -261,7 +261,7 @@ pub async fn a_lost_reply_to_a_report_counts_once(harness: &dyn Harness) {
     assert_eq!(total(&*storage).await, (6, 2));
 }
 
-/// A full backend goes on counting.
+/// A full backend still counts.
 pub async fn a_full_backend_counts(harness: &dyn Harness) {
     let storage = harness.storage();
     let node = node_id();
@@ -273,7 +273,7 @@ pub async fn a_full_backend_counts(harness: &dyn Harness) {
 }
 
 /// One counter of another type fails the whole report, which can be sent again under its number;
-/// the jobs go on.
+/// the jobs continue.
 pub async fn a_broken_counter_fails_the_report(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a"]).await;
     let storage = &fixture.storage;
