@@ -66,6 +66,8 @@ pub use time::{
     calendar::{Day, InvalidDay},
     clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds},
 };
+#[doc(hidden)]
+pub use verk::startup::warn_of_program;
 pub use verk::{
     Verk,
     builder::{Connect, VerkBuilder},

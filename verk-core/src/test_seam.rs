@@ -13,8 +13,6 @@ use crate::{
     outcome::{Outcome, PerformError},
 };
 
-pub use crate::config::program::warn_of_program;
-
 /// What a run comes to.
 pub type RunFuture = BoxFuture<'static, Result<Outcome, PerformError>>;
 

@@ -2,7 +2,7 @@
 
 use std::{env, time::Duration};
 
-use verk::{Config, redis::RedisConfig, test_seam::warn_of_program};
+use verk::{Config, redis::RedisConfig, warn_of_program};
 
 use super::{Observed, log::panics_at_lines};
 use crate::{program::Program, support::Fixture};

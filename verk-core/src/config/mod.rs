@@ -4,7 +4,6 @@ pub mod declare;
 pub(crate) mod environment;
 pub(crate) mod file;
 pub(crate) mod log_level;
-pub(crate) mod program;
 pub(crate) mod settings;
 pub(crate) mod unknown_class;
 pub(crate) mod value;

@@ -79,3 +79,9 @@ impl TryFrom<String> for UnknownClass {
         text.parse()
     }
 }
+
+impl From<UnknownClass> for String {
+    fn from(unknown_class: UnknownClass) -> Self {
+        unknown_class.to_string()
+    }
+}

@@ -12,8 +12,8 @@ use crate::{
         middleware::{ClientMiddleware, ClientStack},
     },
     config::{
-        Config, declare::settings_methods, log_level::LogLevel, program::warn_of_program,
-        settings::settings, unknown_class::UnknownClass,
+        Config, declare::settings_methods, log_level::LogLevel, settings::settings,
+        unknown_class::UnknownClass,
     },
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::{EventSender, Witness, tally::Tallies},
@@ -31,7 +31,7 @@ use crate::{
         clock::{Clock, SystemClock},
         server_time::{ClockReading, ServerTime},
     },
-    verk::{Verk, parts::Parts},
+    verk::{Verk, parts::Parts, startup::warn_of_program},
     worker::{
         Worker, WorkerEntry,
         context::StateMap,

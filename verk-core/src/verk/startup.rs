@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::unknown_class::UnknownClass,
     error::StorageError,
     job::Job,
     log,
@@ -15,9 +14,17 @@ use crate::{
     worker::registry::OF_ANOTHER_CRATE,
 };
 
-impl From<UnknownClass> for String {
-    fn from(unknown_class: UnknownClass) -> Self {
-        unknown_class.to_string()
+/// Warns of what the program of a node that runs queues lacks.
+pub fn warn_of_program(aborts: bool, has_workers: bool) {
+    if aborts {
+        log::warn!(
+            "this program is built with `panic = \"abort\"`: a worker that panics ends the process, with all jobs that run there"
+        );
+    }
+    if !has_workers {
+        log::warn!(
+            "this node runs queues and has no worker, so each of their jobs fails: put `#[verk::worker]` on a function; for workers in another crate: `use that_crate as _;`, or `.register::<TheWorker>()`"
+        );
     }
 }
 
