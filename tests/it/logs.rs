@@ -18,7 +18,7 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
     registry::LookupSpan,
 };
-use verk::{Event, EventKind, LogLevel, Outcome, prelude::*};
+use verk::{Event, EventKind, Outcome, prelude::*};
 use verk_testing::RedisServer;
 
 use crate::support::{Fixture, States, at_once};
@@ -116,7 +116,7 @@ impl Recorder {
 }
 
 /// Runs a job that fails once, with the default levels, or those of starts, ends and failures.
-async fn run_chatty(levels: impl Into<Option<[LogLevel; 3]>>) -> (verk::Jid, String) {
+async fn run_chatty(levels: impl Into<Option<[LevelFilter; 3]>>) -> (verk::Jid, String) {
     let levels = levels.into();
     let mut it = Fixture::with(|mut builder| {
         if let Some([start, done, fail]) = levels {
@@ -140,7 +140,7 @@ async fn run_chatty(levels: impl Into<Option<[LogLevel; 3]>>) -> (verk::Jid, Str
 async fn each_run_has_a_span_that_its_worker_logs_in_and_no_argument_is_logged() {
     let recorder = Recorder::default();
     let guard = recorder.install(LevelFilter::TRACE);
-    let (jid, node) = run_chatty([LogLevel::Info; 3]).await;
+    let (jid, node) = run_chatty([LevelFilter::INFO; 3]).await;
     drop(guard);
 
     let span = |attempt| {
@@ -169,7 +169,7 @@ async fn each_run_has_a_span_that_its_worker_logs_in_and_no_argument_is_logged()
 async fn starts_ends_and_failures_are_logged_at_their_levels() {
     let recorder = Recorder::default();
     let guard = recorder.install(LevelFilter::TRACE);
-    run_chatty([LogLevel::Trace, LogLevel::Debug, LogLevel::Error]).await;
+    run_chatty([LevelFilter::TRACE, LevelFilter::DEBUG, LevelFilter::ERROR]).await;
     drop(guard);
     let said = [
         (Level::TRACE, "start"),
@@ -327,7 +327,7 @@ async fn a_node_that_starts_says_what_it_is() {
 async fn what_is_off_is_not_said() {
     let recorder = Recorder::default();
     let guard = recorder.install(LevelFilter::TRACE);
-    run_chatty([LogLevel::Off, LogLevel::Warn, LogLevel::Off]).await;
+    run_chatty([LevelFilter::OFF, LevelFilter::WARN, LevelFilter::OFF]).await;
     drop(guard);
     assert_eq!(recorder.said_of_jobs(), [(Level::WARN, "done".to_owned())]);
 }
@@ -336,7 +336,7 @@ async fn what_is_off_is_not_said() {
 async fn no_span_is_made_that_nobody_wants() {
     let recorder = Recorder::default();
     let guard = recorder.install(LevelFilter::WARN);
-    run_chatty([LogLevel::Info; 3]).await;
+    run_chatty([LevelFilter::INFO; 3]).await;
     drop(guard);
     assert_eq!(recorder.spans(), [] as [&str; 0]);
     assert_eq!(recorder.said_of_jobs(), []);

@@ -41,7 +41,7 @@ pub use client::{
 };
 #[doc(hidden)]
 pub use config::declare as settings;
-pub use config::{Config, log_level::LogLevel, unknown_class::UnknownClass};
+pub use config::{Config, unknown_class::UnknownClass};
 pub use error::{
     Applied, BoxError, BuildError, ConfigError, ConfigErrors, EnqueueAllError, EnqueueError,
     ErrorChain, RunError, SelectionError, StorageError, StorageErrorKind,
@@ -66,6 +66,7 @@ pub use time::{
     calendar::{Day, InvalidDay},
     clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds},
 };
+pub use tracing::level_filters::LevelFilter;
 #[doc(hidden)]
 pub use verk::startup::warn_of_program;
 pub use verk::{

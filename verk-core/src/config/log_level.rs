@@ -1,80 +1,40 @@
-//! At which level something is logged: [`LogLevel`].
+//! Levels of `tracing` as text: `off`, `error`, `warn`, `info`, `debug` or `trace`, in any case.
 
-use std::{fmt, str::FromStr};
+use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serializer, de};
+use tracing::level_filters::LevelFilter;
 
-use crate::error::ConfigError;
+use crate::config::value::Value;
 
-/// The level of `tracing` at which a line is logged, or that it is not logged.
-///
-/// ```
-/// use verk_core::LogLevel;
-///
-/// assert_eq!("debug".parse::<LogLevel>()?, LogLevel::Debug);
-/// assert_eq!(LogLevel::Off.to_string(), "off");
-/// assert!("loud".parse::<LogLevel>().is_err());
-/// # Ok::<(), verk_core::ConfigError>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// Not at all.
-    Off,
-    /// `ERROR`.
-    Error,
-    /// `WARN`.
-    Warn,
-    /// `INFO`.
-    #[default]
-    Info,
-    /// `DEBUG`.
-    Debug,
-    /// `TRACE`.
-    Trace,
-}
+impl Value for LevelFilter {
+    const IN_VARIABLE: &'static str = "off, error, warn, info, debug or trace";
 
-impl LogLevel {
-    /// What [`FromStr`] accepts, for messages.
-    pub(crate) const ACCEPTED: &str = "off, error, warn, info, debug or trace";
-
-    /// Where [`Self::may_report_deaths`] holds, for messages.
-    pub(crate) const ACCEPTED_FOR_DEATHS: &str = "error or warn";
-
-    /// Whether the death of a job may be logged at this level, so that an operator always sees it.
-    pub(crate) fn may_report_deaths(&self) -> bool {
-        matches!(self, Self::Error | Self::Warn)
+    fn parse(text: &str) -> Option<Self> {
+        // `tracing` reads no text as error, and numbers.
+        let is_word = text.starts_with(|first: char| first.is_ascii_alphabetic());
+        text.parse().ok().filter(|_| is_word)
     }
 }
 
-impl fmt::Display for LogLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Off => "off",
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        })
-    }
+/// For messages: where [`may_report_deaths`] holds.
+pub(crate) const ACCEPTED_FOR_DEATHS: &str = "error or warn";
+
+/// Whether the death of a job may be logged at this level: nobody must be able to miss one.
+pub(crate) fn may_report_deaths(level: LevelFilter) -> bool {
+    matches!(level, LevelFilter::ERROR | LevelFilter::WARN)
 }
 
-/// In any case: `info`, `INFO`.
-impl FromStr for LogLevel {
-    type Err = ConfigError;
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<LevelFilter, D::Error> {
+    let text = Cow::<str>::deserialize(from)?;
+    LevelFilter::parse(&text).ok_or_else(|| {
+        de::Error::invalid_value(de::Unexpected::Str(&text), &LevelFilter::IN_VARIABLE)
+    })
+}
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let all = [
-            Self::Off,
-            Self::Error,
-            Self::Warn,
-            Self::Info,
-            Self::Debug,
-            Self::Trace,
-        ];
-        all.into_iter()
-            .find(|level| level.to_string().eq_ignore_ascii_case(text))
-            .ok_or_else(|| ConfigError::invalid("log level", format!("{text:?}"), Self::ACCEPTED))
-    }
+pub(crate) fn serialize<S: Serializer>(
+    level: &LevelFilter,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(level)
 }

@@ -10,10 +10,11 @@ pub(crate) mod value;
 
 use std::{collections::BTreeMap, env, path::Path, time::Duration};
 
+use tracing::level_filters::LevelFilter;
+
 use crate::{
     config::{
-        declare::settings_struct, file::duration, log_level::LogLevel, settings::settings,
-        unknown_class::UnknownClass,
+        declare::settings_struct, file::duration, settings::settings, unknown_class::UnknownClass,
     },
     error::{ConfigError, ConfigErrors},
     job::{Dialect, Form, TimeFormat},
@@ -159,11 +160,11 @@ impl Config {
         if self.poll_interval.is_zero() {
             errors.push(ConfigError::invalid("poll_interval", "0", "more than 0"));
         }
-        if !self.dead_job_log_level.may_report_deaths() {
+        if !log_level::may_report_deaths(self.dead_job_log_level) {
             errors.push(ConfigError::invalid(
                 "dead_job_log_level",
                 self.dead_job_log_level.to_string(),
-                LogLevel::ACCEPTED_FOR_DEATHS,
+                log_level::ACCEPTED_FOR_DEATHS,
             ));
         }
         if self.unknown_class == UnknownClass::RequeueAfter(Duration::ZERO) {

@@ -44,18 +44,22 @@ macro_rules! settings {
             poll_interval: Duration = Duration::from_secs(5);
 
             /// At which level of `tracing` the start of a job is logged. Verk's default is info.
-            start_job_log_level: LogLevel = LogLevel::Debug;
+            #[serde(with = "log_level")]
+            start_job_log_level: LevelFilter = LevelFilter::DEBUG;
 
             /// At which level the end of a job that did not fail is logged.
-            done_job_log_level: LogLevel = LogLevel::Info;
+            #[serde(with = "log_level")]
+            done_job_log_level: LevelFilter = LevelFilter::INFO;
 
             /// At which level a failure is logged after which the job is retried. Verk's default is
             /// info.
-            fail_job_log_level: LogLevel = LogLevel::Warn;
+            #[serde(with = "log_level")]
+            fail_job_log_level: LevelFilter = LevelFilter::WARN;
 
             /// At which level the last failure of a job is logged: it goes to the `dead` set, or is
             /// dropped. Error or warn, so that an operator always sees a job that needs a human.
-            dead_job_log_level: LogLevel = LogLevel::Error;
+            #[serde(with = "log_level")]
+            dead_job_log_level: LevelFilter = LevelFilter::ERROR;
 
             /// A fixed name, which one node at a time can hold. A second node with the same name
             /// waits for the first to end, then restores its jobs. Without it, the node uses the

@@ -40,10 +40,10 @@ fn queues_and_times_are_read() {
     assert_eq!(config.heartbeat, Duration::from_millis(1_500));
     assert_eq!(config.dead_timeout, Duration::from_secs(60));
     assert_eq!(config.poison_pill_after, 0);
-    assert_eq!(config.start_job_log_level, LogLevel::Off);
-    assert_eq!(config.done_job_log_level, LogLevel::Debug);
-    assert_eq!(config.fail_job_log_level, LogLevel::Error);
-    assert_eq!(config.dead_job_log_level, LogLevel::Warn);
+    assert_eq!(config.start_job_log_level, LevelFilter::OFF);
+    assert_eq!(config.done_job_log_level, LevelFilter::DEBUG);
+    assert_eq!(config.fail_job_log_level, LevelFilter::ERROR);
+    assert_eq!(config.dead_job_log_level, LevelFilter::WARN);
 }
 
 #[test]
@@ -145,14 +145,13 @@ fn what_is_no_toml_is_told_with_its_place_and_the_file() {
 
 #[test]
 fn a_death_is_logged_as_a_warning_or_an_error() {
-    use LogLevel::{Debug, Error, Info, Off, Trace, Warn};
     for (level, refused) in [
-        (Error, 0),
-        (Warn, 0),
-        (Off, 1),
-        (Info, 1),
-        (Debug, 1),
-        (Trace, 1),
+        (LevelFilter::ERROR, 0),
+        (LevelFilter::WARN, 0),
+        (LevelFilter::OFF, 1),
+        (LevelFilter::INFO, 1),
+        (LevelFilter::DEBUG, 1),
+        (LevelFilter::TRACE, 1),
     ] {
         let config = Config {
             dead_job_log_level: level,

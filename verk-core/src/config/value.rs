@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::de::{DeserializeOwned, IntoDeserializer as _, value::Error as ValueError};
 
 use crate::{
-    config::{log_level::LogLevel, unknown_class::UnknownClass},
+    config::unknown_class::UnknownClass,
     job::{Dialect, TimeFormat},
     names::QueueName,
     storage::ScheduleKeys,
@@ -119,14 +119,6 @@ fn entries(list: &str) -> impl Iterator<Item = &str> {
     list.split(',')
         .map(str::trim)
         .filter(|entry| !entry.is_empty())
-}
-
-impl Value for LogLevel {
-    const IN_VARIABLE: &'static str = Self::ACCEPTED;
-
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
 }
 
 impl Value for UnknownClass {

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use tracing::field::{self, Empty};
+use tracing::{
+    field::{self, Empty},
+    level_filters::LevelFilter,
+};
 
 use crate::{
-    config::{Config, log_level::LogLevel},
+    config::Config,
     events::event::AfterFailure,
     job::{Failure, Job},
     log::{self, Span},
@@ -31,12 +34,12 @@ macro_rules! log {
     };
     ($level:expr, $line:expr, $attempt:expr, $($fields:tt)+) => {
         match $level {
-            LogLevel::Off => {}
-            LogLevel::Error => log!(@error, $line, $attempt, $($fields)+),
-            LogLevel::Warn => log!(@warn, $line, $attempt, $($fields)+),
-            LogLevel::Info => log!(@info, $line, $attempt, $($fields)+),
-            LogLevel::Debug => log!(@debug, $line, $attempt, $($fields)+),
-            LogLevel::Trace => log!(@trace, $line, $attempt, $($fields)+),
+            LevelFilter::OFF => {}
+            LevelFilter::ERROR => log!(@error, $line, $attempt, $($fields)+),
+            LevelFilter::WARN => log!(@warn, $line, $attempt, $($fields)+),
+            LevelFilter::INFO => log!(@info, $line, $attempt, $($fields)+),
+            LevelFilter::DEBUG => log!(@debug, $line, $attempt, $($fields)+),
+            LevelFilter::TRACE => log!(@trace, $line, $attempt, $($fields)+),
         }
     };
 }
@@ -167,7 +170,7 @@ impl<'a> Line<'a> {
     /// The node stops, so the job goes back to its queue.
     pub(crate) fn handed_back(self, took: Duration) {
         log!(
-            LogLevel::Info,
+            LevelFilter::INFO,
             self,
             self.attempt(),
             elapsed_s = took.as_secs_f64(),

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
+use tracing::level_filters::LevelFilter;
 
 use crate::{
     client::{
@@ -11,10 +12,7 @@ use crate::{
         current::Life,
         middleware::{ClientMiddleware, ClientStack},
     },
-    config::{
-        Config, declare::settings_methods, log_level::LogLevel, settings::settings,
-        unknown_class::UnknownClass,
-    },
+    config::{Config, declare::settings_methods, settings::settings, unknown_class::UnknownClass},
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
     events::{EventSender, Witness, tally::Tallies},
     health::monitor::Monitor,

@@ -127,9 +127,9 @@ pub(crate) async fn run(options: Options) -> Result<(), BoxError> {
     let verk = Verk::builder()
         .redis(options.redis)
         .queue("default", options.concurrency)
-        .start_job_log_level(verk::LogLevel::Off)
-        .done_job_log_level(verk::LogLevel::Off)
-        .fail_job_log_level(verk::LogLevel::Off)
+        .start_job_log_level(verk::LevelFilter::OFF)
+        .done_job_log_level(verk::LevelFilter::OFF)
+        .fail_job_log_level(verk::LevelFilter::OFF)
         .build()
         .await?;
     let runtime = Handle::current();
