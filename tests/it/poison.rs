@@ -68,7 +68,11 @@ impl Heir {
             .await
             .unwrap();
         let mut connection = self.storage.open_queue(&held).await.unwrap();
-        let max_jobs = self.queued().await.len();
+        let max_jobs = self
+            .storage
+            .len(&Source::Queue(held.queue.clone()))
+            .await
+            .unwrap();
         let request = DequeueRequest {
             max_jobs,
             max_bytes: usize::MAX,
@@ -206,6 +210,23 @@ async fn of_several_that_may_be_to_blame_none_is_buried_until_one_is_alone() {
     assert_eq!(dead[0].jid(), first.jid());
     assert_eq!(heir.members(JobSet::Schedule).await.len(), 1);
     assert_eq!(heir.queued().await.len(), 2);
+    heir.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn each_of_several_large_jobs_has_a_death() {
+    let mut heir = Heir::new(|builder| builder).await;
+    // Two are more than a page.
+    let args = format!("[{:?}]", "x".repeat(600_000));
+    for _ in 0..3 {
+        let large = Job::new("Large", queue_name("default"), args.clone()).unwrap();
+        heir.enqueue(&[&large]).await;
+    }
+    for _ in 0..2 {
+        heir.death_of_a_node(0).await;
+    }
+    let suspects = heir.storage.len(&Source::Set(JobSet::Schedule)).await;
+    assert_eq!(suspects.unwrap(), 3, "all come back later");
     heir.verk.shutdown().await;
 }
 

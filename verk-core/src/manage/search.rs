@@ -7,7 +7,7 @@ use crate::{
     error::StorageError,
     job::{Job, MalformedJob},
     names::{Jid, NodeId, QueueName},
-    storage::{Inprogress, MAX_BATCH_JOBS, Page, Source, Storage},
+    storage::{Inprogress, Source, Storage, read_from},
 };
 
 /// The place where a job was found: see [`Admin::find_job`]. `Display` and `Debug` show it in one
@@ -46,7 +46,7 @@ pub(super) async fn in_progress(storage: &dyn Storage) -> Result<Vec<JobInProgre
                 queue,
                 node: node.id.clone(),
             };
-            for payload in all_of(storage, &held).await? {
+            for payload in read_from(storage, &held, 0).await? {
                 jobs.push(JobInProgress {
                     node: held.node.clone(),
                     alive: node.alive,
@@ -58,22 +58,6 @@ pub(super) async fn in_progress(storage: &dyn Storage) -> Result<Vec<JobInProgre
         }
     }
     Ok(jobs)
-}
-
-/// The jobs that a node holds of one queue, the most recently fetched first.
-async fn all_of(storage: &dyn Storage, held: &Inprogress) -> Result<Vec<Bytes>, StorageError> {
-    let mut all = Vec::new();
-    loop {
-        let page = Page {
-            offset: all.len(),
-            limit: MAX_BATCH_JOBS,
-        };
-        let jobs = storage.inprogress(held, page).await?;
-        if jobs.is_empty() {
-            return Ok(all);
-        }
-        all.extend(jobs);
-    }
 }
 
 /// Searches in the order in which a job moves, so that a job that moves on is found later.

@@ -15,7 +15,9 @@ use crate::{
     node::poison::{self, Verdict},
     outcome::Ending,
     services::Services,
-    storage::{Due, Inprogress, MAX_BATCH_JOBS, Node, Page, Settled, Settlement, Target},
+    storage::{
+        Due, Inprogress, MAX_BATCH_JOBS, Node, Page, Settled, Settlement, Target, read_from,
+    },
     time::clock::{rfc3339, time_after},
 };
 
@@ -38,20 +40,10 @@ impl Verdicts {
                 queue: queue.clone(),
                 node: node.id.clone(),
             };
-            let mut offset = storage.prefetched(&inprogress).await?;
-            loop {
-                let limit = MAX_BATCH_JOBS;
-                let jobs = storage
-                    .inprogress(&inprogress, Page { offset, limit })
-                    .await?;
-                let last = jobs.len() < limit;
-                offset += jobs.len();
-                let jobs = jobs.into_iter().filter_map(|job| Job::decode(job).ok());
-                started.extend(jobs.map(|job| job.jid().clone()));
-                if last {
-                    break;
-                }
-            }
+            let first_started = storage.prefetched(&inprogress).await?;
+            let jobs = read_from(&**storage, &inprogress, first_started).await?;
+            let jobs = jobs.into_iter().filter_map(|job| Job::decode(job).ok());
+            started.extend(jobs.map(|job| job.jid().clone()));
         }
         let deaths = storage.count_deaths(&node.id, &started).await?;
         let verdicts = poison::judge(&deaths, services.config.poison_pill_after);

@@ -14,7 +14,7 @@ use crate::{
     error::StorageError,
     names::QueueName,
     runner::{payload::Payload, prefetch::Demand, settle::Pending},
-    storage::{Dequeued, Inprogress, MAX_BATCH_JOBS, Page, QueueConnection, Settled, Storage},
+    storage::{Dequeued, Inprogress, QueueConnection, Settled, Storage, read_from},
 };
 
 /// All that a queue has on its way to the storage.
@@ -326,18 +326,7 @@ pub(super) async fn read_all(
         if let Some(second) = &mut second {
             second.reset().await?;
         }
-        let mut list = Vec::new();
-        loop {
-            let page = Page {
-                offset: list.len(),
-                limit: MAX_BATCH_JOBS,
-            };
-            let payloads = storage.inprogress(&inprogress, page).await?;
-            if payloads.is_empty() {
-                return Ok(list);
-            }
-            list.extend(payloads);
-        }
+        read_from(&*storage, &inprogress, 0).await
     };
     let payloads = payloads.await;
     List {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::StorageError,
     names::{NodeId, QueueName},
-    storage::{DeadLimits, Due, Page, Settled},
+    storage::{DeadLimits, Due, MAX_BATCH_JOBS, Page, Settled},
 };
 
 /// Jobs from the enqueue to the end of their run.
@@ -52,6 +52,27 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// Returns how many of the most recently fetched jobs of `inprogress` were prefetched, and may
     /// not have been started: see [`DequeueRequest::prefetched`]. Changes nothing.
     async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError>;
+}
+
+/// Reads the rest of `inprogress` from a place on, the most recently fetched job first. A page that
+/// is not full need not be the last one: large jobs end it earlier.
+pub(crate) async fn read_from(
+    storage: &(impl JobStore + ?Sized),
+    inprogress: &Inprogress,
+    start: usize,
+) -> Result<Vec<Bytes>, StorageError> {
+    let mut jobs = Vec::new();
+    loop {
+        let page = Page {
+            offset: start + jobs.len(),
+            limit: MAX_BATCH_JOBS,
+        };
+        let read = storage.inprogress(inprogress, page).await?;
+        if read.is_empty() {
+            return Ok(jobs);
+        }
+        jobs.extend(read);
+    }
 }
 
 /// The fetching side of one queue on one node.

@@ -31,6 +31,8 @@ mod values;
 
 pub use crate::time::calendar::Minute;
 
+pub(crate) use self::held::read_from;
+
 pub use self::{
     due::{
         DuePage, DueSet, DueStore, Lease, MAX_CUT_BY_TRIM, Promotion, PromotionTarget, SchedulePoll,
