@@ -22,14 +22,14 @@ use crate::{
     storage::{DeadLimits, ScheduleKeys},
 };
 
-/// Shorter ones would be lost in the delays of any network.
+/// A shorter heartbeat would be lost in the delays of a network.
 const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
 
-/// So that some times of it can be added to a time: 10 years.
+/// 10 years: a few of them can be added to a time without an overflow.
 const MAX_HEARTBEAT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// The tables that backends have among the settings of a file; in capitals, what the names of their
-/// variables begin with after `VERK_`.
+/// The tables of a settings file that belong to backends. In capitals after `VERK_`, they are also
+/// how the names of the backends' variables begin.
 const TABLES_OF_BACKENDS: [&str; 1] = ["redis"];
 
 settings! {
@@ -58,14 +58,14 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, and every field that does not parse or that there is none of,
-    /// with its place.
+    /// When the file cannot be read, and for every field that does not parse or is unknown, with
+    /// its place.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigErrors> {
         file::read(path.as_ref(), None)
     }
 
-    /// As [`from_file`](Self::from_file), from a table of a file that has the program's own
-    /// settings too. The table may be in another: `"services.verk"`.
+    /// As [`from_file`](Self::from_file), from one table of a file that has the program's own
+    /// settings too. The table may be inside another: `"services.verk"`.
     ///
     /// ```no_run
     /// # use verk_core::{Config, ConfigErrors};
@@ -100,7 +100,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Every field that does not parse or that there is none of, with its place.
+    /// Every field that does not parse or is unknown, with its place.
     pub fn from_toml(text: &str) -> Result<Self, ConfigErrors> {
         file::parse(text, None)
     }
@@ -114,8 +114,8 @@ impl Config {
         Self::default().with_env()
     }
 
-    /// Changes what `VERK_...` environment variables say. So the environment beats a file, and the
-    /// builder beats both:
+    /// Changes the fields that `VERK_...` environment variables set. So the environment beats a
+    /// file, and the builder beats both:
     ///
     /// ```no_run
     /// # use verk_core::{Config, Verk};
@@ -133,7 +133,7 @@ impl Config {
     /// `VERK_HEARTBEAT=10s`. A list has commas: `VERK_QUEUES=default:25,priority:10` are all the
     /// queues, `VERK_LABELS=eu,canary` the labels.
     ///
-    /// Other names that begin with `VERK_` are warned of, except those that begin with
+    /// A warning is logged for other names that begin with `VERK_`, except those that begin with
     /// `VERK_REDIS_`, which are left to `RedisConfig`.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ impl Config {
         environment::change(self, env::vars_os())
     }
 
-    /// Reports what cannot work.
+    /// Reports settings that cannot work.
     pub(crate) fn check(&self, errors: &mut Vec<ConfigError>) {
         for (queue, concurrency) in &self.queues {
             if *concurrency == 0 {

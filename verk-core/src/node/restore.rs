@@ -1,4 +1,4 @@
-//! What becomes of the jobs that a dead node had in progress.
+//! What happens to the jobs that a dead node had in progress.
 
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
@@ -21,7 +21,7 @@ use crate::{
     time::clock::{rfc3339, time_after},
 };
 
-/// What is known of the jobs that a dead node had started.
+/// What is known about the jobs that a dead node had started.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
     deaths: HashMap<Jid, u32>,
@@ -29,9 +29,9 @@ pub(crate) struct Verdicts {
 }
 
 impl Verdicts {
-    /// Counts, before anything is moved, that `node` died while it ran its jobs, and judges them.
-    /// Jobs that were prefetched, or are none, do not count. Nor does what a fetch that was pending
-    /// on the server brings after this.
+    /// Counts that `node` died while it ran its jobs, and judges each of them, before any is moved.
+    /// A prefetched job, or a payload that is not a job, does not count. Neither does a job that a
+    /// fetch still pending on the server moves after this.
     pub(crate) async fn reach(services: &Services, node: &Node) -> Result<Self, StorageError> {
         let storage = &services.storage;
         let mut started = Vec::new();
@@ -56,15 +56,15 @@ impl Verdicts {
 pub(crate) struct RestoreCounts {
     /// They run again.
     pub(crate) restored: usize,
-    /// They do not.
+    /// They went to the `dead` set.
     pub(crate) buried: usize,
 }
 
-/// A job on its way out of the list of a dead node.
+/// A job that is about to leave the list of a dead node.
 #[derive(Debug)]
 struct Departure {
     settlement: Settlement,
-    /// Present unless it just goes back to its queue.
+    /// Present unless the job just goes back to its queue.
     suspect: Option<Suspect>,
 }
 
@@ -74,9 +74,9 @@ struct Suspect {
     deaths: u32,
 }
 
-/// Moves what is in `inprogress` to the front of its queue, in order: page after page from the most
-/// recently fetched on, so that the oldest ends up in front. Suspects come back later, and a poison
-/// pill is buried. Adds to `moved` how many left the list.
+/// Moves the jobs in `inprogress` to the front of their queue, in order: page by page, from the job
+/// that was fetched last, so that the oldest ends up in front. Suspects come back later, and a
+/// poison pill is buried. Adds to `moved` how many jobs left the list.
 pub(crate) async fn restore(
     services: &Services,
     inprogress: &Inprogress,
@@ -115,7 +115,7 @@ pub(crate) async fn restore(
                     report(job, inprogress, services);
                 }
                 Settled::NotHeld => stuck += 1,
-                // It stays where it is, and holds up no other.
+                // It stays in the list, and delays no other job.
                 Settled::Failed(error) if error.applied() == Applied::NotApplied => {
                     stuck += 1;
                     outcome = Err(error);
@@ -127,7 +127,8 @@ pub(crate) async fn restore(
     outcome
 }
 
-/// Decides where a job goes: a suspect comes back later, a poison pill is buried, all others go back to their queue.
+/// Decides where a job goes: a suspect comes back later, a poison pill is buried, all others go
+/// back to their queue.
 fn leave(
     held: Bytes,
     inprogress: &Inprogress,
@@ -230,7 +231,7 @@ mod tests {
         Job::new("Welcome", "elsewhere".parse().unwrap(), "[]".to_owned()).unwrap()
     }
 
-    /// Where `job` goes, if it was found at 3 deaths and judged so.
+    /// Where `job` goes, if it had 3 deaths and this verdict.
     fn departure(job: &Job, verdict: Option<Verdict>) -> Departure {
         let jid = job.jid().clone();
         let verdicts = Verdicts {

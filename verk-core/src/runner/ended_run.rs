@@ -22,7 +22,7 @@ pub(crate) struct EndedRun {
     pub(crate) held: Bytes,
     pub(crate) times: Times,
     pub(crate) end: RunEnd,
-    /// Whether the job was found to belong to this node no more while it ran.
+    /// Whether the node found, while the job ran, that the job no longer belongs to it.
     pub(crate) lost: bool,
 }
 
@@ -39,6 +39,7 @@ pub(crate) struct Times {
 pub(crate) enum RunEnd {
     /// The worker answered, panicked or ran out of time.
     Returned(Result<Outcome, PerformError>),
-    /// The node stops, or was not known to be alive when the job was about to begin: it did not get to its end.
+    /// The run was cut short: the node stops, or it was not known to be alive when the job was
+    /// about to begin.
     Cancelled,
 }

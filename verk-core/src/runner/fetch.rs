@@ -14,12 +14,13 @@ use crate::{
     storage::{DequeueRequest, MAX_BATCH_BYTES, MAX_BATCH_JOBS, QueueConnection},
 };
 
-/// How many jobs a second batch has, at least, or as many as there may be: what a trip costs beside them is little.
+/// The least size of a second batch, unless fewer jobs are possible: the cost of a trip is then
+/// small for each job.
 const WORTH_A_TRIP: usize = 32;
 
 impl QueueManager {
-    /// Asks for as many jobs as may start, and a few that start when others end. Settles on the way what is ready; without that, waits
-    /// for a job.
+    /// Asks for as many jobs as may start, and for a few that start when others end. Settles in the
+    /// same trip what is ready. If nothing is ready, the fetch waits for a job.
     pub(super) async fn fetch(&mut self) {
         let Some(request) = self.request(1) else {
             return;
@@ -40,7 +41,8 @@ impl QueueManager {
             };
             return;
         }
-        // A mere look has time, unless another goes with it.
+        // Without prefetched jobs, or without outcomes to settle, the exchange need not be sent at
+        // once.
         let has_time = self.prefetch.is_empty() || batch.is_empty();
         self.lanes.first = self.exchange(queue, batch, request);
         if (!has_time || self.most_of_two().is_some()) && !self.lanes.first.send() {
@@ -49,9 +51,9 @@ impl QueueManager {
         }
     }
 
-    /// Sends another batch beside the one that is on its way, when jobs end before the next reply.
+    /// Sends a second batch while the first is on its way, when jobs end before the next reply.
     pub(super) async fn fetch_beside(&mut self) {
-        // The jobs of the last batch, if they take no longer.
+        // Lets the jobs of the last batch end first, if they take no longer than this.
         tokio::task::yield_now().await;
         self.take_ended();
         let Some(most) = self.most_of_two() else {
@@ -81,7 +83,7 @@ impl QueueManager {
         self.prefetch.most_of_two(concurrency, self.lanes.demand())
     }
 
-    /// What to ask the queue for, if that is `at_least` so many jobs.
+    /// What to ask the queue for; `None` if that is fewer than `at_least` jobs.
     fn request(&self, at_least: usize) -> Option<DequeueRequest> {
         let (concurrency, free) = (self.wanted.concurrency, self.workers.free());
         let on_their_way = self.lanes.demand();
@@ -104,9 +106,10 @@ impl QueueManager {
         })
     }
 
-    /// What is settled together with the next look for jobs.
+    /// What is settled in the same trip as the next fetch.
     fn batch_on_the_way(&mut self) -> Vec<Pending> {
-        // What goes back to the queue is for others as well, and may be more than a batch: it is settled by itself.
+        // A job that goes back to the queue must also reach other nodes, and a hand-back may be
+        // larger than a batch: it is settled in a trip of its own.
         if self.lanes.settling.is_some() || self.outbox.has_requeue() {
             return Vec::new();
         }
@@ -146,7 +149,7 @@ impl QueueManager {
     }
 }
 
-/// What a request may bring: no backend gives more than a batch.
+/// What a request may return: no backend returns more than a batch.
 fn demand(request: &DequeueRequest) -> Demand {
     Demand {
         jobs: request.max_jobs.min(MAX_BATCH_JOBS),

@@ -1,4 +1,5 @@
-//! What `tracing` is told of jobs: a span for each run, and lines at the configured levels. Never the arguments.
+//! What is written to `tracing` about jobs: a span for each run, and lines at the configured
+//! levels. Never the arguments.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +20,8 @@ use crate::{
     time::clock::rfc3339,
 };
 
-/// Logs a line of a job, with the fields that all of them have, at a level that is known at run time
-/// only: each level has a place of its own in `tracing`.
+/// Logs a line of a job, with the fields that all lines have, at a level that is known only at run
+/// time: `tracing` wants a call site for each level.
 macro_rules! log {
     (@$macro:ident, $line:expr, $attempt:expr, $($fields:tt)+) => {
         log::$macro!(
@@ -44,7 +45,8 @@ macro_rules! log {
     };
 }
 
-/// The span of one run: what its worker logs is in it. Disabled, and next to free, when nobody wants it.
+/// The span of one run. What the worker logs is inside it. It is disabled, and costs almost
+/// nothing, when no subscriber wants it.
 pub(crate) fn span(job: &Job, inprogress: &Inprogress) -> Span {
     let span = Span::new(|| {
         tracing::span!(
@@ -68,7 +70,7 @@ pub(crate) fn span(job: &Job, inprogress: &Inprogress) -> Span {
         span.record("otel.name", job.class());
         span.record("otel.kind", "consumer");
         if let Some(context) = job.trace_context() {
-            // An error says that the subscriber knows nothing of OpenTelemetry.
+            // An error says that the subscriber has no OpenTelemetry layer.
             let _ = span.set_parent(context);
         }
     });
@@ -105,7 +107,7 @@ impl<'a> Line<'a> {
         Self { config, job, queue }
     }
 
-    /// Which run of the job this is, from 1, while its failure is not recorded.
+    /// The number of this run, from 1, before its failure is recorded in the job.
     fn attempt(self) -> u32 {
         self.job.failures().saturating_add(1)
     }
@@ -142,7 +144,7 @@ impl<'a> Line<'a> {
         );
     }
 
-    /// At the level of the failure that it would be otherwise.
+    /// Logged at the level that the failure would otherwise have.
     pub(crate) fn unknown_class(self, until: SystemTime) {
         log!(
             self.config.fail_job_log_level,
@@ -187,7 +189,7 @@ impl<'a> Line<'a> {
             AfterFailure::Discarded => (self.config.dead_job_log_level, "dropped", None),
         };
         let is_panic = failure.error_class == PerformError::PANIC;
-        // Its place comes first.
+        // The first line of the backtrace is the place of the panic.
         let panicked_at = failure.error_backtrace.first().filter(|_| is_panic);
         log!(
             level,

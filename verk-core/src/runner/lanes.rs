@@ -1,4 +1,4 @@
-//! The connections of a queue: what each is doing, and what it has taken along.
+//! The connections of a queue: what each does now, and which outcomes it sent.
 
 use std::{
     fmt,
@@ -17,21 +17,21 @@ use crate::{
     storage::{Dequeued, Inprogress, QueueConnection, Settled, Storage, read_from},
 };
 
-/// All that a queue has on its way to the storage.
+/// Everything that a queue has sent to the storage and that has no reply yet.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     /// Fetches, exchanges, and reads the list.
     pub(super) first: Lane,
-    /// Exchanges only, and only beside an older exchange.
+    /// Exchanges only, and only while an older exchange is on its way.
     pub(super) second: Lane,
-    /// A batch that is settled without a fetch. It needs no connection of the queue's own.
+    /// A batch that is settled without a fetch. It uses no connection of the queue.
     pub(super) settling: Option<SettleCall>,
-    /// Ends the newest fetch of the first lane, if it waits on the server.
+    /// Ends the newest fetch of the first lane, if that waits on the server.
     pub(super) interrupt: CancellationToken,
 }
 
 impl Lanes {
-    /// What the queue was asked for and has not answered.
+    /// What the queue was asked for and has not returned yet.
     pub(super) fn demand(&self) -> Demand {
         self.first.demand() + self.second.demand()
     }
@@ -44,8 +44,8 @@ impl Lanes {
             + settling.map_or(0, |call| call.batch.len())
     }
 
-    /// Drops everything, and with it the replies. Returns the outcomes that were on their way, of which nobody knows now whether they
-    /// are stored.
+    /// Drops everything, and with it the replies. Returns the outcomes that were on their way: the
+    /// node does not know whether they are stored.
     pub(super) fn close(&mut self) -> impl Iterator<Item = Pending> + use<> {
         let Self {
             first,
@@ -82,12 +82,12 @@ pub(super) enum Lane {
     Closed,
     Idle(Box<dyn QueueConnection>),
     Opening(BoxFuture<'static, Result<Box<dyn QueueConnection>, StorageError>>),
-    /// Waits for jobs, maybe for long.
+    /// Waits for jobs, maybe for a long time.
     Fetching {
         reply: BoxFuture<'static, (Box<dyn QueueConnection>, Result<Fetch, StorageError>)>,
         demand: Demand,
     },
-    /// Settles a batch and looks for jobs, in one trip.
+    /// Settles a batch and fetches jobs, in one trip.
     Exchanging {
         reply: BoxFuture<'static, Exchange>,
         batch: Vec<Pending>,
@@ -95,11 +95,11 @@ pub(super) enum Lane {
         /// Whether the reply is here already.
         is_answered: bool,
     },
-    /// Makes sure of what the second lane did as well.
+    /// Reads the list, after it has ensured that the fetches of both lanes have ended.
     Reading(BoxFuture<'static, List>),
 }
 
-/// What a lane is doing, without what it does it with.
+/// What a lane does, without the data of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
     Closed,
@@ -107,24 +107,24 @@ pub(super) enum Activity {
     Opening,
     Fetching,
     Exchanging,
-    /// An exchange was answered as soon as it was sent, and nobody has looked at the answer.
+    /// An exchange was answered as soon as it was sent, and the answer is not read yet.
     Answered,
     Reading,
 }
 
 impl Activity {
-    /// Whether something is in flight that may bring jobs.
+    /// Whether an operation that may return jobs is in flight.
     pub(super) fn may_bring_jobs(self) -> bool {
         matches!(self, Self::Fetching | Self::Exchanging | Self::Answered)
     }
 
-    /// Whether no fetch is in flight, and no look at the list.
+    /// Whether no fetch is in flight, and no read of the list.
     pub(super) fn is_quiet(self) -> bool {
         matches!(self, Self::Closed | Self::Idle | Self::Opening)
     }
 }
 
-/// What came of what a lane was doing.
+/// The result of the operation of a lane.
 pub(super) enum Reply {
     Opened(Result<Box<dyn QueueConnection>, StorageError>),
     Fetched {
@@ -140,10 +140,10 @@ pub(super) enum Reply {
     Read(List),
 }
 
-/// The answer to a look for jobs, read.
+/// The jobs that a fetch returned, read.
 pub(super) enum Fetch {
     Jobs(Vec<Payload>),
-    /// Nobody starts these.
+    /// The queue is paused: these jobs must not start.
     Paused(Vec<Bytes>),
     NodeGone,
 }
@@ -162,7 +162,7 @@ impl Fetch {
     }
 }
 
-/// The answer to a batch of settlements that went with a look for jobs.
+/// The answer to an exchange: the results of its settlements, and the jobs that it fetched.
 pub(super) struct Exchange {
     pub(super) queue: Box<dyn QueueConnection>,
     pub(super) settled: Vec<Settled>,
@@ -170,7 +170,8 @@ pub(super) struct Exchange {
     pub(super) took: Duration,
 }
 
-/// The answer to a look at the list, and the connections that it made sure of.
+/// The answer to a read of the list, and the connections on which no earlier fetch can still move a
+/// job.
 pub(super) struct List {
     pub(super) queue: Box<dyn QueueConnection>,
     pub(super) second: Option<Box<dyn QueueConnection>>,
@@ -178,8 +179,8 @@ pub(super) struct List {
 }
 
 impl Lane {
-    /// Waits for what is in flight, and is closed then: whoever takes the reply has the connection. Pends for ever when nothing is in
-    /// flight.
+    /// Waits for the operation in flight. The lane is closed then, and the reply holds the
+    /// connection. Pends forever when nothing is in flight.
     ///
     /// Cancel safe: what is in flight stays in flight.
     pub(super) async fn reply(&mut self) -> Reply {
@@ -210,9 +211,10 @@ impl Lane {
         reply
     }
 
-    /// Waits for a connection to open, and is closed then. Pends for ever when none opens.
+    /// Waits for a connection to open. The lane is closed then. Pends forever when no connection is
+    /// being opened.
     ///
-    /// Cancel safe: it goes on opening.
+    /// Cancel safe: the connection continues to open.
     pub(super) async fn opened(&mut self) -> Result<Box<dyn QueueConnection>, StorageError> {
         let Self::Opening(reply) = self else {
             return std::future::pending().await;
@@ -222,7 +224,7 @@ impl Lane {
         result
     }
 
-    /// Puts an exchange on its way that was just begun. Returns whether it was answered at once.
+    /// Sends an exchange that was just begun. Returns whether it was answered at once.
     pub(super) fn send(&mut self) -> bool {
         let Self::Exchanging {
             reply, is_answered, ..
@@ -238,7 +240,8 @@ impl Lane {
         true
     }
 
-    /// Lets an exchange go on beside the task that waits for it: the reply is read while that one starts jobs.
+    /// Moves an exchange to a task of its own: the reply is read while the task of the queue starts
+    /// jobs.
     pub(super) fn spawn(&mut self) {
         let Self::Exchanging { reply, .. } = self else {
             return;
@@ -250,7 +253,7 @@ impl Lane {
                 Ok(exchange) => exchange,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
-                    // The runtime ends, and so does who waits.
+                    // The runtime ends, and the waiting task with it.
                     Err(_) => std::future::pending().await,
                 },
             }
@@ -284,7 +287,7 @@ impl Lane {
         }
     }
 
-    /// What the queue was asked for and has not answered.
+    /// What the queue was asked for and has not returned yet.
     fn demand(&self) -> Demand {
         match self {
             Self::Fetching { demand, .. } | Self::Exchanging { demand, .. } => *demand,
@@ -314,7 +317,7 @@ impl fmt::Debug for Lane {
     }
 }
 
-/// Makes sure that no earlier fetch can still move a job, then reads the whole `inprogress` list.
+/// Ensures that no earlier fetch can still move a job, then reads the whole `inprogress` list.
 pub(super) async fn read_all(
     mut queue: Box<dyn QueueConnection>,
     mut second: Option<Box<dyn QueueConnection>>,

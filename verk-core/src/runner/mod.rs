@@ -1,8 +1,10 @@
-//! Fetches, settles and reconciles the jobs of one queue. All three are begun and awaited by this one task.
+//! Fetches, settles and reconciles the jobs of one queue. One task begins and awaits all three.
 //!
-//! At most one operation of each kind is in flight, or two exchanges, which settle one batch and fetch the next, while jobs end within a round
-//! trip; their replies are taken in the order in which they were sent. A settle or a fetch whose reply was lost stops both until the
-//! `inprogress` list has been read and compared with what this node works on. `docs/runner.md` has a picture.
+//! At most one operation of each kind is in flight. The exception: while jobs end within a round
+//! trip, two exchanges are in flight, each of which settles one batch and fetches the next. Replies
+//! are read in the order in which the requests were sent. After a settle or a fetch whose reply was
+//! lost, the queue does neither until it has read the `inprogress` list and compared it with the
+//! jobs that this node works on. `docs/runner.md` has a diagram.
 
 pub(crate) mod ended_run;
 mod fetch;
@@ -58,13 +60,15 @@ use crate::{
     worker::workforce::Workforce,
 };
 
-/// Every how many heartbeats the `inprogress` list is compared with what really runs.
+/// The `inprogress` list is compared with the jobs that really run once in this many heartbeats.
 const RECONCILE_EVERY: u32 = 4;
 
-/// How long a job that was cancelled may take to notice, and its outcome to be stored, before the node leaves it behind.
+/// How long a cancelled job may take to end, and its outcome to be stored. After that the node
+/// leaves the job in progress.
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
-/// How long what is handed back waits for jobs that were cancelled and have not ended, so that all of it goes back in order.
+/// How long the jobs that are handed back wait for cancelled jobs that have not ended, so that all
+/// of them go back in order.
 const HAND_BACK_AFTER: Duration = Duration::from_secs(1);
 
 /// One queue on one node.
@@ -80,29 +84,31 @@ pub(crate) struct QueueManager {
     workers: WorkersManager,
     /// Jobs that were fetched and have no permit yet.
     prefetch: Prefetch,
-    /// What its jobs came to.
+    /// Counts the outcomes of its jobs.
     counters: Arc<QueueCounters>,
     /// Runs that have ended, and are still in `inprogress`.
     outbox: Outbox,
-    /// What is on its way to the storage.
+    /// The requests that are on their way to the storage.
     lanes: Lanes,
-    /// What is settled and has not been told, and how long that took.
+    /// The outcomes that are stored and not published yet, and how long that took.
     stored: (Vec<Pending>, Duration),
     /// Whether the list must be read before anything else is fetched or settled.
     must_reconcile: bool,
-    /// Which server the list was fetched into.
+    /// The number of the server on which fetches filled the list.
     server: u64,
-    /// When the list is read next in any case.
+    /// When the list is read next, if nothing makes the node read it before.
     reconcile_at: Instant,
-    /// How far the queue is with its end, at the last look.
+    /// How far the queue was in its stop, when this was last checked.
     phase: Phase,
-    /// Whether the node id ends, at the last look.
+    /// Whether the node id ends, when this was last checked.
     node_ends: bool,
-    /// Once the jobs were cancelled: until when what is handed back waits for the rest.
+    /// Set when the jobs were cancelled: until when the jobs that are handed back wait for the
+    /// others.
     hand_back_at: Option<Instant>,
-    /// When the queue ends whatever is left.
+    /// When the queue ends, even if jobs are left.
     give_up_at: Option<Instant>,
-    /// What was told of the queue last, and after how many changes of what is wanted of it.
+    /// The event of the queue that was published last, and the number of changes of its settings
+    /// before it.
     told: Option<(u64, QueueEvent)>,
     /// No fetch before this time.
     fetch_at: Instant,
@@ -158,7 +164,8 @@ impl QueueManager {
         &self.inprogress.queue
     }
 
-    /// Makes the next [`run`](Self::run) start with a look at what the node holds: the last one panicked.
+    /// Makes the next [`run`](Self::run) start with a read of what the node holds, because the last
+    /// one panicked.
     pub(crate) fn recover(&mut self) {
         self.must_reconcile = true;
         self.told = None;
@@ -168,7 +175,7 @@ impl QueueManager {
         }
     }
 
-    /// Runs until it is told to stop and everything it held is settled or given up.
+    /// Runs until the queue is stopped and everything that it held is settled or given up.
     pub(crate) async fn run(&mut self) {
         loop {
             self.look();
@@ -189,12 +196,13 @@ impl QueueManager {
         self.tell(true);
     }
 
-    /// Looks at what changes without a reply: what is wanted of the queue, how far it is with its end, and the time.
+    /// Checks what changes without a reply: the settings of the queue, how far it is in its stop,
+    /// and the time.
     fn look(&mut self) {
         let fewer = self.look_at_what_is_wanted();
         let now = self.services.clock.instant();
         if !self.is_open() {
-            // No batch is to come that this could wait for.
+            // No next batch follows that the events could wait for.
             self.tell_stored();
         }
         self.tell(self.is_done());
@@ -211,7 +219,7 @@ impl QueueManager {
         }
     }
 
-    /// Takes the steps that are due. Returns what the queue is like then.
+    /// Takes the steps that are due. Returns the view of the queue after them.
     async fn act(&mut self) -> View {
         let mut view = self.view();
         for step in Step::TURN {
@@ -253,7 +261,8 @@ impl QueueManager {
         }
     }
 
-    /// Waits for the next thing that happens. A stop is seen first, then what is stored, then new work.
+    /// Waits for the next thing that happens. A stop is seen first, then stored outcomes, then new
+    /// work.
     ///
     /// Cancel safe.
     async fn wait(&mut self, view: &View) -> Happened {
@@ -299,13 +308,13 @@ impl QueueManager {
                 self.lanes.second = self.opened(result);
             }
             Happened::ServerChanged => self.must_reconcile = true,
-            // Each turn begins with a look.
+            // Each turn begins with these checks.
             Happened::LookDue | Happened::TimeIsUp => {}
         }
     }
 
-    /// Takes over what is wanted of the queue, and how far it is with its end. One that was removed drains as it is. Returns whether
-    /// fewer jobs may run than before.
+    /// Reads the settings of the queue, and how far it is in its stop. A queue that was removed
+    /// drains with its last settings. Returns whether fewer jobs may run than before.
     fn look_at_what_is_wanted(&mut self) -> bool {
         self.phase = self.stop.phase();
         self.node_ends = self.phase > Phase::Running && self.stop.node_ends();
@@ -331,7 +340,7 @@ impl QueueManager {
         !self.wanted.paused && self.phase == Phase::Running
     }
 
-    /// Tells what became of the queue.
+    /// Publishes the event of the state that the queue is in now.
     fn tell(&mut self, done: bool) {
         let changes = self.wanted.changes;
         while let Some(next) = next_event(self.told, changes, self.is_open(), done) {
@@ -350,7 +359,7 @@ impl QueueManager {
         self.lanes.first.activity().is_quiet() && self.holds_nothing() && !self.must_reconcile
     }
 
-    /// Whether this node knows of no job of the queue that it holds.
+    /// Whether this node holds no job of the queue, as far as it knows.
     fn holds_nothing(&self) -> bool {
         self.workers.is_idle()
             && self.prefetch.is_empty()
@@ -358,12 +367,12 @@ impl QueueManager {
             && self.lanes.unsettled() == 0
     }
 
-    /// Lets the jobs that were fetched begin, as far as there are permits. They go back to their queue when it is closed, and when
-    /// there are none for too long.
+    /// Starts the fetched jobs for which there are permits. Hands them back to their queue if it is
+    /// closed, or if they have waited too long for a permit.
     fn begin(&mut self) {
         let now = self.services.clock.instant();
         let is_open = self.is_open();
-        // A node that is not sure of its jobs compares first.
+        // A node that does not know which jobs are its own compares first.
         if is_open && !self.must_reconcile && self.registration.may_fetch(&*self.services.clock) {
             while self.workers.free() > 0
                 && let Some(payload) = self.prefetch.pop(now)
@@ -379,7 +388,8 @@ impl QueueManager {
         self.workers.spawn(self.most_of_two().is_some());
     }
 
-    /// Reads the list of what the node holds, on the first lane, and makes sure of what the second did.
+    /// Reads the list of what the node holds, on the first lane, after it has ensured that the
+    /// fetches of the second lane have ended.
     fn read_list(&mut self) {
         let Some(queue) = self.lanes.first.take_idle() else {
             return;
@@ -396,7 +406,7 @@ impl QueueManager {
         ))
     }
 
-    /// When something is to be done even if nothing happens.
+    /// When the queue must act even if nothing happens.
     fn wake_at(&self, view: &View) -> Option<Instant> {
         let now = self.services.clock.instant();
         let waits = matches!(view.first, Activity::Closed | Activity::Idle);
@@ -412,12 +422,14 @@ impl QueueManager {
             .min()
     }
 
-    /// Whether the node is alive for certain, or lost: then what it holds is its own, or others'.
+    /// Whether the node is certainly alive, or is lost. In the first case the jobs are its own, in
+    /// the second they belong to other nodes.
     fn knows_whose_it_is(&self) -> bool {
         self.registration.is_lost() || self.registration.may_fetch(&*self.services.clock)
     }
 
-    /// Starts a fetched payload, for which there is a permit, or settles it at once if it cannot run.
+    /// Starts a fetched payload, for which there is a permit, or settles it at once if it cannot
+    /// run.
     fn accept(&mut self, payload: Payload) {
         let Payload { held, job } = payload;
         let (rules, now) = (self.rules(), || self.services.now());
@@ -465,18 +477,18 @@ impl QueueManager {
 
 /// What a queue waits for.
 enum Happened {
-    /// The batch that was settled without a fetch has its answers.
+    /// The batch that was settled without a fetch was answered.
     SettledAlone(Vec<Settled>),
-    /// A run has ended, and maybe others.
+    /// A run has ended; others may have ended too.
     Ended(EndedRun),
     /// The first lane has a reply.
     Replied(Reply),
-    /// The second lane is open, or cannot be opened.
+    /// The second lane is open, or could not be opened.
     OpenedSecond(Result<Box<dyn QueueConnection>, StorageError>),
-    /// Another server answers than before: it may not know all that the last one knew.
+    /// Another server answers than before: it may lack writes that the last one had.
     ServerChanged,
-    /// Something changed that each turn looks at.
+    /// Something changed that each turn checks.
     LookDue,
-    /// The queue ends, whatever is left.
+    /// The queue ends, even if jobs are left.
     TimeIsUp,
 }

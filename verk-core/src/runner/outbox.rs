@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pending: VecDeque<Pending>,
-    /// What a batch that was stored leaves: room for the next one.
+    /// The empty vector of a stored batch, kept for the next batch.
     spare: Vec<Pending>,
 }
 
@@ -30,24 +30,24 @@ impl Outbox {
         self.pending.is_empty()
     }
 
-    /// Whether a job is to go back to its queue.
+    /// Whether an outcome hands its job back to the queue.
     pub(super) fn has_requeue(&self) -> bool {
         self.pending.iter().any(Pending::is_requeue)
     }
 
-    /// When the first of those is ready that are not ready at `now`.
+    /// When the next outcome becomes ready that is not ready at `now`.
     pub(super) fn ready_after(&self, now: Instant) -> Option<Instant> {
         let times = self.pending.iter().filter_map(|pending| pending.not_before);
         times.filter(|ready| *ready > now).min()
     }
 
-    /// Takes what is ready at `now`, oldest first, within the bounds of a batch; and all that goes back to the queue, unless
-    /// `holds_requeues`.
+    /// Takes what is ready at `now`, oldest first, within the limits of a batch; and everything
+    /// that goes back to the queue, unless `holds_requeues`.
     pub(super) fn take_batch(&mut self, now: Instant, holds_requeues: bool) -> Vec<Pending> {
         let (mut jobs, mut bytes) = (0, 0);
         let most = self.pending.len();
         let mut batch = std::mem::take(&mut self.spare);
-        // What is not taken goes to the back, and is in order again at the end.
+        // What is not taken goes to the back, and is in order again after the loop.
         for _ in 0..most {
             let Some(pending) = self.pending.pop_front() else {
                 break;
@@ -67,20 +67,21 @@ impl Outbox {
                 self.pending.push_back(pending);
             }
         }
-        // A stable sort allocates, whatever there is to sort; most often it is nothing.
+        // A stable sort allocates even if there is nothing to sort, and most often there is
+        // nothing.
         if !batch.is_sorted_by_key(|pending| pending.number) {
             batch.sort_by_key(|pending| pending.number);
         }
         batch
     }
 
-    /// Takes back the room of a batch that was stored.
+    /// Takes back the vector of a stored batch.
     pub(super) fn reuse(&mut self, mut batch: Vec<Pending>) {
         batch.clear();
         self.spare = batch;
     }
 
-    /// Puts those first that were sent, and of which nobody knows whether they are stored.
+    /// Puts the outcomes first that were sent and may or may not be stored.
     pub(super) fn put_unknown_first(&mut self) {
         self.pending
             .make_contiguous()
@@ -98,7 +99,7 @@ impl Outbox {
         self.pending.remove(position)
     }
 
-    /// The list was read: what is left here is not stored.
+    /// The list was read: none of the outcomes that are left here is stored.
     pub(super) fn none_is_stored(&mut self) {
         for pending in &mut self.pending {
             pending.unknown = false;

@@ -1,4 +1,4 @@
-//! What runs come to: settled in batches, told once it is stored.
+//! The outcomes of runs: settled in batches, published once they are stored.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,9 +16,10 @@ use crate::{
 };
 
 impl QueueManager {
-    /// Takes over a run that has ended.
+    /// Takes a run that has ended, and decides its outcome.
     pub(super) fn ended(&mut self, run: EndedRun) {
-        // This node may hold the same payload again by now: what a lost run came to is not stored.
+        // By now this node may hold the same payload again, so the outcome of a lost run is not
+        // stored.
         if run.lost {
             self.lost(Some(run.job));
             return;
@@ -30,14 +31,14 @@ impl QueueManager {
         self.outbox.push(pending);
     }
 
-    /// Takes over every run that has ended by now.
+    /// Takes all runs that have ended by now.
     pub(super) fn take_ended(&mut self) {
         while let Some(run) = self.workers.try_finished() {
             self.ended(run);
         }
     }
 
-    /// Sends a batch by itself.
+    /// Sends a batch without a fetch.
     pub(super) fn settle_alone(&mut self) {
         let batch = self.take_batch();
         if batch.is_empty() {
@@ -52,7 +53,7 @@ impl QueueManager {
         });
     }
 
-    /// Looks at what became of the batch that was sent by itself.
+    /// Handles the results of the batch that was sent without a fetch.
     pub(super) fn settled_alone(&mut self, results: Vec<Settled>) {
         let Some(SettleCall { batch, sent_at, .. }) = self.lanes.settling.take() else {
             return;
@@ -64,13 +65,14 @@ impl QueueManager {
     /// Takes what is ready to be settled.
     pub(super) fn take_batch(&mut self) -> Vec<Pending> {
         let now = self.services.clock.instant();
-        // What is handed back goes in the order in which it was fetched, so it waits until all of it is here, and goes in one call.
+        // The jobs that are handed back return to the queue in the order in which they were
+        // fetched. So they wait until all of them are here, and are sent in one call.
         let holds_requeues =
             !self.workers.is_idle() && self.hand_back_at.is_some_and(|until| now < until);
         self.outbox.take_batch(now, holds_requeues)
     }
 
-    /// Tells of the jobs that a batch settled, when what comes next is on its way.
+    /// Publishes the events of a settled batch, after the next request was sent.
     pub(super) fn tell_stored(&mut self) {
         let (mut stored, took) = std::mem::take(&mut self.stored);
         if stored.is_empty() {
@@ -89,7 +91,7 @@ impl QueueManager {
         self.publish(None, EventKind::BatchSettled { jobs, took });
     }
 
-    /// Looks at what became of a batch that was sent.
+    /// Handles the results of a batch that was sent.
     pub(super) fn settled(&mut self, batch: Vec<Pending>, results: Vec<Settled>, took: Duration) {
         let now = self.services.clock.instant();
         let mut counts = Counts::default();
@@ -118,7 +120,7 @@ impl QueueManager {
             }
         }
         self.count(counts);
-        // One for all that was sent with it.
+        // One line for everything that was sent in the same request.
         if let Some(error) = &reply_lost {
             self.reply_lost(error);
         }
@@ -129,7 +131,7 @@ impl QueueManager {
         self.publish(None, EventKind::ReplyLost { error });
     }
 
-    /// Tells what is stored now. Returns what that counts.
+    /// Publishes an outcome that is now stored. Returns what it adds to the counters.
     pub(super) fn report(&self, pending: Pending) -> Counts {
         if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
             self.services.wake.due_at(due.at, self.services.now());
@@ -160,7 +162,7 @@ impl QueueManager {
         self.publish(job, EventKind::JobLost);
     }
 
-    /// Tells what happened to the queue, or to a job of it.
+    /// Publishes an event of the queue, or of a job of it.
     pub(super) fn publish(&self, job: Option<Arc<Job>>, what: EventKind) {
         self.services.events.send(Event {
             at: self.services.now(),
@@ -171,7 +173,7 @@ impl QueueManager {
     }
 }
 
-/// What is sent of a batch.
+/// The settlements to send for a batch.
 pub(super) fn settlements(batch: &[Pending]) -> Vec<Settlement> {
     let settlements = batch.iter().map(|pending| pending.settlement.clone());
     settlements.collect()

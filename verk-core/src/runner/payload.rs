@@ -1,4 +1,4 @@
-//! A payload as it was fetched, and the job that it is.
+//! A payload as it was fetched, and the job that was read from it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{
     names::QueueName,
 };
 
-/// A payload, and the job that it is.
+/// A payload, and the job that was read from it.
 #[derive(Debug)]
 pub(crate) struct Payload {
     pub(crate) held: Bytes,

@@ -1,11 +1,11 @@
 //! What a queue does next. Pure: a [`View`] of the queue decides.
 //!
-//! A turn takes the steps that are due, in the order of [`Step::TURN`]. Each step changes what the later ones see, so each is asked
-//! for anew whether it is due.
+//! A turn takes the steps that are due, in the order of [`Step::TURN`]. Each step changes what the
+//! later steps see, so whether a step is due is decided just before it.
 
 use crate::runner::{lanes::Activity, stop::Phase};
 
-/// All of a queue that decides what it does next.
+/// Everything about the queue that decides what it does next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
     pub(super) phase: Phase,
@@ -13,21 +13,23 @@ pub(super) struct View {
     pub(super) is_open: bool,
     /// Whether the list must be read before anything else is fetched or settled.
     pub(super) must_reconcile: bool,
-    /// Whether the storage is not asked for a while, because it failed or said that the queue is paused.
+    /// Whether the storage is left alone for a while, because it failed or said that the queue is
+    /// paused.
     pub(super) holds_off: bool,
-    /// Whether the node is alive for certain, or lost: then what it holds is its own, or others'.
+    /// Whether the node is certainly alive, or is lost. In the first case the jobs are its own, in
+    /// the second they belong to other nodes.
     pub(super) knows_whose_it_is: bool,
     pub(super) first: Activity,
     pub(super) second: Activity,
-    /// Whether a batch is on its way without a fetch.
+    /// Whether a batch without a fetch is on its way.
     pub(super) settles_alone: bool,
-    /// Whether jobs are fetched and have no permit.
+    /// Whether there are fetched jobs without a permit.
     pub(super) has_prefetched: bool,
-    /// Whether runs have started that no task has taken up.
+    /// Whether runs have started that are not in a task yet.
     pub(super) has_started: bool,
     /// Whether outcomes wait to be sent.
     pub(super) has_pending: bool,
-    /// Whether outcomes are stored that nobody was told of.
+    /// Whether outcomes are stored and not published yet.
     pub(super) has_stored: bool,
     /// Whether jobs end so fast that two exchanges should be on their way at once.
     pub(super) is_short: bool,
@@ -40,20 +42,21 @@ pub(super) enum Step {
     Open,
     /// Read the list of what the node holds.
     ReadList,
-    /// Look for jobs, and settle on the way what is ready.
+    /// Fetch jobs, and settle in the same trip what is ready.
     Fetch,
-    /// Let fetched jobs start, or hand them back.
+    /// Start fetched jobs, or hand them back.
     Begin,
     /// Publish and count what the last reply stored.
     TellStored,
-    /// Open the second lane, or send an exchange on it, beside the one that is on its way.
+    /// Open the second lane, or send an exchange on it while the first is on its way.
     FetchBeside,
     /// Send a batch without a fetch.
     SettleAlone,
 }
 
 impl Step {
-    /// The steps of a turn. The fetch comes first, so that the storage works on the next batch while the jobs of the last one begin.
+    /// The steps of a turn. The fetch comes first, so that the storage works on the next batch
+    /// while the jobs of the last one begin.
     pub(super) const TURN: [Self; 7] = [
         Self::Open,
         Self::ReadList,
@@ -64,14 +67,16 @@ impl Step {
         Self::SettleAlone,
     ];
 
-    /// Whether the step is to be taken now. It may still come to nothing, when there is no permit or no batch.
+    /// Whether the step is to be taken now. The step may still do nothing, if there is no permit or
+    /// no batch.
     pub(super) fn is_due(self, view: &View) -> bool {
         let may_ask = !view.holds_off;
         match self {
             Self::Open => {
                 view.first == Activity::Closed && may_ask && (view.must_reconcile || view.is_open)
             }
-            // What is found there may start, so the node has to know whose it is. No settlement may change the list meanwhile.
+            // A job that is found in the list may start, so the node must know that it is its own.
+            // No settlement may change the list meanwhile.
             Self::ReadList => {
                 view.first == Activity::Idle
                     && may_ask
@@ -82,14 +87,14 @@ impl Step {
             Self::Fetch => view.first == Activity::Idle && may_ask && !view.must_reconcile,
             Self::Begin => view.has_prefetched || view.has_started,
             Self::TellStored => view.has_stored,
-            // Jobs without a permit are enough for the time of a trip.
+            // The jobs without a permit are enough for the time of one trip.
             Self::FetchBeside => {
                 view.first == Activity::Exchanging
                     && view.second != Activity::Exchanging
                     && view.is_short
                     && !view.has_prefetched
             }
-            // What can go with a fetch goes with it.
+            // What can be settled together with a fetch waits for that fetch.
             Self::SettleAlone => {
                 view.has_pending
                     && !view.settles_alone
@@ -100,8 +105,8 @@ impl Step {
     }
 }
 
-/// Whether runs that end are left alone until the reply is here. With as many exchanges on their way as there should be, nothing can be
-/// done about them before, unless jobs wait for their permits.
+/// Whether runs that end are left alone until the reply is here. When as many exchanges are on
+/// their way as there should be, nothing can be sent before that, unless jobs wait for permits.
 pub(super) fn waits_for_reply(view: &View) -> bool {
     view.phase == Phase::Running
         && view.first == Activity::Exchanging
@@ -109,8 +114,8 @@ pub(super) fn waits_for_reply(view: &View) -> bool {
         && !view.has_prefetched
 }
 
-/// Whether the queue ends soon, whatever is left: the process ends, or the node id ends and nothing is to come but a look at the list,
-/// which others take as well.
+/// Whether the queue ends soon, even if jobs are left: the process ends, or the node id ends and
+/// only a read of the list is still due, which other nodes do too.
 pub(super) fn gives_up(
     phase: Phase,
     node_ends: bool,
@@ -328,7 +333,7 @@ mod tests {
         assert!(gives_up(Phase::Leaving, true, false, Activity::Fetching));
         assert!(gives_up(Phase::Draining, true, true, Activity::Reading));
         assert!(gives_up(Phase::Cancelled, true, true, Activity::Closed));
-        // The node lives on, and nobody else restores its list.
+        // The node stays alive, so no other node restores its list.
         assert!(!gives_up(Phase::Draining, false, true, Activity::Reading));
         assert!(!gives_up(Phase::Draining, true, false, Activity::Idle));
         assert!(!gives_up(Phase::Draining, true, true, Activity::Fetching));

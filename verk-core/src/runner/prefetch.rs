@@ -1,7 +1,9 @@
-//! Jobs that a node fetches before it has a permit for them, so that permits do not wait for the network. Pure.
+//! Jobs that a node fetches before it has a permit for them, so that permits do not wait for the
+//! network. Pure.
 //!
-//! As many as end within a round trip: long jobs have none, and neither does a queue that is nearly empty. They are in
-//! `inprogress`, and go back to their queue if they would have to wait.
+//! A node prefetches as many jobs as end within a round trip: none if the jobs are long or the
+//! queue is nearly empty. Prefetched jobs are in `inprogress`, and go back to their queue if they
+//! would have to wait.
 
 use std::{
     collections::VecDeque,
@@ -14,21 +16,23 @@ use crate::{
     storage::{MAX_BATCH_BYTES, MAX_BATCH_JOBS},
 };
 
-/// The most jobs that wait in a node for the permits of one queue; never more than there are permits.
+/// The most jobs of one queue that wait in a node for permits. There are never more of them than
+/// permits.
 const MAX_PREFETCHED: usize = 64;
 
-/// How long the first of them waits for a permit, before all go back to the queue, where other nodes find them.
+/// How long the first of them waits for a permit. Then all go back to the queue, where other nodes
+/// find them.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The jobs of one queue that wait in this node, and how many more should.
+/// The jobs of one queue that wait in this node, and how many more should wait.
 #[derive(Debug)]
 pub(crate) struct Prefetch {
     /// Oldest first.
     jobs: VecDeque<Payload>,
     bytes: usize,
-    /// When the first of them came to be the first.
+    /// Since when the first of them is the first.
     first_since: Instant,
-    /// Whether it had as many as it was asked for the last time.
+    /// Whether the queue returned as many jobs as it was asked for the last time.
     has_more: bool,
     /// How long a round trip takes.
     trip: Average,
@@ -56,7 +60,7 @@ impl Prefetch {
         self.run.add(took);
     }
 
-    /// The queue was asked for this many jobs and had these, oldest first.
+    /// The queue was asked for this many jobs and returned these, oldest first.
     pub(crate) fn fetched(&mut self, asked_for: usize, jobs: Vec<Payload>, now: Instant) {
         self.has_more = jobs.len() >= asked_for;
         for job in jobs {
@@ -64,8 +68,8 @@ impl Prefetch {
         }
     }
 
-    /// How many more jobs to fetch, of a queue that runs `concurrency` at once and has permits for `free` more, while it is asked for
-    /// `on_their_way`.
+    /// How many more jobs to fetch for a queue that runs `concurrency` at once and has permits for
+    /// `free` more, while `on_their_way` is already asked for.
     pub(crate) fn room(&self, concurrency: usize, free: usize, on_their_way: Demand) -> usize {
         (free + self.ahead(concurrency, on_their_way))
             .saturating_sub(self.jobs.len() + on_their_way.jobs)
@@ -81,15 +85,16 @@ impl Prefetch {
             .min(most_ahead(concurrency))
     }
 
-    /// If jobs end so fast that two batches should be on their way at once: the most jobs of each. With one permit there is
-    /// one batch: its jobs start in the order of the queue.
+    /// The most jobs of each batch, if jobs end so fast that two batches should be on their way at
+    /// once. With one permit there is only one batch, so that its jobs start in the order of the
+    /// queue.
     pub(crate) fn most_of_two(&self, concurrency: usize, on_their_way: Demand) -> Option<usize> {
         let most_ahead = most_ahead(concurrency);
         let is_short = concurrency > 1 && self.ahead(concurrency, on_their_way) == most_ahead;
         is_short.then(|| (concurrency + most_ahead).div_ceil(2).min(MAX_BATCH_JOBS))
     }
 
-    /// How many payload bytes more may wait, while the queue is asked for `on_their_way`.
+    /// How many more payload bytes may wait, while `on_their_way` is already asked for.
     pub(crate) fn room_bytes(&self, on_their_way: Demand) -> usize {
         MAX_BATCH_BYTES
             .saturating_sub(self.bytes)
@@ -104,7 +109,7 @@ impl Prefetch {
         self.jobs.push_back(job);
     }
 
-    /// The oldest job, which is to start now.
+    /// Takes the oldest job, which is to start now.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<Payload> {
         let job = self.jobs.pop_front()?;
         self.bytes -= job.held.len();
@@ -112,21 +117,21 @@ impl Prefetch {
         Some(job)
     }
 
-    /// Takes out a job that does not belong to this node any more, by its place in [`Self::jobs`].
+    /// Takes out a job that no longer belongs to this node, by its place in [`Self::jobs`].
     pub(crate) fn remove(&mut self, position: usize) {
         if let Some(job) = self.jobs.remove(position) {
             self.bytes -= job.held.len();
         }
     }
 
-    /// All jobs, oldest first: they are not to start here.
+    /// Takes all jobs, oldest first: they are not to start here.
     pub(crate) fn take_all(&mut self) -> VecDeque<Payload> {
         self.has_more = false;
         self.bytes = 0;
         std::mem::take(&mut self.jobs)
     }
 
-    /// When the jobs have waited for too long.
+    /// When the jobs have waited too long.
     pub(crate) fn patient_until(&self) -> Option<Instant> {
         (!self.jobs.is_empty()).then(|| self.first_since + PATIENCE)
     }
@@ -144,7 +149,7 @@ impl Prefetch {
     }
 }
 
-/// How many jobs at most a queue is asked for, and how many bytes of them.
+/// How many jobs a queue is asked for at most, and how many bytes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Demand {
     pub(crate) jobs: usize,
@@ -162,17 +167,17 @@ impl Add for Demand {
     }
 }
 
-/// The most jobs that wait for permits of so many.
+/// The most jobs that may wait for this many permits.
 fn most_ahead(concurrency: usize) -> usize {
     concurrency.min(MAX_PREFETCHED)
 }
 
-/// How long something took lately.
+/// A moving average of how long something takes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Average(Option<Duration>);
 
 impl Average {
-    /// The weight of the last time is one in so many.
+    /// The weight of the last time is one divided by this.
     const MEMORY: u32 = 8;
 
     fn add(&mut self, took: Duration) {
@@ -182,7 +187,8 @@ impl Average {
         });
     }
 
-    /// How many of `each` fit into this time, `at_once` side by side; none while either is unknown.
+    /// How many of `each` fit into this time if `at_once` run side by side; none while either time
+    /// is unknown.
     fn times(self, at_once: usize, each: &Self) -> usize {
         let (Some(time), Some(each)) = (self.0, each.0) else {
             return 0;

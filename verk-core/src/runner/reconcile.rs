@@ -1,4 +1,4 @@
-//! Compares what the storage says this node holds with what it really works on.
+//! Compares the jobs that the storage says this node holds with the jobs that it works on.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,17 @@ use bytes::Bytes;
 /// The differences between two multisets of payloads.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Differences {
-    /// In the `inprogress` list, and nobody here works on them: a reply was lost. In the order of the list.
+    /// In the `inprogress` list, but this node does not work on them, because a reply was lost. In
+    /// the order of the list.
     pub(crate) strays: Vec<Bytes>,
-    /// The positions in `held` of what is not in the list any more.
+    /// The positions in `held` of the payloads that are no longer in the list.
     pub(crate) lost: Vec<usize>,
 }
 
 /// Compares the `inprogress` list with what is `held` here.
 ///
-/// Equal payloads are counted. Where fewer are in the list than are held, the first ones of `held` are the lost ones: put those first
-/// that are the most likely to be gone.
+/// Equal payloads are counted. If the list has fewer of them than `held`, the first ones in `held`
+/// are the lost ones. So `held` must begin with those that are the most likely to be gone.
 pub(crate) fn compare(list: Vec<Bytes>, held: &[Bytes]) -> Differences {
     let mut count: HashMap<&Bytes, usize> = HashMap::new();
     for payload in &list {

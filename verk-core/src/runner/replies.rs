@@ -1,4 +1,5 @@
-//! What follows from a reply: jobs, outcomes that are stored, the list of what this node holds.
+//! What follows from a reply: jobs that start, outcomes that are stored, the list of what this node
+//! holds.
 
 use std::time::Duration;
 
@@ -18,11 +19,13 @@ use crate::{
     time::backoff::pause_before_retry,
 };
 
-/// How long a queue that was found paused is not fetched from, if nobody tells that it is paused.
+/// How long a queue that was found paused is not fetched from, if no announcement of the pause
+/// arrives.
 const PAUSED_AGAIN: Duration = Duration::from_millis(500);
 
 impl QueueManager {
-    /// Takes a reply of the first lane. That of the second, if it has one on its way, comes after this one.
+    /// Takes a reply of the first lane. The reply of the second lane, if one is on its way, comes
+    /// after this one.
     pub(super) fn replied(&mut self, reply: Reply) {
         // No job starts after a pause, not even one that was on its way.
         self.look_at_what_is_wanted();
@@ -69,7 +72,8 @@ impl QueueManager {
                     self.lanes.second = Lane::Idle(queue);
                 }
                 match list.payloads {
-                    // It may be long ago that the storage said so, as with a fetch: then the list is read again.
+                    // The answer may be old, as with a fetch. If the node no longer knows whose the
+                    // jobs are, the list is read again.
                     Ok(payloads) if self.knows_whose_it_is() => self.reconcile(payloads),
                     Ok(_) => {}
                     Err(error) => self.pause_fetching(&error),
@@ -78,7 +82,7 @@ impl QueueManager {
         }
     }
 
-    /// What a lane is once its connection is open, or cannot be opened.
+    /// The state of a lane after its connection was opened, or could not be opened.
     pub(super) fn opened(
         &mut self,
         result: Result<Box<dyn QueueConnection>, StorageError>,
@@ -105,13 +109,13 @@ impl QueueManager {
         self.took_over(fetch, demand);
     }
 
-    /// As [`Self::fetched`], when it is told by others that a reply was lost.
+    /// As [`Self::fetched`], when the settlements of the same trip have reported a lost reply.
     fn took_over(&mut self, fetch: Result<Fetch, StorageError>, demand: Demand) {
         match fetch {
             Ok(Fetch::Jobs(payloads))
                 if !payloads.is_empty() && !self.registration.may_fetch(&*self.services.clock) =>
             {
-                // It may be long ago that the storage said so: by now these jobs may have been given to another node.
+                // The answer may be old: by now these jobs may have been given to another node.
                 self.fetch_failures = 0;
                 self.must_reconcile = true;
             }
@@ -127,7 +131,7 @@ impl QueueManager {
                     self.hand_back(payload);
                 }
                 if !self.wanted.paused {
-                    // The announcement is on its way, or there was none.
+                    // The announcement of the pause is on its way, or it was lost.
                     self.fetch_at = self.services.clock.instant() + PAUSED_AGAIN;
                     self.services.found_paused.notify_one();
                 }
@@ -150,12 +154,13 @@ impl QueueManager {
         log::warn!(queue = %self.inprogress.queue, error = %error, "cannot fetch jobs, trying again");
     }
 
-    /// Compares the `inprogress` list with what this node works on.
+    /// Compares the `inprogress` list with the jobs that this node works on.
     fn reconcile(&mut self, list: Vec<Bytes>) {
         self.must_reconcile = false;
         self.reconcile_at =
             self.services.clock.instant() + self.services.config.heartbeat * RECONCILE_EVERY;
-        // Of equal payloads, the ones whose settle may have been applied are the most likely to be gone.
+        // Of equal payloads, those whose settle may have been applied are the most likely to be
+        // gone.
         self.outbox.put_unknown_first();
         let mut held: Vec<Bytes> = self.outbox.held().chain(self.workers.held()).collect();
         let (pending, begun) = (self.outbox.len(), held.len());
@@ -163,7 +168,7 @@ impl QueueManager {
         let differences = compare(list, &held);
         for position in differences.lost.into_iter().rev() {
             if position >= begun {
-                // Whoever took it logs that. Here it never began.
+                // The node that took it logs that. Here it never began.
                 self.prefetch.remove(position - begun);
                 continue;
             }
@@ -172,14 +177,14 @@ impl QueueManager {
                 continue;
             }
             match self.outbox.remove(position) {
-                // The reply was lost, the change was not.
+                // The reply was lost, but the change was applied.
                 Some(applied) if applied.unknown => self.count(self.report(applied)),
                 Some(pending) => self.lost(pending.event.job),
                 None => {}
             }
         }
         self.outbox.none_is_stored();
-        // The list has the most recently fetched first.
+        // The list begins with the job that was fetched last.
         for stray in differences.strays.into_iter().rev() {
             log::warn!(queue = %self.inprogress.queue, "found a job in progress that nobody here works on: a reply was lost");
             if self.is_open() && !self.registration.is_lost() && self.workers.free() > 0 {

@@ -22,8 +22,8 @@ pub(crate) enum Decision {
     Discard,
 }
 
-/// Verk's backoff: `n^4 + 15 + random * (n + 1)` seconds, where `n` counts the failures so far (this one included) and
-/// `random` is drawn from 1 to 30.
+/// Verk's backoff: `n^4 + 15 + random * (n + 1)` seconds, where `n` counts the failures so far
+/// (this one included) and `random` is drawn from 1 to 30.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,7 +44,7 @@ pub fn backoff(failures: u32, random: u32) -> Duration {
 
 /// Decides about `job`, in which the failure at `now` is recorded already.
 ///
-/// `random` is from 1 to 30. The worker's options are absent for a class that nobody registered.
+/// `random` is from 1 to 30. `options` is `None` for a class that is not registered.
 pub(crate) fn decide(
     job: &Job,
     retry_in: RetryIn,
@@ -66,7 +66,7 @@ pub(crate) fn decide(
             .unwrap_or(max_retry_count),
     };
     let failures = job.failures();
-    // As Sidekiq 8.1: where there is a time, the number of retries does not count.
+    // As in Sidekiq 8.1: if there is a time limit, the number of retries does not count.
     let exhausted = match (job.retry_for(), job.failed_at()) {
         (Some(retry_for), Some(failed_at)) => time_after(failed_at, retry_for) < now,
         _ => failures > limit,
@@ -74,7 +74,7 @@ pub(crate) fn decide(
     let at = match retry_in {
         RetryIn::Kill => return buried,
         RetryIn::Discard => return Decision::Discard,
-        // Sidekiq's `retry: false`: no retry, and no dead either.
+        // Sidekiq's `retry: false`: no retry, and not into the `dead` set either.
         _ if job.retry_limit() == RetryLimit::Never => return Decision::Discard,
         _ if exhausted => return buried,
         RetryIn::At(at) => at,
@@ -129,10 +129,10 @@ mod tests {
         }
         let no_dead = decided(r#","retry_for":60,"dead":false"#, 1, 61, RetryIn::Default);
         assert_eq!(no_dead, Decision::Discard);
-        // The worker's own wish is no way round it.
+        // The delay that the worker asks for does not get around it.
         let wish = RetryIn::After(Duration::from_secs(1));
         assert_eq!(decided(r#","retry_for":60"#, 1, 61, wish), Decision::Dead);
-        // What is no time is none.
+        // A value that is no time counts as absent.
         for none in ["null", "false", r#""60""#, "[]"] {
             assert!(!is_retried(&format!(r#","retry_for":{none}"#), 2, 60));
         }

@@ -1,4 +1,4 @@
-//! Which task runs a job: one of its own, or one that runs short jobs in a row.
+//! Which task runs a job: one of its own, or one that runs short jobs one after the other.
 
 use std::{
     sync::Arc,
@@ -9,11 +9,12 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{client::Client, worker::workforce::Workforce};
 
-/// How long short jobs take a task, one after the other, before the rest go on in tasks of their own: no longer than a task should run without an
-/// await.
+/// How long one task runs short jobs one after the other. After that, each of the rest gets a task
+/// of its own. A task should not run longer than this without an await.
 pub(crate) const IN_A_ROW: Duration = Duration::from_micros(200);
 
-/// Runs jobs one after the other. One that waits for something goes on in a task of its own, and so do all that are left when the time is up.
+/// Runs jobs one after the other. A job that waits for something continues in a task of its own. So
+/// does each job that is left when the time is up.
 pub(crate) async fn run_in_a_row(
     runs: Vec<BoxFuture<'static, Instant>>,
     workforce: Arc<Workforce>,
@@ -33,7 +34,7 @@ pub(crate) async fn run_in_a_row(
     }
 }
 
-/// Spawns what runs jobs, with the client at hand that they find.
+/// Spawns a future that runs jobs, with the client that these jobs find.
 pub(crate) fn spawn_in<T: Send + 'static>(
     client: &Client,
     run: impl Future<Output = T> + Send + 'static,

@@ -1,4 +1,5 @@
-//! From the end of a run to the settlement that is sent: pure but for the log and one random number.
+//! From the end of a run to the settlement that is sent: pure except for the log and one random
+//! number.
 
 use std::{
     sync::Arc,
@@ -27,20 +28,20 @@ use crate::{
 /// A settlement that waits to be stored, or for the reply.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    /// The order of the runs; last for a job that did not run.
+    /// The order of the runs. A job that did not run comes last.
     pub(crate) number: u64,
     pub(crate) settlement: Settlement,
-    /// What to tell once it is stored.
+    /// The event to publish once it is stored.
     pub(crate) event: Event,
     /// What to count once it is stored.
     pub(crate) ending: Ending,
     /// How long the run took; `None` when there was none.
     pub(crate) took: Option<Duration>,
-    /// Whether it was sent, and nobody knows what came of it.
+    /// Whether it was sent and the node does not know whether it is stored.
     pub(crate) unknown: bool,
-    /// How often it was sent in vain.
+    /// How many times it was sent and not stored.
     pub(crate) failures: u32,
-    /// Not to be sent again before.
+    /// It is not sent again before this time.
     pub(crate) not_before: Option<Instant>,
 }
 
@@ -108,7 +109,7 @@ impl Times {
     }
 }
 
-/// What decides, beside the job, what becomes of it.
+/// What decides, besides the job, what happens to it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
     pub(crate) config: &'a Config,
@@ -180,7 +181,8 @@ impl Rules<'_> {
         pending
     }
 
-    /// A job whose class nobody registered fails like any other, or waits for a node that has the class.
+    /// A job of a class that is not registered fails like any other, or waits for a node that has
+    /// the class.
     pub(crate) fn unknown_class(&self, job: Job, held: Bytes, now: SystemTime) -> Pending {
         match self.config.unknown_class {
             UnknownClass::Fail => {
@@ -214,14 +216,15 @@ impl Rules<'_> {
         Pending::new(held, Target::Ack, Ending::Discarded, event)
     }
 
-    /// A job whose arguments nobody here can read fails like any other: a program that can may fetch its retry.
+    /// A job whose arguments are encrypted fails like any other: a program that can read them may
+    /// fetch its retry.
     pub(crate) fn encrypted(&self, job: Job, held: Bytes, now: SystemTime) -> Pending {
         let message = "the last argument is encrypted by Sidekiq Enterprise, which verk cannot read: send the job without `encrypt`, or run it in Ruby";
         let error = PerformError::of("EncryptedArgs", message);
         self.failed(job, held, error, Times::of_no_run(now))
     }
 
-    /// A payload that is no job goes to the `dead` set as it is.
+    /// A payload that is not a job goes to the `dead` set unchanged.
     pub(crate) fn malformed(&self, held: Bytes, reason: &MalformedJob, at: SystemTime) -> Pending {
         let reason = reason.to_string();
         log::error!(queue = %self.queue, reason, "malformed job: moved to the dead set as it is");

@@ -1,4 +1,4 @@
-//! How a queue learns that it has to end: [`Stop`], and how far it is with that: [`Phase`].
+//! How a queue learns that it has to end ([`Stop`]), and how far it is in that ([`Phase`]).
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +12,7 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// The same, for one part of it: it ends with the whole, or earlier.
+    /// The same for one part: it ends together with the whole, or earlier.
     pub(crate) fn of_part(&self) -> Self {
         Self {
             drain: self.drain.child_token(),
@@ -23,18 +23,18 @@ impl Ends {
 
 /// What ends a queue on a node.
 ///
-/// A queue drains before it is cancelled, and no later than its node does. So who waits for the next step of a queue that
-/// runs waits for one token.
+/// A queue drains before it is cancelled, and no later than its node drains. So a task that waits
+/// for the next step of a running queue waits for only one token.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
     /// The node id ends when it drains, the process when it is cancelled.
     pub(crate) node: Ends,
-    /// The queue ends alone when it was removed, and else with the node.
+    /// The queue ends alone if it was removed, and otherwise with the node.
     pub(crate) queue: Ends,
 }
 
 impl Stop {
-    /// How far the queue is.
+    /// How far the queue is in its stop.
     pub(crate) fn phase(&self) -> Phase {
         if !self.queue.drain.is_cancelled() {
             Phase::Running
@@ -47,12 +47,14 @@ impl Stop {
         }
     }
 
-    /// Whether the node id ends, not only the queue: others restore what it leaves behind.
+    /// Whether the node id ends, not only the queue. If it does, other nodes restore what it leaves
+    /// behind.
     pub(crate) fn node_ends(&self) -> bool {
         self.node.drain.is_cancelled()
     }
 
-    /// Waits until [`phase`](Self::phase) or [`node_ends`](Self::node_ends) answers something else than `phase` and `node_ends`.
+    /// Waits until [`phase`](Self::phase) or [`node_ends`](Self::node_ends) differs from `phase`
+    /// and `node_ends`.
     pub(crate) async fn advance(&self, phase: Phase, node_ends: bool) {
         if phase == Phase::Running {
             return self.queue.drain.cancelled().await;
@@ -66,17 +68,18 @@ impl Stop {
     }
 }
 
-/// How far a queue is with its end. Each phase is later than the one before.
+/// How far a queue is in its stop. Each phase is later than the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     /// It fetches jobs, unless it is paused.
     #[default]
     Running,
-    /// It fetches nothing more. What runs goes on.
+    /// It fetches nothing more. Running jobs continue.
     Draining,
-    /// What ran was cancelled, and goes back to the queue.
+    /// The running jobs were cancelled, and go back to the queue.
     Cancelled,
-    /// The process ends. What does not end soon stays in progress, and another node restores it.
+    /// The process ends. A job that does not end soon stays in progress, and another node restores
+    /// it.
     Leaving,
 }
 
@@ -86,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// A process, and a queue of its node.
+    /// The stop of a process, and of one queue of its node.
     fn stop() -> Stop {
         let process = Ends {
             drain: CancellationToken::new(),
@@ -102,7 +105,7 @@ mod tests {
         }
     }
 
-    /// What `stop` says, once it was seen that this is news after `before`.
+    /// What `stop` says, after it was seen that this differs from `before`.
     fn next(stop: &Stop, before: (Phase, bool)) -> (Phase, bool) {
         assert!(stop.advance(before.0, before.1).now_or_never().is_some());
         let now = (stop.phase(), stop.node_ends());

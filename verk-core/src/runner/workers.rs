@@ -36,7 +36,7 @@ use crate::{
 pub(crate) struct WorkersManager {
     workforce: Arc<Workforce>,
     registration: Arc<Registration>,
-    /// What runs, where others see it.
+    /// The running jobs, as other parts of the program see them.
     handle: Arc<ManagerHandle>,
     concurrency: usize,
     next_run: u64,
@@ -44,20 +44,20 @@ pub(crate) struct WorkersManager {
     cancel: CancellationToken,
     finished_in: mpsc::UnboundedSender<Finished>,
     finished: mpsc::UnboundedReceiver<Finished>,
-    /// Runs that have started and that no task has taken up, oldest first.
+    /// Runs that have started and are not in a task yet, oldest first.
     to_spawn: Vec<BoxFuture<'static, Instant>>,
 }
 
 #[derive(Debug)]
 struct Finished {
-    /// Where it was among those that run.
+    /// Its place among the running jobs.
     place: usize,
     times: Times,
     end: RunEnd,
 }
 
-/// The end of a run, which its manager waits for before the permit is free again. It is sent in any case: at the latest
-/// when this is dropped.
+/// The end of a run, for which the manager waits before the permit is free again. It is sent in any
+/// case: at the latest when this is dropped.
 struct Owed {
     finished: mpsc::UnboundedSender<Finished>,
     services: Arc<Services>,
@@ -70,13 +70,13 @@ struct Owed {
 impl Owed {
     /// Sends the end of a run whose future is dropped. Returns the time.
     fn send(&mut self, end: RunEnd) -> Instant {
-        // The clock may be a user's.
+        // The clock may be written by a user, and may panic.
         let read = guard::call(|| {
             let ended = self.services.clock.instant();
             (ended, self.services.at(ended))
         });
         let (ended, ended_at) = read.unwrap_or((self.began, self.started_at));
-        // An error says that the manager is gone, and with it whoever wants to know.
+        // An error says that the manager is gone, and nothing waits for the run.
         let _ = self.finished.send(Finished {
             place: self.place,
             times: Times {
@@ -113,7 +113,7 @@ impl WorkersManager {
         registration: Arc<Registration>,
         handle: Arc<ManagerHandle>,
     ) -> Self {
-        // Not bounded by the channel but by the permits: each running job sends once.
+        // The permits bound it, not the channel: each running job sends once.
         let (finished_in, finished) = mpsc::unbounded_channel();
         Self {
             workforce,
@@ -132,7 +132,7 @@ impl WorkersManager {
         &self.handle.inprogress().queue
     }
 
-    /// How many jobs may run at once, from now on. Jobs that run go on.
+    /// Sets how many jobs may run at once from now on. Running jobs continue.
     pub(crate) fn set_concurrency(&mut self, concurrency: usize) {
         self.concurrency = concurrency;
     }
@@ -146,7 +146,7 @@ impl WorkersManager {
         self.handle.count() == 0
     }
 
-    /// The payloads of the running jobs that are this node's, in the order of [`Self::lose`].
+    /// The payloads of the running jobs that belong to this node, in the order of [`Self::lose`].
     pub(crate) fn held(&self) -> impl Iterator<Item = Bytes> {
         self.owned().map(|(held, _)| held)
     }
@@ -171,7 +171,7 @@ impl WorkersManager {
         let began = services.clock.instant();
         let started_at = services.at(began);
         let timeout = worker.options().timeout;
-        // A timeout beyond the end of time is none.
+        // A deadline that is too late for the clock counts as none.
         let deadline = timeout.and_then(|timeout| began.checked_add(timeout));
         let context = JobContext::new(
             Arc::clone(&job),
@@ -208,10 +208,12 @@ impl WorkersManager {
         let workforce = Arc::clone(&self.workforce);
         let registration = Arc::clone(&self.registration);
         self.to_spawn.push(Box::pin(async move {
-            // The worker's future is made, run and dropped inside: a panic in any of it is a failure.
+            // The worker's future is made, run and dropped in here: a panic in any of these is a
+            // failure.
             let services = &workforce.services;
             let mut run = pin!(guard::catch_future(async {
-                // The process may have stood still since: by now the job may have been given to another node.
+                // The process may have been suspended meanwhile: by now the job may have been given
+                // to another node.
                 if !registration.may_fetch(&*services.clock) {
                     return RunEnd::Cancelled;
                 }
@@ -222,7 +224,7 @@ impl WorkersManager {
                 };
                 run_to_end(perform, &context, timeout, &*services.clock).await
             }));
-            // Catches panics, so it does not panic itself.
+            // It catches panics, so it does not panic itself.
             let mut poll = |cx: &mut Context<'_>| span.within(|| run.as_mut().poll(cx));
             let end = poll_fn(|cx| context.polls().during(|| poll(cx))).await;
             let end =
@@ -232,13 +234,14 @@ impl WorkersManager {
         }));
     }
 
-    /// Whether jobs have started that are not spawned.
+    /// Whether jobs have started that are not in a task yet.
     pub(crate) fn has_started(&self) -> bool {
         !self.to_spawn.is_empty()
     }
 
-    /// Lets the jobs run that have started, each in a task of its own. If they are `short`, that costs more than they do: then one task runs them
-    /// in a row, as far as they end at once.
+    /// Runs the jobs that have started, each in a task of its own. If they are `short`, a task
+    /// costs more than a job: then one task runs them one after the other, as long as each ends at
+    /// once.
     pub(crate) fn spawn(&mut self, short: bool) {
         let client = &self.workforce.client;
         if short && self.to_spawn.len() > 1 {
@@ -252,7 +255,7 @@ impl WorkersManager {
         }
     }
 
-    /// Waits for the next run to end. Pends for ever when none runs.
+    /// Waits for the next run to end. Pends forever when none runs.
     ///
     /// Cancel safe.
     pub(crate) async fn next_finished(&mut self) -> EndedRun {
@@ -296,7 +299,8 @@ impl WorkersManager {
         })
     }
 
-    /// Tells the running job at this position (see [`Self::held`]) that it belongs to another node now.
+    /// Tells the running job at this position (see [`Self::held`]) that it now belongs to another
+    /// node.
     pub(crate) fn lose(&self, position: usize) {
         if let Some((_, context)) = self.owned().nth(position) {
             context.lose();

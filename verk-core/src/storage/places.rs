@@ -26,9 +26,9 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
     /// score first.
     async fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, StorageError>;
 
-    /// Reads some jobs of `source`, a step at a time: from `cursor` 0, then from the cursor that the
-    /// step before returned. It returns only jobs with the bytes of `text`. A step may return no
-    /// job and not be the last.
+    /// Reads some jobs of `source`, a step at a time: from `cursor` 0, then from the cursor that
+    /// the step before returned. It returns only jobs with the bytes of `text`. A step may return
+    /// no job and not be the last.
     ///
     /// The members of a set come in no order. A member that is in the set from the first step to
     /// the last is read at least once, whatever changes meanwhile, even its score.
