@@ -6,7 +6,7 @@
 require_relative "browser"
 
 web = Browser.new
-shown = { "VERK_TAG" => "billing", "VERK_SIDEKIQ_6_WORK" => "true", "VERK_SHUTDOWN_TIMEOUT" => "1000" }
+shown = { "VERK_TAG" => "billing", "VERK_SIDEKIQ_6_WORK" => "true", "VERK_SHUTDOWN_TIMEOUT" => "1000ms" }
 
 # The page of one job of a set.
 page_of = ->(place, entry) { "/#{place}/#{entry.score}-#{entry.jid}" }

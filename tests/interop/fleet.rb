@@ -4,7 +4,7 @@
 
 check "a job that is running when the Rust worker is told to stop is run by Ruby, not counted as a failure" do
   jid = nil
-  with_rust("default:1", "VERK_SHUTDOWN_TIMEOUT" => "100") do |rust|
+  with_rust("default:1", "VERK_SHUTDOWN_TIMEOUT" => "100ms") do |rust|
     jid = Reports::Build.perform_async(3600)
     rust.wait_for(jid)
     assert_equal 0, rust.stop, "exit code"
@@ -17,7 +17,7 @@ end
 
 check "a job that is running when the Rust worker is killed runs again once a node of that name is back" do
   jid = Reports::Build.perform_async(1)
-  env = { "VERK_NODE_ID" => "worker-0", "VERK_HEARTBEAT" => "500" }
+  env = { "VERK_NODE_ID" => "worker-0", "VERK_HEARTBEAT" => "500ms" }
   with_rust("default:1", env) do |rust|
     rust.wait_for(jid)
     rust.kill

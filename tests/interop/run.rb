@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Runs every file of cases, or those that are named. Started by script/interop.
+# Runs every file of cases, or those that are named; `--files` only lists them. Started by script/interop.
 
 require "fileutils"
 require_relative "support"
@@ -11,9 +11,15 @@ Sidekiq.logger.level = Logger::WARN
 $stdout.sync = true
 at_exit { Program.stop_all }
 
-ALL = %w[ruby_to_rust rust_to_ruby classes failures retries forms managing fleet mixed_fleet web buttons].freeze
+# The longest first, for they run side by side.
+ALL = %w[web buttons classes retries fleet mixed_fleet rust_to_ruby forms ruby_to_rust failures managing].freeze
 # Sidekiq 7 has no namespaces any more.
-names = ARGV.empty? ? ALL + (Sidekiq::VERSION.to_i < 7 ? %w[namespace] : []) : ARGV
+files = ALL + (Sidekiq::VERSION.to_i < 7 ? %w[namespace] : [])
+if ARGV == ["--files"]
+  puts files
+  exit
+end
+names = ARGV.empty? ? files : ARGV
 puts "# Sidekiq #{Sidekiq::VERSION}"
 names.each do |name|
   flush

@@ -101,7 +101,7 @@ module Interop
 
   # Runs the Rust worker while the block runs.
   def with_rust(queues, env = {}, &block)
-    env = { "VERK_QUEUES" => queues, "VERK_POLL_INTERVAL" => "200", "VERK_HEARTBEAT" => "2000" }.merge(env)
+    env = { "VERK_QUEUES" => queues, "VERK_POLL_INTERVAL" => "200ms", "VERK_HEARTBEAT" => "2000ms" }.merge(env)
     Program.run("rust", env, [ENV.fetch("VERK_WORKER")], &block)
   end
 

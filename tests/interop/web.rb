@@ -24,7 +24,7 @@ metrics_of = lambda do |minute, job|
   [short, medium, redis { |r| r.get(minute.strftime("h|#{job}-%-d-%-H:%-M")) }.to_s.unpack("n*")]
 end
 
-shown = { "VERK_TAG" => "billing", "VERK_LABELS" => "eu,canary", "VERK_SIDEKIQ_6_WORK" => "true", "VERK_SHUTDOWN_TIMEOUT" => "1000" }
+shown = { "VERK_TAG" => "billing", "VERK_LABELS" => "eu,canary", "VERK_SIDEKIQ_6_WORK" => "true", "VERK_SHUTDOWN_TIMEOUT" => "1000ms" }
 
 check "the page of a Redis where Rust never worked answers" do
   %w[/ /busy /queues /retries /scheduled /morgue /stats].each { |path| web.get(path) }
