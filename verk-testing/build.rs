@@ -1,5 +1,5 @@
-//! Lists the cases of the conformance suite, so that each is written once: every `pub async fn` in a
-//! file of `src/conformance` is a case of the module that the file is.
+//! Lists the cases of the conformance suite, so that each is written once: every `pub async fn` in
+//! a file of `src/conformance` is a case of the module that the file is.
 
 use std::{env, error::Error, fmt::Write as _, fs, path::Path};
 

@@ -30,7 +30,7 @@ pub async fn dead_moves_the_job(harness: &dyn Harness) {
     );
 }
 
-/// Equal bytes are one member, and the caller is told.
+/// Equal bytes are one member, and the answer says so.
 pub async fn an_equal_member_is_merged(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a", "a"]).await;
     assert_done(&fixture.settle(&["a"], dead(1, "a")).await);
@@ -62,7 +62,7 @@ pub async fn the_oldest_go_beyond_the_count(harness: &dyn Harness) {
     );
 }
 
-/// What is older than the time-out goes with the next burial.
+/// Jobs older than the time-out are deleted with the next death.
 pub async fn old_jobs_go(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["old", "young", "new"]).await;
     let settled = fixture
@@ -186,7 +186,7 @@ pub async fn a_batch_of_deaths_cuts_a_bounded_number(harness: &dyn Harness) {
     assert!(after < before, "deaths make the set no larger: {after}");
 }
 
-/// Whatever put more into the set than it may hold, it is cut in steps, the oldest first.
+/// A set that is over its limits is cut in steps, the oldest first.
 pub async fn trimming_goes_in_steps(harness: &dyn Harness) {
     let storage = harness.storage();
     let limits = DeadLimits {
@@ -212,7 +212,8 @@ pub async fn trimming_goes_in_steps(harness: &dyn Harness) {
     );
 }
 
-/// What is too old goes, and what is too much; a job that is both goes once.
+/// Jobs that are too old are deleted, and those that are too many; a job that is both is deleted
+/// once.
 pub async fn trimming_goes_by_age_and_by_count(harness: &dyn Harness) {
     let storage = harness.storage();
     // They died 10, 9, ... 1 seconds ago.
@@ -227,7 +228,7 @@ pub async fn trimming_goes_by_age_and_by_count(harness: &dyn Harness) {
     }
 }
 
-/// A backend without room is trimmed as well; a set that is none is refused.
+/// A backend without room is trimmed as well; a key of another type is refused.
 pub async fn a_full_or_broken_set_is_trimmed_or_refused(harness: &dyn Harness) {
     let storage = harness.storage();
     let limits = DeadLimits {

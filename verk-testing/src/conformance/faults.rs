@@ -1,5 +1,5 @@
-//! What goes wrong: keys of the wrong type, no memory, lost replies, no server. Nothing is lost,
-//! and nothing is done twice.
+//! Faults: keys of the wrong type, no memory, lost replies, no server. Nothing is lost, and nothing
+//! is done twice.
 
 use tokio_util::sync::CancellationToken;
 use verk_core::{
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{Key, Operation};
 
-/// A broken target fails its own jobs, which stay; the others of the batch go on.
+/// A broken target fails its own jobs, which stay; the others of the batch are settled.
 pub async fn a_broken_target_fails_only_its_jobs(harness: &dyn Harness) {
     for (key, target) in [
         (Key::Set(JobSet::Retry), Target::Retry(due(1, "b"))),
@@ -85,7 +85,7 @@ pub async fn a_broken_inprogress_fails_a_dequeue(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue(1).await, bytes(&["a"]));
 }
 
-/// A broken queue refuses jobs and fetches; other queues go on, and what it held is kept.
+/// A broken queue refuses jobs and fetches. Other queues work, and its jobs are kept.
 pub async fn a_broken_queue_refuses(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     fixture.enqueue(&["a"]).await;
@@ -238,7 +238,7 @@ pub async fn a_full_backend_refuses_new_jobs(harness: &dyn Harness) {
     assert_eq!(fixture.queued().await, bytes(&["a", "b"]));
 }
 
-/// A full backend drains: fetches, every settlement and promotions go on.
+/// A full backend drains: fetches, every settlement and promotions work.
 pub async fn a_full_backend_drains(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     fixture.enqueue(&["a", "b", "c", "d", "e"]).await;
@@ -289,8 +289,8 @@ pub async fn a_full_backend_drains(harness: &dyn Harness) {
     }
 }
 
-/// The nodes of a full backend live: heartbeats, registration, names, restore and the way out go
-/// on.
+/// The nodes of a full backend live: heartbeats, registration, names, restore and deregistration
+/// work.
 pub async fn a_full_backend_keeps_its_nodes(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a"]).await;
     let node = &fixture.held.node;
@@ -360,14 +360,14 @@ pub async fn a_lost_reply_to_a_waiting_dequeue_loses_no_job(harness: &dyn Harnes
     assert_eq!(fixture.in_progress().await, bytes(&["a"]));
     assert_done(&fixture.settle(&["a"], Target::Ack).await);
 
-    // A fetch that nobody knows of would take this one.
+    // A forgotten fetch would take this one.
     fixture.enqueue(&["b"]).await;
     assert_eq!(fixture.in_progress().await, bytes(&[]));
     assert_eq!(fixture.dequeue(10).await, bytes(&["b"]));
 }
 
-/// A settle whose reply is lost says so, and was done once: looking shows it, sending it again does
-/// nothing.
+/// A settlement whose reply is lost says so, and was done once: reading shows it, sending it again
+/// changes nothing.
 pub async fn a_lost_reply_to_a_settle_is_done_once(harness: &dyn Harness) {
     for (round, target) in every_target("moved").into_iter().enumerate() {
         let mut fixture = Fixture::holding(harness, &["first", "a", "b"]).await;
@@ -394,8 +394,8 @@ pub async fn a_lost_reply_to_a_settle_is_done_once(harness: &dyn Harness) {
     }
 }
 
-/// While the backend can't be reached, everything is an error; afterwards it all goes on with what
-/// was there.
+/// While the backend cannot be reached, every call is an error; after that everything works with
+/// the stored jobs.
 pub async fn an_unreachable_backend_comes_back(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a"]).await;
     fixture.enqueue(&["b"]).await;
@@ -459,7 +459,7 @@ async fn beat_again(heartbeat: &mut dyn Heartbeat) -> bool {
     }
 }
 
-/// Resets until that is made sure of: the first after a break may still find the old connection.
+/// Resets until that has succeeded: the first after a break may still find the old connection.
 async fn reset_again(connection: &mut dyn QueueConnection) {
     while connection.reset().await.is_err() {
         tokio::task::yield_now().await;

@@ -1,4 +1,5 @@
-//! What the cases share: a registered node with its queue open, and shorthand for asserting.
+//! The parts that the cases share: a registered node with its queue open, and shorthand for
+//! asserts.
 
 use std::{
     future::Future,
@@ -22,10 +23,10 @@ use crate::within;
 /// The time to live of heartbeats and names: longer than any case.
 pub(super) const TTL: Duration = Duration::from_secs(600);
 
-/// A wait that a case ends itself; longer than [`PATIENCE`], so that a wait that nobody ends fails.
+/// A wait that a case ends itself; longer than [`PATIENCE`], so that a wait without an end fails.
 pub(super) const LONG: Duration = Duration::from_secs(300);
 
-/// How long something may take that has to happen soon.
+/// How long an event may take that must happen soon.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// More fetches than any case needs: a storage in memory never waits, so no deadline ends an
@@ -124,7 +125,7 @@ impl<'a> Fixture<'a> {
         panic!("the queue does not become empty");
     }
 
-    /// Sends all `held` to copies of one target.
+    /// Settles all `held` to copies of one target.
     pub(super) async fn settle(&self, held: &[&str], to: Target) -> Vec<Settled> {
         let settlements: Vec<Settlement> =
             held.iter().map(|job| settlement(job, to.clone())).collect();
@@ -274,7 +275,7 @@ pub(super) fn dead(seconds: u64, payload: &str) -> Target {
     }
 }
 
-/// Every way out of `inprogress`, for a job that becomes `payload`.
+/// Every target, for a job that becomes `payload`.
 pub(super) fn every_target(payload: &str) -> [Target; 5] {
     [
         Target::Ack,
@@ -305,8 +306,7 @@ pub(super) fn wait(interrupt: &CancellationToken) -> DequeueRequest {
     }
 }
 
-/// Fetches once with a wait, which must be answered soon; meanwhile, once it waits, does
-/// `meanwhile`.
+/// Fetches once with a wait, which must be answered soon. Once it waits, calls `meanwhile`.
 ///
 /// A backend may give up a wait early, so it asks again as long as it gets nothing.
 pub(super) async fn dequeue_while(

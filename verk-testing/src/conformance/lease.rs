@@ -14,7 +14,7 @@ use super::{
 };
 use crate::Key;
 
-/// The lease is one node's until it asks no more; that node is told so each time.
+/// One node has the lease until it stops asking; each answer says so.
 pub async fn one_node_has_the_lease(harness: &dyn Harness) {
     let storage = harness.storage();
     let (holder, other) = (node_id(), node_id());
@@ -33,7 +33,7 @@ pub async fn one_node_has_the_lease(harness: &dyn Harness) {
     }
 }
 
-/// Of many that ask at once, one gets it.
+/// Of many nodes that ask at once, one gets it.
 pub async fn nodes_that_ask_at_once_get_one_lease(harness: &dyn Harness) {
     let storage = harness.storage();
     let nodes: Vec<NodeId> = (0..10).map(|_| node_id()).collect();
@@ -45,7 +45,7 @@ pub async fn nodes_that_ask_at_once_get_one_lease(harness: &dyn Harness) {
     assert_eq!(granted.count(), 1);
 }
 
-/// A node that asks no more loses it when its time is over.
+/// A node that stops asking loses it when its time is over.
 pub async fn a_lease_that_is_not_renewed_ends(harness: &dyn Harness) {
     let storage = harness.storage();
     let short = Duration::from_millis(1);
@@ -63,7 +63,7 @@ pub async fn a_lease_that_is_not_renewed_ends(harness: &dyn Harness) {
     assert!(matches!(poll.lease, Lease::Held { .. }), "{poll:?}");
 }
 
-/// A node that signs off gives the lease back, and only its own.
+/// A node that deregisters gives the lease back, and only its own.
 pub async fn a_node_that_deregisters_leaves_its_lease(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let (storage, holder, other) = (&fixture.storage, &fixture.held.node, node_id());
@@ -79,7 +79,7 @@ pub async fn a_node_that_deregisters_leaves_its_lease(harness: &dyn Harness) {
     assert_eq!(poll.lease, Lease::Granted);
 }
 
-/// Whoever asks is told when the first of each set is due.
+/// Each answer says when the first job of each set is due.
 pub async fn a_poll_tells_when_jobs_are_due(harness: &dyn Harness) {
     let storage = harness.storage();
     storage
@@ -98,8 +98,8 @@ pub async fn a_poll_tells_when_jobs_are_due(harness: &dyn Harness) {
     }
 }
 
-/// A set that cannot be read counts as due: reading it says what is wrong. The other one is told
-/// of.
+/// A set that cannot be read counts as due: reading it returns the error. The answer still has the
+/// other set.
 pub async fn a_set_that_cannot_be_read_is_due(harness: &dyn Harness) {
     let storage = harness.storage();
     storage.schedule(&[due(10, "a")]).await.unwrap();
@@ -112,7 +112,7 @@ pub async fn a_set_that_cannot_be_read_is_due(harness: &dyn Harness) {
     harness.mend_key(&broken).await;
 }
 
-/// A full backend is drained, so the lease is there as well.
+/// A full backend is drained, so it grants the lease as well.
 pub async fn a_full_backend_grants_the_lease(harness: &dyn Harness) {
     let storage = harness.storage();
     let (holder, other) = (node_id(), node_id());
@@ -126,7 +126,7 @@ pub async fn a_full_backend_grants_the_lease(harness: &dyn Harness) {
     harness.make_room().await;
 }
 
-/// Nobody needs the lease to move jobs, and no job is moved twice without it.
+/// Moving jobs needs no lease, and no job is moved twice without it.
 pub async fn without_the_lease_jobs_are_moved_once(harness: &dyn Harness) {
     let storage = harness.storage();
     storage.poll_schedule(&node_id(), TTL).await.unwrap();

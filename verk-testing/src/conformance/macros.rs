@@ -3,8 +3,8 @@
 /// Makes a `#[tokio::test]` of every case of the [conformance suite](crate::conformance).
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), which is
-/// evaluated once for each test and may `.await`. The tests are in modules of the same names as those
-/// of the suite. Call it once in a module.
+/// evaluated once for each test and may `.await`. The tests are in modules of the same names as
+/// those of the suite. Call it once in a module.
 ///
 /// # Example
 ///

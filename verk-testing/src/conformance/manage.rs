@@ -1,4 +1,4 @@
-//! What an operator does with jobs that wait: searches, moves, clears.
+//! An operator's work on waiting jobs: searches, moves, clears.
 
 use bytes::Bytes;
 use verk_core::{
@@ -53,7 +53,7 @@ fn to_dead(seconds: u64, payload: &str) -> MoveTarget {
     }
 }
 
-/// Every way out, for a job that becomes `payload`.
+/// Every target, for a job that becomes `payload`.
 fn every_target(payload: &str) -> [MoveTarget; 5] {
     [
         MoveTarget::Delete,
@@ -116,7 +116,7 @@ pub async fn jobs_move_from_everywhere_to_everywhere(harness: &dyn Harness) {
     }
 }
 
-/// Answers are in the order of the moves, and what is not there does not happen.
+/// Answers are in the order of the moves, and a move of a missing job has no effect.
 pub async fn what_is_gone_is_not_moved(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     add(harness, JobSet::Retry, &["a", "c"]).await;
@@ -152,7 +152,7 @@ pub async fn what_is_gone_is_not_moved(harness: &dyn Harness) {
     assert_eq!(harness.dump().await, before);
 }
 
-/// What two ask for at once happens once.
+/// A move that two callers ask for at once happens once.
 pub async fn moving_at_once_is_done_once(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let jobs: Vec<String> = (0..300).map(|number| format!("job {number}")).collect();
@@ -179,7 +179,7 @@ pub async fn moving_at_once_is_done_once(harness: &dyn Harness) {
     assert_eq!(fixture.members(JobSet::Retry).await, []);
 }
 
-/// Of equal jobs in a queue, one goes at a time.
+/// Of equal jobs in a queue, one is moved at a time.
 pub async fn equal_jobs_of_a_queue_are_moved_one_by_one(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     fixture.enqueue(&["a", "b", "a", "c", "a"]).await;
@@ -208,7 +208,7 @@ pub async fn a_member_gets_another_time(harness: &dyn Harness) {
     assert_not_held(&fixture.storage.move_jobs(&RETRY, &gone).await);
     assert_eq!(fixture.members(JobSet::Retry).await, expected);
 
-    // With other bytes it takes the place of the old one.
+    // With other bytes it replaces the old one.
     let changed = [step("b", to_set(DueSet::Retry, 60, "b, changed"))];
     assert_done(&fixture.storage.move_jobs(&RETRY, &changed).await);
     assert_eq!(
@@ -227,7 +227,7 @@ pub async fn a_member_gets_another_time(harness: &dyn Harness) {
     );
 }
 
-/// Equal bytes are one member, and the caller is told.
+/// Equal bytes are one member, and the answer says so.
 pub async fn an_equal_member_is_merged(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     add(harness, JobSet::Retry, &["a"]).await;
@@ -262,7 +262,7 @@ pub async fn burials_are_capped(harness: &dyn Harness) {
     );
 }
 
-/// A dead job that is buried again, as it is or changed, takes nobody's place.
+/// If a dead job is buried again, with the same bytes or others, no other job is deleted.
 pub async fn a_second_burial_drops_no_other(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let dead = Source::Set(JobSet::Dead);
@@ -349,7 +349,7 @@ pub async fn ten_thousand_moves(harness: &dyn Harness) {
     assert_eq!(fixture.queued().await, bytes(&[]));
 }
 
-/// Everything in one place goes, and nothing else.
+/// Clears one place, and nothing else.
 pub async fn clear_removes_all_of_one_place(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let other = queue_name("other");
@@ -419,7 +419,7 @@ pub async fn a_broken_target_fails_only_its_moves(harness: &dyn Harness) {
     assert_done(&fixture.storage.move_jobs(&RETRY, &moves[..3]).await);
 }
 
-/// A place that holds something else is refused, and stays as it is.
+/// A key of another type is refused, and does not change.
 pub async fn a_broken_source_refuses(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     add(harness, JobSet::Retry, &["a"]).await;

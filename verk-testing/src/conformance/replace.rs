@@ -43,7 +43,7 @@ pub async fn a_replacement_has_the_score(harness: &dyn Harness) {
     }
 }
 
-/// A payload that is in the set already is there once, and the caller is told. A job that is
+/// A payload that is in the set already is stored once, and the answer says so. A job that is
 /// replaced by itself stays.
 pub async fn a_replacement_may_be_merged(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;

@@ -36,7 +36,7 @@ pub async fn scheduled_jobs_are_ordered_by_time(harness: &dyn Harness) {
     );
 }
 
-/// Equal bytes are one member with the last time, and the caller is told how many were merged.
+/// Equal bytes are one member with the last time, and the answer says how many were merged.
 pub async fn equal_scheduled_jobs_are_merged(harness: &dyn Harness) {
     let storage = harness.storage();
     assert_eq!(storage.schedule(&[due(1, "a")]).await.unwrap(), 0);
