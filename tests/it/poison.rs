@@ -13,8 +13,8 @@ use verk::{
     from_unix_seconds,
     prelude::*,
     storage::{
-        DequeueRequest, DueSet, DueStore, Inprogress, JobSet, JobStore, NodeStore, Promotion,
-        PromotionTarget, Source, WaitingStore,
+        DequeueRequest, DueSet, DueStore, Inprogress, JobSet, JobStore, Move, MoveTarget,
+        NodeStore, Source, WaitingStore,
     },
     unix_seconds,
 };
@@ -100,21 +100,20 @@ impl Heir {
     async fn time_passes(&self, jobs: usize) {
         let far: SystemTime = from_unix_seconds(4_000_000_000.0);
         let page = self.storage.due(DueSet::Schedule, far, ALL).await.unwrap();
-        let promotions: Vec<_> = page
+        let moves: Vec<_> = page
             .jobs
             .into_iter()
             .take(jobs)
-            .map(|job| Promotion {
+            .map(|job| Move {
                 held: job.clone(),
-                to: PromotionTarget::Queue {
+                to: MoveTarget::Queue {
                     queue: queue_name("default"),
                     job,
                 },
             })
             .collect();
-        self.storage
-            .promote(DueSet::Schedule, far, &promotions)
-            .await;
+        let from = Source::Set(JobSet::Schedule);
+        self.storage.move_jobs(&from, &moves, Some(far)).await;
     }
 
     async fn enqueue(&self, jobs: &[&Job]) {

@@ -147,7 +147,7 @@ fn payload(queue: &str, number: u32) -> Bytes {
 /// What nodes send to move jobs.
 #[derive(Debug, Default)]
 struct Calls {
-    /// How many jobs each call of `promote` had.
+    /// How many jobs each call of the script `move` had.
     promoted: Vec<usize>,
     /// The first of them.
     first: Option<RedisCommand>,
@@ -173,13 +173,14 @@ fn counting(redis: &RedisServer) -> (CuttingProxy, Arc<Mutex<Calls>>) {
     (proxy, calls)
 }
 
-/// How many jobs a call of `promote` has: five arguments each, after the time.
+/// How many due jobs a call of the script `move` has: five arguments each, after the kind and the
+/// time.
 fn promoted(command: &RedisCommand) -> Option<usize> {
     let args = command.args();
     let keys: usize = std::str::from_utf8(args.get(2)?).ok()?.parse().ok()?;
-    let is_promote =
+    let is_move =
         command.name() == "EVALSHA" && args.get(3)? == "schedule" && args.get(4)? == "dead";
-    is_promote.then(|| (args.len() - 4 - keys) / 5)
+    is_move.then(|| (args.len() - 5 - keys) / 5)
 }
 
 async fn schedule(server: &RedisServer, queue: &str, count: u32) -> RedisStorage {

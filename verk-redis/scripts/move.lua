@@ -1,17 +1,21 @@
--- Moves jobs that an operator picked out of a queue or a sorted set, or replaces them there.
+-- Moves jobs out of a queue or a sorted set, or replaces them there: those that are due, or those that
+-- an operator picked.
 --
 -- KEYS  1 the queue or the set  2 dead  3 queues  4.. the queues and sets that jobs go to
--- ARGV  1 "list" or "zset": what KEYS[1] is, then for each job, at most 100 of them:
+-- ARGV  1 "list" or "zset": what KEYS[1] is
+--       2 the score that a member of a set may have at most, or "" for any
+--       then for each job, at most 100 of them:
 --       "delete" HELD | "replace" HELD JOB | "queue" HELD INDEX_IN_KEYS Q JOB | "set" HELD INDEX_IN_KEYS SCORE JOB
 --       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS
--- Returns for each job: 1 done, 2 done and merged with an equal member of the set, 0 not there or (if it stays
+-- Returns for each job: 1 done, 2 done and merged with an equal member of the set, 0 not there, not due or (if it stays
 -- in its set) as it is to be, or the text of an error after which the job is where it was.
 --
--- Atomic, so that what two operators ask for happens once, and so that a job is never in no key at all: each
+-- Atomic, so that what two nodes or operators ask for happens once, and so that a job is never in no key at all: each
 -- is added to its target before it is removed here. The first write is one that a full Redis allows; after it,
 -- so are the others.
 
 local from, dead, kind = KEYS[1], KEYS[2], ARGV[1]
+local due_by = tonumber(ARGV[2])
 local words = { delete = 2, replace = 3, queue = 5, set = 5, dead = 6 }
 
 local wrong = check(from, kind)
@@ -33,7 +37,8 @@ local function is_held(held)
   if kind == 'list' then
     return redis.call('LPOS', from, held)
   end
-  return redis.call('ZSCORE', from, held)
+  local score = redis.call('ZSCORE', from, held)
+  return score and not (due_by and tonumber(score) > due_by)
 end
 
 local function remove(held)
@@ -68,9 +73,18 @@ local function replace(held, job)
   return answer or refused
 end
 
+-- What is wrong with a target, or false. Looked at once, before the first write to it.
+local looked_at = {}
+local function fault_of(target, wanted)
+  if looked_at[target] == nil then
+    looked_at[target] = check(target, wanted) or false
+  end
+  return looked_at[target]
+end
+
 -- Adds to a set. Answers what becomes of the job, and whether it is still to be removed; or nil and an error.
 local function move_to_set(set, held, score, job)
-  local unusable = check(set, 'zset')
+  local unusable = fault_of(set, 'zset')
   if unusable then
     return nil, unusable
   end
@@ -86,7 +100,7 @@ local function move_to_set(set, held, score, job)
 end
 
 local function move_to_queue(queue, name, job)
-  local unusable = check(queue, 'list')
+  local unusable = fault_of(queue, 'list')
   if unusable then
     return nil, unusable
   end
@@ -108,15 +122,16 @@ local function add(at)
 end
 
 local function move(at)
-  local held = ARGV[at + 1]
-  if ARGV[at] == 'delete' then
+  local to, held = ARGV[at], ARGV[at + 1]
+  -- Without a time, these two look for the job themselves.
+  if (due_by or to ~= 'delete' and to ~= 'replace') and not is_held(held) then
+    return NOT_HELD
+  end
+  if to == 'delete' then
     return remove(held)
   end
-  if ARGV[at] == 'replace' then
+  if to == 'replace' then
     return replace(held, ARGV[at + 2])
-  end
-  if not is_held(held) then
-    return NOT_HELD
   end
   local answer, leaves = add(at)
   if not answer then
@@ -126,10 +141,10 @@ local function move(at)
     remove(held)
   end
   -- Only now: a job that is buried again does not count twice.
-  if ARGV[at] == 'dead' then
+  if to == 'dead' then
     cut_dead(dead, ARGV[at + 4], ARGV[at + 5], MAX_CUT_BY_DEATH)
   end
   return answer
 end
 
-return each_job(words, 2, move)
+return each_job(words, 3, move)

@@ -1,13 +1,13 @@
-//! Batches of settlements and promotions: cut to size, sent one after the other, each job with its
+//! Batches of settlements and moves: cut to size, sent one after the other, each job with its
 //! own answer.
 
-use std::{borrow::Cow, collections::HashMap, ops::Range, time::SystemTime};
+use std::{borrow::Cow, ops::Range, time::SystemTime};
 
 use bb8_redis::redis::Value;
 use verk_core::{
     storage::{
-        DeadLimits, Due, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
-        NO_PREFETCH_AFTER_RESTORE, Promotion, PromotionTarget, Settled, Settlement, Target,
+        DeadLimits, Due, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
+        NO_PREFETCH_AFTER_RESTORE, Settled, Settlement, Target,
     },
     unix_seconds,
 };
@@ -70,50 +70,6 @@ pub(crate) fn settle_calls<'a>(
         ranges.reverse();
     }
     ranges.into_iter().map(call).collect()
-}
-
-/// The promotions as calls of the script `promote`, with the places of their answers, in the order
-/// to send them.
-pub(crate) fn promote_calls<'a>(
-    keys: &Keys,
-    set: DueSet,
-    now: f64,
-    promotions: &'a [Promotion],
-) -> Vec<(Range<usize>, Call<'a>)> {
-    let call = |range: Range<usize>| {
-        let mut call = Call {
-            keys: vec![keys.set(set.into()), keys.set(JobSet::Dead), keys.queues()],
-            args: vec![arg(now)],
-        };
-        let mut queues = HashMap::new();
-        for promotion in &promotions[range.clone()] {
-            match &promotion.to {
-                PromotionTarget::Queue { queue, job } => {
-                    let index = *queues.entry(queue).or_insert_with(|| {
-                        call.keys.push(keys.queue(queue));
-                        call.keys.len()
-                    });
-                    call.args.extend([
-                        borrowed("queue"),
-                        borrowed(&promotion.held),
-                        arg(index),
-                        borrowed(queue.as_str()),
-                        borrowed(job),
-                    ]);
-                }
-                PromotionTarget::Dead { job, limits } => {
-                    call.args
-                        .extend([borrowed("dead"), borrowed(&promotion.held)]);
-                    push_dead(&mut call.args, job, *limits);
-                }
-            }
-        }
-        (range, call)
-    };
-    cut(promotions.iter().map(promotion_bytes))
-        .into_iter()
-        .map(call)
-        .collect()
 }
 
 /// Reads the answer of a script for `jobs` jobs.
@@ -234,14 +190,6 @@ fn settlement_bytes(settlement: &Settlement) -> usize {
         Target::Retry(job) | Target::Schedule(job) | Target::Dead { job, .. } => job.job.len(),
     };
     settlement.held.len() + payload
-}
-
-fn promotion_bytes(promotion: &Promotion) -> usize {
-    let payload = match &promotion.to {
-        PromotionTarget::Queue { job, .. } => job.len(),
-        PromotionTarget::Dead { job, .. } => job.job.len(),
-    };
-    promotion.held.len() + payload
 }
 
 pub(crate) fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {

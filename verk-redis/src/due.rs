@@ -8,7 +8,7 @@ use verk_core::{
     NodeId, StorageError,
     storage::{
         DeadLimits, DuePage, DueSet, DueStore, JobSet, Lease, MAX_BATCH_BYTES, MAX_CUT_BY_TRIM,
-        Page, Promotion, SchedulePoll, Settled,
+        Page, SchedulePoll,
     },
     unix_seconds,
 };
@@ -68,23 +68,6 @@ impl DueStore for RedisStorage {
             Err(_) => Err(Failure::unexpected_reply("a lease and two scores")),
         });
         poll.map_err(|failure| failure.during("look when a job is due"))
-    }
-
-    async fn promote(
-        &self,
-        set: DueSet,
-        now: SystemTime,
-        promotions: &[Promotion],
-    ) -> Vec<Settled> {
-        let calls = batch::promote_calls(&self.link.keys, set, unix_seconds(now), promotions);
-        batch::run(
-            &self.link,
-            "move due jobs",
-            &scripts::PROMOTE,
-            calls,
-            promotions.len(),
-        )
-        .await
     }
 
     async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError> {

@@ -1,6 +1,6 @@
 //! An operator's work on waiting jobs: searches, moves, clears.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, time::SystemTime};
 
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
@@ -71,13 +71,22 @@ impl WaitingStore for RedisStorage {
         }
     }
 
-    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
+    async fn move_jobs(
+        &self,
+        from: &Source,
+        moves: &[Move],
+        due_by: Option<SystemTime>,
+    ) -> Vec<Settled> {
         if moves.is_empty() {
             return Vec::new();
         }
         let max_moves = max_moves(&self.link, from).await;
-        let calls = move_calls(&self.link.keys, from, moves, max_moves);
-        batch::run(&self.link, "move jobs", &scripts::MOVE, calls, moves.len()).await
+        let calls = move_calls(&self.link.keys, from, moves, due_by, max_moves);
+        let op = match due_by {
+            Some(_) => "move due jobs",
+            None => "move jobs",
+        };
+        batch::run(&self.link, op, &scripts::MOVE, calls, moves.len()).await
     }
 
     async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
@@ -157,6 +166,7 @@ fn move_calls<'a>(
     keys: &Keys,
     from: &Source,
     moves: &'a [Move],
+    due_by: Option<SystemTime>,
     max_moves: usize,
 ) -> Vec<(Range<usize>, Call<'a>)> {
     let (key, kind) = source(keys, from);
@@ -165,7 +175,8 @@ fn move_calls<'a>(
             keys: vec![key.clone(), keys.set(JobSet::Dead), keys.queues()],
             indexes: HashMap::new(),
         };
-        let mut args = vec![borrowed(kind)];
+        let due_by = due_by.map_or(borrowed(""), |due_by| arg(unix_seconds(due_by)));
+        let mut args = vec![borrowed(kind), due_by];
         for Move { held, to } in &moves[range.clone()] {
             match to {
                 MoveTarget::Delete => args.extend([borrowed("delete"), borrowed(held)]),
@@ -264,7 +275,7 @@ mod tests {
         };
         let (moves, from) = (vec![step; 205], Source::Set(JobSet::Dead));
         for (max_moves, lengths) in [(100, vec![100, 100, 5]), (1, vec![1; 205])] {
-            let calls = move_calls(&Keys::default(), &from, &moves, max_moves);
+            let calls = move_calls(&Keys::default(), &from, &moves, None, max_moves);
             let found: Vec<usize> = calls.iter().map(|(range, _)| range.len()).collect();
             assert_eq!(found, lengths);
         }

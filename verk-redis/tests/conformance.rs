@@ -358,7 +358,6 @@ impl Harness for RedisHarness {
                 command.name() == "BLMOVE" || script(command, 1, |key| key.starts_with("queue:"))
             }
             Operation::Settle => script(command, 1, |key| key.starts_with("inprogress:")),
-            // As a promotion has them, which a test that moves jobs does not ask for.
             Operation::MoveJobs => script(command, 2, |key| key == "dead"),
             Operation::RecordStats => script(command, 1, |key| key.ends_with(":stats")),
             Operation::CountDeaths => script(command, 2, |key| key.ends_with(":deaths")),

@@ -99,7 +99,7 @@ impl Shared {
             })
             .collect();
         let aside = Source::Queue(queue_name("aside"));
-        self.storage.move_jobs(&aside, &moves).await;
+        self.storage.move_jobs(&aside, &moves, None).await;
         assert_eq!(self.storage.clear(&aside).await.unwrap(), 0);
     }
 

@@ -95,7 +95,7 @@ impl Doctor {
                     break;
                 }
                 let moves: Vec<Move> = page.into_iter().filter_map(conversion_of).collect();
-                for settled in storage.move_jobs(&place, &moves).await {
+                for settled in storage.move_jobs(&place, &moves, None).await {
                     conversion.count(settled)?;
                 }
             }

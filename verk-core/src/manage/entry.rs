@@ -195,7 +195,7 @@ impl Action {
         if moves.is_empty() {
             return Vec::new();
         }
-        let settled = client.storage().move_jobs(&jobs.source, &moves).await;
+        let settled = client.storage().move_jobs(&jobs.source, &moves, None).await;
         for (entry, settled) in entries.iter().zip(&settled) {
             match settled {
                 Settled::Done | Settled::NotHeld => {}

@@ -17,7 +17,7 @@ use crate::{
     names::{NodeId, QueueName},
     services::Services,
     storage::{
-        Due, DueSet, Lease, MAX_BATCH_JOBS, Page, Promotion, PromotionTarget, SchedulePoll, Settled,
+        Due, DueSet, Lease, MAX_BATCH_JOBS, Move, MoveTarget, Page, SchedulePoll, Settled, Source,
     },
     time::{backoff::pause_before_retry, clock::time_after},
 };
@@ -170,6 +170,7 @@ impl ScheduleManager {
         let mut stuck = 0;
         let mut refused = HashSet::new();
         let mut next = poll.next(set);
+        let from = Source::Set(set.into());
         loop {
             let now = self.services.now();
             if next.is_none_or(|next| next > now) || now >= until || self.stop.is_cancelled() {
@@ -192,15 +193,16 @@ impl ScheduleManager {
             next = page.next;
             let members = page.jobs.len();
             let before = stuck;
-            let mut promotions: Vec<Promotion> = page
+            let mut moves: Vec<Move> = page
                 .jobs
                 .into_iter()
-                .map(|job| self.promotion(job, now))
+                .map(|job| self.move_of(job, now))
                 .collect();
-            promotions.retain(|promotion| !refused.contains(&queue_of(promotion)));
-            stuck += members - promotions.len();
-            let results = self.services.storage.promote(set, now, &promotions).await;
-            for (promotion, result) in promotions.iter().zip(results) {
+            moves.retain(|step| !refused.contains(&queue_of(step)));
+            stuck += members - moves.len();
+            let storage = &self.services.storage;
+            let results = storage.move_jobs(&from, &moves, Some(now)).await;
+            for (step, result) in moves.iter().zip(results) {
                 match result {
                     Settled::Done => {}
                     // Another node was faster.
@@ -212,7 +214,7 @@ impl ScheduleManager {
                         );
                         self.services.events.send(Event {
                             at: self.services.now(),
-                            queue: queue_of(promotion),
+                            queue: queue_of(step),
                             job: None,
                             what: EventKind::JobMerged,
                         });
@@ -220,7 +222,7 @@ impl ScheduleManager {
                     Settled::Failed(error) if error.applied() == Applied::Unknown => {
                         self.services.events.send(Event {
                             at: self.services.now(),
-                            queue: queue_of(promotion),
+                            queue: queue_of(step),
                             job: None,
                             what: EventKind::ReplyLost {
                                 error: error.clone(),
@@ -230,8 +232,8 @@ impl ScheduleManager {
                     }
                     Settled::Failed(error) => {
                         stuck += 1;
-                        refused.insert(queue_of(promotion));
-                        let jid = Job::decode(promotion.held.clone())
+                        refused.insert(queue_of(step));
+                        let jid = Job::decode(step.held.clone())
                             .ok()
                             .map(|job| job.jid().to_string());
                         log::error!(
@@ -251,13 +253,13 @@ impl ScheduleManager {
     }
 
     /// The target of a due member: its queue or, if it names none, the `dead` set, byte for byte.
-    fn promotion(&self, held: Bytes, now: SystemTime) -> Promotion {
+    fn move_of(&self, held: Bytes, now: SystemTime) -> Move {
         let to = match Job::decode(held.clone()) {
             Ok(mut job) => match job.queue().cloned() {
                 Some(queue) => {
                     job.write_as(self.services.config.form());
                     job.set_enqueued_at(Some(now));
-                    PromotionTarget::Queue {
+                    MoveTarget::Queue {
                         queue,
                         job: job.encode(),
                     }
@@ -266,15 +268,15 @@ impl ScheduleManager {
             },
             Err(reason) => self.bury(&held, now, &reason.to_string()),
         };
-        Promotion { held, to }
+        Move { held, to }
     }
 
-    fn bury(&self, held: &Bytes, now: SystemTime, reason: &str) -> PromotionTarget {
+    fn bury(&self, held: &Bytes, now: SystemTime, reason: &str) -> MoveTarget {
         log::error!(
             reason,
             "a due member is no job that can run: moved to the dead set as it is"
         );
-        PromotionTarget::Dead {
+        MoveTarget::Dead {
             job: Due {
                 at: now,
                 job: held.clone(),
@@ -284,10 +286,10 @@ impl ScheduleManager {
     }
 }
 
-/// The queue that a promotion goes to; `None` for the `dead` set.
-fn queue_of(promotion: &Promotion) -> Option<QueueName> {
-    match &promotion.to {
-        PromotionTarget::Queue { queue, .. } => Some(queue.clone()),
-        PromotionTarget::Dead { .. } => None,
+/// The queue that a due job goes to; `None` for the `dead` set.
+fn queue_of(step: &Move) -> Option<QueueName> {
+    match &step.to {
+        MoveTarget::Queue { queue, .. } => Some(queue.clone()),
+        _ => None,
     }
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::{
     error::StorageError,
-    names::{NodeId, QueueName},
-    storage::{DeadLimits, Due, Page, Settled},
+    names::NodeId,
+    storage::{DeadLimits, Page},
 };
 
 /// Due jobs, and the dead set. One node of the fleet moves and cuts them.
@@ -29,22 +29,13 @@ pub trait DueStore: fmt::Debug + Send + Sync + 'static {
     /// job.
     ///
     /// The lease only saves work: one node of many moves due jobs. [`due`](Self::due) and
-    /// [`promote`](Self::promote) do not check it. Called again, it renews. A set that cannot be
-    /// read counts as due, and `due` returns the error.
+    /// [`move_jobs`](super::WaitingStore::move_jobs) do not check it. Called again, it renews. A
+    /// set that cannot be read counts as due, and `due` returns the error.
     async fn poll_schedule(
         &self,
         node: &NodeId,
         ttl: Duration,
     ) -> Result<SchedulePoll, StorageError>;
-
-    /// Moves due members of `set`: each [`Promotion`] takes effect only if its member is still in
-    /// the set and due at `now`, in one atomic step that adds before it removes.
-    ///
-    /// Results are in the order of the promotions, one each, as with
-    /// [`settle`](super::JobStore::settle). Called twice, the second call returns
-    /// [`Settled::NotHeld`].
-    async fn promote(&self, set: DueSet, now: SystemTime, promotions: &[Promotion])
-    -> Vec<Settled>;
 
     /// Cuts the `dead` set to `limits`, by at most [`MAX_CUT_BY_TRIM`] jobs: those that died longer
     /// than the time-out before `now`, and the oldest above the most jobs. Returns whether more
@@ -54,34 +45,6 @@ pub trait DueStore: fmt::Debug + Send + Sync + 'static {
     /// jobs, so that it never waits for a set that is far over its limits. Called again, it
     /// continues. After [`Unknown`](crate::Applied::Unknown) it may be sent again.
     async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError>;
-}
-
-/// A step of a due job out of a [`DueSet`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Promotion {
-    /// The member as it was read.
-    pub held: Bytes,
-    /// Where it goes.
-    pub to: PromotionTarget,
-}
-
-/// Where a [`Promotion`] takes a job.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PromotionTarget {
-    /// To the back of a queue.
-    Queue {
-        /// The queue.
-        queue: QueueName,
-        /// The payload to store.
-        job: Bytes,
-    },
-    /// To the `dead` set: it names no queue.
-    Dead {
-        /// The time of death, and the payload to bury.
-        job: Due,
-        /// The caps of the set.
-        limits: DeadLimits,
-    },
 }
 
 /// The sets whose members become due.

@@ -8,7 +8,7 @@
 //!  client ───────────▶ queue:Q ───────────▶ inprogress:Q:NODE ───▶ (gone)
 //!     │                 ▲  ▲  ▲                │    │     │
 //!     │ schedule        │  │  └──── Requeue ───┘    │     │ Dead
-//!     ▼      promote    │  │                  Retry │     ▼
+//!     ▼     move_jobs   │  │                  Retry │     ▼
 //!  schedule ────────────┘  └──── retry ◀────────────┘    dead
 //! ```
 //!
@@ -34,9 +34,7 @@ pub use crate::time::calendar::Minute;
 pub(crate) use self::held::read_from;
 
 pub use self::{
-    due::{
-        DuePage, DueSet, DueStore, Lease, MAX_CUT_BY_TRIM, Promotion, PromotionTarget, SchedulePoll,
-    },
+    due::{DuePage, DueSet, DueStore, Lease, MAX_CUT_BY_TRIM, SchedulePoll},
     held::{
         DequeueRequest, Dequeued, Inprogress, JobStore, NO_PREFETCH_AFTER_RESTORE, QueueConnection,
         Settlement, Target,

@@ -1,6 +1,6 @@
 //! Waiting jobs, as an operator reads and moves them.
 
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -47,7 +47,17 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
     /// [`Settled::NotHeld`] (unless the queue has the same bytes once more). So does a move to the
     /// set that the job is in, with its bytes and the time that it has; with another time, that
     /// becomes its time.
-    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled>;
+    ///
+    /// With `due_by`, a member of a set moves only if it is due by then, which is checked in the
+    /// same step. If it is due later, nothing happens: [`Settled::NotHeld`]. A job in a queue is
+    /// always due. Due jobs go to their queues this way, after [`due`](super::DueStore::due) found
+    /// them.
+    async fn move_jobs(
+        &self,
+        from: &Source,
+        moves: &[Move],
+        due_by: Option<SystemTime>,
+    ) -> Vec<Settled>;
 
     /// Removes all jobs of a queue or a set, and a queue from the [names](Self::queues) until its
     /// next job, in one atomic step.

@@ -27,8 +27,7 @@ pub struct DeadLimits {
     pub timeout: Duration,
 }
 
-/// The result of one [`Settlement`](super::Settlement), [`Promotion`](super::Promotion) or
-/// [`Move`](super::Move).
+/// The result of one [`Settlement`](super::Settlement) or [`Move`](super::Move).
 #[derive(Clone, Debug)]
 pub enum Settled {
     /// It took effect.

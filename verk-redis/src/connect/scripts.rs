@@ -34,7 +34,6 @@ pub(crate) static HEARTBEAT: Script = script!("heartbeat");
 pub(crate) static MOVE: Script = script!("move");
 pub(crate) static PAGE: Script = script!("page");
 pub(crate) static POLL_SCHEDULE: Script = script!("poll_schedule");
-pub(crate) static PROMOTE: Script = script!("promote");
 pub(crate) static PRUNE_PROCESSES: Script = script!("prune_processes");
 pub(crate) static RECORD_STATS: Script = script!("record_stats");
 pub(crate) static REGISTER: Script = script!("register");

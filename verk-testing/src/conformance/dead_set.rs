@@ -5,8 +5,8 @@ use std::time::Duration;
 use verk_core::{
     Applied,
     storage::{
-        DeadLimits, DueSet, JobSet, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, Promotion,
-        PromotionTarget, Settled, Source, Target,
+        DeadLimits, DueSet, JobSet, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, Move,
+        MoveTarget, Settled, Source, Target,
     },
 };
 
@@ -14,7 +14,7 @@ use super::{
     Harness, ScoredJob,
     fixture::{
         AT_0, Fixture, NO_LIMITS, assert_done, assert_refused, at, bytes, dead, due, job, members,
-        settlement,
+        promote, settlement,
     },
 };
 use crate::Key;
@@ -261,9 +261,9 @@ pub async fn promotion_to_dead_is_capped(harness: &dyn Harness) {
     assert_done(&fixture.settle(&["a"], dead(1, "a")).await);
     let bad = due(2, "no queue");
     fixture.storage.schedule(&[bad]).await.unwrap();
-    let promotion = Promotion {
+    let promotion = Move {
         held: job("no queue"),
-        to: PromotionTarget::Dead {
+        to: MoveTarget::Dead {
             job: due(3, "no queue"),
             limits: DeadLimits {
                 max_jobs: 1,
@@ -271,10 +271,7 @@ pub async fn promotion_to_dead_is_capped(harness: &dyn Harness) {
             },
         },
     };
-    let settled = fixture
-        .storage
-        .promote(DueSet::Schedule, at(10), &[promotion])
-        .await;
+    let settled = promote(&*fixture.storage, DueSet::Schedule, at(10), &[promotion]).await;
     assert_done(&settled);
     assert_eq!(
         fixture.members(JobSet::Dead).await,

@@ -5,8 +5,8 @@ use tokio_util::sync::CancellationToken;
 use verk_core::{
     Applied,
     storage::{
-        Due, DueSet, Heartbeat, JobSet, Promotion, PromotionTarget, QueueConnection, Settled,
-        Settlement, Source, Target,
+        Due, DueSet, Heartbeat, JobSet, Move, MoveTarget, QueueConnection, Settled, Settlement,
+        Source, Target,
     },
 };
 
@@ -14,8 +14,8 @@ use super::{
     Harness,
     fixture::{
         Fixture, NO_LIMITS, TTL, assert_done, assert_failed, assert_not_held, assert_refused, at,
-        bytes, dead, dequeue_while, due, every_target, first, job, look, node_id, queue_name,
-        settlement, soon, wait,
+        bytes, dead, dequeue_while, due, every_target, first, job, look, node_id, promote,
+        queue_name, settlement, soon, wait,
     },
 };
 use crate::{Key, Operation};
@@ -129,16 +129,16 @@ pub async fn a_broken_target_fails_only_its_promotions(harness: &dyn Harness) {
     let storage = harness.storage();
     let jobs = [due(1, "a"), due(2, "b"), due(3, "c")];
     storage.schedule(&jobs).await.unwrap();
-    let to_queue = |held: &str, queue: &str| Promotion {
+    let to_queue = |held: &str, queue: &str| Move {
         held: job(held),
-        to: PromotionTarget::Queue {
+        to: MoveTarget::Queue {
             queue: queue_name(queue),
             job: job(held),
         },
     };
-    let to_dead = Promotion {
+    let to_dead = Move {
         held: job("b"),
-        to: PromotionTarget::Dead {
+        to: MoveTarget::Dead {
             job: due(9, "b"),
             limits: NO_LIMITS,
         },
@@ -148,7 +148,7 @@ pub async fn a_broken_target_fails_only_its_promotions(harness: &dyn Harness) {
     for key in &keys {
         harness.break_key(key).await;
     }
-    let settled = storage.promote(DueSet::Schedule, at(9), &promotions).await;
+    let settled = promote(&*storage, DueSet::Schedule, at(9), &promotions).await;
     assert_eq!(settled.len(), 3);
     assert_failed(&settled[0], Applied::NotApplied);
     assert_failed(&settled[1], Applied::NotApplied);
@@ -162,7 +162,7 @@ pub async fn a_broken_target_fails_only_its_promotions(harness: &dyn Harness) {
         .await
         .unwrap();
     assert_eq!(page.jobs, bytes(&["a", "b"]));
-    let settled = storage.promote(DueSet::Schedule, at(9), &promotions).await;
+    let settled = promote(&*storage, DueSet::Schedule, at(9), &promotions).await;
     assert_done(&settled[..2]);
     assert_not_held(&settled[2..]);
 }
@@ -174,14 +174,14 @@ pub async fn a_broken_due_set_fails_its_promotions(harness: &dyn Harness) {
     let before = harness.dump().await;
     let key = Key::Set(JobSet::Schedule);
     harness.break_key(&key).await;
-    let promotion = Promotion {
+    let promotion = Move {
         held: job("a"),
-        to: PromotionTarget::Queue {
+        to: MoveTarget::Queue {
             queue: queue_name("default"),
             job: job("a"),
         },
     };
-    let settled = storage.promote(DueSet::Schedule, at(9), &[promotion]).await;
+    let settled = promote(&*storage, DueSet::Schedule, at(9), &[promotion]).await;
     assert_failed(&settled[0], Applied::NotApplied);
     harness.mend_key(&key).await;
     assert_eq!(harness.dump().await, before);
@@ -247,25 +247,22 @@ pub async fn a_full_backend_drains(harness: &dyn Harness) {
     harness.fill().await;
 
     let promotions = [
-        Promotion {
+        Move {
             held: job("f"),
-            to: PromotionTarget::Queue {
+            to: MoveTarget::Queue {
                 queue: fixture.held.queue.clone(),
                 job: job("f"),
             },
         },
-        Promotion {
+        Move {
             held: job("g"),
-            to: PromotionTarget::Dead {
+            to: MoveTarget::Dead {
                 job: due(2, "g"),
                 limits: NO_LIMITS,
             },
         },
     ];
-    let promoted = fixture
-        .storage
-        .promote(DueSet::Schedule, at(1), &promotions)
-        .await;
+    let promoted = promote(&*fixture.storage, DueSet::Schedule, at(1), &promotions).await;
     assert_done(&promoted);
     assert_eq!(
         fixture.dequeue(10).await,

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use verk_core::{
     Applied, NodeId, QueueName, Storage,
     storage::{
-        DeadLimits, DequeueRequest, Dequeued, Due, Heartbeat, Inprogress, JobSet, MAX_BATCH_BYTES,
-        Page, QueueConnection, Settled, Settlement, Source, Target, WaitingJob,
+        DeadLimits, DequeueRequest, Dequeued, Due, DueSet, Heartbeat, Inprogress, JobSet,
+        MAX_BATCH_BYTES, Move, Page, QueueConnection, Settled, Settlement, Source, Target,
+        WaitingJob,
     },
 };
 
@@ -157,6 +158,17 @@ impl<'a> Fixture<'a> {
         let heartbeat = self.storage.open_heartbeat(&self.held.node, ttl).await;
         heartbeat.expect("open the heartbeat")
     }
+}
+
+/// Moves members of `set` that are due at `now`.
+pub(super) async fn promote(
+    storage: &dyn Storage,
+    set: DueSet,
+    now: SystemTime,
+    moves: &[Move],
+) -> Vec<Settled> {
+    let from = Source::Set(set.into());
+    storage.move_jobs(&from, moves, Some(now)).await
 }
 
 /// A page of a queue, whose jobs have no score.

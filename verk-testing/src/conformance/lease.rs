@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use verk_core::{
     NodeId,
-    storage::{DueSet, JobSet, Lease, Promotion, PromotionTarget, SchedulePoll, Settled, Source},
+    storage::{DueSet, JobSet, Lease, Move, MoveTarget, SchedulePoll, Settled, Source},
 };
 
 use super::{
     Harness, ScoredJob,
-    fixture::{AT_0, Fixture, TTL, at, due, first as first_page, job, node_id, queue_name, soon},
+    fixture::{
+        AT_0, Fixture, TTL, at, due, first as first_page, job, node_id, promote, queue_name, soon,
+    },
 };
 use crate::Key;
 
@@ -134,19 +136,19 @@ pub async fn without_the_lease_jobs_are_moved_once(harness: &dyn Harness) {
     let queue = queue_name("default");
     let node = async || {
         let page = storage.due(DueSet::Schedule, at(2), first_page(10)).await;
-        let promotions: Vec<Promotion> = page
+        let promotions: Vec<Move> = page
             .unwrap()
             .jobs
             .into_iter()
-            .map(|held| Promotion {
-                to: PromotionTarget::Queue {
+            .map(|held| Move {
+                to: MoveTarget::Queue {
                     queue: queue.clone(),
                     job: held.clone(),
                 },
                 held,
             })
             .collect();
-        storage.promote(DueSet::Schedule, at(2), &promotions).await
+        promote(&*storage, DueSet::Schedule, at(2), &promotions).await
     };
     let (first, second, third) = tokio::join!(node(), node(), node());
     let settled = [first, second, third].concat();

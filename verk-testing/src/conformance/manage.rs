@@ -1,5 +1,7 @@
 //! An operator's work on waiting jobs: searches, moves, clears.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use verk_core::{
     Applied,
@@ -86,7 +88,7 @@ pub async fn jobs_move_from_everywhere_to_everywhere(harness: &dyn Harness) {
                 Source::Set(set) => add(harness, *set, &["old"]).await,
             }
             let moves = [step("old", target)];
-            assert_done(&fixture.storage.move_jobs(&source, &moves).await);
+            assert_done(&fixture.storage.move_jobs(&source, &moves, None).await);
             let low = queue_page(&*fixture.storage, &queue_name("low"), ALL).await;
             let mut expected = vec![bytes(&[]); 4];
             if number > 0 {
@@ -126,7 +128,7 @@ pub async fn what_is_gone_is_not_moved(harness: &dyn Harness) {
         step("a", to_dead(1, "a")),
         step("c", to_dead(1, "c")),
     ];
-    let moved = fixture.storage.move_jobs(&RETRY, &moves).await;
+    let moved = fixture.storage.move_jobs(&RETRY, &moves, None).await;
     assert!(
         matches!(
             moved[..],
@@ -146,9 +148,15 @@ pub async fn what_is_gone_is_not_moved(harness: &dyn Harness) {
     );
 
     let before = harness.dump().await;
-    assert_not_held(&fixture.storage.move_jobs(&RETRY, &moves).await);
+    assert_not_held(&fixture.storage.move_jobs(&RETRY, &moves, None).await);
     assert_eq!(harness.dump().await, before);
-    assert!(fixture.storage.move_jobs(&RETRY, &[]).await.is_empty());
+    assert!(
+        fixture
+            .storage
+            .move_jobs(&RETRY, &[], None)
+            .await
+            .is_empty()
+    );
     assert_eq!(harness.dump().await, before);
 }
 
@@ -163,8 +171,8 @@ pub async fn moving_at_once_is_done_once(harness: &dyn Harness) {
         .map(|name| step(name, to_queue("default", name)))
         .collect();
     let (one, other) = tokio::join!(
-        fixture.storage.move_jobs(&RETRY, &moves),
-        fixture.storage.move_jobs(&RETRY, &moves),
+        fixture.storage.move_jobs(&RETRY, &moves, None),
+        fixture.storage.move_jobs(&RETRY, &moves, None),
     );
     for (one, other) in one.iter().zip(&other) {
         assert!(
@@ -184,13 +192,41 @@ pub async fn equal_jobs_of_a_queue_are_moved_one_by_one(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     fixture.enqueue(&["a", "b", "a", "c", "a"]).await;
     let queue = default_queue();
-    assert_done(&fixture.storage.move_jobs(&queue, &[delete("a")]).await);
+    assert_done(
+        &fixture
+            .storage
+            .move_jobs(&queue, &[delete("a")], None)
+            .await,
+    );
     assert_eq!(fixture.queued().await, bytes(&["a", "b", "a", "c"]));
     let moves = [delete("a"), step("a", to_dead(1, "a")), delete("a")];
-    let moved = fixture.storage.move_jobs(&queue, &moves).await;
+    let moved = fixture.storage.move_jobs(&queue, &moves, None).await;
     assert_done(&moved[..2]);
     assert_not_held(&moved[2..]);
     assert_eq!(fixture.queued().await, bytes(&["b", "c"]));
+}
+
+/// With a time, only members that are due by then move, wherever to; a job in a queue always does.
+pub async fn only_what_is_due_moves(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    let storage = &fixture.storage;
+    let before = at(0) - Duration::from_secs(1);
+    let replace = MoveTarget::Replace { job: job("new") };
+    for target in every_target("new").into_iter().chain([replace]) {
+        add(harness, JobSet::Dead, &["old"]).await;
+        let dead = Source::Set(JobSet::Dead);
+        let moves = [step("old", target)];
+        assert_not_held(&storage.move_jobs(&dead, &moves, Some(before)).await);
+        assert_eq!(fixture.members(JobSet::Dead).await, [(AT_0, job("old"))]);
+        assert_done(&storage.move_jobs(&dead, &moves, Some(at(0))).await);
+        for source in [dead, RETRY, Source::Set(JobSet::Schedule)] {
+            storage.clear(&source).await.unwrap();
+        }
+    }
+    fixture.enqueue(&["a"]).await;
+    let moves = [delete("a")];
+    let queue = default_queue();
+    assert_done(&storage.move_jobs(&queue, &moves, Some(before)).await);
 }
 
 /// A member that stays in its set gets the new time, once.
@@ -198,19 +234,19 @@ pub async fn a_member_gets_another_time(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     add(harness, JobSet::Retry, &["a", "b"]).await;
     let later = [step("a", to_set(DueSet::Retry, 60, "a"))];
-    assert_done(&fixture.storage.move_jobs(&RETRY, &later).await);
+    assert_done(&fixture.storage.move_jobs(&RETRY, &later, None).await);
     let expected = [(AT_0, job("b")), (AT_0 + 60.0, job("a"))];
     assert_eq!(fixture.members(JobSet::Retry).await, expected);
-    assert_not_held(&fixture.storage.move_jobs(&RETRY, &later).await);
+    assert_not_held(&fixture.storage.move_jobs(&RETRY, &later, None).await);
     assert_eq!(fixture.members(JobSet::Retry).await, expected);
 
     let gone = [step("c", to_set(DueSet::Retry, 60, "c"))];
-    assert_not_held(&fixture.storage.move_jobs(&RETRY, &gone).await);
+    assert_not_held(&fixture.storage.move_jobs(&RETRY, &gone, None).await);
     assert_eq!(fixture.members(JobSet::Retry).await, expected);
 
     // With other bytes it replaces the old one.
     let changed = [step("b", to_set(DueSet::Retry, 60, "b, changed"))];
-    assert_done(&fixture.storage.move_jobs(&RETRY, &changed).await);
+    assert_done(&fixture.storage.move_jobs(&RETRY, &changed, None).await);
     assert_eq!(
         fixture.members(JobSet::Retry).await,
         [(AT_0 + 60.0, job("a")), (AT_0 + 60.0, job("b, changed"))]
@@ -219,8 +255,8 @@ pub async fn a_member_gets_another_time(harness: &dyn Harness) {
     let dead = Source::Set(JobSet::Dead);
     add(harness, JobSet::Dead, &["d"]).await;
     let again = [step("d", to_dead(60, "d"))];
-    assert_done(&fixture.storage.move_jobs(&dead, &again).await);
-    assert_not_held(&fixture.storage.move_jobs(&dead, &again).await);
+    assert_done(&fixture.storage.move_jobs(&dead, &again, None).await);
+    assert_not_held(&fixture.storage.move_jobs(&dead, &again, None).await);
     assert_eq!(
         fixture.members(JobSet::Dead).await,
         [(AT_0 + 60.0, job("d"))]
@@ -233,7 +269,7 @@ pub async fn an_equal_member_is_merged(harness: &dyn Harness) {
     add(harness, JobSet::Retry, &["a"]).await;
     add(harness, JobSet::Dead, &["a"]).await;
     let moves = [step("a", to_dead(5, "a"))];
-    let moved = fixture.storage.move_jobs(&RETRY, &moves).await;
+    let moved = fixture.storage.move_jobs(&RETRY, &moves, None).await;
     assert!(matches!(moved[..], [Settled::Merged]), "{moved:?}");
     assert_eq!(fixture.members(JobSet::Retry).await, []);
     assert_eq!(
@@ -255,7 +291,12 @@ pub async fn burials_are_capped(harness: &dyn Harness) {
         let job = due(seconds, payload);
         step(payload, MoveTarget::Dead { job, limits })
     });
-    assert_done(&fixture.storage.move_jobs(&default_queue(), &moves).await);
+    assert_done(
+        &fixture
+            .storage
+            .move_jobs(&default_queue(), &moves, None)
+            .await,
+    );
     assert_eq!(
         fixture.members(JobSet::Dead).await,
         [(AT_0 + 1.0, job("a")), (AT_0 + 2.0, job("b"))]
@@ -281,7 +322,10 @@ pub async fn a_second_burial_drops_no_other(harness: &dyn Harness) {
                 ..NO_LIMITS
             },
         };
-        let moved = fixture.storage.move_jobs(&dead, &[step("b", to)]).await;
+        let moved = fixture
+            .storage
+            .move_jobs(&dead, &[step("b", to)], None)
+            .await;
         assert_done(&moved);
         let expected = [(AT_0 + 1.0, job("a")), (AT_0 + 3.0, job(payload))];
         assert_eq!(fixture.members(JobSet::Dead).await, expected);
@@ -295,7 +339,7 @@ pub async fn a_moved_job_wakes_a_dequeue(harness: &dyn Harness) {
     let fetched = dequeue_while(&mut fixture, async |storage| {
         let moves = [step("a", to_queue("default", "a, again"))];
         let dead = Source::Set(JobSet::Dead);
-        assert_done(&storage.move_jobs(&dead, &moves).await);
+        assert_done(&storage.move_jobs(&dead, &moves, None).await);
     })
     .await;
     assert_eq!(fetched, bytes(&["a, again"]));
@@ -329,7 +373,7 @@ pub async fn ten_thousand_moves(harness: &dyn Harness) {
         })
         .collect();
     let schedule = Source::Set(JobSet::Schedule);
-    assert_done(&fixture.storage.move_jobs(&schedule, &moves).await);
+    assert_done(&fixture.storage.move_jobs(&schedule, &moves, None).await);
     assert_eq!(fixture.queued().await, jobs);
 
     let deletions: Vec<Move> = jobs
@@ -343,7 +387,7 @@ pub async fn ten_thousand_moves(harness: &dyn Harness) {
     assert_done(
         &fixture
             .storage
-            .move_jobs(&default_queue(), &deletions)
+            .move_jobs(&default_queue(), &deletions, None)
             .await,
     );
     assert_eq!(fixture.queued().await, bytes(&[]));
@@ -399,7 +443,7 @@ pub async fn a_broken_target_fails_only_its_moves(harness: &dyn Harness) {
         step("c", to_set(DueSet::Schedule, 1, "c")),
         step("d", to_queue("default", "d")),
     ];
-    let moved = fixture.storage.move_jobs(&RETRY, &moves).await;
+    let moved = fixture.storage.move_jobs(&RETRY, &moves, None).await;
     for failed in &moved[..3] {
         assert_failed(failed, Applied::NotApplied);
     }
@@ -416,7 +460,7 @@ pub async fn a_broken_target_fails_only_its_moves(harness: &dyn Harness) {
         3
     );
     assert_eq!(fixture.queued().await, bytes(&["d"]));
-    assert_done(&fixture.storage.move_jobs(&RETRY, &moves[..3]).await);
+    assert_done(&fixture.storage.move_jobs(&RETRY, &moves[..3], None).await);
 }
 
 /// A key of another type is refused, and does not change.
@@ -431,7 +475,10 @@ pub async fn a_broken_source_refuses(harness: &dyn Harness) {
     ];
     for (key, source) in sources {
         harness.break_key(&key).await;
-        let moved = fixture.storage.move_jobs(&source, &[delete("a")]).await;
+        let moved = fixture
+            .storage
+            .move_jobs(&source, &[delete("a")], None)
+            .await;
         assert_failed(&moved[0], Applied::NotApplied);
         let cleared = fixture.storage.clear(&source).await;
         assert_refused(cleared, Applied::NotApplied);
@@ -440,7 +487,12 @@ pub async fn a_broken_source_refuses(harness: &dyn Harness) {
         assert_refused(storage.page(&source, ALL).await, Applied::NotApplied);
         assert_refused(storage.scan(&source, 0, "").await, Applied::NotApplied);
         harness.mend_key(&key).await;
-        assert_done(&fixture.storage.move_jobs(&source, &[delete("a")]).await);
+        assert_done(
+            &fixture
+                .storage
+                .move_jobs(&source, &[delete("a")], None)
+                .await,
+        );
     }
 }
 
@@ -457,7 +509,7 @@ pub async fn a_full_backend_moves(harness: &dyn Harness) {
             .zip(every_target("moved"))
             .map(|(held, to)| step(held, to))
             .collect();
-        for settled in fixture.storage.move_jobs(&source, &moves).await {
+        for settled in fixture.storage.move_jobs(&source, &moves, None).await {
             assert!(
                 matches!(settled, Settled::Done | Settled::Merged),
                 "{settled:?}"
@@ -473,11 +525,16 @@ pub async fn a_lost_reply_to_a_move_is_done_once(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     add(harness, JobSet::Retry, &["a", "b"]).await;
     // Prepares what is prepared at first use.
-    assert_done(&fixture.storage.move_jobs(&RETRY, &[delete("a")]).await);
+    assert_done(
+        &fixture
+            .storage
+            .move_jobs(&RETRY, &[delete("a")], None)
+            .await,
+    );
     harness.lose_reply(Operation::MoveJobs).await;
     let moves = [step("b", to_queue("default", "b"))];
-    let lost = fixture.storage.move_jobs(&RETRY, &moves).await;
+    let lost = fixture.storage.move_jobs(&RETRY, &moves, None).await;
     assert_failed(&lost[0], Applied::Unknown);
-    assert_not_held(&fixture.storage.move_jobs(&RETRY, &moves).await);
+    assert_not_held(&fixture.storage.move_jobs(&RETRY, &moves, None).await);
     assert_eq!(fixture.queued().await, bytes(&["b"]));
 }

@@ -89,7 +89,12 @@ pub async fn many_jobs_are_replaced(harness: &dyn Harness) {
     let moves: Vec<Move> = (jobs.into_iter().zip(new.iter().cloned()))
         .map(|(held, job)| replacement(held, job))
         .collect();
-    assert_done(&fixture.storage.move_jobs(&queue(&fixture), &moves).await);
+    assert_done(
+        &fixture
+            .storage
+            .move_jobs(&queue(&fixture), &moves, None)
+            .await,
+    );
     assert_eq!(fixture.queued().await, new);
 }
 
@@ -144,5 +149,5 @@ async fn replace(fixture: &Fixture<'_>, at: &Source, jobs: &[(&str, &str)]) -> V
         .iter()
         .map(|(held, new)| replacement(job(held), job(new)))
         .collect();
-    fixture.storage.move_jobs(at, &moves).await
+    fixture.storage.move_jobs(at, &moves, None).await
 }

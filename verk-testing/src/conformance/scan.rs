@@ -107,7 +107,7 @@ pub async fn a_scan_reads_what_stays(harness: &dyn Harness) {
                     held: member.job.clone(),
                     to: MoveTarget::Delete,
                 }];
-                fixture.storage.move_jobs(&RETRY, &moves).await;
+                fixture.storage.move_jobs(&RETRY, &moves, None).await;
             } else {
                 let member = ScoredJob {
                     score: AT_0 - 5.0,

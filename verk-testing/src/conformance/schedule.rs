@@ -1,12 +1,10 @@
 //! Jobs become due: [`JobStore::schedule`](verk_core::storage::JobStore::schedule),
 //! [`due`](verk_core::storage::DueStore::due) and
-//! [`promote`](verk_core::storage::DueStore::promote), on both sets.
+//! [`move_jobs`](verk_core::storage::WaitingStore::move_jobs), on both sets.
 
 use bytes::Bytes;
 use verk_core::{
-    storage::{
-        Due, DuePage, DueSet, JobSet, Page, Promotion, PromotionTarget, Settled, Source, Target,
-    },
+    storage::{Due, DuePage, DueSet, JobSet, Move, MoveTarget, Page, Settled, Source, Target},
     unix_seconds,
 };
 
@@ -14,8 +12,8 @@ use super::{
     Harness, ScoredJob,
     fixture::{
         ALL, AT_0, Fixture, NO_LIMITS, assert_done, assert_not_held, at, bytes, dequeue_while, due,
-        first, job, members, numbered, of_many_sizes, queue_name, queue_page, read_in_pages,
-        settlement,
+        first, job, members, numbered, of_many_sizes, promote, queue_name, queue_page,
+        read_in_pages, settlement,
     },
 };
 
@@ -136,9 +134,7 @@ pub async fn any_score_can_be_read(harness: &dyn Harness) {
     assert!(page.next > Some(at(1_000_000)), "{page:?}");
     assert_eq!(members(&*storage, JobSet::Retry).await.len(), 5);
 
-    let settled = storage
-        .promote(DueSet::Retry, at(0), &["a", "e"].map(to_default))
-        .await;
+    let settled = promote(&*storage, DueSet::Retry, at(0), &["a", "e"].map(to_default)).await;
     assert!(
         matches!(settled[..], [Settled::Done, Settled::NotHeld]),
         "{settled:?}"
@@ -152,14 +148,14 @@ pub async fn promote_moves_to_the_back_of_the_queue(harness: &dyn Harness) {
         fill(harness, set, &[(1, "a"), (2, "b")]).await;
         let queue = fixture.held.queue.clone();
         let promotions =
-            [("a", "a, enqueued"), ("b", "b, enqueued")].map(|(held, enqueued)| Promotion {
+            [("a", "a, enqueued"), ("b", "b, enqueued")].map(|(held, enqueued)| Move {
                 held: job(held),
-                to: PromotionTarget::Queue {
+                to: MoveTarget::Queue {
                     queue: queue.clone(),
                     job: job(enqueued),
                 },
             });
-        assert_done(&fixture.storage.promote(set, at(2), &promotions).await);
+        assert_done(&promote(&*fixture.storage, set, at(2), &promotions).await);
 
         assert!(fixture.storage.queues().await.unwrap().contains(&queue));
         assert_eq!(
@@ -180,7 +176,7 @@ pub async fn a_promotion_wakes_a_dequeue(harness: &dyn Harness) {
     fill(harness, DueSet::Schedule, &[(1, "a")]).await;
     let fetched = dequeue_while(&mut fixture, async |storage| {
         let promotions = [to_default("a")];
-        assert_done(&storage.promote(DueSet::Schedule, at(1), &promotions).await);
+        assert_done(&promote(&*storage, DueSet::Schedule, at(1), &promotions).await);
     })
     .await;
     assert_eq!(fetched, bytes(&["a"]));
@@ -191,9 +187,7 @@ pub async fn promote_leaves_what_is_not_due(harness: &dyn Harness) {
     let storage = harness.storage();
     fill(harness, DueSet::Schedule, &[(10, "a")]).await;
     let before = harness.dump().await;
-    let settled = storage
-        .promote(DueSet::Schedule, at(9), &[to_default("a")])
-        .await;
+    let settled = promote(&*storage, DueSet::Schedule, at(9), &[to_default("a")]).await;
     assert_not_held(&settled);
     assert_eq!(harness.dump().await, before);
 }
@@ -202,21 +196,15 @@ pub async fn promote_leaves_what_is_not_due(harness: &dyn Harness) {
 pub async fn promoting_twice_is_not_held(harness: &dyn Harness) {
     let storage = harness.storage();
     fill(harness, DueSet::Retry, &[(1, "a"), (1, "b")]).await;
-    let settled = storage
-        .promote(DueSet::Retry, at(1), &[to_default("a")])
-        .await;
+    let settled = promote(&*storage, DueSet::Retry, at(1), &[to_default("a")]).await;
     assert_done(&settled);
 
     let before = harness.dump().await;
-    let settled = storage
-        .promote(DueSet::Retry, at(1), &[to_default("a")])
-        .await;
+    let settled = promote(&*storage, DueSet::Retry, at(1), &[to_default("a")]).await;
     assert_not_held(&settled);
     assert_eq!(harness.dump().await, before);
 
-    let settled = storage
-        .promote(DueSet::Retry, at(1), &["b", "b"].map(to_default))
-        .await;
+    let settled = promote(&*storage, DueSet::Retry, at(1), &["b", "b"].map(to_default)).await;
     assert!(
         matches!(settled[..], [Settled::Done, Settled::NotHeld]),
         "twice in one batch: {settled:?}"
@@ -238,17 +226,17 @@ pub async fn promoting_at_once_is_done_once(harness: &dyn Harness) {
         })
         .collect();
     storage.schedule(&scheduled).await.unwrap();
-    let promotions: Vec<Promotion> = all
+    let promotions: Vec<Move> = all
         .iter()
-        .map(|job| Promotion {
+        .map(|job| Move {
             held: job.clone(),
-            to: PromotionTarget::Queue {
+            to: MoveTarget::Queue {
                 queue: fixture.held.queue.clone(),
                 job: job.clone(),
             },
         })
         .collect();
-    let promote = || storage.promote(DueSet::Schedule, at(1), &promotions);
+    let promote = || promote(&*storage, DueSet::Schedule, at(1), &promotions);
     let (first, second, third) = tokio::join!(promote(), promote(), promote());
     let done = [first, second, third]
         .concat()
@@ -266,10 +254,13 @@ pub async fn promoting_at_once_is_done_once(harness: &dyn Harness) {
 /// A member of one set is none of the other.
 pub async fn promote_takes_from_its_own_set(harness: &dyn Harness) {
     fill(harness, DueSet::Retry, &[(1, "a")]).await;
-    let settled = harness
-        .storage()
-        .promote(DueSet::Schedule, at(1), &[to_default("a")])
-        .await;
+    let settled = promote(
+        &*harness.storage(),
+        DueSet::Schedule,
+        at(1),
+        &[to_default("a")],
+    )
+    .await;
     assert_not_held(&settled);
 }
 
@@ -277,17 +268,14 @@ pub async fn promote_takes_from_its_own_set(harness: &dyn Harness) {
 pub async fn promotions_to_equal_jobs_are_kept_apart(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     fill(harness, DueSet::Schedule, &[(1, "a"), (2, "b")]).await;
-    let promotions = ["a", "b"].map(|held| Promotion {
+    let promotions = ["a", "b"].map(|held| Move {
         held: job(held),
-        to: PromotionTarget::Queue {
+        to: MoveTarget::Queue {
             queue: fixture.held.queue.clone(),
             job: job("same"),
         },
     });
-    let settled = fixture
-        .storage
-        .promote(DueSet::Schedule, at(2), &promotions)
-        .await;
+    let settled = promote(&*fixture.storage, DueSet::Schedule, at(2), &promotions).await;
     assert_done(&settled);
     assert_eq!(fixture.dequeue(10).await, bytes(&["same", "same"]));
 }
@@ -301,9 +289,9 @@ pub async fn a_member_without_a_queue_goes_to_dead(harness: &dyn Harness) {
         job: odd.clone(),
     };
     storage.schedule(&[scheduled]).await.unwrap();
-    let bury = |payload: &Bytes| Promotion {
+    let bury = |payload: &Bytes| Move {
         held: payload.clone(),
-        to: PromotionTarget::Dead {
+        to: MoveTarget::Dead {
             job: Due {
                 at: at(9),
                 job: payload.clone(),
@@ -311,9 +299,7 @@ pub async fn a_member_without_a_queue_goes_to_dead(harness: &dyn Harness) {
             limits: NO_LIMITS,
         },
     };
-    let settled = storage
-        .promote(DueSet::Schedule, at(5), &[bury(&odd)])
-        .await;
+    let settled = promote(&*storage, DueSet::Schedule, at(5), &[bury(&odd)]).await;
     assert_done(&settled);
     assert_eq!(
         storage
@@ -328,11 +314,11 @@ pub async fn a_member_without_a_queue_goes_to_dead(harness: &dyn Harness) {
     );
 
     fill(harness, DueSet::Retry, &[(1, "a")]).await;
-    let merging = Promotion {
+    let merging = Move {
         held: job("a"),
         ..bury(&odd)
     };
-    let settled = storage.promote(DueSet::Retry, at(5), &[merging]).await;
+    let settled = promote(&*storage, DueSet::Retry, at(5), &[merging]).await;
     assert!(matches!(settled[..], [Settled::Merged]), "{settled:?}");
 }
 
@@ -349,18 +335,18 @@ pub async fn many_promotions_in_one_call(harness: &dyn Harness) {
         })
         .collect();
     storage.schedule(&scheduled).await.unwrap();
-    let promotions: Vec<Promotion> = all
+    let promotions: Vec<Move> = all
         .iter()
         .enumerate()
-        .map(|(index, job)| Promotion {
+        .map(|(index, job)| Move {
             held: job.clone(),
-            to: PromotionTarget::Queue {
+            to: MoveTarget::Queue {
                 queue: queues[index % 3].clone(),
                 job: job.clone(),
             },
         })
         .collect();
-    let settled = storage.promote(DueSet::Schedule, at(1), &promotions).await;
+    let settled = promote(&*storage, DueSet::Schedule, at(1), &promotions).await;
     assert_eq!(settled.len(), promotions.len());
     assert_done(&settled);
 
@@ -377,7 +363,7 @@ pub async fn many_promotions_in_one_call(harness: &dyn Harness) {
 /// No promotions, no answers, no change.
 pub async fn an_empty_promotion_changes_nothing(harness: &dyn Harness) {
     let before = harness.dump().await;
-    let settled = harness.storage().promote(DueSet::Retry, at(1), &[]).await;
+    let settled = promote(&*harness.storage(), DueSet::Retry, at(1), &[]).await;
     assert!(settled.is_empty());
     assert_eq!(harness.dump().await, before);
 }
@@ -415,10 +401,10 @@ pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
     assert_eq!(read.await, all);
 }
 
-fn to_default(payload: &str) -> Promotion {
-    Promotion {
+fn to_default(payload: &str) -> Move {
+    Move {
         held: job(payload),
-        to: PromotionTarget::Queue {
+        to: MoveTarget::Queue {
             queue: queue_name("default"),
             job: job(payload),
         },

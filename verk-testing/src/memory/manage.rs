@@ -1,5 +1,7 @@
 //! What an operator does with waiting jobs: searches, moves, clears.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use verk_core::{
     StorageError,
@@ -64,21 +66,27 @@ impl State {
         &mut self,
         from: &Source,
         moves: &[Move],
+        due_by: Option<SystemTime>,
         op: &'static str,
     ) -> Vec<Settled> {
         moves
             .iter()
             .map(|step| {
-                self.move_one(from, step)
+                self.move_one(from, step, due_by)
                     .unwrap_or_else(|fault| Settled::Failed(StorageError::not_applied(op, fault)))
             })
             .collect()
     }
 
-    fn move_one(&mut self, from: &Source, step: &Move) -> Result<Settled, Fault> {
+    fn move_one(
+        &mut self,
+        from: &Source,
+        step: &Move,
+        due_by: Option<SystemTime>,
+    ) -> Result<Settled, Fault> {
         self.faults.check_key(key(from))?;
         let Move { held, to } = step;
-        if !self.holds(from, held) {
+        if !self.holds(from, held, due_by) {
             return Ok(Settled::NotHeld);
         }
         let (set, job, limits) = match to {
@@ -126,13 +134,17 @@ impl State {
         })
     }
 
-    fn holds(&self, source: &Source, job: &Bytes) -> bool {
+    fn holds(&self, source: &Source, job: &Bytes, due_by: Option<SystemTime>) -> bool {
         match source {
             Source::Queue(queue) => self
                 .queues
                 .get(queue)
                 .is_some_and(|jobs| jobs.contains(job)),
-            Source::Set(set) => self.set(*set).score(job).is_some(),
+            Source::Set(set) => {
+                let due_by = due_by.map_or(f64::INFINITY, unix_seconds);
+                let score = self.set(*set).score(job);
+                score.is_some_and(|score| score <= due_by)
+            }
         }
     }
 

@@ -27,9 +27,8 @@ use verk_core::{
     storage::{
         DeadLimits, Due, DuePage, DueSet, DueStore, ForeignPage, Heartbeat, Inprogress, JobStore,
         Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore, ProcessReport,
-        ProcessSignal, ProcessStore, Promotion, QueueConnection, Scan, SchedulePoll, Server,
-        Settled, Settlement, Source, StatsReport, StatsStore, StoredStats, WaitingJob,
-        WaitingStore,
+        ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server, Settled,
+        Settlement, Source, StatsReport, StatsStore, StoredStats, WaitingJob, WaitingStore,
     },
 };
 
@@ -275,17 +274,6 @@ impl DueStore for MemoryStorage {
             .map_err(|fault| StorageError::not_applied("look when a job is due", fault))
     }
 
-    async fn promote(
-        &self,
-        set: DueSet,
-        now: SystemTime,
-        promotions: &[Promotion],
-    ) -> Vec<Settled> {
-        const OP: &str = "promote a job";
-        self.write(OP, |state| Ok(state.promote(set, now, promotions, OP)))
-            .unwrap_or_else(|error| each_failed(promotions.len(), &error))
-    }
-
     /// Wakes no one, because it brings no job.
     async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError> {
         let mut state = self.shared.lock();
@@ -503,10 +491,15 @@ impl WaitingStore for MemoryStorage {
         })
     }
 
-    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
+    async fn move_jobs(
+        &self,
+        from: &Source,
+        moves: &[Move],
+        due_by: Option<SystemTime>,
+    ) -> Vec<Settled> {
         const OP: &str = "move a job";
         let moved = self.write(OP, |state| {
-            let moved = state.move_jobs(from, moves, OP);
+            let moved = state.move_jobs(from, moves, due_by, OP);
             Ok((moved, state.faults.loses_reply(Operation::MoveJobs)))
         });
         match moved {

@@ -11,8 +11,8 @@ use verk_core::{
     NodeId, QueueName, StorageError,
     storage::{
         DeadLimits, DequeueRequest, Due, DuePage, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES,
-        MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, NO_PREFETCH_AFTER_RESTORE, Page, Promotion,
-        PromotionTarget, Settled, Settlement, Target,
+        MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, NO_PREFETCH_AFTER_RESTORE, Page, Settled, Settlement,
+        Target,
     },
     unix_seconds,
 };
@@ -262,47 +262,6 @@ impl State {
         }
         let first = self.set(set).iter().next();
         first.map(|member| not_before(member.score))
-    }
-
-    pub(super) fn promote(
-        &mut self,
-        set: DueSet,
-        now: SystemTime,
-        promotions: &[Promotion],
-        op: &'static str,
-    ) -> Vec<Settled> {
-        promotions
-            .iter()
-            .map(|promotion| {
-                self.promote_one(set, now, promotion)
-                    .unwrap_or_else(|fault| Settled::Failed(StorageError::not_applied(op, fault)))
-            })
-            .collect()
-    }
-
-    fn promote_one(
-        &mut self,
-        set: DueSet,
-        now: SystemTime,
-        promotion: &Promotion,
-    ) -> Result<Settled, Fault> {
-        self.faults.check_key(Key::Set(set.into()))?;
-        let score = self.set(set.into()).score(&promotion.held);
-        if score.is_none_or(|score| score > unix_seconds(now)) {
-            return Ok(Settled::NotHeld);
-        }
-        let merged = match &promotion.to {
-            PromotionTarget::Queue { queue, job } => {
-                self.faults.check_key(Key::Queue(queue.clone()))?;
-                self.queue_names.insert(queue.clone());
-                let list = self.queues.entry(queue.clone()).or_default();
-                list.push_back(job.clone());
-                false
-            }
-            PromotionTarget::Dead { job, limits } => self.bury(job, *limits)?,
-        };
-        self.set_mut(set.into()).remove(&promotion.held);
-        Ok(done(merged))
     }
 
     /// Adds to a set; returns whether it had an equal member.

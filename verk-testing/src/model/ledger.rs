@@ -8,10 +8,7 @@ use std::{
 use bytes::Bytes;
 use verk_core::{
     QueueName,
-    storage::{
-        DeadLimits, Due, DueSet, Inprogress, JobSet, Move, MoveTarget, Promotion, PromotionTarget,
-        Settlement, Source, Target,
-    },
+    storage::{DeadLimits, Due, Inprogress, JobSet, Move, MoveTarget, Settlement, Source, Target},
     unix_seconds,
 };
 
@@ -130,17 +127,11 @@ impl Ledger {
                 }
                 outcomes
             }
-            Request::Promote {
-                set,
-                now,
-                promotions,
-            } => {
-                let now = unix_seconds(*now);
-                each(promotions, refused, |promotion| {
-                    self.promote(*set, now, promotion)
-                })
-            }
-            Request::Move { from, moves } => each(moves, refused, |step| self.move_one(from, step)),
+            Request::Move {
+                from,
+                moves,
+                due_by,
+            } => each(moves, refused, |step| self.move_one(from, step, *due_by)),
             Request::Clear { from } => Answer::Count(match from {
                 Source::Queue(queue) => {
                     self.names.remove(queue);
@@ -249,30 +240,17 @@ impl Ledger {
         })
     }
 
-    fn promote(&mut self, set: DueSet, now: f64, promotion: &Promotion) -> Outcome {
-        let Promotion { held, to } = promotion;
-        let set = self.set(set.into());
-        if set.get(held).is_none_or(|score| *score > now) {
-            return Outcome::NotHeld;
-        }
-        set.remove(held);
-        done(match to {
-            PromotionTarget::Queue { queue, job } => {
-                self.names.insert(queue.clone());
-                self.queue(queue).push_back(job.clone());
-                false
-            }
-            PromotionTarget::Dead { job, limits } => self.bury(job, *limits),
-        })
-    }
-
-    fn move_one(&mut self, from: &Source, step: &Move) -> Outcome {
+    fn move_one(&mut self, from: &Source, step: &Move, due_by: Option<SystemTime>) -> Outcome {
         let Move { held, to } = step;
         let score = match from {
             Source::Queue(queue) if self.queue(queue).contains(held) => 0.0,
             Source::Set(set) if self.set(*set).contains_key(held) => self.set(*set)[held],
             Source::Queue(_) | Source::Set(_) => return Outcome::NotHeld,
         };
+        let is_set = matches!(from, Source::Set(_));
+        if is_set && due_by.is_some_and(|due_by| score > unix_seconds(due_by)) {
+            return Outcome::NotHeld;
+        }
         if let MoveTarget::Replace { job } = to {
             return done(self.replace(from, held, score, job));
         }

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use verk_core::{
     Applied, Jid, NodeId, QueueName, StorageError,
     storage::{
-        DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Promotion, PromotionTarget, Settled,
-        Settlement, Source, Target,
+        DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Settlement, Source, Target,
     },
 };
 
@@ -46,14 +45,10 @@ pub(super) enum Request {
         settle: Box<Request>,
         dequeue: Box<Request>,
     },
-    Promote {
-        set: DueSet,
-        now: SystemTime,
-        promotions: Vec<Promotion>,
-    },
     Move {
         from: Source,
         moves: Vec<Move>,
+        due_by: Option<SystemTime>,
     },
     Clear {
         from: Source,
@@ -223,30 +218,10 @@ impl Ledger {
                 }
             }
             Action::Promote { set, jobs } => {
-                let there = self.set((*set).into()).keys().cloned().collect();
-                Request::Promote {
-                    set: *set,
-                    now: self.time(),
-                    promotions: self.steps(there, jobs, |ledger, held, to| Promotion {
-                        to: ledger.promotion_target(&held, to),
-                        held,
-                    }),
-                }
+                let due_by = Some(self.time());
+                self.move_some(Source::Set((*set).into()), jobs, due_by)
             }
-            Action::Move { from, jobs } => {
-                let from = source(*from);
-                let there = match &from {
-                    Source::Queue(queue) => self.queue(queue).iter().cloned().collect(),
-                    Source::Set(set) => self.set(*set).keys().cloned().collect(),
-                };
-                Request::Move {
-                    moves: self.steps(there, jobs, |ledger, held, to| Move {
-                        to: ledger.move_target(&from, &held, to),
-                        held,
-                    }),
-                    from,
-                }
-            }
+            Action::Move { from, jobs } => self.move_some(source(*from), jobs, None),
             Action::Clear { from } => Request::Clear {
                 from: source(*from),
             },
@@ -303,6 +278,27 @@ impl Ledger {
         }
     }
 
+    fn move_some(
+        &mut self,
+        from: Source,
+        jobs: &[(Pick, To)],
+        due_by: Option<SystemTime>,
+    ) -> Request {
+        let there = match &from {
+            Source::Queue(queue) => self.queue(queue).iter().cloned().collect(),
+            Source::Set(set) => self.set(*set).keys().cloned().collect(),
+        };
+        let moves = self.steps(there, jobs, |ledger, held, to| Move {
+            to: ledger.move_target(&from, &held, to),
+            held,
+        });
+        Request::Move {
+            from,
+            moves,
+            due_by,
+        }
+    }
+
     /// Picks jobs of those that are there, or any.
     fn steps<T>(
         &mut self,
@@ -332,23 +328,6 @@ impl Ledger {
             Place::Dead(limits) => Target::Dead {
                 job: self.due(held, to, 0),
                 limits: limits.into(),
-            },
-        }
-    }
-
-    fn promotion_target(&mut self, held: &Bytes, to: To) -> PromotionTarget {
-        match to.place {
-            Place::Dead(limits) => PromotionTarget::Dead {
-                job: self.due(held, to, 0),
-                limits: limits.into(),
-            },
-            Place::Queue(queue) => PromotionTarget::Queue {
-                queue: queue_name(queue),
-                job: self.changed(held, to),
-            },
-            Place::Nowhere | Place::Same | Place::Set(..) => PromotionTarget::Queue {
-                queue: queue_name(0),
-                job: self.changed(held, to),
             },
         }
     }

@@ -168,12 +168,11 @@ impl<'a> Side<'a> {
                     storage.settle(&list, settlements).await
                 })
             }
-            Request::Promote {
-                set,
-                now,
-                promotions,
-            } => Answer::of_each(&storage.promote(*set, *now, promotions).await),
-            Request::Move { from, moves } => Answer::of_each(&storage.move_jobs(from, moves).await),
+            Request::Move {
+                from,
+                moves,
+                due_by,
+            } => Answer::of_each(&storage.move_jobs(from, moves, *due_by).await),
             Request::Clear { from } => Answer::of(storage.clear(from).await, Answer::Count),
             Request::SetPaused { queue, paused } => {
                 Answer::of(storage.set_paused(queue, *paused).await, Answer::Flag)

@@ -13,7 +13,7 @@ use verk_core::{
     storage::{
         Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore, ForeignPage,
         Heartbeat, Inprogress, JobStore, Move, NameClaim, Node, NodeStore, Page, PauseListener,
-        PauseStore, ProcessReport, ProcessSignal, ProcessStore, Promotion, QueueConnection, Scan,
+        PauseStore, ProcessReport, ProcessSignal, ProcessStore, QueueConnection, Scan,
         SchedulePoll, Server, ServerFacts, Settled, Settlement, Source, StatsReport, StatsStore,
         StoredStats, WaitingJob, WaitingStore,
     },
@@ -156,11 +156,6 @@ impl DueStore for FaultyStorage {
         ttl: Duration,
     ) -> Result<SchedulePoll, StorageError> {
         self.call("poll", self.inner.poll_schedule(node, ttl)).await
-    }
-
-    async fn promote(&self, set: DueSet, now: SystemTime, jobs: &[Promotion]) -> Vec<Settled> {
-        self.call_each("promote", jobs.len(), self.inner.promote(set, now, jobs))
-            .await
     }
 
     async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError> {
@@ -333,9 +328,15 @@ impl WaitingStore for FaultyStorage {
             .await
     }
 
-    async fn move_jobs(&self, from: &Source, moves: &[Move]) -> Vec<Settled> {
-        self.call_each("move", moves.len(), self.inner.move_jobs(from, moves))
-            .await
+    async fn move_jobs(
+        &self,
+        from: &Source,
+        moves: &[Move],
+        due_by: Option<SystemTime>,
+    ) -> Vec<Settled> {
+        let op = if due_by.is_some() { "promote" } else { "move" };
+        let work = self.inner.move_jobs(from, moves, due_by);
+        self.call_each(op, moves.len(), work).await
     }
 
     async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
