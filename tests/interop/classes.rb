@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# A class that the other side lacks: whoever fetches such a job keeps it, and its own side runs it in the end.
+# A class that the other side lacks: the side that fetches such a job keeps it, and its own side runs it later.
 
 # What a Sidekiq process has of the classes, and the error that it then gives a job.
 WITHOUT = { "none" => "NameError", "broken" => "RuntimeError" }.freeze

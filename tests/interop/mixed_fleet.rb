@@ -31,7 +31,7 @@ with_rust("default:5", own) do |rust|
     make_due(scheduled, theirs)
     ours = redis { |r| r.zrange("verk:retry", 0, -1) }.first
     redis { |r| r.zadd("verk:retry", soon.call, ours) }
-    rust.wait_for(failed, nth: 2) # it looked at what is due
+    rust.wait_for(failed, nth: 2) # by then it has read what is due
     wait_until_idle
     assert member("verk:retry", failed), "it failed again, and is not in verk:retry"
     assert_equal [theirs], scheduled.map(&:jid), "what Ruby scheduled"
@@ -56,7 +56,7 @@ with_sidekiq(%w[other]) do |sidekiq|
     assert_line(/\Anotice: Sidekiq moves jobs out of `schedule` and `retry` as well/, lines)
     assert_line(/\Awarning: 1 job waits in the sets of the other schedule_keys/, lines)
     assert_line(/\Awarning: 1 job of class "Reports::Print" in queues that this node runs, and no worker here has it/, lines)
-    assert_line(/\A\d+ findings; 2\d\d jobs looked at, all that wait\z/, lines)
+    assert_line(/\A\d+ findings; 2\d\d jobs read, all that wait\z/, lines)
     [default, Sidekiq::Queue.new("mailers"), scheduled].each(&:clear)
   end
 

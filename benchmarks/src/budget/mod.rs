@@ -18,7 +18,7 @@ pub(crate) const WORKLOAD: &str = "workload";
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/budget.toml");
 const HEAD: &str = "\
 # What a job may cost: `cargo run --release --manifest-path benchmarks/Cargo.toml -- budget` compares, and with `--record`
-# writes this file anew. docs/performance.md says how it is counted.
+# writes this file again. docs/performance.md says how it is counted.
 ";
 /// A count may also change with another processor, for which libraries choose other code, or with
 /// the seeds of hash maps.

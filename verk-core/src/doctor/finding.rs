@@ -215,7 +215,7 @@ impl fmt::Display for Finding {
                 "Sidekiq moves jobs out of `schedule` and `retry` as well, and loses the one that it moves when it crashes: set schedule_keys to own, unless Sidekiq Web has to show them",
             ),
             Self::DeadSetCut => f.write_str(
-                "Elixir's Verk cuts the dead set, which all programs share, to 100 jobs unless it is told otherwise: raise max_dead_jobs in its configuration",
+                "Elixir's Verk cuts the dead set, which all programs share, to 100 jobs by default: raise max_dead_jobs in its configuration",
             ),
             Self::VerkDialect => f.write_str(
                 "this program writes its jobs as Elixir's Verk does, and Sidekiq, which is here, cannot run them, and destroys those that it moves: set dialect to sidekiq, which Elixir's Verk reads too",
@@ -234,7 +234,7 @@ impl fmt::Display for Finding {
             ),
             Self::UnreadableInRuby(jobs) => write!(
                 f,
-                "{jobs} that Ruby cannot read or write again (a number beyond a float, half of a surrogate pair, or more than 100 levels), so Sidekiq destroys them when it moves them: keep them out of its queues, set schedule_keys to own, and mend what enqueues them"
+                "{jobs} that Ruby cannot read or write again (a number beyond a float, half of a surrogate pair, or more than 100 levels), so Sidekiq destroys them when it moves them: keep them out of its queues, set schedule_keys to own, and fix the program that enqueues them"
             ),
             Self::ChangedByElixir(jobs) => write!(
                 f,
@@ -246,11 +246,11 @@ impl fmt::Display for Finding {
             ),
             Self::NoQueue(jobs) => write!(
                 f,
-                "{jobs} without a queue: verk moves them to the dead set when they are due, an Elixir node stops at the first; delete them, and mend what enqueues them"
+                "{jobs} without a queue: verk moves them to the dead set when they are due, an Elixir node stops at the first; delete them, and fix the program that enqueues them"
             ),
             Self::Malformed(jobs) => write!(
                 f,
-                "{jobs} with a payload that is no job: they go to the dead set when their turn comes; mend what enqueues them"
+                "{jobs} with a payload that is not a job: they go to the dead set when their turn comes; fix the program that enqueues them"
             ),
             Self::UnknownClass { class, jobs } => write!(
                 f,

@@ -160,7 +160,7 @@ impl fmt::Display for Report {
         } else {
             "a sample"
         };
-        write!(f, "{found} findings; {jobs} jobs looked at, {all}")
+        write!(f, "{found} findings; {jobs} jobs read, {all}")
     }
 }
 
@@ -226,7 +226,7 @@ impl Examination<'_> {
     /// Checks the server. Returns in which sets jobs wait for their time.
     async fn server(&mut self, fleet: Fleet) -> ScheduleKeys {
         let facts = self.storage().server_facts().await;
-        let facts = self.or_unreadable("what the server tells of itself", facts);
+        let facts = self.or_unreadable("the facts of the server", facts);
         let facts = facts.unwrap_or_default();
         let schedule_keys = facts.schedule_keys;
         self.findings.extend(fleet.judge_server(facts));

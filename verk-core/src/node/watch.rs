@@ -120,7 +120,7 @@ impl NodeWatch {
             // The time moves if this node itself was not healthy.
             if before.is_none_or(|before| dead_by > *before + self.judge.pause()) {
                 let restored_by = self.services.at(now) + dead_by.saturating_duration_since(now);
-                log::warn!(%node, restored_by = %rfc3339(restored_by), "a node sends no heartbeat: unless it goes on, its jobs are restored by then");
+                log::warn!(%node, restored_by = %rfc3339(restored_by), "a node sends no heartbeat: if that continues, its jobs are restored by then");
                 self.announced.insert(node.clone(), dead_by);
             }
         }

@@ -25,7 +25,7 @@ pub(crate) async fn watch(queues: Arc<Queues>) {
                 jid = %job.jid(),
                 %queue,
                 attempt = job.failures().saturating_add(1),
-                "a job keeps its thread for over a second without an `.await`, and holds up others: use `tokio::task::spawn_blocking`"
+                "a job keeps its thread for over a second without an `.await`, and blocks others: use `tokio::task::spawn_blocking`"
             );
         }
     }
