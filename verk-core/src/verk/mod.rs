@@ -112,7 +112,7 @@ impl Verk {
     /// fn main() -> Result<(), Box<dyn std::error::Error>> {
     ///     let runtime = tokio::runtime::Runtime::new()?;
     ///     let result = runtime.block_on(work());
-    ///     // Blocking work may go on for a second; then the process ends.
+    ///     // Blocking work may continue for a second; then the process ends.
     ///     runtime.shutdown_timeout(Duration::from_secs(1));
     ///     result
     /// }
