@@ -1,8 +1,9 @@
 # frozen_string_literal: true
 
-# Sidekiq, as the program that the harness wants (see harness/src/lib.rs): the same command line, the same answers.
-# As Debian ships it and Sidekiq's wiki says: the reliable fetch is not in this edition, so a job that runs when
-# the process is killed is lost. Tuned: 10 threads, of which its wiki says that more seldom help.
+# Sidekiq, as a program of the harness (see harness/src/lib.rs): the same command line, the same
+# answers. Set as Debian ships it and as Sidekiq's wiki says. This edition has no reliable fetch, so
+# a job that runs when the process is killed is lost. Tuned: 10 threads, since the wiki says that
+# more seldom help.
 
 require "json"
 require "optparse"
@@ -20,7 +21,7 @@ OptionParser.new do |parser|
 end.parse!
 
 $stdout.sync = true
-# This Sidekiq is older than its redis client, which would complain of every command.
+# This Sidekiq is older than its redis client, which would warn of every command.
 Redis.silence_deprecations = true if Redis.respond_to?(:silence_deprecations=)
 OPTIONS = options
 QUEUES = Array.new(OPTIONS[:queues]) { |number| "bench-#{number}" }
@@ -39,7 +40,7 @@ def say(event, **more)
   puts JSON.generate({ event: event, **more })
 end
 
-# What is counted about the jobs; see harness/src/job.rs.
+# The counts of the jobs; see harness/src/job.rs.
 class Tally
   WARM_UP = 50
 
@@ -122,9 +123,9 @@ def enqueue
 end
 
 def work
-  # Makes this process a server, for which Sidekiq sets itself up in another way.
+  # Makes this process a server: Sidekiq then sets itself up in another way.
   require "sidekiq/cli"
-  # As many connections as Sidekiq gives itself.
+  # As many connections as Sidekiq opens itself.
   Sidekiq.redis = { url: OPTIONS[:url], size: SIZE + 5 }
   Sidekiq.options.merge!(concurrency: SIZE, queues: QUEUES, tag: "bench", labels: [], strict: true, timeout: 0)
   Sidekiq.redis(&:ping)

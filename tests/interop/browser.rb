@@ -31,7 +31,8 @@ class Browser
     URI(response["Location"]).path
   end
 
-  # Presses the button called `name` in the form of a page that holds all of `texts`, and ticks the boxes whose value holds one.
+  # Presses the button called `name` in the form of a page that holds all of `texts`. Ticks the
+  # boxes whose value holds one of them.
   def press(path, name, *texts)
     form = forms(path).find { |found| [*texts, %(name="#{name}")].all? { |text| found.include?(text) } }
     assert form, "no form on #{path} with #{texts} has the button #{name}"
@@ -44,7 +45,8 @@ class Browser
     end)
   end
 
-  # Presses the button for all jobs of a page: the one of a form of its own, or, since Sidekiq 8, one that leads elsewhere than its form.
+  # Presses the button for all jobs of a page: the one of a form of its own, or, since Sidekiq 8,
+  # one whose target differs from that of its form.
   def press_all(path, name)
     target = "#{path}/all/#{name}"
     form = forms(path).find { |found| found.include?(%(action="#{target}")) }
@@ -54,7 +56,7 @@ class Browser
 
   private
 
-  # What a browser sends with the click of somebody who is on the site.
+  # The headers that a browser sends with a click of a visitor of the site.
   def env = { "rack.session" => @session, "HTTP_SEC_FETCH_SITE" => "same-origin" }
 
   def forms(path) = get(path).scan(%r{<form.*?</form>}m)

@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
-# Every other button of Sidekiq Web, on what Rust made, runs or is: those of the pages of single jobs, those for all jobs of a
-# page, several jobs at once; and what else the pages say of Rust. (web.rb has the first.)
+# Every other button of Sidekiq Web, on the jobs and processes of Rust: those of the pages of single
+# jobs, those for all jobs of a page, several jobs at once; and what else the pages show about Rust.
+# (web.rb has the first.)
 
 require_relative "browser"
 
@@ -27,7 +28,7 @@ die_in = lambda do |rust, *cents|
   jids
 end
 
-# What Rust schedules is due within seconds: nobody moves it yet.
+# What Rust schedules is due within seconds: no program moves it yet.
 later = Array.new(2) { rust_client["later"].first }
 later.each { |jid| find(scheduled, jid).reschedule(Time.now + 3600) }
 Sidekiq::Queue.all.each(&:clear)
@@ -141,7 +142,8 @@ with_rust("default:5,mailers:5", shown) do |rust|
     fail_in.call(rust, 3600)
     die_in.call(rust, 3700)
     wait_until("the statistics") { Sidekiq::Stats.new.then { |stats| stats.failed >= 2 && stats.processed > stats.failed } }
-    # In whichever form a version has them: each day and its number, first of what was processed, then of what failed.
+    # In the form of each version: each day and its number, first the processed jobs, then the
+    # failed.
     drawn = CGI.unescapeHTML(web.get("/?days=2")).scan(/"\d{4}-\d\d-\d\d"[:,]\s*(\d+)/).flatten.map(&:to_i)
     assert_equal 4, drawn.size, "two days, twice"
     processed, failed = drawn.each_slice(2).map(&:sum)
@@ -155,7 +157,7 @@ with_rust("default:5,mailers:5", shown) do |rust|
 
   check "a queue that is paused, as Sidekiq Pro does it, is paused in Rust; Queues lists what waits, page by page" do
     redis { |r| r.sadd("paused", "mailers") }
-    # What is on its way to a fetch that waits already may still run.
+    # A job that is on its way to a waiting fetch may still run.
     wait_until("the pause") do
       jid = Mailers::Welcome.perform_async("paused@example.com")
       sleep 0.2 # a fetch would take it within a round trip

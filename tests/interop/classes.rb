@@ -1,19 +1,21 @@
 # frozen_string_literal: true
 
-# A class that the other side lacks: the side that fetches such a job keeps it, and its own side runs it later.
+# A class that the other side lacks: the side that fetches such a job keeps it, and its own side
+# runs it later.
 
-# What a Sidekiq process has of the classes, and the error that it then gives a job.
+# Which of the classes a Sidekiq process has, and the error that it then gives a job.
 WITHOUT = { "none" => "NameError", "broken" => "RuntimeError" }.freeze
 
-# Jobs without a retry limit, by hand: as programs wrote them that set no `retry`.
+# Jobs without a retry limit, written by hand, as programs wrote them that set no `retry`.
 def push_by_hand(jid, *args)
   job = { "class" => "Payments::Charge", "args" => args, "jid" => jid, "queue" => "default" }
   redis { |r| r.lpush("queue:default", JSON.generate(job)) }
   jid
 end
 
-# Waits until each of these failed for that reason and was kept, and returns what was kept of each. The program may
-# already retry the first while it fetches the last: so they need not be kept at one time.
+# Waits until each of these has failed for that reason and was kept, and returns the kept jobs. The
+# program may already retry the first while it fetches the last, so they need not be kept at the
+# same time.
 def wait_until_kept(jids, error)
   kept = {}
   wait_until("#{jids.size} retries") do

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# What Rust makes of jobs that fail, and of bad input, as Ruby's API sees it.
+# How Rust handles jobs that fail, and bad input, as Ruby's API sees it.
 
 with_rust("default:5,mailers:5") do |rust|
   check "a job that fails in Rust is in Ruby's RetrySet, as Sidekiq would have it" do

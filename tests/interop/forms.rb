@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
-# The forms of job that Sidekiq's options and Rails make: from Ruby to Rust, where they fail, and back to Ruby.
+# The forms of job that Sidekiq's options and Rails make: from Ruby to Rust, where they fail, and
+# back to Ruby.
 
 # As ActiveJob's adapter for Sidekiq does it.
 def perform_later(*arguments, options: {})

@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
-# The classes of examples/sidekiq_jobs, in Ruby. Loaded by the sidekiq process and by the cases that enqueue.
-# With CLASSES=none the sidekiq process has none of them; with CLASSES=broken their constructors raise.
+# The classes of examples/sidekiq_jobs, in Ruby. Loaded by the sidekiq process and by the cases that
+# enqueue. With CLASSES=none the sidekiq process has none of them; with CLASSES=broken their
+# constructors raise.
 
 require "json"
 require "sidekiq"

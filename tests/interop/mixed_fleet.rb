@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Whose jobs are moved by whom, and what the doctor says of it.
+# Which program moves which jobs, and what the doctor reports.
 
 # The lines of the doctor's report, and whether it found no error.
 def doctor(*args)

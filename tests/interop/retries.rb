@@ -2,7 +2,7 @@
 
 # Jobs that fail on one side and are retried on the other.
 
-# What travels with a job through every failure.
+# The fields that a job keeps through every failure.
 EXTRA = {
   "tags" => %w[vip eu],
   "trace" => { "id" => 12_345_678_901_234_567, "ratio" => 0.1, "path" => [] },
@@ -11,10 +11,10 @@ EXTRA = {
 KEPT = (EXTRA.keys + %w[class args jid queue created_at failed_at]).freeze
 
 charge = ->(options, *args) { Payments::Charge.set(EXTRA.merge(options)).perform_async(*args) }
-from_ruby = charge.call({}, 100, 2)           # Ruby fails, Rust succeeds at the second attempt
-to_and_fro = charge.call({}, 200, 9)          # Ruby fails, Rust fails, Ruby succeeds
-exhausted = charge.call({ "retry" => 1 }, 300, 9) # Ruby fails, Rust fails, and that was the last time
-from_rust = nil                               # Rust fails, Ruby fails, Rust succeeds at the third attempt
+from_ruby = charge.call({}, 100, 2) # Ruby fails, Rust succeeds at the second attempt
+to_and_fro = charge.call({}, 200, 9) # Ruby fails, Rust fails, Ruby succeeds
+exhausted = charge.call({ "retry" => 1 }, 300, 9) # Ruby fails, then Rust, for the last time
+from_rust = nil # Rust fails, Ruby fails, Rust succeeds at the third attempt
 first = nil
 
 with_sidekiq(%w[default], "FAIL" => "1") do |ruby|

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
-# Runs every file of cases, or those that are named; `--files` only lists them. Started by script/interop.
+# Runs every file of cases, or those that are named; `--files` only lists them. Started by
+# script/interop.
 
 require "fileutils"
 require_relative "support"
@@ -11,7 +12,7 @@ Sidekiq.logger.level = Logger::WARN
 $stdout.sync = true
 at_exit { Program.stop_all }
 
-# The longest first, for they run side by side.
+# The longest first, because they run side by side.
 ALL = %w[web buttons classes retries fleet mixed_fleet rust_to_ruby forms ruby_to_rust failures managing].freeze
 # Sidekiq 7 has no namespaces any more.
 files = ALL + (Sidekiq::VERSION.to_i < 7 ? %w[namespace] : [])

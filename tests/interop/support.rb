@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# What the cases are made of: `check`, deadlines, and the programs that they run.
+# The parts of the cases: `check`, deadlines, and the programs that they run.
 
 require "json"
 require "sidekiq/api"
 require "tmpdir"
 
-# Sidekiq 6 calls the gem redis 4.8 in a way that it warns of at every enqueue.
+# Sidekiq 6 calls the gem redis 4.8 in a way that causes a warning at every enqueue.
 Redis.sadd_returns_boolean = false if defined?(Redis) && Redis.respond_to?(:sadd_returns_boolean=)
 
 module Interop
@@ -53,7 +53,7 @@ module Interop
     raise Failed, "no #{error}"
   end
 
-  # Waits until the block answers something, and returns that.
+  # Waits until the block returns a value, and returns that.
   def wait_until(what)
     deadline = monotonic + DEADLINE
     until (value = yield)
@@ -111,7 +111,8 @@ module Interop
     Program.run("sidekiq", env, command + queues.flat_map { |queue| ["-q", queue] }, &block)
   end
 
-  # Runs the Rust client, and returns the ids of what it enqueued, by what it says of them.
+  # Runs the Rust client, and returns the ids of the jobs that it enqueued, by the words it prints
+  # for them.
   def rust_client
     output = IO.popen([ENV.fetch("VERK_CLIENT")], &:read)
     assert $?.success?, "the client failed: #{output}"

@@ -11,12 +11,12 @@ rust_processes = lambda do
   Sidekiq::ProcessSet.new.select { |process| process.tag == "billing" }
 end
 
-# What Rust shows of itself; on Sidekiq Web it is up to 10 s late.
+# What Rust shows about itself; on Sidekiq Web it is up to 10 s late.
 process_that = lambda do |what, &wanted|
   wait_until("the Rust worker to show that it #{what}") { rust_processes.call.find(&wanted) }
 end
 
-# Execution metrics as Sidekiq 8 looks for them, which Debian has not.
+# Execution metrics as Sidekiq 8 reads them. Debian has no Sidekiq 8.
 metrics_of = lambda do |minute, job|
   fields = %w[p f ms].map { |name| "#{job}|#{name}" }
   coarse = minute.strftime("j|%y%m%d|%-H:%M")[0..-2]

@@ -1,11 +1,11 @@
--- Takes a name for one node, unless another holds it.
+-- Gives a name to a node, unless another node holds it.
 --
 -- KEYS  1 verk:name:NAME
 -- ARGV  1 NODE  2 time to live in milliseconds
--- Returns {} when the node holds the name now, else {holder, the time to live of its claim in milliseconds}.
+-- Returns {} if the node holds the name now, else {holder, the time to live of its claim in ms}.
 --
--- Atomic, so that of two nodes that start at once one gets the name. The first write is one that a full
--- Redis allows; after it, so are the others.
+-- Atomic, so that only one of two nodes that start at once gets the name. The first write is a
+-- command that a full Redis allows. After it, Redis allows all others.
 
 local wrong = check(KEYS[1], 'string')
 if wrong then

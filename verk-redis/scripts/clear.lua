@@ -2,10 +2,10 @@
 --
 -- KEYS  1 the queue or the set  2 (of a queue) queues
 -- ARGV  1 "list" or "zset": what KEYS[1] is  2 (of a queue) its name
--- Returns how many they were.
+-- Returns how many jobs were removed.
 --
--- Atomic, so that the answer is what was removed. UNLINK leaves the work on a long list to another thread of the
--- server.
+-- Atomic, so that the answer is the number that was removed. UNLINK leaves the work on a long list
+-- to another thread of the server.
 
 local key, kind = KEYS[1], ARGV[1]
 local wrong = check(key, kind)

@@ -1,14 +1,17 @@
--- Counts for each job, once, that a process died while it ran: that of a node.
+-- Counts for each job, once, that the process of a node died while the job ran.
 --
--- KEYS  1 verk:node:NODE  2 verk:node:NODE:deaths  3 verk_nodes  4.. verk:deaths:JID, at most 100 of them
--- ARGV  1 how long deaths are remembered, in seconds  2 "last" if no more jobs of the node follow, else "more"  3 NODE
---       4.. the JIDs, in the order of the keys from 4
--- Returns every job that was counted for the node, each followed by how many deaths it has seen; nothing while the heartbeat of the
--- node is there, once it is off the list of nodes, and before the last call.
+-- KEYS  1 verk:node:NODE  2 verk:node:NODE:deaths  3 verk_nodes
+--       4.. verk:deaths:JID, at most 100 of them
+-- ARGV  1 how long deaths are remembered, in seconds  2 "last" if no more jobs of the node follow,
+--       else "more"  3 NODE  4.. the JIDs, in the order of the keys from 4
+-- Returns all jobs that were counted for the node, each followed by its number of deaths. Returns
+-- nothing before the last call, while the heartbeat of the node exists, and once the node is off
+-- the list of nodes.
 --
--- Atomic, so that two nodes that count at once, or one that counts again after a lost reply, count a job once. What was counted
--- stays in KEYS[2] until the node is off the list; after the last call, that is complete, and nothing is counted any more. The
--- first write is one that a full Redis allows; after it, so are the others. A counter that is no number does not count.
+-- Atomic, so that a job is counted once, also if two nodes count at once, or one counts again after
+-- a lost reply. The counted jobs stay in KEYS[2] until the node is off the list. After the last
+-- call KEYS[2] is complete, and nothing more is counted. The first write is a command that a full
+-- Redis allows. After it, Redis allows all others. A counter that is not a number does not count.
 
 local COMPLETE = ''
 local wrong = check(KEYS[2], 'hash') or check(KEYS[3], 'set')

@@ -1,18 +1,19 @@
--- Ends the stay of jobs in the list of what a node holds, and then moves the oldest jobs of the queue there.
+-- Settles jobs in the list of what a node holds, then moves the oldest jobs of the queue there.
 --
 -- KEYS  1 queue:Q  2 inprogress:Q:NODE  3 verk:node:NODE  4 verk_nodes  5 verk:node:NODE:queues
 --       6 paused  7 verk:prefetched:Q:NODE  8 verk:restored:Q
 --       9 to 12 (if there is something to settle) queues  retry  schedule  dead
 -- ARGV  1 most jobs (0 to 100)  2 most bytes (at least one job is taken)  3 NODE  4 Q
---       5 how many of the newest jobs in KEYS[2] are not started if as many are taken as ARGV[1] says
+--       5 how many of the newest jobs in KEYS[2] are not started, if ARGV[1] jobs are taken
 --       6 how many jobs to read at first (at least 1)
---       7.. what becomes of the jobs that are settled: see `settling.lua`
--- Returns two values. First, what became of the jobs that were to be settled. Second, the payloads of those that were taken, oldest
--- first; or -1 if none was because the heartbeat of the node is gone; -2 if the queue is paused for all nodes; or the text of an error.
+--       7.. the settlements: see `settling.lua`
+-- Returns two values. The first is the results of the settlements. The second is the payloads of
+-- the taken jobs, oldest first; or -1 if none was taken because the heartbeat of the node is gone;
+-- or -2 if the queue is paused for all nodes; or the text of an error.
 --
--- Atomic, so that a job is in one of the lists at any moment, and so that a node that was declared
--- dead takes nothing, and nobody takes from a queue that is paused: the checks and the move can't be
--- parted. The first write is one that a full Redis allows; after it, so are the others.
+-- Atomic, so that a job is in one of the lists at any moment, and so that the checks still hold
+-- when the jobs move: a node that was declared dead takes nothing, and no node takes from a paused
+-- queue. The first write is a command that a full Redis allows. After it, Redis allows all others.
 
 local NODE_GONE, PAUSED = -1, -2
 -- Seconds: as long as a death is remembered. A node of another program that restores this one does
@@ -34,10 +35,10 @@ if settles then
   end
 end
 
--- The oldest jobs of the queue that fit, oldest first. A payload that is read and not taken costs as
--- much as one that is taken, and blocks the server as long. So:
--- 1. The first page is as long as the caller expects to fit. After it, pages of 1, 2, 4, ... jobs are
---    read.
+-- The oldest jobs of the queue that fit, oldest first. A payload that is read and not taken costs
+-- as much as one that is taken, and blocks the server as long. So:
+-- 1. The first page has as many jobs as the caller expects to fit. Then pages of 1, 2, 4, ... jobs
+--    are read.
 -- 2. Nothing more is taken when less room is left than a taken job needs on average. Before half of
 --    the room is used, that cannot be, and nothing is calculated.
 local function oldest(max_jobs, max_bytes, page_size)
@@ -93,8 +94,8 @@ local function take()
     return wrong
   end
 
-  -- After jobs of a dead node came back, each job that is fetched is started at once: one that kills its process is known
-  -- to have been started.
+  -- While jobs of a dead node are recent in this queue, each job that is fetched is started at
+  -- once. So a job that kills its process is known to have been started.
   local max_jobs, prefetched = tonumber(ARGV[1]), tonumber(ARGV[5])
   if prefetched > 0 and redis.call('EXISTS', KEYS[8]) == 1 then
     local started_at_once = math.max(max_jobs - prefetched, 0)
@@ -125,7 +126,7 @@ local function take()
     redis.call('LTRIM', queue, 0, -1 - #jobs)
   end
 
-  -- When there is none, one may still come while the node waits.
+  -- If there is none, one may still arrive while the node waits.
   prefetched = prefetched - max_jobs + math.min(math.max(#jobs, 1), max_jobs)
   if prefetched > 0 then
     redis.call('SET', KEYS[7], prefetched, 'EX', PREFETCHED_LASTS)

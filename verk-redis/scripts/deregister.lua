@@ -4,11 +4,11 @@
 --       5 verk:node:NODE:stats  6 verk:node:NODE:deaths  7 verk:schedule_manager
 --       8.. the inprogress lists of the queues in 3, then their verk:prefetched:Q:NODE
 -- ARGV  1 NODE  2.. the queues in 3, in the order of the keys from 8
--- Returns 1 when the node is off the list, 0 when one of its lists holds a job, -1 when the queues are others
--- than those given (look again).
+-- Returns 1 if the node is off the list, 0 if one of its lists holds a job, -1 if the node has
+-- other queues than those given (read them again).
 --
--- Atomic, so that no job is fetched between the look at the lists and the end of the registration: once
--- no list of nodes names the node, nobody restores its jobs.
+-- Atomic, so that no job is fetched between the check of the lists and the end of the registration:
+-- once the node is off the list of nodes, no other node restores its jobs.
 
 if redis.call('SCARD', KEYS[3]) ~= #ARGV - 1 then
   return -1

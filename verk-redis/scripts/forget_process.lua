@@ -1,9 +1,10 @@
--- Shows a process no more.
+-- Removes a process from those that Sidekiq Web shows.
 --
 -- KEYS  1 processes  2 ID  3 ID-signals  4 ID:work  5 ID:workers
 -- ARGV  1 ID
 --
--- Atomic, so that only what belongs to a process that is shown is deleted: its first key is named by the caller alone.
+-- Atomic, so that keys are deleted only if they belong to a process that is shown: only the caller
+-- says which key is the first.
 
 if redis.call('SREM', KEYS[1], ARGV[1]) == 1 and redis.call('TYPE', KEYS[2]).ok == 'hash' then
   redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5])

@@ -1,13 +1,13 @@
--- Renews the heartbeat of a node, and its name if it holds that.
+-- Renews the heartbeat of a node, and its name if the node holds the name.
 --
 -- KEYS  1 verk:node:NODE  2 verk:name:NAME
 -- ARGV  1 time to live in milliseconds  2 NODE
--- Returns {1 if the heartbeat was there, else 0; seconds of the server's time of day; microseconds; the
---         id of the server's run and its role, as far as this user may know}
+-- Returns {1 if the heartbeat existed, else 0; seconds of the server's time of day; microseconds;
+--         the id of the server's run and its role, as far as this user may know}
 --
--- Atomic, so that a name that was lost between the look and the renewal is not renewed for another node.
--- Creates nothing: a node whose heartbeat is gone was declared dead, and must learn that. It is a
--- PEXPIRE first, which a full Redis allows.
+-- Atomic, so that a name that was lost between the check and the renewal is not renewed for another
+-- node. Creates nothing: a node whose heartbeat is gone was declared dead, and must learn that. The
+-- first command is PEXPIRE, which a full Redis allows.
 
 local alive = redis.call('PEXPIRE', KEYS[1], ARGV[1])
 if alive == 1 and redis.call('TYPE', KEYS[2]).ok == 'string'

@@ -1,18 +1,19 @@
--- Moves jobs out of a queue or a sorted set, or replaces them there: those that are due, or those that
--- an operator picked.
+-- Moves jobs out of a queue or a sorted set, or replaces them there: those that are due, or those
+-- that an operator picked.
 --
 -- KEYS  1 the queue or the set  2 dead  3 queues  4.. the queues and sets that jobs go to
 -- ARGV  1 "list" or "zset": what KEYS[1] is
 --       2 the score that a member of a set may have at most, or "" for any
 --       then for each job, at most 100 of them:
---       "delete" HELD | "replace" HELD JOB | "queue" HELD INDEX_IN_KEYS Q JOB | "set" HELD INDEX_IN_KEYS SCORE JOB
---       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS
--- Returns for each job: 1 done, 2 done and merged with an equal member of the set, 0 not there, not due or (if it stays
--- in its set) as it is to be, or the text of an error after which the job is where it was.
+--       "delete" HELD | "replace" HELD JOB | "queue" HELD INDEX_IN_KEYS Q JOB
+--       | "set" HELD INDEX_IN_KEYS SCORE JOB | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS
+-- Returns for each job: 1 done; 2 done and merged with an equal member of the set; 0 nothing,
+-- because the job is not there, not due, or already in the set with this score; or the text of an
+-- error after which the job is where it was.
 --
--- Atomic, so that what two nodes or operators ask for happens once, and so that a job is never in no key at all: each
--- is added to its target before it is removed here. The first write is one that a full Redis allows; after it,
--- so are the others.
+-- Atomic, so that a move that two nodes or operators ask for happens once, and so that a job is
+-- always in some key: it is added to its target before it is removed here. The first write is a
+-- command that a full Redis allows. After it, Redis allows all others.
 
 local from, dead, kind = KEYS[1], KEYS[2], ARGV[1]
 local due_by = tonumber(ARGV[2])
@@ -48,7 +49,7 @@ local function remove(held)
   return redis.call('ZREM', from, held)
 end
 
--- Gives the place of a job to another.
+-- Gives the place of a job to another job.
 local function replace(held, job)
   if kind == 'list' then
     -- From the right: of equal jobs, the next to be fetched.
@@ -73,7 +74,7 @@ local function replace(held, job)
   return answer or refused
 end
 
--- What is wrong with a target, or false. Looked at once, before the first write to it.
+-- The error of a target, or false. Each is checked once, before the first write to it.
 local looked_at = {}
 local function fault_of(target, wanted)
   if looked_at[target] == nil then
@@ -82,7 +83,8 @@ local function fault_of(target, wanted)
   return looked_at[target]
 end
 
--- Adds to a set. Answers what becomes of the job, and whether it is still to be removed; or nil and an error.
+-- Adds to a set. Returns the result of the job, and whether the job is still to be removed; or nil
+-- and an error.
 local function move_to_set(set, held, score, job)
   local unusable = fault_of(set, 'zset')
   if unusable then
@@ -109,7 +111,7 @@ local function move_to_queue(queue, name, job)
   return DONE, true
 end
 
--- Adds one job to its target: answers as move_to_set does.
+-- Adds one job to its target. Returns the same as move_to_set.
 local function add(at)
   local to, held = ARGV[at], ARGV[at + 1]
   if to == 'queue' then
@@ -140,7 +142,7 @@ local function move(at)
   if leaves then
     remove(held)
   end
-  -- Only now: a job that is buried again does not count twice.
+  -- Only now, because a job that is buried again does not count twice.
   if to == 'dead' then
     cut_dead(dead, ARGV[at + 4], ARGV[at + 5], MAX_CUT_BY_DEATH)
   end

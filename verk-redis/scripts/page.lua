@@ -1,13 +1,13 @@
 -- Reads a page of a list or of a sorted set.
 --
 -- KEYS  1 the list or the set
--- ARGV  1 "left" or "right", the end at which a list begins, or "set"  2 how many entries to pass over
+-- ARGV  1 "left" or "right", the end at which a list begins, or "set"  2 how many entries to skip
 --       3 most entries  4 most bytes (at least one entry is read)
--- Returns the entries; of a set, each followed by its score.
+-- Returns the entries; those of a set are each followed by the score.
 --
--- A script, because only the server knows the size of the entries before they are sent. Writes nothing.
--- Reads twice as many each time, but no more than fit on average, so that few large entries are read
--- in vain.
+-- A script, because only the server knows the size of the entries before they are sent. Writes
+-- nothing. Reads twice as many each time, but no more than fit on average, so that few large
+-- entries are read without need.
 
 local kind, offset = ARGV[1], tonumber(ARGV[2])
 local limit, room = tonumber(ARGV[3]), tonumber(ARGV[4])

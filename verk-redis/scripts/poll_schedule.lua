@@ -1,13 +1,15 @@
--- Takes or renews the lease on moving due jobs, and tells when the next are due.
+-- Takes or renews the lease on moving due jobs, and returns when the next are due.
 --
 -- KEYS  1 verk:schedule_manager  2 schedule  3 retry
 -- ARGV  1 NODE  2 time to live in milliseconds
--- Returns {-1 when the node has the lease now, else for how many milliseconds another has it; the lowest
---         score of 2, or false; the lowest score of 3, or false}. The score of what is no sorted set is "-inf".
+-- Returns {-1 if the node has the lease now, else for how many ms another node has it; the lowest
+-- score of 2, or false; the lowest score of 3, or false}. The score of a key that is no sorted set
+-- is "-inf".
 --
--- Atomic, so that of two nodes that ask at once one gets the lease; all in one, so that an idle node sends
--- little. The lease is advice: where its key is of another type, everybody has it. The first write is one
--- that a full Redis allows; after it, so are the others.
+-- Atomic, so that only one of two nodes that ask at once gets the lease; one script, so that an
+-- idle node sends few requests. Jobs are safe without the lease: if its key has another type, every
+-- node has it. The first write is a command that a full Redis allows. After it, Redis allows all
+-- others.
 
 local holder = redis.pcall('GET', KEYS[1])
 local left = -1

@@ -1,8 +1,8 @@
--- Forgets the names of processes that are not shown any more.
+-- Removes the names of processes that are not shown any more.
 --
 -- KEYS  1 processes  2.. ID
 -- ARGV  the IDs, in the order of the keys
--- Returns how many there were.
+-- Returns how many were removed.
 --
 -- Atomic, so that a process that is shown again meanwhile keeps its place.
 

@@ -1,14 +1,17 @@
--- Adds to counters what a node counted, once.
+-- Adds the counts of a node to counters, once.
 --
--- KEYS  1 verk:node:NODE:stats  2.. counters, then hashes of counters, then arrays of counters of 16 bits
--- ARGV  1 the number of the report  2 time to live of KEYS[1] in seconds  3 how many counters there are
---       4 how many hashes, then for each counter: its time to live in seconds or 0 for none, how much to add,
---       then for each hash and each array: its time to live, how many words follow, of these two each: field or index,
---       how much to add
--- Returns 1 when it was added, 0 when a report with this number or a higher one was added before.
+-- KEYS  1 verk:node:NODE:stats  2.. counters, then hashes of counters, then arrays of counters of
+--       16 bits
+-- ARGV  1 the number of the report  2 time to live of KEYS[1] in seconds  3 how many counters
+--       4 how many hashes
+--       then for each counter: its time to live in seconds, or 0 for none; how much to add
+--       then for each hash and each array: its time to live; how many words follow; then pairs of a
+--       field or index and how much to add
+-- Returns 1 if it was added, 0 if a report with this number or a higher one was added before.
 --
--- Atomic, so that a report that is sent twice counts once, and in all counters or in none. Hashes and arrays are for
--- display: one of another type is passed over. The first write is one that a full Redis allows; after it, so are the others.
+-- Atomic, so that a report that is sent twice counts once, and in all counters or in none. Hashes
+-- and arrays are only shown to people: one of another type is skipped. The first write is a command
+-- that a full Redis allows. After it, Redis allows all others.
 
 local function number_at(key)
   local found = redis.call('TYPE', key).ok

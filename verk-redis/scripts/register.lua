@@ -4,8 +4,9 @@
 -- ARGV  1 time to live in milliseconds  2 NODE  3.. its queues
 -- Returns 1.
 --
--- Atomic, so that no other node ever sees this one in the list without its heartbeat, and takes it for
--- dead. The first write is one that a full Redis allows; after it, so are the others.
+-- Atomic, so that no other node ever sees this one in the list without its heartbeat, and takes it
+-- for dead. The first write is a command that a full Redis allows. After it, Redis allows all
+-- others.
 
 local wrong = check(KEYS[1], 'string') or check(KEYS[2], 'set') or check(KEYS[3], 'set')
 if wrong then

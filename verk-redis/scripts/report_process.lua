@@ -1,12 +1,13 @@
--- Shows a process, and takes what was asked of it.
+-- Shows a process in Sidekiq Web, and takes the signals that were sent to it there.
 --
 -- KEYS  1 processes  2 ID  3 ID-signals  4 ID:work  5 (for Sidekiq before 6.4.2) ID:workers
--- ARGV  1 ID  2 time to live of all but the first in seconds  3 how many of the following belong to the hash KEYS[2]:
---       fields and their values  then, for each job that runs: a thread id, the job
--- Returns what was asked, the oldest first.
+-- ARGV  1 ID  2 time to live of all keys but the first, in seconds  3 how many of the following
+--       belong to the hash KEYS[2]  then its fields and their values
+--       then for each running job: a thread id, the job
+-- Returns the signals, the oldest first.
 --
--- Atomic, so that nobody sees the process without its jobs, and so that a signal is taken once. The first write is one that
--- a full Redis allows; after it, so are the others.
+-- Atomic, so that nobody sees the process without its jobs, and so that a signal is taken once. The
+-- first write is a command that a full Redis allows. After it, Redis allows all others.
 
 local wanted = { 'set', 'hash', 'list', 'hash', 'hash' }
 for i = 1, #KEYS do

@@ -1,18 +1,19 @@
--- Pauses or resumes a queue for all nodes, and tells them.
+-- Pauses or resumes a queue for all nodes, and announces that.
 --
 -- KEYS  1 paused
 -- ARGV  1 Q  2 1 to pause, 0 to resume  3 the channel of the announcement
 -- Returns 1 if that changed anything, else 0.
 --
--- Atomic, so that whoever reads the set after the announcement finds the change. The first write is one that a
--- full Redis allows; after it, so is the other. A user who may not publish changes the set all the same.
+-- Atomic, so that a node that reads the set after the announcement finds the change. The first
+-- write is a command that a full Redis allows. After it, Redis allows all others. If a user may not
+-- publish, the set is changed nevertheless.
 
 local wrong = check(KEYS[1], 'set')
 if wrong then
   return redis.error_reply(wrong)
 end
 
--- No queue has that name.
+-- No queue has this name.
 local first = redis.pcall('SREM', KEYS[1], '')
 if type(first) == 'table' and first.err then
   return first

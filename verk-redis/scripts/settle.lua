@@ -1,13 +1,14 @@
--- Ends the stay of jobs in the list of what a node holds.
+-- Settles jobs in the list of what a node holds: each leaves the list.
 --
 -- KEYS  1 inprogress:Q:NODE  2 queue:Q  3 queues  4 retry  5 schedule  6 dead
---       7, 8 (to restore the jobs of another node) verk:node:NODE: nothing is done while it exists  verk:restored:Q
--- ARGV  1 Q  2 for how many seconds nobody prefetches from Q after jobs were restored to it  3.. what becomes of the jobs:
---       see `settling.lua`
--- Returns what became of them; 0 when nothing was done because the node lives.
+--       7, 8 (to restore the jobs of another node) verk:node:NODE: nothing happens while it exists
+--       verk:restored:Q
+-- ARGV  1 Q  2 for how many seconds no node prefetches from Q after jobs were restored to it
+--       3.. the settlements: see `settling.lua`
+-- Returns the results; 0 if nothing was done because the node lives.
 --
--- Atomic, so that an outcome counts only while the node holds the job, and so that a job is never in no
--- key at all.
+-- Atomic, so that an outcome counts only while the node holds the job, and so that a job is always
+-- in some key.
 
 if KEYS[7] and redis.call('EXISTS', KEYS[7]) == 1 then
   return NOT_HELD

@@ -1,17 +1,17 @@
--- What stands before `settle` and `dequeue`: how jobs leave the list of what a node holds.
+-- Comes before `settle` and `dequeue`: how jobs leave the list of what a node holds.
 --
--- What becomes of them is in ARGV, for at most 100 of them: the word "acks" or "remove" and every
--- HELD, if all of them are done; else for each
+-- ARGV has the settlements of at most 100 jobs: the word "acks" or "remove" and every HELD, if all
+-- of them are done; else for each
 --       "ack" HELD | "requeue" HELD | "retry" HELD SCORE JOB | "schedule" HELD SCORE JOB
 --       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS
 --
--- A job is added to its target before it is removed here. The first write is one that a full Redis allows; after it, so
--- are the others.
+-- A job is added to its target before it is removed here. The first write is a command that a full
+-- Redis allows. After it, Redis allows all others.
 
 local words = { ack = 2, requeue = 2, retry = 4, schedule = 4, dead = 6 }
 
--- All jobs from the word FIRST on are done. Jobs end about in the order in which they were fetched: most often they are just the oldest
--- of the list, and are cut off at once.
+-- All jobs from the word FIRST on are done. Jobs end about in the order in which they were fetched,
+-- so most often they are the oldest of the list, and one command cuts them off.
 local function ack_jobs(inprogress, first)
   local count = #ARGV - first + 1
   local held, wrong = read('list', 'LRANGE', inprogress, -count, -1)
@@ -36,13 +36,13 @@ local function ack_jobs(inprogress, first)
   return answers
 end
 
--- As ack_jobs, and reads no payload: for jobs that are so large, or so few, that this costs less.
+-- As ack_jobs, but reads no payload: for jobs so large, or so few, that this costs less.
 local function remove_jobs(inprogress, first)
   local count, removed = #ARGV - first + 1, 0
   local answers = {}
   for i = 1, count do
     local answer = redis.pcall('LREM', inprogress, -1, ARGV[first + i - 1])
-    -- Of the first only: then nothing is done.
+    -- If the first has an error, nothing is done.
     if type(answer) == 'table' then
       return nil, check(inprogress, 'list') or answer.err
     end
@@ -66,10 +66,11 @@ local function settle_each(keys, name, first)
     return nil, trimmed.err
   end
 
-  -- Entries of the list that are as good as gone: they go to the front of the queue, all at once, at the end.
+  -- Entries that go to the front of the queue, all at once at the end. Until then they count as
+  -- gone.
   local front, reserved = {}, {}
 
-  -- What is wrong with a target, or false. Looked at once, before the first write to it.
+  -- The error of a target, or false. Each is checked once, before the first write to it.
   local looked_at = { ack = false }
   local function fault_of(target)
     if looked_at[target] == nil then
@@ -128,10 +129,11 @@ local function settle_each(keys, name, first)
   return answers, #front > 0
 end
 
--- Ends the stay of jobs in the list KEYS.inprogress of the queue NAME, from the word FIRST on. Answers with how many jobs there were, if
--- all are done; or for each job 1 done, 2 done and merged with an equal member of the set, 0 not held, or the text of an error after
--- which the job is where it was. The second answer is whether some went back to the queue. Or nil and an error, and then nothing was
--- done.
+-- Settles jobs in the list KEYS.inprogress of the queue NAME, from the word FIRST on. Returns two
+-- values. The first is the number of the jobs if all are done, else for each job: 1 done; 2 done
+-- and merged with an equal member of the set; 0 not held; or the text of an error after which the
+-- job is where it was. The second is whether some went back to the queue. Or it returns nil and an
+-- error, and has done nothing.
 local function settle_jobs(keys, name, first)
   if ARGV[first] == 'acks' then
     return ack_jobs(keys.inprogress, first + 1)

@@ -1,11 +1,11 @@
--- Cuts the dead set to its limits, one step of it.
+-- Cuts the dead set to its limits, in steps.
 --
 -- KEYS  1 dead
--- ARGV  1 OLDEST_SCORE: what died before goes  2 the most jobs to keep  3 the most jobs to cut
--- Returns 1 if more are to go, else 0.
+-- ARGV  1 OLDEST_SCORE: jobs that died before are cut  2 the most jobs to keep  3 the most to cut
+-- Returns 1 if more are to be cut, else 0.
 --
--- Atomic, so that a job that is buried meanwhile costs no other its place. Its only write is one
--- that a full Redis allows.
+-- Atomic, so that no other job is cut for a job that is buried meanwhile. Its only write is a
+-- command that a full Redis allows.
 
 local wrong = check(KEYS[1], 'zset')
 if wrong then

@@ -17,8 +17,9 @@ pub(crate) const WORKLOAD: &str = "workload";
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/budget.toml");
 const HEAD: &str = "\
-# What a job may cost: `cargo run --release --manifest-path benchmarks/Cargo.toml -- budget` compares, and with `--record`
-# writes this file again. docs/performance.md says how it is counted.
+# What a job may cost. docs/performance.md says how it is counted. To compare, or to write this
+# file again with `--record`:
+# cargo run --release --manifest-path benchmarks/Cargo.toml -- budget
 ";
 /// A count may also change with another processor, for which libraries choose other code, or with
 /// the seeds of hash maps.

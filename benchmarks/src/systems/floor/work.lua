@@ -1,12 +1,13 @@
 -- Settles the jobs that are done and fetches the next, in one trip.
 --
 -- KEYS  1 queue:Q  2 inprogress:Q:NODE  3 verk:node:NODE  4 verk_nodes  5 verk:node:NODE:queues
--- ARGV  1 most jobs  2 most bytes  3 NODE  4 Q, then the payloads of the jobs that are done, oldest first
--- Returns how many of those were held, then the payloads of the next jobs, oldest first; only the number, and fetches
--- nothing, when the heartbeat of the node is gone.
+-- ARGV  1 most jobs  2 most bytes  3 NODE  4 Q  5.. the payloads of the done jobs, oldest first
+-- Returns how many of those were held, then the payloads of the next jobs, oldest first. If the
+-- heartbeat of the node is gone, returns only the number, and fetches nothing.
 --
--- Keeps what the scripts of verk keep: types are checked before the first write, which is one that a full Redis
--- allows; a job is added before it is removed; what is not held is not settled; the node is registered anew.
+-- Keeps the rules of verk's scripts: types are checked before the first write, which a full Redis
+-- allows; a job is added before it is removed; a job that is not held is not settled; the node is
+-- registered again.
 
 local function check(key, wanted)
   local found = redis.call('TYPE', key).ok
@@ -26,7 +27,7 @@ if first.err then
   return first
 end
 
--- What is done is most often all that is held: compared at once, and cut off at once.
+-- The done jobs are most often all held jobs: they are compared and cut off at once.
 local done = #ARGV - 4
 local held = 0
 if done > 0 then
