@@ -139,7 +139,7 @@ impl StorageError {
         self.applied
     }
 
-    /// What kind of failure it is.
+    /// Returns the kind of failure, so that a program can decide by it.
     #[must_use]
     pub fn kind(&self) -> StorageErrorKind {
         self.kind
@@ -293,7 +293,7 @@ fn not_stored(jid: &Jid, error: &StorageError) -> String {
 pub struct EnqueueAllError {
     /// The jobs that are stored, in order. For the next chunk, see [`EnqueueError::may_be_stored`].
     pub stored: Vec<Jid>,
-    /// What stopped it.
+    /// The error that stopped the enqueue.
     pub r#source: EnqueueError,
 }
 
@@ -301,7 +301,7 @@ pub struct EnqueueAllError {
 #[derive(Debug, Error)]
 #[error("{done} jobs of the selection were moved or deleted, then it stopped: {source}")]
 pub struct SelectionError {
-    /// How many it certainly reached.
+    /// How many jobs were certainly moved or deleted.
     pub done: usize,
     /// The first error. After [`Unknown`](Applied::Unknown), up to [a
     /// batch](crate::storage::MAX_BATCH_JOBS) more may be done.
@@ -432,7 +432,7 @@ impl ConfigErrors {
         self
     }
 
-    /// The errors.
+    /// Returns all errors.
     #[must_use]
     pub fn as_slice(&self) -> &[ConfigError] {
         &self.0
@@ -471,7 +471,7 @@ impl std::error::Error for ConfigErrors {}
 #[derive(Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Mistakes in the configuration, all of them.
+    /// All errors of the configuration.
     #[error("{0}")]
     Config(ConfigErrors),
     /// The storage does not answer, or refuses. Nothing was started.

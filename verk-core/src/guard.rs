@@ -99,14 +99,14 @@ impl Panic {
         }
     }
 
-    /// What it says.
+    /// The message of the panic.
     pub fn message(&self) -> &str {
         let payload = self.payload.as_deref();
         payload.and_then(panic_place::text).unwrap_or("panicked")
     }
 
-    /// Where it happened, with the frames that led there; empty if that is not known, as outside of
-    /// a job.
+    /// The place of the panic, with the frames that led there; empty if it is not known, as outside
+    /// of a job.
     pub fn place(&self) -> Vec<String> {
         self.place.as_deref().map(Place::lines).unwrap_or_default()
     }

@@ -164,9 +164,9 @@ impl<E: WorkerError> IntoOutcome for Result<Outcome, E> {
 /// The failure of a run: what is recorded, and what the worker asks for.
 #[derive(Clone, Debug)]
 pub struct PerformError {
-    /// What goes into the job.
+    /// The failure to record in the job.
     pub failure: Failure,
-    /// When to run it again.
+    /// When to run the job again.
     pub retry_in: RetryIn,
 }
 

@@ -82,7 +82,7 @@ macro_rules! settings_of_redis {
 settings_of_redis! {
     settings_struct!
 
-    /// What [`RedisStorage::connect`](crate::RedisStorage::connect) needs to know.
+    /// The settings for [`RedisStorage::connect`](crate::RedisStorage::connect).
     ///
     /// Neither its `Debug` nor its `Serialize` shows a password or a key. serde reads the fields of
     /// the table `[redis]` of a file. A parser may print a line of the file in its errors;

@@ -175,7 +175,7 @@ impl VirtualClock {
         &self.shared.sleeper_came
     }
 
-    /// How many wait now.
+    /// Returns how many tasks wait for the clock now.
     #[must_use]
     pub fn sleepers(&self) -> usize {
         self.shared.lock().sleepers.len()

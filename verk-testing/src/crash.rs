@@ -110,7 +110,7 @@ impl fmt::Display for CrashPoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Where it was stopped.
+    /// Where the job was stopped.
     pub point: CrashPoint,
     /// Whether the worker reached the point: a worker that never waits is not stopped at a wait.
     pub crashed: bool,
@@ -205,7 +205,7 @@ async fn play(
 }
 
 impl Crash {
-    /// The point.
+    /// Returns the point at which the node dies.
     #[must_use]
     pub fn point(&self) -> CrashPoint {
         self.point

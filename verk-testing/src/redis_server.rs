@@ -54,7 +54,7 @@ pub struct RedisServer {
     process: Mutex<Option<Child>>,
 }
 
-/// What a [`RedisServer`] is started with.
+/// Sets how a [`RedisServer`] is started.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct RedisServerBuilder {
@@ -145,7 +145,7 @@ impl RedisServer {
         Self::builder().start()
     }
 
-    /// What to start with.
+    /// Returns a builder, to start a server with other settings.
     pub fn builder() -> RedisServerBuilder {
         RedisServerBuilder::default()
     }
@@ -185,7 +185,7 @@ impl RedisServer {
         }
     }
 
-    /// What `INFO` says of a section.
+    /// Returns one section of the answer to `INFO`.
     ///
     /// # Panics
     ///
@@ -234,7 +234,7 @@ impl RedisServer {
         }
     }
 
-    /// What the server wrote to its log.
+    /// Returns the log of the server.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read(self.log_path()).map_or_else(

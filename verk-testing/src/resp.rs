@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// What a Redis server answers.
+/// A reply of a Redis server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// A short text, such as `OK`.

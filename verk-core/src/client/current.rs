@@ -118,9 +118,13 @@ pub(crate) fn in_job() -> bool {
 }
 
 impl Client {
-    /// Returns the current client: in a running job, that of its Verk; else one that a test
-    /// installed; else, of the clients that were made in this tokio runtime, the default or that of
-    /// the newest Verk; else, of all clients, the default or that of the newest Verk.
+    /// Returns the current client. It is the first of these that exists:
+    ///
+    /// 1. in a running job, the client of its Verk;
+    /// 2. the client that a test installed;
+    /// 3. of the clients that were made in this tokio runtime, the default or that of the newest
+    ///    Verk;
+    /// 4. of all clients, the default or that of the newest Verk.
     ///
     /// # Errors
     ///

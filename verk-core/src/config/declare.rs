@@ -29,7 +29,7 @@ pub trait Settings: DeserializeOwned {
 pub struct Setting {
     /// The name of its field.
     pub name: &'static str,
-    /// What it must be in a file.
+    /// What the setting must be in a file, in words.
     pub in_file: &'static str,
 }
 

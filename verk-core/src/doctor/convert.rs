@@ -12,7 +12,7 @@ use crate::{
     storage::{Move, MoveTarget, Settled},
 };
 
-/// What [`Doctor::convert_string_args`] did.
+/// The result of [`Doctor::convert_string_args`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Conversion {

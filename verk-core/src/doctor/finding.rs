@@ -134,7 +134,7 @@ pub enum Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct JobGroup {
-    /// Where.
+    /// The queue or set that has the jobs.
     #[serde(serialize_with = "as_text")]
     pub place: Source,
     /// How many of the checked jobs they are.

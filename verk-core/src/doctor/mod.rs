@@ -70,7 +70,7 @@ pub struct Doctor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// What was found, the worst first.
+    /// The findings, the worst first.
     #[serde(serialize_with = "with_messages")]
     pub findings: Vec<Finding>,
     /// How many jobs were checked.

@@ -18,12 +18,12 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// When it happened; for a run that ended, when it ended. It is the storage's time, as far as
-    /// this node knows it.
+    /// When the event happened; for a run that ended, when it ended. It is the storage's time, as
+    /// far as this node knows it.
     pub at: SystemTime,
-    /// The queue, if it concerns one; for a job, the queue that it was fetched from.
+    /// The queue, if the event concerns one; for a job, the queue that it was fetched from.
     pub queue: Option<QueueName>,
-    /// The job, if it concerns one that verk could read.
+    /// The job, if the event concerns one that verk could read.
     pub job: Option<Arc<Job>>,
     /// What happened.
     pub what: EventKind,
@@ -141,7 +141,7 @@ pub enum EventKind {
     },
 }
 
-/// What follows a failure.
+/// What happens to a job after its failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterFailure {
     /// The job is in the `retry` set until then.

@@ -25,7 +25,7 @@ pub struct ArgsWriter {
 }
 
 impl ArgsWriter {
-    /// No arguments yet.
+    /// Makes a writer without arguments.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -73,7 +73,7 @@ impl ArgsWriter {
         }
     }
 
-    /// The JSON array.
+    /// Returns the JSON array of the arguments.
     #[must_use]
     pub fn finish(mut self) -> String {
         if self.json.is_empty() {

@@ -22,7 +22,7 @@ use crate::names::QueueName;
 pub struct Failure {
     /// The kind of error, such as a type name.
     pub error_class: String,
-    /// The message. Text beyond 10 000 characters is cut off when it is recorded.
+    /// The message of the error. Text beyond 10 000 characters is cut off when it is recorded.
     pub error_message: String,
     /// The backtrace, a frame each; empty when there is none.
     pub error_backtrace: Vec<String>,

@@ -202,7 +202,7 @@ impl Job {
         self.original_json.as_bytes()
     }
 
-    /// The id.
+    /// Returns the id of the job.
     #[must_use]
     pub fn jid(&self) -> &Jid {
         &self.jid

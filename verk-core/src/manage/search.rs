@@ -26,7 +26,7 @@ pub enum Found {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct JobInProgress {
-    /// The node.
+    /// The node that holds the job.
     pub node: NodeId,
     /// Whether the node has a heartbeat. If it stays missing, other nodes restore the job.
     pub alive: bool,

@@ -38,7 +38,7 @@ impl Admin {
         stats::read(self.storage(), self.now(), self.queues_of_node()).await
     }
 
-    /// What was processed on one day.
+    /// Reads how many runs ended, and failed, on one day.
     ///
     /// # Errors
     ///

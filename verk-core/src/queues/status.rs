@@ -11,15 +11,15 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueStatus {
-    /// Its name.
+    /// The name of the queue.
     pub name: QueueName,
     /// How many of its jobs may run at once.
     pub concurrency: usize,
-    /// How many do.
+    /// How many of its jobs run now.
     pub running: usize,
-    /// What the node does with it.
+    /// What the node does with the queue.
     pub status: Status,
-    /// Whether it is paused for all nodes. Then it runs once
+    /// Whether the queue is paused for all nodes. Then it runs once
     /// [`resume_queue_everywhere`](crate::Admin::resume_queue_everywhere) was called, if it is not
     /// paused on this node as well.
     pub paused_everywhere: bool,
@@ -54,9 +54,9 @@ impl fmt::Display for Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunningJob {
-    /// Its class.
+    /// The class of the job.
     pub class: String,
-    /// Its id.
+    /// The id of the job.
     pub jid: Jid,
     /// The queue that it was fetched from.
     pub queue: QueueName,

@@ -44,9 +44,10 @@ pub struct Stats {
     pub retry: usize,
     /// How many jobs are in the `dead` set.
     pub dead: usize,
-    /// Every known queue, by name: every queue that ever had a job from here or from Sidekiq, and
-    /// those that this node runs (if its [`Admin`](crate::Admin) comes from a
-    /// [`Verk`](crate::Verk)).
+    /// Every known queue, by name.
+    ///
+    /// That is every queue that ever had a job from verk or from Sidekiq, and those that this node
+    /// runs (if its [`Admin`](crate::Admin) comes from a [`Verk`](crate::Verk)).
     pub queues: Vec<QueueStats>,
 }
 
@@ -113,7 +114,7 @@ pub struct QueueStats {
     pub processed: u64,
     /// How many runs failed.
     pub failed: u64,
-    /// How many jobs wait.
+    /// How many jobs wait in the queue.
     pub enqueued: usize,
     /// For how long the oldest of them has waited; zero if there is none, or if it has no time.
     pub latency: Duration,

@@ -134,13 +134,13 @@ pub trait QueueConnection: fmt::Debug + Send {
 /// The `inprogress:Q:NODE` list: the jobs of one queue that one node holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Inprogress {
-    /// The queue.
+    /// The queue that the jobs were fetched from.
     pub queue: QueueName,
-    /// The node.
+    /// The node that holds the jobs.
     pub node: NodeId,
 }
 
-/// What [`QueueConnection::dequeue`] is asked for.
+/// A request for jobs: see [`QueueConnection::dequeue`].
 #[derive(Clone, Debug)]
 pub struct DequeueRequest {
     /// The most jobs to take; at least 1.
@@ -181,7 +181,7 @@ pub enum Dequeued {
 pub struct Settlement {
     /// The payload as it was fetched.
     pub held: Bytes,
-    /// Where it goes.
+    /// Where the job goes.
     pub to: Target,
 }
 

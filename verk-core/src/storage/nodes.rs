@@ -132,27 +132,27 @@ pub enum NameClaim {
 /// A registered node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Its id.
+    /// The id of the node.
     pub id: NodeId,
-    /// Whether its heartbeat is there.
+    /// Whether the node has a heartbeat.
     pub alive: bool,
-    /// The queues that it fetched from.
+    /// The queues that the node fetched from.
     pub queues: Vec<QueueName>,
 }
 
 /// An `inprogress` list that belongs to no registered node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ForeignList {
-    /// Its name in the storage; bytes that are no UTF-8 are replaced.
+    /// The name of the list in the storage; bytes that are no UTF-8 are replaced.
     pub key: String,
-    /// How many jobs it holds.
+    /// How many jobs the list holds.
     pub jobs: usize,
 }
 
 /// The answer to [`NodeStore::foreign_lists`](crate::storage::NodeStore::foreign_lists).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForeignPage {
-    /// What was found in this part.
+    /// The lists that this part of the scan found.
     pub lists: Vec<ForeignList>,
     /// Where the next scan continues; `None` when everything was scanned.
     pub next: Option<u64>,

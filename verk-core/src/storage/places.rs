@@ -71,7 +71,7 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
 pub struct Move {
     /// The payload as it was read.
     pub held: Bytes,
-    /// Where it goes.
+    /// Where the job goes.
     pub to: MoveTarget,
 }
 
@@ -112,7 +112,7 @@ pub enum MoveTarget {
 /// A job that waits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WaitingJob {
-    /// The payload.
+    /// The payload of the job.
     pub job: Bytes,
     /// In a set, its score: seconds since 1970; other programs may have written any number. `None`
     /// in a queue.
@@ -122,7 +122,7 @@ pub struct WaitingJob {
 /// The answer to [`WaitingStore::scan`](crate::storage::WaitingStore::scan).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scan {
-    /// The jobs.
+    /// The jobs that this step found.
     pub jobs: Vec<WaitingJob>,
     /// Where the next step continues; `None` if this was the last.
     pub next: Option<u64>,

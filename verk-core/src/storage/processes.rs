@@ -54,19 +54,19 @@ pub trait ProcessStore: fmt::Debug + Send + Sync + 'static {
 /// The report of a process, in the form in which Sidekiq writes its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProcessReport {
-    /// Its unique name, `HOST:PID:NONCE`.
+    /// The unique name of the process, `HOST:PID:NONCE`.
     pub identity: String,
     /// The values that rarely change, as a JSON object: Sidekiq's `info`.
     pub info: Bytes,
     /// How many jobs may run at once.
     pub concurrency: usize,
-    /// How many do.
+    /// How many jobs run now.
     pub busy: usize,
-    /// Whether it fetches no more.
+    /// Whether the process fetches no more jobs.
     pub quiet: bool,
-    /// When it said so.
+    /// When the process reported this.
     pub beat: SystemTime,
-    /// How much memory it uses, in KiB; 0 when that cannot be known.
+    /// How much memory the process uses, in KiB; 0 when that cannot be known.
     pub rss: u64,
     /// How long the storage took to answer.
     pub rtt: Duration,
@@ -76,7 +76,7 @@ pub struct ProcessReport {
     pub sidekiq_6_work: bool,
 }
 
-/// What can be asked of a process.
+/// A signal that an operator can send to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProcessSignal {
     /// Fetch nothing more: TSTP.

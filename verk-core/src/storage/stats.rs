@@ -11,7 +11,7 @@ use crate::{
     time::calendar::{Day, Minute},
 };
 
-/// What was processed.
+/// The counts of processed jobs.
 ///
 /// A part of [`Storage`](super::Storage), whose page has the rules for errors and dropped futures.
 #[async_trait]
@@ -48,7 +48,7 @@ pub trait StatsStore: fmt::Debug + Send + Sync + 'static {
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError>;
 }
 
-/// What was processed on one day.
+/// The counts of one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DayStats {
@@ -61,7 +61,7 @@ pub struct DayStats {
 }
 
 impl DayStats {
-    /// For backends.
+    /// Makes the counts of a day, for backends.
     #[must_use]
     pub fn new(day: Day, processed: u64, failed: u64) -> Self {
         Self {
@@ -75,11 +75,11 @@ impl DayStats {
 /// The runs of one class in one minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Executions {
-    /// How many ended, and how.
+    /// How many of the runs succeeded, and how many failed.
     pub counts: Counts,
     /// How long those that succeeded took, in total. The time of a failure means nothing.
     pub took: Duration,
-    /// How many of those took how long. Bucket `i` has those shorter than
+    /// How many of those that succeeded took how long. Bucket `i` has those shorter than
     /// [`BUCKETS[i]`](Self::BUCKETS), and not shorter than the one before; the last has all others.
     pub histogram: [u64; Self::BUCKETS.len() + 1],
 }
@@ -110,7 +110,7 @@ impl Executions {
         run
     }
 
-    /// Counts `more` as well.
+    /// Adds `more` to these counts.
     pub fn add(&mut self, more: &Self) {
         self.counts.add(more.counts);
         self.took = self.took.saturating_add(more.took);
@@ -123,20 +123,20 @@ impl Executions {
 /// How many runs ended, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Without an error.
+    /// How many runs succeeded.
     pub succeeded: u64,
-    /// With one, whatever followed.
+    /// How many runs failed, whatever followed.
     pub failed: u64,
 }
 
 impl Counts {
-    /// All runs.
+    /// How many runs ended, those that failed included.
     #[must_use]
     pub fn processed(self) -> u64 {
         self.succeeded.saturating_add(self.failed)
     }
 
-    /// Counts `more` as well.
+    /// Adds `more` to these counts.
     pub fn add(&mut self, more: Self) {
         self.succeeded = self.succeeded.saturating_add(more.succeeded);
         self.failed = self.failed.saturating_add(more.failed);
@@ -146,11 +146,11 @@ impl Counts {
 /// The counts of a node since its last report. The totals grow by the sum of the days.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatsReport {
-    /// By day.
+    /// The counts by day.
     pub days: BTreeMap<Day, Counts>,
-    /// By queue.
+    /// The counts by queue.
     pub queues: BTreeMap<QueueName, Counts>,
-    /// By minute and class, if execution metrics are enabled.
+    /// The runs by minute and class, if execution metrics are enabled.
     pub executions: ExecutionsByMinute,
 }
 
@@ -169,9 +169,9 @@ impl StatsReport {
 /// The answer to [`StatsStore::stats`](crate::storage::StatsStore::stats).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredStats {
-    /// How many runs there were.
+    /// How many runs ended, those that failed included.
     pub processed: u64,
-    /// How many of them failed.
+    /// How many runs failed.
     pub failed: u64,
     /// How many members `schedule` has.
     pub scheduled: usize,
@@ -179,14 +179,14 @@ pub struct StoredStats {
     pub retry: usize,
     /// How many members `dead` has.
     pub dead: usize,
-    /// What was asked for, in that order.
+    /// The requested queues, in the order of the request.
     pub queues: Vec<StoredQueueStats>,
 }
 
 /// The state of one queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredQueueStats {
-    /// What was processed of it.
+    /// The counts of the queue.
     pub counts: Counts,
     /// How many jobs wait.
     pub enqueued: usize,

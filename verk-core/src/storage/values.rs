@@ -12,7 +12,7 @@ use crate::{error::StorageError, names::QueueName, storage::DueSet};
 /// A payload with the time that it is due (or, in the `dead` set, died).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// When.
+    /// When it is due, or died.
     pub at: SystemTime,
     /// The payload to store.
     pub job: Bytes,
@@ -86,7 +86,7 @@ impl fmt::Display for Source {
 /// it is empty at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// How many entries to pass over.
+    /// How many entries to skip.
     pub offset: usize,
     /// The most entries to read.
     pub limit: usize,

@@ -323,13 +323,13 @@ impl Verk {
         async move { supervisor.wait().await }
     }
 
-    /// The configuration.
+    /// Returns the configuration of this Verk.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.services().config
     }
 
-    /// The storage.
+    /// Returns the storage of this Verk.
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.services().storage

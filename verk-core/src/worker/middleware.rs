@@ -59,7 +59,7 @@ pub struct Next {
 }
 
 impl Next {
-    /// Runs it. It decodes the arguments, so middleware sees wrong ones as a failure.
+    /// Runs the worker. This decodes the arguments, so middleware sees wrong ones as a failure.
     ///
     /// # Errors
     ///

@@ -71,7 +71,7 @@ pub trait Worker: Send + Sized + 'static {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct WorkerOptions {
-    /// The queue.
+    /// The queue of its jobs.
     pub queue: &'static str,
     /// How often a failed job is retried; `None` for the configuration's number.
     pub max_retry_count: Option<u32>,
@@ -189,19 +189,19 @@ impl WorkerEntry {
         self.class
     }
 
-    /// Its options.
+    /// Returns the options of the worker.
     #[must_use]
     pub fn options(&self) -> &WorkerOptions {
         &self.options
     }
 
-    /// Where it is defined: `file:line`.
+    /// Returns where the worker is defined: `file:line`.
     #[must_use]
     pub fn location(&self) -> &'static str {
         self.location
     }
 
-    /// What it needs from the builder.
+    /// Returns what the worker needs from the builder, such as its state.
     #[must_use]
     pub fn requires(&self) -> Vec<Requirement> {
         (self.requires)()

@@ -84,7 +84,7 @@ impl Error {
         }
     }
 
-    /// What kind of failure it is.
+    /// Returns the kind of failure, so that a program can decide by it.
     #[must_use]
     pub fn kind(&self) -> StorageErrorKind {
         match self {

@@ -31,15 +31,15 @@ pub struct Drained {
     pub succeeded: usize,
     /// Runs that failed, whatever followed.
     pub failed: usize,
-    /// Of those that failed: the job waits in the `retry` set.
+    /// Runs that failed and whose job waits in the `retry` set.
     pub retried: usize,
-    /// The job is in the `dead` set: it failed and is out of retries, was killed, or is no job at
-    /// all.
+    /// Jobs that went to the `dead` set: they failed and had no retries left, were killed, or were
+    /// no jobs at all.
     pub dead: usize,
-    /// The worker returned `Outcome::Discard`, or failed and asked for neither a retry nor the dead
-    /// set.
+    /// Runs whose worker returned `Outcome::Discard`, or failed and asked for neither a retry nor
+    /// the dead set.
     pub discarded: usize,
-    /// The worker answered `Outcome::Snooze`.
+    /// Runs whose worker returned `Outcome::Snooze`.
     pub snoozed: usize,
     /// Jobs that still run, because they wait in `JobContext::sleep` for virtual time to pass: call
     /// [`advance`](crate::TestVerk::advance).

@@ -170,7 +170,7 @@ impl TestVerk {
         self.engine.advance(call, duration)
     }
 
-    /// What all runs so far came to.
+    /// Returns the outcomes of all runs so far.
     #[must_use]
     pub fn totals(&self) -> Drained {
         self.engine.ledger.total()
@@ -230,7 +230,7 @@ impl TestVerk {
         &self.engine.clock
     }
 
-    /// What happens from now on.
+    /// Returns the events from now on.
     pub fn events(&self) -> Events {
         self.engine.verk.events()
     }
