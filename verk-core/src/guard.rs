@@ -11,13 +11,11 @@ use std::{
     collections::BTreeSet,
     fmt,
     panic::{AssertUnwindSafe, Location, catch_unwind},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 
 use self::panic_place::Place;
 
@@ -70,7 +68,7 @@ pub fn catch_future<T>(foreign: impl Future<Output = T>) -> impl Future<Output =
 
 #[cold]
 fn keep(place: &Location<'static>) {
-    let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut places = PLACES.lock();
     places.insert((place.file(), place.line()));
 }
 
@@ -81,7 +79,7 @@ pub fn caught() -> u64 {
 
 /// The calls whose panics were caught in this process, as file and line. For tests.
 pub fn places() -> Vec<(&'static str, u32)> {
-    let places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+    let places = PLACES.lock();
     places.iter().copied().collect()
 }
 

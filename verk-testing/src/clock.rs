@@ -4,11 +4,12 @@ use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use verk_core::{Clock, Jid, JobWait, SystemClock};
 
@@ -236,7 +237,7 @@ impl Clock for VirtualClock {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Time> {
         // The time is consistent after every statement, so a panic elsewhere does no harm.
-        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+        self.time.lock()
     }
 }
 

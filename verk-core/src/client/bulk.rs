@@ -12,7 +12,6 @@
 
 use std::{
     future::{pending, poll_fn},
-    sync::{Mutex, MutexGuard, PoisonError},
     task::Poll,
 };
 
@@ -21,6 +20,7 @@ use futures_util::{
     future::{BoxFuture, poll_immediate},
     stream::FuturesUnordered,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::oneshot, task::yield_now};
 
 use super::{Client, MAX_CHUNK_JOBS, NewJob, Place, Ready, When};
@@ -251,7 +251,7 @@ struct Waiters {
 
 impl Lobby {
     fn lock(&self) -> MutexGuard<'_, Waiters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn len(&self) -> usize {

@@ -15,12 +15,13 @@ use std::{
     future::Future,
     panic::Location,
     sync::{
-        Arc, LazyLock, PoisonError, RwLock,
+        Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, ThreadId},
 };
 
+use parking_lot::RwLock;
 use tokio::runtime;
 
 use crate::{client::Client, error::EnqueueError};
@@ -135,7 +136,7 @@ impl Client {
             .try_with(Clone::clone)
             .ok()
             .or_else(installed)
-            .or_else(|| read(&KNOWN).choose(runtime_here).cloned())
+            .or_else(|| KNOWN.read().choose(runtime_here).cloned())
             .ok_or(EnqueueError::NoClient)
     }
 
@@ -145,7 +146,7 @@ impl Client {
     /// Does nothing when this is the client of a Verk that was shut down or dropped. A default ends
     /// with its Verk.
     pub fn set_default(&self) {
-        let mut known = write(&KNOWN);
+        let mut known = KNOWN.write();
         if self.life().ended.load(Ordering::Relaxed) {
             return;
         }
@@ -158,14 +159,14 @@ impl Client {
     /// Lets [`current`](Self::current) find this client of a Verk, until it is
     /// [retired](Self::retire).
     pub(crate) fn announce(&self) {
-        write(&KNOWN).live.push(self.clone());
+        KNOWN.write().live.push(self.clone());
     }
 
     /// The Verk of this client was shut down or dropped.
     pub(crate) fn retire(&self) {
         self.life().ended.store(true, Ordering::Relaxed);
         let is_retired = |client: &mut Client| Arc::ptr_eq(client.life(), self.life());
-        let mut known = write(&KNOWN);
+        let mut known = KNOWN.write();
         let default = known.default.take_if(is_retired);
         let live: Vec<Client> = known.live.extract_if(.., is_retired).collect();
         drop(known);
@@ -186,7 +187,7 @@ impl Client {
     pub fn install(&self) -> Result<Installed, AlreadyInstalled> {
         let (place, location) = (Place::here(), Location::caller());
         ANY.store(true, Ordering::Relaxed);
-        match write(&INSTALLED).entry(place) {
+        match INSTALLED.write().entry(place) {
             hash_map::Entry::Occupied(entry) if entry.get().client.is(self) => {
                 Ok(Installed { place: None })
             }
@@ -223,7 +224,7 @@ impl Drop for Installed {
     fn drop(&mut self) {
         if let Some(place) = self.place {
             // Dropped once the lock is free.
-            let _entry = write(&INSTALLED).remove(&place);
+            let _entry = INSTALLED.write().remove(&place);
         }
     }
 }
@@ -244,16 +245,7 @@ fn installed() -> Option<Client> {
     if !ANY.load(Ordering::Relaxed) {
         return None;
     }
-    let clients = read(&INSTALLED);
+    let clients = INSTALLED.read();
     let of = |place| clients.get(&place).map(|entry| entry.client.clone());
     of(Place::here()).or_else(|| of(Place::Thread(thread::current().id())))
-}
-
-// A panic while a lock is held leaves the data consistent: each change is one insert or remove.
-fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

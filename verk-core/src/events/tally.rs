@@ -1,9 +1,8 @@
 //! Counts of events, for those who want them: [`Tallies`].
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, OnceLock, PoisonError},
-};
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use parking_lot::Mutex;
 
 use crate::{job::Job, names::QueueName, outcome::Ending};
 
@@ -40,7 +39,7 @@ impl<K: Ord> Tally<K> {
     pub(crate) fn add(&self, key: impl FnOnce() -> K, n: u64) {
         if let Some(counts) = self.0.get() {
             let key = key();
-            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut counts = counts.lock();
             *counts.entry(key).or_default() += n;
         }
     }
@@ -58,7 +57,7 @@ impl<K: Ord> Tally<K> {
         K: Clone,
     {
         let counts = self.0.get().map(|counts| {
-            let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let counts = counts.lock();
             counts.clone()
         });
         counts.unwrap_or_default()

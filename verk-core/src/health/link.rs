@@ -1,12 +1,11 @@
 //! Whether the last operation of one kind succeeded: [`Link`].
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
+
+use parking_lot::Mutex;
 
 use crate::error::StorageError;
 
@@ -21,22 +20,17 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn well(&self) {
         if self.is_failing.load(Ordering::Relaxed) {
-            *lock(&self.failure) = None;
+            *self.failure.lock() = None;
             self.is_failing.store(false, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn failed(&self, error: &StorageError, now: Instant) {
-        *lock(&self.failure) = Some((error.to_string(), now));
+        *self.failure.lock() = Some((error.to_string(), now));
         self.is_failing.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn failure(&self) -> Option<(String, Instant)> {
-        lock(&self.failure).clone()
+        self.failure.lock().clone()
     }
-}
-
-// Each change is one assignment, so a panic leaves the data consistent.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

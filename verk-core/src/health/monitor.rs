@@ -3,15 +3,14 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
+
 use crate::{
-    health::{
-        Reason, failing,
-        link::{Link, lock},
-    },
+    health::{Reason, failing, link::Link},
     time::clock::Clock,
 };
 
@@ -42,12 +41,12 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     pub(crate) fn registered(&self, registration: Weak<dyn Registered>) {
-        *lock(&self.node) = Some(registration);
+        *self.node.lock() = Some(registration);
     }
 
     /// A part panicked. Returns how many times in a row.
     pub(crate) fn panicked(&self, part: &str, now: Instant) -> u32 {
-        let mut panics = lock(&self.panics);
+        let mut panics = self.panics.lock();
         let (count, last) = panics.entry(part.to_owned()).or_insert((0, now));
         if now.saturating_duration_since(*last) > IN_A_ROW {
             *count = 0;
@@ -59,7 +58,7 @@ impl Monitor {
 
     /// The reason why the registration of a node that runs queues is not healthy.
     pub(crate) fn of_node(&self, clock: &dyn Clock, heartbeat: Duration) -> Option<Reason> {
-        let registration = lock(&self.node).as_ref().and_then(Weak::upgrade);
+        let registration = self.node.lock().as_ref().and_then(Weak::upgrade);
         match registration {
             Some(registration) => registration.reason(clock, heartbeat),
             None => Some(Reason::RegistrationLost),
@@ -78,7 +77,7 @@ impl Monitor {
         let enqueue = self.enqueue.failure();
         let recent = enqueue.filter(|(_, at)| now.saturating_duration_since(*at) < heartbeat);
         reasons.extend(recent.map(|(error, _)| failing("enqueue", error)));
-        for (part, (count, last)) in &*lock(&self.panics) {
+        for (part, (count, last)) in &*self.panics.lock() {
             if *count >= TOO_MANY_PANICS && now.saturating_duration_since(*last) <= IN_A_ROW {
                 reasons.push(Reason::Panicking { part: part.clone() });
             }

@@ -1,7 +1,8 @@
 //! How other parts reach the manager of a queue, and the state that it shows.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
@@ -96,7 +97,7 @@ impl ManagerHandle {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, ManagerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

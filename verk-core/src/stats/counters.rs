@@ -5,9 +5,11 @@
 use std::{
     collections::BTreeMap,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use parking_lot::Mutex;
 
 use crate::{
     job::Job,
@@ -55,7 +57,7 @@ impl Counters {
     }
 
     pub(crate) fn of_queue(&self, queue: &QueueName) -> Arc<QueueCounters> {
-        let mut queues = lock(&self.queues);
+        let mut queues = self.queues.lock();
         let counters = queues.entry(queue.clone()).or_insert_with(|| {
             Arc::new(QueueCounters {
                 queue: queue.clone(),
@@ -70,9 +72,9 @@ impl Counters {
     /// Takes all counts; `None` if they are 0.
     pub(crate) fn take(&self) -> Option<StatsReport> {
         let mut report = StatsReport::default();
-        for (queue, counters) in &*lock(&self.queues) {
+        for (queue, counters) in &*self.queues.lock() {
             let mut of_queue = Counts::default();
-            let counted = mem::take(&mut *lock(&counters.counted));
+            let counted = mem::take(&mut *counters.counted.lock());
             for (day, counts) in counted.days {
                 report.days.entry(day).or_default().add(counts);
                 of_queue.add(counts);
@@ -89,7 +91,7 @@ impl Counters {
 impl QueueCounters {
     /// Counts what the storage has now.
     pub(crate) fn add(&self, counts: Counts, now: SystemTime) {
-        let mut counted = lock(&self.counted);
+        let mut counted = self.counted.lock();
         counted.days.entry(Day::of(now)).or_default().add(counts);
         drop(counted);
         self.live.add(&self.queue, counts);
@@ -106,7 +108,9 @@ impl QueueCounters {
         if self.metrics {
             let run = Executions::of_run(counts, took);
             let minute = Minute::of(now());
-            lock(&self.counted).count_execution(job.class(), &run, minute);
+            self.counted
+                .lock()
+                .count_execution(job.class(), &run, minute);
         }
     }
 }
@@ -134,7 +138,7 @@ pub(crate) struct LiveCounters(Mutex<BTreeMap<QueueName, Counts>>);
 
 impl LiveCounters {
     pub(crate) fn add(&self, queue: &QueueName, counts: Counts) {
-        let mut queues = lock(&self.0);
+        let mut queues = self.0.lock();
         match queues.get_mut(queue) {
             Some(counted) => counted.add(counts),
             None => {
@@ -144,7 +148,7 @@ impl LiveCounters {
     }
 
     pub(crate) fn by_queue(&self) -> BTreeMap<QueueName, Counts> {
-        lock(&self.0).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -161,11 +165,6 @@ pub(crate) fn counts_of(ending: Ending) -> Option<Counts> {
         | Ending::PoisonPill => return None,
     };
     Some(Counts { succeeded, failed })
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds one of these.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Adds what `from` knows to `to`.

@@ -1,10 +1,11 @@
 //! Wakes the schedule manager when a job is stored that is due earlier than it expects.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::time::clock::time_after;
@@ -64,6 +65,6 @@ impl ScheduleWake {
     }
 
     fn stored(&self) -> MutexGuard<'_, Option<(SystemTime, SystemTime)>> {
-        self.0.stored.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.stored.lock()
     }
 }

@@ -1,9 +1,8 @@
 //! The time of day of the storage, which decides when jobs are due.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     log,
@@ -99,7 +98,7 @@ impl ServerTime {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Measurement>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -171,17 +170,17 @@ mod tests {
         }
 
         fn set(&self, passed: u64, here: SystemTime) {
-            *self.passed.lock().unwrap() = (Duration::from_secs(passed), here);
+            *self.passed.lock() = (Duration::from_secs(passed), here);
         }
     }
 
     impl Clock for Clocks {
         fn now(&self) -> SystemTime {
-            self.passed.lock().unwrap().1
+            self.passed.lock().1
         }
 
         fn instant(&self) -> Instant {
-            self.start + self.passed.lock().unwrap().0
+            self.start + self.passed.lock().0
         }
 
         fn sleep_until(&self, _: Instant) -> BoxFuture<'static, ()> {
@@ -221,7 +220,7 @@ mod tests {
     fn an_answer_that_took_long_changes_nothing_that_it_agrees_with() {
         let (time, clocks) = (ServerTime::default(), Clocks::new());
         let answer = |server, took| {
-            let (asked, passed) = (ClockReading::now(&clocks), clocks.passed.lock().unwrap().0);
+            let (asked, passed) = (ClockReading::now(&clocks), clocks.passed.lock().0);
             let passed = passed.as_secs() + took;
             clocks.set(passed, at(100 + passed));
             assert!(time.measure(server, asked, &clocks).is_none());

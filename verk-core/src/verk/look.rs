@@ -1,7 +1,5 @@
 //! How a user reads the state of a node: its statistics, events, health.
 
-use std::sync::PoisonError;
-
 use crate::{
     events::Events,
     health::{Health, Reason},
@@ -44,10 +42,7 @@ impl Verk {
     pub fn health(&self) -> Health {
         let services = self.services();
         let heartbeat = services.config.heartbeat;
-        let registration = self.inner.registration.lock();
-        let waits = registration
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some();
+        let waits = self.inner.registration.lock().is_some();
         let mut reasons = Vec::new();
         if self.inner.stop.is_cancelled() {
             reasons.push(Reason::Stopping);

@@ -7,13 +7,9 @@ mod queues;
 pub(crate) mod startup;
 pub(crate) mod supervisor;
 
-use std::{
-    convert::Infallible,
-    fmt,
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{convert::Infallible, fmt, future::Future, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -198,11 +194,7 @@ impl Verk {
         }
         assert_runtime()?;
         // Held until the supervisor has started, so that a shutdown waits for it.
-        let mut registration = self
-            .inner
-            .registration
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut registration = self.inner.registration.lock();
         let Some(first) = registration.take() else {
             return Ok(());
         };
@@ -246,12 +238,7 @@ impl Verk {
     /// If the future is dropped, the shutdown continues.
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
-        let never_started = self
-            .inner
-            .registration
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let never_started = self.inner.registration.lock().take();
         if let Some(registration) = never_started {
             crate::node::heartbeat::deregister(self.services(), &registration).await;
         }

@@ -9,7 +9,7 @@ use std::{
     fmt,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -24,6 +24,7 @@ use bb8_redis::{
     },
 };
 use futures_util::future::{Either, select};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use verk_core::{Applied, Clock, SystemClock};
 
@@ -195,10 +196,7 @@ impl ManageConnection for Connector {
 
     async fn connect(&self) -> Result<Connection, RedisError> {
         let connected = Self::connect(self).await;
-        *self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
+        *self.last_error.lock() = connected.as_ref().err().cloned();
         connected
     }
 
@@ -411,7 +409,7 @@ impl Pool {
     fn no_connection(&self) -> Failure {
         let address = self.connector.address();
         let last_error = &self.connector.last_error;
-        let last_error = last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let last_error = last_error.lock();
         match last_error.clone() {
             Some(error) => Failure::not_connected(address, self.connector.cause(error)),
             None => Failure::not_sent(format!("no connection to Redis at {address} came in time")),

@@ -5,9 +5,10 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak},
+    sync::{Arc, Weak},
 };
 
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
@@ -97,11 +98,11 @@ impl Runtimes {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Vec<(runtime::Id, Arc<Local>)>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner)
+        self.open.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Vec<(runtime::Id, Arc<Local>)>> {
-        self.open.write().unwrap_or_else(PoisonError::into_inner)
+        self.open.write()
     }
 }
 

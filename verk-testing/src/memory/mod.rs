@@ -15,12 +15,13 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use verk_core::{
     Clock, Day, DayStats, Jid, NodeId, QueueName, StorageError, SystemClock,
@@ -190,7 +191,7 @@ impl Default for MemoryStorage {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No change panics half-way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {

@@ -1,13 +1,9 @@
 //! The traffic through a [`CuttingProxy`](super::CuttingProxy).
 
-use std::{
-    collections::VecDeque,
-    io,
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::VecDeque, io, pin::pin, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, UnixListener, UnixStream},
@@ -120,7 +116,7 @@ async fn forward_requests(
                 shared.count_loss();
                 return Ok(());
             }
-            lock(in_flight).push_back(command);
+            in_flight.lock().push_back(command);
             server.write_all(&frame).await?;
         }
     }
@@ -140,7 +136,7 @@ async fn forward_replies(
             let command = if is_push {
                 None
             } else {
-                lock(in_flight).pop_front()
+                in_flight.lock().pop_front()
             };
             if let Some(command) = &command
                 && !matches!(reply, Reply::Error(_))
@@ -169,10 +165,6 @@ fn next_frame(received: &mut BytesMut) -> io::Result<Option<(Reply, Bytes)>> {
         Ok(None) => Ok(None),
         Err(Malformed) => Err(io::ErrorKind::InvalidData.into()),
     }
-}
-
-fn lock(in_flight: &InFlight) -> MutexGuard<'_, VecDeque<RedisCommand>> {
-    in_flight.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts an open connection, until dropped.

@@ -4,15 +4,10 @@ mod forward;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt, io,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{fmt, io, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -287,11 +282,11 @@ impl Drop for CuttingProxy {
 
 impl Shared {
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        self.plan.lock()
     }
 
     fn server(&self) -> MutexGuard<'_, PathBuf> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        self.server.lock()
     }
 
     fn count_loss(&self) {

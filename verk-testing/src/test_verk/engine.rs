@@ -5,12 +5,13 @@ use std::{
     fmt::Write as _,
     panic::Location,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use verk_core::{Clock, Jid, Job, QueueName, SystemClock, Verk, VerkBuilder};
 
 use super::{
@@ -276,7 +277,7 @@ impl Engine {
 
     /// Lets the node run every queue that has jobs.
     fn run_queues(&self, activity: &Activity) {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = self.queues.lock();
         for queue in activity.queued.keys() {
             if queues.insert(queue.clone())
                 && let Err(error) = self

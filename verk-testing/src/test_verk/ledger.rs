@@ -5,13 +5,14 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
 
 use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use verk_core::{
     AfterFailure, ConfigError, Event, EventKind, Jid, Job, Outcome, PerformError,
@@ -211,7 +212,7 @@ impl Ledger {
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
         // Counts are whole after every statement.
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.accounts.lock()
     }
 }
 
