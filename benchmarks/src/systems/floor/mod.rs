@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use benchmark_harness::{Job, Options, System, perform};
-use redis::{AsyncConnectionConfig, Client, Script, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
@@ -103,21 +103,28 @@ struct Queue {
 
 impl Queue {
     async fn run(mut self) -> Result<()> {
-        let script = Script::new(include_str!("work.lua"));
+        let script: String = redis::cmd("SCRIPT")
+            .arg("LOAD")
+            .arg(include_str!("work.lua"))
+            .query_async(&mut self.shared)
+            .await?;
         let mut held: Vec<String> = Vec::new();
         loop {
-            let mut call = script.prepare_invoke();
-            call.key(&self.key)
-                .key(&self.inprogress)
-                .key(format!("verk:node:{}", self.node))
-                .key("verk_nodes")
-                .key(format!("verk:node:{}:queues", self.node))
+            let reply: Vec<redis::Value> = redis::cmd("EVALSHA")
+                .arg(&script)
+                .arg(5)
+                .arg(&self.key)
+                .arg(&self.inprogress)
+                .arg(format!("verk:node:{}", self.node))
+                .arg("verk_nodes")
+                .arg(format!("verk:node:{}:queues", self.node))
                 .arg(self.most_jobs)
                 .arg(MOST_BYTES)
                 .arg(&self.node)
                 .arg(&self.name)
-                .arg(&held);
-            let reply: Vec<redis::Value> = call.invoke_async(&mut self.shared).await?;
+                .arg(&held)
+                .query_async(&mut self.shared)
+                .await?;
             let jobs = reply.into_iter().skip(1);
             held = jobs
                 .map(redis::from_redis_value)
