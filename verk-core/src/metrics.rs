@@ -46,7 +46,7 @@ impl Verk {
             self.parts().clone(),
             self.events(),
             every,
-            Counted::begin(self.parts()),
+            Totals::begin(self.parts()),
             self.ended(),
         )
     }
@@ -57,7 +57,7 @@ async fn record(
     parts: Parts,
     mut events: Events,
     every: Duration,
-    mut counted: Counted,
+    mut counted: Totals,
     ended: impl Future<Output = ()>,
 ) {
     guard::call(describe);
@@ -74,12 +74,12 @@ async fn record(
 }
 
 /// The numbers of jobs that the recorder has got so far.
-struct Counted {
+struct Totals {
     ended: BTreeMap<(QueueName, String, Ending), u64>,
     enqueued: BTreeMap<QueueName, u64>,
 }
 
-impl Counted {
+impl Totals {
     /// Lets the node count from now on.
     ///
     /// The counters for alerts exist from the start, because a counter that is first seen as 1 did
@@ -163,7 +163,7 @@ fn count_event(event: &Event) {
 }
 
 /// Reads the state of the queues again and again, forever.
-async fn watch(parts: &Parts, every: Duration, counted: &mut Counted) {
+async fn watch(parts: &Parts, every: Duration, counted: &mut Totals) {
     let services = &parts.services;
     let (mut here, mut known) = (BTreeSet::new(), BTreeSet::new());
     loop {

@@ -40,11 +40,11 @@ use verk_core::{Clock, Jid, JobWait, SystemClock};
 /// ```
 #[derive(Clone, Debug)]
 pub struct VirtualClock {
-    shared: Arc<Shared>,
+    shared: Arc<ClockState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ClockState {
     /// The monotonic time at `elapsed` zero.
     origin: Instant,
     time: Mutex<Time>,
@@ -88,7 +88,7 @@ impl VirtualClock {
     #[must_use]
     pub fn starting_at(time_of_day: SystemTime) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(ClockState {
                 origin: SystemClock.instant(),
                 time: Mutex::new(Time {
                     elapsed: Duration::ZERO,
@@ -234,7 +234,7 @@ impl Clock for VirtualClock {
     }
 }
 
-impl Shared {
+impl ClockState {
     fn lock(&self) -> MutexGuard<'_, Time> {
         // The time is consistent after every statement, so a panic elsewhere does no harm.
         self.time.lock()
@@ -252,12 +252,12 @@ impl Time {
 /// One wait. It counts from its creation, so that a task that is about to wait is not missed.
 #[derive(Debug)]
 struct Sleep {
-    shared: Arc<Shared>,
+    shared: Arc<ClockState>,
     id: SleeperId,
 }
 
 impl Sleep {
-    fn new(shared: Arc<Shared>, deadline: Duration, job: Option<JobSleeper>) -> Self {
+    fn new(shared: Arc<ClockState>, deadline: Duration, job: Option<JobSleeper>) -> Self {
         let id = {
             let mut time = shared.lock();
             time.arrivals += 1;

@@ -23,7 +23,7 @@ use futures_util::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::oneshot, task::yield_now};
 
-use super::{Client, MAX_CHUNK_JOBS, NewJob, Place, Ready, When};
+use super::{Client, EncodedJob, MAX_CHUNK_JOBS, NewJob, Place, When};
 use crate::{
     client::middleware::{Store, Stored},
     error::{EnqueueAllError, EnqueueError, StorageError},
@@ -47,7 +47,7 @@ impl Client {
         let mut exhausted = false;
         let mut live = FuturesUnordered::new();
         let mut live_bytes = 0;
-        let mut sending: Option<BoxFuture<'_, Sent>> = None;
+        let mut sending: Option<BoxFuture<'_, ChunkReply>> = None;
         // Whether a future continued since the last turn of the runtime. Only after a turn in which
         // none did can none continue, because tokio's budget delays futures that could.
         let mut moved = false;
@@ -56,7 +56,7 @@ impl Client {
             // Step 2.
             loop {
                 if let Some(Some(passed)) = poll_immediate(live.next()).await {
-                    let Passed {
+                    let JobEnd {
                         index,
                         bytes,
                         answer,
@@ -129,7 +129,7 @@ impl Client {
                 }
                 passed = went_on => {
                     moved = true;
-                    if let Some(Passed { index, bytes, answer }) = passed {
+                    if let Some(JobEnd { index, bytes, answer }) = passed {
                         live_bytes -= bytes;
                         report.passed(index, answer);
                     }
@@ -140,17 +140,17 @@ impl Client {
         report.end(self).await
     }
 
-    async fn pass(&self, mut job: Job, bytes: usize, store: StoreInChunk<'_>) -> Passed {
+    async fn pass(&self, mut job: Job, bytes: usize, store: StoreInChunk<'_>) -> JobEnd {
         let answer = self.inner.middleware.pass(&mut job, &store).await;
         let index = store.index;
-        Passed {
+        JobEnd {
             index,
             bytes,
             answer,
         }
     }
 
-    async fn send(&self, chunk: Vec<Waiting>) -> Sent {
+    async fn send(&self, chunk: Vec<Waiting>) -> ChunkReply {
         let place = chunk[0].ready.place.clone();
         let mut jobs = Vec::with_capacity(chunk.len());
         let mut members = Vec::with_capacity(chunk.len());
@@ -164,7 +164,7 @@ impl Client {
             members.push(Member { index, jid, reply });
             jobs.push(ready);
         }
-        Sent {
+        ChunkReply {
             queued: matches!(place, Place::Queue(_)),
             result: self.store(&place, jobs).await,
             members,
@@ -173,7 +173,7 @@ impl Client {
 }
 
 /// A job that has passed the middleware, and its result.
-struct Passed {
+struct JobEnd {
     index: usize,
     /// What it counted for while it lived.
     bytes: usize,
@@ -181,7 +181,7 @@ struct Passed {
 }
 
 /// Jobs that were sent together.
-struct Sent {
+struct ChunkReply {
     members: Vec<Member>,
     /// Whether they are in a queue, if they are stored.
     queued: bool,
@@ -235,7 +235,7 @@ impl Store for StoreInChunk<'_> {
 /// A job that is past its middleware and waits to be sent.
 struct Waiting {
     index: usize,
-    ready: Ready,
+    ready: EncodedJob,
     reply: oneshot::Sender<Answer>,
 }
 
@@ -356,8 +356,8 @@ impl Report {
     }
 
     /// Records the result of a chunk, and answers its jobs.
-    fn sent(&mut self, sent: Sent) {
-        let Sent {
+    fn sent(&mut self, sent: ChunkReply) {
+        let ChunkReply {
             members,
             queued,
             result,

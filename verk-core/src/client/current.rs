@@ -26,7 +26,7 @@ use tokio::runtime;
 
 use crate::{client::Client, error::EnqueueError};
 
-static KNOWN: RwLock<Known> = RwLock::new(Known {
+static CLIENTS: RwLock<Clients> = RwLock::new(Clients {
     default: None,
     live: Vec::new(),
 });
@@ -37,14 +37,14 @@ static INSTALLED: LazyLock<RwLock<HashMap<Place, InstalledClient>>> =
 static ANY: AtomicBool = AtomicBool::new(false);
 
 /// The clients that belong to no job and no test.
-struct Known {
+struct Clients {
     /// The one that said [`set_default`](Client::set_default).
     default: Option<Client>,
     /// Those of the live Verks, the newest last.
     live: Vec<Client>,
 }
 
-impl Known {
+impl Clients {
     /// The client for the runtime that `here` finds.
     fn choose(&self, here: impl FnOnce() -> Option<runtime::Id>) -> Option<&Client> {
         match (&self.default, &*self.live) {
@@ -136,7 +136,7 @@ impl Client {
             .try_with(Clone::clone)
             .ok()
             .or_else(installed)
-            .or_else(|| KNOWN.read().choose(runtime_here).cloned())
+            .or_else(|| CLIENTS.read().choose(runtime_here).cloned())
             .ok_or(EnqueueError::NoClient)
     }
 
@@ -146,7 +146,7 @@ impl Client {
     /// Does nothing when this is the client of a Verk that was shut down or dropped. A default ends
     /// with its Verk.
     pub fn set_default(&self) {
-        let mut known = KNOWN.write();
+        let mut known = CLIENTS.write();
         if self.life().ended.load(Ordering::Relaxed) {
             return;
         }
@@ -159,14 +159,14 @@ impl Client {
     /// Lets [`current`](Self::current) find this client of a Verk, until it is
     /// [retired](Self::retire).
     pub(crate) fn announce(&self) {
-        KNOWN.write().live.push(self.clone());
+        CLIENTS.write().live.push(self.clone());
     }
 
     /// The Verk of this client was shut down or dropped.
     pub(crate) fn retire(&self) {
         self.life().ended.store(true, Ordering::Relaxed);
         let is_retired = |client: &mut Client| Arc::ptr_eq(client.life(), self.life());
-        let mut known = KNOWN.write();
+        let mut known = CLIENTS.write();
         let default = known.default.take_if(is_retired);
         let live: Vec<Client> = known.live.extract_if(.., is_retired).collect();
         drop(known);

@@ -240,7 +240,7 @@ impl Client {
     fn next_chunk(
         &self,
         jobs: &mut (impl Iterator<Item = NewJob> + Send),
-        left_over: &mut Option<Ready>,
+        left_over: &mut Option<EncodedJob>,
     ) -> Chunk {
         let at_least = jobs.size_hint().0.min(MAX_CHUNK_JOBS);
         let mut chunk = Chunk {
@@ -265,7 +265,7 @@ impl Client {
             };
             bytes += ready.payload.len();
             let fits = chunk.jobs.len() < MAX_CHUNK_JOBS && bytes <= MAX_BATCH_BYTES;
-            let joins = |first: &Ready| fits && first.place.joins(&ready.place);
+            let joins = |first: &EncodedJob| fits && first.place.joins(&ready.place);
             if !chunk.jobs.first().is_none_or(joins) {
                 *left_over = Some(ready);
                 return chunk;
@@ -306,7 +306,7 @@ impl Client {
 
     async fn store_chunk(
         &self,
-        chunk: Vec<Ready>,
+        chunk: Vec<EncodedJob>,
         stored: &mut Vec<Jid>,
     ) -> Result<(), EnqueueAllError> {
         let Some(first) = chunk.first() else {
@@ -340,7 +340,7 @@ impl Client {
     }
 
     /// Stores jobs that go to the same place.
-    async fn store(&self, place: &Place, jobs: Vec<Ready>) -> Result<(), StorageError> {
+    async fn store(&self, place: &Place, jobs: Vec<EncodedJob>) -> Result<(), StorageError> {
         match place {
             Place::Queue(queue) => {
                 let payloads: Vec<Bytes> = jobs.into_iter().map(|ready| ready.payload).collect();
@@ -363,7 +363,7 @@ impl Client {
     }
 
     /// Stores one job, without a list for it.
-    async fn store_one(&self, ready: &Ready) -> Result<(), StorageError> {
+    async fn store_one(&self, ready: &EncodedJob) -> Result<(), StorageError> {
         match &ready.place {
             Place::Queue(queue) => {
                 let payload = slice::from_ref(&ready.payload);
@@ -430,7 +430,7 @@ impl Client {
         job: &mut Job,
         when: When,
         now: Option<SystemTime>,
-    ) -> Result<Ready, EnqueueError> {
+    ) -> Result<EncodedJob, EnqueueError> {
         let claimed_twice = |error: &&ConfigError| matches!(error, ConfigError::DuplicateClass { class, .. } if *class == job.class());
         if let Some(error) = self.inner.duplicates.iter().find(claimed_twice) {
             return Err(EnqueueError::DuplicateClass(error.clone()));
@@ -467,7 +467,7 @@ impl Client {
         if size > LARGE_PAYLOAD_BYTES {
             log::warn!(class = job.class(), jid = %job.jid(), size, "large payload: pass a reference instead of the data");
         }
-        Ok(Ready {
+        Ok(EncodedJob {
             jid: job.jid().clone(),
             payload,
             place,
@@ -485,7 +485,7 @@ impl fmt::Debug for Client {
 
 /// Neighbours of an `enqueue_all` that are stored at once, and the error of the job after them.
 struct Chunk {
-    jobs: Vec<Ready>,
+    jobs: Vec<EncodedJob>,
     failed: Option<EnqueueError>,
 }
 
@@ -510,7 +510,7 @@ impl Store for StoreOne<'_> {
 }
 
 /// A job that is encoded, and the place that it goes to.
-struct Ready {
+struct EncodedJob {
     jid: Jid,
     payload: Bytes,
     place: Place,

@@ -39,12 +39,12 @@ pub(crate) struct NodeWatch {
     /// When the jobs of each silent node come back, as the log said.
     announced: HashMap<NodeId, Instant>,
     /// The dead nodes whose lists are being emptied.
-    emptied: HashMap<NodeId, Emptied>,
+    dead: HashMap<NodeId, DeadNode>,
 }
 
 /// A dead node whose lists are being emptied.
 #[derive(Debug)]
-struct Emptied {
+struct DeadNode {
     /// What happens to the jobs that it had started.
     verdicts: Verdicts,
     /// Since when its lists were found empty.
@@ -66,7 +66,7 @@ impl NodeWatch {
             stop,
             judge,
             announced: HashMap::new(),
-            emptied: HashMap::new(),
+            dead: HashMap::new(),
         }
     }
 
@@ -96,7 +96,7 @@ impl NodeWatch {
             .iter()
             .filter(|node| !node.alive && self.registration.follows(&node.id));
         dead.extend(earlier.map(|node| node.id.clone()));
-        self.emptied.retain(|node, _| dead.contains(node));
+        self.dead.retain(|node, _| dead.contains(node));
         self.announce(now, &nodes, &dead);
         // A node whose lists cannot be emptied delays no other.
         let mut result = Ok(());
@@ -135,9 +135,9 @@ impl NodeWatch {
     /// Restores the jobs in progress of a dead node. It removes the node from the list only when
     /// its lists stayed empty for so long that no fetch of it can be pending any more.
     async fn empty(&mut self, node: Node) -> Result<(), StorageError> {
-        let emptied = match self.emptied.entry(node.id.clone()) {
+        let emptied = match self.dead.entry(node.id.clone()) {
             Entry::Occupied(emptied) => emptied.into_mut(),
-            Entry::Vacant(place) => place.insert(Emptied {
+            Entry::Vacant(place) => place.insert(DeadNode {
                 verdicts: Verdicts::reach(&self.services, &node).await?,
                 since: None,
             }),
@@ -181,7 +181,7 @@ impl NodeWatch {
         if now.saturating_duration_since(since) >= LONGEST_FETCH
             && self.services.storage.deregister(&node.id).await?
         {
-            self.emptied.remove(&node.id);
+            self.dead.remove(&node.id);
             log::info!(node = %node.id, "took a dead node off the list");
         }
         Ok(())

@@ -42,14 +42,14 @@ pub(crate) struct WorkersManager {
     next_run: u64,
     /// Cancelled when the time of all running jobs is up.
     cancel: CancellationToken,
-    finished_in: mpsc::UnboundedSender<Finished>,
-    finished: mpsc::UnboundedReceiver<Finished>,
+    ends_in: mpsc::UnboundedSender<EndMessage>,
+    ends: mpsc::UnboundedReceiver<EndMessage>,
     /// Runs that have started and are not in a task yet, oldest first.
     to_spawn: Vec<BoxFuture<'static, Instant>>,
 }
 
 #[derive(Debug)]
-struct Finished {
+struct EndMessage {
     /// Its place among the running jobs.
     place: usize,
     times: Times,
@@ -58,8 +58,8 @@ struct Finished {
 
 /// The end of a run, for which the manager waits before the permit is free again. It is sent in any
 /// case: at the latest when this is dropped.
-struct Owed {
-    finished: mpsc::UnboundedSender<Finished>,
+struct EndSender {
+    ends: mpsc::UnboundedSender<EndMessage>,
     services: Arc<Services>,
     place: usize,
     began: Instant,
@@ -67,7 +67,7 @@ struct Owed {
     is_sent: bool,
 }
 
-impl Owed {
+impl EndSender {
     /// Sends the end of a run whose future is dropped. Returns the time.
     fn send(&mut self, end: RunEnd) -> Instant {
         // The clock may be written by a user, and may panic.
@@ -77,7 +77,7 @@ impl Owed {
         });
         let (ended, ended_at) = read.unwrap_or((self.began, self.started_at));
         // An error says that the manager is gone, and nothing waits for the run.
-        let _ = self.finished.send(Finished {
+        let _ = self.ends.send(EndMessage {
             place: self.place,
             times: Times {
                 started_at: self.started_at,
@@ -91,7 +91,7 @@ impl Owed {
     }
 }
 
-impl Drop for Owed {
+impl Drop for EndSender {
     fn drop(&mut self) {
         if self.is_sent {
             return;
@@ -114,7 +114,7 @@ impl WorkersManager {
         handle: Arc<ManagerHandle>,
     ) -> Self {
         // The permits bound it, not the channel: each running job sends once.
-        let (finished_in, finished) = mpsc::unbounded_channel();
+        let (ends_in, ends) = mpsc::unbounded_channel();
         Self {
             workforce,
             registration,
@@ -122,8 +122,8 @@ impl WorkersManager {
             concurrency: 0,
             next_run: 0,
             cancel: CancellationToken::new(),
-            finished_in,
-            finished,
+            ends_in,
+            ends,
             to_spawn: Vec::new(),
         }
     }
@@ -197,8 +197,8 @@ impl WorkersManager {
             seen: Seen::default(),
         });
 
-        let mut owed = Owed {
-            finished: self.finished_in.clone(),
+        let mut end_sender = EndSender {
+            ends: self.ends_in.clone(),
             services: Arc::clone(services),
             place,
             began,
@@ -230,7 +230,7 @@ impl WorkersManager {
             let end =
                 end.unwrap_or_else(|panic| RunEnd::Returned(Err(PerformError::panicked(&panic))));
             job_log::close(span, &end);
-            owed.send(end)
+            end_sender.send(end)
         }));
     }
 
@@ -261,10 +261,10 @@ impl WorkersManager {
     pub(crate) async fn next_finished(&mut self) -> EndedRun {
         loop {
             // The channel never closes: `self` holds a sender.
-            let Some(finished) = self.finished.recv().await else {
+            let Some(message) = self.ends.recv().await else {
                 std::future::pending().await
             };
-            if let Some(run) = self.end(finished) {
+            if let Some(run) = self.end(message) {
                 return run;
             }
         }
@@ -273,15 +273,15 @@ impl WorkersManager {
     /// The next run that has ended by now.
     pub(crate) fn try_finished(&mut self) -> Option<EndedRun> {
         loop {
-            let finished = self.finished.try_recv().ok()?;
-            if let Some(run) = self.end(finished) {
+            let message = self.ends.try_recv().ok()?;
+            if let Some(run) = self.end(message) {
                 return Some(run);
             }
         }
     }
 
-    fn end(&mut self, finished: Finished) -> Option<EndedRun> {
-        let Finished { place, times, end } = finished;
+    fn end(&mut self, message: EndMessage) -> Option<EndedRun> {
+        let EndMessage { place, times, end } = message;
         let Run {
             number,
             context,

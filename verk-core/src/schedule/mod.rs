@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    config::Config,
     error::{Applied, StorageError},
     events::event::{Event, EventKind},
     job::Job,
@@ -136,10 +137,7 @@ impl ScheduleManager {
         let storage = &self.services.storage;
         let poll = storage.poll_schedule(&self.node, poll_interval).await?;
         self.trims = poll.lease == Lease::Granted && self.services.clock.instant() >= self.trim_at;
-        let look_again = match poll.lease {
-            Lease::Granted => time_after(now, poll_interval / 2),
-            Lease::Held { ttl } => time_after(now, ttl.min(poll_interval)),
-        };
+        let look_again = time_after(now, pause(poll.lease, poll_interval));
         if poll.lease != Lease::Granted && self.moves_until.is_none() {
             return Ok(look_again);
         }
@@ -196,7 +194,7 @@ impl ScheduleManager {
             let mut moves: Vec<Move> = page
                 .jobs
                 .into_iter()
-                .map(|job| self.move_of(job, now))
+                .map(|job| move_of(job, now, &self.services.config))
                 .collect();
             moves.retain(|step| !refused.contains(&queue_of(step)));
             stuck += members - moves.len();
@@ -251,38 +249,47 @@ impl ScheduleManager {
             }
         }
     }
+}
 
-    /// The target of a due member: its queue or, if it names none, the `dead` set, byte for byte.
-    fn move_of(&self, held: Bytes, now: SystemTime) -> Move {
-        let to = match Job::decode(held.clone()) {
-            Ok(mut job) => match job.queue().cloned() {
-                Some(queue) => {
-                    job.write_as(self.services.config.form());
-                    job.set_enqueued_at(Some(now));
-                    MoveTarget::Queue {
-                        queue,
-                        job: job.encode(),
-                    }
-                }
-                None => self.bury(&held, now, "it names no queue"),
-            },
-            Err(reason) => self.bury(&held, now, &reason.to_string()),
-        };
-        Move { held, to }
+/// The time until the next poll: the holder of the lease renews it in time, and another node polls
+/// when the lease may be free.
+fn pause(lease: Lease, poll_interval: Duration) -> Duration {
+    match lease {
+        Lease::Granted => poll_interval / 2,
+        Lease::Held { ttl } => ttl.min(poll_interval),
     }
+}
 
-    fn bury(&self, held: &Bytes, now: SystemTime, reason: &str) -> MoveTarget {
-        log::error!(
-            reason,
-            "a due member is no job that can run: moved to the dead set as it is"
-        );
-        MoveTarget::Dead {
-            job: Due {
-                at: now,
-                job: held.clone(),
-            },
-            limits: self.services.config.dead_limits(),
-        }
+/// The target of a due member: its queue or, if it names none, the `dead` set, byte for byte.
+fn move_of(held: Bytes, now: SystemTime, config: &Config) -> Move {
+    let to = match Job::decode(held.clone()) {
+        Ok(mut job) => match job.queue().cloned() {
+            Some(queue) => {
+                job.write_as(config.form());
+                job.set_enqueued_at(Some(now));
+                MoveTarget::Queue {
+                    queue,
+                    job: job.encode(),
+                }
+            }
+            None => bury(&held, now, config, "it names no queue"),
+        },
+        Err(reason) => bury(&held, now, config, &reason.to_string()),
+    };
+    Move { held, to }
+}
+
+fn bury(held: &Bytes, now: SystemTime, config: &Config, reason: &str) -> MoveTarget {
+    log::error!(
+        reason,
+        "a due member is no job that can run: moved to the dead set as it is"
+    );
+    MoveTarget::Dead {
+        job: Due {
+            at: now,
+            job: held.clone(),
+        },
+        limits: config.dead_limits(),
     }
 }
 
@@ -291,5 +298,52 @@ fn queue_of(step: &Move) -> Option<QueueName> {
     match &step.to {
         MoveTarget::Queue { queue, .. } => Some(queue.clone()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn move_of(held: &'static str) -> Move {
+        super::move_of(Bytes::from_static(held.as_bytes()), NOW, &Config::default())
+    }
+
+    #[test]
+    fn a_due_job_goes_to_the_queue_that_it_names() {
+        let held = r#"{"class":"Welcome","jid":"1","args":[],"queue":"mailers","retry_count":2}"#;
+        let step = move_of(held);
+        assert_eq!(step.held, held);
+        assert_eq!(queue_of(&step), Some("mailers".parse().unwrap()));
+        let MoveTarget::Queue { job, .. } = step.to else {
+            panic!("{step:?}");
+        };
+        let job = Job::decode(job).unwrap();
+        assert_eq!(job.enqueued_at(), Some(NOW));
+        assert_eq!(job.get("retry_count"), Some("2"), "its failures stay");
+    }
+
+    #[test]
+    fn a_member_that_cannot_run_is_buried_as_it_is() {
+        for held in ["no job", r#"{"class":"Welcome","jid":"1","args":[]}"#] {
+            let step = move_of(held);
+            assert_eq!(queue_of(&step), None);
+            let MoveTarget::Dead { job, limits } = step.to else {
+                panic!("{step:?}");
+            };
+            assert_eq!((job.at, &job.job[..]), (NOW, held.as_bytes()));
+            assert_eq!(limits, Config::default().dead_limits());
+        }
+    }
+
+    #[test]
+    fn the_holder_of_the_lease_polls_before_it_ends() {
+        let interval = Duration::from_secs(5);
+        assert!(pause(Lease::Granted, interval) < interval);
+        let ttl = Duration::from_secs(2);
+        assert_eq!(pause(Lease::Held { ttl }, interval), ttl);
+        assert_eq!(pause(Lease::Held { ttl: 2 * interval }, interval), interval);
     }
 }

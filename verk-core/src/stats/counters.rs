@@ -37,12 +37,12 @@ pub(crate) struct Counters {
 pub(crate) struct QueueCounters {
     queue: QueueName,
     live: Arc<LiveCounters>,
-    counted: Mutex<Counted>,
+    unreported: Mutex<UnreportedCounts>,
     metrics: bool,
 }
 
 #[derive(Debug, Default)]
-struct Counted {
+struct UnreportedCounts {
     days: BTreeMap<Day, Counts>,
     executions: ExecutionsByMinute,
 }
@@ -62,7 +62,7 @@ impl Counters {
             Arc::new(QueueCounters {
                 queue: queue.clone(),
                 live: Arc::clone(&self.live),
-                counted: Mutex::default(),
+                unreported: Mutex::default(),
                 metrics: self.metrics,
             })
         });
@@ -74,7 +74,7 @@ impl Counters {
         let mut report = StatsReport::default();
         for (queue, counters) in &*self.queues.lock() {
             let mut of_queue = Counts::default();
-            let counted = mem::take(&mut *counters.counted.lock());
+            let counted = mem::take(&mut *counters.unreported.lock());
             for (day, counts) in counted.days {
                 report.days.entry(day).or_default().add(counts);
                 of_queue.add(counts);
@@ -91,7 +91,7 @@ impl Counters {
 impl QueueCounters {
     /// Counts what the storage has now.
     pub(crate) fn add(&self, counts: Counts, now: SystemTime) {
-        let mut counted = self.counted.lock();
+        let mut counted = self.unreported.lock();
         counted.days.entry(Day::of(now)).or_default().add(counts);
         drop(counted);
         self.live.add(&self.queue, counts);
@@ -108,14 +108,14 @@ impl QueueCounters {
         if self.metrics {
             let run = Executions::of_run(counts, took);
             let minute = Minute::of(now());
-            self.counted
+            self.unreported
                 .lock()
                 .count_execution(job.class(), &run, minute);
         }
     }
 }
 
-impl Counted {
+impl UnreportedCounts {
     fn count_execution(&mut self, class: &str, run: &Executions, minute: Minute) {
         // Sidekiq shows these counts for hours only. A storage that is down for longer must not
         // fill this node's memory.

@@ -62,10 +62,10 @@ pub trait Connect: fmt::Debug + Send + Sync + 'static {
 
 /// A storage that is already open.
 #[derive(Debug)]
-struct Ready(Arc<dyn Storage>);
+struct OpenStorage(Arc<dyn Storage>);
 
 #[async_trait]
-impl Connect for Ready {
+impl Connect for OpenStorage {
     async fn connect(
         &self,
         _: &Config,
@@ -115,7 +115,7 @@ impl VerkBuilder {
 
     /// Uses a storage that is already open.
     pub fn storage(self, storage: impl Storage) -> Self {
-        self.connect(Ready(Arc::new(storage)))
+        self.connect(OpenStorage(Arc::new(storage)))
     }
 
     /// Uses the storage that `connect` will connect to. Backends have a method of their own for

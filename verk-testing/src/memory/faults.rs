@@ -8,7 +8,7 @@ use verk_core::{
     storage::{Inprogress, JobSet},
 };
 
-use super::Shared;
+use super::Backend;
 
 /// The switches that make a [`MemoryStorage`](super::MemoryStorage) fail, as a server does.
 ///
@@ -37,7 +37,7 @@ use super::Shared;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Faults {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<Backend>,
 }
 
 impl Faults {

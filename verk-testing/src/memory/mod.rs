@@ -84,11 +84,11 @@ use self::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct MemoryStorage {
-    shared: Arc<Shared>,
+    shared: Arc<Backend>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Backend {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Notified after each change.
@@ -102,7 +102,7 @@ impl MemoryStorage {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(Backend {
                 clock,
                 state: Mutex::default(),
                 changed: Notify::new(),
@@ -188,7 +188,7 @@ impl Default for MemoryStorage {
     }
 }
 
-impl Shared {
+impl Backend {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No change panics half-way.
         self.state.lock()

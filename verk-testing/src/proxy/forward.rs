@@ -11,7 +11,7 @@ use tokio::{
 };
 use verk_core::{Clock, SystemClock};
 
-use super::{Plan, RedisCommand, Shared};
+use super::{Plan, ProxyState, RedisCommand};
 use crate::resp::{self, Malformed, Reply};
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Listener {
 }
 
 /// Lets clients in until it is dropped.
-pub(super) async fn serve(shared: Arc<Shared>, listener: Listener) {
+pub(super) async fn serve(shared: Arc<ProxyState>, listener: Listener) {
     loop {
         let Ok(client) = listener.accept().await else {
             continue;
@@ -60,7 +60,7 @@ struct Ends {
 }
 
 /// Forwards for one client until one side ends, or a cut.
-async fn connection(shared: Arc<Shared>, client: Box<dyn Stream>, mut ends: Ends) {
+async fn connection(shared: Arc<ProxyState>, client: Box<dyn Stream>, mut ends: Ends) {
     let _open = Open::new(&shared.connections);
     let server = shared.server().clone();
     let Ok(server) = UnixStream::connect(server).await else {
@@ -95,7 +95,7 @@ async fn connection(shared: Arc<Shared>, client: Box<dyn Stream>, mut ends: Ends
 type InFlight = Mutex<VecDeque<RedisCommand>>;
 
 async fn forward_requests(
-    shared: &Shared,
+    shared: &ProxyState,
     in_flight: &InFlight,
     mut client: impl AsyncRead + Unpin,
     mut server: impl AsyncWrite + Unpin,
@@ -124,7 +124,7 @@ async fn forward_requests(
 }
 
 async fn forward_replies(
-    shared: &Shared,
+    shared: &ProxyState,
     in_flight: &InFlight,
     mut server: impl AsyncRead + Unpin,
     mut client: impl AsyncWrite + Unpin,

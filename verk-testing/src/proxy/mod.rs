@@ -39,7 +39,7 @@ use crate::RedisServer;
 /// ```
 #[derive(Debug)]
 pub struct CuttingProxy {
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
     url: String,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
@@ -48,7 +48,7 @@ pub struct CuttingProxy {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ProxyState {
     /// The unix socket of the server behind it.
     server: Mutex<PathBuf>,
     plan: Mutex<Plan>,
@@ -141,7 +141,7 @@ impl CuttingProxy {
         dir: Option<TempDir>,
         listen: impl FnOnce(&runtime::Runtime) -> io::Result<(String, Listener)> + Send,
     ) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyState {
             server: Mutex::new(server.socket()),
             plan: Mutex::default(),
             cuts: watch::Sender::new(0),
@@ -280,7 +280,7 @@ impl Drop for CuttingProxy {
     }
 }
 
-impl Shared {
+impl ProxyState {
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock()
     }

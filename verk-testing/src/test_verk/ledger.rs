@@ -120,12 +120,12 @@ impl Polls {
 }
 
 /// A run whose polls are counted.
-struct Counted {
+struct CountedRun {
     run: RunFuture,
     polls: Arc<Polls>,
 }
 
-impl Future for Counted {
+impl Future for CountedRun {
     type Output = Result<Outcome, PerformError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -307,7 +307,7 @@ impl TestSeam for Ledger {
             Some(on_run) => on_run(job, run),
             None => run,
         };
-        Box::pin(Counted {
+        Box::pin(CountedRun {
             run,
             polls: Arc::clone(&self.polls),
         })
