@@ -7,7 +7,7 @@
 
 use std::error::Error;
 
-use verk::{Event, EventKind, Events, Failure, Job, QueueName, prelude::*};
+use verk::{Event, EventKind, Job, QueueName, events::Events, job::Failure, prelude::*};
 use verk_testing::MemoryStorage;
 
 /// What the tracker gets. It gets no arguments, because these may be private.

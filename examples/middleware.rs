@@ -8,8 +8,11 @@
 use std::{error::Error, time::Duration};
 
 use verk::{
-    AfterFailure, BoxError, ClientMiddleware, ClientNext, Event, EventKind, Job, Next,
-    PerformError, ServerMiddleware, Stored, prelude::*,
+    BoxError, Event, EventKind, Job,
+    events::AfterFailure,
+    middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware, Stored},
+    outcome::PerformError,
+    prelude::*,
 };
 use verk_testing::MemoryStorage;
 

@@ -17,7 +17,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use verk::{
-    AfterFailure, Event, EventKind, Jid, Job, QueueName,
+    Event, EventKind, Jid, Job, QueueName,
+    events::AfterFailure,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
     storage::{JobSet, Page, Source},

@@ -10,7 +10,11 @@
 
 use std::{env, time::Duration};
 
-use verk::{BoxError, Clock, SystemClock, prelude::*};
+use verk::{
+    BoxError,
+    prelude::*,
+    time::{Clock, SystemClock},
+};
 
 const USAGE: &str = "sidekiq_admin delete|requeue|kill|later PLACE JID|all [CLASS]";
 

@@ -10,7 +10,7 @@
 use std::{env, time::Duration};
 
 use sidekiq_jobs::{Charge, Entry, Import, Welcome};
-use verk::{BoxError, Job, QueueName, RetryLimit, prelude::*};
+use verk::{BoxError, Job, QueueName, job::RetryLimit, prelude::*};
 
 mod sidekiq_jobs;
 

@@ -92,7 +92,7 @@ pub mod guide {
     //! | extend | |
     //! |---|---|
     //! | [middleware] | code around every run and every enqueue |
-    //! | [`Storage`](crate::Storage) | the trait of a backend |
+    //! | [`Storage`](crate::storage::Storage) | the trait of a backend |
     //! | [comparison] | one program in three libraries |
 
     pub mod arguments {

@@ -13,8 +13,10 @@ pub use inventory;
 pub use serde;
 use verk_core::BoxError;
 pub use verk_core::{
-    ArgsError, ArgsReader, ArgsWriter, EnqueueError, EnqueueExt, FromJob, IntoOutcome, Jid,
-    JobContext, Outcome, PerformError, Requirement, RetryIn, Worker, WorkerEntry, WorkerOptions,
+    EnqueueError, EnqueueExt, FromJob, IntoOutcome, Jid, JobContext, Outcome, Requirement, RetryIn,
+    Worker, WorkerEntry, WorkerOptions,
+    job::{ArgsError, ArgsReader, ArgsWriter},
+    outcome::PerformError,
 };
 
 /// An argument of a job.

@@ -39,7 +39,7 @@ pub(crate) fn describe() -> Result<Map<String, Value>> {
     );
     machine.insert(
         "date".to_owned(),
-        json!(verk::Day::of(SystemTime::now()).to_string()),
+        json!(verk::stats::Day::of(SystemTime::now()).to_string()),
     );
     machine.insert("redis-server".to_owned(), json!(Server::start().version()?));
     for name in VERSIONS {

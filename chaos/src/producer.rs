@@ -5,7 +5,11 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
-use verk::{BuildError, Clock, EnqueueExt, IntoJob, SystemClock, Verk};
+use verk::{
+    BuildError, EnqueueExt, Verk,
+    client::IntoJob,
+    time::{Clock, SystemClock},
+};
 
 use crate::{
     fleet::Fleet,

@@ -5,7 +5,10 @@ use std::{io, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
-use verk::{BoxError, Clock, SystemClock};
+use verk::{
+    BoxError,
+    time::{Clock, SystemClock},
+};
 use verk_testing::{CuttingProxy, RedisCommand};
 
 use crate::{

@@ -22,7 +22,11 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 use verk::{
-    BoxError, Clock, Event, EventKind, Events, Job, RetryIn, SystemClock, guard, prelude::*,
+    BoxError, Event, EventKind, Job, RetryIn,
+    events::Events,
+    guard,
+    prelude::*,
+    time::{Clock, SystemClock},
 };
 
 use crate::{

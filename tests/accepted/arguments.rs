@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, future::Future};
 
-use verk::{ArgsReader, Worker};
+use verk::{Worker, job::ArgsReader};
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Plan {
@@ -57,7 +57,7 @@ async fn charge(verk::State(bank): verk::State<&'static str>, #[args] order: Ord
     drop((bank, order));
 }
 
-fn decode<W: Worker>(args: &str) -> Result<W, verk::ArgsError> {
+fn decode<W: Worker>(args: &str) -> Result<W, verk::job::ArgsError> {
     let mut reader = ArgsReader::new(args)?;
     let job = W::decode_args(&mut reader)?;
     reader.finish()?;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use verk::{
-    ArgsError, ArgsReader, ArgsWriter, JobContext, Outcome, PerformError, Verk, Worker,
-    WorkerOptions,
+    JobContext, Outcome, Verk, Worker, WorkerOptions,
+    job::{ArgsError, ArgsReader, ArgsWriter},
+    outcome::PerformError,
 };
 use verk_testing::MemoryStorage;
 

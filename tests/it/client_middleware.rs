@@ -5,7 +5,9 @@ use std::{future::pending, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::D
 use futures_util::{FutureExt, future::poll_immediate};
 use tokio::sync::{Notify, Semaphore};
 use verk::{
-    BoxError, Client, ClientMiddleware, ClientNext, EnqueueError, Job, RetryLimit, Stored,
+    BoxError, Client, EnqueueError, Job,
+    job::RetryLimit,
+    middleware::{ClientMiddleware, ClientNext, Stored},
     prelude::*,
     redis::RedisConfig,
     storage::{JobSet, Source},

@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use verk::{
-    Dialect, NodeId, ScheduleKeys, TimeFormat, Verk,
+    Verk,
+    config::{Dialect, ScheduleKeys, TimeFormat},
     doctor::{Finding, Report, Severity},
+    names::NodeId,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
     storage::{Due, Inprogress, JobSet, JobStore, NodeStore, PauseStore, Source, WaitingJob},

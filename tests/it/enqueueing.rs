@@ -30,7 +30,7 @@ async fn call_site_beats_macro() {
     let queued = it.queued("low").await;
     let job = Job::decode(queued[0].clone()).unwrap();
     assert_eq!(job.queue(), Some(&queue_name("low")));
-    assert_eq!(job.retry_limit(), verk::RetryLimit::Times(9));
+    assert_eq!(job.retry_limit(), verk::job::RetryLimit::Times(9));
     assert_eq!(job.tags(), ["a", "b"]);
 }
 

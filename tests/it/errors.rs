@@ -9,7 +9,10 @@ use std::{
 };
 
 use verk::{
-    Applied, BuildError, EnqueueError, Job, StorageErrorKind, Verk, prelude::*, redis::RedisConfig,
+    BuildError, EnqueueError, Job, Verk,
+    error::{Applied, StorageErrorKind},
+    prelude::*,
+    redis::RedisConfig,
 };
 use verk_testing::RedisServer;
 

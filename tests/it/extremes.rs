@@ -12,9 +12,11 @@ use std::{
 };
 
 use verk::{
-    AfterFailure, Clock, Event, EventKind, Job, SystemClock, Verk,
+    Event, EventKind, Job, Verk,
+    events::AfterFailure,
     prelude::*,
     storage::{JobSet, Source},
+    time::{Clock, SystemClock},
 };
 use verk_testing::{MemoryStorage, VirtualClock};
 
@@ -140,7 +142,7 @@ async fn times_follow_the_storage_s_clock_also_in_a_program_that_only_enqueues()
         .unwrap();
     assert_eq!(
         members[0].score,
-        Some(verk::unix_seconds(now + Duration::from_secs(60)))
+        Some(verk::time::unix_seconds(now + Duration::from_secs(60)))
     );
     let job = Job::decode(members[0].job.clone()).unwrap();
     assert_eq!(job.created_at(), Some(now));

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Event, EventKind, Events, NodeId, State, Verk, VerkBuilder,
+    Event, EventKind, State, Verk, VerkBuilder,
+    events::Events,
+    names::NodeId,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
     storage::{DequeueRequest, Dequeued, Inprogress, JobStore, NodeStore, Settlement, Target},

@@ -4,8 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use verk::{
-    Clock, EnqueueExt, Event, EventKind, Job, JobContext, State,
+    EnqueueExt, Event, EventKind, Job, JobContext, State,
     storage::{Due, Inprogress, JobSet, JobStore, NodeStore, Settled, Settlement, Source, Target},
+    time::Clock,
 };
 use verk_testing::{Key, Operation, within};
 

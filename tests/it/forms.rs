@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verk::{
-    AfterFailure, Dialect, Event, EventKind, Failure, Job, State, prelude::*, storage::JobSet,
+    Event, EventKind, Job, State, config::Dialect, events::AfterFailure, job::Failure, prelude::*,
+    storage::JobSet,
 };
 
 use crate::support::{Fixture, Log, queue_name};

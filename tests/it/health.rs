@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use verk::{Health, Reason, Verk, prelude::*};
+use verk::{Health, Verk, health::Reason, prelude::*};
 use verk_testing::{RedisServer, within};
 
 use crate::{

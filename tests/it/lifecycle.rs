@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verk::{
-    AfterFailure, Event, EventKind, Job, QueueName, State, UnknownClass,
+    Event, EventKind, Job, QueueName, State,
+    config::UnknownClass,
+    events::AfterFailure,
     prelude::*,
     storage::{JobSet, Source},
-    unix_seconds,
+    time::unix_seconds,
 };
 use verk_testing::within;
 
@@ -210,7 +212,7 @@ async fn a_retry_waits_for_verks_backoff() {
         failure.error_message,
         "no worker of this program has the class \"NoSuchWorker\"; if its worker is in another crate: `use that_crate as _;`"
     );
-    let delay = unix_seconds(at) - unix_seconds(verk::Clock::now(&it.clock));
+    let delay = unix_seconds(at) - unix_seconds(verk::time::Clock::now(&it.clock));
     // 1^4 + 15 + U(1..30) * 2
     assert!((18.0..=76.0).contains(&delay), "{delay}");
     it.verk.shutdown().await;
@@ -240,7 +242,7 @@ async fn a_job_of_an_unknown_class_may_wait_for_a_node_that_has_it() {
             } => panic!("it counted"),
             _ => None,
         });
-        assert_eq!(until.await, verk::Clock::now(&it.clock) + delay);
+        assert_eq!(until.await, verk::time::Clock::now(&it.clock) + delay);
         let waiting = it
             .verk
             .storage()
@@ -439,7 +441,7 @@ async fn what_is_no_job_is_buried_as_it_is() {
 #[tokio::test]
 async fn a_scheduled_job_runs_at_its_time_and_not_before() {
     let mut it = Fixture::new().await;
-    let start = verk::Clock::instant(&it.clock);
+    let start = verk::time::Clock::instant(&it.clock);
     it.verk.start().unwrap();
     it.verk
         .enqueue(Note::new("later").schedule_in(Duration::from_secs(90)))
@@ -473,7 +475,7 @@ async fn a_scheduled_job_runs_at_its_time_and_not_before() {
 #[tokio::test]
 async fn a_time_in_the_past_is_now() {
     let it = Fixture::new().await;
-    let past = verk::from_unix_seconds(1.0);
+    let past = verk::time::from_unix_seconds(1.0);
     it.verk
         .enqueue(Note::new("now").schedule_at(past))
         .await
@@ -485,7 +487,7 @@ async fn a_time_in_the_past_is_now() {
 #[tokio::test]
 async fn a_due_member_without_a_queue_is_buried_and_polled_once() {
     let mut it = Fixture::new().await;
-    let at = verk::from_unix_seconds(1.0);
+    let at = verk::time::from_unix_seconds(1.0);
     let due = [
         br#"{"class":"Note","args":["x"],"jid":"1"}"#.as_slice(),
         b"not json",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use verk::{EventKind, Events, State, Verk, prelude::*, redis::RedisConfig};
+use verk::{EventKind, State, Verk, events::Events, prelude::*, redis::RedisConfig};
 use verk_testing::{CuttingProxy, RedisServer};
 
 use crate::support::{Log, States, calls, until, wait_for};

@@ -7,8 +7,12 @@ use std::{
 };
 
 use verk::{
-    BoxError, Client, ClientMiddleware, ClientNext, EnqueueError, Event, EventKind, Failure, Job,
-    Next, PerformError, ServerMiddleware, State, Stored, prelude::*, storage::JobSet,
+    BoxError, Client, EnqueueError, Event, EventKind, Job, State,
+    job::Failure,
+    middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware, Stored},
+    outcome::PerformError,
+    prelude::*,
+    storage::JobSet,
 };
 use verk_testing::MemoryStorage;
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verk::{
-    AfterFailure, Event, EventKind, Job, UnknownClass,
+    Event, EventKind, Job,
+    config::UnknownClass,
+    events::AfterFailure,
     prelude::*,
     storage::{DueSet, JobSet},
 };
@@ -124,7 +126,7 @@ async fn what_an_operator_takes_out_of_a_renamed_queue_comes_back_to_it() {
     assert!(dead.requeue().await.unwrap());
     assert_eq!(new.count().await.unwrap(), 1);
 
-    let at = verk::Clock::now(&it.clock) + Duration::from_secs(60);
+    let at = verk::time::Clock::now(&it.clock) + Duration::from_secs(60);
     let entry = new.find("1").await.unwrap().unwrap();
     assert!(entry.reschedule(at).await.unwrap());
     let due = storage.due(DueSet::Schedule, at, ALL).await.unwrap();

@@ -16,8 +16,12 @@ use std::{
 };
 
 use verk::{
-    Clock, Event, EventKind, NodeId, Reason, State, SystemClock, Verk, prelude::*,
+    Event, EventKind, State, Verk,
+    health::Reason,
+    names::NodeId,
+    prelude::*,
     storage::NodeStore,
+    time::{Clock, SystemClock},
 };
 use verk_testing::{MemoryStorage, RedisServer, within};
 

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use verk::{Event, EventKind, Failure, State};
+use verk::{Event, EventKind, State, job::Failure};
 
 use crate::support::{Fixture, Gate, Logged, until};
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use verk::{Event, EventKind, Events, State, Status, Verk, prelude::*, redis::RedisConfig};
+use verk::{
+    Event, EventKind, State, Verk, events::Events, prelude::*, queues::Status, redis::RedisConfig,
+};
 use verk_testing::{CuttingProxy, MemoryStorage, RedisServer, within};
 
 use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States, queue_name, until, wait_for};
@@ -256,7 +258,7 @@ async fn a_name_that_is_none_is_refused() {
         .pause_queue_everywhere("")
         .await
         .unwrap_err();
-    assert_eq!(error.applied(), verk::Applied::NotApplied);
+    assert_eq!(error.applied(), verk::error::Applied::NotApplied);
     assert!(
         it.verk
             .admin()

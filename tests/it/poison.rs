@@ -9,14 +9,15 @@ use std::{
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Clock, Event, EventKind, Events, Job, NodeId, SystemClock, Verk, VerkBuilder,
-    from_unix_seconds,
+    Event, EventKind, Job, Verk, VerkBuilder,
+    events::Events,
+    names::NodeId,
     prelude::*,
     storage::{
         DequeueRequest, DueSet, DueStore, Inprogress, JobSet, JobStore, Move, MoveTarget,
         NodeStore, Source, WaitingStore,
     },
-    unix_seconds,
+    time::{Clock, SystemClock, from_unix_seconds, unix_seconds},
 };
 use verk_testing::{MemoryStorage, Operation, RedisServer, within};
 

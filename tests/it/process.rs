@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use verk::{
-    QueueStatus, State, Status, Verk,
+    State, Verk,
+    queues::{QueueStatus, Status},
     storage::{ProcessReport, ProcessSignal},
 };
 use verk_testing::{MemoryStorage, within};

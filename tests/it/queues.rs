@@ -10,8 +10,10 @@ use std::{
 };
 
 use verk::{
-    ConfigError, Event, EventKind, Jid, Job, QueueStatus, State, Status,
+    Event, EventKind, Jid, Job, State,
+    error::ConfigError,
     prelude::*,
+    queues::{QueueStatus, Status},
     test_seam::{RunFuture, TestSeam},
 };
 use verk_testing::within;

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, fs, time::Duration};
 
 use tempfile::NamedTempFile;
 use verk::{
-    EventKind, Events, State, Verk,
+    EventKind, State, Verk,
+    events::Events,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
 };
@@ -149,7 +150,7 @@ async fn runs_are_counted_in_the_keys_of_sidekiq_and_verk() {
 
     let history = node.verk.admin().stats_history(2).await.unwrap();
     // The day may have ended meanwhile.
-    let sum = |count: fn(&verk::DayStats) -> u64| history.iter().map(count).sum::<u64>();
+    let sum = |count: fn(&verk::stats::DayStats) -> u64| history.iter().map(count).sum::<u64>();
     assert_eq!((sum(|of| of.processed), sum(|of| of.failed)), (300, 50));
     let days = history.iter().map(|of| of.day);
     for day in days.filter(|day| *day >= before) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Event, EventKind, Job, NodeId,
+    Event, EventKind, Job,
+    names::NodeId,
     storage::{DequeueRequest, Dequeued, Inprogress, JobStore, NodeStore},
 };
 use verk_testing::{Key, MemoryStorage, within};

@@ -11,10 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use verk::{
-    Clock, Job, NodeId, QueueName, Storage, Verk,
+    Job, QueueName, Verk,
+    names::NodeId,
     prelude::*,
     redis::RedisStorage,
-    storage::{Due, DueStore, JobSet, JobStore, Lease, Page, Source, WaitingStore},
+    storage::{Due, DueStore, JobSet, JobStore, Lease, Page, Source, Storage, WaitingStore},
+    time::Clock,
 };
 use verk_testing::{
     CuttingProxy, MemoryStorage, RedisCommand, RedisServer, VirtualClock,
@@ -222,7 +224,7 @@ async fn numbers(storage: &RedisStorage, queue: &QueueName) -> Vec<u32> {
 
 async fn wait_until_moved(storage: &RedisStorage) {
     let moved = async {
-        let clock: &dyn Clock = &verk::SystemClock;
+        let clock: &dyn Clock = &verk::time::SystemClock;
         while storage.len(&Source::Set(JobSet::Schedule)).await.unwrap() > 0 {
             clock.sleep(Duration::from_millis(20)).await;
         }
@@ -243,7 +245,7 @@ async fn move_many(count: u32) {
     let states = States::new();
     let builder = Verk::builder().redis(proxy.url()).queue("default", 5);
     let verk = states.give(builder).build().await.unwrap();
-    let clock = verk::SystemClock;
+    let clock = verk::time::SystemClock;
     let start = clock.instant();
     verk.start().unwrap();
     let stop = AtomicBool::new(false);

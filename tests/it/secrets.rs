@@ -7,7 +7,7 @@
 use std::{env, fmt::Debug, process, time::Duration};
 
 use tracing::level_filters::LevelFilter;
-use verk::{Event, EventKind, Events, Verk, prelude::*, redis::RedisConfig};
+use verk::{Event, EventKind, Verk, events::Events, prelude::*, redis::RedisConfig};
 use verk_testing::{RedisServer, within};
 
 use crate::{

@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use verk::{
-    Clock, SystemClock, Verk,
+    Verk,
     prelude::*,
     redis::{Error, RedisConfig, RedisStorage},
     storage::JobStore,
+    time::{Clock, SystemClock},
 };
 use verk_testing::{RedisServer, Reply, within};
 

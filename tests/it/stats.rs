@@ -3,7 +3,12 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use verk::{Day, DayStats, Event, EventKind, State, Stats, Verk, prelude::*, storage::JobSet};
+use verk::{
+    Event, EventKind, State, Verk,
+    prelude::*,
+    stats::{Day, DayStats, Stats},
+    storage::JobSet,
+};
 use verk_testing::{
     Key, MemoryStorage, Operation, VirtualClock, conformance::Harness as _, within,
 };

@@ -14,7 +14,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{Subscriber, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use verk::{
-    Event, EventKind, Events, Job, QueueName, Verk, VerkBuilder,
+    Event, EventKind, Job, QueueName, Verk, VerkBuilder,
+    events::Events,
     storage::{JobSet, Page, Source, WaitingJob},
 };
 use verk_testing::{MemoryStorage, RedisServer, VirtualClock, within};

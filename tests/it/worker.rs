@@ -1,7 +1,9 @@
 //! What `#[verk::worker]` adds around the function: extractors, and the texts of its options for an
 //! error.
 
-use verk::{AfterFailure, BoxError, Event, EventKind, Failure, FromJob, JobContext, RetryIn};
+use verk::{
+    BoxError, Event, EventKind, FromJob, JobContext, RetryIn, events::AfterFailure, job::Failure,
+};
 
 use crate::support::{Fixture, at_once, queue_name};
 

@@ -73,13 +73,13 @@ async fn a_class_that_two_workers_claim_is_refused() {
     impl verk::Worker for SecondTwin {
         const CLASS: &'static str = "Twin";
         const OPTIONS: verk::WorkerOptions = verk::WorkerOptions::DEFAULT;
-        fn encode_args(&self) -> Result<String, verk::ArgsError> {
-            Ok(verk::ArgsWriter::new().finish())
+        fn encode_args(&self) -> Result<String, verk::job::ArgsError> {
+            Ok(verk::job::ArgsWriter::new().finish())
         }
-        fn decode_args(_: &mut verk::ArgsReader<'_>) -> Result<Self, verk::ArgsError> {
+        fn decode_args(_: &mut verk::job::ArgsReader<'_>) -> Result<Self, verk::job::ArgsError> {
             Ok(Self)
         }
-        async fn perform(self, _: JobContext) -> Result<Outcome, verk::PerformError> {
+        async fn perform(self, _: JobContext) -> Result<Outcome, verk::outcome::PerformError> {
             Ok(Outcome::Done)
         }
     }

@@ -1,6 +1,6 @@
 //! Jobs that hang on something real, and what ran.
 
-use verk::{Clock, SystemClock};
+use verk::time::{Clock, SystemClock};
 
 use super::*;
 

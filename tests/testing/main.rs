@@ -16,8 +16,10 @@ use std::{
 
 use futures_util::FutureExt;
 use verk::{
-    BoxError, ClientMiddleware, ClientNext, EnqueueError, Job, Next, PerformError,
-    ServerMiddleware, Stored, backoff, prelude::*,
+    BoxError, EnqueueError, Job,
+    middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware, Stored},
+    outcome::{PerformError, backoff},
+    prelude::*,
 };
 use verk_testing::TestVerk;
 

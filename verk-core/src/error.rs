@@ -75,7 +75,7 @@ pub enum StorageErrorKind {
 /// [`applied`](Self::applied).
 ///
 /// ```
-/// use verk_core::{Applied, StorageError, StorageErrorKind};
+/// use verk_core::{error::{Applied, StorageErrorKind}, StorageError};
 ///
 /// let error = StorageError::not_applied("enqueue jobs", "connection refused")
 ///     .with_kind(StorageErrorKind::Unreachable);

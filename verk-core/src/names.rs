@@ -134,7 +134,7 @@ impl fmt::Display for QueueName {
 /// never used again. `NAME` is the configured `node_id`, or the host name, and may have dots.
 ///
 /// ```
-/// use verk_core::NodeId;
+/// use verk_core::names::NodeId;
 ///
 /// let id = NodeId::register("web.1").unwrap();
 /// assert_eq!(id.name(), "web.1");

@@ -270,6 +270,26 @@ fn type_name_without_path(name: &str) -> &str {
     name.rsplit("::").next().unwrap_or(name)
 }
 
+/// Verk's backoff: `n^4 + 15 + random * (n + 1)` seconds, where `n` counts the failures so far
+/// (this one included) and `random` is drawn from 1 to 30.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert_eq!(verk_core::outcome::backoff(1, 1), Duration::from_secs(1 + 15 + 2));
+/// assert_eq!(verk_core::outcome::backoff(25, 30), Duration::from_secs(25_u64.pow(4) + 15 + 30 * 26));
+/// ```
+#[must_use]
+pub fn backoff(failures: u32, random: u32) -> Duration {
+    let n = u64::from(failures);
+    let jitter = u64::from(random).saturating_mul(n + 1);
+    Duration::from_secs(
+        n.saturating_pow(4)
+            .saturating_add(15)
+            .saturating_add(jitter),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

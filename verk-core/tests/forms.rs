@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use verk_core::{Backtrace, Failure, Job, RetryLimit};
+use verk_core::{
+    Job,
+    job::{Backtrace, Failure, RetryLimit},
+};
 
 /// A line of the golden file; its README says what is in it.
 #[derive(Deserialize)]

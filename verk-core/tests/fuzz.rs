@@ -15,7 +15,8 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 use verk_core::{
-    Failure, Job, QueueName, RetryLimit,
+    Job, QueueName,
+    job::{Failure, RetryLimit},
     storage::{JobSet, JobStore, Page, Source, WaitingStore},
 };
 use verk_testing::TestVerk;

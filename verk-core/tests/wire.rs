@@ -6,7 +6,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
-use verk_core::{Backtrace, Failure, Job, QueueName, RetryLimit};
+use verk_core::{
+    Job, QueueName,
+    job::{Backtrace, Failure, RetryLimit},
+};
 
 const SIDEKIQ_6: &str = "sidekiq-6.4.1";
 const SIDEKIQ_7: &str = "sidekiq-7.3.10";

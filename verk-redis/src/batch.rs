@@ -9,7 +9,7 @@ use verk_core::{
         DeadLimits, Due, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
         NO_PREFETCH_AFTER_RESTORE, Settled, Settlement, Target,
     },
-    unix_seconds,
+    time::unix_seconds,
 };
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use verk_core::{Clock, Config, Connect, Storage, StorageError, VerkBuilder};
+use verk_core::{Config, Connect, StorageError, VerkBuilder, storage::Storage, time::Clock};
 
 use crate::{config::RedisConfig, storage::RedisStorage};
 

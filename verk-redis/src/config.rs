@@ -5,7 +5,8 @@ mod secret;
 use std::{collections::BTreeMap, env, ffi::OsString, path::Path, time::Duration};
 
 use verk_core::{
-    ConfigErrors, ScheduleKeys,
+    config::ScheduleKeys,
+    error::ConfigErrors,
     settings::{self, duration},
     settings_methods, settings_struct,
 };
@@ -163,7 +164,7 @@ impl RedisConfig {
     /// use verk_core::{Config, Verk};
     /// use verk_redis::{RedisBuilderExt, RedisConfig};
     ///
-    /// # fn example() -> Result<(), verk_core::ConfigErrors> {
+    /// # fn example() -> Result<(), verk_core::error::ConfigErrors> {
     /// let builder = Verk::builder()
     ///     .config(Config::from_file("verk.toml")?.with_env()?)
     ///     .redis(RedisConfig::from_file("verk.toml")?.with_env()?);

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bb8_redis::redis::Value;
 use verk_core::{
-    NodeId, StorageError,
+    StorageError,
+    names::NodeId,
     storage::{
         DeadLimits, DuePage, DueSet, DueStore, JobSet, Lease, MAX_BATCH_BYTES, MAX_CUT_BY_TRIM,
         Page, SchedulePoll,
     },
-    unix_seconds,
+    time::unix_seconds,
 };
 
 use crate::{

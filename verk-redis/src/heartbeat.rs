@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use verk_core::{
-    NodeId, StorageError,
+    StorageError,
+    names::NodeId,
     storage::{Beat, Heartbeat},
 };
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use verk_core::{
     QueueName, StorageError,
     storage::{Due, Inprogress, JobSet, JobStore, Page, QueueConnection, Settled, Settlement},
-    unix_seconds,
+    time::unix_seconds,
 };
 
 use crate::{

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use verk_core::{
-    Day, Jid, MAX_NAME_BYTES, NodeId, QueueName, ScheduleKeys,
+    Jid, QueueName,
+    config::ScheduleKeys,
+    names::{MAX_NAME_BYTES, NodeId},
+    stats::Day,
     storage::{JobSet, Minute},
 };
 

@@ -1,4 +1,4 @@
-//! Redis and Valkey (6.2 or newer) as the [`Storage`](verk_core::Storage) of verk.
+//! Redis and Valkey (6.2 or newer) as the [`Storage`](verk_core::storage::Storage) of verk.
 //!
 //! [`RedisStorage::connect`] checks that the server answers and can be used. Its result is cheap to
 //! clone. The keys and the payloads are those of Ruby's Sidekiq and Elixir's Verk, so that all

@@ -9,7 +9,8 @@ use std::{
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
 use verk_core::{
-    Jid, NodeId, QueueName, StorageError,
+    Jid, QueueName, StorageError,
+    names::NodeId,
     storage::{
         ForeignList, ForeignPage, Heartbeat, Inprogress, MAX_BATCH_JOBS, NameClaim, Node,
         NodeStore, Settled, Settlement,

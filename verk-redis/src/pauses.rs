@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use bb8_redis::redis;
 use tokio::sync::Notify;
 use verk_core::{
-    Applied, QueueName, StorageError, log,
+    QueueName, StorageError,
+    error::Applied,
+    log,
     storage::{PauseListener, PauseStore},
 };
 

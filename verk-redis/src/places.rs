@@ -11,7 +11,7 @@ use verk_core::{
         JobSet, MAX_BATCH_JOBS, Move, MoveTarget, Page, Scan, Settled, Source, WaitingJob,
         WaitingStore,
     },
-    unix_seconds,
+    time::unix_seconds,
 };
 
 use crate::{

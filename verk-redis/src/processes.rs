@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
 use bytes::Bytes;
 use verk_core::{
-    StorageError, from_unix_seconds, log,
+    StorageError, log,
     storage::{MAX_BATCH_JOBS, ProcessReport, ProcessSignal, ProcessStore},
-    unix_seconds,
+    time::{from_unix_seconds, unix_seconds},
 };
 
 use crate::{

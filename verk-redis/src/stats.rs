@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
 use verk_core::{
-    Day, DayStats, NodeId, QueueName, StorageError,
+    QueueName, StorageError,
+    names::NodeId,
+    stats::{Day, DayStats},
     storage::{
         Counts, JobSet, MAX_BATCH_JOBS, StatsReport, StatsStore, StoredQueueStats, StoredStats,
     },

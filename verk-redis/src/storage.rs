@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use bb8_redis::redis::{self, Cmd, Value};
 use tokio::runtime::Handle;
 use verk_core::{
-    StorageError, SystemClock,
+    StorageError,
     storage::{Inprogress, MAX_BATCH_BYTES, Page, Server, ServerFacts, Settled, Settlement},
+    time::SystemClock,
 };
 
 use crate::{

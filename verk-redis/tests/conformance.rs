@@ -7,8 +7,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
-    Clock, NodeId, ScheduleKeys, Storage, SystemClock,
-    storage::{Inprogress, JobSet, JobStore, Source, WaitingStore},
+    config::ScheduleKeys,
+    names::NodeId,
+    storage::{Inprogress, JobSet, JobStore, Source, Storage, WaitingStore},
+    time::{Clock, SystemClock},
 };
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{

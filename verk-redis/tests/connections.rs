@@ -9,7 +9,8 @@ use futures_util::{
 };
 use tokio::runtime::{Builder, Runtime};
 use verk_core::{
-    Applied, QueueName, StorageError,
+    QueueName, StorageError,
+    error::Applied,
     storage::{JobStore, NodeStore, PauseStore, Server, Source, WaitingStore},
 };
 use verk_redis::{Error, RedisConfig, RedisStorage};
@@ -144,7 +145,7 @@ fn timers(port: u16) -> Vec<String> {
 async fn every_connection_is_kept_alive() {
     let server = RedisServer::builder().tcp().start();
     let storage = RedisStorage::connect(server.url()).await.unwrap();
-    let node = verk_core::NodeId::register("kept-alive").unwrap();
+    let node = verk_core::names::NodeId::register("kept-alive").unwrap();
     let ttl = Duration::from_secs(60);
     storage.register(&node, &[queue()], ttl).await.unwrap();
     let heartbeat = storage.open_heartbeat(&node, ttl).await.unwrap();

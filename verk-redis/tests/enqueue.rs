@@ -5,7 +5,8 @@ use std::{future::Future, time::Duration};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use verk_core::{
-    Applied, QueueName, StorageError,
+    QueueName, StorageError,
+    error::Applied,
     storage::{JobStore, MAX_BATCH_BYTES, Page, Source, WaitingStore},
 };
 use verk_redis::RedisStorage;

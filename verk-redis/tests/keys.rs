@@ -8,7 +8,9 @@ use std::{
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk_core::{
-    Jid, NodeId, ScheduleKeys,
+    Jid,
+    config::ScheduleKeys,
+    names::NodeId,
     storage::{
         Counts, DeadLimits, DequeueRequest, Dequeued, Due, DueStore, Executions, Inprogress,
         JobStore, Lease, Minute, NameClaim, NodeStore, PauseStore, ProcessReport, ProcessSignal,

@@ -11,7 +11,10 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
-use verk_core::{Clock, Jid, JobWait, SystemClock};
+use verk_core::{
+    Jid,
+    time::{Clock, JobWait, SystemClock},
+};
 
 /// A [`Clock`] for tests, which stands still until the test moves it.
 ///
@@ -22,7 +25,7 @@ use verk_core::{Clock, Jid, JobWait, SystemClock};
 ///
 /// ```
 /// use std::time::Duration;
-/// use verk_core::Clock;
+/// use verk_core::time::Clock;
 /// use verk_testing::VirtualClock;
 ///
 /// # #[tokio::main(flavor = "current_thread")]

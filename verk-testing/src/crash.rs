@@ -6,7 +6,7 @@
 //!
 //! ```
 //! # mod worker {
-//! #     use verk_core::*;
+//! #     use verk_core::{*, job::{ArgsError, ArgsReader, ArgsWriter}, outcome::PerformError};
 //! #     pub struct Charge { pub order: String }
 //! #     #[derive(Clone, Default)]
 //! #     pub struct Bank(std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<String>>>);
@@ -64,7 +64,8 @@ use std::{
 };
 
 use verk_core::{
-    IntoJob, Jid, Outcome, PerformError, Verk, VerkBuilder, Worker, guard, test_seam::RunFuture,
+    Jid, Outcome, Verk, VerkBuilder, Worker, client::IntoJob, guard, outcome::PerformError,
+    test_seam::RunFuture,
 };
 
 use crate::{

@@ -10,7 +10,7 @@
 //!   it that breaks on command (on Unix).
 //! - `fuzz` and `model` (with the feature `proptest`) try random inputs on a reader, and random
 //!   operations on a backend.
-//! - [`conformance`] has the tests that every [`Storage`](verk_core::Storage) passes;
+//! - [`conformance`] has the tests that every [`Storage`](verk_core::storage::Storage) passes;
 //!   [`storage_conformance!`] runs them.
 
 mod clock;

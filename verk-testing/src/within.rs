@@ -2,7 +2,7 @@
 
 use std::{future::Future, panic::Location, time::Duration};
 
-use verk_core::{Clock, SystemClock};
+use verk_core::time::{Clock, SystemClock};
 
 /// Waits for `future` for at most `deadline` of real time.
 ///

@@ -11,9 +11,10 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use tokio::sync::Semaphore;
 use verk::{
-    Client, Clock, QueueName, Storage, SystemClock,
+    Client, QueueName,
     prelude::*,
-    storage::{MAX_BATCH_JOBS, Source},
+    storage::{MAX_BATCH_JOBS, Source, Storage},
+    time::{Clock, SystemClock},
 };
 use verk_testing::MemoryStorage;
 

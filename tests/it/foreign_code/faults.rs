@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verk::{
-    Clock, EventKind, IntoJob, Job,
+    EventKind, Job,
+    client::IntoJob,
     prelude::*,
     storage::{Due, JobSet, JobStore, NodeStore, Source, WaitingStore},
+    time::Clock,
 };
 use verk_testing::{Key, within};
 

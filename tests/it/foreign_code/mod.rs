@@ -22,10 +22,11 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use verk::{
-    Clock, Event, EventKind, State, SystemClock, Verk,
+    Event, EventKind, State, Verk,
     prelude::*,
     storage::JobSet,
     test_seam::{RunFuture, TestSeam},
+    time::{Clock, SystemClock},
 };
 use verk_testing::within;
 
@@ -172,7 +173,12 @@ impl TestSeam for PanickingOnce {
         }
     }
 
-    fn run(&self, _: &Arc<verk::Job>, _: Option<&verk::ConfigError>, run: RunFuture) -> RunFuture {
+    fn run(
+        &self,
+        _: &Arc<verk::Job>,
+        _: Option<&verk::error::ConfigError>,
+        run: RunFuture,
+    ) -> RunFuture {
         run
     }
 

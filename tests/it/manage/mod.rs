@@ -14,11 +14,14 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    Admin, Client, Clock, InvalidName, Job, NodeId, QueueName, Storage, SystemClock,
+    Client, Job, QueueName,
+    manage::Admin,
+    names::{InvalidName, NodeId},
     storage::{
         DeadLimits, DequeueRequest, Dequeued, Due, DueSet, Inprogress, JobSet, Move, MoveTarget,
-        Page, QueueConnection, Source,
+        Page, QueueConnection, Source, Storage,
     },
+    time::{Clock, SystemClock},
 };
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{Key, MemoryStorage, RedisServer, conformance::Harness as _};
@@ -370,14 +373,14 @@ async fn a_selection_goes_on_past_what_cannot_be_moved() {
     storage.break_key(&broken).await;
     let error = admin.scheduled_set().select().requeue().await.unwrap_err();
     assert_eq!(error.done, 200);
-    assert_eq!(error.source.applied(), verk::Applied::NotApplied);
+    assert_eq!(error.source.applied(), verk::error::Applied::NotApplied);
     storage.mend_key(&broken).await;
 
     storage.lose_reply(verk_testing::Operation::MoveJobs).await;
     let error = admin.scheduled_set().select().requeue().await.unwrap_err();
     assert_eq!(
         (error.done, error.source.applied()),
-        (0, verk::Applied::Unknown)
+        (0, verk::error::Applied::Unknown)
     );
     assert_eq!(admin.queue("broken").unwrap().count().await.unwrap(), 100);
     assert_eq!(admin.scheduled_set().select().requeue().await.unwrap(), 0);

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use verk::{Client, Clock, EventKind, Found, Job, State, SystemClock, prelude::*};
+use verk::{
+    Client, EventKind, Job, State,
+    manage::Found,
+    prelude::*,
+    time::{Clock, SystemClock},
+};
 use verk_testing::MemoryStorage;
 
 use super::storages;

@@ -4,8 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use verk::{
-    Clock, Job, SystemClock, TimeFormat, Verk,
+    Job, Verk,
+    config::TimeFormat,
     storage::{Due, JobSet, JobStore, MAX_BATCH_BYTES, Source, WaitingStore},
+    time::{Clock, SystemClock},
 };
 use verk_testing::MemoryStorage;
 

@@ -14,7 +14,9 @@ use serde::{
     ser::Error as _,
 };
 use verk::{
-    ArgsError, ArgsReader, ArgsWriter, BoxError, Event, EventKind, FromJob, Job, prelude::*,
+    BoxError, Event, EventKind, FromJob, Job,
+    job::{ArgsError, ArgsReader, ArgsWriter},
+    prelude::*,
 };
 
 use crate::support::{Fixture, Logged, queue_name};

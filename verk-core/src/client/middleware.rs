@@ -22,7 +22,7 @@ use crate::{
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
 ///
-/// use verk_core::{BoxError, ClientMiddleware, ClientNext, Job, Stored};
+/// use verk_core::{middleware::{ClientMiddleware, ClientNext, Stored}, BoxError, Job};
 ///
 /// /// Notes for whom a job is done, and counts what is stored.
 /// struct Tenant(String, AtomicU64);

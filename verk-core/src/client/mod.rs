@@ -5,6 +5,11 @@ pub(crate) mod current;
 pub(crate) mod middleware;
 pub(crate) mod new_job;
 
+pub use self::{
+    current::{AlreadyInstalled, Installed},
+    new_job::{IntoJob, NewJob},
+};
+
 use std::{fmt, slice, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
@@ -14,7 +19,7 @@ use crate::{
     client::{
         current::Life,
         middleware::{ClientMiddleware, ClientStack, Store, Stored},
-        new_job::{IntoJob, NewJob, When},
+        new_job::When,
     },
     config::Config,
     error::{ConfigError, EnqueueAllError, EnqueueError, StorageError},

@@ -1,5 +1,6 @@
 //! Configuration: [`Config`], and where it can come from.
 
+#[doc(hidden)]
 pub mod declare;
 pub(crate) mod environment;
 pub(crate) mod file;
@@ -8,18 +9,21 @@ pub(crate) mod settings;
 pub(crate) mod unknown_class;
 pub(crate) mod value;
 
+pub use self::unknown_class::UnknownClass;
+pub use crate::{
+    job::{Dialect, TimeFormat},
+    storage::ScheduleKeys,
+};
+pub use tracing::level_filters::LevelFilter;
+
 use std::{collections::BTreeMap, env, path::Path, time::Duration};
 
-use tracing::level_filters::LevelFilter;
-
 use crate::{
-    config::{
-        declare::settings_struct, file::duration, settings::settings, unknown_class::UnknownClass,
-    },
+    config::{declare::settings_struct, file::duration, settings::settings},
     error::{ConfigError, ConfigErrors},
-    job::{Dialect, Form, TimeFormat},
+    job::Form,
     names::{NodeId, QueueName},
-    storage::{DeadLimits, ScheduleKeys},
+    storage::DeadLimits,
 };
 
 /// A shorter heartbeat would be lost in the delays of a network.
@@ -68,7 +72,7 @@ impl Config {
     /// settings too. The table may be inside another: `"services.verk"`.
     ///
     /// ```no_run
-    /// # use verk_core::{Config, ConfigErrors};
+    /// # use verk_core::{error::ConfigErrors, Config};
     /// # fn example() -> Result<Config, ConfigErrors> {
     /// Config::from_table("app.toml", "verk")?.with_env()
     /// # }
@@ -95,7 +99,7 @@ impl Config {
     ///
     /// let error = Config::from_toml("hearbeat = \"5s\"").unwrap_err();
     /// assert!(error.to_string().starts_with("line 1, column 1: hearbeat: no such field; did you mean heartbeat?"));
-    /// # Ok::<(), verk_core::ConfigErrors>(())
+    /// # Ok::<(), verk_core::error::ConfigErrors>(())
     /// ```
     ///
     /// # Errors
@@ -119,7 +123,7 @@ impl Config {
     ///
     /// ```no_run
     /// # use verk_core::{Config, Verk};
-    /// # fn example() -> Result<(), verk_core::ConfigErrors> {
+    /// # fn example() -> Result<(), verk_core::error::ConfigErrors> {
     /// let builder = Verk::builder()
     ///     .config(Config::from_file("verk.toml")?.with_env()?)
     ///     .max_retry_count(5);

@@ -12,14 +12,14 @@ use crate::error::ConfigError;
 ///
 /// ```
 /// use std::time::Duration;
-/// use verk_core::UnknownClass;
+/// use verk_core::config::UnknownClass;
 ///
 /// let minute = UnknownClass::RequeueAfter(Duration::from_secs(60));
 /// assert_eq!("requeue_after:60s".parse::<UnknownClass>()?, minute);
 /// assert_eq!(minute.to_string(), "requeue_after:1m");
 /// assert_eq!(UnknownClass::default().to_string(), "fail");
 /// assert!("requeue".parse::<UnknownClass>().is_err());
-/// # Ok::<(), verk_core::ConfigError>(())
+/// # Ok::<(), verk_core::error::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -66,11 +66,11 @@ pub enum Finding {
     },
     /// Elixir's Verk cuts the dead set, which all programs share.
     DeadSetCut,
-    /// This program writes jobs in the [dialect](crate::Dialect) of Elixir's Verk, and a Sidekiq
-    /// shares the storage.
+    /// This program writes jobs in the [dialect](crate::config::Dialect) of Elixir's Verk, and a
+    /// Sidekiq shares the storage.
     VerkDialect,
-    /// This program writes [times in milliseconds](crate::TimeFormat), and a Sidekiq before 8
-    /// shares the storage.
+    /// This program writes [times in milliseconds](crate::config::TimeFormat), and a Sidekiq before
+    /// 8 shares the storage.
     MillisecondTimes,
     /// Jobs wait in the sets of the other [`schedule_keys`](crate::Config::schedule_keys), which no
     /// program of this fleet moves.

@@ -17,7 +17,7 @@ use crate::job::MAX_MESSAGE_CHARS;
 /// At most 10 000 characters and 32 sources are read, also of an error that is its own source.
 ///
 /// ```
-/// use verk_core::ErrorChain;
+/// use verk_core::error::ErrorChain;
 ///
 /// #[derive(Debug, thiserror::Error)]
 /// #[error("cannot read the port")]

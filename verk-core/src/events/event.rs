@@ -54,7 +54,7 @@ pub enum EventKind {
         then: AfterFailure,
     },
     /// A worker asked to run the job later, or there is none for its class and the node
-    /// [requeues](crate::UnknownClass) such jobs. No attempt is counted.
+    /// [requeues](crate::config::UnknownClass) such jobs. No attempt is counted.
     JobSnoozed {
         /// When the run began.
         started_at: SystemTime,

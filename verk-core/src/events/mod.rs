@@ -3,6 +3,8 @@
 pub(crate) mod event;
 pub(crate) mod tally;
 
+pub use self::event::{AfterFailure, Event, EventKind};
+
 use std::{
     fmt,
     pin::Pin,
@@ -14,11 +16,7 @@ use futures_core::Stream;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 
-use crate::{
-    events::event::{Event, EventKind},
-    guard,
-    names::QueueName,
-};
+use crate::{guard, names::QueueName};
 
 /// How many events a subscriber may lag behind before it misses some.
 const CAPACITY: usize = 4096;
@@ -116,7 +114,7 @@ impl Events {
     /// Selects events for which `wanted` is true. A second call adds more.
     ///
     /// ```
-    /// # use verk_core::{EventKind, Events};
+    /// # use verk_core::{events::Events, EventKind};
     /// # fn of(events: Events) -> Events {
     /// events.only(|what| matches!(what, EventKind::JobFailed { .. } | EventKind::JobMalformed { .. }))
     /// # }

@@ -13,11 +13,11 @@ use thiserror::Error;
 /// Writes arguments, in order, as a JSON array.
 ///
 /// ```
-/// use verk_core::ArgsWriter;
+/// use verk_core::job::ArgsWriter;
 ///
 /// let args = ArgsWriter::new().arg("email", &"ada@example.com")?.arg("tries", &3)?.finish();
 /// assert_eq!(args, r#"["ada@example.com",3]"#);
-/// # Ok::<(), verk_core::ArgsError>(())
+/// # Ok::<(), verk_core::job::ArgsError>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct ArgsWriter {
@@ -90,14 +90,14 @@ const USUAL_BYTES: usize = 64;
 /// Reads arguments, in order, from a JSON array.
 ///
 /// ```
-/// use verk_core::ArgsReader;
+/// use verk_core::job::ArgsReader;
 ///
 /// let mut args = ArgsReader::new(r#"["ada@example.com"]"#)?;
 /// let email: String = args.arg("email")?;
 /// let tries: Option<u32> = args.arg("tries")?; // absent at the end: read as null
 /// args.finish()?;
 /// assert_eq!((email.as_str(), tries), ("ada@example.com", None));
-/// # Ok::<(), verk_core::ArgsError>(())
+/// # Ok::<(), verk_core::job::ArgsError>(())
 /// ```
 #[derive(Debug)]
 pub struct ArgsReader<'a> {

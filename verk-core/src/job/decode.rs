@@ -90,7 +90,7 @@ impl Job {
     /// Reads a payload.
     ///
     /// ```
-    /// use verk_core::{Job, MalformedJob};
+    /// use verk_core::{job::MalformedJob, Job};
     ///
     /// // Elixir's Verk has the args in a string.
     /// let job = Job::decode(r#"{"class":"Welcome","jid":"227897","args":"[1,2]"}"#.into())?;

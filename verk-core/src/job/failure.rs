@@ -40,7 +40,7 @@ impl Job {
     /// // Elixir's Verk counts from 1.
     /// let payload = r#"{"class":"A","jid":"1","args":"[]","failed_at":1700000000,"retry_count":1}"#;
     /// assert_eq!(Job::decode(payload.into())?.failures(), 1);
-    /// # Ok::<(), verk_core::MalformedJob>(())
+    /// # Ok::<(), verk_core::job::MalformedJob>(())
     /// ```
     #[must_use]
     pub fn failures(&self) -> u32 {
@@ -70,7 +70,7 @@ impl Job {
     ///
     /// let job = Job::decode(r#"{"class":"A","jid":"1","args":[]}"#.into())?;
     /// assert_eq!((job.retry_count(), job.failures()), (None, 0));
-    /// # Ok::<(), verk_core::MalformedJob>(())
+    /// # Ok::<(), verk_core::job::MalformedJob>(())
     /// ```
     #[must_use]
     pub fn retry_count(&self) -> Option<i64> {
@@ -111,7 +111,7 @@ impl Job {
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};
-    /// use verk_core::{Failure, Job};
+    /// use verk_core::{job::Failure, Job};
     ///
     /// let mut job = Job::decode(r#"{"class":"A","jid":"1","args":[],"queue":"low"}"#.into())?;
     /// let failure = Failure {

@@ -16,6 +16,8 @@ mod patches;
 mod trace_context;
 mod value;
 
+pub use self::args::{ArgsError, ArgsReader, ArgsWriter};
+
 use std::{borrow::Cow, fmt, ops::Range, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
@@ -147,7 +149,7 @@ impl Job {
     /// Makes a new job with a fresh [`Jid`]. `args` is the text of a JSON array.
     ///
     /// ```
-    /// use verk_core::{InvalidJob, Job};
+    /// use verk_core::{job::InvalidJob, Job};
     ///
     /// let job = Job::new("Welcome", "mailers".parse()?, r#"["ada",42]"#.to_owned())?;
     /// assert_eq!(job.args(), r#"["ada",42]"#);
@@ -218,7 +220,7 @@ impl Job {
     ///     "args":[{"job_class":"Welcome","arguments":["ada",42]}]}"#;
     /// let job = Job::decode(payload.into())?;
     /// assert_eq!((job.class(), job.args()), ("Welcome", r#"["ada",42]"#));
-    /// # Ok::<(), verk_core::MalformedJob>(())
+    /// # Ok::<(), verk_core::job::MalformedJob>(())
     /// ```
     #[must_use]
     pub fn class(&self) -> &str {

@@ -19,7 +19,7 @@ impl Job {
     /// limit. If it has a [`retry_for`](Self::retry_for), that decides instead.
     ///
     /// ```
-    /// use verk_core::{Job, RetryLimit};
+    /// use verk_core::{job::RetryLimit, Job};
     ///
     /// let limit = |options: &str| {
     ///     let payload = format!(r#"{{"class":"A","jid":"1","args":[]{options}}}"#);
@@ -123,7 +123,7 @@ impl Job {
     /// let payload = r#"{"class":"A","jid":"1","args":[],"enqueued_at":1700000000.5,"expires_in":60}"#;
     /// let expires_at = UNIX_EPOCH + Duration::from_millis(1_700_000_060_500);
     /// assert_eq!(Job::decode(payload.into())?.expires_at(), Some(expires_at));
-    /// # Ok::<(), verk_core::MalformedJob>(())
+    /// # Ok::<(), verk_core::job::MalformedJob>(())
     /// ```
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {

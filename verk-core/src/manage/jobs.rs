@@ -101,8 +101,8 @@ impl Jobs {
     ///
     /// # Errors
     ///
-    /// When the storage fails. After [`Unknown`](crate::Applied::Unknown) you may call it again,
-    /// which also removes jobs that came meanwhile.
+    /// When the storage fails. After [`Unknown`](crate::error::Applied::Unknown) you may call it
+    /// again, which also removes jobs that came meanwhile.
     ///
     /// # Cancel safety
     ///

@@ -7,6 +7,8 @@ pub(crate) mod pauses;
 pub(crate) mod run;
 pub(crate) mod status;
 
+pub use self::status::{QueueStatus, RunningJob, Status};
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -22,7 +24,7 @@ use crate::{
     names::{NodeId, QueueName},
     queues::{
         handle::{ManagerGuard, ManagerHandle},
-        status::{QueueStatus, RunSnapshot, RunningJob, status},
+        status::{RunSnapshot, status},
     },
     storage::Inprogress,
     time::clock::unix_seconds,

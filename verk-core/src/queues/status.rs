@@ -20,8 +20,8 @@ pub struct QueueStatus {
     /// What the node does with the queue.
     pub status: Status,
     /// Whether the queue is paused for all nodes. Then it runs once
-    /// [`resume_queue_everywhere`](crate::Admin::resume_queue_everywhere) was called, if it is not
-    /// paused on this node as well.
+    /// [`resume_queue_everywhere`](crate::manage::Admin::resume_queue_everywhere) was called, if it
+    /// is not paused on this node as well.
     pub paused_everywhere: bool,
 }
 

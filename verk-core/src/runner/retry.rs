@@ -1,12 +1,12 @@
 //! What follows a failure: pure decisions, no I/O.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::{
     guard,
     job::{Job, RetryLimit},
     log,
-    outcome::RetryIn,
+    outcome::{RetryIn, backoff},
     time::clock::time_after,
     worker::WorkerOptions,
 };
@@ -20,26 +20,6 @@ pub(crate) enum Decision {
     Dead,
     /// Nowhere.
     Discard,
-}
-
-/// Verk's backoff: `n^4 + 15 + random * (n + 1)` seconds, where `n` counts the failures so far
-/// (this one included) and `random` is drawn from 1 to 30.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// assert_eq!(verk_core::backoff(1, 1), Duration::from_secs(1 + 15 + 2));
-/// assert_eq!(verk_core::backoff(25, 30), Duration::from_secs(25_u64.pow(4) + 15 + 30 * 26));
-/// ```
-#[must_use]
-pub fn backoff(failures: u32, random: u32) -> Duration {
-    let n = u64::from(failures);
-    let jitter = u64::from(random).saturating_mul(n + 1);
-    Duration::from_secs(
-        n.saturating_pow(4)
-            .saturating_add(15)
-            .saturating_add(jitter),
-    )
 }
 
 /// Decides about `job`, in which the failure at `now` is recorded already.
@@ -95,7 +75,7 @@ pub(crate) fn decide(
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

@@ -3,6 +3,11 @@
 pub(crate) mod counters;
 pub(crate) mod reporter;
 
+pub use crate::{
+    storage::DayStats,
+    time::calendar::{Day, InvalidDay},
+};
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -15,8 +20,7 @@ use crate::{
     names::QueueName,
     queues::Queues,
     stats::counters::LiveCounters,
-    storage::{DayStats, Storage, StoredQueueStats},
-    time::calendar::Day,
+    storage::{Storage, StoredQueueStats},
 };
 
 /// The state of all queues and sets, and the counts of all programs that share the storage.
@@ -47,7 +51,7 @@ pub struct Stats {
     /// Every known queue, by name.
     ///
     /// That is every queue that ever had a job from verk or from Sidekiq, and those that this node
-    /// runs (if its [`Admin`](crate::Admin) comes from a [`Verk`](crate::Verk)).
+    /// runs (if its [`Admin`](crate::manage::Admin) comes from a [`Verk`](crate::Verk)).
     pub queues: Vec<QueueStats>,
 }
 

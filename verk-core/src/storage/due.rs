@@ -43,7 +43,7 @@ pub trait DueStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// A death cuts the set as well, but only by [`MAX_CUT_BY_DEATH`](super::MAX_CUT_BY_DEATH)
     /// jobs, so that it never waits for a set that is far over its limits. Called again, it
-    /// continues. After [`Unknown`](crate::Applied::Unknown) it may be sent again.
+    /// continues. After [`Unknown`](crate::error::Applied::Unknown) it may be sent again.
     async fn trim_dead(&self, now: SystemTime, limits: DeadLimits) -> Result<bool, StorageError>;
 }
 

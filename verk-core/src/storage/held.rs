@@ -91,8 +91,8 @@ pub trait QueueConnection: fmt::Debug + Send {
     ///
     /// # Errors
     ///
-    /// After [`Unknown`](crate::Applied::Unknown), `inprogress` may have jobs that the caller does
-    /// not know: call [`reset`](Self::reset), then compare.
+    /// After [`Unknown`](crate::error::Applied::Unknown), `inprogress` may have jobs that the
+    /// caller does not know: call [`reset`](Self::reset), then compare.
     ///
     /// # Cancel safety
     ///
@@ -110,8 +110,8 @@ pub trait QueueConnection: fmt::Debug + Send {
     ///
     /// # Errors
     ///
-    /// Those of the two. [`Unknown`](crate::Applied::Unknown) then holds for both, and requires
-    /// what [`dequeue`](Self::dequeue) says.
+    /// Those of the two. [`Unknown`](crate::error::Applied::Unknown) then holds for both, and
+    /// requires what [`dequeue`](Self::dequeue) says.
     ///
     /// # Cancel safety
     ///

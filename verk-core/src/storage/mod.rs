@@ -74,9 +74,9 @@ pub use self::{
 ///
 /// # Errors
 ///
-/// Every error says whether the change was [`NotApplied`](crate::Applied::NotApplied) or is
-/// [`Unknown`](crate::Applied::Unknown) (sent, no reply). A backend itself never sends a change a
-/// second time.
+/// Every error says whether the change was [`NotApplied`](crate::error::Applied::NotApplied) or is
+/// [`Unknown`](crate::error::Applied::Unknown) (sent, no reply). A backend itself never sends a
+/// change a second time.
 ///
 /// # Cancel safety
 ///

@@ -17,7 +17,7 @@ pub trait PauseStore: fmt::Debug + Send + Sync + 'static {
     /// no node that runs it.
     ///
     /// Returns whether that changes anything. Called twice, it returns `false` and announces it
-    /// again. After [`Unknown`](crate::Applied::Unknown) it may be sent again.
+    /// again. After [`Unknown`](crate::error::Applied::Unknown) it may be sent again.
     async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError>;
 
     /// Reads the queues that are paused for all nodes, sorted.

@@ -22,9 +22,10 @@ pub trait StatsStore: fmt::Debug + Send + Sync + 'static {
     /// steps of 10 minutes) for 3 days.
     ///
     /// Returns whether it was added now. Called twice, it returns `false`. This is the only change
-    /// that may be sent again after [`Unknown`](crate::Applied::Unknown): with the same `sequence`
-    /// and content, it counts once. If a node crashes before the call, only its counts are lost.
-    /// The `sequence` is forgotten when the node deregisters, or a day after its last report.
+    /// that may be sent again after [`Unknown`](crate::error::Applied::Unknown): with the same
+    /// `sequence` and content, it counts once. If a node crashes before the call, only its counts
+    /// are lost. The `sequence` is forgotten when the node deregisters, or a day after its last
+    /// report.
     ///
     /// # Errors
     ///

@@ -16,13 +16,13 @@ use jiff::{
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
-/// use verk_core::Day;
+/// use verk_core::stats::Day;
 ///
 /// let day = Day::of(UNIX_EPOCH + Duration::from_secs(1_709_251_199));
 /// assert_eq!(day.to_string(), "2024-02-29");
 /// assert_eq!(day, "2024-02-29".parse()?);
 /// assert_eq!(day.previous().to_string(), "2024-02-28");
-/// # Ok::<(), verk_core::InvalidDay>(())
+/// # Ok::<(), verk_core::stats::InvalidDay>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(Date);
@@ -96,7 +96,7 @@ pub struct InvalidDay {
 pub struct Minute(DateTime);
 
 impl Minute {
-    /// The minute of `time`, with the bounds of [`Day::of`](crate::Day::of).
+    /// The minute of `time`, with the bounds of [`Day::of`](crate::stats::Day::of).
     #[must_use]
     pub fn of(time: SystemTime) -> Self {
         let time = utc(time);

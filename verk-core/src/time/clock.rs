@@ -108,8 +108,8 @@ pub(crate) fn rfc3339(time: SystemTime) -> impl fmt::Display {
 /// use std::time::{Duration, UNIX_EPOCH};
 ///
 /// let time = UNIX_EPOCH + Duration::from_millis(1_500);
-/// assert_eq!(verk_core::unix_seconds(time), 1.5);
-/// assert_eq!(verk_core::from_unix_seconds(1.5), time);
+/// assert_eq!(verk_core::time::unix_seconds(time), 1.5);
+/// assert_eq!(verk_core::time::from_unix_seconds(1.5), time);
 /// ```
 #[must_use]
 pub fn unix_seconds(time: SystemTime) -> f64 {

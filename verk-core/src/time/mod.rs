@@ -5,3 +5,5 @@ pub(crate) mod backoff;
 pub(crate) mod calendar;
 pub(crate) mod clock;
 pub(crate) mod server_time;
+
+pub use self::clock::{Clock, JobWait, SystemClock, from_unix_seconds, unix_seconds};

@@ -11,7 +11,7 @@ impl Verk {
     /// Returns what this node processed since it was built, and how much runs now. It sends nothing
     /// to the storage.
     ///
-    /// [`Admin::stats`](crate::Admin::stats) has the lifetime totals of all programs.
+    /// [`Admin::stats`](crate::manage::Admin::stats) has the lifetime totals of all programs.
     #[must_use]
     pub fn live_stats(&self) -> LiveStats {
         stats::live(&self.inner.parts.live, &self.inner.parts.queues)
@@ -27,7 +27,7 @@ impl Verk {
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-    /// use verk_core::{Reason, Verk};
+    /// use verk_core::{health::Reason, Verk};
     /// # use verk_testing::MemoryStorage;
     ///
     /// let verk = Verk::builder().storage(MemoryStorage::default()).queue("default", 25).build().await?;

@@ -56,8 +56,8 @@ impl Verk {
     }
 
     /// Stops fetching from a queue on this node; its running jobs continue. For other nodes, see
-    /// [`Admin::pause_queue_everywhere`](crate::Admin::pause_queue_everywhere). Returns whether
-    /// that changes anything: `false` if the queue was paused before.
+    /// [`Admin::pause_queue_everywhere`](crate::manage::Admin::pause_queue_everywhere). Returns
+    /// whether that changes anything: `false` if the queue was paused before.
     ///
     /// Publishes [`QueuePausing`](crate::EventKind::QueuePausing) when fetching stops, and
     /// [`QueuePaused`](crate::EventKind::QueuePaused) once no job of the queue runs. Works before
@@ -99,7 +99,7 @@ impl Verk {
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-    /// # use verk_core::{Status, Verk};
+    /// # use verk_core::{queues::Status, Verk};
     /// # use verk_testing::MemoryStorage;
     /// let verk = Verk::builder().storage(MemoryStorage::default()).queue("default", 25).build().await?;
     /// verk.quiet();

@@ -200,7 +200,7 @@ pub trait FromJob: Sized {
     ///
     /// The run fails with this error, as if the worker had returned it. Its text is logged and
     /// stored in the job, so it must quote no argument. verk leaves out the message of a
-    /// `serde_json::Error`; the errors of an [`ArgsReader`](crate::ArgsReader) quote nothing.
+    /// `serde_json::Error`; the errors of an [`ArgsReader`](crate::job::ArgsReader) quote nothing.
     fn from_job(ctx: &JobContext) -> impl Future<Output = Result<Self, BoxError>> + Send;
 
     /// What the builder needs for this type. `build()` reports what is missing.

@@ -19,7 +19,7 @@ type Performed = Result<Outcome, PerformError>;
 /// worker passes none, because it does not run.
 ///
 /// ```
-/// use verk_core::{JobContext, Next, Outcome, PerformError, ServerMiddleware};
+/// use verk_core::{middleware::{Next, ServerMiddleware}, outcome::PerformError, JobContext, Outcome};
 ///
 /// struct Timing;
 ///

@@ -12,7 +12,7 @@ use crate::{
     model::Options,
 };
 
-/// The longest name of a queue or class, in bytes; as `verk_core::MAX_NAME_BYTES`.
+/// The longest name of a queue or class, in bytes; as `verk_core::names::MAX_NAME_BYTES`.
 const MAX_NAME_BYTES: usize = 256;
 
 /// The options. An option with an error is left out.

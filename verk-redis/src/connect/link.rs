@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bb8_redis::redis::{Cmd, Pipeline, Value};
-use verk_core::Clock;
+use verk_core::time::Clock;
 
 use crate::{
     connect::{

@@ -26,7 +26,10 @@ use bb8_redis::{
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use verk_core::{Applied, Clock, SystemClock};
+use verk_core::{
+    error::Applied,
+    time::{Clock, SystemClock},
+};
 
 use crate::{
     config::RedisConfig,
@@ -420,7 +423,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use bb8_redis::redis;
-    use verk_core::StorageErrorKind;
+    use verk_core::error::StorageErrorKind;
     use verk_testing::{RedisServer, within};
 
     use super::*;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bb8_redis::redis::Value;
 use bytes::Bytes;
-use verk_core::{QueueName, from_unix_seconds, storage::WaitingJob};
+use verk_core::{QueueName, storage::WaitingJob, time::from_unix_seconds};
 
 use crate::error::Failure;
 

@@ -3,7 +3,7 @@
 use std::{error::Error as _, fmt, io, sync::Arc};
 
 use bb8_redis::redis::{ConnectionAddr, ErrorKind, RedisError, ServerErrorKind};
-use verk_core::StorageErrorKind as Kind;
+use verk_core::error::StorageErrorKind as Kind;
 
 /// An error of Redis, or of the connection to it.
 ///

@@ -5,7 +5,10 @@ pub(crate) mod cause;
 
 use bb8_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 use thiserror::Error;
-use verk_core::{Applied, BoxError, ErrorChain, StorageError, StorageErrorKind};
+use verk_core::{
+    BoxError, StorageError,
+    error::{Applied, ErrorChain, StorageErrorKind},
+};
 
 use self::cause::Cause;
 

@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
 use bytes::Bytes;
 use verk_core::{
-    Applied, StorageError,
+    StorageError,
+    error::Applied,
     storage::{
         DequeueRequest, Dequeued, Inprogress, JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
         QueueConnection, Settled, Settlement,
@@ -442,7 +443,7 @@ fn read_block(replies: Vec<Result<Value, Failure>>) -> Result<Dequeued, Failure>
 #[cfg(test)]
 mod tests {
     use tokio_util::sync::CancellationToken;
-    use verk_core::{NodeId, storage::Server};
+    use verk_core::{names::NodeId, storage::Server};
     use verk_testing::{RedisServer, within};
 
     use super::*;

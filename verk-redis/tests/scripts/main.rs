@@ -13,7 +13,9 @@ use std::{
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk_core::{
-    Applied, NodeId, StorageError,
+    StorageError,
+    error::Applied,
+    names::NodeId,
     storage::{
         DequeueRequest, Dequeued, Due, Inprogress, JobSet, JobStore, NodeStore, Page, PauseStore,
         QueueConnection, Server, Settled, Settlement, Source, Target, WaitingStore,

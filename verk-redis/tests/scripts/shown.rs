@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use verk_core::{
-    Applied,
+    error::Applied,
     storage::{
         Counts, Executions, Minute, NodeStore, ProcessReport, ProcessSignal, ProcessStore,
         StatsReport, StatsStore,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use verk_core::{
-    Applied,
+    error::Applied,
     storage::{
         DeadLimits, DueSet, JobSet, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, Move,
         MoveTarget, Settled, Source, Target,

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use verk_core::{
-    Applied, StorageError,
+    StorageError,
+    error::Applied,
     storage::{DequeueRequest, Dequeued, JobSet, MAX_BATCH_JOBS, Settled, Settlement, Target},
 };
 

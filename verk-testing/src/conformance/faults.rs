@@ -3,7 +3,7 @@
 
 use tokio_util::sync::CancellationToken;
 use verk_core::{
-    Applied,
+    error::Applied,
     storage::{
         Due, DueSet, Heartbeat, JobSet, Move, MoveTarget, QueueConnection, Settled, Settlement,
         Source, Target,

@@ -10,10 +10,12 @@ use std::{
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk_core::{
-    Applied, NodeId, QueueName, Storage,
+    QueueName,
+    error::Applied,
+    names::NodeId,
     storage::{
         DeadLimits, DequeueRequest, Dequeued, Due, DueSet, Heartbeat, Inprogress, JobSet,
-        MAX_BATCH_BYTES, Move, Page, QueueConnection, Settled, Settlement, Source, Target,
+        MAX_BATCH_BYTES, Move, Page, QueueConnection, Settled, Settlement, Source, Storage, Target,
         WaitingJob,
     },
 };

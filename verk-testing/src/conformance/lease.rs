@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use verk_core::{
-    NodeId,
+    names::NodeId,
     storage::{DueSet, JobSet, Lease, Move, MoveTarget, SchedulePoll, Settled, Source},
 };
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use verk_core::{
-    Applied,
+    error::Applied,
     storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source},
 };
 

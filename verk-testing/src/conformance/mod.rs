@@ -15,7 +15,7 @@
 //!
 //! use async_trait::async_trait;
 //! use bytes::Bytes;
-//! use verk_core::{NodeId, Storage, storage::{Inprogress, JobSet}};
+//! use verk_core::{names::NodeId, storage::{Inprogress, JobSet, Storage}};
 //! use verk_testing::{Key, MemoryStorage, Operation, conformance::{Dump, Harness, ScoredJob}};
 //!
 //! /// A new database of its own for each test. Here it is a storage in memory, which can do all of this itself.
@@ -117,8 +117,8 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
-    NodeId, Storage,
-    storage::{Inprogress, JobSet},
+    names::NodeId,
+    storage::{Inprogress, JobSet, Storage},
 };
 
 use crate::{Key, Operation, within};

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use verk_core::{
-    NodeId,
+    names::NodeId,
     storage::{NameClaim, Node, Target},
 };
 

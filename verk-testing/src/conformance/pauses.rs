@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use tokio_util::sync::CancellationToken;
 use verk_core::{
-    Applied,
+    error::Applied,
     storage::{Dequeued, PauseListener, Target},
 };
 

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use tokio_util::sync::CancellationToken;
 use verk_core::{
-    Applied, Jid, NodeId,
+    Jid,
+    error::Applied,
+    names::NodeId,
     storage::{DequeueRequest, Target},
 };
 

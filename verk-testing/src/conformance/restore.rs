@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use verk_core::{
-    NodeId,
+    names::NodeId,
     storage::{Inprogress, JobSet, Page, Settled, Settlement, Source, Target},
 };
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use verk_core::{
-    Storage,
-    storage::{JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Move, MoveTarget, Source},
+use verk_core::storage::{
+    JobSet, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Move, MoveTarget, Source, Storage,
 };
 
 use super::{

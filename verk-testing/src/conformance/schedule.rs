@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use verk_core::{
     storage::{Due, DuePage, DueSet, JobSet, Move, MoveTarget, Page, Settled, Source, Target},
-    unix_seconds,
+    time::unix_seconds,
 };
 
 use super::{

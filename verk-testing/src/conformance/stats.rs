@@ -3,9 +3,12 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use verk_core::{
-    Applied, Day, DayStats, NodeId, Storage,
+    error::Applied,
+    names::NodeId,
+    stats::{Day, DayStats},
     storage::{
-        Counts, Executions, JobSet, Minute, StatsReport, StoredQueueStats, StoredStats, Target,
+        Counts, Executions, JobSet, Minute, StatsReport, Storage, StoredQueueStats, StoredStats,
+        Target,
     },
 };
 

@@ -10,9 +10,10 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 use verk_core::{
-    Jid, Job, NodeId, QueueName, from_unix_seconds,
+    Jid, Job, QueueName,
+    names::NodeId,
     storage::{Inprogress, JobSet, Settlement},
-    unix_seconds,
+    time::{from_unix_seconds, unix_seconds},
 };
 
 use super::{MemoryStorage, sorted_set::SortedSet, state::State};

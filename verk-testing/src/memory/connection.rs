@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, pin::pin, time::Duration};
 use async_trait::async_trait;
 use tokio::sync::watch;
 use verk_core::{
-    NodeId, QueueName, StorageError,
+    QueueName, StorageError,
+    names::NodeId,
     storage::{
         Beat, DequeueRequest, Dequeued, Heartbeat, Inprogress, PauseListener, QueueConnection,
         Settled, Settlement,

@@ -4,7 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use thiserror::Error;
 use verk_core::{
-    NodeId, QueueName,
+    QueueName,
+    names::NodeId,
     storage::{Inprogress, JobSet},
 };
 
@@ -18,7 +19,7 @@ use super::Backend;
 ///
 /// ```
 /// use bytes::Bytes;
-/// use verk_core::{Applied, storage::JobStore};
+/// use verk_core::{error::Applied, storage::JobStore};
 /// use verk_testing::MemoryStorage;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -42,8 +43,8 @@ pub struct Faults {
 
 impl Faults {
     /// Makes `key` behave as if another program had stored a value of another type there: every
-    /// move from or to it fails with [`NotApplied`](verk_core::Applied::NotApplied). Its content is
-    /// back after [`mend_key`](Self::mend_key).
+    /// move from or to it fails with [`NotApplied`](verk_core::error::Applied::NotApplied). Its
+    /// content is back after [`mend_key`](Self::mend_key).
     pub fn break_key(&self, key: Key) {
         self.shared.change(|state| state.faults.broken.insert(key));
     }
@@ -53,27 +54,29 @@ impl Faults {
         self.shared.change(|state| state.faults.broken.remove(key));
     }
 
-    /// While `true`, new jobs are refused with [`NotApplied`](verk_core::Applied::NotApplied), as
-    /// by a Redis that reached its `maxmemory`. Everything else works, so that the storage drains.
+    /// While `true`, new jobs are refused with
+    /// [`NotApplied`](verk_core::error::Applied::NotApplied), as by a Redis that reached its
+    /// `maxmemory`. Everything else works, so that the storage drains.
     pub fn set_full(&self, full: bool) {
         self.shared.change(|state| state.faults.full = full);
     }
 
     /// Loses the reply to the next `operation`: the change happens, and the caller gets
-    /// [`Unknown`](verk_core::Applied::Unknown).
+    /// [`Unknown`](verk_core::error::Applied::Unknown).
     pub fn lose_reply(&self, operation: Operation) {
         self.shared
             .change(|state| state.faults.lost_replies.insert(operation));
     }
 
-    /// While `true`, every operation fails with [`NotApplied`](verk_core::Applied::NotApplied), as
-    /// with a server that refuses connections. Stored jobs stay.
+    /// While `true`, every operation fails with
+    /// [`NotApplied`](verk_core::error::Applied::NotApplied), as with a server that refuses
+    /// connections. Stored jobs stay.
     pub fn set_refusing(&self, refusing: bool) {
         self.shared.change(|state| state.faults.refusing = refusing);
     }
 
-    /// While `true`, heartbeats fail with [`Unknown`](verk_core::Applied::Unknown); everything else
-    /// works.
+    /// While `true`, heartbeats fail with [`Unknown`](verk_core::error::Applied::Unknown);
+    /// everything else works.
     pub fn set_losing_heartbeats(&self, losing: bool) {
         self.shared
             .change(|state| state.faults.losing_heartbeats = losing);

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
-    NodeId, Storage,
-    storage::{Counts, Inprogress, JobSet},
+    names::NodeId,
+    storage::{Counts, Inprogress, JobSet, Storage},
 };
 
 use super::{Key, MemoryStorage, Operation, sorted_set::SortedSet};

@@ -9,7 +9,7 @@ use verk_core::{
         JobSet, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, Move, MoveTarget, Page, Scan, Settled, Source,
         WaitingJob,
     },
-    unix_seconds,
+    time::unix_seconds,
 };
 
 use super::{

@@ -24,13 +24,16 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use verk_core::{
-    Clock, Day, DayStats, Jid, NodeId, QueueName, StorageError, SystemClock,
+    Jid, QueueName, StorageError,
+    names::NodeId,
+    stats::{Day, DayStats},
     storage::{
         DeadLimits, Due, DuePage, DueSet, DueStore, ForeignPage, Heartbeat, Inprogress, JobStore,
         Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore, ProcessReport,
         ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server, Settled,
         Settlement, Source, StatsReport, StatsStore, StoredStats, WaitingJob, WaitingStore,
     },
+    time::{Clock, SystemClock},
 };
 
 pub(crate) use activity::{Activity, CrashOn, Driver};
@@ -42,8 +45,8 @@ use self::{
     state::State,
 };
 
-/// A [`Storage`](verk_core::Storage) in the memory of this process, with the semantics of the one
-/// on Redis.
+/// A [`Storage`](verk_core::storage::Storage) in the memory of this process, with the semantics of
+/// the one on Redis.
 ///
 /// For tests: its content ends with the process. Clones share one content. It passes the same
 /// [conformance suite](crate::conformance) as Redis, and can fail like it: see
@@ -54,7 +57,7 @@ use self::{
 /// ```
 /// use std::{sync::Arc, time::Duration};
 /// use bytes::Bytes;
-/// use verk_core::{NodeId, storage::{DequeueRequest, Dequeued, Inprogress, JobStore, NodeStore, Settlement, Target, WaitingStore}};
+/// use verk_core::{names::NodeId, storage::{DequeueRequest, Dequeued, Inprogress, JobStore, NodeStore, Settlement, Target, WaitingStore}};
 /// use verk_testing::{MemoryStorage, VirtualClock};
 ///
 /// # #[tokio::main(flavor = "current_thread")]

@@ -6,7 +6,8 @@ use std::{
 };
 
 use verk_core::{
-    Jid, NodeId, QueueName,
+    Jid, QueueName,
+    names::NodeId,
     storage::{ForeignList, Inprogress, JobSet, Lease, NameClaim, Node, SchedulePoll},
 };
 

@@ -8,13 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use verk_core::{
-    NodeId, QueueName, StorageError,
+    QueueName, StorageError,
+    names::NodeId,
     storage::{
         DeadLimits, DequeueRequest, Due, DuePage, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES,
         MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, NO_PREFETCH_AFTER_RESTORE, Page, Settled, Settlement,
         Target,
     },
-    unix_seconds,
+    time::unix_seconds,
 };
 
 use super::{

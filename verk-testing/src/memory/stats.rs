@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use verk_core::{
-    Day, DayStats, NodeId, QueueName,
+    QueueName,
+    names::NodeId,
+    stats::{Day, DayStats},
     storage::{
         Counts, ExecutionsByMinute, JobSet, Source, StatsReport, StoredQueueStats, StoredStats,
     },

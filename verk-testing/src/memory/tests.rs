@@ -1,7 +1,7 @@
 //! What the conformance suite can't ask: the virtual clock, and the switches.
 
 use verk_core::{
-    Applied,
+    error::Applied,
     storage::{DequeueRequest, Dequeued, Heartbeat},
 };
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use verk_core::{
     QueueName,
     storage::{DeadLimits, Due, Inprogress, JobSet, Move, MoveTarget, Settlement, Source, Target},
-    unix_seconds,
+    time::unix_seconds,
 };
 
 use super::{

@@ -16,9 +16,9 @@
 //! At the end everything is acknowledged and deregistered, and no key may be left. A list that
 //! fails shrinks to the few steps that matter.
 //!
-//! A new operation of [`Storage`](verk_core::Storage) needs one variant of `Action` (how it is
-//! drawn: `step.rs`) and of `Request` (the request: `request.rs`), one arm in `side.rs` that sends
-//! it, and one in `ledger.rs` with its effect.
+//! A new operation of [`Storage`](verk_core::storage::Storage) needs one variant of `Action` (how
+//! it is drawn: `step.rs`) and of `Request` (the request: `request.rs`), one arm in `side.rs` that
+//! sends it, and one in `ledger.rs` with its effect.
 
 mod found;
 mod ledger;

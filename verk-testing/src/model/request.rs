@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use verk_core::{
-    Applied, Jid, NodeId, QueueName, StorageError,
+    Jid, QueueName, StorageError,
+    error::Applied,
+    names::NodeId,
     storage::{
         DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Settlement, Source, Target,
     },

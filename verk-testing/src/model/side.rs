@@ -9,10 +9,10 @@ use std::{
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 use verk_core::{
-    QueueName, Storage, StorageError,
+    QueueName, StorageError,
     storage::{
         DequeueRequest, Dequeued, Heartbeat, Inprogress, Lease, NameClaim, Page, QueueConnection,
-        Source,
+        Source, Storage,
     },
 };
 

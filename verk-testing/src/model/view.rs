@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use verk_core::{
-    NodeId, QueueName,
+    QueueName,
+    names::NodeId,
     storage::{Inprogress, JobSet},
 };
 

@@ -9,7 +9,7 @@ use tokio::{
     net::{TcpListener, UnixListener, UnixStream},
     sync::watch,
 };
-use verk_core::{Clock, SystemClock};
+use verk_core::time::{Clock, SystemClock};
 
 use super::{Plan, ProxyState, RedisCommand};
 use crate::resp::{self, Malformed, Reply};

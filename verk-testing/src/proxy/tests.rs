@@ -5,7 +5,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use verk_core::{Clock, SystemClock};
+use verk_core::time::{Clock, SystemClock};
 
 use super::*;
 use crate::{

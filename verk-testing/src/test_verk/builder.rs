@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use verk_core::{ClientMiddleware, ServerMiddleware, Verk, VerkBuilder, Worker};
+use verk_core::{
+    Verk, VerkBuilder, Worker,
+    middleware::{ClientMiddleware, ServerMiddleware},
+};
 
 use super::{
     TestVerk,

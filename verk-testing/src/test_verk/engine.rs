@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
-use verk_core::{Clock, Jid, Job, QueueName, SystemClock, Verk, VerkBuilder};
+use verk_core::{
+    Jid, Job, QueueName, Verk, VerkBuilder,
+    time::{Clock, SystemClock},
+};
 
 use super::{
     ledger::{Drained, Ledger},

@@ -15,7 +15,10 @@ use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use verk_core::{
-    AfterFailure, ConfigError, Event, EventKind, Jid, Job, Outcome, PerformError,
+    Event, EventKind, Jid, Job, Outcome,
+    error::ConfigError,
+    events::AfterFailure,
+    outcome::PerformError,
     test_seam::{RunFuture, TestSeam},
 };
 

@@ -3,7 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use verk_core::{ArgsError, ArgsReader, Clock, Job, Worker, from_unix_seconds, storage::JobSet};
+use verk_core::{
+    Job, Worker,
+    job::{ArgsError, ArgsReader},
+    storage::JobSet,
+    time::{Clock, from_unix_seconds},
+};
 
 use super::TestVerk;
 use crate::conformance::ScoredJob;

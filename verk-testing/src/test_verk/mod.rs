@@ -7,7 +7,7 @@ mod look;
 
 use std::{future::Future, panic::Location, sync::Arc, time::Duration};
 
-use verk_core::{Client, Events, Installed, Verk};
+use verk_core::{Client, Verk, client::Installed, events::Events};
 
 pub(crate) use self::{
     builder::HANG_AFTER,
@@ -34,7 +34,7 @@ use crate::{MemoryStorage, VirtualClock};
 /// ```
 /// # mod worker {
 /// #     // What `#[verk::worker]` makes of `async fn welcome(email: String)`.
-/// #     use verk_core::*;
+/// #     use verk_core::{*, job::{ArgsError, ArgsReader, ArgsWriter}, outcome::PerformError};
 /// #     pub struct Welcome { pub email: String }
 /// #     impl Worker for Welcome {
 /// #         const CLASS: &'static str = "Welcome";

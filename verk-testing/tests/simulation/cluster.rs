@@ -13,9 +13,11 @@ use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::task::TaskTracker;
 use verk_core::{
-    Client, Clock, ConfigError, EnqueueExt, Event, Jid, Job, JobWait, Verk,
+    Client, EnqueueExt, Event, Jid, Job, Verk,
+    error::ConfigError,
     storage::PauseStore,
     test_seam::{RunFuture, TestSeam},
+    time::{Clock, JobWait},
 };
 use verk_testing::{MemoryStorage, VirtualClock};
 

@@ -9,7 +9,9 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
-    Clock, Day, DayStats, Jid, NodeId, QueueName, StorageError,
+    Jid, QueueName, StorageError,
+    names::NodeId,
+    stats::{Day, DayStats},
     storage::{
         Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore, ForeignPage,
         Heartbeat, Inprogress, JobStore, Move, NameClaim, Node, NodeStore, Page, PauseListener,
@@ -17,6 +19,7 @@ use verk_core::{
         SchedulePoll, Server, ServerFacts, Settled, Settlement, Source, StatsReport, StatsStore,
         StoredStats, WaitingJob, WaitingStore,
     },
+    time::Clock,
 };
 use verk_testing::MemoryStorage;
 

@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use verk_core::{
-    NodeId, Storage,
-    storage::{Inprogress, JobSet, Page, Settled, Settlement, Source, Target},
+    names::NodeId,
+    storage::{Inprogress, JobSet, Page, Settled, Settlement, Source, Storage, Target},
 };
 
 use crate::{

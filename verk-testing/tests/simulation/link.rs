@@ -11,7 +11,7 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
-use verk_core::{Clock, NodeId, StorageError};
+use verk_core::{StorageError, names::NodeId, time::Clock};
 
 use crate::{ledger::Ledger, trouble::Trouble};
 

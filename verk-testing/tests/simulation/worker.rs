@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use verk_core::{
-    ArgsError, ArgsReader, ArgsWriter, JobContext, Outcome, PerformError, RetryIn, Worker,
-    WorkerOptions,
+    JobContext, Outcome, RetryIn, Worker, WorkerOptions,
+    job::{ArgsError, ArgsReader, ArgsWriter},
+    outcome::PerformError,
 };
 
 use crate::ledger::Ledger;

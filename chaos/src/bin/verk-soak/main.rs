@@ -23,7 +23,12 @@ use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use verk::{BoxError, Clock, EnqueueExt, IntoJob, NewJob, SystemClock, Verk, prelude::*};
+use verk::{
+    BoxError, EnqueueExt, Verk,
+    client::{IntoJob, NewJob},
+    prelude::*,
+    time::{Clock, SystemClock},
+};
 use verk_testing::RedisServer;
 
 use samples::{Report, Sample};

@@ -9,7 +9,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
-use verk::{BoxError, Clock, RetryIn, SystemClock, prelude::*};
+use verk::{
+    BoxError, RetryIn,
+    prelude::*,
+    time::{Clock, SystemClock},
+};
 
 /// What the worker process is started with.
 #[derive(Clone, Debug, clap::Args)]
@@ -127,9 +131,9 @@ pub(crate) async fn run(options: Options) -> Result<(), BoxError> {
     let verk = Verk::builder()
         .redis(options.redis)
         .queue("default", options.concurrency)
-        .start_job_log_level(verk::LevelFilter::OFF)
-        .done_job_log_level(verk::LevelFilter::OFF)
-        .fail_job_log_level(verk::LevelFilter::OFF)
+        .start_job_log_level(verk::config::LevelFilter::OFF)
+        .done_job_log_level(verk::config::LevelFilter::OFF)
+        .fail_job_log_level(verk::config::LevelFilter::OFF)
         .build()
         .await?;
     let runtime = Handle::current();
