@@ -85,7 +85,7 @@ impl Totals {
     /// The counters for alerts exist from the start, because a counter that is first seen as 1 did
     /// not increase.
     fn begin(parts: &Parts) -> Self {
-        let Tallies { ended, enqueued } = &*parts.services.tallies;
+        let Tallies { ended, enqueued } = &parts.services.tallies;
         ended.begin();
         enqueued.begin();
         let counted = Self {
@@ -107,7 +107,7 @@ impl Totals {
 
     /// Adds the counts since the last time.
     fn record(&mut self, parts: &Parts) {
-        let Tallies { ended, enqueued } = &*parts.services.tallies;
+        let Tallies { ended, enqueued } = &parts.services.tallies;
         let before = mem::replace(&mut self.ended, ended.read());
         for (key, n) in &self.ended {
             let (queue, class, ending) = key;

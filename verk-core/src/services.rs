@@ -1,6 +1,8 @@
-//! The services that every part of a node uses: [`Services`].
+//! The services that every part of a node uses: [`Services`], and those of them that a client uses
+//! too: [`Essentials`].
 
 use std::{
+    ops::Deref,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -10,32 +12,44 @@ use tokio::sync::Notify;
 use crate::{
     config::Config,
     events::{EventSender, tally::Tallies},
-    health::monitor::Monitor,
+    health::{link::Link, monitor::Monitor},
     storage::Storage,
     test_seam::TestParts,
     time::{alarm::ScheduleWake, clock::Clock, server_time::ServerTime},
 };
 
-/// The services that every part of a node uses. They know none of the parts.
+/// The services that a client uses, and every part of a node.
+///
+/// A client may outlive its Verk, so they keep nothing of a node alive, above all not its stream of
+/// events.
 #[derive(Debug)]
-pub(crate) struct Services {
+pub(crate) struct Essentials {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: Config,
-    pub(crate) events: EventSender,
-    pub(crate) tallies: Arc<Tallies>,
+    pub(crate) tallies: Tallies,
     pub(crate) wake: ScheduleWake,
-    /// Notified when a fetch finds its queue paused for all nodes, and this node does not know it
-    /// yet.
-    pub(crate) found_paused: Notify,
-    pub(crate) server_time: Arc<ServerTime>,
-    pub(crate) monitor: Monitor,
-    /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
-    pub(crate) test: Option<TestParts>,
+    pub(crate) server_time: ServerTime,
+    /// How the last enqueue went.
+    pub(crate) enqueues: Arc<Link>,
 }
 
-impl Services {
-    /// The time of day of the storage, as far as this node knows it. It decides when jobs are due.
+impl Essentials {
+    /// Those of a node, or of a client that belongs to none.
+    pub(crate) fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, config: Config) -> Self {
+        Self {
+            wake: ScheduleWake::new(config.poll_interval),
+            storage,
+            clock,
+            config,
+            tallies: Tallies::default(),
+            server_time: ServerTime::default(),
+            enqueues: Arc::default(),
+        }
+    }
+
+    /// The time of day of the storage, as far as this program knows it. It decides when jobs are
+    /// due.
     pub(crate) fn now(&self) -> SystemTime {
         self.at(self.clock.instant())
     }
@@ -43,5 +57,27 @@ impl Services {
     /// As [`Self::now`], for a moment that the clock has just returned.
     pub(crate) fn at(&self, instant: Instant) -> SystemTime {
         self.server_time.at(instant, &*self.clock)
+    }
+}
+
+/// The services that every part of a node uses: the [`Essentials`], and what a node has for itself.
+/// They know none of the parts.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) essentials: Arc<Essentials>,
+    pub(crate) events: EventSender,
+    /// Notified when a fetch finds its queue paused for all nodes, and this node does not know it
+    /// yet.
+    pub(crate) found_paused: Notify,
+    pub(crate) monitor: Monitor,
+    /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
+    pub(crate) test: Option<TestParts>,
+}
+
+impl Deref for Services {
+    type Target = Essentials;
+
+    fn deref(&self) -> &Essentials {
+        &self.essentials
     }
 }

@@ -23,17 +23,15 @@ use crate::{
     },
     config::Config,
     error::{ConfigError, EnqueueAllError, EnqueueError, StorageError},
-    events::tally::Tallies,
-    health::link::Link,
     job::{Form, Job},
     log,
     names::{Jid, QueueName},
+    services::Essentials,
     storage::{DeadLimits, Due, MAX_BATCH_BYTES, Storage},
     test_seam::TestSeam,
     time::{
         alarm::ScheduleWake,
         clock::{Clock, SystemClock, time_after},
-        server_time::ServerTime,
     },
 };
 
@@ -58,17 +56,8 @@ pub struct Client {
 /// What a client is made of.
 #[derive(Clone)]
 pub(crate) struct ClientData {
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) max_payload_bytes: usize,
-    pub(crate) form: Form,
-    pub(crate) dead_limits: DeadLimits,
+    pub(crate) essentials: Arc<Essentials>,
     pub(crate) middleware: ClientStack,
-    pub(crate) wake: ScheduleWake,
-    pub(crate) server_time: Arc<ServerTime>,
-    /// How the last enqueue went.
-    pub(crate) link: Arc<Link>,
-    pub(crate) tallies: Arc<Tallies>,
     /// Where it was made, and whether its Verk lives.
     pub(crate) life: Arc<Life>,
     /// In a test, the classes that two workers claim.
@@ -80,18 +69,10 @@ impl Client {
     /// a [`Verk`](crate::Verk) uses the storage's time of day instead.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        let config = Config::default();
+        let essentials = Essentials::new(storage, Arc::new(SystemClock), Config::default());
         Self::with(ClientData {
-            storage,
-            clock: Arc::new(SystemClock),
-            max_payload_bytes: config.max_payload_bytes,
-            form: config.form(),
-            dead_limits: config.dead_limits(),
+            essentials: Arc::new(essentials),
             middleware: ClientStack::default(),
-            wake: ScheduleWake::new(config.poll_interval),
-            server_time: Arc::default(),
-            link: Arc::default(),
-            tallies: Arc::default(),
             life: Life::begin(),
             duplicates: Vec::new(),
         })
@@ -283,30 +264,30 @@ impl Client {
     /// The clock of this client.
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
-        &*self.inner.clock
+        &*self.inner.essentials.clock
     }
 
     pub(crate) fn storage(&self) -> &dyn Storage {
-        &*self.inner.storage
+        &*self.inner.essentials.storage
     }
 
     /// The time of day of the storage, as far as this client knows.
     pub(crate) fn now(&self) -> SystemTime {
-        self.inner.server_time.now(&*self.inner.clock)
+        self.inner.essentials.now()
     }
 
     /// The caps of the `dead` set.
     pub(crate) fn dead_limits(&self) -> DeadLimits {
-        self.inner.dead_limits
+        self.inner.essentials.config.dead_limits()
     }
 
     /// How this program writes jobs.
     pub(crate) fn form(&self) -> Form {
-        self.inner.form
+        self.inner.essentials.config.form()
     }
 
     pub(crate) fn wake(&self) -> &ScheduleWake {
-        &self.inner.wake
+        &self.inner.essentials.wake
     }
 
     async fn store_chunk(
@@ -387,11 +368,14 @@ impl Client {
         queue: &QueueName,
         payloads: &[Bytes],
     ) -> Result<(), StorageError> {
-        let result = self.inner.storage.enqueue(queue, payloads).await;
+        let Essentials {
+            storage, tallies, ..
+        } = &*self.inner.essentials;
+        let result = storage.enqueue(queue, payloads).await;
         self.note(result.as_ref().err());
         if result.is_ok() {
             let stored = payloads.len() as u64;
-            self.inner.tallies.enqueued.add(|| queue.clone(), stored);
+            tallies.enqueued.add(|| queue.clone(), stored);
         }
         result
     }
@@ -402,15 +386,16 @@ impl Client {
         jobs: &[Due],
         queues: &[QueueName],
     ) -> Result<(), StorageError> {
-        let result = self.inner.storage.schedule(jobs).await;
-        let now = self.inner.server_time.now(&*self.inner.clock);
+        let essentials = &*self.inner.essentials;
+        let result = essentials.storage.schedule(jobs).await;
+        let now = essentials.now();
         for due in jobs {
-            self.inner.wake.due_at(due.at, now);
+            essentials.wake.due_at(due.at, now);
         }
         self.note(result.as_ref().err());
         let merged = result?;
         for queue in queues {
-            self.inner.tallies.enqueued.add(|| queue.clone(), 1);
+            essentials.tallies.enqueued.add(|| queue.clone(), 1);
         }
         if merged > 0 {
             log::warn!(
@@ -423,9 +408,12 @@ impl Client {
 
     /// Notes how an enqueue went.
     fn note(&self, error: Option<&StorageError>) {
+        let Essentials {
+            enqueues, clock, ..
+        } = &*self.inner.essentials;
         match error {
-            None => self.inner.link.well(),
-            Some(error) => self.inner.link.failed(error, self.inner.clock.instant()),
+            None => enqueues.well(),
+            Some(error) => enqueues.failed(error, clock.instant()),
         }
     }
 
@@ -451,7 +439,7 @@ impl Client {
         let queue = job.queue().cloned().ok_or_else(|| EnqueueError::NoQueue {
             jid: job.jid().clone(),
         })?;
-        job.write_as(self.inner.form);
+        job.write_as(self.inner.essentials.config.form());
         let place = if at > now {
             job.set_created_at(now);
             job.set_enqueued_at(None);
@@ -461,7 +449,10 @@ impl Client {
             Place::Queue(queue)
         };
         let payload = job.encode();
-        let (size, limit) = (payload.len(), self.inner.max_payload_bytes);
+        let (size, limit) = (
+            payload.len(),
+            self.inner.essentials.config.max_payload_bytes,
+        );
         if size > limit {
             return Err(EnqueueError::TooLarge {
                 jid: job.jid().clone(),
@@ -483,7 +474,7 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("storage", &self.inner.storage)
+            .field("storage", &self.inner.essentials.storage)
             .finish_non_exhaustive()
     }
 }

@@ -32,7 +32,7 @@ pub(crate) trait Registered: fmt::Debug + Send + Sync {
 pub(crate) struct Monitor {
     pub(crate) heartbeat: Link,
     pub(crate) schedule: Link,
-    pub(crate) enqueue: Arc<Link>,
+    enqueue: Arc<Link>,
     /// The registration that the node fetches under.
     node: Mutex<Option<Weak<dyn Registered>>>,
     /// How many times in a row a part panicked, and when it panicked last.
@@ -40,6 +40,14 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
+    /// That of a node whose client reports its enqueues to `enqueue`.
+    pub(crate) fn new(enqueue: Arc<Link>) -> Self {
+        Self {
+            enqueue,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn registered(&self, registration: Weak<dyn Registered>) {
         *self.node.lock() = Some(registration);
     }

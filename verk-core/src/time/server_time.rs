@@ -86,12 +86,8 @@ impl ServerTime {
         })
     }
 
-    /// The time of day of the storage, as far as this node knows it.
-    pub(crate) fn now(&self, clock: &dyn Clock) -> SystemTime {
-        self.at(clock.instant(), clock)
-    }
-
-    /// As [`Self::now`], for a moment that the clock has just returned.
+    /// The time of day of the storage at a moment that the clock has just returned, as far as this
+    /// node knows it.
     pub(crate) fn at(&self, instant: Instant, clock: &dyn Clock) -> SystemTime {
         let last = *self.last();
         last.map_or_else(|| clock.now(), |last| last.at(instant, || clock.now()))
@@ -200,10 +196,14 @@ mod tests {
     #[test]
     fn time_follows_the_server_in_both_directions() {
         let (time, clocks) = (ServerTime::default(), Clocks::new());
-        assert_eq!(time.now(&clocks), at(100), "nothing is known");
+        assert_eq!(
+            time.at(clocks.instant(), &clocks),
+            at(100),
+            "nothing is known"
+        );
         for server in [at(103), at(97)] {
             measure(&time, &clocks, server);
-            assert_eq!(time.now(&clocks), server);
+            assert_eq!(time.at(clocks.instant(), &clocks), server);
         }
     }
 
@@ -213,7 +213,7 @@ mod tests {
         let asked = ClockReading::now(&clocks);
         clocks.set(4, at(104));
         let _ = time.measure(at(500), asked, &clocks);
-        assert_eq!(time.now(&clocks), at(502));
+        assert_eq!(time.at(clocks.instant(), &clocks), at(502));
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
             let passed = passed.as_secs() + took;
             clocks.set(passed, at(100 + passed));
             assert!(time.measure(server, asked, &clocks).is_none());
-            time.now(&clocks)
+            time.at(clocks.instant(), &clocks)
         };
         assert_eq!(answer(at(100), 4), at(104), "as here, at the latest");
         assert_eq!(answer(at(108), 4), at(108), "as here, at the earliest");
@@ -238,7 +238,7 @@ mod tests {
         let (time, clocks) = (ServerTime::default(), Clocks::new());
         measure(&time, &clocks, at(100));
         clocks.set(10, at(20_000));
-        assert_eq!(time.now(&clocks), at(110));
+        assert_eq!(time.at(clocks.instant(), &clocks), at(110));
     }
 
     #[test]
@@ -247,9 +247,9 @@ mod tests {
         measure(&time, &clocks, at(200));
         // The machine slept for a day, which the monotonic clock did not count.
         clocks.set(61, at(86_500));
-        assert_eq!(time.now(&clocks), at(86_600));
+        assert_eq!(time.at(clocks.instant(), &clocks), at(86_600));
         clocks.set(61, at(90));
-        assert_eq!(time.now(&clocks), at(190));
+        assert_eq!(time.at(clocks.instant(), &clocks), at(190));
     }
 
     #[test]

@@ -14,20 +14,19 @@ use crate::{
     },
     config::{Config, declare::settings_methods, settings::settings, unknown_class::UnknownClass},
     error::{BuildError, ConfigError, ConfigErrors, StorageError},
-    events::{EventSender, Witness, tally::Tallies},
+    events::{EventSender, Witness},
     health::monitor::Monitor,
     job::{Dialect, TimeFormat},
     log,
     names::QueueName,
     node::heartbeat::register,
     queues::{Queues, blocked},
-    services::Services,
+    services::{Essentials, Services},
     storage::{ScheduleKeys, Storage},
     test_seam::{TestParts, TestSeam},
     time::{
-        alarm::ScheduleWake,
         clock::{Clock, SystemClock},
-        server_time::{ClockReading, ServerTime},
+        server_time::ClockReading,
     },
     verk::{Verk, parts::Parts, startup::warn_of_program},
     worker::{
@@ -214,24 +213,20 @@ impl VerkBuilder {
         let storage = connect
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
-        let server_time = Arc::new(ServerTime::default());
-        let asked = ClockReading::now(&*self.clock);
+        let essentials = Arc::new(Essentials::new(storage, self.clock, self.config));
+        let Essentials {
+            storage,
+            clock,
+            config,
+            server_time,
+            ..
+        } = &*essentials;
+        let asked = ClockReading::now(&**clock);
         // Nothing subscribes to events yet, so only the log reports a skew.
-        let _ = server_time.measure(storage.server_time().await?, asked, &*self.clock);
-        let wake = ScheduleWake::new(self.config.poll_interval);
-        let monitor = Monitor::default();
-        let tallies = Arc::<Tallies>::default();
+        let _ = server_time.measure(storage.server_time().await?, asked, &**clock);
         let client_of_jobs = Client::with(client::ClientData {
-            storage: Arc::clone(&storage),
-            clock: Arc::clone(&self.clock),
-            max_payload_bytes: self.config.max_payload_bytes,
-            form: self.config.form(),
-            dead_limits: self.config.dead_limits(),
+            essentials: Arc::clone(&essentials),
             middleware: self.client_middleware,
-            wake: wake.clone(),
-            server_time: Arc::clone(&server_time),
-            link: Arc::clone(&monitor.enqueue),
-            tallies: Arc::clone(&tallies),
             life: Life::begin(),
             duplicates: of_test.clone(),
         });
@@ -243,17 +238,12 @@ impl VerkBuilder {
             let told: Arc<Witness> = Arc::new(move |event| test.event(event));
             told
         });
-        let queues = Arc::new(Queues::new(&self.config.queues));
+        let queues = Arc::new(Queues::new(&config.queues));
         let services = Arc::new(Services {
-            storage,
-            clock: self.clock,
-            config: self.config,
+            essentials: Arc::clone(&essentials),
             events: EventSender::new(test_events),
-            tallies,
-            wake,
             found_paused: Notify::new(),
-            server_time,
-            monitor,
+            monitor: Monitor::new(Arc::clone(&essentials.enqueues)),
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });
         let workforce = Workforce {

@@ -176,7 +176,7 @@ pub async fn a_promotion_wakes_a_dequeue(harness: &dyn Harness) {
     fill(harness, DueSet::Schedule, &[(1, "a")]).await;
     let fetched = dequeue_while(&mut fixture, async |storage| {
         let promotions = [to_default("a")];
-        assert_done(&promote(&*storage, DueSet::Schedule, at(1), &promotions).await);
+        assert_done(&promote(storage, DueSet::Schedule, at(1), &promotions).await);
     })
     .await;
     assert_eq!(fetched, bytes(&["a"]));
@@ -236,7 +236,7 @@ pub async fn promoting_at_once_is_done_once(harness: &dyn Harness) {
             },
         })
         .collect();
-    let promote = || promote(&*storage, DueSet::Schedule, at(1), &promotions);
+    let promote = || promote(storage, DueSet::Schedule, at(1), &promotions);
     let (first, second, third) = tokio::join!(promote(), promote(), promote());
     let done = [first, second, third]
         .concat()
@@ -346,7 +346,7 @@ pub async fn many_promotions_in_one_call(harness: &dyn Harness) {
             },
         })
         .collect();
-    let settled = promote(&*storage, DueSet::Schedule, at(1), &promotions).await;
+    let settled = promote(storage, DueSet::Schedule, at(1), &promotions).await;
     assert_eq!(settled.len(), promotions.len());
     assert_done(&settled);
 
