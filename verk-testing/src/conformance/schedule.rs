@@ -236,7 +236,7 @@ pub async fn promoting_at_once_is_done_once(harness: &dyn Harness) {
             },
         })
         .collect();
-    let promote = || promote(storage, DueSet::Schedule, at(1), &promotions);
+    let promote = || promote(&*storage, DueSet::Schedule, at(1), &promotions);
     let (first, second, third) = tokio::join!(promote(), promote(), promote());
     let done = [first, second, third]
         .concat()
@@ -346,7 +346,7 @@ pub async fn many_promotions_in_one_call(harness: &dyn Harness) {
             },
         })
         .collect();
-    let settled = promote(storage, DueSet::Schedule, at(1), &promotions).await;
+    let settled = promote(&*storage, DueSet::Schedule, at(1), &promotions).await;
     assert_eq!(settled.len(), promotions.len());
     assert_done(&settled);
 
