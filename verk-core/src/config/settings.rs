@@ -13,6 +13,8 @@
 //! text becomes a value. The method of the builder takes the type itself, unless the entry says
 //! `set by`, and how.
 //!
+//! A duration or a log level also needs `#[serde(with = "...")]`, as the others of its type have.
+//!
 //! A new setting needs two edits: an entry here, and a row in `src/docs/configuration.md`, which a
 //! test (`tests/it/settings.rs`) compares with the entry. Add an impl in `value.rs` if no other
 //! setting has its type, and a check in `Config::check` if some values are invalid.
