@@ -22,8 +22,8 @@ use verk::{
     prelude::*,
     redis::{RedisConfig, RedisStorage},
     storage::{JobSet, Page, Source},
+    testing::MemoryStorage,
 };
-use verk_testing::MemoryStorage;
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Plan {
