@@ -25,7 +25,9 @@ use verk::{
 };
 use verk_testing::{MemoryStorage, RedisServer, within};
 
-use crate::support::{Fixture, Gate, Log, Logged, PATIENCE, States, calls, until, wait_for};
+use crate::support::{
+    Fixture, Gate, Log, Logged, PATIENCE, SLEEPERS, States, calls, until, wait_for,
+};
 
 /// The pause between two looks of a thread that waits, so that others run.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -85,8 +87,7 @@ async fn nothing_is_fetched_while_heartbeats_are_not_acknowledged() {
     // The heartbeat is older than it may be, and still there. The fetch that waited is over.
     it.advance(heartbeat + Duration::from_secs(1));
     it.verk.enqueue(Present::new()).await.unwrap();
-    // The heartbeat, the schedule, the pauses, the process and the watch continue.
-    within(PATIENCE, it.clock.wait_for_sleepers(5)).await;
+    within(PATIENCE, it.clock.wait_for_sleepers(SLEEPERS)).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -148,10 +149,8 @@ async fn nobody_is_judged_while_the_judge_itself_is_not_well() {
     };
     let step = async |it: &Fixture, losing: bool| {
         it.storage.faults().set_losing_heartbeats(losing);
-        // The heartbeat, the queue for a job and for its next look at its list, the schedule, the
-        // pauses, the statistics, the process and the watch: with one less, time would outrun the
-        // heartbeat.
-        within(PATIENCE, it.clock.wait_for_sleepers(8)).await;
+        // The queue waits for a job as well.
+        within(PATIENCE, it.clock.wait_for_sleepers(SLEEPERS + 1)).await;
         it.advance(heartbeat / 3);
         let beaten = async {
             while loses(it) != losing {

@@ -18,7 +18,7 @@ use verk::{
 };
 use verk_testing::within;
 
-use crate::support::{Fixture, Gate, Gauge, Log, PATIENCE, queue_name};
+use crate::support::{Fixture, Gate, Gauge, Log, PATIENCE, SLEEPERS, queue_name};
 
 #[verk::worker]
 async fn brief(text: String, State(log): State<Log>) {
@@ -257,7 +257,7 @@ async fn a_pause_outlives_the_node_id() {
     let first = it.verk.storage().nodes().await.unwrap()[0].id.clone();
     it.storage.faults().expire_heartbeat(&first);
     // Paused, it finds out by its heartbeat.
-    it.clock.wait_for_sleepers(5).await;
+    within(PATIENCE, it.clock.wait_for_sleepers(SLEEPERS)).await;
     it.advance(Duration::from_secs(365 * 24 * 60 * 60 / 3));
     wait_for_queue(&mut it, "pausing").await;
     wait_for_queue(&mut it, "paused").await;

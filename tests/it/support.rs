@@ -22,6 +22,11 @@ use verk_testing::{MemoryStorage, RedisServer, VirtualClock, within};
 
 use crate::foreign_code::PanicsAtLines;
 
+/// How many parts of a node with one queue sleep while the queue does not wait for a job: the
+/// heartbeat, the queue, the schedule, the pauses, the statistics, the process and the watch. With
+/// one less asleep, time would outrun the heartbeat, which has a thread of its own.
+pub(crate) const SLEEPERS: usize = 7;
+
 /// How long something may take that has to happen soon.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
