@@ -23,9 +23,12 @@ use futures_util::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::oneshot, task::yield_now};
 
-use super::{Client, EncodedJob, MAX_CHUNK_JOBS, NewJob, Place, When};
+use super::{Client, MAX_CHUNK_JOBS, NewJob, When};
 use crate::{
-    client::middleware::{Store, Stored},
+    client::{
+        encoded::{EncodedJob, Place},
+        middleware::{Store, Stored},
+    },
     error::{EnqueueAllError, EnqueueError, StorageError},
     job::Job,
     log,

@@ -2,6 +2,7 @@
 
 mod bulk;
 pub(crate) mod current;
+mod encoded;
 pub(crate) mod middleware;
 pub(crate) mod new_job;
 
@@ -18,6 +19,7 @@ use futures_util::future::{self, BoxFuture};
 use crate::{
     client::{
         current::Life,
+        encoded::{EncodedJob, Place},
         middleware::{ClientMiddleware, ClientStack, Store, Stored},
         new_job::When,
     },
@@ -31,16 +33,13 @@ use crate::{
     test_seam::TestSeam,
     time::{
         alarm::ScheduleWake,
-        clock::{Clock, SystemClock, time_after},
+        clock::{Clock, SystemClock},
     },
 };
 
 /// The most jobs that are stored at once, of at most [`MAX_BATCH_BYTES`]. One push of so many
 /// blocks the server for less than a millisecond, and more jobs save little.
 const MAX_CHUNK_JOBS: usize = 500;
-
-/// The payload size above which an enqueue logs a warning: 100 KiB.
-const LARGE_PAYLOAD_BYTES: usize = 100 * 1024;
 
 /// Enqueues jobs. Cheap to clone.
 ///
@@ -431,43 +430,7 @@ impl Client {
         #[cfg(feature = "otel")]
         job.trace_enqueue();
         let now = now.unwrap_or_else(|| self.now());
-        let at = match when {
-            When::Now => now,
-            When::At(at) => at,
-            When::In(delay) => time_after(now, delay),
-        };
-        let queue = job.queue().cloned().ok_or_else(|| EnqueueError::NoQueue {
-            jid: job.jid().clone(),
-        })?;
-        job.write_as(self.inner.essentials.config.form());
-        let place = if at > now {
-            job.set_created_at(now);
-            job.set_enqueued_at(None);
-            Place::Schedule(at, queue)
-        } else {
-            job.set_enqueued_now(now);
-            Place::Queue(queue)
-        };
-        let payload = job.encode();
-        let (size, limit) = (
-            payload.len(),
-            self.inner.essentials.config.max_payload_bytes,
-        );
-        if size > limit {
-            return Err(EnqueueError::TooLarge {
-                jid: job.jid().clone(),
-                size,
-                limit,
-            });
-        }
-        if size > LARGE_PAYLOAD_BYTES {
-            log::warn!(class = job.class(), jid = %job.jid(), size, "large payload: pass a reference instead of the data");
-        }
-        Ok(EncodedJob {
-            jid: job.jid().clone(),
-            payload,
-            place,
-        })
+        EncodedJob::new(job, when, now, &self.inner.essentials.config)
     }
 }
 
@@ -502,29 +465,5 @@ impl Store for StoreOne<'_> {
                 Err(source) => Err(EnqueueError::Storage { jid, source }),
             }
         })
-    }
-}
-
-/// A job that is encoded, and the place that it goes to.
-struct EncodedJob {
-    jid: Jid,
-    payload: Bytes,
-    place: Place,
-}
-
-#[derive(Clone)]
-enum Place {
-    Queue(QueueName),
-    Schedule(SystemTime, QueueName),
-}
-
-impl Place {
-    /// Whether both can be stored by one call.
-    fn joins(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Queue(a), Self::Queue(b)) => a == b,
-            (Self::Schedule(..), Self::Schedule(..)) => true,
-            _ => false,
-        }
     }
 }

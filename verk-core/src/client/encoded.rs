@@ -1,0 +1,94 @@
+//! A job as it is stored, and the place that it goes to. Pure, but for the log.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::{
+    client::new_job::When,
+    config::Config,
+    error::EnqueueError,
+    job::Job,
+    log,
+    names::{Jid, QueueName},
+    time::clock::time_after,
+};
+
+/// The payload size above which an enqueue logs a warning: 100 KiB.
+const LARGE_PAYLOAD_BYTES: usize = 100 * 1024;
+
+/// A job that is encoded, and the place that it goes to.
+#[derive(Debug)]
+pub(super) struct EncodedJob {
+    pub(super) jid: Jid,
+    pub(super) payload: Bytes,
+    pub(super) place: Place,
+}
+
+impl EncodedJob {
+    /// Encodes a job that is enqueued at `now`. It waits in `schedule` if its time is in the
+    /// future.
+    pub(super) fn new(
+        job: &mut Job,
+        when: When,
+        now: SystemTime,
+        config: &Config,
+    ) -> Result<Self, EnqueueError> {
+        let at = match when {
+            When::Now => now,
+            When::At(at) => at,
+            When::In(delay) => time_after(now, delay),
+        };
+        let queue = job.queue().cloned().ok_or_else(|| EnqueueError::NoQueue {
+            jid: job.jid().clone(),
+        })?;
+        job.write_as(config.form());
+        let place = if at > now {
+            job.set_created_at(now);
+            job.set_enqueued_at(None);
+            Place::Schedule(at, queue)
+        } else {
+            job.set_enqueued_now(now);
+            Place::Queue(queue)
+        };
+        let payload = job.encode();
+        let (size, limit) = (payload.len(), config.max_payload_bytes);
+        if size > limit {
+            return Err(EnqueueError::TooLarge {
+                jid: job.jid().clone(),
+                size,
+                limit,
+            });
+        }
+        if size > LARGE_PAYLOAD_BYTES {
+            log::warn!(class = job.class(), jid = %job.jid(), size, "large payload: pass a reference instead of the data");
+        }
+        Ok(Self {
+            jid: job.jid().clone(),
+            payload,
+            place,
+        })
+    }
+}
+
+/// Where a job goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Queue(QueueName),
+    /// The set of jobs for later, and then this queue.
+    Schedule(SystemTime, QueueName),
+}
+
+impl Place {
+    /// Whether both can be stored by one call.
+    pub(super) fn joins(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Queue(a), Self::Queue(b)) => a == b,
+            (Self::Schedule(..), Self::Schedule(..)) => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
