@@ -59,9 +59,6 @@ impl QueueManager {
         let Some(most) = self.most_of_two() else {
             return;
         };
-        if self.must_reconcile || self.services.clock.instant() < self.fetch_at {
-            return;
-        }
         match self.lanes.second.activity() {
             Activity::Closed => self.lanes.second = self.open(),
             Activity::Idle => {

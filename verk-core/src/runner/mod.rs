@@ -211,7 +211,9 @@ impl QueueManager {
             self.hand_back_at = Some(now + HAND_BACK_AFTER);
         }
         let first = self.lanes.first.activity();
-        self.give_up_at = gives_up(self.phase, self.node_ends, self.holds_nothing(), first)
+        // Asked only of a node that ends: it takes a lock.
+        let holds_nothing = self.node_ends && self.holds_nothing();
+        self.give_up_at = gives_up(self.phase, self.node_ends, holds_nothing, first)
             .then(|| self.give_up_at.unwrap_or(now + LAST_GRACE));
         self.must_reconcile |= self.phase == Phase::Running && now >= self.reconcile_at;
         if self.must_reconcile || fewer || !self.is_open() {
@@ -268,7 +270,6 @@ impl QueueManager {
     async fn wait(&mut self, view: &View) -> Happened {
         let waits_for_reply = waits_for_reply(view);
         let (clock, registration) = (&*self.services.clock, &*self.registration);
-        let is_stale = !registration.may_fetch(clock) && !registration.is_lost();
         let wake = OptionFuture::from(self.wake_at(view).map(|at| clock.sleep_until(at)));
         let give_up = OptionFuture::from(self.give_up_at.map(|at| clock.sleep_until(at)));
         let settling = self.lanes.settling.as_mut();
@@ -286,7 +287,7 @@ impl QueueManager {
                 self.queues.mark_changed();
                 Happened::LookDue
             }
-            () = registration.until_fresh(clock), if is_stale => Happened::LookDue,
+            () = registration.until_fresh(clock), if !view.knows_whose_it_is => Happened::LookDue,
             Some(()) = wake => Happened::LookDue,
             Some(()) = give_up => Happened::TimeIsUp,
         }

@@ -91,6 +91,8 @@ impl Step {
             Self::FetchBeside => {
                 view.first == Activity::Exchanging
                     && view.second != Activity::Exchanging
+                    && may_ask
+                    && !view.must_reconcile
                     && view.is_short
                     && !view.has_prefetched
             }
@@ -271,6 +273,14 @@ mod tests {
             },
             View {
                 first: Activity::Fetching,
+                ..short
+            },
+            View {
+                must_reconcile: true,
+                ..short
+            },
+            View {
+                holds_off: true,
                 ..short
             },
         ] {
