@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString};
 
 use crate::{
-    config::{TABLES_OF_BACKENDS, declare::Settings, file::nearest, value::Value},
+    config::{TABLES_OF_BACKENDS, declare::Settings, file::did_you_mean, value::Value},
     error::{ConfigError, ConfigErrors},
     log,
 };
@@ -30,9 +30,7 @@ pub fn change<T: Settings>(
         let known = T::ALL
             .iter()
             .map(|setting| variable(T::TABLE, setting.name));
-        let meant = nearest(name, known)
-            .map(|name| format!("; did you mean {name}?"))
-            .unwrap_or_default();
+        let meant = did_you_mean(name, known);
         log::warn!("no setting of verk is called {name}{meant}");
     }
     ConfigErrors::check(variables.errors)?;

@@ -34,17 +34,16 @@ pub fn parse<T: Settings>(text: &str, of_verk: Option<&str>) -> Result<T, Config
     // How the names of the fields begin in messages.
     let mut path = String::new();
     for name in of_verk.iter().flat_map(|names| names.split('.')) {
-        let keys = table.get_ref().keys();
-        let hint = nearest(name, keys.map(|key| key.get_ref().to_string()))
-            .map(|name| format!("; did you mean {name}?"))
-            .unwrap_or_default();
-        let missing = mistake(text, 0, format!("there is no table [{path}{name}]{hint}"));
-        table = inner(text, table, &path, name)?.ok_or(missing)?;
+        if !table.get_ref().contains_key(name) {
+            let hint = did_you_mean(name, table.get_ref().keys().map(Spanned::get_ref));
+            let message = format!("there is no table [{path}{name}]{hint}");
+            return Err(mistake(text, 0, message).into());
+        }
+        table = inner(text, table, &path, name)?;
         path = format!("{path}{name}.");
     }
     if let Some(name) = T::TABLE {
-        let none = || Spanned::new(0..0, DeTable::new());
-        table = inner(text, table, &path, name)?.unwrap_or_else(none);
+        table = inner(text, table, &path, name)?;
         path = format!("{path}{name}.");
     }
     let span = table.span();
@@ -74,19 +73,19 @@ pub fn parse<T: Settings>(text: &str, of_verk: Option<&str>) -> Result<T, Config
         .map_err(|error| of_toml(text, &error).into())
 }
 
-/// The table of this name in `table`, if there is one.
+/// The table of this name in `table`. Without it, an empty one.
 fn inner<'a>(
     text: &str,
     table: Spanned<DeTable<'a>>,
     path: &str,
     name: &str,
-) -> Result<Option<Spanned<DeTable<'a>>>, ConfigError> {
+) -> Result<Spanned<DeTable<'a>>, ConfigError> {
     let Some(value) = table.into_inner().remove(name) else {
-        return Ok(None);
+        return Ok(Spanned::new(0..0, DeTable::new()));
     };
     let span = value.span();
     match value.into_inner() {
-        DeValue::Table(table) => Ok(Some(Spanned::new(span, table))),
+        DeValue::Table(table) => Ok(Spanned::new(span, table)),
         _ => Err(mistake(
             text,
             span.start,
@@ -131,8 +130,15 @@ fn hint<T: Settings>(path: &str, name: &str) -> String {
     )
 }
 
+/// The end of a message about an unknown name: the name that it probably means, if there is one.
+pub(crate) fn did_you_mean<N: AsRef<str>>(name: &str, names: impl Iterator<Item = N>) -> String {
+    nearest(name, names)
+        .map(|name| format!("; did you mean {}?", name.as_ref()))
+        .unwrap_or_default()
+}
+
 /// The name that `name` probably means.
-pub(crate) fn nearest<N: AsRef<str>>(name: &str, names: impl Iterator<Item = N>) -> Option<N> {
+fn nearest<N: AsRef<str>>(name: &str, names: impl Iterator<Item = N>) -> Option<N> {
     let alike = |other: N| {
         // A short name with two swapped letters is not similar enough.
         let is_slip = name.len() > 2 && strsim::osa_distance(name, other.as_ref()) == 1;

@@ -1,7 +1,7 @@
 //! Queues that are paused for all nodes.
 
 use super::Admin;
-use crate::{config::file::nearest, error::StorageError, log, names::QueueName};
+use crate::{config::file::did_you_mean, error::StorageError, log, names::QueueName};
 
 /// # Pauses
 impl Admin {
@@ -88,9 +88,7 @@ impl Admin {
         if known.contains(name) {
             return;
         }
-        let meant = nearest(name.as_str(), known.iter().map(QueueName::as_str))
-            .map(|queue| format!("; did you mean {queue}?"))
-            .unwrap_or_default();
+        let meant = did_you_mean(name.as_str(), known.iter().map(QueueName::as_str));
         log::warn!(queue = %name, "paused a queue that nobody knows: it never had a job, and no node runs it{meant}");
     }
 
