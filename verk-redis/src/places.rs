@@ -4,7 +4,6 @@ use std::{collections::HashMap, ops::Range, time::SystemTime};
 
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
-use bytes::Bytes;
 use verk_core::{
     QueueName, StorageError,
     storage::{
@@ -115,13 +114,9 @@ impl RedisStorage {
         let (op, key) = ("search the jobs of a queue", self.link.keys.queue(queue));
         let mut jobs = self.read_page(op, "left", key, page, reply::queued).await?;
         let next = (!jobs.is_empty()).then_some(cursor + jobs.len() as u64);
-        jobs.retain(|waiting| holds(&waiting.job, text));
+        jobs.retain(|waiting| waiting.contains(text));
         Ok(Scan { jobs, next })
     }
-}
-
-fn holds(job: &Bytes, text: &str) -> bool {
-    text.is_empty() || job.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
 /// One step of a `ZSCAN`, which the server bounds.

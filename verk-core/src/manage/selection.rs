@@ -16,7 +16,7 @@ use super::{Entry, Jobs, entry::Action};
 use crate::{
     error::{Applied, SelectionError, StorageError},
     names::Jid,
-    storage::{Settled, Source},
+    storage::{Settled, Source, contains},
 };
 
 /// Some of the jobs of one place: see [`Jobs::select`]. All, until it is narrowed.
@@ -208,10 +208,7 @@ impl Selection {
     }
 
     fn matches(&self, entry: &Entry) -> bool {
-        let holds = |text: &String| {
-            let text = text.as_bytes();
-            text.is_empty() || entry.payload().windows(text.len()).any(|part| part == text)
-        };
+        let holds = |text: &String| contains(entry.payload(), text);
         self.texts.iter().all(holds) && self.filters.iter().all(|matches| matches(entry))
     }
 }

@@ -31,7 +31,7 @@ mod values;
 
 pub use crate::time::calendar::Minute;
 
-pub(crate) use self::held::read_from;
+pub(crate) use self::{held::read_from, places::contains};
 
 pub use self::{
     due::{DuePage, DueSet, DueStore, Lease, MAX_CUT_BY_TRIM, SchedulePoll},

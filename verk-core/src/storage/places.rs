@@ -119,6 +119,20 @@ pub struct WaitingJob {
     pub score: Option<f64>,
 }
 
+impl WaitingJob {
+    /// Whether the payload has the bytes of `text`, as each job has that a
+    /// [`scan`](crate::storage::WaitingStore::scan) returns.
+    #[must_use]
+    pub fn contains(&self, text: &str) -> bool {
+        contains(&self.job, text)
+    }
+}
+
+/// Whether a payload has the bytes of `text`.
+pub(crate) fn contains(payload: &[u8], text: &str) -> bool {
+    text.is_empty() || (payload.windows(text.len())).any(|part| part == text.as_bytes())
+}
+
 /// The answer to [`WaitingStore::scan`](crate::storage::WaitingStore::scan).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scan {

@@ -58,7 +58,7 @@ impl State {
                 (jobs, members.next().map(|(number, _)| number))
             }
         };
-        jobs.retain(|waiting| holds(&waiting.job, text));
+        jobs.retain(|waiting| waiting.contains(text));
         Ok(Scan { jobs, next })
     }
 
@@ -208,8 +208,4 @@ fn scored(member: ScoredJob) -> WaitingJob {
 
 fn size(waiting: &WaitingJob) -> usize {
     waiting.job.len()
-}
-
-fn holds(job: &Bytes, text: &str) -> bool {
-    text.is_empty() || job.windows(text.len()).any(|part| part == text.as_bytes())
 }
