@@ -33,7 +33,7 @@ static CLIENTS: RwLock<Clients> = RwLock::new(Clients {
 static INSTALLED: LazyLock<RwLock<HashMap<Place, InstalledClient>>> =
     LazyLock::new(RwLock::default);
 
-/// Whether a client was ever installed in this process. In production, none is.
+/// Whether a client was installed in this process. In production, no client is installed.
 static ANY: AtomicBool = AtomicBool::new(false);
 
 /// The clients that belong to no job and no test.

@@ -25,16 +25,13 @@ use crate::{
     },
     config::Config,
     error::{ConfigError, EnqueueAllError, EnqueueError, StorageError},
-    job::{Form, Job},
+    job::Job,
     log,
     names::{Jid, QueueName},
     services::Essentials,
-    storage::{DeadLimits, Due, MAX_BATCH_BYTES, Storage},
+    storage::{Due, MAX_BATCH_BYTES, Storage},
     test_seam::TestSeam,
-    time::{
-        alarm::ScheduleWake,
-        clock::{Clock, SystemClock},
-    },
+    time::clock::{Clock, SystemClock},
 };
 
 /// The most jobs that are stored at once, of at most [`MAX_BATCH_BYTES`]. One push of so many
@@ -275,18 +272,8 @@ impl Client {
         self.inner.essentials.now()
     }
 
-    /// The caps of the `dead` set.
-    pub(crate) fn dead_limits(&self) -> DeadLimits {
-        self.inner.essentials.config.dead_limits()
-    }
-
-    /// How this program writes jobs.
-    pub(crate) fn form(&self) -> Form {
-        self.inner.essentials.config.form()
-    }
-
-    pub(crate) fn wake(&self) -> &ScheduleWake {
-        &self.inner.essentials.wake
+    pub(crate) fn essentials(&self) -> &Essentials {
+        &self.inner.essentials
     }
 
     async fn store_chunk(

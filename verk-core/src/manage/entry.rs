@@ -16,6 +16,7 @@ use crate::{
     job::{Form, Job, MalformedJob},
     log,
     names::QueueName,
+    services::Essentials,
     storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source, WaitingJob},
     time::clock::from_unix_seconds,
 };
@@ -183,7 +184,8 @@ impl Action {
     /// entry that it can change.
     pub(super) async fn apply(self, jobs: &Jobs, entries: &[&Entry]) -> Vec<Settled> {
         let client = &jobs.client;
-        let (now, limits, form) = (client.now(), client.dead_limits(), client.form());
+        let Essentials { config, wake, .. } = client.essentials();
+        let (now, limits, form) = (client.now(), config.dead_limits(), config.form());
         let (entries, moves): (Vec<&Entry>, Vec<Move>) = entries
             .iter()
             .filter_map(|&entry| {
@@ -207,7 +209,7 @@ impl Action {
             entry.gone.fetch_add(1, Ordering::Relaxed);
         }
         match self {
-            Self::Reschedule(at) => client.wake().due_at(at, client.now()),
+            Self::Reschedule(at) => wake.due_at(at, client.now()),
             Self::Requeue => {
                 client
                     .tell_test(|| {

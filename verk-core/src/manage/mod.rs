@@ -152,7 +152,7 @@ impl Admin {
 
     /// The most jobs that the dead set may have.
     pub(crate) fn max_dead_jobs(&self) -> usize {
-        self.client.dead_limits().max_jobs
+        self.client.essentials().config.max_dead_jobs
     }
 
     pub(crate) fn node(&self) -> Option<&Parts> {
