@@ -6,7 +6,7 @@ use bytes::Bytes;
 use verk::{
     Verk,
     config::{Dialect, ScheduleKeys, TimeFormat},
-    doctor::{Finding, Report, Severity},
+    doctor::{Conversion, Finding, Report, Severity},
     names::NodeId,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
@@ -59,6 +59,11 @@ impl Clinic {
 
     async fn findings(&self) -> Vec<Finding> {
         self.verk.admin().doctor().examine().await.unwrap().findings
+    }
+
+    async fn convert_string_args(&self) -> Conversion {
+        let doctor = self.verk.admin().doctor();
+        doctor.convert_string_args().await.unwrap()
     }
 }
 
@@ -140,13 +145,7 @@ async fn what_sidekiq_cannot_read_is_found_and_converted_in_place() {
     ];
     assert_eq!(names(&clinic.findings().await), expected);
 
-    let conversion = clinic
-        .verk
-        .admin()
-        .doctor()
-        .convert_string_args()
-        .await
-        .unwrap();
+    let conversion = clinic.convert_string_args().await;
     assert_eq!(
         (conversion.converted, conversion.merged, conversion.gone),
         (3, 0, 0)
@@ -176,13 +175,7 @@ async fn what_sidekiq_cannot_read_is_found_and_converted_in_place() {
         names(&clinic.findings().await),
         ["malformed", "other_movers"]
     );
-    let again = clinic
-        .verk
-        .admin()
-        .doctor()
-        .convert_string_args()
-        .await
-        .unwrap();
+    let again = clinic.convert_string_args().await;
     assert_eq!(again.converted, 0);
     clinic.verk.shutdown().await;
 }
@@ -219,13 +212,7 @@ async fn queues_of_elixir_are_examined_though_nothing_lists_them() {
     let found = names(&clinic.findings().await);
     let strings = found.iter().filter(|name| *name == "string_args");
     assert_eq!(strings.count(), 2, "{found:?}");
-    let conversion = clinic
-        .verk
-        .admin()
-        .doctor()
-        .convert_string_args()
-        .await
-        .unwrap();
+    let conversion = clinic.convert_string_args().await;
     assert_eq!(conversion.converted, 2);
     clinic.verk.shutdown().await;
 }

@@ -47,16 +47,8 @@ async fn sleeping_for_ever(ctx: JobContext) {
 const END: f64 = 253_402_300_799.0;
 
 async fn scores(it: &Fixture, set: JobSet) -> Vec<f64> {
-    let members = it
-        .verk
-        .storage()
-        .page(&Source::Set(set), ALL)
-        .await
-        .unwrap();
-    members
-        .into_iter()
-        .map(|member| member.score.unwrap())
-        .collect()
+    let members = it.members(set).await.into_iter();
+    members.map(|member| member.score.unwrap()).collect()
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use verk::{
     EnqueueExt, Event, EventKind, Job, JobContext, State,
-    storage::{Due, Inprogress, JobSet, JobStore, NodeStore, Settled, Settlement, Source, Target},
+    storage::{Due, Inprogress, JobSet, JobStore, NodeStore, Settled, Settlement, Target},
     time::Clock,
 };
 use verk_testing::{Key, Operation, within};
@@ -331,14 +331,7 @@ async fn due_jobs_of_a_broken_queue_hold_up_no_other() {
     it.storage.schedule(&jobs).await.unwrap();
     it.verk.start().unwrap();
     it.wait_for_finished(1).await;
-    assert_eq!(
-        it.verk
-            .storage()
-            .len(&Source::Set(JobSet::Schedule))
-            .await
-            .unwrap(),
-        250
-    );
+    assert_eq!(it.set_len(JobSet::Schedule).await, 250);
     it.verk.shutdown().await;
 }
 

@@ -508,22 +508,8 @@ async fn a_due_member_without_a_queue_is_buried_and_polled_once() {
     it.advance(Duration::from_secs(10));
     it.wait_for_finished(1).await;
     it.verk.shutdown().await;
-    assert_eq!(
-        it.verk
-            .storage()
-            .len(&Source::Set(JobSet::Dead))
-            .await
-            .unwrap(),
-        2
-    );
-    assert_eq!(
-        it.verk
-            .storage()
-            .len(&Source::Set(JobSet::Schedule))
-            .await
-            .unwrap(),
-        0
-    );
+    assert_eq!(it.set_len(JobSet::Dead).await, 2);
+    assert_eq!(it.set_len(JobSet::Schedule).await, 0);
 }
 
 #[tokio::test]

@@ -75,15 +75,21 @@ async fn wait_until_alone(it: &Fixture) {
     .await;
 }
 
-#[tokio::test]
-async fn what_an_earlier_holder_of_the_node_id_left_runs_again() {
-    let storage = MemoryStorage::default();
-    let dead = dead_node(&storage, "worker-0", 2).await;
-    let mut it = Fixture::on(storage, |builder| {
+/// A node that holds the name of a dead one.
+async fn started_as_worker_0(storage: MemoryStorage) -> Fixture {
+    let it = Fixture::on(storage, |builder| {
         builder.queue("default", 1).node_id("worker-0".to_owned())
     })
     .await;
     it.verk.start().unwrap();
+    it
+}
+
+#[tokio::test]
+async fn what_an_earlier_holder_of_the_node_id_left_runs_again() {
+    let storage = MemoryStorage::default();
+    let dead = dead_node(&storage, "worker-0", 2).await;
+    let mut it = started_as_worker_0(storage).await;
     // At once: this node has the name, so the other one is gone.
     assert_eq!(wait_for_restored(&mut it).await, (dead, 2));
     it.wait_for_finished(2).await;
@@ -104,11 +110,7 @@ async fn a_queue_that_cannot_take_its_jobs_back_holds_up_no_other() {
         storage.faults().expire_heartbeat(node);
     }
     storage.faults().break_key(Key::Queue(queue_name("broken")));
-    let mut it = Fixture::on(storage, |builder| {
-        builder.queue("default", 1).node_id("worker-0".to_owned())
-    })
-    .await;
-    it.verk.start().unwrap();
+    let mut it = started_as_worker_0(storage).await;
     assert_eq!(wait_for_restored(&mut it).await, (dead, 2));
     it.wait_for_finished(2).await;
     it.verk.shutdown().await;

@@ -127,7 +127,7 @@ async fn the_node_with_the_lease_cuts_the_dead_set_every_minute() {
     it.verk.start().unwrap();
     let cut_to = async |expected| {
         within(PATIENCE, async {
-            while it.storage.len(&Source::Set(JobSet::Dead)).await.unwrap() != expected {
+            while it.set_len(JobSet::Dead).await != expected {
                 tokio::task::yield_now().await;
             }
         })

@@ -223,16 +223,19 @@ impl Fixture {
     }
 
     pub(crate) async fn set(&self, set: JobSet) -> Vec<Job> {
-        let members = self
-            .verk
-            .storage()
-            .page(&Source::Set(set), ALL)
-            .await
-            .unwrap();
-        members
-            .into_iter()
-            .map(|member| Job::decode(member.job).unwrap())
-            .collect()
+        let members = self.members(set).await.into_iter();
+        let jobs = members.map(|member| Job::decode(member.job).unwrap());
+        jobs.collect()
+    }
+
+    /// The jobs of a set, with their scores.
+    pub(crate) async fn members(&self, set: JobSet) -> Vec<WaitingJob> {
+        let set = Source::Set(set);
+        self.verk.storage().page(&set, ALL).await.unwrap()
+    }
+
+    pub(crate) async fn set_len(&self, set: JobSet) -> usize {
+        self.verk.storage().len(&Source::Set(set)).await.unwrap()
     }
 
     pub(crate) async fn queued(&self, queue: &str) -> Vec<Bytes> {

@@ -7,7 +7,7 @@ use verk::{
     EventKind, Job,
     client::IntoJob,
     prelude::*,
-    storage::{Due, JobSet, JobStore, NodeStore, Source, WaitingStore},
+    storage::{Due, JobSet, JobStore, NodeStore},
     time::Clock,
 };
 use verk_testing::{Key, within};
@@ -55,7 +55,7 @@ async fn an_entry_that_is_killed_twice_is_killed() {
     }
     assert_eq!(log.lines_with(&["a job equals one in the set"]), 1);
     assert_eq!(queue.count().await.unwrap(), 0);
-    assert_eq!(it.storage.len(&Source::Set(JobSet::Dead)).await.unwrap(), 1);
+    assert_eq!(it.set_len(JobSet::Dead).await, 1);
 }
 
 #[tokio::test]
@@ -70,13 +70,7 @@ async fn a_due_member_that_is_buried_twice_is_gone() {
         };
         it.storage.schedule(&[due]).await.unwrap();
         within(PATIENCE, async {
-            while it
-                .storage
-                .len(&Source::Set(JobSet::Schedule))
-                .await
-                .unwrap()
-                > 0
-            {
+            while it.set_len(JobSet::Schedule).await > 0 {
                 it.advance(Duration::from_secs(1));
                 tokio::task::yield_now().await;
             }
@@ -86,7 +80,7 @@ async fn a_due_member_that_is_buried_twice_is_gone() {
     }
     it.wait_for(|event| matches!(event.what, EventKind::JobMerged).then_some(()))
         .await;
-    assert_eq!(it.storage.len(&Source::Set(JobSet::Dead)).await.unwrap(), 1);
+    assert_eq!(it.set_len(JobSet::Dead).await, 1);
     it.verk.shutdown().await;
 }
 

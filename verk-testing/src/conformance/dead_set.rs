@@ -108,14 +108,7 @@ pub async fn a_very_long_timeout_keeps_all(harness: &dyn Harness) {
             .await;
         assert_done(&settled);
     }
-    assert_eq!(
-        fixture
-            .storage
-            .len(&Source::Set(JobSet::Dead))
-            .await
-            .unwrap(),
-        2
-    );
+    assert_eq!(fixture.set_len(JobSet::Dead).await, 2);
 }
 
 /// A batch that buries more than the cap leaves the cap.
@@ -176,11 +169,7 @@ pub async fn a_batch_of_deaths_cuts_a_bounded_number(harness: &dyn Harness) {
         })
         .collect();
     assert_done(&fixture.settle_each(&deaths).await);
-    let after = fixture
-        .storage
-        .len(&Source::Set(JobSet::Dead))
-        .await
-        .unwrap();
+    let after = fixture.set_len(JobSet::Dead).await;
     let cut = before + MAX_BATCH_JOBS - after;
     assert!(cut <= MAX_CUT_BY_TRIM, "{cut} jobs were cut in one step");
     assert!(after < before, "deaths make the set no larger: {after}");

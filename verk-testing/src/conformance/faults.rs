@@ -278,11 +278,7 @@ pub async fn a_full_backend_drains(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue(10).await, bytes(&["e"]));
     assert_done(&fixture.settle(&["e"], Target::Ack).await);
     for (set, len) in [(JobSet::Retry, 1), (JobSet::Schedule, 1), (JobSet::Dead, 2)] {
-        assert_eq!(
-            fixture.storage.len(&Source::Set(set)).await.unwrap(),
-            len,
-            "{set:?}"
-        );
+        assert_eq!(fixture.set_len(set).await, len, "{set:?}");
     }
 }
 

@@ -143,6 +143,19 @@ impl<'a> Fixture<'a> {
         queue_page(&*self.storage, &self.held.queue, ALL).await
     }
 
+    pub(super) async fn queue_len(&self) -> usize {
+        self.len(&Source::Queue(self.held.queue.clone())).await
+    }
+
+    pub(super) async fn set_len(&self, set: JobSet) -> usize {
+        self.len(&Source::Set(set)).await
+    }
+
+    async fn len(&self, source: &Source) -> usize {
+        let jobs = self.storage.len(source).await;
+        jobs.expect("count the jobs that wait")
+    }
+
     /// The jobs in progress, the oldest first.
     pub(super) async fn in_progress(&self) -> Vec<Bytes> {
         let jobs = self.storage.inprogress(&self.held, ALL).await;

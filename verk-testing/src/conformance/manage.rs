@@ -451,14 +451,7 @@ pub async fn a_broken_target_fails_only_its_moves(harness: &dyn Harness) {
     for key in &broken {
         harness.mend_key(key).await;
     }
-    assert_eq!(
-        fixture
-            .storage
-            .len(&Source::Set(JobSet::Retry))
-            .await
-            .unwrap(),
-        3
-    );
+    assert_eq!(fixture.set_len(JobSet::Retry).await, 3);
     assert_eq!(fixture.queued().await, bytes(&["d"]));
     assert_done(&fixture.storage.move_jobs(&RETRY, &moves[..3], None).await);
 }

@@ -83,14 +83,7 @@ pub async fn dequeue_moves_jobs_to_inprogress(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue(2).await, bytes(&["a", "b"]));
     assert_eq!(fixture.in_progress().await, bytes(&["a", "b"]));
     assert_eq!(fixture.queued().await, bytes(&["c"]));
-    assert_eq!(
-        fixture
-            .storage
-            .len(&Source::Queue(fixture.held.queue.clone()))
-            .await
-            .unwrap(),
-        1
-    );
+    assert_eq!(fixture.queue_len().await, 1);
 }
 
 /// A fetch takes no more jobs than it asked for.
@@ -422,14 +415,7 @@ pub async fn ten_thousand_jobs_are_fetched(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     let all = numbered(10_000);
     fixture.enqueue_bytes(&all).await;
-    assert_eq!(
-        fixture
-            .storage
-            .len(&Source::Queue(fixture.held.queue.clone()))
-            .await
-            .unwrap(),
-        10_000
-    );
+    assert_eq!(fixture.queue_len().await, 10_000);
     assert_eq!(fixture.dequeue_all().await, all);
 }
 

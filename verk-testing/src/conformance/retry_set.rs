@@ -79,14 +79,7 @@ pub async fn equal_members_in_one_batch_are_merged(harness: &dyn Harness) {
         matches!(settled[..], [Settled::Done, Settled::Merged]),
         "{settled:?}"
     );
-    assert_eq!(
-        fixture
-            .storage
-            .len(&Source::Set(JobSet::Retry))
-            .await
-            .unwrap(),
-        1
-    );
+    assert_eq!(fixture.set_len(JobSet::Retry).await, 1);
     assert_eq!(fixture.in_progress().await, bytes(&[]));
 }
 
@@ -99,14 +92,7 @@ pub async fn a_set_is_read_in_pages(harness: &dyn Harness) {
             .await;
         assert_done(&settled);
     }
-    assert_eq!(
-        fixture
-            .storage
-            .len(&Source::Set(JobSet::Retry))
-            .await
-            .unwrap(),
-        3
-    );
+    assert_eq!(fixture.set_len(JobSet::Retry).await, 3);
     for (offset, limit, expected) in [
         (0, 2, &["a", "b"][..]),
         (2, 2, &["c"]),
@@ -130,7 +116,7 @@ pub async fn sets_are_apart(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a"]).await;
     assert_done(&fixture.settle(&["a"], Target::Retry(due(1, "a"))).await);
     for (set, len) in [(JobSet::Retry, 1), (JobSet::Schedule, 0), (JobSet::Dead, 0)] {
-        assert_eq!(fixture.storage.len(&Source::Set(set)).await.unwrap(), len);
+        assert_eq!(fixture.set_len(set).await, len);
         assert_eq!(fixture.members(set).await.len(), len);
     }
 }

@@ -158,10 +158,7 @@ pub async fn promote_moves_to_the_back_of_the_queue(harness: &dyn Harness) {
         assert_done(&promote(&*fixture.storage, set, at(2), &promotions).await);
 
         assert!(fixture.storage.queues().await.unwrap().contains(&queue));
-        assert_eq!(
-            fixture.storage.len(&Source::Set(set.into())).await.unwrap(),
-            0
-        );
+        assert_eq!(fixture.set_len(set.into()).await, 0);
         fixture.enqueue(&["c"]).await;
         assert_eq!(
             fixture.dequeue(10).await,
