@@ -23,13 +23,17 @@ use crate::{
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
-pub struct App {
-    pub store: Store,
-    pub cart_lifetime: Duration,
+struct App {
+    store: Store,
+    cart_lifetime: Duration,
 }
 
-/// The routes of the shop.
-pub fn router(app: App) -> Router {
+/// The routes of the shop. A cart that was not used for `cart_lifetime` is deleted.
+pub fn router(store: Store, cart_lifetime: Duration) -> Router {
+    let app = App {
+        store,
+        cart_lifetime,
+    };
     Router::new()
         .route("/orders", post(place_order))
         .route("/orders/{id}", get(show_order))

@@ -18,12 +18,7 @@ async fn main() -> Result<()> {
         .build()
         .await?;
 
-    let cart_lifetime = settings.cart_lifetime();
-    let router = web::router(web::App {
-        store,
-        cart_lifetime,
-    })
-    .merge(ops::router(&verk, metrics));
+    let router = web::router(store, settings.cart_lifetime()).merge(ops::router(&verk, metrics));
     let listener = ops::listen(&settings.listen).await?;
     // On TERM: no new requests, and the end after the last answer.
     axum::serve(listener, router)

@@ -19,12 +19,7 @@ async fn main() -> Result<()> {
         .await?;
     jobs::housekeeping::schedule_report(&store, "now").await?;
 
-    let cart_lifetime = settings.cart_lifetime();
-    let router = web::router(web::App {
-        store,
-        cart_lifetime,
-    })
-    .merge(ops::router(&verk, metrics));
+    let router = web::router(store, settings.cart_lifetime()).merge(ops::router(&verk, metrics));
     let listener = ops::listen(&settings.listen).await?;
     let server = axum::serve(listener, router).with_graceful_shutdown(ops::terminated());
     tokio::try_join!(async { anyhow::Ok(server.await?) }, async {

@@ -20,10 +20,7 @@ use crate::store_with_order;
 async fn requests_become_jobs() {
     let (store, order) = store_with_order("ada@example.com").await;
     let cart_lifetime = Duration::from_secs(60);
-    let router = web::router(web::App {
-        store,
-        cart_lifetime,
-    });
+    let router = web::router(store, cart_lifetime);
     let send = async |method: &str, path: &str, body: &'static str| {
         let request = Request::builder()
             .method(method)
