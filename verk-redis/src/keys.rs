@@ -205,10 +205,33 @@ impl Keys {
         key
     }
 
+    /// As [`executions`](Self::executions), of Sidekiq 7. verk only reads it.
+    pub(crate) fn executions_of_sidekiq_7(&self, minute: Minute) -> Key {
+        self.key(format_args!(
+            "j|{:04}{:02}{:02}|{}:{}",
+            minute.year(),
+            minute.month(),
+            minute.day(),
+            minute.hour(),
+            minute.minute()
+        ))
+    }
+
     /// The histogram of how long the runs of a class took in a minute, with a time to live.
     pub(crate) fn histogram(&self, class: &str, minute: Minute) -> Key {
         self.key(format_args!(
             "h|{class}-{}-{}:{}",
+            minute.day(),
+            minute.hour(),
+            minute.minute()
+        ))
+    }
+
+    /// As [`histogram`](Self::histogram), of Sidekiq 7: the same key if the day and the hour have
+    /// two digits. verk only reads it.
+    pub(crate) fn histogram_of_sidekiq_7(&self, class: &str, minute: Minute) -> Key {
+        self.key(format_args!(
+            "h|{class}-{:02}-{:02}:{}",
             minute.day(),
             minute.hour(),
             minute.minute()
@@ -319,7 +342,9 @@ mod tests {
             keys.failed(StatsOf::Queue(&queue)),
             keys.executions(minute),
             keys.executions_of_ten_minutes(minute),
+            keys.executions_of_sidekiq_7(minute),
             keys.histogram("A::B", minute),
+            keys.histogram_of_sidekiq_7("A::B", minute),
             keys.processes(),
             keys.process_cleanup(),
             keys.process(b"web:1:0123456789ab"),
@@ -331,7 +356,7 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 33] = [
+    const NAMES: [&str; 35] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -358,7 +383,9 @@ mod tests {
         "stat:failed:a:b",
         "j|250131|9:03",
         "j|250131|9:0",
+        "j|20250131|9:3",
         "h|A::B-31-9:3",
+        "h|A::B-31-09:3",
         "processes",
         "process_cleanup",
         "web:1:0123456789ab",

@@ -53,6 +53,7 @@ mod config;
 mod connect;
 mod due;
 mod error;
+mod executions;
 mod fetch;
 mod glob;
 mod heartbeat;

@@ -7,7 +7,8 @@ use verk_core::{
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        Counts, JobSet, MAX_BATCH_JOBS, StatsReport, StatsStore, StoredQueueStats, StoredStats,
+        Counts, ExecutionStep, Histogram, JobSet, MAX_BATCH_JOBS, Minute, StatsReport, StatsStore,
+        StoredExecutions, StoredQueueStats, StoredStats,
     },
 };
 
@@ -18,6 +19,7 @@ use crate::{
         scripts::{self, Arg, arg},
     },
     error::Failure,
+    executions,
     keys::{Key, Keys, StatsOf},
     storage::RedisStorage,
 };
@@ -45,6 +47,27 @@ impl StatsStore for RedisStorage {
         of_days(&self.link, days)
             .await
             .map_err(|failure| failure.during("read the statistics of days"))
+    }
+
+    async fn executions(
+        &self,
+        step: ExecutionStep,
+        times: &[Minute],
+        class: Option<&str>,
+    ) -> Result<Vec<StoredExecutions>, StorageError> {
+        executions::read(&self.link, step, times, class)
+            .await
+            .map_err(|failure| failure.during("read execution metrics"))
+    }
+
+    async fn histograms(
+        &self,
+        class: &str,
+        minutes: &[Minute],
+    ) -> Result<Vec<Histogram>, StorageError> {
+        executions::histograms(&self.link, class, minutes)
+            .await
+            .map_err(|failure| failure.during("read how long runs took"))
     }
 }
 
@@ -99,7 +122,7 @@ async fn record(
             FOREVER,
         );
     }
-    let (hashes, histograms) = executions(&link.keys, report);
+    let (hashes, histograms) = executions_of(&link.keys, report);
 
     let args = [
         arg(sequence),
@@ -139,7 +162,7 @@ impl Entries {
 }
 
 /// The execution metrics of Sidekiq 8: hashes by the minute and by ten minutes, and histograms.
-fn executions(keys: &Keys, report: &StatsReport) -> (Entries, Entries) {
+fn executions_of(keys: &Keys, report: &StatsReport) -> (Entries, Entries) {
     let (mut hashes, mut histograms) = (Entries::default(), Entries::default());
     for (&minute, classes) in &report.executions {
         let mut fields = Vec::new();

@@ -2,6 +2,7 @@
 
 mod display;
 mod entry;
+mod executions;
 mod jobs;
 mod pauses;
 mod search;
@@ -20,8 +21,11 @@ use crate::{
     verk::{Verk, parts::Parts},
 };
 
+pub use crate::storage::{ExecutionCounts, ExecutionStep, Executions, Histogram};
+
 pub use self::{
     entry::Entry,
+    executions::{ClassExecutions, ExecutionHistory, ExecutionRange, HistogramHistory},
     jobs::Jobs,
     search::{Found, JobInProgress},
     selection::Selection,

@@ -45,7 +45,8 @@ pub use self::{
     processes::{ProcessReport, ProcessSignal, ProcessStore},
     server::{ScheduleKeys, Server, ServerFacts},
     stats::{
-        Counts, DayStats, Executions, ExecutionsByMinute, StatsReport, StatsStore,
+        Counts, DayStats, ExecutionCounts, ExecutionStep, Executions, ExecutionsByMinute,
+        Histogram, MAX_EXECUTION_CLASSES, StatsReport, StatsStore, StoredExecutions,
         StoredQueueStats, StoredStats,
     },
     values::{

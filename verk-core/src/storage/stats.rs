@@ -47,7 +47,100 @@ pub trait StatsStore: fmt::Debug + Send + Sync + 'static {
 
     /// Reads the counts of `days`, in their order, one each: zeros for an unknown day.
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError>;
+
+    /// Reads execution metrics: of each step that one of `times` is in, in their order, the runs of
+    /// all classes, or those of `class` alone. Changes nothing.
+    ///
+    /// An unknown step has no classes. Of a step with more than [`MAX_EXECUTION_CLASSES`] classes,
+    /// the storage may leave some out: then [`StoredExecutions::cut`] is true. Reading one class
+    /// never leaves it out. If another program uses the key of a step, the step is empty.
+    async fn executions(
+        &self,
+        step: ExecutionStep,
+        times: &[Minute],
+        class: Option<&str>,
+    ) -> Result<Vec<StoredExecutions>, StorageError>;
+
+    /// Reads how long the runs of `class` took in each of `minutes`, in their order: zeros for a
+    /// minute without runs, and for a key that another program uses. Changes nothing.
+    async fn histograms(
+        &self,
+        class: &str,
+        minutes: &[Minute],
+    ) -> Result<Vec<Histogram>, StorageError>;
 }
+
+/// How long a step of execution metrics is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExecutionStep {
+    /// A minute. These are kept for 8 hours.
+    Minute,
+    /// Ten minutes. These are kept for 3 days. Sidekiq 7 writes none.
+    TenMinutes,
+}
+
+impl ExecutionStep {
+    /// The length of the step.
+    #[must_use]
+    pub const fn length(self) -> Duration {
+        match self {
+            Self::Minute => Duration::from_secs(60),
+            Self::TenMinutes => Duration::from_secs(600),
+        }
+    }
+
+    /// How many steps a storage keeps: 480 minutes, which are 8 hours, or 432 times ten minutes,
+    /// which are 3 days.
+    #[must_use]
+    pub const fn kept(self) -> usize {
+        match self {
+            Self::Minute => 480,
+            Self::TenMinutes => 432,
+        }
+    }
+}
+
+/// The most classes that are read of one step of execution metrics.
+pub const MAX_EXECUTION_CLASSES: usize = 1_000;
+
+/// The runs of each class in one step of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredExecutions {
+    /// The runs by class.
+    pub classes: BTreeMap<String, ExecutionCounts>,
+    /// Whether classes were left out, because there are more than [`MAX_EXECUTION_CLASSES`].
+    pub cut: bool,
+}
+
+/// How many runs of a class ended in some time, and how long they took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExecutionCounts {
+    /// How many of the runs succeeded, and how many failed.
+    pub counts: Counts,
+    /// How long those that succeeded took, in total. The time of a failure does not count.
+    pub took: Duration,
+}
+
+impl ExecutionCounts {
+    /// The mean duration of a run that succeeded; `None` if none did.
+    #[must_use]
+    pub fn mean(&self) -> Option<Duration> {
+        let succeeded = u128::from(self.counts.succeeded);
+        let nanoseconds = self.took.as_nanos().checked_div(succeeded)?;
+        Some(Duration::from_nanos(
+            u64::try_from(nanoseconds).unwrap_or(u64::MAX),
+        ))
+    }
+
+    /// Adds `more` to these counts.
+    pub fn add(&mut self, more: Self) {
+        self.counts.add(more.counts);
+        self.took = self.took.saturating_add(more.took);
+    }
+}
+
+/// How many runs took how long: see [`Executions::histogram`].
+pub type Histogram = [u64; Executions::BUCKETS.len() + 1];
 
 /// The counts of one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +175,7 @@ pub struct Executions {
     pub took: Duration,
     /// How many of those that succeeded took how long. Bucket `i` has those shorter than
     /// [`BUCKETS[i]`](Self::BUCKETS), and not shorter than the one before; the last has all others.
-    pub histogram: [u64; Self::BUCKETS.len() + 1],
+    pub histogram: Histogram,
 }
 
 /// The executions of each class, by the minute.

@@ -207,6 +207,11 @@ impl Failure {
         self.applied
     }
 
+    /// Whether the key has another type than the command needs.
+    pub(crate) fn is_wrong_type(&self) -> bool {
+        self.kind == StorageErrorKind::WrongType
+    }
+
     /// Whether the connection ended, so that another one may work at once.
     pub(crate) fn is_disconnected(&self) -> bool {
         self.applied == Applied::Unknown

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use verk_core::{
     error::Applied,
     storage::{
-        Counts, Executions, Minute, NodeStore, ProcessReport, ProcessSignal, ProcessStore,
-        StatsReport, StatsStore,
+        Counts, ExecutionCounts, ExecutionStep, Executions, Minute, NodeStore, ProcessReport,
+        ProcessSignal, ProcessStore, StatsReport, StatsStore,
     },
 };
 use verk_testing::{RedisServer, Reply};
@@ -275,4 +275,73 @@ async fn executions_are_written_as_sidekiq_8_writes_them() {
     let buckets: Vec<_> = buckets.iter().filter_map(Reply::as_integer).collect();
     assert_eq!(buckets, [65_535, 0, 2], "as many as 16 bits hold");
     assert!((28_740..=28_800).contains(&ttl(histogram)));
+}
+
+#[tokio::test]
+async fn executions_of_sidekiq_7_and_8_are_read() {
+    let Setup {
+        server,
+        storage,
+        held,
+        ..
+    } = Setup::start().await;
+    let minute = |second| Minute::of(UNIX_EPOCH + Duration::from_secs(second));
+    // 2026-11-23 20:08 UTC: both histograms have one key. 2026-12-03 02:05 UTC: they have two.
+    let (one_key, two_keys) = (minute(1_795_464_480), minute(1_796_263_500));
+    #[rustfmt::skip]
+    let of_ruby: [&[&str]; 8] = [
+        // As Sidekiq 7.3.10 writes them.
+        &["HSET", "j|20261123|20:8", "OkJob|ms", "40", "OkJob|p", "4", "FailJob|f", "1", "FailJob|p", "1"],
+        &["BITFIELD", "h|OkJob-23-20:8", "OVERFLOW", "SAT", "INCRBY", "u16", "#0", "4"],
+        &["HSET", "j|20261203|2:5", "OkJob|ms", "300", "OkJob|p", "3"],
+        &["BITFIELD", "h|OkJob-03-02:5", "OVERFLOW", "SAT", "INCRBY", "u16", "#4", "3"],
+        // As Sidekiq 8.1.7 does.
+        &["HSET", "j|261203|2:05", "OkJob|ms", "700", "OkJob|p", "8", "OkJob|f", "1"],
+        &["HSET", "j|261203|2:0", "OkJob|ms", "700", "OkJob|p", "8", "OkJob|f", "1"],
+        &["BITFIELD", "h|OkJob-3-2:5", "OVERFLOW", "SAT", "INCRBY", "u16", "#4", "7"],
+        // Another program.
+        &["SET", "j|261123|20:08", "broken"],
+    ];
+    for command in of_ruby {
+        let reply = server.command(command);
+        assert!(!matches!(reply, Reply::Error(_)), "{command:?}: {reply:?}");
+    }
+    let times = [one_key, two_keys];
+    let counts = |succeeded, failed, milliseconds| ExecutionCounts {
+        counts: Counts { succeeded, failed },
+        took: Duration::from_millis(milliseconds),
+    };
+    let by_minute = ExecutionStep::Minute;
+    let all = storage.executions(by_minute, &times, None).await.unwrap();
+    assert_eq!(all[0].classes["OkJob"], counts(4, 0, 40));
+    assert_eq!(all[0].classes["FailJob"], counts(0, 1, 0));
+    assert_eq!(all[1].classes["OkJob"], counts(10, 1, 1_000), "of both");
+    let one = storage.executions(by_minute, &times, Some("OkJob")).await;
+    let one = one.unwrap();
+    assert_eq!(one[0].classes["OkJob"], counts(4, 0, 40));
+    assert_eq!(one[1].classes, all[1].classes);
+    let ten = storage.executions(ExecutionStep::TenMinutes, &times, None);
+    let ten = ten.await.unwrap();
+    assert_eq!(ten[0].classes.len(), 0, "Sidekiq 7 has none");
+    assert_eq!(ten[1].classes["OkJob"], counts(7, 1, 700));
+    let histograms = storage.histograms("OkJob", &times).await.unwrap();
+    assert_eq!((histograms[0][0], histograms[1][4]), (4, 10));
+
+    // What verk itself writes comes on top.
+    let mut runs = Executions {
+        counts: Counts {
+            succeeded: 1,
+            failed: 0,
+        },
+        took: Duration::from_millis(9),
+        ..Executions::default()
+    };
+    runs.histogram[4] = 1;
+    let mut report = report(1);
+    report.executions = [(two_keys, [("OkJob".to_owned(), runs)].into())].into();
+    assert!(storage.record_stats(&held.node, 1, &report).await.unwrap());
+    let all = storage.executions(by_minute, &times, None).await.unwrap();
+    assert_eq!(all[1].classes["OkJob"], counts(11, 1, 1_009));
+    let histograms = storage.histograms("OkJob", &times).await.unwrap();
+    assert_eq!(histograms[1][4], 11);
 }

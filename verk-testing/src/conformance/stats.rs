@@ -7,8 +7,8 @@ use verk_core::{
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        Counts, Executions, JobSet, Minute, StatsReport, Storage, StoredQueueStats, StoredStats,
-        Target,
+        Counts, ExecutionStep, Executions, Histogram, JobSet, Minute, StatsReport, Storage,
+        StoredExecutions, StoredQueueStats, StoredStats, Target,
     },
 };
 
@@ -111,8 +111,7 @@ pub async fn executions_are_added_once(harness: &dyn Harness) {
     executions.histogram[25] = 1;
     let classes = [("A::B", executions.clone()), ("C", executions)];
     let classes = classes.map(|(class, executions)| (class.to_owned(), executions));
-    let minute = Minute::of(UNIX_EPOCH + Duration::from_secs(1_739_522_580));
-    report.executions = [(minute, classes.into())].into();
+    report.executions = [(minute(1_739_522_580), classes.into())].into();
     assert!(storage.record_stats(&node, 2, &report).await.unwrap());
     let with = harness.dump().await;
     assert!(with.keys().len() > without);
@@ -128,6 +127,101 @@ pub async fn executions_are_added_once(harness: &dyn Harness) {
         (3, 0),
         "the totals are those of the days"
     );
+}
+
+/// Execution metrics are read by the minute and by ten minutes, of all classes or of one.
+pub async fn executions_are_read_in_steps(harness: &dyn Harness) {
+    let storage = harness.storage();
+    // 2025-02-14 08:43 UTC, the minute after it, and the next ten minutes.
+    let minutes = [1_739_522_580, 1_739_522_640, 1_739_523_000].map(minute);
+    let unknown = minute(1_739_530_000);
+    let runs = |succeeded, failed, milliseconds| {
+        let mut runs = Executions {
+            counts: counts(succeeded, failed),
+            took: Duration::from_millis(milliseconds),
+            ..Executions::default()
+        };
+        runs.histogram[3] = succeeded;
+        runs
+    };
+    let mut report = report("default", counts(1, 0));
+    report.executions = [
+        (
+            minutes[0],
+            [
+                ("A::B".to_owned(), runs(7, 2, 70)),
+                ("C".to_owned(), runs(1, 0, 5)),
+            ]
+            .into(),
+        ),
+        (minutes[1], [("A::B".to_owned(), runs(1, 0, 10))].into()),
+        (minutes[2], [("C".to_owned(), runs(0, 3, 0))].into()),
+    ]
+    .into();
+    assert!(storage.record_stats(&node_id(), 1, &report).await.unwrap());
+    let before = harness.dump().await;
+
+    let read = async |step, times: &[Minute], class| {
+        let read = storage.executions(step, times, class).await.unwrap();
+        assert!(read.iter().all(|stored| !stored.cut));
+        let classes = read.into_iter().map(|stored| stored.classes);
+        let shown = classes.map(|classes| {
+            let classes = classes.into_iter();
+            let shown = classes.map(|(class, runs)| {
+                (
+                    class,
+                    runs.counts.succeeded,
+                    runs.counts.failed,
+                    runs.took.as_millis(),
+                )
+            });
+            shown.collect::<Vec<_>>()
+        });
+        shown.collect::<Vec<_>>()
+    };
+    let of = |class: &str, succeeded, failed, ms| (class.to_owned(), succeeded, failed, ms);
+    let times = [minutes[1], unknown, minutes[0], minutes[2]];
+    assert_eq!(
+        read(ExecutionStep::Minute, &times, None).await,
+        [
+            vec![of("A::B", 1, 0, 10)],
+            vec![],
+            vec![of("A::B", 7, 2, 70), of("C", 1, 0, 5)],
+            vec![of("C", 0, 3, 0)],
+        ]
+    );
+    assert_eq!(
+        read(ExecutionStep::Minute, &times, Some("C")).await,
+        [
+            vec![],
+            vec![],
+            vec![of("C", 1, 0, 5)],
+            vec![of("C", 0, 3, 0)]
+        ]
+    );
+    // Any minute of the ten will do.
+    let times = [minute(1_739_522_400), minutes[2], unknown];
+    assert_eq!(
+        read(ExecutionStep::TenMinutes, &times, None).await,
+        [
+            vec![of("A::B", 8, 2, 80), of("C", 1, 0, 5)],
+            vec![of("C", 0, 3, 0)],
+            vec![],
+        ]
+    );
+    assert!(read(ExecutionStep::Minute, &[], None).await.is_empty());
+
+    let many = [unknown; 100];
+    let none = storage.executions(ExecutionStep::Minute, &many, None).await;
+    assert_eq!(none.unwrap(), vec![StoredExecutions::default(); 100]);
+    let times = [minutes[2], minutes[0], unknown, minutes[1]];
+    let read = storage.histograms("A::B", &times).await.unwrap();
+    let counted: Vec<_> = read.iter().map(|of_minute| of_minute[3]).collect();
+    assert_eq!(counted, [0, 7, 0, 1]);
+    assert_eq!(read.iter().flatten().sum::<u64>(), 8);
+    let nobody = storage.histograms("Nobody", &times).await.unwrap();
+    assert_eq!(nobody, [Histogram::default(); 4]);
+    assert_eq!(harness.dump().await, before, "looking changes nothing");
 }
 
 /// Of equal reports that come at the same time, one counts.
@@ -307,6 +401,10 @@ pub async fn a_broken_counter_fails_the_report(harness: &dyn Harness) {
 
 fn day(text: &str) -> Day {
     text.parse().expect("a day")
+}
+
+fn minute(second: u64) -> Minute {
+    Minute::of(UNIX_EPOCH + Duration::from_secs(second))
 }
 
 fn counts(succeeded: u64, failed: u64) -> Counts {

@@ -28,10 +28,11 @@ use verk_core::{
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        DeadLimits, Due, DuePage, DueSet, DueStore, ForeignPage, Heartbeat, Inprogress, JobStore,
-        Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore, ProcessReport,
-        ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server, Settled,
-        Settlement, Source, StatsReport, StatsStore, StoredStats, WaitingJob, WaitingStore,
+        DeadLimits, Due, DuePage, DueSet, DueStore, ExecutionStep, ForeignPage, Heartbeat,
+        Histogram, Inprogress, JobStore, Minute, Move, NameClaim, Node, NodeStore, Page,
+        PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore, QueueConnection,
+        Scan, SchedulePoll, Server, Settled, Settlement, Source, StatsReport, StatsStore,
+        StoredExecutions, StoredStats, WaitingJob, WaitingStore,
     },
     time::{Clock, SystemClock},
 };
@@ -419,6 +420,27 @@ impl StatsStore for MemoryStorage {
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError> {
         self.read("read the statistics of days", |state| {
             Ok(state.stats.of_days(days))
+        })
+    }
+
+    async fn executions(
+        &self,
+        step: ExecutionStep,
+        times: &[Minute],
+        class: Option<&str>,
+    ) -> Result<Vec<StoredExecutions>, StorageError> {
+        self.read("read execution metrics", |state| {
+            Ok(state.stats.of_steps(step, times, class))
+        })
+    }
+
+    async fn histograms(
+        &self,
+        class: &str,
+        minutes: &[Minute],
+    ) -> Result<Vec<Histogram>, StorageError> {
+        self.read("read how long runs took", |state| {
+            Ok(state.stats.histograms(class, minutes))
         })
     }
 }

@@ -7,7 +7,8 @@ use verk_core::{
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        Counts, ExecutionsByMinute, JobSet, Source, StatsReport, StoredQueueStats, StoredStats,
+        Counts, ExecutionCounts, ExecutionStep, ExecutionsByMinute, Histogram, JobSet, Minute,
+        Source, StatsReport, StoredExecutions, StoredQueueStats, StoredStats,
     },
 };
 
@@ -36,9 +37,55 @@ impl Counters {
         days.iter().map(of_day).collect()
     }
 
+    pub(super) fn of_steps(
+        &self,
+        step: ExecutionStep,
+        times: &[Minute],
+        class: Option<&str>,
+    ) -> Vec<StoredExecutions> {
+        let of_step = |time: &Minute| {
+            let mut stored = StoredExecutions::default();
+            for (minute, classes) in &self.executions {
+                if start(*minute, step) != start(*time, step) {
+                    continue;
+                }
+                let wanted = |of: &str| class.is_none_or(|class| class == of);
+                for (class, runs) in classes.iter().filter(|(of, _)| wanted(of)) {
+                    let of_class = stored.classes.entry(class.clone()).or_default();
+                    of_class.add(ExecutionCounts {
+                        counts: runs.counts,
+                        took: runs.took,
+                    });
+                }
+            }
+            stored
+        };
+        times.iter().map(of_step).collect()
+    }
+
+    pub(super) fn histograms(&self, class: &str, minutes: &[Minute]) -> Vec<Histogram> {
+        let of_minute = |minute| {
+            let runs = self.executions.get(minute)?.get(class)?;
+            // As large as the counters in Redis.
+            Some(runs.histogram.map(|count| count.min(u64::from(u16::MAX))))
+        };
+        let minutes = minutes.iter().map(of_minute);
+        minutes.map(Option::unwrap_or_default).collect()
+    }
+
     pub(super) fn forget(&mut self, node: &NodeId) {
         self.sequences.remove(node);
     }
+}
+
+/// Which step a minute is in.
+fn start(minute: Minute, step: ExecutionStep) -> (i16, i8, i8, i8, i8) {
+    let of_hour = match step {
+        ExecutionStep::Minute => minute.minute(),
+        ExecutionStep::TenMinutes => minute.minute() / 10,
+    };
+    let (year, month, day) = (minute.year(), minute.month(), minute.day());
+    (year, month, day, minute.hour(), of_hour)
 }
 
 impl State {

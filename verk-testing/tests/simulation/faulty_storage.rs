@@ -13,11 +13,11 @@ use verk_core::{
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore, ForeignPage,
-        Heartbeat, Inprogress, JobStore, Move, NameClaim, Node, NodeStore, Page, PauseListener,
-        PauseStore, ProcessReport, ProcessSignal, ProcessStore, QueueConnection, Scan,
-        SchedulePoll, Server, ServerFacts, Settled, Settlement, Source, StatsReport, StatsStore,
-        StoredStats, WaitingJob, WaitingStore,
+        Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore, ExecutionStep,
+        ForeignPage, Heartbeat, Histogram, Inprogress, JobStore, Minute, Move, NameClaim, Node,
+        NodeStore, Page, PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore,
+        QueueConnection, Scan, SchedulePoll, Server, ServerFacts, Settled, Settlement, Source,
+        StatsReport, StatsStore, StoredExecutions, StoredStats, WaitingJob, WaitingStore,
     },
     time::Clock,
 };
@@ -274,6 +274,25 @@ impl StatsStore for FaultyStorage {
 
     async fn day_stats(&self, days: &[Day]) -> Result<Vec<DayStats>, StorageError> {
         self.call("read", self.inner.day_stats(days)).await
+    }
+
+    async fn executions(
+        &self,
+        step: ExecutionStep,
+        times: &[Minute],
+        class: Option<&str>,
+    ) -> Result<Vec<StoredExecutions>, StorageError> {
+        self.call("read", self.inner.executions(step, times, class))
+            .await
+    }
+
+    async fn histograms(
+        &self,
+        class: &str,
+        minutes: &[Minute],
+    ) -> Result<Vec<Histogram>, StorageError> {
+        self.call("read", self.inner.histograms(class, minutes))
+            .await
     }
 }
 
