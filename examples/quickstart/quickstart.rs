@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use verk::{
     Event, EventKind, Jid, Job, QueueName,
     events::AfterFailure,
+    manage::Query,
     prelude::*,
     redis::{RedisConfig, RedisStorage},
-    storage::{JobSet, Page, Source},
+    storage::{JobSet, Source},
     testing::MemoryStorage,
 };
 
@@ -122,17 +123,9 @@ async fn demonstrate(verk: &Verk) -> Result<(), Box<dyn Error>> {
     }
     verk.shutdown().await;
 
-    let dead = storage
-        .page(
-            &Source::Set(JobSet::Dead),
-            Page {
-                offset: 0,
-                limit: 100,
-            },
-        )
-        .await?;
+    let dead = verk.admin().dead_set().list(&Query::new()).await?.entries;
     for buried in &dead {
-        let job = Job::decode(buried.job.clone())?;
+        let job = buried.job()?;
         println!(
             "in the dead set: {} {}: {}",
             job.class(),

@@ -153,20 +153,25 @@ async fn what_sidekiq_cannot_read_is_found_and_converted_in_place() {
     assert!(conversion.complete);
     let storage = clinic.verk.storage();
     let queue = storage
-        .page(&Source::Queue("clinic".parse().unwrap()), ALL)
+        .list(&Source::Queue("clinic".parse().unwrap()), &ALL.into())
         .await;
     assert_eq!(
-        payloads(queue.unwrap()),
+        payloads(queue.unwrap().jobs),
         [ARRAY_ARGS, "not json", ARRAY_ARGS]
     );
     for (set, expected) in [
         (JobSet::Retry, vec![(1_732_387_200.123_456, ARRAY_ARGS)]),
         (JobSet::Dead, vec![(-1.5, ARRAY_ARGS), (2.0, "not json")]),
     ] {
-        let members = storage.page(&Source::Set(set), ALL).await.unwrap();
+        let members = storage
+            .list(&Source::Set(set), &ALL.into())
+            .await
+            .unwrap()
+            .jobs;
         let member = |(score, job): (f64, &'static str)| WaitingJob {
             score: Some(score),
             job: Bytes::from(job),
+            index: None,
         };
         let expected: Vec<_> = expected.into_iter().map(member).collect();
         assert_eq!(members, expected);

@@ -129,9 +129,10 @@ async fn times_follow_the_storage_s_clock_also_in_a_program_that_only_enqueues()
         .unwrap();
     let members = verk
         .storage()
-        .page(&Source::Set(JobSet::Schedule), ALL)
+        .list(&Source::Set(JobSet::Schedule), &ALL.into())
         .await
-        .unwrap();
+        .unwrap()
+        .jobs;
     assert_eq!(
         members[0].score,
         Some(verk::time::unix_seconds(now + Duration::from_secs(60)))

@@ -246,9 +246,9 @@ async fn a_job_of_an_unknown_class_may_wait_for_a_node_that_has_it() {
         let waiting = it
             .verk
             .storage()
-            .page(&Source::Set(JobSet::Schedule), ALL)
+            .list(&Source::Set(JobSet::Schedule), &ALL.into())
             .await;
-        let waiting = waiting.unwrap();
+        let waiting = waiting.unwrap().jobs;
         assert_eq!(waiting.len(), 1);
         assert_eq!(waiting[0].job, payload);
         it.advance(delay);
@@ -428,9 +428,10 @@ async fn what_is_no_job_is_buried_as_it_is() {
     let dead = it
         .verk
         .storage()
-        .page(&Source::Set(JobSet::Dead), crate::support::ALL)
+        .list(&Source::Set(JobSet::Dead), &crate::support::ALL.into())
         .await
-        .unwrap();
+        .unwrap()
+        .jobs;
     let mut dead: Vec<Bytes> = dead.into_iter().map(|member| member.job).collect();
     dead.sort();
     let mut payloads = payloads.to_vec();

@@ -81,10 +81,13 @@ async fn a_trace_goes_on(builder: VerkBuilder) {
     .await;
     let payloads = verk
         .storage()
-        .page(&Source::Queue(queue_name("default")), crate::support::ALL)
+        .list(
+            &Source::Queue(queue_name("default")),
+            &crate::support::ALL.into(),
+        )
         .await;
     let request = traces.named("request").remove(0);
-    for waiting in payloads.unwrap() {
+    for waiting in payloads.unwrap().jobs {
         let job = Job::decode(waiting.job).unwrap();
         let (trace, span) = (trace_of(&request), request.span_context.span_id());
         let expected = format!(r#""00-{trace}-{span}-01""#);

@@ -125,11 +125,16 @@ impl Heir {
 
     async fn queued(&self) -> Vec<Bytes> {
         let queue = Source::Queue(queue_name("default"));
-        payloads(self.storage.page(&queue, ALL).await.unwrap())
+        payloads(self.storage.list(&queue, &ALL.into()).await.unwrap().jobs)
     }
 
     async fn members(&self, set: JobSet) -> Vec<Job> {
-        let members = self.storage.page(&Source::Set(set), ALL).await.unwrap();
+        let members = self
+            .storage
+            .list(&Source::Set(set), &ALL.into())
+            .await
+            .unwrap()
+            .jobs;
         let jobs = members.into_iter().map(|member| Job::decode(member.job));
         jobs.map(Result::unwrap).collect()
     }
@@ -154,9 +159,10 @@ async fn with_its_third_process_a_pill_is_buried_and_says_so() {
     let after = unix_seconds(SystemClock.now());
     let scheduled = heir
         .storage
-        .page(&Source::Set(JobSet::Schedule), ALL)
+        .list(&Source::Set(JobSet::Schedule), &ALL.into())
         .await
-        .unwrap();
+        .unwrap()
+        .jobs;
     assert_eq!(scheduled.len(), 1);
     let score = scheduled[0].score.unwrap();
     let delay = (score - after)..=(score - before);
@@ -379,7 +385,12 @@ async fn exactly_the_pill_is_buried_among_innocents() {
     client.enqueue_all(innocents()).await.unwrap();
 
     let members = async |set| {
-        let members = verk.storage().page(&Source::Set(set), ALL).await.unwrap();
+        let members = verk
+            .storage()
+            .list(&Source::Set(set), &ALL.into())
+            .await
+            .unwrap()
+            .jobs;
         let jobs = members.into_iter().map(|member| member.job);
         jobs.collect::<Vec<_>>()
     };

@@ -68,7 +68,7 @@ impl Node {
     async fn queued(&self) -> Vec<Bytes> {
         let storage = self.verk.storage();
         let queue = Source::Queue(queue_name("default"));
-        payloads(storage.page(&queue, ALL).await.unwrap())
+        payloads(storage.list(&queue, &ALL.into()).await.unwrap().jobs)
     }
 
     fn ran(&self) -> Vec<u32> {

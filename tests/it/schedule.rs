@@ -208,9 +208,10 @@ async fn numbers(storage: &RedisStorage, queue: &QueueName) -> Vec<u32> {
             limit: 1_000,
         };
         let jobs = storage
-            .page(&Source::Queue(queue.clone()), page)
+            .list(&Source::Queue(queue.clone()), &page.into())
             .await
-            .unwrap();
+            .unwrap()
+            .jobs;
         if jobs.is_empty() {
             return numbers;
         }

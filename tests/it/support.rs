@@ -231,7 +231,12 @@ impl Fixture {
     /// The jobs of a set, with their scores.
     pub(crate) async fn members(&self, set: JobSet) -> Vec<WaitingJob> {
         let set = Source::Set(set);
-        self.verk.storage().page(&set, ALL).await.unwrap()
+        self.verk
+            .storage()
+            .list(&set, &ALL.into())
+            .await
+            .unwrap()
+            .jobs
     }
 
     pub(crate) async fn set_len(&self, set: JobSet) -> usize {
@@ -240,7 +245,14 @@ impl Fixture {
 
     pub(crate) async fn queued(&self, queue: &str) -> Vec<Bytes> {
         let queue = Source::Queue(queue_name(queue));
-        payloads(self.verk.storage().page(&queue, ALL).await.unwrap())
+        payloads(
+            self.verk
+                .storage()
+                .list(&queue, &ALL.into())
+                .await
+                .unwrap()
+                .jobs,
+        )
     }
 
     /// Nothing is left of any job, and the node is gone.

@@ -150,7 +150,13 @@ async fn only_member(verk: &TestVerk) -> Result<Option<Bytes>, TestCaseError> {
     };
     let mut members = Vec::new();
     for set in [JobSet::Schedule, JobSet::Retry, JobSet::Dead] {
-        members.extend(verk.storage().page(&Source::Set(set), all).await.unwrap());
+        members.extend(
+            verk.storage()
+                .list(&Source::Set(set), &all.into())
+                .await
+                .unwrap()
+                .jobs,
+        );
     }
     prop_assert!(members.len() <= 1, "{} jobs of one", members.len());
     Ok(members.pop().map(|member| member.job))

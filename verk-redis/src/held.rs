@@ -7,15 +7,23 @@ use bb8_redis::redis::{self, Value};
 use bytes::Bytes;
 use verk_core::{
     QueueName, StorageError,
-    storage::{Due, Inprogress, JobSet, JobStore, Page, QueueConnection, Settled, Settlement},
+    storage::{
+        Due, Inprogress, JobSet, JobStore, MAX_BATCH_BYTES, Page, QueueConnection, Settled,
+        Settlement,
+    },
     time::unix_seconds,
 };
 
 use crate::{
-    connect::{enqueue, link::Link, reply, scripts::arg},
+    connect::{
+        enqueue,
+        link::Link,
+        reply,
+        scripts::{self, arg},
+    },
     error::Failure,
     fetch::RedisQueueConnection,
-    storage::RedisStorage,
+    storage::{RedisStorage, bounds},
 };
 
 #[async_trait]
@@ -65,8 +73,12 @@ impl JobStore for RedisStorage {
         page: Page,
     ) -> Result<Vec<Bytes>, StorageError> {
         let key = (self.link.keys).inprogress(&inprogress.queue, &inprogress.node);
-        self.read_page("read jobs in progress", "left", key, page, reply::payloads)
-            .await
+        let [offset, limit] = bounds(page);
+        let args = [offset, limit, arg(MAX_BATCH_BYTES)];
+        let reply = self.link.ask_script(&scripts::PAGE, key, &args).await;
+        reply
+            .and_then(reply::payloads)
+            .map_err(|failure| failure.during("read jobs in progress"))
     }
 
     async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {

@@ -59,6 +59,7 @@ mod glob;
 mod heartbeat;
 mod held;
 mod keys;
+mod lists;
 mod nodes;
 mod pauses;
 mod places;

@@ -7,8 +7,8 @@ use bb8_redis::redis::{self, Value};
 use verk_core::{
     QueueName, StorageError,
     storage::{
-        JobSet, MAX_BATCH_JOBS, Move, MoveTarget, Page, Scan, Settled, Source, WaitingJob,
-        WaitingStore,
+        JobSet, ListRequest, Listing, MAX_BATCH_JOBS, Move, MoveTarget, Order, Position, Scan,
+        Settled, Source, WaitingStore,
     },
     time::unix_seconds,
 };
@@ -23,6 +23,7 @@ use crate::{
     error::Failure,
     glob,
     keys::{Key, Keys},
+    lists,
     storage::RedisStorage,
 };
 
@@ -46,24 +47,22 @@ impl WaitingStore for RedisStorage {
         self.ask(op, &command, reply::count).await
     }
 
-    async fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, StorageError> {
+    async fn list(&self, source: &Source, request: &ListRequest) -> Result<Listing, StorageError> {
         let keys = &self.link.keys;
-        match source {
-            Source::Queue(queue) => {
-                // The next to be fetched is the last of the list.
-                let (op, key) = ("read the jobs of a queue", keys.queue(queue));
-                self.read_page(op, "right", key, page, reply::queued).await
-            }
-            Source::Set(set) => {
-                let (op, key) = ("read the jobs of a set", keys.set(*set));
-                self.read_page(op, "set", key, page, reply::scored).await
-            }
-        }
+        let (op, key, is_set) = match source {
+            Source::Queue(queue) => ("read the jobs of a queue", keys.queue(queue), false),
+            Source::Set(set) => ("read the jobs of a set", keys.set(*set), true),
+        };
+        lists::list(&self.link, key, is_set, request)
+            .await
+            .map_err(|failure| failure.during(op))
     }
 
     async fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, StorageError> {
         match source {
-            Source::Queue(queue) => self.scan_queue(queue, cursor, text).await,
+            Source::Queue(queue) => scan_queue(&self.link, queue, cursor, text)
+                .await
+                .map_err(|failure| failure.during("search the jobs of a queue")),
             Source::Set(set) => scan_set(&self.link, *set, cursor, text)
                 .await
                 .map_err(|failure| failure.during("search the jobs of a set")),
@@ -99,24 +98,32 @@ impl WaitingStore for RedisStorage {
 /// and the server does nothing else meanwhile. Measured: about 20 ms for a million.
 const MAX_WALK: usize = 200_000;
 
-impl RedisStorage {
-    /// The next jobs after the `cursor` that came last. The server cannot search a list.
-    async fn scan_queue(
-        &self,
-        queue: &QueueName,
-        cursor: u64,
-        text: &str,
-    ) -> Result<Scan, StorageError> {
-        let page = Page {
-            offset: usize::try_from(cursor).unwrap_or(usize::MAX),
-            limit: MAX_BATCH_JOBS,
-        };
-        let (op, key) = ("search the jobs of a queue", self.link.keys.queue(queue));
-        let mut jobs = self.read_page(op, "left", key, page, reply::queued).await?;
-        let next = (!jobs.is_empty()).then_some(cursor + jobs.len() as u64);
-        jobs.retain(|waiting| waiting.contains(text));
-        Ok(Scan { jobs, next })
+/// The next jobs after the `cursor` that came last.
+async fn scan_queue(
+    link: &Link,
+    queue: &QueueName,
+    cursor: u64,
+    text: &str,
+) -> Result<Scan, Failure> {
+    let request = ListRequest {
+        from: Position::Index(cursor),
+        order: Order::NewestFirst,
+        limit: MAX_BATCH_JOBS,
+        texts: (!text.is_empty())
+            .then(|| text.to_owned())
+            .into_iter()
+            .collect(),
+    };
+    let listing = lists::list(link, link.keys.queue(queue), false, &request).await?;
+    let mut jobs = listing.jobs;
+    for waiting in &mut jobs {
+        waiting.index = None;
     }
+    let read = listing.looked_at as u64;
+    Ok(Scan {
+        jobs,
+        next: (read > 0).then_some(cursor.saturating_add(read)),
+    })
 }
 
 /// One step of a `ZSCAN`, which the server bounds.

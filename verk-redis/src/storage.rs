@@ -8,7 +8,7 @@ use bb8_redis::redis::{self, Cmd, Value};
 use tokio::runtime::Handle;
 use verk_core::{
     StorageError,
-    storage::{Inprogress, MAX_BATCH_BYTES, Page, Server, ServerFacts, Settled, Settlement},
+    storage::{Inprogress, Page, Server, ServerFacts, Settled, Settlement},
     time::SystemClock,
 };
 
@@ -25,7 +25,7 @@ use crate::{
     },
     error::{Error, Failure},
     fetch::OpenQueues,
-    keys::{Key, Keys},
+    keys::Keys,
     prefix,
 };
 
@@ -120,20 +120,6 @@ impl RedisStorage {
     }
 
     /// Reads a page of `key`, whose type is `kind`.
-    pub(crate) async fn read_page<T>(
-        &self,
-        op: &'static str,
-        kind: &'static str,
-        key: Key,
-        page: Page,
-        read: impl FnOnce(Value) -> Result<Vec<T>, Failure>,
-    ) -> Result<Vec<T>, StorageError> {
-        let [offset, limit] = bounds(page);
-        let args = [arg(kind), offset, limit, arg(MAX_BATCH_BYTES)];
-        let reply = self.link.ask_script(&scripts::PAGE, key, &args).await;
-        reply.and_then(read).map_err(|failure| failure.during(op))
-    }
-
     pub(crate) async fn settle_jobs(
         &self,
         op: &'static str,

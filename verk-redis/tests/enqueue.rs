@@ -54,8 +54,12 @@ impl Setup {
 
     /// The jobs of a queue, the next to be fetched first.
     async fn jobs(&self, queue: &str) -> Vec<Bytes> {
-        let page = self.storage.page(&Source::Queue(name(queue)), ALL).await;
+        let page = self
+            .storage
+            .list(&Source::Queue(name(queue)), &ALL.into())
+            .await;
         page.unwrap()
+            .jobs
             .into_iter()
             .map(|waiting| waiting.job)
             .collect()

@@ -1,5 +1,6 @@
 //! An operator's work on jobs, on both storages, while other programs change them.
 
+mod lists;
 mod nodes;
 mod payloads;
 mod shown;
@@ -15,11 +16,11 @@ use futures_util::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 use verk::{
     Client, Job, QueueName,
-    manage::Admin,
+    manage::{Admin, Query},
     names::{InvalidName, NodeId},
     storage::{
         DeadLimits, DequeueRequest, Dequeued, Due, DueSet, Inprogress, JobSet, Move, MoveTarget,
-        Page, QueueConnection, Source, Storage,
+        QueueConnection, Source, Storage,
     },
     time::{Clock, SystemClock},
 };
@@ -116,11 +117,16 @@ impl Shared {
 
     async fn queued(&self) -> Vec<Bytes> {
         let queue = Source::Queue(queue_name("default"));
-        support::payloads(self.storage.page(&queue, ALL).await.unwrap())
+        support::payloads(self.storage.list(&queue, &ALL.into()).await.unwrap().jobs)
     }
 
     async fn members(&self, set: JobSet) -> Vec<Bytes> {
-        let members = self.storage.page(&Source::Set(set), ALL).await.unwrap();
+        let members = self
+            .storage
+            .list(&Source::Set(set), &ALL.into())
+            .await
+            .unwrap()
+            .jobs;
         members.into_iter().map(|member| member.job).collect()
     }
 
@@ -252,12 +258,11 @@ async fn a_page_is_in_order_with_its_times() {
         shared.enqueue(&payloads("A", 0..5)).await;
         let queue = shared.one.queue("default").unwrap();
         let page = queue
-            .page(Page {
-                offset: 1,
-                limit: 3,
-            })
+            .list(&Query::new().limit(4))
             .await
-            .unwrap();
+            .unwrap()
+            .entries
+            .split_off(1);
         let jids: Vec<_> = page
             .iter()
             .map(|entry| entry.job().unwrap().jid().as_str().to_owned())
@@ -271,7 +276,13 @@ async fn a_page_is_in_order_with_its_times() {
 
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         assert!(page[1].reschedule(at).await.unwrap());
-        let scheduled = shared.one.scheduled_set().page(ALL).await.unwrap();
+        let scheduled = shared
+            .one
+            .scheduled_set()
+            .list(&Query::new())
+            .await
+            .unwrap()
+            .entries;
         let times: Vec<_> = scheduled
             .iter()
             .map(|entry| (entry.score(), entry.at()))

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use verk::{
     Job, Verk,
     config::TimeFormat,
+    manage::Query,
     storage::{Due, JobSet, JobStore, MAX_BATCH_BYTES, Source, WaitingStore},
     time::{Clock, SystemClock},
 };
@@ -24,7 +25,7 @@ async fn what_is_no_job_is_shown_deleted_killed_and_rescheduled() {
     for shared in storages().await {
         shared.enqueue(&odd).await;
         let queue = shared.one.queue("default").unwrap();
-        let entries = queue.page(ALL).await.unwrap();
+        let entries = queue.list(&Query::new().limit(100)).await.unwrap().entries;
         let shown: Vec<_> = entries
             .iter()
             .map(|entry| entry.payload().clone())
@@ -107,7 +108,7 @@ async fn a_requeue_writes_its_time_as_configured() {
             1
         );
         let queue = Source::Queue(queue_name("default"));
-        let queued = storage.page(&queue, ALL).await.unwrap();
+        let queued = storage.list(&queue, &ALL.into()).await.unwrap().jobs;
         let job = Job::decode(queued[0].job.clone()).unwrap();
         let enqueued_at = job.get("enqueued_at").unwrap();
         assert_eq!(enqueued_at.contains('.'), is_float, "{enqueued_at}");

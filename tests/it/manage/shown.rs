@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use verk::manage::Query;
+
 use super::storages;
 
 const AT: SystemTime = SystemTime::UNIX_EPOCH;
@@ -60,11 +62,7 @@ async fn what_is_no_job_is_shown_as_such_and_long_texts_are_cut() {
     for shared in storages().await {
         shared.enqueue(&payloads).await;
         let queue = shared.one.queue("default").unwrap();
-        let page = verk::storage::Page {
-            offset: 0,
-            limit: 2,
-        };
-        let entries = queue.page(page).await.unwrap();
+        let entries = queue.list(&Query::new()).await.unwrap().entries;
         let no_job = "5 bytes that are no job (not a JSON object) in queue default";
         assert_eq!(entries[0].to_string(), no_job);
         let cut = format!(

@@ -58,7 +58,7 @@ impl Doctor {
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-    /// # use verk_core::{Job, Verk, storage::{JobStore, Page, Source, WaitingStore}};
+    /// # use verk_core::{Job, Verk, storage::{JobStore, ListRequest, Source, WaitingStore}};
     /// # use verk_testing::MemoryStorage;
     /// # let storage = MemoryStorage::default();
     /// # let verk = Verk::builder().storage(storage.clone()).build().await?;
@@ -67,8 +67,8 @@ impl Doctor {
     ///
     /// let conversion = verk.admin().doctor().convert_string_args().await?;
     /// assert_eq!(conversion.converted, 1);
-    /// let jobs = storage.page(&Source::Queue(queue), Page { offset: 0, limit: 10 }).await?;
-    /// assert_eq!(jobs[0].job, r#"{"class":"Welcome","args":[1, 2],"jid":"227897"}"#);
+    /// let listing = storage.list(&Source::Queue(queue), &ListRequest::default()).await?;
+    /// assert_eq!(listing.jobs[0].job, r#"{"class":"Welcome","args":[1, 2],"jid":"227897"}"#);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```

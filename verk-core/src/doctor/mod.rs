@@ -385,8 +385,9 @@ impl<'a> Pages<'a> {
             offset: self.jobs,
             limit,
         };
-        let jobs = self.storage.page(self.place, page).await?;
-        Ok(jobs.into_iter().map(|waiting| waiting.job).collect())
+        let listing = self.storage.list(self.place, &page.into()).await?;
+        let jobs = listing.jobs.into_iter();
+        Ok(jobs.map(|waiting| waiting.job).collect())
     }
 }
 

@@ -32,6 +32,7 @@ pub struct Entry {
     payload: Bytes,
     pub(super) job: Result<Job, MalformedJob>,
     score: Option<f64>,
+    index: Option<u64>,
     /// How many of the entries that were read with this one were later found missing in their
     /// queue.
     gone: Arc<AtomicU64>,
@@ -48,6 +49,7 @@ impl Entry {
             job: Job::decode(waiting.job.clone()),
             payload: waiting.job,
             score: waiting.score,
+            index: waiting.index,
             gone,
         }
     }
@@ -79,6 +81,14 @@ impl Entry {
     #[must_use]
     pub fn score(&self) -> Option<f64> {
         self.score
+    }
+
+    /// Returns how many jobs of its queue were to be fetched before it, when it was read in a list:
+    /// by [`Jobs::list`] and the methods that use it. `None` in a set, and in a
+    /// [selection](Jobs::select).
+    #[must_use]
+    pub fn index(&self) -> Option<u64> {
+        self.index
     }
 
     /// Returns when the job is due or, in the `dead` set, died; `None` in a queue.

@@ -1,12 +1,7 @@
 //! The jobs that wait in one place: [`Jobs`].
 
 use super::{Entry, Selection};
-use crate::{
-    client::Client,
-    error::StorageError,
-    names::Jid,
-    storage::{Page, Source},
-};
+use crate::{client::Client, error::StorageError, names::Jid, storage::Source};
 
 /// The jobs that wait in one place: a queue, or the `schedule`, `retry` or `dead` set.
 ///
@@ -62,21 +57,6 @@ impl Jobs {
     /// When the storage fails.
     pub async fn count(&self) -> Result<usize, StorageError> {
         self.client.storage().len(&self.source).await
-    }
-
-    /// Reads a page: from a queue the next job to be fetched first, from a set the earliest time
-    /// first. It may have fewer jobs than its limit (see [`Page`]).
-    ///
-    /// Use it for a list that a person reads. Jobs that are added or removed between two pages
-    /// shift them. To reach every job, use [`select`](Self::select).
-    ///
-    /// # Errors
-    ///
-    /// When the storage fails.
-    pub async fn page(&self, page: Page) -> Result<Vec<Entry>, StorageError> {
-        let jobs = self.client.storage().page(&self.source, page).await?;
-        let jobs = jobs.into_iter();
-        Ok(jobs.map(|waiting| Entry::waiting(self, waiting)).collect())
     }
 
     /// Finds a job by its id; if several jobs have it, one of them.

@@ -1,9 +1,12 @@
 //! The operator's view of a fleet: [`Admin`].
 
+mod cursor;
 mod display;
 mod entry;
 mod executions;
+mod filter;
 mod jobs;
+mod list;
 mod pauses;
 mod search;
 mod selection;
@@ -24,9 +27,12 @@ use crate::{
 pub use crate::storage::{ExecutionCounts, ExecutionStep, Executions, Histogram};
 
 pub use self::{
+    cursor::{Cursor, InvalidCursor},
     entry::Entry,
     executions::{ClassExecutions, ExecutionHistory, ExecutionRange, HistogramHistory},
+    filter::Filter,
     jobs::Jobs,
+    list::{Listed, Query},
     search::{Found, JobInProgress},
     selection::Selection,
 };

@@ -52,10 +52,10 @@ pub struct Selection {
     jobs: Jobs,
     /// Texts that the payload must have, all of them.
     texts: Vec<String>,
-    filters: Vec<Filter>,
+    filters: Vec<Predicate>,
 }
 
-type Filter = Box<dyn Fn(&Entry) -> bool + Send + Sync>;
+type Predicate = Box<dyn Fn(&Entry) -> bool + Send + Sync>;
 
 impl Selection {
     pub(super) fn new(jobs: Jobs) -> Self {

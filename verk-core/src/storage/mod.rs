@@ -21,6 +21,7 @@
 
 mod due;
 mod held;
+mod lists;
 mod nodes;
 mod pauses;
 mod places;
@@ -39,6 +40,7 @@ pub use self::{
         DequeueRequest, Dequeued, Inprogress, JobStore, NO_PREFETCH_AFTER_RESTORE, QueueConnection,
         Settlement, Target,
     },
+    lists::{ListRequest, Listing, MAX_LIST_LOOKS, Order, Position},
     nodes::{Beat, ForeignList, ForeignPage, Heartbeat, NameClaim, Node, NodeStore},
     pauses::{PauseListener, PauseStore},
     places::{Move, MoveTarget, Scan, WaitingJob, WaitingStore},

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::{
     error::StorageError,
     names::QueueName,
-    storage::{DeadLimits, Due, DueSet, Page, Settled, Source},
+    storage::{DeadLimits, Due, DueSet, ListRequest, Listing, Settled, Source},
 };
 
 /// Waiting jobs, as an operator reads and moves them.
@@ -22,9 +22,18 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
     /// How many jobs wait in `source`.
     async fn len(&self, source: &Source) -> Result<usize, StorageError>;
 
-    /// Reads a page of `source`: of a queue the next job to be fetched first, of a set the lowest
-    /// score first.
-    async fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, StorageError>;
+    /// Reads some jobs of `source` in order, from a position on: at most as many as the request
+    /// asks for, and of these as many as fit into [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES).
+    ///
+    /// With texts it returns only jobs that have all of them. It examines at most
+    /// [`MAX_LIST_LOOKS`](super::MAX_LIST_LOOKS) jobs and
+    /// [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES), but at least one. So it may return none and not
+    /// be at the end.
+    ///
+    /// Jobs that come and go between two requests shift the positions of a queue. In a set they
+    /// shift only the positions among members of the same score. To reach every job that stays, use
+    /// [`scan`](Self::scan).
+    async fn list(&self, source: &Source, request: &ListRequest) -> Result<Listing, StorageError>;
 
     /// Reads some jobs of `source`, a step at a time: from `cursor` 0, then from the cursor that
     /// the step before returned. It returns only jobs with the bytes of `text`. A step may return
@@ -117,6 +126,9 @@ pub struct WaitingJob {
     /// In a set, its score: seconds since 1970; other programs may have written any number. `None`
     /// in a queue.
     pub score: Option<f64>,
+    /// In a queue, how many jobs were to be fetched before it, if it was read by
+    /// [`list`](WaitingStore::list). `None` in a set, and after a [`scan`](WaitingStore::scan).
+    pub index: Option<u64>,
 }
 
 impl WaitingJob {

@@ -9,7 +9,7 @@ use crate::{
     job::Job,
     log,
     names::QueueName,
-    storage::{MAX_BATCH_JOBS, Page, Source},
+    storage::{ListRequest, Source},
     verk::parts::Parts,
     worker::registry::OF_ANOTHER_CRATE,
 };
@@ -59,13 +59,11 @@ pub(crate) async fn warn(parts: &Parts, stop: &CancellationToken) {
 
 /// The unknown classes of the next jobs of a queue, with the number of jobs.
 async fn read(parts: &Parts, queue: &QueueName) -> Result<BTreeMap<String, usize>, StorageError> {
-    let next = Page {
-        offset: 0,
-        limit: MAX_BATCH_JOBS,
-    };
     let mut classes = BTreeMap::new();
     let queue = Source::Queue(queue.clone());
-    for waiting in parts.services.storage.page(&queue, next).await? {
+    let next = ListRequest::default();
+    let listing = parts.services.storage.list(&queue, &next).await?;
+    for waiting in listing.jobs {
         if let Ok(job) = Job::decode(waiting.job)
             && parts.workforce.registry.of_class(job.class()).is_none()
         {

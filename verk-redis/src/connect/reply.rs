@@ -65,12 +65,6 @@ pub(crate) fn pairs(value: Value) -> Result<Vec<(Value, Value)>, Failure> {
 }
 
 /// The members of a sorted set with their scores.
-/// Payloads that have no score.
-pub(crate) fn queued(value: Value) -> Result<Vec<WaitingJob>, Failure> {
-    let jobs = payloads(value)?.into_iter();
-    Ok(jobs.map(|job| WaitingJob { job, score: None }).collect())
-}
-
 pub(crate) fn scored(value: Value) -> Result<Vec<WaitingJob>, Failure> {
     let values = array(value)?;
     if values.iter().all(|value| matches!(value, Value::Array(_))) {
@@ -94,10 +88,11 @@ fn scored_job(job: Value, score_of_job: Value) -> Result<WaitingJob, Failure> {
     Ok(WaitingJob {
         score: Some(score(score_of_job)?),
         job: payload(job)?,
+        index: None,
     })
 }
 
-fn score(value: Value) -> Result<f64, Failure> {
+pub(crate) fn score(value: Value) -> Result<f64, Failure> {
     match value {
         Value::Double(score) => Ok(score),
         value => text(value)?

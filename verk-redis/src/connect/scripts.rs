@@ -31,6 +31,7 @@ pub(crate) static DEREGISTER: Script = script!("deregister");
 pub(crate) static DUE: Script = script!("due");
 pub(crate) static FORGET_PROCESS: Script = script!("forget_process");
 pub(crate) static HEARTBEAT: Script = script!("heartbeat");
+pub(crate) static LIST: Script = script!("list");
 pub(crate) static MOVE: Script = script!("move");
 pub(crate) static PAGE: Script = script!("page");
 pub(crate) static POLL_SCHEDULE: Script = script!("poll_schedule");

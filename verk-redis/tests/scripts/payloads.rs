@@ -150,9 +150,10 @@ async fn pages_of_large_jobs_read_few_in_vain() {
         let mut monitor = Monitor::start(&setup.server);
 
         let page = storage
-            .page(&Source::Queue(queue.clone()), ALL)
+            .list(&Source::Queue(queue.clone()), &ALL.into())
             .await
-            .unwrap();
+            .unwrap()
+            .jobs;
         assert_eq!(page.len(), taken);
         let reads = monitor.reads_of("queue:default", &setup.server);
         assert_eq!(reads, expected, "{size}");

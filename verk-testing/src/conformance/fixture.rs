@@ -188,8 +188,10 @@ pub(super) async fn promote(
 
 /// A page of a queue, whose jobs have no score.
 pub(super) async fn queue_page(storage: &dyn Storage, queue: &QueueName, page: Page) -> Vec<Bytes> {
-    let page = storage.page(&Source::Queue(queue.clone()), page).await;
-    let jobs = page.expect("read a queue").into_iter();
+    let page = storage
+        .list(&Source::Queue(queue.clone()), &page.into())
+        .await;
+    let jobs = page.expect("read a queue").jobs.into_iter();
     jobs.inspect(|waiting| assert_eq!(waiting.score, None))
         .map(|waiting| waiting.job)
         .collect()
@@ -203,9 +205,10 @@ pub(super) async fn members(storage: &dyn Storage, set: JobSet) -> Vec<(f64, Byt
             ..ALL
         };
         let page = storage
-            .page(&Source::Set(set), page)
+            .list(&Source::Set(set), &page.into())
             .await
-            .expect("read a set");
+            .expect("read a set")
+            .jobs;
         if page.is_empty() {
             return members;
         }

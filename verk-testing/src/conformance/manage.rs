@@ -477,7 +477,10 @@ pub async fn a_broken_source_refuses(harness: &dyn Harness) {
         assert_refused(cleared, Applied::NotApplied);
         let storage = &fixture.storage;
         assert_refused(storage.len(&source).await, Applied::NotApplied);
-        assert_refused(storage.page(&source, ALL).await, Applied::NotApplied);
+        assert_refused(
+            storage.list(&source, &ALL.into()).await,
+            Applied::NotApplied,
+        );
         assert_refused(storage.scan(&source, 0, "").await, Applied::NotApplied);
         harness.mend_key(&key).await;
         assert_done(

@@ -99,6 +99,7 @@ pub mod exchange;
 pub mod faults;
 pub mod inprogress;
 pub mod lease;
+pub mod lists;
 pub mod manage;
 pub mod node;
 pub mod pauses;

@@ -104,9 +104,14 @@ pub async fn a_set_is_read_in_pages(harness: &dyn Harness) {
         let page = Page { offset, limit };
         let read = fixture
             .storage
-            .page(&Source::Set(JobSet::Retry), page)
+            .list(&Source::Set(JobSet::Retry), &page.into())
             .await;
-        let read: Vec<_> = read.unwrap().into_iter().map(|member| member.job).collect();
+        let read: Vec<_> = read
+            .unwrap()
+            .jobs
+            .into_iter()
+            .map(|member| member.job)
+            .collect();
         assert_eq!(read, bytes(expected), "{page:?}");
     }
 }
@@ -133,9 +138,10 @@ pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
     }
     let read = read_in_pages(async |page| {
         let members = storage
-            .page(&Source::Set(JobSet::Retry), page)
+            .list(&Source::Set(JobSet::Retry), &page.into())
             .await
-            .unwrap();
+            .unwrap()
+            .jobs;
         members.into_iter().map(|member| member.job).collect()
     });
     assert_eq!(read.await, all);

@@ -27,17 +27,6 @@ impl State {
         })
     }
 
-    pub(super) fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, Fault> {
-        self.faults.check_key(key(source))?;
-        Ok(match source {
-            Source::Queue(queue) => {
-                let jobs = self.queues.get(queue).into_iter().flatten();
-                slice(jobs.map(queued), page, size)
-            }
-            Source::Set(set) => slice(self.set(*set).iter().map(scored), page, size),
-        })
-    }
-
     pub(super) fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, Fault> {
         self.faults.check_key(key(source))?;
         let (mut jobs, next): (Vec<WaitingJob>, _) = match source {
@@ -48,7 +37,8 @@ impl State {
                 };
                 let jobs = self.queues.get(queue).into_iter().flatten();
                 let jobs = slice(jobs.rev().map(queued), page, size);
-                let next = (!jobs.is_empty()).then_some(cursor + jobs.len() as u64);
+                let read = jobs.len() as u64;
+                let next = (read > 0).then_some(cursor.saturating_add(read));
                 (jobs, next)
             }
             Source::Set(set) => {
@@ -185,24 +175,26 @@ impl State {
     }
 }
 
-fn key(source: &Source) -> Key {
+pub(super) fn key(source: &Source) -> Key {
     match source {
         Source::Queue(queue) => Key::Queue(queue.clone()),
         Source::Set(set) => Key::Set(*set),
     }
 }
 
-fn queued(job: &Bytes) -> WaitingJob {
+pub(super) fn queued(job: &Bytes) -> WaitingJob {
     WaitingJob {
         job: job.clone(),
         score: None,
+        index: None,
     }
 }
 
-fn scored(member: ScoredJob) -> WaitingJob {
+pub(super) fn scored(member: ScoredJob) -> WaitingJob {
     WaitingJob {
         job: member.job,
         score: Some(member.score),
+        index: None,
     }
 }
 

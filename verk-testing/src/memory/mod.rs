@@ -4,6 +4,7 @@ mod activity;
 mod connection;
 mod faults;
 mod harness;
+mod lists;
 mod manage;
 mod nodes;
 mod processes;
@@ -29,10 +30,10 @@ use verk_core::{
     stats::{Day, DayStats},
     storage::{
         DeadLimits, Due, DuePage, DueSet, DueStore, ExecutionStep, ForeignPage, Heartbeat,
-        Histogram, Inprogress, JobStore, Minute, Move, NameClaim, Node, NodeStore, Page,
-        PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore, QueueConnection,
-        Scan, SchedulePoll, Server, Settled, Settlement, Source, StatsReport, StatsStore,
-        StoredExecutions, StoredStats, WaitingJob, WaitingStore,
+        Histogram, Inprogress, JobStore, ListRequest, Listing, Minute, Move, NameClaim, Node,
+        NodeStore, Page, PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore,
+        QueueConnection, Scan, SchedulePoll, Server, Settled, Settlement, Source, StatsReport,
+        StatsStore, StoredExecutions, StoredStats, WaitingStore,
     },
     time::{Clock, SystemClock},
 };
@@ -505,9 +506,9 @@ impl WaitingStore for MemoryStorage {
         })
     }
 
-    async fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, StorageError> {
+    async fn list(&self, source: &Source, request: &ListRequest) -> Result<Listing, StorageError> {
         self.read("read the jobs of a queue or a set", |state| {
-            state.page(source, page)
+            state.list(source, request)
         })
     }
 

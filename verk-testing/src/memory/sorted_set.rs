@@ -73,7 +73,7 @@ impl SortedSet {
     }
 
     /// The members, the lowest score first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = ScoredJob> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = ScoredJob> {
         self.order.iter().map(|(score, job)| ScoredJob {
             score: score.0,
             job: job.clone(),

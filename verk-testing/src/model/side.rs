@@ -231,7 +231,10 @@ impl<'a> Side<'a> {
         let storage = &self.storage;
         let queues = (0..QUEUES).map(|queue| async move {
             let queue = queue_name(queue);
-            let jobs = storage.page(&Source::Queue(queue.clone()), ALL).await?;
+            let jobs = storage
+                .list(&Source::Queue(queue.clone()), &ALL.into())
+                .await?
+                .jobs;
             Ok::<_, StorageError>((queue, jobs))
         });
         let lists = lists().map(|list| async move {
@@ -240,7 +243,7 @@ impl<'a> Side<'a> {
             Ok::<_, StorageError>((list, jobs, prefetched))
         });
         let sets = all_sets().map(|set| async move {
-            let members = storage.page(&Source::Set(set), ALL).await?;
+            let members = storage.list(&Source::Set(set), &ALL.into()).await?.jobs;
             Ok::<_, StorageError>((set, members))
         });
         let (queues, lists, sets, names, paused, nodes) = tokio::try_join!(

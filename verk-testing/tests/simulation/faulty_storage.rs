@@ -14,10 +14,11 @@ use verk_core::{
     stats::{Day, DayStats},
     storage::{
         Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore, ExecutionStep,
-        ForeignPage, Heartbeat, Histogram, Inprogress, JobStore, Minute, Move, NameClaim, Node,
-        NodeStore, Page, PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore,
-        QueueConnection, Scan, SchedulePoll, Server, ServerFacts, Settled, Settlement, Source,
-        StatsReport, StatsStore, StoredExecutions, StoredStats, WaitingJob, WaitingStore,
+        ForeignPage, Heartbeat, Histogram, Inprogress, JobStore, ListRequest, Listing, Minute,
+        Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore, ProcessReport,
+        ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server, ServerFacts,
+        Settled, Settlement, Source, StatsReport, StatsStore, StoredExecutions, StoredStats,
+        WaitingStore,
     },
     time::Clock,
 };
@@ -341,8 +342,8 @@ impl WaitingStore for FaultyStorage {
         self.call("read", self.inner.len(source)).await
     }
 
-    async fn page(&self, source: &Source, page: Page) -> Result<Vec<WaitingJob>, StorageError> {
-        self.call("read", self.inner.page(source, page)).await
+    async fn list(&self, source: &Source, request: &ListRequest) -> Result<Listing, StorageError> {
+        self.call("read", self.inner.list(source, request)).await
     }
 
     async fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, StorageError> {

@@ -260,10 +260,10 @@ async fn waiting(storage: &dyn Storage) -> BTreeMap<usize, String> {
     };
     for queue in storage.queues().await.expect("the queues") {
         let jobs = storage
-            .page(&Source::Queue(queue.clone()), all)
+            .list(&Source::Queue(queue.clone()), &all.into())
             .await
             .expect("a queue");
-        let jobs = jobs.into_iter().map(|waiting| waiting.job);
+        let jobs = jobs.jobs.into_iter().map(|waiting| waiting.job);
         add(format!("queue {queue}"), jobs.collect());
         for node in storage.nodes().await.expect("the nodes") {
             let list = Inprogress {
@@ -275,7 +275,8 @@ async fn waiting(storage: &dyn Storage) -> BTreeMap<usize, String> {
         }
     }
     for set in [JobSet::Schedule, JobSet::Retry] {
-        for member in storage.page(&Source::Set(set), all).await.expect("a set") {
+        let members = storage.list(&Source::Set(set), &all.into()).await;
+        for member in members.expect("a set").jobs {
             add(format!("{set:?} at {:?}", member.score), vec![member.job]);
         }
     }
