@@ -29,7 +29,7 @@ pub(crate) struct Essentials {
     pub(crate) config: Config,
     pub(crate) tallies: Tallies,
     pub(crate) wake: ScheduleWake,
-    pub(crate) server_time: ServerTime,
+    pub(crate) server_time: Arc<ServerTime>,
     /// How the last enqueue went.
     pub(crate) enqueues: Arc<Link>,
 }
@@ -39,11 +39,11 @@ impl Essentials {
     pub(crate) fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, config: Config) -> Self {
         Self {
             wake: ScheduleWake::new(config.poll_interval),
+            server_time: Arc::new(ServerTime::new(Arc::clone(&clock))),
             storage,
             clock,
             config,
             tallies: Tallies::default(),
-            server_time: ServerTime::default(),
             enqueues: Arc::default(),
         }
     }
@@ -56,7 +56,7 @@ impl Essentials {
 
     /// As [`Self::now`], for a moment that the clock has just returned.
     pub(crate) fn at(&self, instant: Instant) -> SystemTime {
-        self.server_time.at(instant, &*self.clock)
+        self.server_time.at(instant)
     }
 }
 

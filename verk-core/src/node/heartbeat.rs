@@ -187,10 +187,7 @@ async fn beat(
     };
     let asked = ClockReading::now(&*services.clock);
     let beat = heartbeat.beat().await?;
-    let skewed = services
-        .server_time
-        .measure(beat.server_time, asked, &*services.clock);
-    if let Some(here) = skewed {
+    if let Some(here) = services.server_time.measure(beat.server_time, asked) {
         services.events.send(Event {
             at: beat.server_time,
             queue: None,

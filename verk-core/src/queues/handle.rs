@@ -68,7 +68,7 @@ impl ManagerHandle {
 
     pub(crate) fn snapshot(&self, running: &Run) -> RunSnapshot {
         RunSnapshot {
-            job: Arc::clone(running.job()),
+            job: Arc::clone(&running.state.job),
             queue: self.inprogress.queue.clone(),
             started_at: running.started_at,
         }

@@ -4,17 +4,14 @@ use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
-use crate::{
-    job::Job,
-    worker::{context::JobContext, polls::Seen},
-};
+use crate::worker::{polls::Seen, run_state::RunState};
 
 /// A run that has not ended.
 #[derive(Debug)]
 pub(crate) struct Run {
     /// The order in which it started.
     pub(crate) number: u64,
-    pub(crate) context: JobContext,
+    pub(crate) state: Arc<RunState>,
     /// The payload as it was fetched.
     pub(crate) held: Bytes,
     pub(crate) started_at: SystemTime,
@@ -25,10 +22,6 @@ pub(crate) struct Run {
 impl Run {
     /// Whether it keeps its thread since the last check, and was not reported earlier.
     pub(crate) fn keeps_its_thread(&mut self) -> bool {
-        self.seen.look(self.context.polls())
-    }
-
-    pub(crate) fn job(&self) -> &Arc<Job> {
-        self.context.shared_job()
+        self.seen.look(&self.state.polls)
     }
 }

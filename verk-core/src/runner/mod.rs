@@ -34,7 +34,8 @@ use tokio::sync::watch;
 
 use crate::{
     error::StorageError,
-    events::event::EventKind,
+    events::event::{Event, EventKind},
+    job::Job,
     log,
     names::QueueName,
     node::registration::Registration,
@@ -45,6 +46,7 @@ use crate::{
     },
     runner::{
         ended_run::EndedRun,
+        job_log::Line,
         lanes::{Activity, Lane, Lanes, Reply, read_all},
         outbox::Outbox,
         payload::Payload,
@@ -57,7 +59,7 @@ use crate::{
     services::Services,
     stats::counters::{Counters, QueueCounters},
     storage::{Inprogress, QueueConnection, Settled},
-    worker::workforce::Workforce,
+    worker::{WorkerEntry, workforce::Workforce},
 };
 
 /// The `inprogress` list is compared with the jobs that really run once in this many heartbeats.
@@ -131,7 +133,7 @@ impl QueueManager {
         Self {
             counters: counters.of_queue(&handle.inprogress().queue),
             workers: WorkersManager::new(
-                Arc::clone(&workforce),
+                Arc::clone(&services.server_time),
                 Arc::clone(&registration),
                 Arc::clone(&handle),
             ),
@@ -386,7 +388,8 @@ impl QueueManager {
                 self.hand_back(payload.held);
             }
         }
-        self.workers.spawn(self.most_of_two().is_some());
+        let short = self.most_of_two().is_some();
+        row::spawn(self.workers.started(), short, &self.workforce);
     }
 
     /// Reads the list of what the node holds, on the first lane, after it has ensured that the
@@ -444,11 +447,24 @@ impl QueueManager {
                         rules.expired(owned(job), held, now())
                     }
                     Some(_) if job.is_encrypted() => rules.encrypted(owned(job), held, now()),
-                    Some(&worker) => return self.workers.start(job, held, worker),
+                    Some(&worker) => return self.start(job, held, worker),
                 }
             }
         };
         self.outbox.push(pending);
+    }
+
+    fn start(&mut self, job: Arc<Job>, held: Bytes, worker: WorkerEntry) {
+        Line::new(&self.services.config, &job, self.queue()).start();
+        let (timeout, workforce) = (worker.options().timeout, Arc::clone(&self.workforce));
+        let perform = move |run| workforce.perform(worker, run);
+        let at = self.workers.start(Arc::clone(&job), held, timeout, perform);
+        self.services.events.send(Event {
+            at,
+            queue: Some(self.queue().clone()),
+            job: Some(job),
+            what: EventKind::JobStarted,
+        });
     }
 
     fn rules(&self) -> Rules<'_> {

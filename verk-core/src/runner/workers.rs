@@ -9,32 +9,34 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, OptionFuture};
+use futures_util::future::OptionFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::event::{Event, EventKind},
     guard,
     job::Job,
     log,
     names::QueueName,
     node::registration::Registration,
-    outcome::{Outcome, PerformError},
+    outcome::PerformError,
     queues::{handle::ManagerHandle, run::Run},
     runner::{
         ended_run::{EndedRun, RunEnd, Times},
-        job_log::{self, Line},
-        row::{run_in_a_row, spawn_in},
+        job_log,
+        row::StartedRun,
     },
-    services::Services,
-    time::clock::{Clock, JobWait},
-    worker::{WorkerEntry, context::JobContext, polls::Seen, workforce::Workforce},
+    test_seam::RunFuture,
+    time::{
+        clock::{Clock, JobWait},
+        server_time::ServerTime,
+    },
+    worker::{polls::Seen, run_state::RunState},
 };
 
 /// The running jobs of one queue, never more than its concurrency.
 pub(crate) struct WorkersManager {
-    workforce: Arc<Workforce>,
+    time: Arc<ServerTime>,
     registration: Arc<Registration>,
     /// The running jobs, as other parts of the program see them.
     handle: Arc<ManagerHandle>,
@@ -45,7 +47,7 @@ pub(crate) struct WorkersManager {
     ends_in: mpsc::UnboundedSender<EndMessage>,
     ends: mpsc::UnboundedReceiver<EndMessage>,
     /// Runs that have started and are not in a task yet, oldest first.
-    to_spawn: Vec<BoxFuture<'static, Instant>>,
+    to_spawn: Vec<StartedRun>,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ struct EndMessage {
 /// case: at the latest when this is dropped.
 struct EndSender {
     ends: mpsc::UnboundedSender<EndMessage>,
-    services: Arc<Services>,
+    time: Arc<ServerTime>,
     place: usize,
     began: Instant,
     started_at: SystemTime,
@@ -72,8 +74,8 @@ impl EndSender {
     fn send(&mut self, end: RunEnd) -> Instant {
         // The clock may be written by a user, and may panic.
         let read = guard::call(|| {
-            let ended = self.services.clock.instant();
-            (ended, self.services.at(ended))
+            let ended = self.time.clock().instant();
+            (ended, self.time.at(ended))
         });
         let (ended, ended_at) = read.unwrap_or((self.began, self.started_at));
         // An error says that the manager is gone, and nothing waits for the run.
@@ -109,14 +111,14 @@ impl Drop for EndSender {
 
 impl WorkersManager {
     pub(crate) fn new(
-        workforce: Arc<Workforce>,
+        time: Arc<ServerTime>,
         registration: Arc<Registration>,
         handle: Arc<ManagerHandle>,
     ) -> Self {
         // The permits bound it, not the channel: each running job sends once.
         let (ends_in, ends) = mpsc::unbounded_channel();
         Self {
-            workforce,
+            time,
             registration,
             handle,
             concurrency: 0,
@@ -151,47 +153,40 @@ impl WorkersManager {
         self.owned().map(|(held, _)| held)
     }
 
-    fn owned(&self) -> impl Iterator<Item = (Bytes, JobContext)> {
+    fn owned(&self) -> impl Iterator<Item = (Bytes, Arc<RunState>)> {
         let all = self
             .handle
-            .running(|running| (running.held.clone(), running.context.clone()));
-        all.into_iter().filter(|(_, context)| context.still_owner())
+            .running(|running| (running.held.clone(), Arc::clone(&running.state)));
+        all.into_iter().filter(|(_, state)| state.still_owner())
     }
 
     /// The running jobs, for the log.
     pub(crate) fn jobs(&self) -> Vec<Arc<Job>> {
-        self.handle.running(|running| Arc::clone(running.job()))
+        self.handle
+            .running(|running| Arc::clone(&running.state.job))
     }
 
-    /// Starts a job, which runs once it is [spawned](Self::spawn).
-    pub(crate) fn start(&mut self, job: Arc<Job>, held: Bytes, worker: WorkerEntry) {
+    /// Starts a job, which runs once its future is [spawned](Self::started). `perform` begins the
+    /// work, in the task that runs it. Returns when the job started.
+    pub(crate) fn start(
+        &mut self,
+        job: Arc<Job>,
+        held: Bytes,
+        timeout: Option<Duration>,
+        perform: impl FnOnce(Arc<RunState>) -> RunFuture + Send + 'static,
+    ) -> SystemTime {
         let number = self.next_run;
         self.next_run += 1;
-        let services = &self.workforce.services;
-        let began = services.clock.instant();
-        let started_at = services.at(began);
-        let timeout = worker.options().timeout;
+        let began = self.time.clock().instant();
+        let started_at = self.time.at(began);
         // A deadline that is too late for the clock counts as none.
         let deadline = timeout.and_then(|timeout| began.checked_add(timeout));
-        let context = JobContext::new(
-            Arc::clone(&job),
-            self.queue().clone(),
-            self.workforce.client.clone(),
-            Arc::clone(&self.workforce.state),
-            self.cancel.clone(),
-            deadline,
-        );
         let span = job_log::span(&job, self.handle.inprogress());
-        Line::new(&services.config, &job, self.queue()).start();
-        services.events.send(Event {
-            at: started_at,
-            queue: Some(self.queue().clone()),
-            job: Some(Arc::clone(&job)),
-            what: EventKind::JobStarted,
-        });
+        let queue = self.queue().clone();
+        let state = Arc::new(RunState::new(job, queue, self.cancel.clone(), deadline));
         let place = self.handle.started(Run {
             number,
-            context: context.clone(),
+            state: Arc::clone(&state),
             held,
             started_at,
             seen: Seen::default(),
@@ -199,60 +194,45 @@ impl WorkersManager {
 
         let mut end_sender = EndSender {
             ends: self.ends_in.clone(),
-            services: Arc::clone(services),
+            time: Arc::clone(&self.time),
             place,
             began,
             started_at,
             is_sent: false,
         };
-        let workforce = Arc::clone(&self.workforce);
+        let time = Arc::clone(&self.time);
         let registration = Arc::clone(&self.registration);
         self.to_spawn.push(Box::pin(async move {
             // The worker's future is made, run and dropped in here: a panic in any of these is a
             // failure.
-            let services = &workforce.services;
             let mut run = pin!(guard::catch_future(async {
                 // The process may have been suspended meanwhile: by now the job may have been given
                 // to another node.
-                if !registration.may_fetch(&*services.clock) {
+                if !registration.may_fetch(time.clock()) {
                     return RunEnd::Cancelled;
                 }
-                let perform = workforce.middleware.perform(worker, context.clone());
-                let perform = match &services.test {
-                    Some(test) => test.wrap(context.shared_job(), perform),
-                    None => perform,
-                };
-                run_to_end(perform, &context, timeout, &*services.clock).await
+                run_to_end(perform(Arc::clone(&state)), &state, timeout, time.clock()).await
             }));
             // It catches panics, so it does not panic itself.
             let mut poll = |cx: &mut Context<'_>| span.within(|| run.as_mut().poll(cx));
-            let end = poll_fn(|cx| context.polls().during(|| poll(cx))).await;
+            let end = poll_fn(|cx| state.polls.during(|| poll(cx))).await;
             let end =
                 end.unwrap_or_else(|panic| RunEnd::Returned(Err(PerformError::panicked(&panic))));
             job_log::close(span, &end);
             end_sender.send(end)
         }));
+        started_at
+    }
+
+    /// The runs that have started and are not in a task yet, oldest first. The caller takes and
+    /// spawns them.
+    pub(crate) fn started(&mut self) -> &mut Vec<StartedRun> {
+        &mut self.to_spawn
     }
 
     /// Whether jobs have started that are not in a task yet.
     pub(crate) fn has_started(&self) -> bool {
         !self.to_spawn.is_empty()
-    }
-
-    /// Runs the jobs that have started, each in a task of its own. If they are `short`, a task
-    /// costs more than a job: then one task runs them one after the other, as long as each ends at
-    /// once.
-    pub(crate) fn spawn(&mut self, short: bool) {
-        let client = &self.workforce.client;
-        if short && self.to_spawn.len() > 1 {
-            let room = Vec::with_capacity(self.to_spawn.len());
-            let runs = std::mem::replace(&mut self.to_spawn, room);
-            spawn_in(client, run_in_a_row(runs, Arc::clone(&self.workforce)));
-        } else {
-            for run in self.to_spawn.drain(..) {
-                spawn_in(client, run);
-            }
-        }
     }
 
     /// Waits for the next run to end. Pends forever when none runs.
@@ -284,27 +264,27 @@ impl WorkersManager {
         let EndMessage { place, times, end } = message;
         let Run {
             number,
-            context,
+            state,
             held,
             started_at: _,
             seen: _,
         } = self.handle.finished(place)?;
         Some(EndedRun {
             number,
-            job: Arc::clone(context.shared_job()),
+            lost: !state.still_owner(),
+            job: Arc::clone(&state.job),
             held,
             times,
             end,
-            lost: !context.still_owner(),
         })
     }
 
     /// Tells the running job at this position (see [`Self::held`]) that it now belongs to another
     /// node.
     pub(crate) fn lose(&self, position: usize) {
-        if let Some((_, context)) = self.owned().nth(position) {
-            context.lose();
-            let job = context.job();
+        if let Some((_, state)) = self.owned().nth(position) {
+            state.lose();
+            let job = &state.job;
             log::warn!(class = job.class(), jid = %job.jid(), queue = %self.queue(), "a running job does not belong to this node any more");
         }
     }
@@ -317,15 +297,15 @@ impl WorkersManager {
 
 /// Runs a job until it returns, its time is up or the node stops, and drops it.
 async fn run_to_end(
-    perform: BoxFuture<'static, Result<Outcome, PerformError>>,
-    context: &JobContext,
+    perform: RunFuture,
+    state: &RunState,
     timeout: Option<Duration>,
     clock: &dyn Clock,
 ) -> RunEnd {
-    let timeout = timeout.zip(context.deadline());
+    let timeout = timeout.zip(state.deadline);
     let time_is_up = OptionFuture::from(timeout.map(|(timeout, deadline)| async move {
         clock
-            .sleep_job_until(deadline, JobWait::Timeout(context.jid()))
+            .sleep_job_until(deadline, JobWait::Timeout(state.job.jid()))
             .await;
         timeout
     }));
@@ -336,6 +316,9 @@ async fn run_to_end(
             let message = format!("ran longer than its timeout of {timeout:?}");
             RunEnd::Returned(Err(PerformError::of("Timeout", message)))
         }
-        () = context.cancelled().cancelled() => RunEnd::Cancelled,
+        () = state.cancelled.cancelled() => RunEnd::Cancelled,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,4 +138,6 @@ pub fn from_unix_seconds(seconds: f64) -> SystemTime {
 }
 
 #[cfg(test)]
+pub(crate) mod by_hand;
+#[cfg(test)]
 mod tests;

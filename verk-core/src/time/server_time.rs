@@ -1,6 +1,9 @@
 //! The time of day of the storage, which decides when jobs are due.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -10,8 +13,11 @@ use crate::{
 };
 
 /// The time of day of the storage, as the last measurement found it.
-#[derive(Debug, Default)]
-pub(crate) struct ServerTime(Mutex<Option<Measurement>>);
+#[derive(Debug)]
+pub(crate) struct ServerTime {
+    clock: Arc<dyn Clock>,
+    last: Mutex<Option<Measurement>>,
+}
 
 /// One measurement of the storage's time of day.
 #[derive(Clone, Copy, Debug)]
@@ -40,20 +46,28 @@ impl ClockReading {
 }
 
 impl ServerTime {
+    /// Nothing is measured yet: the time of day is that of `clock`.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            last: Mutex::new(None),
+        }
+    }
+
+    /// The clock of this node.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// Records that the storage just answered a request with the time `server`.
     ///
     /// Returns the time of day here if an operator should know it: the clocks differ by more than a
     /// second, and did not before.
     #[must_use]
-    pub(crate) fn measure(
-        &self,
-        server: SystemTime,
-        asked: ClockReading,
-        clock: &dyn Clock,
-    ) -> Option<SystemTime> {
+    pub(crate) fn measure(&self, server: SystemTime, asked: ClockReading) -> Option<SystemTime> {
         let measured = self
-            .confirmed(server, asked, clock)
-            .unwrap_or_else(|| Measurement::new(server, asked, clock));
+            .confirmed(server, asked)
+            .unwrap_or_else(|| Measurement::new(server, asked, self.clock()));
         let before = self.last().replace(measured);
         let was_skewed = before.is_some_and(|before| before.skew_ms().is_some());
         if was_skewed || measured.skew_ms().is_none() {
@@ -69,15 +83,10 @@ impl ServerTime {
 
     /// Keeps the previous estimate if this reply is consistent with it: the server read its clock
     /// between our send and our receive. A slow reply proves no more than that.
-    fn confirmed(
-        &self,
-        server: SystemTime,
-        asked: ClockReading,
-        clock: &dyn Clock,
-    ) -> Option<Measurement> {
+    fn confirmed(&self, server: SystemTime, asked: ClockReading) -> Option<Measurement> {
         let last = *self.last();
         let known = last.map_or(asked.here, |last| last.at(asked.at, || asked.here));
-        let took = clock.instant().saturating_duration_since(asked.at);
+        let took = self.clock.instant().saturating_duration_since(asked.at);
         let passed = server.duration_since(known).ok()?;
         (passed <= took).then_some(Measurement {
             server: known,
@@ -88,13 +97,13 @@ impl ServerTime {
 
     /// The time of day of the storage at a moment that the clock has just returned, as far as this
     /// node knows it.
-    pub(crate) fn at(&self, instant: Instant, clock: &dyn Clock) -> SystemTime {
-        let last = *self.last();
-        last.map_or_else(|| clock.now(), |last| last.at(instant, || clock.now()))
+    pub(crate) fn at(&self, instant: Instant) -> SystemTime {
+        let (last, here) = (*self.last(), || self.clock.now());
+        last.map_or_else(here, |last| last.at(instant, here))
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Measurement>> {
-        self.0.lock()
+        self.last.lock()
     }
 }
 
@@ -158,11 +167,13 @@ mod tests {
     }
 
     impl Clocks {
-        fn new() -> Self {
-            Self {
+        /// Clocks that show 100 seconds, and the time of a storage that was not measured.
+        fn new() -> (ServerTime, Arc<Self>) {
+            let clocks = Arc::new(Self {
                 start: SystemClock.instant(),
                 passed: Mutex::new((Duration::ZERO, at(100))),
-            }
+            });
+            (ServerTime::new(Arc::clone(&clocks) as _), clocks)
         }
 
         fn set(&self, passed: u64, here: SystemTime) {
@@ -189,42 +200,37 @@ mod tests {
     }
 
     fn measure(time: &ServerTime, clocks: &Clocks, server: SystemTime) -> bool {
-        time.measure(server, ClockReading::now(clocks), clocks)
-            .is_some()
+        time.measure(server, ClockReading::now(clocks)).is_some()
     }
 
     #[test]
     fn time_follows_the_server_in_both_directions() {
-        let (time, clocks) = (ServerTime::default(), Clocks::new());
-        assert_eq!(
-            time.at(clocks.instant(), &clocks),
-            at(100),
-            "nothing is known"
-        );
+        let (time, clocks) = Clocks::new();
+        assert_eq!(time.at(clocks.instant()), at(100), "nothing is known");
         for server in [at(103), at(97)] {
             measure(&time, &clocks, server);
-            assert_eq!(time.at(clocks.instant(), &clocks), server);
+            assert_eq!(time.at(clocks.instant()), server);
         }
     }
 
     #[test]
     fn the_server_answered_half_way() {
-        let (time, clocks) = (ServerTime::default(), Clocks::new());
-        let asked = ClockReading::now(&clocks);
+        let (time, clocks) = Clocks::new();
+        let asked = ClockReading::now(&*clocks);
         clocks.set(4, at(104));
-        let _ = time.measure(at(500), asked, &clocks);
-        assert_eq!(time.at(clocks.instant(), &clocks), at(502));
+        let _ = time.measure(at(500), asked);
+        assert_eq!(time.at(clocks.instant()), at(502));
     }
 
     #[test]
     fn an_answer_that_took_long_changes_nothing_that_it_agrees_with() {
-        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        let (time, clocks) = Clocks::new();
         let answer = |server, took| {
-            let (asked, passed) = (ClockReading::now(&clocks), clocks.passed.lock().0);
+            let (asked, passed) = (ClockReading::now(&*clocks), clocks.passed.lock().0);
             let passed = passed.as_secs() + took;
             clocks.set(passed, at(100 + passed));
-            assert!(time.measure(server, asked, &clocks).is_none());
-            time.at(clocks.instant(), &clocks)
+            assert!(time.measure(server, asked).is_none());
+            time.at(clocks.instant())
         };
         assert_eq!(answer(at(100), 4), at(104), "as here, at the latest");
         assert_eq!(answer(at(108), 4), at(108), "as here, at the earliest");
@@ -235,26 +241,26 @@ mod tests {
 
     #[test]
     fn a_jump_of_the_clock_between_two_measurements_changes_nothing() {
-        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        let (time, clocks) = Clocks::new();
         measure(&time, &clocks, at(100));
         clocks.set(10, at(20_000));
-        assert_eq!(time.at(clocks.instant(), &clocks), at(110));
+        assert_eq!(time.at(clocks.instant()), at(110));
     }
 
     #[test]
     fn an_old_measurement_goes_on_by_the_time_of_day() {
-        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        let (time, clocks) = Clocks::new();
         measure(&time, &clocks, at(200));
         // The machine slept for a day, which the monotonic clock did not count.
         clocks.set(61, at(86_500));
-        assert_eq!(time.at(clocks.instant(), &clocks), at(86_600));
+        assert_eq!(time.at(clocks.instant()), at(86_600));
         clocks.set(61, at(90));
-        assert_eq!(time.at(clocks.instant(), &clocks), at(190));
+        assert_eq!(time.at(clocks.instant()), at(190));
     }
 
     #[test]
     fn a_skew_is_told_when_it_begins() {
-        let (time, clocks) = (ServerTime::default(), Clocks::new());
+        let (time, clocks) = Clocks::new();
         for (server, told) in [
             (101, false),
             (102, true),

@@ -31,7 +31,7 @@ use crate::{
     verk::{Verk, parts::Parts, startup::warn_of_program},
     worker::{
         Worker, WorkerEntry,
-        context::StateMap,
+        context::{Reach, StateMap},
         middleware::{ServerMiddleware, ServerStack},
         registry::Registry,
         workforce::Workforce,
@@ -223,7 +223,7 @@ impl VerkBuilder {
         } = &*essentials;
         let asked = ClockReading::now(&**clock);
         // Nothing subscribes to events yet, so only the log reports a skew.
-        let _ = server_time.measure(storage.server_time().await?, asked, &**clock);
+        let _ = server_time.measure(storage.server_time().await?, asked);
         let client_of_jobs = Client::with(client::ClientData {
             essentials: Arc::clone(&essentials),
             middleware: self.client_middleware,
@@ -250,8 +250,10 @@ impl VerkBuilder {
             services: Arc::clone(&services),
             registry,
             middleware: self.server_middleware,
-            state: Arc::new(self.state),
-            client: client_of_jobs,
+            reach: Arc::new(Reach {
+                client: client_of_jobs,
+                state: self.state,
+            }),
         };
         let registration = if services.config.queues.is_empty() {
             None

@@ -7,10 +7,7 @@ use std::{
     fmt,
     future::Future,
     ops::Deref,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -22,64 +19,33 @@ use crate::{
     job::Job,
     names::{Jid, QueueName},
     time::clock::JobWait,
-    worker::polls::Polls,
+    worker::run_state::RunState,
 };
 
 /// The running job, as its worker sees it.
 #[derive(Clone)]
 pub struct JobContext {
-    inner: Arc<ContextData>,
+    run: Arc<RunState>,
+    reach: Arc<Reach>,
 }
 
-struct ContextData {
-    job: Arc<Job>,
-    queue: QueueName,
-    client: Client,
-    state: Arc<StateMap>,
-    cancelled: CancellationToken,
-    deadline: Option<Instant>,
-    /// Whether the job was found to belong to another node. It orders no other memory access.
-    lost: AtomicBool,
-    polls: Polls,
+/// What the worker of every run can reach.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    /// The client that running jobs find.
+    pub(crate) client: Client,
+    pub(crate) state: StateMap,
 }
 
 impl JobContext {
-    pub(crate) fn new(
-        job: Arc<Job>,
-        queue: QueueName,
-        client: Client,
-        state: Arc<StateMap>,
-        cancelled: CancellationToken,
-        deadline: Option<Instant>,
-    ) -> Self {
-        let inner = ContextData {
-            job,
-            queue,
-            client,
-            state,
-            cancelled,
-            deadline,
-            lost: AtomicBool::new(false),
-            polls: Polls::default(),
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+    pub(crate) fn new(run: Arc<RunState>, reach: Arc<Reach>) -> Self {
+        Self { run, reach }
     }
 
     /// The job itself.
     #[must_use]
     pub fn job(&self) -> &Job {
-        &self.inner.job
-    }
-
-    pub(crate) fn shared_job(&self) -> &Arc<Job> {
-        &self.inner.job
-    }
-
-    /// How often the run was polled so far.
-    pub(crate) fn polls(&self) -> &Polls {
-        &self.inner.polls
+        &self.run.job
     }
 
     /// The job's id.
@@ -110,38 +76,33 @@ impl JobContext {
     /// Verk; `None` without a `timeout`.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.inner.deadline
+        self.run.deadline
     }
 
     /// The queue that it was fetched from.
     #[must_use]
     pub fn queue(&self) -> &QueueName {
-        &self.inner.queue
+        &self.run.queue
     }
 
     /// The client of this job's own Verk.
     #[must_use]
     pub fn client(&self) -> &Client {
-        &self.inner.client
+        &self.reach.client
     }
 
     /// Returns a token that is cancelled when the node shuts down and the job's time is up. The
     /// job's future is dropped then, so use the token for work that the job started elsewhere.
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
-        &self.inner.cancelled
+        &self.run.cancelled
     }
 
     /// Returns whether the job still belongs to this node, as far as the node knows. `false` means
     /// that another node has the job, and that the outcome of this run has no effect.
     #[must_use]
     pub fn still_owner(&self) -> bool {
-        !self.inner.lost.load(Ordering::Relaxed)
-    }
-
-    /// The job was found to belong to another node.
-    pub(crate) fn lose(&self) {
-        self.inner.lost.store(true, Ordering::Relaxed);
+        self.run.still_owner()
     }
 
     /// Waits, by the clock of this Verk: virtual in a test.
@@ -160,7 +121,7 @@ impl JobContext {
     /// Returns the value of this type that was passed to the builder's `state`, if there is one.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.inner.state.of()
+        self.reach.state.of()
     }
 }
 
@@ -230,7 +191,7 @@ impl<T> Deref for State<T> {
 
 impl<T: Clone + Send + Sync + 'static> FromJob for State<T> {
     async fn from_job(ctx: &JobContext) -> Result<Self, BoxError> {
-        match ctx.inner.state.of::<T>() {
+        match ctx.reach.state.of::<T>() {
             Some(state) => Ok(Self(T::clone(&state))),
             None => Err(format!(
                 "no state of type {}: add `.state(..)` to the builder",

@@ -6,6 +6,7 @@ pub(crate) mod enqueue;
 pub(crate) mod middleware;
 pub(crate) mod polls;
 pub(crate) mod registry;
+pub(crate) mod run_state;
 pub(crate) mod workforce;
 
 use std::{

@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use crate::{
-    client::Client,
     services::Services,
-    worker::{context::StateMap, middleware::ServerStack, registry::Registry},
+    test_seam::RunFuture,
+    worker::{
+        WorkerEntry,
+        context::{JobContext, Reach},
+        middleware::ServerStack,
+        registry::Registry,
+        run_state::RunState,
+    },
 };
 
 /// What runs the jobs of a node: its workers, the middleware of each run, and what a run gets.
@@ -14,7 +20,19 @@ pub(crate) struct Workforce {
     pub(crate) services: Arc<Services>,
     pub(crate) registry: Registry,
     pub(crate) middleware: ServerStack,
-    pub(crate) state: Arc<StateMap>,
-    /// The client that running jobs find.
-    pub(crate) client: Client,
+    pub(crate) reach: Arc<Reach>,
+}
+
+impl Workforce {
+    /// The work of one run: that of its worker, inside of the middleware.
+    pub(crate) fn perform(&self, worker: WorkerEntry, run: Arc<RunState>) -> RunFuture {
+        let perform = |run| {
+            let context = JobContext::new(run, Arc::clone(&self.reach));
+            self.middleware.perform(worker, context)
+        };
+        match &self.services.test {
+            None => perform(run),
+            Some(test) => test.wrap(&Arc::clone(&run.job), perform(run)),
+        }
+    }
 }
