@@ -1,9 +1,11 @@
 //! The handle of a running verk: [`Verk`].
 
 pub(crate) mod builder;
+mod lives;
 mod look;
 pub(crate) mod parts;
 mod queues;
+mod restart;
 pub(crate) mod startup;
 pub(crate) mod supervisor;
 

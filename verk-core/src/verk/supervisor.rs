@@ -1,17 +1,13 @@
 //! Starts, watches and stops the managers.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     events::event::{Event, EventKind},
-    guard, log,
+    log,
     node::{
         foreign,
         heartbeat::{deregister, register},
@@ -28,13 +24,15 @@ use crate::{
     services::Services,
     stats::{counters::Counters, reporter::StatsManager},
     time::backoff::pause_before_retry,
-    verk::{parts::Parts, startup},
+    verk::{
+        lives::{self, Life, Others},
+        parts::Parts,
+        restart::Restarts,
+        startup,
+    },
 };
 
-/// The name of the keeper of the statistics in the health of the node.
-const STATS: &str = "stats";
-
-/// How long the node may take to deregister after its jobs have ended.
+/// How long Sidekiq Web's entry of this process may take to go after the node has ended.
 const SIGN_OFF: Duration = Duration::from_secs(2);
 
 /// Runs a node until `stop` is cancelled and its jobs have ended or were handed back.
@@ -77,54 +75,23 @@ pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: Canc
         ));
     }
 
-    let running = CancellationToken::new();
-    let lives = TaskTracker::new();
-    let mut registration = Some(first);
-    let mut earlier = Vec::new();
-    while let Some(current) = registration.take() {
-        let ends = Ends {
-            drain: stop.child_token(),
-            cancel: running.clone(),
-        };
-        let life = live(
-            parts.clone(),
-            Arc::clone(&current),
-            earlier.clone(),
-            ends.clone(),
-        );
-        lives.spawn(life);
-        earlier.push(Arc::downgrade(&current));
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = current.lost() => {
-                ends.drain.cancel();
-                let node = current.node().clone();
-                services.events.send(Event {
-                    at: services.now(),
-                    queue: None,
-                    job: None,
-                    what: EventKind::NodeLost { node },
-                });
-                registration = register_again(&parts, &stop).await;
-            }
+    let lost = |registration: Arc<Registration>| {
+        let (parts, stop) = (&parts, &stop);
+        async move {
+            let node = registration.node().clone();
+            tell(&parts.services, EventKind::NodeLost { node });
+            register_again(parts, stop).await
         }
-    }
-
-    lives.close();
+    };
+    lives::run(
+        first,
+        &stop,
+        (&*services.clock, services.config.shutdown_timeout),
+        |life| live(parts.clone(), life),
+        lost,
+    )
+    .await;
     pauses.close();
-    if services
-        .clock
-        .timeout(services.config.shutdown_timeout, lives.wait())
-        .await
-        .is_none()
-    {
-        running.cancel();
-        log::warn!(
-            timeout_s = services.config.shutdown_timeout.as_secs_f64(),
-            "jobs are still running: handing them back"
-        );
-        lives.wait().await;
-    }
     pauses.wait().await;
     ended.cancel();
     process.close();
@@ -142,15 +109,15 @@ pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: Canc
 
 /// The life of one node id: its queues run until it is stopped, then it stores its last statistics
 /// and deregisters.
-async fn live(
-    parts: Parts,
-    registration: Arc<Registration>,
-    earlier: Vec<Weak<Registration>>,
-    ends: Ends,
-) {
+async fn live(parts: Parts, life: Life) {
+    let Life {
+        registration,
+        earlier,
+        ends,
+    } = life;
     let services = &parts.services;
-    let others = TaskTracker::new();
-    others.spawn(keep_running(
+    let others = Others::default();
+    others.parts.spawn(keep_running(
         NodeWatch::new(
             Arc::clone(services),
             Arc::clone(&registration),
@@ -161,7 +128,7 @@ async fn live(
         Arc::clone(services),
         |watch| Box::pin(watch.run()),
     ));
-    others.spawn(keep_running(
+    others.parts.spawn(keep_running(
         ScheduleManager::new(
             Arc::clone(services),
             registration.node().clone(),
@@ -175,52 +142,39 @@ async fn live(
         services.config.execution_metrics,
         Arc::clone(&parts.live),
     ));
-    let counted = CancellationToken::new();
-    let stats = TaskTracker::new();
-    stats.spawn(run_stats(
+    others.stats.spawn(run_stats(
         StatsManager::new(
             Arc::clone(services),
             registration.node().clone(),
             Arc::clone(&counters),
-            counted.clone(),
+            others.counted.clone(),
         ),
         Arc::clone(services),
     ));
-    let mut queues = parts.queues.subscribe();
-    let mut managers = JoinSet::new();
-    loop {
-        queues.mark_unchanged();
-        for guard in parts.queues.register_managers(registration.node()) {
-            managers.spawn(run_queue(
-                parts.clone(),
-                Arc::clone(&registration),
-                guard,
-                Arc::clone(&counters),
-                ends.clone(),
-            ));
-        }
-        tokio::select! {
-            () = ends.drain.cancelled() => break,
-            // An error means that the sender was dropped; it is in `Queues`.
-            _ = queues.changed() => {}
-            // Its queue was removed, and may have been added again.
-            Some(_) = managers.join_next() => {}
-        }
-    }
-    while managers.join_next().await.is_some() {}
-    others.close();
-    others.wait().await;
-    counted.cancel();
-    stats.close();
-    stats.wait().await;
-    if services
-        .clock
-        .timeout(SIGN_OFF, deregister(services, &registration))
-        .await
-        .is_none()
-    {
+    let manager = |guard| {
+        run_queue(
+            parts.clone(),
+            Arc::clone(&registration),
+            guard,
+            Arc::clone(&counters),
+            ends.clone(),
+        )
+    };
+    lives::run_queues(&parts.queues, registration.node(), &ends.drain, manager).await;
+    let deregister = deregister(services, &registration);
+    if !others.end(deregister, &*services.clock).await {
         log::warn!(node = %registration.node(), "the storage does not answer: leaving without signing off");
     }
+}
+
+/// Publishes what happened to a node id of this process.
+fn tell(services: &Services, what: EventKind) {
+    services.events.send(Event {
+        at: services.now(),
+        queue: None,
+        job: None,
+        what,
+    });
 }
 
 async fn register_again(parts: &Parts, stop: &CancellationToken) -> Option<Arc<Registration>> {
@@ -237,12 +191,7 @@ async fn register_again(parts: &Parts, stop: &CancellationToken) -> Option<Arc<R
         match result {
             Ok(registration) => {
                 let node = registration.node().clone();
-                services.events.send(Event {
-                    at: services.now(),
-                    queue: None,
-                    job: None,
-                    what: EventKind::NodeRegistered { node },
-                });
+                tell(services, EventKind::NodeRegistered { node });
                 return Some(registration);
             }
             Err(error) => {
@@ -299,51 +248,46 @@ async fn run_queue(
 /// Runs a manager to its end, again if it panics. `what` is its name in the log, `part` in the
 /// health of the node.
 async fn keep_running<M>(
-    mut manager: M,
+    manager: M,
     (part, what): (&'static str, &'static str),
     services: Arc<Services>,
     run: impl for<'a> Fn(&'a mut M) -> BoxFuture<'a, ()>,
 ) {
-    while panics(run(&mut manager)).await {
-        let pause = pause_after_panic(part, &services);
+    let restart = |_: &mut M| {
         log::error!("{what} panicked: restarting it");
-        pause.await;
-    }
+        ControlFlow::Continue(())
+    };
+    let restarts = Restarts::of(&services);
+    restarts.keep_running(part, manager, run, restart).await;
 }
 
 /// Runs a queue manager, and restarts it if it panics. It then starts by reading what the node
 /// holds.
-async fn run_manager(mut manager: QueueManager, services: &Services) {
+async fn run_manager(manager: QueueManager, services: &Services) {
     let part = format!("queue {}", manager.queue());
-    while panics(manager.run()).await {
+    let restart = |manager: &mut QueueManager| {
         manager.recover();
-        let pause = pause_after_panic(&part, services);
         log::error!(queue = %manager.queue(), "a queue manager panicked: restarting it");
-        pause.await;
-    }
+        ControlFlow::Continue(())
+    };
+    let restarts = Restarts::of(services);
+    restarts
+        .keep_running(&part, manager, |manager| Box::pin(manager.run()), restart)
+        .await;
 }
 
 /// Runs the keeper of the statistics, again if it panics before its end.
-async fn run_stats(mut manager: StatsManager, services: Arc<Services>) {
-    while panics(manager.run()).await {
+async fn run_stats(manager: StatsManager, services: Arc<Services>) {
+    let restart = |manager: &mut StatsManager| {
         if manager.is_stopping() {
-            services.monitor.panicked(STATS, services.clock.instant());
             log::error!("the keeper of the statistics panicked: the last ones may be missing");
-            return;
+            return ControlFlow::Break(());
         }
-        let pause = pause_after_panic(STATS, &services);
         log::error!("the keeper of the statistics panicked: restarting it");
-        pause.await;
-    }
-}
-
-/// Whether the run of a manager panics instead of ending.
-async fn panics(run: impl Future<Output = ()>) -> bool {
-    guard::catch_future(run).await.is_err()
-}
-
-/// Records that a part panicked. Returns the pause before it is restarted.
-fn pause_after_panic<'a>(part: &str, services: &'a Services) -> impl Future<Output = ()> + use<'a> {
-    let panics = services.monitor.panicked(part, services.clock.instant());
-    services.clock.sleep(pause_before_retry(panics))
+        ControlFlow::Continue(())
+    };
+    let restarts = Restarts::of(&services);
+    restarts
+        .keep_running("stats", manager, |manager| Box::pin(manager.run()), restart)
+        .await;
 }
