@@ -10,6 +10,7 @@ mod list;
 mod pauses;
 mod search;
 mod selection;
+mod server;
 mod stats;
 
 use std::time::SystemTime;
@@ -24,7 +25,9 @@ use crate::{
     verk::{Verk, parts::Parts},
 };
 
-pub use crate::storage::{ExecutionCounts, ExecutionStep, Executions, Histogram};
+pub use crate::storage::{
+    ExecutionCounts, ExecutionStep, Executions, Histogram, ServerFacts, ServerKind, ServerRole,
+};
 
 pub use self::{
     cursor::{Cursor, InvalidCursor},

@@ -45,7 +45,7 @@ pub use self::{
     pauses::{PauseListener, PauseStore},
     places::{Move, MoveTarget, Scan, WaitingJob, WaitingStore},
     processes::{ProcessReport, ProcessSignal, ProcessStore},
-    server::{ScheduleKeys, Server, ServerFacts},
+    server::{ScheduleKeys, Server, ServerFacts, ServerKind, ServerRole},
     stats::{
         Counts, DayStats, ExecutionCounts, ExecutionStep, Executions, ExecutionsByMinute,
         Histogram, MAX_EXECUTION_CLASSES, StatsReport, StatsStore, StoredExecutions,

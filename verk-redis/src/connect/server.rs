@@ -1,9 +1,12 @@
 //! The kind of the server: checked when a connection opens, and returned on request.
 
-use verk_core::log;
+use std::time::{Duration, SystemTime};
 
 use bb8_redis::redis::{self, Value};
-use verk_core::storage::{JobSet, ServerFacts};
+use verk_core::{
+    log,
+    storage::{JobSet, ServerFacts, ServerKind, ServerRole},
+};
 
 use crate::{
     connect::{
@@ -62,7 +65,7 @@ pub(crate) async fn facts(link: &Link) -> Result<ServerFacts, Failure> {
     for set in [JobSet::Schedule, JobSet::Retry] {
         commands.cmd("ZCARD").arg(link.keys.other_set(set));
     }
-    for section in ["memory", "persistence"] {
+    for section in SECTIONS {
         commands.cmd("INFO").arg(section);
     }
     let mut replies = link.ask_all(&commands).await?.into_iter();
@@ -74,14 +77,66 @@ pub(crate) async fn facts(link: &Link) -> Result<ServerFacts, Failure> {
     let info: String = replies
         .filter_map(|reply| reply.and_then(reply::text).ok())
         .collect();
-    let failed = |name| field(&info, name) == Some("err");
-    Ok(ServerFacts {
-        schedule_keys: link.keys.schedule(),
-        elsewhere,
-        eviction_policy: evicting(&info).map(str::to_owned),
-        append_only: field(&info, "aof_enabled").map(|enabled| enabled == "1"),
-        disk_fails: failed("rdb_last_bgsave_status") || failed("aof_last_write_status"),
-    })
+    let mut facts = read(&info);
+    facts.schedule_keys = link.keys.schedule();
+    facts.elsewhere = elsewhere;
+    Ok(facts)
+}
+
+/// The parts of INFO that have the facts.
+const SECTIONS: [&str; 6] = [
+    "server",
+    "clients",
+    "memory",
+    "persistence",
+    "stats",
+    "replication",
+];
+
+/// The longest version that is shown.
+const MAX_VERSION: usize = 64;
+
+/// The facts that are in the text of INFO, whatever that is.
+fn read(info: &str) -> ServerFacts {
+    let number = |name| field(info, name)?.parse::<u64>().ok();
+    let flag = |name| match field(info, name)? {
+        "1" => Some(true),
+        "0" => Some(false),
+        _ => None,
+    };
+    let failed = |name| field(info, name) == Some("err");
+    let since_1970 = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    let mut facts = ServerFacts::default();
+    facts.eviction_policy = evicting(info).map(str::to_owned);
+    facts.append_only = flag("aof_enabled");
+    facts.disk_fails = failed("rdb_last_bgsave_status") || failed("aof_last_write_status");
+    facts.kind = kind(info);
+    facts.version = version(info).map(|version| version.chars().take(MAX_VERSION).collect());
+    facts.uptime = number("uptime_in_seconds").map(Duration::from_secs);
+    facts.role = match field(info, "role") {
+        Some("master") => Some(ServerRole::Primary),
+        Some("slave") => Some(ServerRole::Replica),
+        _ => None,
+    };
+    facts.replicas = number("connected_slaves");
+    facts.clients = number("connected_clients");
+    facts.operations_per_second = number("instantaneous_ops_per_sec");
+    facts.memory_used = number("used_memory");
+    facts.memory_peak = number("used_memory_peak");
+    facts.memory_limit = number("maxmemory").filter(|limit| *limit > 0);
+    facts.last_snapshot = number("rdb_last_save_time").and_then(since_1970);
+    facts.changes_since_snapshot = number("rdb_changes_since_last_save");
+    facts.snapshot_runs = flag("rdb_bgsave_in_progress");
+    facts.rewrite_runs = flag("aof_rewrite_in_progress");
+    facts
+}
+
+/// Which program it is. Valkey also says which Redis it is compatible with.
+fn kind(info: &str) -> Option<ServerKind> {
+    if field(info, "valkey_version").is_some() || field(info, "server_name") == Some("valkey") {
+        return Some(ServerKind::Valkey);
+    }
+    field(info, "redis_version").map(|_| ServerKind::Redis)
 }
 
 /// The version of the server. Valkey began with 7.2, and its `redis_version` will not grow any
@@ -151,5 +206,60 @@ mod tests {
         assert_eq!(evicting(&info(1, "noeviction")), None);
         assert_eq!(evicting(&info(1, "volatile-ttl")), Some("volatile-ttl"));
         assert_eq!(evicting(""), None);
+    }
+
+    #[test]
+    fn what_a_server_tells_is_read() {
+        // As Redis 7.0.15 writes it.
+        let info = concat!(
+            "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nuptime_in_seconds:86400\r\n",
+            "# Clients\r\nconnected_clients:12\r\n",
+            "# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\nused_memory_peak:2097152\r\n",
+            "maxmemory:4194304\r\nmaxmemory_policy:allkeys-lru\r\n",
+            "# Persistence\r\nloading:0\r\nrdb_changes_since_last_save:7\r\nrdb_bgsave_in_progress:0\r\n",
+            "rdb_last_save_time:1795464480\r\nrdb_last_bgsave_status:ok\r\naof_enabled:1\r\n",
+            "aof_rewrite_in_progress:1\r\naof_last_write_status:err\r\n",
+            "# Stats\r\ninstantaneous_ops_per_sec:345\r\n",
+            "# Replication\r\nrole:master\r\nconnected_slaves:2\r\n",
+        );
+        let mut expected = ServerFacts::default();
+        expected.eviction_policy = Some("allkeys-lru".into());
+        expected.append_only = Some(true);
+        expected.disk_fails = true;
+        expected.kind = Some(ServerKind::Redis);
+        expected.version = Some("7.0.15".into());
+        expected.uptime = Some(Duration::from_secs(86_400));
+        expected.role = Some(ServerRole::Primary);
+        expected.replicas = Some(2);
+        expected.clients = Some(12);
+        expected.operations_per_second = Some(345);
+        expected.memory_used = Some(1_048_576);
+        expected.memory_peak = Some(2_097_152);
+        expected.memory_limit = Some(4_194_304);
+        let saved = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_464_480);
+        expected.last_snapshot = Some(saved);
+        expected.changes_since_snapshot = Some(7);
+        expected.snapshot_runs = Some(false);
+        expected.rewrite_runs = Some(true);
+        assert_eq!(read(info), expected);
+    }
+
+    #[test]
+    fn a_fact_in_a_form_that_nobody_knows_is_none() {
+        for info in [
+            "",
+            "\r\n:\r\n::\r\n# Server",
+            "used_memory:-1\r\nused_memory_peak:1.5\r\nmaxmemory:0\r\nconnected_clients:\r\n",
+            "uptime_in_seconds:99999999999999999999999\r\nrdb_last_save_time:18446744073709551615\r\n",
+            "role:sentinel\r\nconnected_slaves:none\r\naof_enabled:yes\r\ninstantaneous_ops_per_sec:1e9",
+        ] {
+            assert_eq!(read(info), ServerFacts::default(), "{info:?}");
+        }
+        let long = format!("redis_version:{}\r\n", "9".repeat(10_000));
+        assert_eq!(read(&long).version.map(|version| version.len()), Some(64));
+        let valkey = read("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.3\r\n");
+        assert_eq!(valkey.kind, Some(ServerKind::Valkey));
+        assert_eq!(valkey.version.as_deref(), Some("8.1.3"));
+        assert_eq!(read("role:slave").role, Some(ServerRole::Replica));
     }
 }

@@ -7,7 +7,7 @@ use verk_core::{
     error::Applied,
     storage::{
         Counts, ExecutionCounts, ExecutionStep, Executions, Minute, NodeStore, ProcessReport,
-        ProcessSignal, ProcessStore, StatsReport, StatsStore,
+        ProcessSignal, ProcessStore, Server, ServerRole, StatsReport, StatsStore,
     },
 };
 use verk_testing::{RedisServer, Reply};
@@ -344,4 +344,40 @@ async fn executions_of_sidekiq_7_and_8_are_read() {
     assert_eq!(all[1].classes["OkJob"], counts(11, 1, 1_009));
     let histograms = storage.histograms("OkJob", &times).await.unwrap();
     assert_eq!(histograms[1][4], 11);
+}
+
+#[tokio::test]
+async fn a_server_tells_about_itself_what_it_may() {
+    let Setup {
+        server, storage, ..
+    } = Setup::start().await;
+    let facts = storage.server_facts().await.unwrap();
+    assert!(facts.kind.is_some(), "{facts:?}");
+    assert!(facts.version.is_some(), "{facts:?}");
+    assert_eq!(facts.role, Some(ServerRole::Primary));
+    assert_eq!(facts.replicas, Some(0));
+    assert!(
+        facts.clients.is_some_and(|clients| clients > 0),
+        "{facts:?}"
+    );
+    assert!(
+        facts.memory_used.is_some_and(|bytes| bytes > 0),
+        "{facts:?}"
+    );
+    assert!(facts.memory_peak >= facts.memory_used, "{facts:?}");
+    assert_eq!(facts.memory_limit, None, "it has no limit");
+    assert!(facts.uptime.is_some() && facts.operations_per_second.is_some());
+    assert!(facts.append_only.is_some() && facts.changes_since_snapshot.is_some());
+
+    server.command(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    let facts = storage.server_facts().await.unwrap();
+    assert_eq!(facts.memory_limit, Some(100 * 1024 * 1024));
+
+    // A user who may not ask still gets the rest.
+    server.command(&["ZADD", "verk:retry", "1", "a job"]);
+    server.command(&["ACL", "SETUSER", "default", "-info"]);
+    let facts = storage.server_facts().await.unwrap();
+    assert_eq!(facts.elsewhere, 1);
+    let told = (&facts.version, facts.role, facts.memory_used, facts.clients);
+    assert_eq!(told, (&None, None, None, None));
 }

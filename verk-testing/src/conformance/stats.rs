@@ -40,6 +40,7 @@ pub async fn facts_change_nothing(harness: &dyn Harness) {
     let before = harness.dump().await;
     let facts = fixture.storage.server_facts().await.expect("facts");
     assert_eq!((facts.elsewhere, facts.disk_fails), (0, false), "{facts:?}");
+    assert!(!fixture.storage.address().is_empty());
     assert_eq!(harness.dump().await, before);
 }
 
