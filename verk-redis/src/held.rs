@@ -7,23 +7,15 @@ use bb8_redis::redis::{self, Value};
 use bytes::Bytes;
 use verk_core::{
     QueueName, StorageError,
-    storage::{
-        Due, Inprogress, JobSet, JobStore, MAX_BATCH_BYTES, Page, QueueConnection, Settled,
-        Settlement,
-    },
+    storage::{Due, Inprogress, JobSet, JobStore, Page, QueueConnection, Settled, Settlement},
     time::unix_seconds,
 };
 
 use crate::{
-    connect::{
-        enqueue,
-        link::Link,
-        reply,
-        scripts::{self, arg},
-    },
+    connect::{enqueue, link::Link, reply, scripts::arg},
     error::Failure,
     fetch::RedisQueueConnection,
-    storage::{RedisStorage, bounds},
+    storage::RedisStorage,
 };
 
 #[async_trait]
@@ -73,12 +65,7 @@ impl JobStore for RedisStorage {
         page: Page,
     ) -> Result<Vec<Bytes>, StorageError> {
         let key = (self.link.keys).inprogress(&inprogress.queue, &inprogress.node);
-        let [offset, limit] = bounds(page);
-        let args = [offset, limit, arg(MAX_BATCH_BYTES)];
-        let reply = self.link.ask_script(&scripts::PAGE, key, &args).await;
-        reply
-            .and_then(reply::payloads)
-            .map_err(|failure| failure.during("read jobs in progress"))
+        self.read_page("read jobs in progress", key, page).await
     }
 
     async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {

@@ -238,6 +238,11 @@ impl Keys {
         ))
     }
 
+    /// The list of what operators did: new entries enter left.
+    pub(crate) fn audit(&self) -> Key {
+        self.key("verk:audit")
+    }
+
     /// The set of all processes that are shown to Sidekiq.
     pub(crate) fn processes(&self) -> Key {
         self.key("processes")
@@ -345,6 +350,7 @@ mod tests {
             keys.executions_of_sidekiq_7(minute),
             keys.histogram("A::B", minute),
             keys.histogram_of_sidekiq_7("A::B", minute),
+            keys.audit(),
             keys.processes(),
             keys.process_cleanup(),
             keys.process(b"web:1:0123456789ab"),
@@ -356,7 +362,7 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 35] = [
+    const NAMES: [&str; 36] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -386,6 +392,7 @@ mod tests {
         "j|20250131|9:3",
         "h|A::B-31-9:3",
         "h|A::B-31-09:3",
+        "verk:audit",
         "processes",
         "process_cleanup",
         "web:1:0123456789ab",

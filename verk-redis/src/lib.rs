@@ -47,6 +47,7 @@
 //! first call. The pool is closed when the runtime ends. A call outside of a runtime is an error,
 //! and sends nothing.
 
+mod audit;
 mod batch;
 mod builder;
 mod config;

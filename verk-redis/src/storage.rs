@@ -5,10 +5,11 @@ use std::{sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Cmd, Value};
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use verk_core::{
     StorageError,
-    storage::{Inprogress, Page, Server, ServerFacts, Settled, Settlement},
+    storage::{Inprogress, MAX_BATCH_BYTES, Page, Server, ServerFacts, Settled, Settlement},
     time::SystemClock,
 };
 
@@ -25,7 +26,7 @@ use crate::{
     },
     error::{Error, Failure},
     fetch::OpenQueues,
-    keys::Keys,
+    keys::{Key, Keys},
     prefix,
 };
 
@@ -119,7 +120,21 @@ impl RedisStorage {
         reply.and_then(read).map_err(|failure| failure.during(op))
     }
 
-    /// Reads a page of `key`, whose type is `kind`.
+    /// Reads a page of a list, from its left end on.
+    pub(crate) async fn read_page(
+        &self,
+        op: &'static str,
+        key: Key,
+        page: Page,
+    ) -> Result<Vec<Bytes>, StorageError> {
+        let [offset, limit] = bounds(page);
+        let args = [offset, limit, arg(MAX_BATCH_BYTES)];
+        let reply = self.link.ask_script(&scripts::PAGE, key, &args).await;
+        reply
+            .and_then(reply::payloads)
+            .map_err(|failure| failure.during(op))
+    }
+
     pub(crate) async fn settle_jobs(
         &self,
         op: &'static str,

@@ -12,9 +12,9 @@ use verk_core::{
     config::ScheduleKeys,
     names::NodeId,
     storage::{
-        Counts, DeadLimits, DequeueRequest, Dequeued, Due, DueStore, Executions, Inprogress,
-        JobStore, Lease, Minute, NameClaim, NodeStore, PauseStore, ProcessReport, ProcessSignal,
-        ProcessStore, Settled, Settlement, StatsReport, StatsStore, Target,
+        AuditStore, Counts, DeadLimits, DequeueRequest, Dequeued, Due, DueStore, Executions,
+        Inprogress, JobStore, Lease, Minute, NameClaim, NodeStore, PauseStore, ProcessReport,
+        ProcessSignal, ProcessStore, Settled, Settlement, StatsReport, StatsStore, Target,
     },
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -201,6 +201,7 @@ async fn make_every_key(server: &RedisServer) -> [NodeId; 2] {
     let signal = storage.signal_process(PROCESS, ProcessSignal::Dump);
     signal.await.unwrap();
     storage.prune_processes().await.unwrap();
+    storage.record_action(&"{}".into()).await.unwrap();
     [held.node, dead.node]
 }
 

@@ -1,5 +1,6 @@
 //! An operator's work on jobs, on both storages, while other programs change them.
 
+mod audit;
 mod lists;
 mod nodes;
 mod payloads;

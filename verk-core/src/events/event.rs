@@ -133,6 +133,18 @@ pub enum EventKind {
         /// How many processes died while they ran it, in the last 72 hours.
         deaths: u32,
     },
+    /// A program recorded on this node what an operator did: see
+    /// [`Admin::record_action`](crate::manage::Admin::record_action).
+    OperatorActed {
+        /// Who, if that is known.
+        who: Option<String>,
+        /// What the operator did.
+        action: String,
+        /// What it was done to.
+        target: Option<String>,
+        /// How many jobs or other things it changed.
+        count: Option<u64>,
+    },
     /// The clock of this machine and the storage's began to differ by more than a second. Due times
     /// follow the storage's clock.
     ClockSkewed {

@@ -1,5 +1,6 @@
 //! The operator's view of a fleet: [`Admin`].
 
+mod audit;
 mod cursor;
 mod display;
 mod entry;
@@ -30,6 +31,7 @@ pub use crate::storage::{
 };
 
 pub use self::{
+    audit::AuditEntry,
     cursor::{Cursor, InvalidCursor},
     entry::Entry,
     executions::{ClassExecutions, ExecutionHistory, ExecutionRange, HistogramHistory},

@@ -19,6 +19,7 @@
 //! This is an interface for verk's own crates and for authors of backends: it may change in minor
 //! versions until 1.0.
 
+mod audit;
 mod due;
 mod held;
 mod lists;
@@ -35,6 +36,7 @@ pub use crate::time::calendar::Minute;
 pub(crate) use self::{held::read_from, places::contains};
 
 pub use self::{
+    audit::{AuditStore, MAX_AUDIT_ENTRIES},
     due::{DuePage, DueSet, DueStore, Lease, MAX_CUT_BY_TRIM, SchedulePoll},
     held::{
         DequeueRequest, Dequeued, Inprogress, JobStore, NO_PREFETCH_AFTER_RESTORE, QueueConnection,
@@ -57,7 +59,7 @@ pub use self::{
     },
 };
 
-/// Where jobs are stored: eight parts, each a trait. A type with all of them is a `Storage`.
+/// Where jobs are stored: nine parts, each a trait. A type with all of them is a `Storage`.
 ///
 /// `dyn Storage` has the methods of all parts. To call one on a backend's own type, import its
 /// part:
@@ -86,7 +88,15 @@ pub use self::{
 /// If a future is dropped, the change is done or not done, never half done, and the caller does not
 /// know which: treat it as `Unknown`.
 pub trait Storage:
-    JobStore + DueStore + NodeStore + PauseStore + StatsStore + ProcessStore + WaitingStore + Server
+    JobStore
+    + DueStore
+    + NodeStore
+    + PauseStore
+    + StatsStore
+    + ProcessStore
+    + WaitingStore
+    + AuditStore
+    + Server
 {
 }
 
@@ -98,6 +108,7 @@ impl<S> Storage for S where
         + StatsStore
         + ProcessStore
         + WaitingStore
+        + AuditStore
         + Server
 {
 }

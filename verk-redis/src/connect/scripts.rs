@@ -36,6 +36,7 @@ pub(crate) static MOVE: Script = script!("move");
 pub(crate) static PAGE: Script = script!("page");
 pub(crate) static POLL_SCHEDULE: Script = script!("poll_schedule");
 pub(crate) static PRUNE_PROCESSES: Script = script!("prune_processes");
+pub(crate) static RECORD_ACTION: Script = script!("record_action");
 pub(crate) static RECORD_STATS: Script = script!("record_stats");
 pub(crate) static REGISTER: Script = script!("register");
 pub(crate) static REPORT_PROCESS: Script = script!("report_process");

@@ -94,6 +94,7 @@
 mod fixture;
 mod macros;
 
+pub mod audit;
 pub mod dead_set;
 pub mod exchange;
 pub mod faults;

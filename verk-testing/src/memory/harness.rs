@@ -90,6 +90,7 @@ impl Harness for MemoryStorage {
             let executions = classes.iter().map(|of_class| text(format!("{of_class:?}")));
             dump.add(format!("executions {minute:?}"), executions);
         }
+        dump.add("audit", state.actions.iter().cloned());
         for (identity, (report, _)) in &state.processes.shown {
             dump.add(format!("process {identity}"), [report.info.clone()]);
         }

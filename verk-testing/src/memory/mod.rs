@@ -1,6 +1,7 @@
 //! A storage without a server: [`MemoryStorage`].
 
 mod activity;
+mod audit;
 mod connection;
 mod faults;
 mod harness;

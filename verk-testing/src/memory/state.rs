@@ -58,6 +58,8 @@ pub(super) struct State {
     pub(super) lease: Option<(NodeId, Instant)>,
     pub(super) stats: Counters,
     pub(super) processes: Processes,
+    /// What operators did; the front is the newest.
+    pub(super) actions: JobList,
     pub(super) faults: Switches,
     pub(super) gate: Gate,
 }

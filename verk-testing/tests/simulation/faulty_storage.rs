@@ -13,12 +13,12 @@ use verk_core::{
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore, ExecutionStep,
-        ForeignPage, Heartbeat, Histogram, Inprogress, JobStore, ListRequest, Listing, Minute,
-        Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore, ProcessReport,
-        ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server, ServerFacts,
-        Settled, Settlement, Source, StatsReport, StatsStore, StoredExecutions, StoredStats,
-        WaitingStore,
+        AuditStore, Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore,
+        ExecutionStep, ForeignPage, Heartbeat, Histogram, Inprogress, JobStore, ListRequest,
+        Listing, Minute, Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore,
+        ProcessReport, ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server,
+        ServerFacts, Settled, Settlement, Source, StatsReport, StatsStore, StoredExecutions,
+        StoredStats, WaitingStore,
     },
     time::Clock,
 };
@@ -364,6 +364,18 @@ impl WaitingStore for FaultyStorage {
 
     async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
         self.call("clear", self.inner.clear(source)).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl AuditStore for FaultyStorage {
+    async fn record_action(&self, entry: &Bytes) -> Result<(), StorageError> {
+        self.call("record", self.inner.record_action(entry)).await
+    }
+
+    async fn actions(&self, page: Page) -> Result<Vec<Bytes>, StorageError> {
+        self.call("read", self.inner.actions(page)).await
     }
 }
 
