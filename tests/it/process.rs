@@ -43,8 +43,7 @@ async fn wait_for_report(it: &Fixture, wanted: impl Fn(&ProcessReport) -> bool) 
 /// Asks for something, as Sidekiq Web does.
 async fn ask(it: &Fixture, signal: ProcessSignal) {
     let identity = wait_for_report(it, |_| true).await.identity;
-    let storage = it.verk.storage();
-    storage.signal_process(&identity, signal).await.unwrap();
+    assert!(it.verk.admin().signal(&identity, signal).await.unwrap());
 }
 
 #[tokio::test]
@@ -54,18 +53,38 @@ async fn a_process_shows_itself_and_its_jobs_until_it_ends() {
     it.wait_for_started(1).await;
     let report = wait_for_report(&it, |report| report.busy == 1).await;
     assert_eq!((report.concurrency, report.quiet), (7, false));
-    let work = std::str::from_utf8(&report.work[jid.as_str()]).unwrap();
-    assert!(
-        work.starts_with(r#"{"queue":"default","payload":"{\"#),
-        "{work}"
+    let admin = it.verk.admin();
+    let process = admin.find_process(&report.identity).await.unwrap().unwrap();
+    let all = admin.processes().await.unwrap();
+    assert_eq!(all, std::slice::from_ref(&process));
+    assert_eq!(
+        (&*process.tag, &*process.labels),
+        ("billing", &["eu".to_owned()][..])
     );
-    let info: serde_json::Value = serde_json::from_slice(&report.info).unwrap();
-    assert_eq!(info["tag"], "billing");
-    assert_eq!(info["labels"][0], "eu");
-    assert_eq!(info["identity"], *report.identity);
-    if cfg!(target_os = "linux") {
-        assert!(report.rss > 0);
-    }
+    assert_eq!(
+        (process.pid, process.embedded),
+        (Some(std::process::id()), false)
+    );
+    let queues: Vec<_> = process
+        .queues
+        .iter()
+        .map(|queue| (queue.name.as_str(), queue.concurrency))
+        .collect();
+    assert_eq!(queues, [("default", 5), ("low", 2)]);
+    let node = process.node.expect("its node is registered");
+    assert!(node.as_str().ends_with(&process.nonce));
+    assert_eq!(process.rss_kib.is_some(), cfg!(target_os = "linux"));
+
+    let running = admin.running(None, 10).await.unwrap();
+    assert_eq!((running.jobs.len(), running.next), (1, None));
+    let running = &running.jobs[0];
+    assert_eq!(
+        (&running.process, &*running.thread),
+        (&report.identity, jid.as_str())
+    );
+    assert_eq!(*running.job.as_ref().unwrap().jid(), jid);
+    assert_eq!(running.queue, Some("default".parse().unwrap()));
+    assert!(running.since.is_some());
 
     it.gate.open();
     wait_for_report(&it, |report| report.busy == 0).await;
@@ -96,6 +115,23 @@ async fn quiet_stops_fetching_and_lets_jobs_end() {
     assert_eq!(it.queued("default").await.len(), 1);
     assert_eq!(it.log.entries(), ["shown"]);
     it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn only_a_process_that_is_shown_and_not_embedded_gets_a_signal() {
+    let it = Fixture::with(|builder| builder).await;
+    let (storage, admin) = (it.verk.storage(), it.verk.admin());
+    let embedded = ProcessReport {
+        identity: "puma:1:0f".into(),
+        info: r#"{"embedded":true}"#.into(),
+        ..unreported()
+    };
+    storage.report_process(&embedded).await.unwrap();
+    for identity in ["puma:1:0f", "puma:2:0f"] {
+        assert!(!admin.signal(identity, ProcessSignal::Stop).await.unwrap());
+    }
+    assert_eq!(storage.report_process(&embedded).await.unwrap(), []);
+    assert_eq!(admin.find_process("puma:2:0f").await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use bb8_redis::redis::{self, Value};
 use bytes::Bytes;
 use verk_core::{
     StorageError, log,
-    storage::{MAX_BATCH_JOBS, ProcessReport, ProcessSignal, ProcessStore},
+    storage::{
+        MAX_BATCH_BYTES, MAX_BATCH_JOBS, ProcessReport, ProcessSignal, ProcessStore, ShownWork,
+        WorkPage, WorkPlace,
+    },
     time::{from_unix_seconds, unix_seconds},
 };
 
@@ -44,11 +47,23 @@ impl ProcessStore for RedisStorage {
             .map_err(|failure| failure.during("list the processes"))
     }
 
+    async fn process(&self, identity: &str) -> Result<Option<ProcessReport>, StorageError> {
+        find(&self.link, identity)
+            .await
+            .map_err(|failure| failure.during("read the report of a process"))
+    }
+
+    async fn work(&self, from: Option<&WorkPlace>, limit: usize) -> Result<WorkPage, StorageError> {
+        work(&self.link, from, limit)
+            .await
+            .map_err(|failure| failure.during("read running jobs"))
+    }
+
     async fn signal_process(
         &self,
         identity: &str,
         signal: ProcessSignal,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         send(&self.link, identity, signal)
             .await
             .map_err(|failure| failure.during("ask something of a process"))
@@ -126,22 +141,16 @@ async fn forget(link: &Link, identity: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn send(link: &Link, identity: &str, signal: ProcessSignal) -> Result<(), Failure> {
-    let key = link.keys.signals(identity.as_bytes());
-    let mut commands = redis::pipe();
-    commands
-        .atomic()
-        .cmd("LPUSH")
-        .arg(&key)
-        .arg(name(signal))
-        .cmd("EXPIRE")
-        .arg(&key)
-        .arg(TTL);
-    link.connection()
-        .await?
-        .query_transaction(&commands)
-        .await?;
-    Ok(())
+async fn send(link: &Link, identity: &str, signal: ProcessSignal) -> Result<bool, Failure> {
+    let id = identity.as_bytes();
+    let keys = [
+        link.keys.processes(),
+        link.keys.process(id),
+        link.keys.signals(id),
+    ];
+    let args = [Arg::Borrowed(id), arg(TTL), arg(name(signal))];
+    let sent = link.run(&scripts::SIGNAL_PROCESS, &keys, &args).await?;
+    Ok(reply::integer(sent)? == 1)
 }
 
 async fn list(link: &Link) -> Result<Vec<ProcessReport>, Failure> {
@@ -152,19 +161,96 @@ async fn list(link: &Link) -> Result<Vec<ProcessReport>, Failure> {
             commands
                 .cmd("HMGET")
                 .arg(link.keys.process(id))
-                .arg(&FIELDS)
-                .cmd("HGETALL")
-                .arg(link.keys.work(id));
+                .arg(&FIELDS);
         }
         let mut replies = link.ask_all(&commands).await?.into_iter();
         for id in ids {
-            let (Some(hash), Some(work)) = (replies.next(), replies.next()) else {
-                return Err(Failure::unexpected_reply("two replies for each process"));
+            let Some(hash) = replies.next() else {
+                return Err(Failure::unexpected_reply("a reply for each process"));
             };
-            processes.extend(read(id, hash?, work?)?);
+            processes.extend(read(id, hash)?);
         }
     }
     Ok(processes)
+}
+
+async fn find(link: &Link, identity: &str) -> Result<Option<ProcessReport>, Failure> {
+    let id = identity.as_bytes();
+    let mut commands = redis::pipe();
+    commands
+        .cmd("SISMEMBER")
+        .arg(link.keys.processes())
+        .arg(id)
+        .cmd("HMGET")
+        .arg(link.keys.process(id))
+        .arg(&FIELDS);
+    let replies = link.ask_all(&commands).await?;
+    let Ok([listed, hash]) = <[_; 2]>::try_from(replies) else {
+        return Err(Failure::unexpected_reply("two replies for a process"));
+    };
+    if reply::integer(listed?)? == 0 {
+        return Ok(None);
+    }
+    read(id, hash)
+}
+
+async fn work(link: &Link, from: Option<&WorkPlace>, limit: usize) -> Result<WorkPage, Failure> {
+    let mut ids = ids(link).await?;
+    // A name that is no text is none that verk or Sidekiq writes.
+    ids.retain(|id| text(id).is_some());
+    let mut cursor = 0;
+    if let Some(from) = from {
+        ids.retain(|id| **id >= *from.identity.as_bytes());
+        if ids.first().is_some_and(|id| *id == from.identity) {
+            cursor = from.cursor;
+        }
+    }
+    let limit = limit.clamp(1, MAX_BATCH_JOBS);
+    let mut page = WorkPage::default();
+    let mut room = MAX_BATCH_BYTES;
+    for ids in ids.chunks(MAX_BATCH_JOBS) {
+        let keys = |id: &Bytes| {
+            let keys = &link.keys;
+            [keys.process(id), keys.work(id), keys.workers(id)]
+        };
+        let keys: Vec<_> = ids.iter().flat_map(keys).collect();
+        let left = limit.saturating_sub(page.work.len());
+        let args = [arg(cursor), arg(left), arg(room)];
+        let reply = link.ask_script_of(&scripts::WORK, &keys, &args).await?;
+        let mut values = reply::array(reply)?.into_iter();
+        let (Some(next), Some(next_cursor)) = (values.next(), values.next()) else {
+            return Err(Failure::unexpected_reply("the place of the next jobs"));
+        };
+        while let (Some(process), Some(thread), Some(job)) =
+            (values.next(), values.next(), values.next())
+        {
+            let Some(id) = ids.get(reply::count(process)?) else {
+                return Err(Failure::unexpected_reply("jobs of these processes"));
+            };
+            let work = reply::payload(job)?;
+            room = room.saturating_sub(work.len());
+            if let (Some(identity), Ok(thread)) = (text(id), reply::text(thread)) {
+                page.work.push(ShownWork {
+                    identity,
+                    thread,
+                    work,
+                });
+            }
+        }
+        let next = usize::try_from(reply::integer(next)?).ok();
+        if let Some(id) = next.and_then(|next| ids.get(next)) {
+            cursor = cursor_of(next_cursor)?;
+            page.next = text(id).map(|identity| WorkPlace { identity, cursor });
+            return Ok(page);
+        }
+        cursor = 0;
+    }
+    Ok(page)
+}
+
+fn cursor_of(value: Value) -> Result<u64, Failure> {
+    let cursor = reply::text(value)?.parse();
+    cursor.map_err(|_| Failure::unexpected_reply("a cursor"))
 }
 
 async fn prune(link: &Link) -> Result<usize, Failure> {
@@ -197,21 +283,21 @@ async fn ids(link: &Link) -> Result<Vec<Bytes>, Failure> {
     Ok(ids)
 }
 
-/// Reads the report of a process of any program; `None` if it is not shown. Values that another
-/// program left out, or wrote in another form, are 0.
-fn read(id: &Bytes, hash: Value, work: Value) -> Result<Option<ProcessReport>, Failure> {
+/// Reads the report of a process of any program; `None` if it is not shown, or if the key has
+/// another type. Values that another program left out, or wrote in another form, are 0.
+fn read(id: &[u8], hash: Result<Value, Failure>) -> Result<Option<ProcessReport>, Failure> {
+    let hash = match hash {
+        Err(failure) if failure.is_wrong_type() => return Ok(None),
+        hash => hash?,
+    };
     let Ok([info, concurrency, busy, beat, quiet, rss, rtt]) =
         <[Value; 7]>::try_from(reply::array(hash)?)
     else {
         return Err(Failure::unexpected_reply("the fields of a process"));
     };
-    let (Ok(identity), Ok(info)) = (String::from_utf8(id.to_vec()), reply::payload(info)) else {
+    let (Some(identity), Ok(info)) = (text(id), reply::payload(info)) else {
         return Ok(None);
     };
-    let mut all_work = BTreeMap::new();
-    for (tid, job) in reply::pairs(work)? {
-        all_work.insert(reply::text(tid)?, reply::payload(job)?);
-    }
     Ok(Some(ProcessReport {
         identity,
         info,
@@ -221,9 +307,13 @@ fn read(id: &Bytes, hash: Value, work: Value) -> Result<Option<ProcessReport>, F
         beat: from_unix_seconds(number(beat)),
         rss: number(rss),
         rtt: Duration::from_micros(number(rtt)),
-        work: all_work,
+        work: BTreeMap::new(),
         sidekiq_6_work: false,
     }))
+}
+
+fn text(id: &[u8]) -> Option<String> {
+    String::from_utf8(id.to_vec()).ok()
 }
 
 fn number<T: std::str::FromStr + Default>(value: Value) -> T {

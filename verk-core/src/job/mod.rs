@@ -28,6 +28,7 @@ use crate::names::{Jid, QueueName};
 
 pub(crate) use self::{
     decode::MAX_DEPTH, dialect::Form, failure::MAX_MESSAGE_CHARS, value::string as json_string,
+    value::time as json_time,
 };
 pub use self::{
     decode::MalformedJob,

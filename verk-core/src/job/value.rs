@@ -45,7 +45,7 @@ impl TimeForm {
 }
 
 /// Reads a time: a float or a small integer as seconds, an integer from 10^11 as milliseconds.
-pub(super) fn time(raw: &str) -> Option<SystemTime> {
+pub(crate) fn time(raw: &str) -> Option<SystemTime> {
     const FIRST_MILLISECONDS: f64 = 1e11;
     let number = number(raw)?;
     Some(from_unix_seconds(

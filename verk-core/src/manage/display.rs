@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Entry, Found, JobInProgress};
+use super::{Entry, Found, JobInProgress, RunningJob};
 use crate::{
     job::{Job, MalformedJob},
     storage::{JobSet, Source},
@@ -90,6 +90,21 @@ impl Display for JobInProgress {
 impl fmt::Debug for JobInProgress {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "JobInProgress({self})")
+    }
+}
+
+/// As for an [`Entry`], with the process.
+impl Display for RunningJob {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let name = Name(self.job.as_ref(), self.payload.len());
+        write!(f, "{name} runs on {}", OneLine(&self.process))?;
+        if let Some(queue) = &self.queue {
+            write!(f, ", queue {queue}")?;
+        }
+        match self.since {
+            Some(since) => write!(f, ", since {}", Time(since)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -9,6 +9,8 @@ mod filter;
 mod jobs;
 mod list;
 mod pauses;
+mod processes;
+mod running;
 mod search;
 mod selection;
 mod server;
@@ -38,6 +40,8 @@ pub use self::{
     filter::Filter,
     jobs::Jobs,
     list::{Listed, Query},
+    processes::{Process, ProcessQueue},
+    running::{InvalidRunningCursor, RunningCursor, RunningJob, RunningPage},
     search::{Found, JobInProgress},
     selection::Selection,
 };

@@ -46,7 +46,7 @@ pub use self::{
     nodes::{Beat, ForeignList, ForeignPage, Heartbeat, NameClaim, Node, NodeStore},
     pauses::{PauseListener, PauseStore},
     places::{Move, MoveTarget, Scan, WaitingJob, WaitingStore},
-    processes::{ProcessReport, ProcessSignal, ProcessStore},
+    processes::{ProcessReport, ProcessSignal, ProcessStore, ShownWork, WorkPage, WorkPlace},
     server::{ScheduleKeys, Server, ServerFacts, ServerKind, ServerRole},
     stats::{
         Counts, DayStats, ExecutionCounts, ExecutionStep, Executions, ExecutionsByMinute,

@@ -74,10 +74,19 @@ impl Link {
         key: Key,
         args: &[Arg<'_>],
     ) -> Result<Value, Failure> {
-        let keys = [key];
+        self.ask_script_of(script, &[key], args).await
+    }
+
+    /// As [`ask_script`](Self::ask_script), with several keys.
+    pub(crate) async fn ask_script_of(
+        &self,
+        script: &Script,
+        keys: &[Key],
+        args: &[Arg<'_>],
+    ) -> Result<Value, Failure> {
         let mut tries = self.runtimes.pool_size();
         loop {
-            match self.run(script, &keys, args).await {
+            match self.run(script, keys, args).await {
                 Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
                 reply => return reply,
             }

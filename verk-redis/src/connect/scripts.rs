@@ -42,7 +42,9 @@ pub(crate) static REGISTER: Script = script!("register");
 pub(crate) static REPORT_PROCESS: Script = script!("report_process");
 pub(crate) static SET_PAUSED: Script = script!("set_paused");
 pub(crate) static SETTLE: Script = script!("settling", "settle");
+pub(crate) static SIGNAL_PROCESS: Script = script!("signal_process");
 pub(crate) static TRIM_DEAD: Script = script!("trim_dead");
+pub(crate) static WORK: Script = script!("work");
 
 /// An argument of a script.
 pub(crate) type Arg<'a> = Cow<'a, [u8]>;

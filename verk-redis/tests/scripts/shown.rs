@@ -167,7 +167,7 @@ async fn a_process_is_written_as_sidekiq_writes_its_own() {
         (ProcessSignal::Stop, "TERM"),
         (ProcessSignal::Dump, "TTIN"),
     ] {
-        storage.signal_process(ID, signal).await.unwrap();
+        assert!(storage.signal_process(ID, signal).await.unwrap());
         let key = format!("{ID}-signals");
         assert!((50..=60).contains(&ttl(&key)));
         assert_eq!(text(server.command(&["RPOP", &key])), name);
@@ -202,6 +202,12 @@ async fn processes_of_sidekiq_are_read() {
         r#"{"run_at":1}"#,
     ]);
     server.command(&["HSET", "vm:1:a", "info", "{}", "busy", "many"]);
+    // As Sidekiq 6.4.1 wrote it. The keys of the others have another type.
+    server.command(&["HSET", "vm:1:a:workers", "ou8", r#"{"run_at":2}"#]);
+    server.command(&["SADD", "processes", "list", "list:of"]);
+    server.command(&[&b"SADD"[..], b"processes", b"\xff"]);
+    server.command(&["LPUSH", "list", "x"]);
+    server.command(&["LPUSH", "list:work", "x"]);
 
     let processes = storage.processes().await.unwrap();
     let [old, new] = &processes[..] else {
@@ -210,9 +216,24 @@ async fn processes_of_sidekiq_are_read() {
     assert_eq!((&*old.identity, old.busy, old.quiet), ("vm:1:a", 0, false));
     assert_eq!((new.busy, new.quiet, new.rss), (1, true, 27_424));
     assert_eq!(new.rtt, Duration::from_micros(256));
-    assert_eq!(new.work["os9"], r#"{"run_at":1}"#);
+    let work = storage.work(None, 10).await.unwrap();
+    let jobs: Vec<_> = work
+        .work
+        .iter()
+        .map(|shown| (&*shown.thread, &shown.work[..]))
+        .collect();
+    assert_eq!(
+        jobs,
+        [
+            ("ou8", &br#"{"run_at":2}"#[..]),
+            ("os9", br#"{"run_at":1}"#)
+        ]
+    );
+    assert_eq!(work.next, None);
+    let signal = storage.signal_process("list", ProcessSignal::Quiet);
+    assert!(!signal.await.unwrap(), "it is no process");
 
-    assert_eq!(storage.prune_processes().await.unwrap(), 1);
+    assert_eq!(storage.prune_processes().await.unwrap(), 3);
     server.command(&["SADD", "processes", "gone"]);
     let again = storage.prune_processes().await.unwrap();
     assert_eq!(again, 0, "somebody did so within a minute");

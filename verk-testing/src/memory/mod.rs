@@ -32,9 +32,9 @@ use verk_core::{
     storage::{
         DeadLimits, Due, DuePage, DueSet, DueStore, ExecutionStep, ForeignPage, Heartbeat,
         Histogram, Inprogress, JobStore, ListRequest, Listing, Minute, Move, NameClaim, Node,
-        NodeStore, Page, PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore,
-        QueueConnection, Scan, SchedulePoll, Server, Settled, Settlement, Source, StatsReport,
-        StatsStore, StoredExecutions, StoredStats, WaitingStore,
+        NodeStore, Page, PauseListener, PauseStore, QueueConnection, Scan, SchedulePoll, Server,
+        Settled, Settlement, Source, StatsReport, StatsStore, StoredExecutions, StoredStats,
+        WaitingStore,
     },
     time::{Clock, SystemClock},
 };
@@ -443,52 +443,6 @@ impl StatsStore for MemoryStorage {
     ) -> Result<Vec<Histogram>, StorageError> {
         self.read("read how long runs took", |state| {
             Ok(state.stats.histograms(class, minutes))
-        })
-    }
-}
-
-#[async_trait]
-impl ProcessStore for MemoryStorage {
-    async fn report_process(
-        &self,
-        report: &ProcessReport,
-    ) -> Result<Vec<ProcessSignal>, StorageError> {
-        self.held_while(|faults| faults.holding_reports).await;
-        let now = self.shared.clock.instant();
-        self.write("show a process", |state| {
-            Ok(state.processes.report(report, now))
-        })
-    }
-
-    async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
-        self.held_while(|faults| faults.holding_reports).await;
-        self.write("forget a process", |state| {
-            state.processes.forget(identity);
-            Ok(())
-        })
-    }
-
-    async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError> {
-        let now = self.shared.clock.instant();
-        self.read("list the processes", |state| Ok(state.processes.list(now)))
-    }
-
-    async fn signal_process(
-        &self,
-        identity: &str,
-        signal: ProcessSignal,
-    ) -> Result<(), StorageError> {
-        let now = self.shared.clock.instant();
-        self.write("ask something of a process", |state| {
-            state.processes.signal(identity, signal, now);
-            Ok(())
-        })
-    }
-
-    async fn prune_processes(&self) -> Result<usize, StorageError> {
-        let now = self.shared.clock.instant();
-        self.write("forget processes that ended", |state| {
-            Ok(state.processes.prune(now))
         })
     }
 }

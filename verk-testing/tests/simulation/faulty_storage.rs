@@ -18,7 +18,7 @@ use verk_core::{
         Listing, Minute, Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore,
         ProcessReport, ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server,
         ServerFacts, Settled, Settlement, Source, StatsReport, StatsStore, StoredExecutions,
-        StoredStats, WaitingStore,
+        StoredStats, WaitingStore, WorkPage, WorkPlace,
     },
     time::Clock,
 };
@@ -317,11 +317,19 @@ impl ProcessStore for FaultyStorage {
         self.call("read", self.inner.processes()).await
     }
 
+    async fn process(&self, identity: &str) -> Result<Option<ProcessReport>, StorageError> {
+        self.call("read", self.inner.process(identity)).await
+    }
+
+    async fn work(&self, from: Option<&WorkPlace>, limit: usize) -> Result<WorkPage, StorageError> {
+        self.call("read", self.inner.work(from, limit)).await
+    }
+
     async fn signal_process(
         &self,
         identity: &str,
         signal: ProcessSignal,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         self.call("process", self.inner.signal_process(identity, signal))
             .await
     }
