@@ -336,7 +336,7 @@ async fn jobs_that_nobody_sees_to_are_found() {
     storage.schedule(&[due(unknown)]).await.unwrap();
     let unknown_jobs = [unknown.into(), unknown.into()];
     storage.enqueue(&dead.queue, &unknown_jobs).await.unwrap();
-    storage.set_paused(&dead.queue, true).await.unwrap();
+    storage.pause(&dead.queue, &Bytes::new()).await.unwrap();
     let died = ScoredJob {
         score: 0.0,
         job: ARRAY_ARGS.into(),

@@ -130,6 +130,11 @@ impl Keys {
         self.key("paused")
     }
 
+    /// The hash of the notes of those pauses, by queue. It has the name of the channel.
+    pub(crate) fn pauses(&self) -> Key {
+        self.pauses_channel()
+    }
+
     /// The channel on which a change of [`paused`](Self::paused) is announced.
     pub(crate) fn pauses_channel(&self) -> Key {
         self.key("verk:pauses")

@@ -4,12 +4,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use bb8_redis::redis;
+use bytes::Bytes;
 use tokio::sync::Notify;
 use verk_core::{
     QueueName, StorageError,
     error::Applied,
     log,
-    storage::{PauseListener, PauseStore},
+    storage::{MAX_BATCH_JOBS, PauseListener, PauseStore, StoredPause},
 };
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         link::Link,
         pool::Connection,
         reply,
-        scripts::{self, arg},
+        scripts::{self, Arg, arg},
     },
     error::Failure,
     storage::RedisStorage,
@@ -25,14 +26,28 @@ use crate::{
 
 #[async_trait]
 impl PauseStore for RedisStorage {
-    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
-        set(&self.link, queue, paused)
+    async fn pause(&self, queue: &QueueName, note: &Bytes) -> Result<bool, StorageError> {
+        set(&self.link, queue, Some(note))
             .await
-            .map_err(|failure| failure.during("pause or resume a queue"))
+            .map_err(|failure| failure.during("pause a queue"))
+    }
+
+    async fn resume(&self, queue: &QueueName) -> Result<bool, StorageError> {
+        set(&self.link, queue, None)
+            .await
+            .map_err(|failure| failure.during("resume a queue"))
     }
 
     async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
-        list(&self.link).await
+        list(&self.link)
+            .await
+            .map_err(|failure| failure.during(READ))
+    }
+
+    async fn pauses(&self) -> Result<Vec<StoredPause>, StorageError> {
+        with_notes(&self.link)
+            .await
+            .map_err(|failure| failure.during(READ))
     }
 
     async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
@@ -44,23 +59,48 @@ impl PauseStore for RedisStorage {
 const LISTEN: &str = "listen for pauses";
 const READ: &str = "read which queues are paused";
 
-/// Pauses or resumes a queue. Returns whether that changed anything.
-async fn set(link: &Link, queue: &QueueName, paused: bool) -> Result<bool, Failure> {
-    let channel = link.keys.pauses_channel();
-    let args = [arg(queue), arg(u8::from(paused)), channel.into()];
-    let reply = link
-        .run(&scripts::SET_PAUSED, &[link.keys.paused()], &args)
-        .await?;
+/// Pauses a queue with a note, or resumes it. Returns whether that changed anything.
+async fn set(link: &Link, queue: &QueueName, pause: Option<&Bytes>) -> Result<bool, Failure> {
+    let keys = [link.keys.paused(), link.keys.pauses()];
+    let args = [
+        arg(queue),
+        arg(u8::from(pause.is_some())),
+        link.keys.pauses_channel().into(),
+        Arg::Borrowed(pause.map_or(&[], |note| &note[..])),
+    ];
+    let reply = link.run(&scripts::SET_PAUSED, &keys, &args).await?;
     Ok(reply::integer(reply)? == 1)
 }
 
 /// The queues that are paused, sorted.
-async fn list(link: &Link) -> Result<Vec<QueueName>, StorageError> {
+async fn list(link: &Link) -> Result<Vec<QueueName>, Failure> {
     let mut command = redis::cmd("SMEMBERS");
     command.arg(link.keys.paused());
-    let reply = link.ask(&command).await;
-    let names = reply.and_then(reply::queue_names);
-    names.map_err(|failure| failure.during(READ))
+    reply::queue_names(link.ask(&command).await?)
+}
+
+/// The queues that are paused, sorted, with the notes of verk. A queue that another program resumed
+/// may still have a note, which is not read.
+async fn with_notes(link: &Link) -> Result<Vec<StoredPause>, Failure> {
+    let mut pauses = Vec::new();
+    for queues in list(link).await?.chunks(MAX_BATCH_JOBS) {
+        let mut command = redis::cmd("HMGET");
+        command.arg(link.keys.pauses());
+        for queue in queues {
+            command.arg(queue.as_str());
+        }
+        let mut notes = match link.ask(&command).await {
+            // A key of another program.
+            Err(failure) if failure.is_wrong_type() => Vec::new(),
+            reply => reply::array(reply?)?,
+        }
+        .into_iter();
+        pauses.extend(queues.iter().map(|queue| StoredPause {
+            queue: queue.clone(),
+            note: notes.next().and_then(|note| reply::payload(note).ok()),
+        }));
+    }
+    Ok(pauses)
 }
 
 /// A connection that is subscribed to the announcements.

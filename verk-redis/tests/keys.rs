@@ -160,7 +160,7 @@ async fn make_every_key(server: &RedisServer) -> [NodeId; 2] {
     let to = Target::Retry(due("of its own"));
     assert_done(&own.settle(&held, &[settlement("d", to)]).await);
     own.schedule(&[due("of its own")]).await.unwrap();
-    storage.set_paused(&held.queue, true).await.unwrap();
+    storage.pause(&held.queue, &"a note".into()).await.unwrap();
 
     let node = &held.node;
     let claimed = storage.claim_name(node, LONG).await.unwrap();

@@ -40,6 +40,7 @@ pub use self::{
     filter::Filter,
     jobs::Jobs,
     list::{Listed, Query},
+    pauses::{Pause, PauseNote},
     processes::{Process, ProcessQueue},
     running::{InvalidRunningCursor, RunningCursor, RunningJob, RunningPage},
     search::{Found, JobInProgress},

@@ -44,7 +44,7 @@ pub use self::{
     },
     lists::{ListRequest, Listing, MAX_LIST_LOOKS, Order, Position},
     nodes::{Beat, ForeignList, ForeignPage, Heartbeat, NameClaim, Node, NodeStore},
-    pauses::{PauseListener, PauseStore},
+    pauses::{PauseListener, PauseStore, StoredPause},
     places::{Move, MoveTarget, Scan, WaitingJob, WaitingStore},
     processes::{ProcessReport, ProcessSignal, ProcessStore, ShownWork, WorkPage, WorkPlace},
     server::{ScheduleKeys, Server, ServerFacts, ServerKind, ServerRole},

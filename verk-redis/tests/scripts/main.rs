@@ -1,6 +1,7 @@
 //! What only a real server shows: scripts that are flushed, connections that end, rights that are
 //! missing.
 
+mod pauses;
 mod payloads;
 mod shown;
 
@@ -366,7 +367,7 @@ async fn without_the_right_to_announce_pauses_they_are_read_all_the_same() {
     let mut setup = Setup::connect(server, RedisConfig::new(url)).await;
     let mut listener = setup.storage.open_pause_listener().await.unwrap();
     let queue = setup.held.queue.clone();
-    assert!(setup.storage.set_paused(&queue, true).await.unwrap());
+    assert!(setup.storage.pause(&queue, &Bytes::new()).await.unwrap());
     assert!(listener.paused().await.unwrap().contains(&queue));
     let answer = setup.connection.dequeue(request(LONG)).await.unwrap();
     assert_eq!(answer, Dequeued::Paused(Vec::new()));

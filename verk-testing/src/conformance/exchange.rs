@@ -145,7 +145,10 @@ pub async fn full_batches_pass_through(harness: &dyn Harness) {
 pub async fn a_paused_queue_settles(harness: &dyn Harness) {
     let mut fixture = Fixture::holding(harness, &["a"]).await;
     fixture.enqueue(&["b"]).await;
-    let paused = fixture.storage.set_paused(&fixture.held.queue, true).await;
+    let paused = fixture
+        .storage
+        .pause(&fixture.held.queue, &Bytes::new())
+        .await;
     assert!(paused.unwrap());
     let (settled, taken) = exchange(&mut fixture, &acks(&["a"]), look(1)).await;
     assert_done(&settled);

@@ -1,12 +1,14 @@
 //! Queues are paused for all nodes:
-//! [`PauseStore::set_paused`](verk_core::storage::PauseStore::set_paused) and [`PauseListener`].
+//! [`PauseStore`](verk_core::storage::PauseStore) and [`PauseListener`].
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk_core::{
+    QueueName,
     error::Applied,
-    storage::{Dequeued, PauseListener, Target},
+    storage::{Dequeued, PauseListener, StoredPause, Target},
 };
 
 use super::{
@@ -15,13 +17,15 @@ use super::{
 };
 use crate::Key;
 
+static NO_NOTE: Bytes = Bytes::new();
+
 /// No node fetches from a queue that is paused, with a wait or without. Its jobs stay, and are
 /// fetched once it is resumed.
 pub async fn a_paused_queue_keeps_its_jobs(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     fixture.enqueue(&["a"]).await;
     let queue = fixture.held.queue.clone();
-    assert!(fixture.storage.set_paused(&queue, true).await.unwrap());
+    assert!(fixture.storage.pause(&queue, &NO_NOTE).await.unwrap());
 
     let before = harness.dump().await;
     let nothing = Dequeued::Paused(Vec::new());
@@ -32,7 +36,7 @@ pub async fn a_paused_queue_keeps_its_jobs(harness: &dyn Harness) {
     assert_eq!(harness.dump().await, before);
 
     fixture.enqueue(&["b"]).await;
-    assert!(fixture.storage.set_paused(&queue, false).await.unwrap());
+    assert!(fixture.storage.resume(&queue).await.unwrap());
     assert_eq!(fixture.dequeue(10).await, bytes(&["a", "b"]));
 }
 
@@ -41,12 +45,12 @@ pub async fn pausing_twice_is_pausing_once(harness: &dyn Harness) {
     let storage = harness.storage();
     let queue = queue_name("default");
     let before = harness.dump().await;
-    assert!(!storage.set_paused(&queue, false).await.unwrap());
+    assert!(!storage.resume(&queue).await.unwrap());
     assert_eq!(harness.dump().await, before);
-    assert!(storage.set_paused(&queue, true).await.unwrap());
-    assert!(!storage.set_paused(&queue, true).await.unwrap());
-    assert!(storage.set_paused(&queue, false).await.unwrap());
-    assert!(!storage.set_paused(&queue, false).await.unwrap());
+    assert!(storage.pause(&queue, &NO_NOTE).await.unwrap());
+    assert!(!storage.pause(&queue, &NO_NOTE).await.unwrap());
+    assert!(storage.resume(&queue).await.unwrap());
+    assert!(!storage.resume(&queue).await.unwrap());
     assert_eq!(harness.dump().await, before);
 }
 
@@ -54,7 +58,7 @@ pub async fn pausing_twice_is_pausing_once(harness: &dyn Harness) {
 pub async fn paused_queues_are_listed(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     for name in ["mailers", "with:colon", "a"] {
-        let paused = fixture.storage.set_paused(&queue_name(name), true).await;
+        let paused = fixture.storage.pause(&queue_name(name), &NO_NOTE).await;
         assert!(paused.unwrap());
     }
     let names = ["a", "mailers", "with:colon"].map(queue_name);
@@ -66,6 +70,53 @@ pub async fn paused_queues_are_listed(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue(10).await, bytes(&["a"]), "another queue");
 }
 
+/// The note of a pause is kept until the pause ends. A second pause does not change it.
+pub async fn a_pause_keeps_its_note(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let before = harness.dump().await;
+    let [mailers, other] = ["mailers", "with:colon"].map(queue_name);
+    let [first, second] = [r#"{"by":"ada"}"#, "\0 no text"].map(Bytes::from);
+    let pauses = async || storage.pauses().await.unwrap();
+    let pause = |queue: &QueueName, note: Option<&Bytes>| StoredPause {
+        queue: queue.clone(),
+        note: note.cloned(),
+    };
+    assert_eq!(pauses().await, []);
+    assert!(storage.pause(&other, &NO_NOTE).await.unwrap());
+    assert!(storage.pause(&mailers, &first).await.unwrap());
+    let both = [pause(&mailers, Some(&first)), pause(&other, None)];
+    assert_eq!(pauses().await, both);
+    for queue in [&mailers, &other] {
+        assert!(!storage.pause(queue, &second).await.unwrap());
+        assert_eq!(pauses().await, both);
+    }
+
+    assert!(storage.resume(&mailers).await.unwrap());
+    assert_eq!(pauses().await, [pause(&other, None)]);
+    assert!(storage.pause(&mailers, &second).await.unwrap());
+    let again = [pause(&mailers, Some(&second)), pause(&other, None)];
+    assert_eq!(pauses().await, again);
+    for queue in [&mailers, &other] {
+        assert!(storage.resume(queue).await.unwrap());
+    }
+    assert_eq!(harness.dump().await, before);
+}
+
+/// Very many pauses are listed with their notes.
+pub async fn very_many_pauses_have_their_notes(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let pauses = (0..250).map(|number| StoredPause {
+        queue: queue_name(&format!("queue-{number:03}")),
+        note: (number % 2 == 0).then(|| Bytes::from(number.to_string())),
+    });
+    let pauses: Vec<StoredPause> = pauses.collect();
+    for pause in &pauses {
+        let note = pause.note.clone().unwrap_or_default();
+        assert!(storage.pause(&pause.queue, &note).await.unwrap());
+    }
+    assert_eq!(storage.pauses().await.unwrap(), pauses);
+}
+
 /// A job that a wait brings from a queue that was paused meanwhile can be handed back to its place.
 pub async fn a_pause_during_a_wait_starts_no_job(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
@@ -75,7 +126,7 @@ pub async fn a_pause_during_a_wait_starts_no_job(harness: &dyn Harness) {
     let (answer, ()) = soon(async {
         tokio::join!(fixture.connection.dequeue(wait(&interrupt)), async {
             harness.dequeue_is_waiting().await;
-            storage.set_paused(&queue, true).await.unwrap();
+            storage.pause(&queue, &NO_NOTE).await.unwrap();
             storage.enqueue(&queue, &bytes(&["a", "b"])).await.unwrap();
         })
     })
@@ -104,7 +155,11 @@ pub async fn pauses_are_announced(harness: &dyn Harness) {
     }
     let queue = queue_name("default");
     for paused in [true, false, true] {
-        storage.set_paused(&queue, paused).await.unwrap();
+        let changed = match paused {
+            true => storage.pause(&queue, &NO_NOTE).await,
+            false => storage.resume(&queue).await,
+        };
+        assert!(changed.unwrap());
         let expected = BTreeSet::from_iter(paused.then(|| queue.clone()));
         for listener in &mut listeners {
             until_read(&mut **listener, &expected).await;
@@ -117,15 +172,15 @@ pub async fn an_early_announcement_is_not_missed(harness: &dyn Harness) {
     let storage = harness.storage();
     let mut listener = storage.open_pause_listener().await.unwrap();
     let queue = queue_name("default");
-    storage.set_paused(&queue, true).await.unwrap();
+    storage.pause(&queue, &NO_NOTE).await.unwrap();
     let paused = BTreeSet::from([queue.clone()]);
     assert_eq!(listener.paused().await.unwrap(), paused);
-    storage.set_paused(&queue, false).await.unwrap();
+    storage.resume(&queue).await.unwrap();
     until_read(&mut *listener, &BTreeSet::new()).await;
 }
 
 /// Reads after each announcement until this is paused.
-async fn until_read(listener: &mut dyn PauseListener, expected: &BTreeSet<verk_core::QueueName>) {
+async fn until_read(listener: &mut dyn PauseListener, expected: &BTreeSet<QueueName>) {
     soon(async {
         loop {
             listener.changed().await.unwrap();
@@ -157,7 +212,7 @@ pub async fn a_listener_learns_that_the_backend_went_away(harness: &dyn Harness)
     let mut listener = soon(storage.open_pause_listener()).await.unwrap();
     let queue = queue_name("default");
     // A connection whose end was not seen yet may fail once more; sending it again does no harm.
-    soon(async { while storage.set_paused(&queue, true).await.is_err() {} }).await;
+    soon(async { while storage.pause(&queue, &NO_NOTE).await.is_err() {} }).await;
     assert_eq!(listener.paused().await.unwrap(), BTreeSet::from([queue]));
 }
 
@@ -167,10 +222,12 @@ pub async fn a_full_backend_pauses(harness: &dyn Harness) {
     fixture.enqueue(&["a"]).await;
     harness.fill().await;
     let queue = fixture.held.queue.clone();
-    assert!(fixture.storage.set_paused(&queue, true).await.unwrap());
+    let note = Bytes::from("a note");
+    assert!(fixture.storage.pause(&queue, &note).await.unwrap());
+    assert_eq!(fixture.storage.pauses().await.unwrap()[0].note, Some(note));
     let answer = fixture.connection.dequeue(look(1)).await.unwrap();
     assert_eq!(answer, Dequeued::Paused(Vec::new()));
-    assert!(fixture.storage.set_paused(&queue, false).await.unwrap());
+    assert!(fixture.storage.resume(&queue).await.unwrap());
     assert_eq!(fixture.dequeue(1).await, bytes(&["a"]));
     harness.make_room().await;
 }
@@ -186,9 +243,10 @@ pub async fn a_broken_set_stops_fetching(harness: &dyn Harness) {
         fixture.connection.dequeue(look(1)).await,
         Applied::NotApplied,
     );
-    let refused = fixture.storage.set_paused(&queue, true).await;
+    let refused = fixture.storage.pause(&queue, &NO_NOTE).await;
     assert_refused(refused, Applied::NotApplied);
     assert_refused(fixture.storage.paused_queues().await, Applied::NotApplied);
+    assert_refused(fixture.storage.pauses().await, Applied::NotApplied);
     assert_eq!(harness.dump().await, before);
     harness.mend_key(&Key::Paused).await;
     assert_eq!(fixture.dequeue(1).await, bytes(&["a"]));

@@ -37,7 +37,8 @@ impl Harness for MemoryStorage {
             dump.add(format!("{name} jobs"), set.iter().map(|member| member.job));
             dump.add(format!("{name} scores"), scores(set));
         }
-        dump.add("paused", state.paused.iter().map(text));
+        dump.add("paused", state.paused.keys().map(text));
+        dump.add("pauses", state.paused.values().cloned());
         dump.add("nodes", state.nodes.keys().map(text));
         for (node, queues) in &state.nodes {
             dump.add(format!("node {node} queues"), queues.iter().map(text));

@@ -8,6 +8,7 @@ mod harness;
 mod lists;
 mod manage;
 mod nodes;
+mod pauses;
 mod processes;
 mod sorted_set;
 mod state;
@@ -32,9 +33,8 @@ use verk_core::{
     storage::{
         DeadLimits, Due, DuePage, DueSet, DueStore, ExecutionStep, ForeignPage, Heartbeat,
         Histogram, Inprogress, JobStore, ListRequest, Listing, Minute, Move, NameClaim, Node,
-        NodeStore, Page, PauseListener, PauseStore, QueueConnection, Scan, SchedulePoll, Server,
-        Settled, Settlement, Source, StatsReport, StatsStore, StoredExecutions, StoredStats,
-        WaitingStore,
+        NodeStore, Page, QueueConnection, Scan, SchedulePoll, Server, Settled, Settlement, Source,
+        StatsReport, StatsStore, StoredExecutions, StoredStats, WaitingStore,
     },
     time::{Clock, SystemClock},
 };
@@ -43,7 +43,7 @@ pub(crate) use activity::{Activity, CrashOn, Driver};
 pub use faults::{Fault, Faults, Key, Operation};
 
 use self::{
-    connection::{MemoryConnection, MemoryHeartbeat, MemoryPauseListener},
+    connection::{MemoryConnection, MemoryHeartbeat},
     faults::Switches,
     state::State,
 };
@@ -369,25 +369,6 @@ impl NodeStore for MemoryStorage {
                 next: None,
             })
         })
-    }
-}
-
-#[async_trait]
-impl PauseStore for MemoryStorage {
-    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
-        self.write("pause or resume a queue", |state| {
-            state.set_paused(queue, paused)
-        })
-    }
-
-    async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
-        let paused = self.read("read which queues are paused", State::paused_queues)?;
-        Ok(paused.into_iter().collect())
-    }
-
-    async fn open_pause_listener(&self) -> Result<Box<dyn PauseListener>, StorageError> {
-        self.read("listen for pauses", |_| Ok(()))?;
-        Ok(Box::new(MemoryPauseListener::new(self.clone())))
     }
 }
 

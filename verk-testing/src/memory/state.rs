@@ -45,8 +45,8 @@ pub(super) struct State {
     pub(super) schedule: SortedSet,
     pub(super) retry: SortedSet,
     pub(super) dead: SortedSet,
-    /// The queues that are paused for all nodes.
-    pub(super) paused: BTreeSet<QueueName>,
+    /// The queues that are paused for all nodes, with a note or an empty one.
+    pub(super) paused: BTreeMap<QueueName, Bytes>,
     /// The registered nodes with the queues that they fetched from.
     pub(super) nodes: BTreeMap<NodeId, BTreeSet<QueueName>>,
     /// When the heartbeat of a node runs out.
@@ -75,26 +75,6 @@ impl State {
         let list = self.queues.entry(queue.clone()).or_default();
         list.extend(jobs.iter().cloned());
         Ok(())
-    }
-
-    /// Answers whether that changes anything.
-    pub(super) fn set_paused(&mut self, queue: &QueueName, paused: bool) -> Result<bool, Fault> {
-        self.faults.check_key(Key::Paused)?;
-        Ok(if paused {
-            self.paused.insert(queue.clone())
-        } else {
-            self.paused.remove(queue)
-        })
-    }
-
-    pub(super) fn is_paused(&self, queue: &QueueName) -> Result<bool, Fault> {
-        self.faults.check_key(Key::Paused)?;
-        Ok(self.paused.contains(queue))
-    }
-
-    pub(super) fn paused_queues(&self) -> Result<BTreeSet<QueueName>, Fault> {
-        self.faults.check_key(Key::Paused)?;
-        Ok(self.paused.clone())
     }
 
     pub(super) fn schedule(&mut self, jobs: &[Due]) -> Result<usize, Fault> {

@@ -38,7 +38,8 @@ pub(super) struct Ledger {
     schedule: BTreeMap<Bytes, f64>,
     retry: BTreeMap<Bytes, f64>,
     dead: BTreeMap<Bytes, f64>,
-    paused: BTreeSet<QueueName>,
+    /// With their notes.
+    paused: BTreeMap<QueueName, Bytes>,
     /// The queues of each registered node.
     nodes: BTreeMap<usize, BTreeSet<QueueName>>,
     alive: BTreeSet<usize>,
@@ -139,10 +140,13 @@ impl Ledger {
                 }
                 Source::Set(set) => std::mem::take(self.set(*set)).len(),
             }),
-            Request::SetPaused { queue, paused } => Answer::Flag(if *paused {
-                self.paused.insert(queue.clone())
-            } else {
-                self.paused.remove(queue)
+            Request::SetPaused { queue, note } => Answer::Flag(match note {
+                Some(note) if !self.paused.contains_key(queue) => {
+                    self.paused.insert(queue.clone(), note.clone());
+                    true
+                }
+                Some(_) => false,
+                None => self.paused.remove(queue).is_some(),
             }),
             Request::Register { node, queues } => {
                 self.alive.insert(*node);
@@ -183,7 +187,7 @@ impl Ledger {
         if !self.alive.contains(&node) {
             return Some(Answer::NodeGone);
         }
-        if self.paused.contains(queue) {
+        if self.paused.contains_key(queue) {
             return Some(Answer::Paused);
         }
         self.nodes.entry(node).or_default().insert(queue.clone());
@@ -390,7 +394,8 @@ impl Ledger {
             view.add_set(set, by_score(members));
         }
         view.add_names(&self.names);
-        view.add_paused(&self.paused);
+        let paused = self.paused.iter();
+        view.add_paused(paused.map(|(queue, note)| (queue.clone(), note.clone())));
         for (node, queues) in &self.nodes {
             view.add_node(&node_id(*node), self.alive.contains(node), queues);
         }

@@ -55,9 +55,10 @@ pub(super) enum Request {
     Clear {
         from: Source,
     },
+    /// `None` resumes.
     SetPaused {
         queue: QueueName,
-        paused: bool,
+        note: Option<Bytes>,
     },
     Register {
         node: usize,
@@ -229,7 +230,8 @@ impl Ledger {
             },
             Action::SetPaused { queue, paused } => Request::SetPaused {
                 queue: queue_name(*queue),
-                paused: *paused,
+                // Of two notes, it shows which one is kept.
+                note: paused.then(|| Bytes::from(self.now.to_string())),
             },
             Action::Register { node, queues } => Request::Register {
                 node: *node,

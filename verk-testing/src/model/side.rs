@@ -174,8 +174,12 @@ impl<'a> Side<'a> {
                 due_by,
             } => Answer::of_each(&storage.move_jobs(from, moves, *due_by).await),
             Request::Clear { from } => Answer::of(storage.clear(from).await, Answer::Count),
-            Request::SetPaused { queue, paused } => {
-                Answer::of(storage.set_paused(queue, *paused).await, Answer::Flag)
+            Request::SetPaused { queue, note } => {
+                let changed = match note {
+                    Some(note) => storage.pause(queue, note).await,
+                    None => storage.resume(queue).await,
+                };
+                Answer::of(changed, Answer::Flag)
             }
             Request::Register { node, queues } => {
                 let registered = storage.register(&node_id(*node), queues, TTL).await;
@@ -251,7 +255,7 @@ impl<'a> Side<'a> {
             try_join_all(lists),
             try_join_all(sets),
             storage.queues(),
-            storage.paused_queues(),
+            storage.pauses(),
             storage.nodes(),
         )?;
 
@@ -269,7 +273,8 @@ impl<'a> Side<'a> {
             view.add_set(set, members.collect());
         }
         view.add_names(&names.into_iter().collect());
-        view.add_paused(&paused.into_iter().collect());
+        let paused = paused.into_iter();
+        view.add_paused(paused.map(|pause| (pause.queue, pause.note.unwrap_or_default())));
         for node in nodes {
             let queues: BTreeSet<QueueName> = node.queues.into_iter().collect();
             view.add_node(&node.id, node.alive, &queues);

@@ -42,8 +42,11 @@ impl View {
         self.add("queues".to_owned(), queues.iter().map(text));
     }
 
-    pub(super) fn add_paused(&mut self, queues: &BTreeSet<QueueName>) {
-        self.add("paused".to_owned(), queues.iter().map(text));
+    /// The paused queues, with the notes of their pauses.
+    pub(super) fn add_paused(&mut self, pauses: impl Iterator<Item = (QueueName, Bytes)>) {
+        for (queue, note) in pauses {
+            self.add(format!("pause of {queue}"), [note].into_iter());
+        }
     }
 
     pub(super) fn add_node(&mut self, node: &NodeId, alive: bool, queues: &BTreeSet<QueueName>) {

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
@@ -260,9 +261,9 @@ impl Cluster {
                 faults.set_full(false);
             }
             Trouble::PauseEverywhere => {
-                let _ = self.storage.set_paused(&queue, true).await;
+                let _ = self.storage.pause(&queue, &Bytes::new()).await;
                 self.sleep(time).await;
-                while self.storage.set_paused(&queue, false).await.is_err() {
+                while self.storage.resume(&queue).await.is_err() {
                     self.sleep(Duration::from_secs(1)).await;
                 }
             }

@@ -18,7 +18,7 @@ use verk_core::{
         Listing, Minute, Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore,
         ProcessReport, ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server,
         ServerFacts, Settled, Settlement, Source, StatsReport, StatsStore, StoredExecutions,
-        StoredStats, WaitingStore, WorkPage, WorkPlace,
+        StoredPause, StoredStats, WaitingStore, WorkPage, WorkPlace,
     },
     time::Clock,
 };
@@ -242,9 +242,16 @@ impl NodeStore for FaultyStorage {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl PauseStore for FaultyStorage {
-    async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<bool, StorageError> {
-        self.call("pause", self.inner.set_paused(queue, paused))
-            .await
+    async fn pause(&self, queue: &QueueName, note: &Bytes) -> Result<bool, StorageError> {
+        self.call("pause", self.inner.pause(queue, note)).await
+    }
+
+    async fn resume(&self, queue: &QueueName) -> Result<bool, StorageError> {
+        self.call("pause", self.inner.resume(queue)).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<StoredPause>, StorageError> {
+        self.call("read", self.inner.pauses()).await
     }
 
     async fn paused_queues(&self) -> Result<Vec<QueueName>, StorageError> {
