@@ -7,7 +7,9 @@ use bb8_redis::redis::{self, Value};
 use bytes::Bytes;
 use verk_core::{
     QueueName, StorageError,
-    storage::{Due, Inprogress, JobSet, JobStore, Page, QueueConnection, Settled, Settlement},
+    storage::{
+        Due, HeldCount, Inprogress, JobSet, JobStore, Page, QueueConnection, Settled, Settlement,
+    },
     time::unix_seconds,
 };
 
@@ -73,13 +75,51 @@ impl JobStore for RedisStorage {
             .await
             .map_err(|failure| failure.during("ask what was prefetched"))
     }
+
+    async fn held_counts(&self, lists: &[Inprogress]) -> Result<Vec<HeldCount>, StorageError> {
+        held_counts(&self.link, lists)
+            .await
+            .map_err(|failure| failure.during("count jobs in progress"))
+    }
+}
+
+/// Each is two commands that take the server less than a microsecond.
+const LISTS_IN_A_TRIP: usize = 250;
+
+async fn held_counts(link: &Link, lists: &[Inprogress]) -> Result<Vec<HeldCount>, Failure> {
+    let mut counts = Vec::with_capacity(lists.len());
+    for lists in lists.chunks(LISTS_IN_A_TRIP) {
+        let mut commands = redis::pipe();
+        for Inprogress { queue, node } in lists {
+            commands
+                .cmd("LLEN")
+                .arg(link.keys.inprogress(queue, node))
+                .cmd("GET")
+                .arg(link.keys.prefetched(queue, node));
+        }
+        let mut replies = link.ask_all(&commands).await?.into_iter();
+        for _ in lists {
+            let (Some(jobs), Some(prefetched)) = (replies.next(), replies.next()) else {
+                return Err(Failure::unexpected_reply("two replies for each list"));
+            };
+            let jobs = reply::count(jobs?)?;
+            let prefetched = optional_count(prefetched?)?.min(jobs);
+            counts.push(HeldCount { jobs, prefetched });
+        }
+    }
+    Ok(counts)
 }
 
 async fn prefetched(link: &Link, inprogress: &Inprogress) -> Result<usize, Failure> {
     let key = (link.keys).prefetched(&inprogress.queue, &inprogress.node);
     let mut get = redis::cmd("GET");
     get.arg(key);
-    match link.ask(&get).await? {
+    optional_count(link.ask(&get).await?)
+}
+
+/// A missing count is 0.
+fn optional_count(value: Value) -> Result<usize, Failure> {
+    match value {
         Value::Nil => Ok(0),
         count => reply::count(count),
     }

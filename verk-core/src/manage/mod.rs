@@ -10,6 +10,7 @@ mod jobs;
 mod list;
 mod pauses;
 mod processes;
+mod queues;
 mod running;
 mod search;
 mod selection;
@@ -42,6 +43,7 @@ pub use self::{
     list::{Listed, Query},
     pauses::{Pause, PauseNote},
     processes::{Process, ProcessQueue},
+    queues::QueueOverview,
     running::{InvalidRunningCursor, RunningCursor, RunningJob, RunningPage},
     search::{Found, JobInProgress},
     selection::Selection,

@@ -54,10 +54,17 @@ impl Admin {
     ///
     /// Changes nothing.
     pub async fn processes(&self) -> Result<Vec<Process>, StorageError> {
-        let reports = self.storage().processes().await?;
         let nodes = self.storage().nodes().await?;
-        let reports = reports.into_iter();
-        Ok(reports.map(|report| Process::of(report, &nodes)).collect())
+        self.processes_among(&nodes).await
+    }
+
+    /// The processes, with their nodes among these.
+    pub(super) async fn processes_among(
+        &self,
+        nodes: &[Node],
+    ) -> Result<Vec<Process>, StorageError> {
+        let reports = self.storage().processes().await?.into_iter();
+        Ok(reports.map(|report| Process::of(report, nodes)).collect())
     }
 
     /// Finds one of the [processes](Self::processes) by its identity; `None` if it is not shown.

@@ -52,6 +52,21 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// Returns how many of the most recently fetched jobs of `inprogress` were prefetched, and may
     /// not have been started: see [`DequeueRequest::prefetched`]. Changes nothing.
     async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError>;
+
+    /// Counts the jobs of `lists`, in their order, one each: 0 for a list that does not exist.
+    /// Reads no job, and changes nothing.
+    ///
+    /// Not one moment: jobs may move meanwhile.
+    async fn held_counts(&self, lists: &[Inprogress]) -> Result<Vec<HeldCount>, StorageError>;
+}
+
+/// How many jobs an `inprogress` list has: see [`JobStore::held_counts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldCount {
+    /// How many jobs it has.
+    pub jobs: usize,
+    /// How many of them were prefetched: see [`JobStore::prefetched`]. At most `jobs`.
+    pub prefetched: usize,
 }
 
 /// Reads the rest of `inprogress` from a place on, the most recently fetched job first. A page that

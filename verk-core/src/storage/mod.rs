@@ -39,8 +39,8 @@ pub use self::{
     audit::{AuditStore, MAX_AUDIT_ENTRIES},
     due::{DuePage, DueSet, DueStore, Lease, MAX_CUT_BY_TRIM, SchedulePoll},
     held::{
-        DequeueRequest, Dequeued, Inprogress, JobStore, NO_PREFETCH_AFTER_RESTORE, QueueConnection,
-        Settlement, Target,
+        DequeueRequest, Dequeued, HeldCount, Inprogress, JobStore, NO_PREFETCH_AFTER_RESTORE,
+        QueueConnection, Settlement, Target,
     },
     lists::{ListRequest, Listing, MAX_LIST_LOOKS, Order, Position},
     nodes::{Beat, ForeignList, ForeignPage, Heartbeat, NameClaim, Node, NodeStore},

@@ -2,13 +2,15 @@
 //! target, and only what is held.
 
 use bytes::Bytes;
-use verk_core::storage::{Due, JobSet, Page, Settled, Settlement, Target};
+use verk_core::storage::{
+    DequeueRequest, Due, HeldCount, Inprogress, JobSet, Page, Settled, Settlement, Target,
+};
 
 use super::{
     Harness,
     fixture::{
         AT_0, Fixture, NO_LIMITS, assert_done, assert_not_held, at, bytes, dead, due, every_target,
-        job, numbered, of_many_sizes, read_in_pages, settlement,
+        job, look, numbered, of_many_sizes, queue_name, read_in_pages, settlement,
     },
 };
 
@@ -342,6 +344,44 @@ pub async fn large_payloads_are_settled(harness: &dyn Harness) {
         .map(|(_, job)| job)
         .collect();
     assert_eq!(kept, large);
+}
+
+/// The jobs of very many lists are counted, in the order of the question.
+pub async fn held_jobs_are_counted(harness: &dyn Harness) {
+    let mut fixture = Fixture::new(harness).await;
+    fixture.enqueue(&["a", "b", "c"]).await;
+    let request = DequeueRequest {
+        prefetched: 2,
+        ..look(3)
+    };
+    fixture.connection.dequeue(request).await.unwrap();
+    let other = Fixture::on_queue(harness, "with:colon").await;
+    harness.add_inprogress(&other.held, Bytes::from("d")).await;
+    let absent = (0..600).map(|number| Inprogress {
+        queue: queue_name(&format!("absent-{number}")),
+        node: other.held.node.clone(),
+    });
+    let mut lists: Vec<Inprogress> = absent.collect();
+    lists.push(fixture.held.clone());
+    lists.insert(300, other.held.clone());
+
+    let before = harness.dump().await;
+    let counts = fixture.storage.held_counts(&lists).await.unwrap();
+    assert_eq!(harness.dump().await, before);
+    let count = |jobs, prefetched| HeldCount { jobs, prefetched };
+    assert_eq!(counts.len(), 602);
+    assert_eq!((counts[300], counts[601]), (count(1, 0), count(3, 2)));
+    let counted: usize = counts.iter().map(|count| count.jobs).sum();
+    assert_eq!(counted, 4);
+    assert_eq!(fixture.storage.held_counts(&[]).await.unwrap(), []);
+
+    // Prefetched jobs may be gone before the storage learns of it.
+    let held = fixture.held.clone();
+    for job in ["a", "b", "c"] {
+        assert_done(&fixture.settle(&[job], Target::Ack).await);
+    }
+    let counts = fixture.storage.held_counts(&[held]).await.unwrap();
+    assert_eq!(counts, [count(0, 0)]);
 }
 
 /// Pages of `inprogress` start with the most recently fetched.

@@ -32,9 +32,9 @@ use verk_core::{
     stats::{Day, DayStats},
     storage::{
         DeadLimits, Due, DuePage, DueSet, DueStore, ExecutionStep, ForeignPage, Heartbeat,
-        Histogram, Inprogress, JobStore, ListRequest, Listing, Minute, Move, NameClaim, Node,
-        NodeStore, Page, QueueConnection, Scan, SchedulePoll, Server, Settled, Settlement, Source,
-        StatsReport, StatsStore, StoredExecutions, StoredStats, WaitingStore,
+        HeldCount, Histogram, Inprogress, JobStore, ListRequest, Listing, Minute, Move, NameClaim,
+        Node, NodeStore, Page, QueueConnection, Scan, SchedulePoll, Server, Settled, Settlement,
+        Source, StatsReport, StatsStore, StoredExecutions, StoredStats, WaitingStore,
     },
     time::{Clock, SystemClock},
 };
@@ -255,9 +255,14 @@ impl JobStore for MemoryStorage {
     async fn prefetched(&self, inprogress: &Inprogress) -> Result<usize, StorageError> {
         let now = self.shared.clock.instant();
         self.read("ask what was prefetched", |state| {
-            let prefetched = state.prefetched.get(inprogress);
-            let remembered = prefetched.filter(|(_, until)| *until > now);
-            Ok(remembered.map_or(0, |(jobs, _)| *jobs))
+            Ok(state.prefetched(inprogress, now))
+        })
+    }
+
+    async fn held_counts(&self, lists: &[Inprogress]) -> Result<Vec<HeldCount>, StorageError> {
+        let now = self.shared.clock.instant();
+        self.read("count jobs in progress", |state| {
+            state.held_counts(lists, now)
         })
     }
 }

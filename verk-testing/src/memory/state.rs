@@ -11,9 +11,9 @@ use verk_core::{
     QueueName, StorageError,
     names::NodeId,
     storage::{
-        DeadLimits, DequeueRequest, Due, DuePage, DueSet, Inprogress, JobSet, MAX_BATCH_BYTES,
-        MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, NO_PREFETCH_AFTER_RESTORE, Page, Settled, Settlement,
-        Target,
+        DeadLimits, DequeueRequest, Due, DuePage, DueSet, HeldCount, Inprogress, JobSet,
+        MAX_BATCH_BYTES, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, NO_PREFETCH_AFTER_RESTORE, Page,
+        Settled, Settlement, Target,
     },
     time::unix_seconds,
 };
@@ -75,6 +75,26 @@ impl State {
         let list = self.queues.entry(queue.clone()).or_default();
         list.extend(jobs.iter().cloned());
         Ok(())
+    }
+
+    pub(super) fn prefetched(&self, list: &Inprogress, now: Instant) -> usize {
+        let prefetched = self.prefetched.get(list);
+        let remembered = prefetched.filter(|(_, until)| *until > now);
+        remembered.map_or(0, |(jobs, _)| *jobs)
+    }
+
+    pub(super) fn held_counts(
+        &self,
+        lists: &[Inprogress],
+        now: Instant,
+    ) -> Result<Vec<HeldCount>, Fault> {
+        let count = |list: &Inprogress| {
+            self.faults.check_key(Key::Inprogress(list.clone()))?;
+            let jobs = self.inprogress.get(list).map_or(0, JobList::len);
+            let prefetched = self.prefetched(list, now).min(jobs);
+            Ok(HeldCount { jobs, prefetched })
+        };
+        lists.iter().map(count).collect()
     }
 
     pub(super) fn schedule(&mut self, jobs: &[Due]) -> Result<usize, Fault> {

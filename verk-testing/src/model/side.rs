@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use verk_core::{
     QueueName, StorageError,
     storage::{
-        DequeueRequest, Dequeued, Heartbeat, Inprogress, Lease, NameClaim, Page, QueueConnection,
-        Source, Storage,
+        DequeueRequest, Dequeued, Heartbeat, HeldCount, Inprogress, Lease, NameClaim, Page,
+        QueueConnection, Source, Storage,
     },
 };
 
@@ -242,8 +242,17 @@ impl<'a> Side<'a> {
             Ok::<_, StorageError>((queue, jobs))
         });
         let lists = lists().map(|list| async move {
-            let jobs = storage.inprogress(&list, ALL);
-            let (jobs, prefetched) = tokio::try_join!(jobs, storage.prefetched(&list))?;
+            let counted = std::slice::from_ref(&list);
+            let (jobs, prefetched, counts) = tokio::try_join!(
+                storage.inprogress(&list, ALL),
+                storage.prefetched(&list),
+                storage.held_counts(counted),
+            )?;
+            let count = HeldCount {
+                jobs: jobs.len(),
+                prefetched: prefetched.min(jobs.len()),
+            };
+            assert_eq!(counts, [count], "of {list:?}");
             Ok::<_, StorageError>((list, jobs, prefetched))
         });
         let sets = all_sets().map(|set| async move {

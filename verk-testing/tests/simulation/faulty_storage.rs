@@ -14,11 +14,11 @@ use verk_core::{
     stats::{Day, DayStats},
     storage::{
         AuditStore, Beat, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore,
-        ExecutionStep, ForeignPage, Heartbeat, Histogram, Inprogress, JobStore, ListRequest,
-        Listing, Minute, Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore,
-        ProcessReport, ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server,
-        ServerFacts, Settled, Settlement, Source, StatsReport, StatsStore, StoredExecutions,
-        StoredPause, StoredStats, WaitingStore, WorkPage, WorkPlace,
+        ExecutionStep, ForeignPage, Heartbeat, HeldCount, Histogram, Inprogress, JobStore,
+        ListRequest, Listing, Minute, Move, NameClaim, Node, NodeStore, Page, PauseListener,
+        PauseStore, ProcessReport, ProcessSignal, ProcessStore, QueueConnection, Scan,
+        SchedulePoll, Server, ServerFacts, Settled, Settlement, Source, StatsReport, StatsStore,
+        StoredExecutions, StoredPause, StoredStats, WaitingStore, WorkPage, WorkPlace,
     },
     time::Clock,
 };
@@ -144,6 +144,10 @@ impl JobStore for FaultyStorage {
 
     async fn prefetched(&self, list: &Inprogress) -> Result<usize, StorageError> {
         self.call("read", self.inner.prefetched(list)).await
+    }
+
+    async fn held_counts(&self, lists: &[Inprogress]) -> Result<Vec<HeldCount>, StorageError> {
+        self.call("read", self.inner.held_counts(lists)).await
     }
 }
 
