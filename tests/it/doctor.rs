@@ -323,7 +323,10 @@ async fn jobs_that_nobody_sees_to_are_found() {
     let (dead, foreign) = (held("web.0123456789ab"), held("elixir"));
     let ttl = Duration::from_secs(60);
     let queues = [dead.queue.clone()];
-    storage.register(&dead.node, &queues, ttl).await.unwrap();
+    storage
+        .register(&dead.node, &queues, ttl, &Default::default())
+        .await
+        .unwrap();
     Harness::expire_heartbeat(&storage, &dead.node).await;
     for held in [&dead, &foreign] {
         Harness::add_inprogress(&storage, held, ARRAY_ARGS.into()).await;

@@ -195,7 +195,7 @@ async fn leave_jobs(redis: &RedisServer, numbers: std::ops::Range<u32>) {
     };
     let queues = std::slice::from_ref(&held.queue);
     storage
-        .register(&held.node, queues, PATIENCE)
+        .register(&held.node, queues, PATIENCE, &Default::default())
         .await
         .unwrap();
     let request = DequeueRequest {

@@ -137,7 +137,7 @@ async fn nobody_is_judged_while_the_judge_itself_is_not_well() {
     let it = Fixture::with(|builder| builder.queue("default", 1).heartbeat(heartbeat)).await;
     let other = NodeId::register("other").unwrap();
     it.storage
-        .register(&other, &[], Duration::from_secs(1))
+        .register(&other, &[], Duration::from_secs(1), &Default::default())
         .await
         .unwrap();
     it.verk.start().unwrap();

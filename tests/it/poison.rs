@@ -65,7 +65,7 @@ impl Heir {
         let ttl = Duration::from_secs(600);
         let queues = [held.queue.clone()];
         self.storage
-            .register(&held.node, &queues, ttl)
+            .register(&held.node, &queues, ttl, &Default::default())
             .await
             .unwrap();
         let mut connection = self.storage.open_queue(&held).await.unwrap();

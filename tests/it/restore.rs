@@ -26,7 +26,12 @@ async fn dead_node_with(storage: &MemoryStorage, name: &str, queue: &str, jobs: 
     let queue = queue_name(queue);
     let ttl = Duration::from_secs(600);
     storage
-        .register(&node, std::slice::from_ref(&queue), ttl)
+        .register(
+            &node,
+            std::slice::from_ref(&queue),
+            ttl,
+            &Default::default(),
+        )
         .await
         .unwrap();
     let payloads: Vec<Bytes> = (0..jobs)
@@ -106,7 +111,10 @@ async fn a_queue_that_cannot_take_its_jobs_back_holds_up_no_other() {
     let both = [queue_name("broken"), queue_name("default")];
     for node in [&broken, &dead] {
         let ttl = Duration::from_secs(600);
-        storage.register(node, &both, ttl).await.unwrap();
+        storage
+            .register(node, &both, ttl, &Default::default())
+            .await
+            .unwrap();
         storage.faults().expire_heartbeat(node);
     }
     storage.faults().break_key(Key::Queue(queue_name("broken")));

@@ -3,6 +3,7 @@
 -- KEYS  1 verk:node:NODE  2 verk_nodes  3 verk:node:NODE:queues  4 verk:name:NAME
 --       5 verk:node:NODE:stats  6 verk:node:NODE:deaths  7 verk:schedule_manager
 --       8.. the inprogress lists of the queues in 3, then their verk:prefetched:Q:NODE
+--       the last: verk:node:NODE:info
 -- ARGV  1 NODE  2.. the queues in 3, in the order of the keys from 8
 -- Returns 1 if the node is off the list, 0 if one of its lists holds a job, -1 if the node has
 -- other queues than those given (read them again).

@@ -1,7 +1,7 @@
 -- Renews the heartbeat of a node, and its name if the node holds the name.
 --
--- KEYS  1 verk:node:NODE  2 verk:name:NAME
--- ARGV  1 time to live in milliseconds  2 NODE
+-- KEYS  1 verk:node:NODE  2 verk:name:NAME  3 verk:node:NODE:info
+-- ARGV  1 time to live in milliseconds  2 NODE  3 time to live of the info in seconds
 -- Returns {1 if the heartbeat existed, else 0; seconds of the server's time of day; microseconds;
 --         the id of the server's run and its role, as far as this user may know}
 --
@@ -10,6 +10,9 @@
 -- first command is PEXPIRE, which a full Redis allows.
 
 local alive = redis.call('PEXPIRE', KEYS[1], ARGV[1])
+if alive == 1 then
+  redis.call('EXPIRE', KEYS[3], ARGV[3])
+end
 if alive == 1 and redis.call('TYPE', KEYS[2]).ok == 'string'
   and redis.call('GET', KEYS[2]) == ARGV[2] then
   redis.call('PEXPIRE', KEYS[2], ARGV[1])

@@ -22,12 +22,15 @@ use crate::{
 
 const BEAT: &str = "send a heartbeat";
 
+/// How long what a node said about itself is kept after its last heartbeat, in seconds.
+pub(crate) const INFO_LASTS: u32 = 24 * 60 * 60;
+
 /// Renews the keys of a node that have a time to live.
 #[derive(Debug)]
 pub(crate) struct RedisHeartbeat {
     link: Arc<Link>,
-    keys: [Key; 2],
-    args: [Arg<'static>; 2],
+    keys: [Key; 3],
+    args: [Arg<'static>; 3],
     /// Opened in the runtime of the heartbeat, and opened again at the next heartbeat after an
     /// error.
     connection: Option<Connection>,
@@ -40,8 +43,12 @@ impl RedisHeartbeat {
         ttl: Duration,
     ) -> Result<Self, StorageError> {
         let mut heartbeat = Self {
-            keys: [link.keys.heartbeat(node), link.keys.name(node)],
-            args: [arg(milliseconds(ttl)), arg(node)],
+            keys: [
+                link.keys.heartbeat(node),
+                link.keys.name(node),
+                link.keys.node_info(node),
+            ],
+            args: [arg(milliseconds(ttl)), arg(node), arg(INFO_LASTS)],
             link,
             connection: None,
         };

@@ -160,6 +160,11 @@ impl Keys {
         self.key(format_args!("verk:node:{node}:queues"))
     }
 
+    /// The hash in which a node says what it is, with a time to live.
+    pub(crate) fn node_info(&self, node: &NodeId) -> Key {
+        self.key(format_args!("verk:node:{node}:info"))
+    }
+
     /// The number of the last statistics that a node reported, with a time to live.
     pub(crate) fn node_stats(&self, node: &NodeId) -> Key {
         self.key(format_args!("verk:node:{node}:stats"))
@@ -338,6 +343,7 @@ mod tests {
             keys.nodes(),
             keys.heartbeat(&node),
             keys.node_queues(&node),
+            keys.node_info(&node),
             keys.name(&node),
             keys.node_stats(&node),
             keys.node_deaths(&node),
@@ -367,7 +373,7 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 36] = [
+    const NAMES: [&str; 37] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -380,6 +386,7 @@ mod tests {
         "verk_nodes",
         "verk:node:web.1.0123456789ab",
         "verk:node:web.1.0123456789ab:queues",
+        "verk:node:web.1.0123456789ab:info",
         "verk:name:web.1",
         "verk:node:web.1.0123456789ab:stats",
         "verk:node:web.1.0123456789ab:deaths",

@@ -13,8 +13,9 @@ use verk_core::{
     names::NodeId,
     storage::{
         ForeignList, ForeignPage, Heartbeat, Inprogress, MAX_BATCH_JOBS, NameClaim, Node,
-        NodeStore, Settled, Settlement,
+        NodeStore, Settled, Settlement, StoredNodeInfo,
     },
+    time::{from_unix_seconds, unix_seconds},
 };
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     },
     error::Failure,
     glob,
-    heartbeat::{RedisHeartbeat, milliseconds},
+    heartbeat::{INFO_LASTS, RedisHeartbeat, milliseconds},
     storage::RedisStorage,
 };
 
@@ -42,11 +43,22 @@ impl NodeStore for RedisStorage {
         node: &NodeId,
         queues: &[QueueName],
         ttl: Duration,
+        info: &StoredNodeInfo,
     ) -> Result<(), StorageError> {
         let keys = &self.link.keys;
-        let mut args = vec![arg(milliseconds(ttl)), arg(node)];
-        args.extend(queues.iter().map(arg));
-        let keys = [keys.heartbeat(node), keys.nodes(), keys.node_queues(node)];
+        let info = info_words(info);
+        let mut args = vec![arg(milliseconds(ttl)), arg(node), arg(INFO_LASTS)];
+        args.push(arg(info.len()));
+        args.extend(info);
+        for queue in queues {
+            args.push(arg(queue));
+        }
+        let keys = [
+            keys.heartbeat(node),
+            keys.nodes(),
+            keys.node_queues(node),
+            keys.node_info(node),
+        ];
         match self.link.run(&scripts::REGISTER, &keys, &args).await {
             Ok(_) => Ok(()),
             Err(failure) => Err(failure.during("register a node")),
@@ -72,6 +84,15 @@ impl NodeStore for RedisStorage {
         list(&self.link)
             .await
             .map_err(|failure| failure.during("list the nodes"))
+    }
+
+    async fn node_infos(
+        &self,
+        nodes: &[NodeId],
+    ) -> Result<Vec<Option<StoredNodeInfo>>, StorageError> {
+        infos(&self.link, nodes)
+            .await
+            .map_err(|failure| failure.during("read what nodes are"))
     }
 
     async fn silent_nodes(&self) -> Result<Vec<Node>, StorageError> {
@@ -142,6 +163,7 @@ async fn deregister(link: &Link, node: &NodeId) -> Result<bool, Failure> {
         ];
         all_keys.extend(queues.iter().map(|queue| keys.inprogress_of(queue, node)));
         all_keys.extend(queues.iter().map(|queue| keys.prefetched_of(queue, node)));
+        all_keys.push(keys.node_info(node));
         let mut args = vec![arg(node)];
         args.extend(queues.iter().map(|queue| Arg::Borrowed(&queue[..])));
         match reply::integer(link.run(&scripts::DEREGISTER, &all_keys, &args).await?)? {
@@ -151,6 +173,79 @@ async fn deregister(link: &Link, node: &NodeId) -> Result<bool, Failure> {
             _ => {}
         }
     }
+}
+
+/// The fields of the info of a node, in the order of [`info_words`] and [`info`].
+const INFO_FIELDS: [&str; 6] = [
+    "version",
+    "level",
+    "process",
+    "registered_at",
+    "class_count",
+    "classes",
+];
+
+/// The fields and the values of an info; none for the default.
+fn info_words(info: &StoredNodeInfo) -> Vec<Arg<'_>> {
+    if *info == StoredNodeInfo::default() {
+        return Vec::new();
+    }
+    let registered_at = info.registered_at.map(unix_seconds).unwrap_or_default();
+    let values = [
+        Arg::Borrowed(info.version.as_bytes()),
+        arg(info.level),
+        Arg::Borrowed(info.process.as_bytes()),
+        arg(registered_at),
+        arg(info.class_count),
+        Arg::Borrowed(&info.classes[..]),
+    ];
+    let words = INFO_FIELDS.into_iter().zip(values);
+    words
+        .flat_map(|(field, value)| [Arg::Borrowed(field.as_bytes()), value])
+        .collect()
+}
+
+async fn infos(link: &Link, nodes: &[NodeId]) -> Result<Vec<Option<StoredNodeInfo>>, Failure> {
+    let mut infos = Vec::with_capacity(nodes.len());
+    for nodes in nodes.chunks(MAX_BATCH_JOBS) {
+        let mut commands = redis::pipe();
+        for node in nodes {
+            commands
+                .cmd("HMGET")
+                .arg(link.keys.node_info(node))
+                .arg(&INFO_FIELDS);
+        }
+        let replies = link.ask_all(&commands).await?;
+        if replies.len() != nodes.len() {
+            return Err(Failure::unexpected_reply("a reply for each node"));
+        }
+        for reply in replies {
+            infos.push(match reply {
+                // A key of another program.
+                Err(failure) if failure.is_wrong_type() => None,
+                reply => info(reply?)?,
+            });
+        }
+    }
+    Ok(infos)
+}
+
+/// `None` without a version. Other values that are missing, or have another form, are 0 or empty.
+fn info(values: Value) -> Result<Option<StoredNodeInfo>, Failure> {
+    let Ok([version, level, process, registered_at, class_count, classes]) =
+        <[Value; 6]>::try_from(reply::array(values)?)
+    else {
+        return Err(Failure::unexpected_reply("the fields of a node"));
+    };
+    let seconds: f64 = reply::number(registered_at);
+    Ok(reply::text(version).ok().map(|version| StoredNodeInfo {
+        version,
+        level: reply::number(level),
+        process: reply::text(process).unwrap_or_default(),
+        registered_at: (seconds > 0.0).then(|| from_unix_seconds(seconds)),
+        class_count: reply::number(class_count),
+        classes: reply::payload(classes).unwrap_or_default(),
+    }))
 }
 
 async fn list(link: &Link) -> Result<Vec<Node>, Failure> {

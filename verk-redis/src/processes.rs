@@ -301,12 +301,12 @@ fn read(id: &[u8], hash: Result<Value, Failure>) -> Result<Option<ProcessReport>
     Ok(Some(ProcessReport {
         identity,
         info,
-        concurrency: number(concurrency),
-        busy: number(busy),
+        concurrency: reply::number(concurrency),
+        busy: reply::number(busy),
         quiet: reply::text(quiet).is_ok_and(|quiet| quiet == "true"),
-        beat: from_unix_seconds(number(beat)),
-        rss: number(rss),
-        rtt: Duration::from_micros(number(rtt)),
+        beat: from_unix_seconds(reply::number(beat)),
+        rss: reply::number(rss),
+        rtt: Duration::from_micros(reply::number(rtt)),
         work: BTreeMap::new(),
         sidekiq_6_work: false,
     }))
@@ -314,11 +314,6 @@ fn read(id: &[u8], hash: Result<Value, Failure>) -> Result<Option<ProcessReport>
 
 fn text(id: &[u8]) -> Option<String> {
     String::from_utf8(id.to_vec()).ok()
-}
-
-fn number<T: std::str::FromStr + Default>(value: Value) -> T {
-    let text = reply::text(value).unwrap_or_default();
-    text.parse().unwrap_or_default()
 }
 
 fn name(signal: ProcessSignal) -> &'static str {

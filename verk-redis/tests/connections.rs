@@ -147,7 +147,10 @@ async fn every_connection_is_kept_alive() {
     let storage = RedisStorage::connect(server.url()).await.unwrap();
     let node = verk_core::names::NodeId::register("kept-alive").unwrap();
     let ttl = Duration::from_secs(60);
-    storage.register(&node, &[queue()], ttl).await.unwrap();
+    storage
+        .register(&node, &[queue()], ttl, &Default::default())
+        .await
+        .unwrap();
     let heartbeat = storage.open_heartbeat(&node, ttl).await.unwrap();
     let listener = storage.open_pause_listener().await.unwrap();
     let all_kept_alive = async {

@@ -14,7 +14,8 @@ use verk_core::{
     storage::{
         AuditStore, Counts, DeadLimits, DequeueRequest, Dequeued, Due, DueStore, Executions,
         Inprogress, JobStore, Lease, Minute, NameClaim, NodeStore, PauseStore, ProcessReport,
-        ProcessSignal, ProcessStore, Settled, Settlement, StatsReport, StatsStore, Target,
+        ProcessSignal, ProcessStore, Settled, Settlement, StatsReport, StatsStore, StoredNodeInfo,
+        Target,
     },
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -95,7 +96,11 @@ async fn holding(storage: &RedisStorage, jobs: &[&'static str]) -> Inprogress {
         node: NodeId::register("web").unwrap(),
     };
     let queues = std::slice::from_ref(&held.queue);
-    let registered = storage.register(&held.node, queues, LONG).await;
+    let info = StoredNodeInfo {
+        version: "verk 0.1.0".to_owned(),
+        ..StoredNodeInfo::default()
+    };
+    let registered = storage.register(&held.node, queues, LONG, &info).await;
     registered.unwrap();
     let payloads = jobs.iter().map(|job| Bytes::from_static(job.as_bytes()));
     let payloads: Vec<Bytes> = payloads.collect();
@@ -259,10 +264,14 @@ async fn a_dead_node_that_elixir_restores_leaves_no_key_for_ever() {
 
     let mut left = keys(&server);
     left.retain(|(key, _)| key.contains(node.as_str()));
-    let [(key, ttl)] = &left[..] else {
+    left.sort();
+    let [(info, day), (prefetched, three_days)] = &left[..] else {
         panic!("{left:?}");
     };
-    assert_eq!(*key, format!("verk:prefetched:default:{node}"));
-    let three_days = 72 * 60 * 60;
-    assert!((three_days - 600..=three_days).contains(ttl), "{ttl}");
+    assert_eq!(*info, format!("verk:node:{node}:info"));
+    assert_eq!(*prefetched, format!("verk:prefetched:default:{node}"));
+    for (ttl, hours) in [(day, 24), (three_days, 72)] {
+        let seconds = hours * 60 * 60;
+        assert!((seconds - 600..=seconds).contains(ttl), "{ttl}");
+    }
 }

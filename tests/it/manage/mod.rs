@@ -141,7 +141,7 @@ impl Shared {
         let queues = std::slice::from_ref(&held.queue);
         let ttl = Duration::from_secs(600);
         self.storage
-            .register(&held.node, queues, ttl)
+            .register(&held.node, queues, ttl, &Default::default())
             .await
             .unwrap();
         Consumer(self.storage.open_queue(&held).await.unwrap())

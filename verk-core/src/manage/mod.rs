@@ -8,6 +8,7 @@ mod executions;
 mod filter;
 mod jobs;
 mod list;
+mod nodes;
 mod pauses;
 mod processes;
 mod queues;
@@ -41,6 +42,7 @@ pub use self::{
     filter::Filter,
     jobs::Jobs,
     list::{Listed, Query},
+    nodes::{NodeInfo, NodeQueue, NodeStatus},
     pauses::{Pause, PauseNote},
     processes::{Process, ProcessQueue},
     queues::QueueOverview,

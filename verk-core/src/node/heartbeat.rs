@@ -13,7 +13,10 @@ use crate::{
     events::event::{Event, EventKind},
     guard, log,
     names::{NodeId, QueueName},
-    node::registration::{Registration, lose},
+    node::{
+        about::Program,
+        registration::{Registration, lose},
+    },
     services::Services,
     storage::{Beat, Heartbeat, NameClaim},
     time::{backoff::pause_before_retry, clock::rfc3339, server_time::ClockReading},
@@ -28,9 +31,11 @@ const CLAIM_MARGIN: Duration = Duration::from_millis(50);
 /// as long as that claim lasts. Returns the registration; the caller restores what earlier holders
 /// left.
 ///
-/// `watch` runs on the thread of the heartbeat, which no job can block.
+/// `program` says what the node stores about itself. `watch` runs on the thread of the heartbeat,
+/// which no job can block.
 pub(crate) async fn register(
     services: &Arc<Services>,
+    program: &Program,
     queues: &[QueueName],
     watch: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Arc<Registration>, BuildError> {
@@ -41,9 +46,10 @@ pub(crate) async fn register(
         claim_name(services, &node).await?;
     }
     let before = services.clock.instant();
+    let info = program.info(&node, services.now());
     services
         .storage
-        .register(&node, queues, config.heartbeat_ttl())
+        .register(&node, queues, config.heartbeat_ttl(), &info)
         .await?;
     let named = config.name().is_some();
     let registration = Registration::new(node, config.heartbeat, named, before);

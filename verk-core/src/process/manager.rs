@@ -1,6 +1,6 @@
 //! Shows this process to Sidekiq Web every 10 seconds, and obeys its buttons.
 
-use std::{env, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -8,7 +8,7 @@ use crate::{
     error::StorageError,
     log,
     names::NodeId,
-    node::heartbeat::host_name,
+    node::about::process_host,
     process::{Activity, Process},
     queues::Queues,
     services::Services,
@@ -40,10 +40,8 @@ impl ProcessManager {
         stop: CancellationToken,
         ended: CancellationToken,
     ) -> Self {
-        // On Heroku, the name of the dyno, because host names mean nothing there.
-        let host = env::var("DYNO").unwrap_or_else(|_| host_name());
         Self {
-            process: Process::this(host, node, &services.config, services.now()),
+            process: Process::this(process_host(), node, &services.config, services.now()),
             services,
             queues,
             stop,

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     config::Config,
     names::NodeId,
+    node::about::{VERSION, process_identity},
     queues::status::{QueueStatus, RunSnapshot},
     storage::{MAX_BATCH_BYTES, ProcessReport},
     time::clock::unix_seconds,
@@ -44,15 +45,12 @@ pub(crate) struct Activity<'a> {
 }
 
 impl Process {
-    /// This process. The nonce is that of its (first) node id, so that an operator can find one by
-    /// the other.
+    /// This process, whose first node this is.
     pub(crate) fn this(host: String, node: &NodeId, config: &Config, now: SystemTime) -> Self {
-        let nonce = node.as_str().rsplit('.').next().unwrap_or_default();
-        let pid = process::id();
         Self {
-            identity: format!("{host}:{pid}:{nonce}"),
+            identity: process_identity(&host, node),
             host,
-            pid,
+            pid: process::id(),
             tag: config.tag.clone().unwrap_or_else(program),
             labels: config.labels.clone(),
             started_at: now,
@@ -102,7 +100,7 @@ impl Process {
             weights: names().map(weights).collect(),
             labels: &self.labels,
             identity: &self.identity,
-            version: concat!("verk ", env!("CARGO_PKG_VERSION")),
+            version: VERSION,
             embedded: false,
         }
     }

@@ -43,7 +43,9 @@ pub use self::{
         QueueConnection, Settlement, Target,
     },
     lists::{ListRequest, Listing, MAX_LIST_LOOKS, Order, Position},
-    nodes::{Beat, ForeignList, ForeignPage, Heartbeat, NameClaim, Node, NodeStore},
+    nodes::{
+        Beat, ForeignList, ForeignPage, Heartbeat, NameClaim, Node, NodeStore, StoredNodeInfo,
+    },
     pauses::{PauseListener, PauseStore, StoredPause},
     places::{Move, MoveTarget, Scan, WaitingJob, WaitingStore},
     processes::{ProcessReport, ProcessSignal, ProcessStore, ShownWork, WorkPage, WorkPlace},

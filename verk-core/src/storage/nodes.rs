@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::{
     error::StorageError,
@@ -26,14 +27,15 @@ pub trait NodeStore: fmt::Debug + Send + Sync + 'static {
     async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError>;
 
     /// Registers a node: first its heartbeat with its time to live, then the list of nodes, then
-    /// its queues.
+    /// its queues, then `info`, unless that is the default.
     ///
-    /// Called again, it renews the heartbeat and adds queues.
+    /// Called again, it renews the heartbeat, adds queues and replaces the info.
     async fn register(
         &self,
         node: &NodeId,
         queues: &[QueueName],
         ttl: Duration,
+        info: &StoredNodeInfo,
     ) -> Result<(), StorageError>;
 
     /// Opens the connection of the heartbeat, bound to the calling runtime.
@@ -43,16 +45,24 @@ pub trait NodeStore: fmt::Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<Box<dyn Heartbeat>, StorageError>;
 
-    /// Removes `node` from the list of nodes with its heartbeat, its queues, its name, its
-    /// [lease](super::DueStore::poll_schedule), the number of its last
-    /// [report](super::StatsStore::record_stats) and the [deaths](Self::count_deaths) of its jobs,
-    /// unless one of its `inprogress` lists still has a job.
+    /// Removes `node` from the list of nodes with its heartbeat, its queues, its
+    /// [info](Self::node_infos), its name, its [lease](super::DueStore::poll_schedule), the number
+    /// of its last [report](super::StatsStore::record_stats) and the [deaths](Self::count_deaths)
+    /// of its jobs, unless one of its `inprogress` lists still has a job.
     ///
     /// Returns whether it did. Called twice, it returns `true` again.
     async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError>;
 
     /// Lists every registered node, alive or not.
     async fn nodes(&self) -> Result<Vec<Node>, StorageError>;
+
+    /// Reads what `nodes` stored about themselves when they [registered](Self::register), in their
+    /// order, one each: `None` for a node that stored nothing, such as one of Elixir's Verk. The
+    /// info of a dead node is kept for about a day, until the node is deregistered.
+    async fn node_infos(
+        &self,
+        nodes: &[NodeId],
+    ) -> Result<Vec<Option<StoredNodeInfo>>, StorageError>;
 
     /// Lists the registered nodes whose heartbeat is missing. Every node calls it again and again,
     /// so a backend should answer it with less work than [`nodes`](Self::nodes), if it can.
@@ -94,6 +104,7 @@ pub trait NodeStore: fmt::Debug + Send + Sync + 'static {
 #[async_trait]
 pub trait Heartbeat: fmt::Debug + Send {
     /// Renews the heartbeat of the node, and its name if it holds one, for another time to live.
+    /// Its [info](NodeStore::node_infos) is kept meanwhile.
     ///
     /// It never creates a missing one: then [`Beat::alive`] is `false`.
     ///
@@ -138,6 +149,23 @@ pub struct Node {
     pub alive: bool,
     /// The queues that the node fetched from.
     pub queues: Vec<QueueName>,
+}
+
+/// What a node stores about itself: see [`NodeStore::register`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoredNodeInfo {
+    /// The library and its version, such as `verk 0.1.0`.
+    pub version: String,
+    /// Which features of other nodes it understands: a number that grows.
+    pub level: u32,
+    /// The identity of its process: see [`ProcessReport`](super::ProcessReport).
+    pub process: String,
+    /// When it registered, by the time of the backend, in microseconds.
+    pub registered_at: Option<SystemTime>,
+    /// How many classes it has a worker for.
+    pub class_count: usize,
+    /// These classes as a JSON array. Not always all of them.
+    pub classes: Bytes,
 }
 
 /// An `inprogress` list that belongs to no registered node.

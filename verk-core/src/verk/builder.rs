@@ -19,7 +19,7 @@ use crate::{
     job::{Dialect, TimeFormat},
     log,
     names::QueueName,
-    node::heartbeat::register,
+    node::{about::Program, heartbeat::register},
     queues::{Queues, blocked},
     services::{Essentials, Services},
     storage::{ScheduleKeys, Storage},
@@ -259,7 +259,8 @@ impl VerkBuilder {
             None
         } else {
             let watch = blocked::watch(Arc::clone(&queues));
-            Some(register(&services, &queues.names(), watch).await?)
+            let program = Program::new(workforce.registry.classes());
+            Some(register(&services, &program, &queues.names(), watch).await?)
         };
         if services.test.is_none() {
             client.announce();

@@ -9,6 +9,7 @@ use crate::{
     events::event::{Event, EventKind},
     log,
     node::{
+        about::Program,
         foreign,
         heartbeat::{deregister, register},
         registration::Registration,
@@ -75,12 +76,13 @@ pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: Canc
         ));
     }
 
+    let program = Program::new(parts.workforce.registry.classes()).registered_as(first.node());
     let lost = |registration: Arc<Registration>| {
-        let (parts, stop) = (&parts, &stop);
+        let (parts, program, stop) = (&parts, &program, &stop);
         async move {
             let node = registration.node().clone();
             tell(&parts.services, EventKind::NodeLost { node });
-            register_again(parts, stop).await
+            register_again(parts, program, stop).await
         }
     };
     lives::run(
@@ -177,7 +179,11 @@ fn tell(services: &Services, what: EventKind) {
     });
 }
 
-async fn register_again(parts: &Parts, stop: &CancellationToken) -> Option<Arc<Registration>> {
+async fn register_again(
+    parts: &Parts,
+    program: &Program,
+    stop: &CancellationToken,
+) -> Option<Arc<Registration>> {
     let Parts {
         services, queues, ..
     } = parts;
@@ -186,7 +192,7 @@ async fn register_again(parts: &Parts, stop: &CancellationToken) -> Option<Arc<R
         let names = queues.names();
         let result = tokio::select! {
             () = stop.cancelled() => return None,
-            result = register(services, &names, blocked::watch(Arc::clone(queues))) => result,
+            result = register(services, program, &names, blocked::watch(Arc::clone(queues))) => result,
         };
         match result {
             Ok(registration) => {

@@ -46,6 +46,11 @@ impl Registry {
         self.workers.len()
     }
 
+    /// The classes, in order.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = &'static str> {
+        self.workers.keys().copied()
+    }
+
     pub(crate) fn workers(&self) -> impl Iterator<Item = &WorkerEntry> {
         self.workers.values()
     }

@@ -44,6 +44,12 @@ pub(crate) fn text(value: Value) -> Result<String, Failure> {
     .ok_or_else(|| Failure::unexpected_reply("a text"))
 }
 
+/// A number that any program may have written as text: 0 if it is missing, or no number.
+pub(crate) fn number<T: std::str::FromStr + Default>(value: Value) -> T {
+    let text = text(value).unwrap_or_default();
+    text.parse().unwrap_or_default()
+}
+
 pub(crate) fn array(value: Value) -> Result<Vec<Value>, Failure> {
     match value {
         Value::Array(values) | Value::Set(values) => Ok(values),

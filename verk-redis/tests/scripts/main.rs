@@ -54,7 +54,12 @@ impl Setup {
             node: NodeId::register("web").unwrap(),
         };
         storage
-            .register(&held.node, std::slice::from_ref(&held.queue), LONG)
+            .register(
+                &held.node,
+                std::slice::from_ref(&held.queue),
+                LONG,
+                &Default::default(),
+            )
             .await
             .unwrap();
         let connection = storage.open_queue(&held).await.unwrap();
@@ -315,7 +320,7 @@ async fn a_reset_after_a_restart_ends_no_other_connection() {
         let queues = std::slice::from_ref(&setup.held.queue);
         setup
             .storage
-            .register(&setup.held.node, queues, LONG)
+            .register(&setup.held.node, queues, LONG, &Default::default())
             .await
             .unwrap();
     }
@@ -535,7 +540,10 @@ async fn however_many_nodes_live_a_look_for_dead_ones_is_two_commands() {
     for _ in 0..50 {
         let node = NodeId::register("other").unwrap();
         let queues = std::slice::from_ref(&setup.held.queue);
-        let registered = setup.storage.register(&node, queues, LONG).await;
+        let registered = setup
+            .storage
+            .register(&node, queues, LONG, &Default::default())
+            .await;
         registered.unwrap();
         nodes.push(node);
     }

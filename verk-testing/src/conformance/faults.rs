@@ -294,9 +294,15 @@ pub async fn a_full_backend_keeps_its_nodes(harness: &dyn Harness) {
 
     assert!(heartbeat.beat().await.unwrap().alive);
     let queues = [queue_name("other")];
-    storage.register(node, &queues, TTL).await.unwrap();
+    storage
+        .register(node, &queues, TTL, &Default::default())
+        .await
+        .unwrap();
     let newcomer = node_id();
-    storage.register(&newcomer, &queues, TTL).await.unwrap();
+    storage
+        .register(&newcomer, &queues, TTL, &Default::default())
+        .await
+        .unwrap();
     assert_eq!(storage.nodes().await.unwrap().len(), 2);
 
     harness.expire_heartbeat(node).await;

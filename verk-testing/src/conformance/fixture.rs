@@ -72,7 +72,12 @@ impl<'a> Fixture<'a> {
             node: node_id(),
         };
         storage
-            .register(&held.node, std::slice::from_ref(&held.queue), TTL)
+            .register(
+                &held.node,
+                std::slice::from_ref(&held.queue),
+                TTL,
+                &Default::default(),
+            )
             .await
             .expect("register");
         let connection = storage.open_queue(&held).await.expect("open the queue");

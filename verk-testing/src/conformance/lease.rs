@@ -69,7 +69,10 @@ pub async fn a_lease_that_is_not_renewed_ends(harness: &dyn Harness) {
 pub async fn a_node_that_deregisters_leaves_its_lease(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let (storage, holder, other) = (&fixture.storage, &fixture.held.node, node_id());
-    storage.register(&other, &[], TTL).await.unwrap();
+    storage
+        .register(&other, &[], TTL, &Default::default())
+        .await
+        .unwrap();
     storage.poll_schedule(holder, TTL).await.unwrap();
 
     assert!(storage.deregister(&other).await.unwrap());

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use verk_core::{
     names::NodeId,
-    storage::{NameClaim, Node, Target},
+    storage::{NameClaim, Node, StoredNodeInfo, Target},
 };
 
 use super::{
@@ -20,18 +20,63 @@ pub async fn register_lists_the_node(harness: &dyn Harness) {
     assert_eq!(storage.nodes().await.unwrap(), []);
     let node = node_id();
     let queues = ["a", "b:c"].map(queue_name);
-    storage.register(&node, &queues, TTL).await.unwrap();
+    storage
+        .register(&node, &queues, TTL, &Default::default())
+        .await
+        .unwrap();
     assert_eq!(nodes(harness).await, [alive(&node, &["a", "b:c"])]);
 
     let ttl = harness.heartbeat_ttl(&node).await.unwrap();
     assert!(ttl <= TTL && ttl > TTL / 2, "{ttl:?}");
 }
 
+/// What a node says about itself is read until the node deregisters, dead or alive.
+pub async fn a_node_says_what_it_is(harness: &dyn Harness) {
+    let storage = harness.storage();
+    let before = harness.dump().await;
+    let (node, silent) = (node_id(), node_id());
+    let infos = async || {
+        let nodes = [silent.clone(), node.clone(), node_id()];
+        storage.node_infos(&nodes).await.unwrap()
+    };
+    let mut info = StoredNodeInfo {
+        version: "verk 0.1.0".to_owned(),
+        level: 1,
+        process: "web:1:0123456789ab".to_owned(),
+        registered_at: Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_250)),
+        class_count: 2,
+        classes: r#"["A","B"]"#.into(),
+    };
+    let queues = [queue_name("a")];
+    storage
+        .register(&silent, &queues, TTL, &StoredNodeInfo::default())
+        .await
+        .unwrap();
+    storage.register(&node, &queues, TTL, &info).await.unwrap();
+    assert_eq!(infos().await, [None, Some(info.clone()), None]);
+    assert_eq!(storage.node_infos(&[]).await.unwrap(), []);
+
+    info.class_count = 3;
+    storage.register(&node, &[], TTL, &info).await.unwrap();
+    assert_eq!(infos().await, [None, Some(info.clone()), None]);
+    harness.expire_heartbeat(&node).await;
+    assert_eq!(infos().await, [None, Some(info), None]);
+
+    for node in [&node, &silent] {
+        assert!(storage.deregister(node).await.unwrap());
+    }
+    assert_eq!(infos().await, [None, None, None]);
+    assert_eq!(harness.dump().await, before);
+}
+
 /// A node may have no queues, and odd characters in its name.
 pub async fn a_node_needs_no_queue(harness: &dyn Harness) {
     let storage = harness.storage();
     let node = NodeId::register("web:1 ü*").unwrap();
-    storage.register(&node, &[], TTL).await.unwrap();
+    storage
+        .register(&node, &[], TTL, &Default::default())
+        .await
+        .unwrap();
     assert_eq!(nodes(harness).await, [alive(&node, &[])]);
 }
 
@@ -41,7 +86,10 @@ pub async fn register_again_adds_queues(harness: &dyn Harness) {
     let node = node_id();
     let register = async |queue, ttl| {
         let queues = [queue_name(queue)];
-        storage.register(&node, &queues, ttl).await.unwrap();
+        storage
+            .register(&node, &queues, ttl, &Default::default())
+            .await
+            .unwrap();
     };
     register("a", SHORT).await;
     register("b", TTL).await;
@@ -71,7 +119,10 @@ pub async fn a_dead_node_is_listed(harness: &dyn Harness) {
 pub async fn a_beat_renews_the_heartbeat(harness: &dyn Harness) {
     let storage = harness.storage();
     let node = node_id();
-    storage.register(&node, &[], SHORT).await.unwrap();
+    storage
+        .register(&node, &[], SHORT, &Default::default())
+        .await
+        .unwrap();
     let mut heartbeat = storage.open_heartbeat(&node, TTL).await.unwrap();
     let beat = heartbeat.beat().await.unwrap();
     assert!(beat.alive);
@@ -192,7 +243,11 @@ pub async fn deregister_is_refused_while_a_job_is_held(harness: &dyn Harness) {
     let fixture = Fixture::holding(harness, &["a"]).await;
     let node = &fixture.held.node;
     let queues = ["other", "third"].map(queue_name);
-    fixture.storage.register(node, &queues, TTL).await.unwrap();
+    fixture
+        .storage
+        .register(node, &queues, TTL, &Default::default())
+        .await
+        .unwrap();
     fixture.storage.claim_name(node, TTL).await.unwrap();
 
     let before = harness.dump().await;

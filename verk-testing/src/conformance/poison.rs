@@ -229,7 +229,10 @@ async fn fetch(fixture: &mut Fixture<'_>, max_jobs: usize, prefetched: usize) ->
 /// A node that registered, and died.
 async fn dead_node(harness: &dyn Harness) -> NodeId {
     let node = node_id();
-    let registered = harness.storage().register(&node, &[], TTL).await;
+    let registered = harness
+        .storage()
+        .register(&node, &[], TTL, &Default::default())
+        .await;
     registered.expect("register");
     harness.expire_heartbeat(&node).await;
     node

@@ -367,7 +367,10 @@ pub async fn dequeue_registers_the_queue_of_the_node(harness: &dyn Harness) {
         queue: queue_name("default"),
         node: node_id(),
     };
-    storage.register(&held.node, &[], TTL).await.unwrap();
+    storage
+        .register(&held.node, &[], TTL, &Default::default())
+        .await
+        .unwrap();
     storage.enqueue(&held.queue, &[job("a")]).await.unwrap();
     let mut connection = storage.open_queue(&held).await.unwrap();
     let answer = connection.dequeue(look(1)).await.unwrap();

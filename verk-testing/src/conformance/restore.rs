@@ -113,7 +113,11 @@ pub async fn a_node_that_came_back_keeps_its_jobs(harness: &dyn Harness) {
     };
     assert_done(&restore("a").await);
     let queues = [queue.clone(), queue_name("other")];
-    fixture.storage.register(node, &queues, TTL).await.unwrap();
+    fixture
+        .storage
+        .register(node, &queues, TTL, &Default::default())
+        .await
+        .unwrap();
     assert_not_held(&restore("b").await);
     assert_eq!(fixture.in_progress().await, bytes(&["b"]));
 }
@@ -207,7 +211,10 @@ pub async fn lists_of_nodes_that_are_not_registered_are_foreign(harness: &dyn Ha
     // Once they are known, they are not foreign.
     let storage = harness.storage();
     let (node, queues) = (&of_elixir.node, [of_elixir.queue.clone()]);
-    storage.register(node, &queues, TTL).await.unwrap();
+    storage
+        .register(node, &queues, TTL, &Default::default())
+        .await
+        .unwrap();
     assert_eq!(foreign_lists(harness).await.len(), 1);
 }
 

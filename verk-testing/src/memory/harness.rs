@@ -43,6 +43,9 @@ impl Harness for MemoryStorage {
         for (node, queues) in &state.nodes {
             dump.add(format!("node {node} queues"), queues.iter().map(text));
         }
+        for (node, info) in &state.node_infos {
+            dump.add(format!("node {node} info"), [text(format!("{info:?}"))]);
+        }
         let mut alive: Vec<Bytes> = state.heartbeats.keys().map(text).collect();
         alive.sort();
         dump.add("heartbeats", alive);

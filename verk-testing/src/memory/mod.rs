@@ -17,7 +17,6 @@ mod stats;
 mod tests;
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -27,14 +26,14 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use verk_core::{
-    Jid, QueueName, StorageError,
+    QueueName, StorageError,
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        DeadLimits, Due, DuePage, DueSet, DueStore, ExecutionStep, ForeignPage, Heartbeat,
-        HeldCount, Histogram, Inprogress, JobStore, ListRequest, Listing, Minute, Move, NameClaim,
-        Node, NodeStore, Page, QueueConnection, Scan, SchedulePoll, Server, Settled, Settlement,
-        Source, StatsReport, StatsStore, StoredExecutions, StoredStats, WaitingStore,
+        DeadLimits, Due, DuePage, DueSet, DueStore, ExecutionStep, HeldCount, Histogram,
+        Inprogress, JobStore, ListRequest, Listing, Minute, Move, Page, QueueConnection, Scan,
+        SchedulePoll, Server, Settled, Settlement, Source, StatsReport, StatsStore,
+        StoredExecutions, StoredStats, WaitingStore,
     },
     time::{Clock, SystemClock},
 };
@@ -42,11 +41,7 @@ use verk_core::{
 pub(crate) use activity::{Activity, CrashOn, Driver};
 pub use faults::{Fault, Faults, Key, Operation};
 
-use self::{
-    connection::{MemoryConnection, MemoryHeartbeat},
-    faults::Switches,
-    state::State,
-};
+use self::{connection::MemoryConnection, faults::Switches, state::State};
 
 /// A [`Storage`](verk_core::storage::Storage) in the memory of this process, with the semantics of
 /// the one on Redis.
@@ -70,7 +65,7 @@ use self::{
 /// let held = Inprogress { queue: "default".parse()?, node: NodeId::register("web")? };
 ///
 /// storage.enqueue(&held.queue, &[Bytes::from("{}")]).await?;
-/// storage.register(&held.node, &[held.queue.clone()], Duration::from_secs(60)).await?;
+/// storage.register(&held.node, &[held.queue.clone()], Duration::from_secs(60), &Default::default()).await?;
 /// let mut connection = storage.open_queue(&held).await?;
 /// let request = DequeueRequest {
 ///     max_jobs: 10,
@@ -292,88 +287,6 @@ impl DueStore for MemoryStorage {
         (state.faults.check_reachable())
             .and_then(|()| state.trim_dead(now, limits))
             .map_err(|fault| StorageError::not_applied("cut the dead set", fault))
-    }
-}
-
-#[async_trait]
-impl NodeStore for MemoryStorage {
-    async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {
-        let now = self.shared.clock.instant();
-        self.write("claim a name", |state| Ok(state.claim_name(node, ttl, now)))
-    }
-
-    async fn register(
-        &self,
-        node: &NodeId,
-        queues: &[QueueName],
-        ttl: Duration,
-    ) -> Result<(), StorageError> {
-        let now = self.shared.clock.instant();
-        self.write("register a node", |state| {
-            state.register(node, queues, ttl, now);
-            Ok(())
-        })
-    }
-
-    async fn open_heartbeat(
-        &self,
-        node: &NodeId,
-        ttl: Duration,
-    ) -> Result<Box<dyn Heartbeat>, StorageError> {
-        self.read("open a heartbeat", |_| Ok(()))?;
-        Ok(Box::new(MemoryHeartbeat::new(
-            self.clone(),
-            node.clone(),
-            ttl,
-        )))
-    }
-
-    async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError> {
-        self.held_while(|faults| faults.holding_reports).await;
-        self.write("deregister a node", |state| Ok(state.deregister(node)))
-    }
-
-    async fn nodes(&self) -> Result<Vec<Node>, StorageError> {
-        let now = self.shared.clock.instant();
-        self.read("list the nodes", |state| Ok(state.nodes(now)))
-    }
-
-    async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
-        const OP: &str = "restore a job";
-        let now = self.shared.clock.instant();
-        self.write(OP, |state| {
-            if state.is_alive(&inprogress.node, now) {
-                return Ok(vec![Settled::NotHeld; settlements.len()]);
-            }
-            Ok(state.restore(inprogress, settlements, OP, now))
-        })
-        .unwrap_or_else(|error| each_failed(settlements.len(), &error))
-    }
-
-    async fn count_deaths(
-        &self,
-        node: &NodeId,
-        started: &[Jid],
-    ) -> Result<HashMap<Jid, u32>, StorageError> {
-        const OP: &str = "count the deaths of jobs";
-        let now = self.shared.clock.instant();
-        let (counted, lost) = self.write(OP, |state| {
-            let counted = state.count_deaths(node, started, now);
-            Ok((counted, state.faults.loses_reply(Operation::CountDeaths)))
-        })?;
-        if lost {
-            return Err(StorageError::unknown(OP, Fault::ReplyLost));
-        }
-        Ok(counted)
-    }
-
-    async fn foreign_lists(&self, _: u64) -> Result<ForeignPage, StorageError> {
-        self.read("look for lists of other nodes", |state| {
-            Ok(ForeignPage {
-                lists: state.foreign_lists(),
-                next: None,
-            })
-        })
     }
 }
 

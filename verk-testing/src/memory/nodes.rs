@@ -1,17 +1,27 @@
-//! The changes of a [`State`] that concern nodes.
+//! The nodes, and the jobs of dead nodes.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use verk_core::{
-    Jid, QueueName,
+    Jid, QueueName, StorageError,
     names::NodeId,
-    storage::{ForeignList, Inprogress, JobSet, Lease, NameClaim, Node, SchedulePoll},
+    storage::{
+        ForeignList, ForeignPage, Heartbeat, Inprogress, JobSet, Lease, NameClaim, Node, NodeStore,
+        SchedulePoll, Settled, Settlement, StoredNodeInfo,
+    },
 };
 
-use super::{faults::Key, state::State};
+use super::{
+    MemoryStorage,
+    connection::MemoryHeartbeat,
+    each_failed,
+    faults::{Fault, Key, Operation},
+    state::State,
+};
 
 /// How long a death of a job counts, and how long the number is kept that a node prefetched before
 /// it died.
@@ -24,6 +34,102 @@ pub(super) struct Deaths {
     pub(super) of_jobs: HashMap<Jid, (u32, Instant)>,
     /// What was counted for a node.
     pub(super) of_nodes: HashMap<NodeId, HashMap<Jid, u32>>,
+}
+
+#[async_trait]
+impl NodeStore for MemoryStorage {
+    async fn claim_name(&self, node: &NodeId, ttl: Duration) -> Result<NameClaim, StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("claim a name", |state| Ok(state.claim_name(node, ttl, now)))
+    }
+
+    async fn register(
+        &self,
+        node: &NodeId,
+        queues: &[QueueName],
+        ttl: Duration,
+        info: &StoredNodeInfo,
+    ) -> Result<(), StorageError> {
+        let now = self.shared.clock.instant();
+        self.write("register a node", |state| {
+            state.register(node, queues, ttl, now);
+            if *info != StoredNodeInfo::default() {
+                state.node_infos.insert(node.clone(), info.clone());
+            }
+            Ok(())
+        })
+    }
+
+    async fn node_infos(
+        &self,
+        nodes: &[NodeId],
+    ) -> Result<Vec<Option<StoredNodeInfo>>, StorageError> {
+        self.read("read what nodes are", |state| {
+            let infos = nodes.iter().map(|node| state.node_infos.get(node).cloned());
+            Ok(infos.collect())
+        })
+    }
+
+    async fn open_heartbeat(
+        &self,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<Box<dyn Heartbeat>, StorageError> {
+        self.read("open a heartbeat", |_| Ok(()))?;
+        Ok(Box::new(MemoryHeartbeat::new(
+            self.clone(),
+            node.clone(),
+            ttl,
+        )))
+    }
+
+    async fn deregister(&self, node: &NodeId) -> Result<bool, StorageError> {
+        self.held_while(|faults| faults.holding_reports).await;
+        self.write("deregister a node", |state| Ok(state.deregister(node)))
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StorageError> {
+        let now = self.shared.clock.instant();
+        self.read("list the nodes", |state| Ok(state.nodes(now)))
+    }
+
+    async fn restore(&self, inprogress: &Inprogress, settlements: &[Settlement]) -> Vec<Settled> {
+        const OP: &str = "restore a job";
+        let now = self.shared.clock.instant();
+        self.write(OP, |state| {
+            if state.is_alive(&inprogress.node, now) {
+                return Ok(vec![Settled::NotHeld; settlements.len()]);
+            }
+            Ok(state.restore(inprogress, settlements, OP, now))
+        })
+        .unwrap_or_else(|error| each_failed(settlements.len(), &error))
+    }
+
+    async fn count_deaths(
+        &self,
+        node: &NodeId,
+        started: &[Jid],
+    ) -> Result<HashMap<Jid, u32>, StorageError> {
+        const OP: &str = "count the deaths of jobs";
+        let now = self.shared.clock.instant();
+        let (counted, lost) = self.write(OP, |state| {
+            let counted = state.count_deaths(node, started, now);
+            Ok((counted, state.faults.loses_reply(Operation::CountDeaths)))
+        })?;
+        if lost {
+            return Err(StorageError::unknown(OP, Fault::ReplyLost));
+        }
+        Ok(counted)
+    }
+
+    async fn foreign_lists(&self, _: u64) -> Result<ForeignPage, StorageError> {
+        self.read("look for lists of other nodes", |state| {
+            Ok(ForeignPage {
+                lists: state.foreign_lists(),
+                next: None,
+            })
+        })
+    }
 }
 
 impl State {
@@ -154,6 +260,7 @@ impl State {
         }
         self.nodes.remove(node);
         self.heartbeats.remove(node);
+        self.node_infos.remove(node);
         self.stats.forget(node);
         self.deaths.of_nodes.remove(node);
         self.prefetched.retain(|list, _| list.node != *node);

@@ -13,7 +13,7 @@ use verk_core::{
     storage::{
         DeadLimits, DequeueRequest, Due, DuePage, DueSet, HeldCount, Inprogress, JobSet,
         MAX_BATCH_BYTES, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, NO_PREFETCH_AFTER_RESTORE, Page,
-        Settled, Settlement, Target,
+        Settled, Settlement, StoredNodeInfo, Target,
     },
     time::unix_seconds,
 };
@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) paused: BTreeMap<QueueName, Bytes>,
     /// The registered nodes with the queues that they fetched from.
     pub(super) nodes: BTreeMap<NodeId, BTreeSet<QueueName>>,
+    /// What nodes said about themselves.
+    pub(super) node_infos: HashMap<NodeId, StoredNodeInfo>,
     /// When the heartbeat of a node runs out.
     pub(super) heartbeats: HashMap<NodeId, Instant>,
     /// Who holds a name, and until when.

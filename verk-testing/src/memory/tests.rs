@@ -2,7 +2,7 @@
 
 use verk_core::{
     error::Applied,
-    storage::{DequeueRequest, Dequeued, Heartbeat},
+    storage::{DequeueRequest, Dequeued, Heartbeat, NameClaim, NodeStore},
 };
 
 use super::*;
@@ -24,7 +24,10 @@ impl Setup {
             queue: "default".parse().unwrap(),
             node: NodeId::register("web").unwrap(),
         };
-        storage.register(&held.node, &[], MINUTE).await.unwrap();
+        storage
+            .register(&held.node, &[], MINUTE, &Default::default())
+            .await
+            .unwrap();
         Self {
             clock,
             storage,

@@ -42,6 +42,8 @@ pub(super) struct Ledger {
     paused: BTreeMap<QueueName, Bytes>,
     /// The queues of each registered node.
     nodes: BTreeMap<usize, BTreeSet<QueueName>>,
+    /// The version in the info of each node that registered and did not deregister.
+    infos: BTreeMap<usize, String>,
     alive: BTreeSet<usize>,
 }
 
@@ -148,7 +150,8 @@ impl Ledger {
                 Some(_) => false,
                 None => self.paused.remove(queue).is_some(),
             }),
-            Request::Register { node, queues } => {
+            Request::Register { node, queues, info } => {
+                self.infos.insert(*node, info.version.clone());
                 self.alive.insert(*node);
                 let known = self.nodes.entry(*node).or_default();
                 known.extend(queues.iter().cloned());
@@ -324,6 +327,7 @@ impl Ledger {
             return false;
         }
         self.nodes.remove(&node);
+        self.infos.remove(&node);
         self.alive.remove(&node);
         self.prefetched.retain(|(of, _), _| *of != node);
         true
@@ -398,6 +402,8 @@ impl Ledger {
         view.add_paused(paused.map(|(queue, note)| (queue.clone(), note.clone())));
         for (node, queues) in &self.nodes {
             view.add_node(&node_id(*node), self.alive.contains(node), queues);
+            let version = self.infos.get(node).map_or("", |version| version);
+            view.add_node_info(&node_id(*node), version);
         }
         view
     }

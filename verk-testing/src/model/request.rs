@@ -9,7 +9,8 @@ use verk_core::{
     error::Applied,
     names::NodeId,
     storage::{
-        DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Settlement, Source, Target,
+        DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Settlement, Source,
+        StoredNodeInfo, Target,
     },
 };
 
@@ -63,6 +64,7 @@ pub(super) enum Request {
     Register {
         node: usize,
         queues: Vec<QueueName>,
+        info: StoredNodeInfo,
     },
     Beat {
         node: usize,
@@ -236,6 +238,11 @@ impl Ledger {
             Action::Register { node, queues } => Request::Register {
                 node: *node,
                 queues: queues.iter().copied().map(queue_name).collect(),
+                // Of two registrations, it shows which one is kept.
+                info: StoredNodeInfo {
+                    version: self.now.to_string(),
+                    ..StoredNodeInfo::default()
+                },
             },
             &Action::Beat { node } => Request::Beat { node },
             &Action::Deregister { node } => Request::Deregister { node },

@@ -181,8 +181,9 @@ impl<'a> Side<'a> {
                 };
                 Answer::of(changed, Answer::Flag)
             }
-            Request::Register { node, queues } => {
-                let registered = storage.register(&node_id(*node), queues, TTL).await;
+            Request::Register { node, queues, info } => {
+                let node = node_id(*node);
+                let registered = storage.register(&node, queues, TTL, info).await;
                 Answer::of(registered, |()| Answer::Done)
             }
             Request::Beat { node } => {
@@ -284,9 +285,13 @@ impl<'a> Side<'a> {
         view.add_names(&names.into_iter().collect());
         let paused = paused.into_iter();
         view.add_paused(paused.map(|pause| (pause.queue, pause.note.unwrap_or_default())));
-        for node in nodes {
+        let ids: Vec<_> = nodes.iter().map(|node| node.id.clone()).collect();
+        let infos = storage.node_infos(&ids).await?;
+        for (node, info) in nodes.into_iter().zip(infos) {
             let queues: BTreeSet<QueueName> = node.queues.into_iter().collect();
             view.add_node(&node.id, node.alive, &queues);
+            let version = info.map(|info| info.version).unwrap_or_default();
+            view.add_node_info(&node.id, &version);
         }
         Ok(view)
     }

@@ -57,6 +57,12 @@ impl View {
         );
     }
 
+    /// Nothing for an empty version.
+    pub(super) fn add_node_info(&mut self, node: &NodeId, version: &str) {
+        let version = (!version.is_empty()).then(|| text(version));
+        self.add(format!("info of {node}"), version.into_iter());
+    }
+
     fn add(&mut self, place: String, entries: impl Iterator<Item = Bytes>) {
         let entries: Vec<Bytes> = entries.collect();
         if !entries.is_empty() {

@@ -18,7 +18,8 @@ use verk_core::{
         ListRequest, Listing, Minute, Move, NameClaim, Node, NodeStore, Page, PauseListener,
         PauseStore, ProcessReport, ProcessSignal, ProcessStore, QueueConnection, Scan,
         SchedulePoll, Server, ServerFacts, Settled, Settlement, Source, StatsReport, StatsStore,
-        StoredExecutions, StoredPause, StoredStats, WaitingStore, WorkPage, WorkPlace,
+        StoredExecutions, StoredNodeInfo, StoredPause, StoredStats, WaitingStore, WorkPage,
+        WorkPlace,
     },
     time::Clock,
 };
@@ -183,10 +184,18 @@ impl NodeStore for FaultyStorage {
         node: &NodeId,
         queues: &[QueueName],
         ttl: Duration,
+        info: &StoredNodeInfo,
     ) -> Result<(), StorageError> {
         self.link.registered(node);
-        self.call("register", self.inner.register(node, queues, ttl))
+        self.call("register", self.inner.register(node, queues, ttl, info))
             .await
+    }
+
+    async fn node_infos(
+        &self,
+        nodes: &[NodeId],
+    ) -> Result<Vec<Option<StoredNodeInfo>>, StorageError> {
+        self.call("read", self.inner.node_infos(nodes)).await
     }
 
     async fn open_heartbeat(
