@@ -21,8 +21,8 @@ const HEAD: &str = "\
 # file again with `--record`:
 # cargo run --release --manifest-path benchmarks/Cargo.toml -- budget
 ";
-/// A count may also change with another processor, for which libraries choose other code, or with
-/// the seeds of hash maps.
+/// A count may also change with another processor, for which libraries choose other code, with the
+/// seeds of hash maps, or with what the compiler inlines after an edit elsewhere in a crate.
 const TOLERANCE: f64 = 0.1;
 
 /// What is recorded, by workload.
