@@ -27,6 +27,8 @@ mod proxy;
 mod redis_server;
 #[cfg(unix)]
 mod resp;
+#[cfg(unix)]
+mod temp_dir;
 mod test_verk;
 mod within;
 

@@ -12,10 +12,10 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use tempfile::TempDir;
 
 use crate::{
     resp::{self, Reply},
+    temp_dir::TempDir,
     within::poll,
 };
 
@@ -112,7 +112,7 @@ impl RedisServerBuilder {
         let mut failure = String::new();
         for _ in 0..PORT_TRIES {
             let mut server = RedisServer {
-                dir: TempDir::with_prefix("verk-redis").expect("a temporary directory"),
+                dir: TempDir::new("verk-redis").expect("a temporary directory"),
                 settings: self.settings.clone(),
                 port: 0,
                 tls: self.tls,

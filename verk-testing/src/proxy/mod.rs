@@ -8,7 +8,6 @@ use std::{fmt, io, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration}
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, UnixListener},
     runtime,
@@ -17,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::forward::{Listener, serve};
-use crate::RedisServer;
+use crate::{RedisServer, temp_dir::TempDir};
 
 /// A proxy in front of a [`RedisServer`] that loses requests and replies on command.
 ///
@@ -113,7 +112,7 @@ impl CuttingProxy {
     /// When the socket can't be made.
     #[must_use]
     pub fn start(server: &RedisServer) -> Self {
-        let dir = TempDir::with_prefix("verk-proxy").expect("a temporary directory");
+        let dir = TempDir::new("verk-proxy").expect("a temporary directory");
         let path = dir.path().join("proxy.sock");
         let url = format!("redis+unix://{}", path.display());
         Self::run(server, Some(dir), |runtime| {
