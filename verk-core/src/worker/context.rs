@@ -91,8 +91,11 @@ impl JobContext {
         &self.reach.client
     }
 
-    /// Returns a token that is cancelled when the node shuts down and the job's time is up. The
-    /// job's future is dropped then, so use the token for work that the job started elsewhere.
+    /// Returns a token that is cancelled when running jobs have had
+    /// [`shutdown_timeout`](crate::Config::shutdown_timeout) to finish, after the node began to
+    /// shut down or its queue was removed. The job's future is dropped then, and the job goes back
+    /// to its queue. So use the token for work that the job started elsewhere. The `timeout` of a
+    /// worker does not cancel it.
     #[must_use]
     pub fn cancelled(&self) -> &CancellationToken {
         &self.run.cancelled

@@ -36,7 +36,8 @@ type Performed = Result<Outcome, PerformError>;
 pub trait ServerMiddleware: Send + Sync + 'static {
     /// Runs the rest with `next.run()`, or returns an outcome instead.
     ///
-    /// When the job's time is up or the node stops, the future is dropped at its current `.await`.
+    /// When the worker's `timeout` has passed, or `shutdown_timeout` at a shutdown, the future is
+    /// dropped at its current `.await`.
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ pub(crate) struct RunState {
     pub(crate) job: Arc<Job>,
     /// The queue that the job was fetched from.
     pub(crate) queue: QueueName,
-    /// Cancelled when the time of all running jobs of the queue is up.
+    /// Cancelled when running jobs have had `shutdown_timeout` to finish.
     pub(crate) cancelled: CancellationToken,
     /// When the run is stopped because of its worker's `timeout`.
     pub(crate) deadline: Option<Instant>,
