@@ -23,7 +23,7 @@ use verk::{
     storage::NodeStore,
     time::{Clock, SystemClock},
 };
-use verk_testing::{MemoryStorage, RedisServer, within};
+use verk_testing::{MemoryStorage, RedisServer, conformance::Harness, within};
 
 use crate::support::{
     Fixture, Gate, Log, Logged, PATIENCE, SLEEPERS, States, calls, until, wait_for,
@@ -50,22 +50,26 @@ async fn a_worker_that_blocks_every_thread_does_not_stop_the_heartbeat() {
     let mut it = Fixture::in_real_time(|builder| {
         builder
             .queue("default", 1)
-            .heartbeat(Duration::from_secs(1))
+            .heartbeat(Duration::from_secs(3))
     })
     .await;
     it.verk.enqueue(Seizing::new()).await.unwrap();
     it.verk.start().unwrap();
     it.wait_for_started(1).await;
-    // The one thread of the runtime is taken; this test has its own. Two times the time to live
-    // pass.
-    let until = SystemClock.instant() + Duration::from_secs(4);
-    let mut alive = true;
-    while alive && SystemClock.instant() < until {
-        alive = it.storage.nodes().await.unwrap()[0].alive;
+    // The one thread of the runtime is taken; this test has its own. Each heartbeat renews the time
+    // to live.
+    let node = it.storage.nodes().await.unwrap().remove(0).id;
+    let until = SystemClock.instant() + PATIENCE;
+    let (mut beats, mut before) = (0, Duration::MAX);
+    while beats < 3 && SystemClock.instant() < until {
+        let ttl = Harness::heartbeat_ttl(&it.storage, &node).await;
+        let ttl = ttl.unwrap_or_default();
+        beats += u32::from(ttl > before);
+        before = ttl;
         thread::sleep(LOOK_AGAIN);
     }
     it.gate.open();
-    assert!(alive);
+    assert_eq!(beats, 3);
     it.wait_for_finished(1).await;
     it.verk.shutdown().await;
     it.assert_empty().await;
