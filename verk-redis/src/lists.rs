@@ -1,7 +1,11 @@
-//! Reads the jobs of one place in order: the call of the script `list`, and its reply.
+//! Reads the jobs of one place, in order or not: the calls of the scripts `list` and `scan`, and
+//! their replies.
 
 use bb8_redis::redis::Value;
-use verk_core::storage::{ListRequest, Listing, MAX_BATCH_BYTES, Order, Position, WaitingJob};
+use verk_core::storage::{
+    ListRequest, Listing, MAX_BATCH_BYTES, MAX_BATCH_JOBS, MAX_LIST_LOOKS, Order, Position, Scan,
+    WaitingJob,
+};
 
 use crate::{
     batch::borrowed,
@@ -29,6 +33,35 @@ pub(crate) async fn list(
     listing(reply, is_set, request.order)
 }
 
+/// Reads the next members of the set called `key`, in no order.
+pub(crate) async fn scan(
+    link: &Link,
+    key: Key,
+    cursor: u64,
+    texts: &[String],
+) -> Result<Scan, Failure> {
+    let max_looks = if texts.is_empty() {
+        MAX_BATCH_JOBS
+    } else {
+        MAX_LIST_LOOKS
+    };
+    let mut args = vec![arg(cursor), arg(max_looks), arg(MAX_BATCH_BYTES)];
+    args.extend(texts.iter().map(borrowed));
+    let reply = link.ask_script(&scripts::SCAN, key, &args).await?;
+    let reply = reply::array(reply)?;
+    let Ok([next, looked_at, members]) = <[Value; 3]>::try_from(reply) else {
+        return Err(Failure::unexpected_reply("a cursor and members"));
+    };
+    let next: u64 = reply::text(next)?
+        .parse()
+        .map_err(|_| Failure::unexpected_reply("a cursor"))?;
+    Ok(Scan {
+        jobs: reply::scored(members)?,
+        looked_at: reply::count(looked_at)?,
+        next: (next != 0).then_some(next),
+    })
+}
+
 fn args(is_set: bool, request: &ListRequest) -> Vec<Arg<'_>> {
     let (score, skip) = match request.from {
         Position::Index(index) => (borrowed(""), index),
@@ -43,7 +76,7 @@ fn args(is_set: bool, request: &ListRequest) -> Vec<Arg<'_>> {
         }),
         score,
     ];
-    let numbers = [request.limit, request.max_looks(), MAX_BATCH_BYTES];
+    let numbers = [request.limit, request.max_looks(), request.max_bytes];
     let numbers = numbers.map(|number| number as u64);
     args.push(arg(skip.min(END)));
     args.extend(numbers.map(|number| arg(number.min(END))));

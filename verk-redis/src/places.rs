@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::Range, time::SystemTime};
 
 use async_trait::async_trait;
-use bb8_redis::redis::{self, Value};
+use bb8_redis::redis;
 use verk_core::{
     QueueName, StorageError,
     storage::{
@@ -21,7 +21,6 @@ use crate::{
         scripts::{self, arg},
     },
     error::Failure,
-    glob,
     keys::{Key, Keys},
     lists,
     storage::RedisStorage,
@@ -58,12 +57,18 @@ impl WaitingStore for RedisStorage {
             .map_err(|failure| failure.during(op))
     }
 
-    async fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, StorageError> {
+    async fn scan(
+        &self,
+        source: &Source,
+        cursor: u64,
+        texts: &[String],
+    ) -> Result<Scan, StorageError> {
+        let keys = &self.link.keys;
         match source {
-            Source::Queue(queue) => scan_queue(&self.link, queue, cursor, text)
+            Source::Queue(queue) => scan_queue(&self.link, queue, cursor, texts)
                 .await
                 .map_err(|failure| failure.during("search the jobs of a queue")),
-            Source::Set(set) => scan_set(&self.link, *set, cursor, text)
+            Source::Set(set) => lists::scan(&self.link, keys.set(*set), cursor, texts)
                 .await
                 .map_err(|failure| failure.during("search the jobs of a set")),
         }
@@ -103,49 +108,24 @@ async fn scan_queue(
     link: &Link,
     queue: &QueueName,
     cursor: u64,
-    text: &str,
+    texts: &[String],
 ) -> Result<Scan, Failure> {
     let request = ListRequest {
         from: Position::Index(cursor),
         order: Order::NewestFirst,
-        limit: MAX_BATCH_JOBS,
-        texts: (!text.is_empty())
-            .then(|| text.to_owned())
-            .into_iter()
-            .collect(),
+        texts: texts.to_vec(),
+        ..ListRequest::default()
     };
     let listing = lists::list(link, link.keys.queue(queue), false, &request).await?;
     let mut jobs = listing.jobs;
     for waiting in &mut jobs {
         waiting.index = None;
     }
-    let read = listing.looked_at as u64;
+    let read = listing.looked_at;
     Ok(Scan {
         jobs,
-        next: (read > 0).then_some(cursor.saturating_add(read)),
-    })
-}
-
-/// One step of a `ZSCAN`, which the server bounds.
-async fn scan_set(link: &Link, set: JobSet, cursor: u64, text: &str) -> Result<Scan, Failure> {
-    let mut command = redis::cmd("ZSCAN");
-    command.arg(link.keys.set(set)).arg(cursor);
-    if !text.is_empty() {
-        command
-            .arg("MATCH")
-            .arg(format!("*{}*", glob::literal(text)));
-    }
-    command.arg("COUNT").arg(MAX_BATCH_JOBS);
-    let reply = reply::array(link.ask(&command).await?)?;
-    let Ok([next, members]) = <[Value; 2]>::try_from(reply) else {
-        return Err(Failure::unexpected_reply("a cursor and members"));
-    };
-    let next: u64 = reply::text(next)?
-        .parse()
-        .map_err(|_| Failure::unexpected_reply("a cursor"))?;
-    Ok(Scan {
-        jobs: reply::scored(members)?,
-        next: (next != 0).then_some(next),
+        looked_at: read,
+        next: (read > 0).then_some(cursor.saturating_add(read as u64)),
     })
 }
 

@@ -13,7 +13,7 @@ use crate::support::queue_name;
 
 const BOTH: [Order; 2] = [Order::OldestFirst, Order::NewestFirst];
 
-fn at(seconds: u32) -> SystemTime {
+pub(super) fn at(seconds: u32) -> SystemTime {
     SystemTime::UNIX_EPOCH
         + Duration::from_secs(2_000_000_000)
         + Duration::from_secs(seconds.into())
@@ -21,7 +21,7 @@ fn at(seconds: u32) -> SystemTime {
 
 impl Shared {
     /// Schedules payloads, each at its own time.
-    async fn schedule(&self, payloads: impl IntoIterator<Item = (u32, Bytes)>) {
+    pub(super) async fn schedule(&self, payloads: impl IntoIterator<Item = (u32, Bytes)>) {
         let payloads = payloads.into_iter();
         let due: Vec<Due> = payloads
             .map(|(seconds, job)| Due {
@@ -35,7 +35,7 @@ impl Shared {
     }
 }
 
-fn jids(listed: &Listed) -> Vec<String> {
+pub(super) fn jids(listed: &Listed) -> Vec<String> {
     let jids = listed.entries.iter().map(|entry| match entry.job() {
         Ok(job) => job.jid().as_str().to_owned(),
         Err(_) => format!("{:?}", entry.payload()),

@@ -1,6 +1,7 @@
 //! An operator's work on jobs, on both storages, while other programs change them.
 
 mod audit;
+mod chosen;
 mod fleet;
 mod lists;
 mod nodes;

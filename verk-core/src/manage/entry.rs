@@ -1,23 +1,17 @@
 //! One waiting job, and what an operator can do with it: [`Entry`].
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::SystemTime,
 };
 
 use bytes::Bytes;
 
-use super::Jobs;
+use super::{Action, Jobs};
 use crate::{
     error::StorageError,
-    job::{Form, Job, MalformedJob},
-    log,
-    names::QueueName,
-    services::Essentials,
-    storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source, WaitingJob},
+    job::{Job, MalformedJob},
+    storage::{Settled, Source, WaitingJob},
     time::clock::from_unix_seconds,
 };
 
@@ -29,13 +23,13 @@ use crate::{
 #[derive(Clone)]
 pub struct Entry {
     jobs: Jobs,
-    payload: Bytes,
+    pub(super) payload: Bytes,
     pub(super) job: Result<Job, MalformedJob>,
     score: Option<f64>,
     index: Option<u64>,
     /// How many of the entries that were read with this one were later found missing in their
     /// queue.
-    gone: Arc<AtomicU64>,
+    pub(super) gone: Arc<AtomicU64>,
 }
 
 impl Entry {
@@ -170,134 +164,21 @@ impl Entry {
         self.act(Action::Reschedule(at)).await
     }
 
-    async fn act(&self, action: Action) -> Result<bool, StorageError> {
+    /// Does one of the things above, as its method does.
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails: as with the method.
+    ///
+    /// # Cancel safety
+    ///
+    /// As the method.
+    pub async fn act(&self, action: Action) -> Result<bool, StorageError> {
         let settled = action.apply(&self.jobs, &[self]).await;
         match settled.into_iter().next() {
             Some(Settled::Done | Settled::Merged) => Ok(true),
             Some(Settled::NotHeld) | None => Ok(false),
             Some(Settled::Failed(error)) => Err(error),
         }
-    }
-}
-
-/// What is done to jobs that wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
-    Delete,
-    Requeue,
-    Kill,
-    Reschedule(SystemTime),
-}
-
-impl Action {
-    /// Applies the operation to entries of `jobs`. Returns one result, in their order, for each
-    /// entry that it can change.
-    pub(super) async fn apply(self, jobs: &Jobs, entries: &[&Entry]) -> Vec<Settled> {
-        let client = &jobs.client;
-        let Essentials { config, wake, .. } = client.essentials();
-        let (now, limits, form) = (client.now(), config.dead_limits(), config.form());
-        let (entries, moves): (Vec<&Entry>, Vec<Move>) = entries
-            .iter()
-            .filter_map(|&entry| {
-                let held = entry.payload.clone();
-                let to = self.target(entry, now, limits, form)?;
-                Some((entry, Move { held, to }))
-            })
-            .unzip();
-        if moves.is_empty() {
-            return Vec::new();
-        }
-        let settled = client.storage().move_jobs(&jobs.source, &moves, None).await;
-        for (entry, settled) in entries.iter().zip(&settled) {
-            match settled {
-                Settled::Done | Settled::NotHeld => {}
-                Settled::Merged => {
-                    log::warn!(source = ?jobs.source, ?self, "a job equals one in the set that it goes to: merged");
-                }
-                Settled::Failed(_) => continue,
-            }
-            entry.gone.fetch_add(1, Ordering::Relaxed);
-        }
-        match self {
-            Self::Reschedule(at) => wake.due_at(at, client.now()),
-            Self::Requeue => {
-                client
-                    .tell_test(|| {
-                        let done = |settled: &Settled| matches!(settled, Settled::Done);
-                        let requeued = entries.iter().zip(&settled).filter(|(_, to)| done(to));
-                        requeued
-                            .filter_map(|(entry, _)| Some(entry.job().ok()?.jid().clone()))
-                            .collect()
-                    })
-                    .await;
-            }
-            Self::Delete | Self::Kill => {}
-        }
-        settled
-    }
-
-    /// The new place of the job; `None` when nothing has to be done, or it cannot be done.
-    fn target(
-        self,
-        entry: &Entry,
-        now: SystemTime,
-        limits: DeadLimits,
-        form: Form,
-    ) -> Option<MoveTarget> {
-        let as_it_is = || entry.payload.clone();
-        Some(match (self, entry.source()) {
-            (Self::Delete, _) => MoveTarget::Delete,
-            (Self::Requeue, Source::Queue(_)) | (Self::Kill, Source::Set(JobSet::Dead)) => {
-                return None;
-            }
-            (Self::Requeue, Source::Set(set)) => {
-                let mut job = entry.job.clone().ok()?;
-                let queue = job.queue()?.clone();
-                if let JobSet::Retry | JobSet::Dead = set {
-                    job.uncount_retry();
-                }
-                job.write_as(form);
-                job.set_enqueued_at(Some(now));
-                MoveTarget::Queue {
-                    queue,
-                    job: job.encode(),
-                }
-            }
-            (Self::Kill, source) => {
-                let job = match source {
-                    Source::Queue(queue) => out_of(queue, entry, |_| ()),
-                    Source::Set(_) => as_it_is(),
-                };
-                let job = Due { at: now, job };
-                MoveTarget::Dead { job, limits }
-            }
-            (Self::Reschedule(at), source) => {
-                let (set, job) = match source {
-                    Source::Queue(queue) => {
-                        let job = out_of(queue, entry, |job| job.set_enqueued_at(None));
-                        (DueSet::Schedule, job)
-                    }
-                    Source::Set(JobSet::Schedule) => (DueSet::Schedule, as_it_is()),
-                    Source::Set(JobSet::Retry | JobSet::Dead) => (DueSet::Retry, as_it_is()),
-                };
-                MoveTarget::Set {
-                    set,
-                    job: Due { at, job },
-                }
-            }
-        })
-    }
-}
-
-/// The payload of a job that leaves its queue for a set. It names that queue, so that the job comes
-/// back to it.
-fn out_of(queue: &QueueName, entry: &Entry, change: impl FnOnce(&mut Job)) -> Bytes {
-    match entry.job.clone() {
-        Ok(mut job) => {
-            change(&mut job);
-            job.set_queue(queue.clone());
-            job.encode()
-        }
-        Err(_) => entry.payload.clone(),
     }
 }

@@ -1,9 +1,11 @@
 //! A list that a person reads, page by page: [`Query`] and [`Listed`].
 
+use std::time::Duration;
+
 use super::{Cursor, Entry, Filter, Jobs};
 use crate::{
     error::StorageError,
-    storage::{ListRequest, MAX_BATCH_JOBS, Order, Position, Source},
+    storage::{ListRequest, MAX_BATCH_BYTES, MAX_BATCH_JOBS, Order, Position, Source},
 };
 
 /// Which jobs a list shows, in which order, and from where on. The default is the first 25, the
@@ -103,8 +105,11 @@ impl Query {
     }
 }
 
+/// The budget of a [search](Jobs::search) that a person waits for: 200 ms.
+pub const SEARCH_BUDGET: Duration = Duration::from_millis(200);
+
 /// A page of a list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Listed {
     /// The jobs, in the order of the query.
@@ -137,20 +142,90 @@ impl Jobs {
     ///
     /// Changes nothing.
     pub async fn list(&self, query: &Query) -> Result<Listed, StorageError> {
+        self.list_bytes(query, MAX_BATCH_BYTES).await
+    }
+
+    /// Reads page after page until it has as many jobs as the query asks for, or the list ends, or
+    /// the `budget` of time is spent. Between two steps it rests as long as the first took, so that
+    /// the storage is at most half busy with it.
+    ///
+    /// [`looked_at`](Listed::looked_at) is the sum of all steps, and [`next`](Listed::next)
+    /// continues after them. It has at most 100 jobs and 1 MiB, but at least one, and ends early
+    /// when half of these bytes are used. The first step is made with any budget:
+    /// [`SEARCH_BUDGET`] is one that a person waits for.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::{Job, Verk};
+    /// # use verk_testing::MemoryStorage;
+    /// # use verk_core::manage::{Filter, Query, SEARCH_BUDGET};
+    /// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+    /// # for number in 0..1_000 {
+    /// #     verk.enqueue(Job::new("Welcome", "mailers".parse()?, format!("[{number}]"))?).await?;
+    /// # }
+    /// let mailers = verk.admin().queue("mailers")?;
+    /// let query = Query::new().filter(Filter::new().text("[998]"));
+    /// let found = mailers.search(&query, SEARCH_BUDGET).await?;
+    /// println!("examined {} of {}", found.looked_at, found.total);
+    /// assert_eq!(found.entries.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Changes nothing. Dropping the future ends the search.
+    pub async fn search(&self, query: &Query, budget: Duration) -> Result<Listed, StorageError> {
+        let clock = self.client.clock();
+        let end = clock.instant_in(budget);
+        let is_backward = query.is_backward();
+        let mut step_query = query.clone();
+        let (mut steps, mut hits, mut bytes) = (Vec::new(), 0, 0);
+        loop {
+            let started = clock.instant();
+            step_query.limit = query.limit.saturating_sub(hits).max(1);
+            let room = MAX_BATCH_BYTES.saturating_sub(bytes);
+            let step = self.list_bytes(&step_query, room).await?;
+            hits += step.entries.len();
+            let sizes = step.entries.iter().map(|entry| entry.payload().len());
+            bytes += sizes.sum::<usize>();
+            let further = if is_backward {
+                step.previous
+            } else {
+                step.next
+            };
+            steps.push(step);
+            let took = clock.instant().duration_since(started);
+            let is_full = hits >= query.limit || bytes >= MAX_BATCH_BYTES / 2;
+            if further.is_none() || is_full || clock.instant_in(took) >= end {
+                break;
+            }
+            step_query.at = further;
+            clock.sleep(took).await;
+        }
+        if is_backward {
+            steps.reverse();
+        }
+        Ok(joined(steps))
+    }
+
+    async fn list_bytes(&self, query: &Query, max_bytes: usize) -> Result<Listed, StorageError> {
         let bounds = Bounds::new(self, query);
         let request = ListRequest {
             from: bounds.start(query.at.map(|cursor| cursor.position)),
             order: query.reading_order(),
             limit: query.limit,
+            max_bytes,
             texts: query.filter.texts(&self.source),
         };
         let listing = self.client.storage().list(&self.source, &request).await?;
 
-        let entries = listing.jobs.into_iter();
-        let mut entries: Vec<Entry> = entries
-            .map(|waiting| Entry::waiting(self, waiting))
-            .filter(|entry| query.filter.matches(entry))
-            .collect();
+        let mut entries = self.entries(listing.jobs);
+        entries.retain(|entry| query.filter.matches(entry));
         let is_backward = query.is_backward();
         let cursor = |position, is_end| Cursor { is_end, position };
         let after = listing.next.filter(|position| !bounds.is_past(*position));
@@ -171,6 +246,19 @@ impl Jobs {
             previous,
         })
     }
+}
+
+/// Pages that follow each other, as one.
+fn joined(pages: Vec<Listed>) -> Listed {
+    let mut pages = pages.into_iter();
+    let mut joined = pages.next().unwrap_or_default();
+    for page in pages {
+        joined.entries.extend(page.entries);
+        joined.looked_at += page.looked_at;
+        joined.total = page.total;
+        joined.next = page.next;
+    }
+    joined
 }
 
 /// The scores between which the members of a set are read.

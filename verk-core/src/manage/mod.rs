@@ -1,5 +1,6 @@
 //! The operator's view of a fleet: [`Admin`].
 
+mod act;
 mod audit;
 mod cursor;
 mod display;
@@ -7,6 +8,7 @@ mod entry;
 mod executions;
 mod filter;
 mod jobs;
+mod key;
 mod list;
 mod nodes;
 mod pauses;
@@ -35,20 +37,22 @@ pub use crate::storage::{
 };
 
 pub use self::{
+    act::{Acted, Action},
     audit::AuditEntry,
     cursor::{Cursor, InvalidCursor},
     entry::Entry,
     executions::{ClassExecutions, ExecutionHistory, ExecutionRange, HistogramHistory},
     filter::Filter,
     jobs::Jobs,
-    list::{Listed, Query},
+    key::{EntryKey, InvalidEntryKey, Place},
+    list::{Listed, Query, SEARCH_BUDGET},
     nodes::{NodeInfo, NodeQueue, NodeStatus},
     pauses::{Pause, PauseNote},
     processes::{Process, ProcessQueue},
     queues::QueueOverview,
     running::{InvalidRunningCursor, RunningCursor, RunningJob, RunningPage},
     search::{Found, JobInProgress},
-    selection::Selection,
+    selection::{Progress, Selection},
 };
 
 /// The operator's handle: the waiting jobs in every place, the statistics, pauses, and the

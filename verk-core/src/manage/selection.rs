@@ -12,7 +12,7 @@ use std::{
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{Entry, Jobs, entry::Action};
+use super::{Action, Entry, Filter, Jobs, filter::plain_name};
 use crate::{
     error::{Applied, SelectionError, StorageError},
     names::Jid,
@@ -52,7 +52,22 @@ pub struct Selection {
     jobs: Jobs,
     /// Texts that the payload must have, all of them.
     texts: Vec<String>,
+    /// Texts that the payload of each job has that matches the filters.
+    hints: Vec<String>,
     filters: Vec<Predicate>,
+    /// The most jobs.
+    limit: usize,
+    progress: Option<Box<dyn Fn(Progress) + Send + Sync>>,
+}
+
+/// How far an operation on a [`Selection`] is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// How many jobs were examined.
+    pub looked_at: u64,
+    /// How many jobs were changed or, by [`Selection::count`], counted.
+    pub done: usize,
 }
 
 type Predicate = Box<dyn Fn(&Entry) -> bool + Send + Sync>;
@@ -62,34 +77,52 @@ impl Selection {
         Self {
             jobs,
             texts: Vec::new(),
+            hints: Vec::new(),
             filters: Vec::new(),
+            limit: usize::MAX,
+            progress: None,
         }
     }
 
     /// Keeps the jobs of this class.
-    pub fn class(self, class: impl Into<String>) -> Self {
+    pub fn class(mut self, class: impl Into<String>) -> Self {
         let class = class.into();
+        self.hint(plain_name(&class));
         self.filter(move |entry| entry.job().is_ok_and(|job| job.class() == class))
     }
 
     /// Keeps the jobs with this id.
     pub fn jid(mut self, jid: impl Into<Jid>) -> Self {
         let jid = jid.into();
-        // Other ids can be written in several ways.
-        if jid
-            .as_str()
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric())
-        {
-            self = self.text(jid.as_str());
-        }
+        self.hint(plain_name(jid.as_str()));
         self.filter(move |entry| entry.job().is_ok_and(|job| *job.jid() == jid))
     }
 
     /// Keeps the jobs whose payload has this text, in its stored form: JSON, in which a quote is
-    /// `\"`. In a set, the storage itself does it.
+    /// `\"`. The storage itself does it.
     pub fn text(mut self, text: impl Into<String>) -> Self {
         self.texts.push(text.into());
+        self
+    }
+
+    /// Keeps the jobs that match a [`Filter`]: exactly those that a list with it shows.
+    pub fn matching(mut self, filter: Filter) -> Self {
+        for text in filter.texts(&self.jobs.source) {
+            self.hint(text);
+        }
+        self.filter(move |entry| filter.matches(entry))
+    }
+
+    /// Ends when so many jobs were read or changed.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = self.limit.min(limit);
+        self
+    }
+
+    /// Calls `progress` after each step of an operation, or of a [count](Self::count). To stop the
+    /// operation, drop its future.
+    pub fn progress(mut self, progress: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Box::new(progress));
         self
     }
 
@@ -104,11 +137,13 @@ impl Selection {
     /// You may move and delete jobs while you read. It ends at the first error.
     #[must_use]
     pub fn entries(self) -> BoxStream<'static, Result<Entry, StorageError>> {
+        let limit = self.limit;
         stream::try_unfold(Scan::new(self), async |mut scan| {
             Ok(scan.step().await?.map(|entries| (entries, scan)))
         })
         .map_ok(|entries| stream::iter(entries).map(Ok))
         .try_flatten()
+        .take(limit)
         .boxed()
     }
 
@@ -119,6 +154,50 @@ impl Selection {
     /// When the storage fails.
     pub async fn first(self) -> Result<Option<Entry>, StorageError> {
         self.entries().try_next().await
+    }
+
+    /// Counts the jobs, and changes nothing: how many an operation would reach. A job that is read
+    /// twice, because the set grows or shrinks meanwhile, is counted twice.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::{Job, Verk};
+    /// # use verk_testing::MemoryStorage;
+    /// # use verk_core::manage::Filter;
+    /// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+    /// # for number in 0..5 {
+    /// #     verk.enqueue(Job::new("Welcome", "mailers".parse()?, format!("[{number}]"))?).await?;
+    /// # }
+    /// let mailers = verk.admin().queue("mailers")?;
+    /// let welcome = || mailers.select().matching(Filter::new().class("Welcome"));
+    /// assert_eq!(welcome().count().await?, 5);
+    ///
+    /// let log = |progress: verk_core::manage::Progress| println!("{} deleted", progress.done);
+    /// assert_eq!(welcome().limit(2).progress(log).delete().await?, 2);
+    /// assert_eq!(welcome().count().await?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Changes nothing.
+    pub async fn count(self) -> Result<usize, StorageError> {
+        let mut scan = Scan::new(self);
+        let mut count = 0_usize;
+        while count < scan.selection.limit
+            && let Some(entries) = scan.step().await?
+        {
+            count = count
+                .saturating_add(entries.len())
+                .min(scan.selection.limit);
+            scan.report(count);
+        }
+        Ok(count)
     }
 
     /// Deletes the jobs: see [`Entry::delete`]. Returns how many it deleted.
@@ -173,10 +252,19 @@ impl Selection {
         self.act(Action::Reschedule(at)).await
     }
 
-    async fn act(self, action: Action) -> Result<usize, SelectionError> {
+    /// Does one thing to the jobs. Returns how many it changed.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectionError`], after every job that could be reached was changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`delete`](Self::delete).
+    pub async fn act(self, action: Action) -> Result<usize, SelectionError> {
         let mut scan = Scan::new(self);
         let (mut done, mut failed) = (0, None);
-        loop {
+        while done < scan.selection.limit {
             let entries = match scan.step().await {
                 Ok(Some(entries)) => entries,
                 Ok(None) => break,
@@ -187,16 +275,24 @@ impl Selection {
             };
             let entries: Vec<&Entry> = entries.iter().collect();
             let mut unknown = false;
-            for settled in action.apply(&scan.selection.jobs, &entries).await {
-                match settled {
-                    Settled::Done | Settled::Merged => done += 1,
-                    Settled::NotHeld => {}
-                    Settled::Failed(error) => {
-                        unknown |= error.applied() == Applied::Unknown;
-                        failed.get_or_insert(error);
+            let mut left = &entries[..];
+            // Again for as many as were gone: a limit counts only those that were changed.
+            while !left.is_empty() && done < scan.selection.limit && !unknown {
+                let room = (scan.selection.limit - done).min(left.len());
+                let (now, later) = left.split_at(room);
+                left = later;
+                for settled in action.apply(&scan.selection.jobs, now).await {
+                    match settled {
+                        Settled::Done | Settled::Merged => done += 1,
+                        Settled::NotHeld => {}
+                        Settled::Failed(error) => {
+                            unknown |= error.applied() == Applied::Unknown;
+                            failed.get_or_insert(error);
+                        }
                     }
                 }
             }
+            scan.report(done);
             if unknown {
                 break;
             }
@@ -204,6 +300,13 @@ impl Selection {
         match failed {
             None => Ok(done),
             Some(source) => Err(SelectionError { done, source }),
+        }
+    }
+
+    /// Adds a text for the storage to search, unless it is in each payload.
+    fn hint(&mut self, text: String) {
+        if !text.is_empty() {
+            self.hints.push(text);
         }
     }
 
@@ -229,6 +332,7 @@ struct Scan {
     /// How many of the jobs that were read are gone since: in a queue, the next jobs moved up by as
     /// many.
     gone: Arc<AtomicU64>,
+    looked_at: u64,
 }
 
 impl Scan {
@@ -237,6 +341,7 @@ impl Scan {
             selection,
             next: Some(0),
             gone: Arc::default(),
+            looked_at: 0,
         }
     }
 
@@ -245,22 +350,31 @@ impl Scan {
         let Some(passed) = self.next.take() else {
             return Ok(None);
         };
-        let Selection { jobs, texts, .. } = &self.selection;
+        let Selection {
+            jobs, texts, hints, ..
+        } = &self.selection;
         let gone = self.gone.swap(0, Ordering::Relaxed);
         let cursor = match jobs.source() {
             Source::Queue(_) => passed.saturating_sub(gone),
             Source::Set(_) => passed,
         };
-        let text = texts.first().map_or("", String::as_str);
+        let texts: Vec<String> = texts.iter().chain(hints).cloned().collect();
         let step = jobs
             .client
             .storage()
-            .scan(&jobs.source, cursor, text)
+            .scan(&jobs.source, cursor, &texts)
             .await?;
         self.next = step.next;
+        self.looked_at += step.looked_at as u64;
         let entries = step.jobs.into_iter();
         let entries = entries.map(|waiting| Entry::scanned(jobs, waiting, Arc::clone(&self.gone)));
         let matches = |entry: &Entry| self.selection.matches(entry);
         Ok(Some(entries.filter(matches).collect()))
+    }
+    fn report(&self, done: usize) {
+        let looked_at = self.looked_at;
+        if let Some(progress) = &self.selection.progress {
+            progress(Progress { looked_at, done });
+        }
     }
 }

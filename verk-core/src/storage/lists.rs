@@ -1,6 +1,6 @@
 //! How an operator reads the jobs of one place in order: [`ListRequest`] and [`Listing`].
 
-use super::{MAX_BATCH_JOBS, Page, WaitingJob};
+use super::{MAX_BATCH_BYTES, MAX_BATCH_JOBS, Page, WaitingJob};
 
 /// The most jobs that one [`list`](super::WaitingStore::list) examines for its texts.
 pub const MAX_LIST_LOOKS: usize = 500;
@@ -57,6 +57,8 @@ pub struct ListRequest {
     pub order: Order,
     /// The most jobs to return.
     pub limit: usize,
+    /// The most bytes to examine, of which one job at least is examined.
+    pub max_bytes: usize,
     /// Only jobs that have the bytes of all these texts are returned.
     pub texts: Vec<String>,
 }
@@ -80,6 +82,7 @@ impl Default for ListRequest {
             from: Position::default(),
             order: Order::default(),
             limit: MAX_BATCH_JOBS,
+            max_bytes: MAX_BATCH_BYTES,
             texts: Vec::new(),
         }
     }

@@ -23,12 +23,11 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
     async fn len(&self, source: &Source) -> Result<usize, StorageError>;
 
     /// Reads some jobs of `source` in order, from a position on: at most as many as the request
-    /// asks for, and of these as many as fit into [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES).
+    /// asks for, and of these as many as fit into its bytes.
     ///
     /// With texts it returns only jobs that have all of them. It examines at most
-    /// [`MAX_LIST_LOOKS`](super::MAX_LIST_LOOKS) jobs and
-    /// [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES), but at least one. So it may return none and not
-    /// be at the end.
+    /// [`MAX_LIST_LOOKS`](super::MAX_LIST_LOOKS) jobs and those bytes, but at least one job. So it
+    /// may return none and not be at the end.
     ///
     /// Jobs that come and go between two requests shift the positions of a queue. In a set they
     /// shift only the positions among members of the same score. To reach every job that stays, use
@@ -36,8 +35,8 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
     async fn list(&self, source: &Source, request: &ListRequest) -> Result<Listing, StorageError>;
 
     /// Reads some jobs of `source`, a step at a time: from `cursor` 0, then from the cursor that
-    /// the step before returned. It returns only jobs with the bytes of `text`. A step may return
-    /// no job and not be the last.
+    /// the step before returned. It returns only jobs with the bytes of all `texts`. A step may
+    /// return no job and not be the last.
     ///
     /// The members of a set come in no order. A member that is in the set from the first step to
     /// the last is read at least once, whatever changes meanwhile, even its score.
@@ -45,7 +44,12 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
     /// Of a queue, the newest job comes first. Jobs that are fetched meanwhile leave at the other
     /// end, and shift no step. `cursor` is the number of jobs to pass over: a caller who took some
     /// of them out of the queue subtracts as many.
-    async fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, StorageError>;
+    async fn scan(
+        &self,
+        source: &Source,
+        cursor: u64,
+        texts: &[String],
+    ) -> Result<Scan, StorageError>;
 
     /// Takes jobs out of a queue or a set, or replaces them there: each [`Move`] takes effect only
     /// if its job is still there, in one atomic step that adds to the target before it removes. If
@@ -150,6 +154,8 @@ pub(crate) fn contains(payload: &[u8], text: &str) -> bool {
 pub struct Scan {
     /// The jobs that this step found.
     pub jobs: Vec<WaitingJob>,
+    /// How many jobs were examined.
+    pub looked_at: usize,
     /// Where the next step continues; `None` if this was the last.
     pub next: Option<u64>,
 }

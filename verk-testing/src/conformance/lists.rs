@@ -32,7 +32,7 @@ fn request(order: Order, from: Position, limit: usize) -> ListRequest {
         from,
         order,
         limit,
-        texts: Vec::new(),
+        ..ListRequest::default()
     }
 }
 
@@ -342,5 +342,44 @@ pub async fn a_search_stops_and_continues(harness: &dyn Harness) {
         assert_eq!(jobs(&step), all[710..720]);
         assert_eq!(step.looked_at, 10);
         assert_eq!(step.len, 1_200);
+    }
+}
+
+/// The middle of a long queue is listed as its ends are.
+pub async fn a_long_queue_is_listed_in_its_middle(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    let mut all = numbered(24_000);
+    for jobs in all.chunks(500) {
+        fixture.enqueue_bytes(jobs).await;
+    }
+    for order in BOTH {
+        for (limit, start) in [(25, 11_990), (100, 12_000), (1_000, 12_500)] {
+            let request = request(order, Position::Index(start as u64), limit);
+            let page = list(&*fixture.storage, &queue(), &request).await;
+            assert!(
+                jobs(&page) == all[start..start + limit],
+                "{order:?} {limit}"
+            );
+            let rest = Position::Index((start + limit) as u64);
+            assert_eq!(page.next, Some(rest));
+            assert_eq!(
+                page.previous,
+                Some(Position::Index((24_000 - start) as u64))
+            );
+        }
+        let request = ListRequest {
+            from: Position::Index(12_000),
+            order,
+            texts: vec!["5".to_owned()],
+            ..ListRequest::default()
+        };
+        let page = list(&*fixture.storage, &queue(), &request).await;
+        let has_text = |job: &&Bytes| job.contains(&b'5');
+        let expected: Vec<Bytes> = (all[12_000..].iter().filter(has_text).cloned())
+            .take(100)
+            .collect();
+        assert!(jobs(&page) == expected[..page.jobs.len()]);
+        assert!(page.jobs.len() == 100 || page.looked_at == MAX_LIST_LOOKS);
+        all.reverse();
     }
 }

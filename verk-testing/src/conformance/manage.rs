@@ -481,7 +481,7 @@ pub async fn a_broken_source_refuses(harness: &dyn Harness) {
             storage.list(&source, &ALL.into()).await,
             Applied::NotApplied,
         );
-        assert_refused(storage.scan(&source, 0, "").await, Applied::NotApplied);
+        assert_refused(storage.scan(&source, 0, &[]).await, Applied::NotApplied);
         harness.mend_key(&key).await;
         assert_done(
             &fixture

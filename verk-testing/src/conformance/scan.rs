@@ -25,11 +25,16 @@ async fn add(harness: &dyn Harness, set: JobSet, jobs: &[&str]) {
     }
 }
 
+fn texts(text: &str) -> Vec<String> {
+    let text = (!text.is_empty()).then(|| text.to_owned());
+    text.into_iter().collect()
+}
+
 /// All steps of a scan.
 async fn scan(storage: &dyn Storage, source: &Source, text: &str) -> Vec<Bytes> {
-    let (mut jobs, mut cursor) = (Vec::new(), 0);
+    let (mut jobs, mut cursor, texts) = (Vec::new(), 0, texts(text));
     loop {
-        let step = storage.scan(source, cursor, text).await.expect("scan");
+        let step = storage.scan(source, cursor, &texts).await.expect("scan");
         jobs.extend(step.jobs.into_iter().map(|member| member.job));
         match step.next {
             Some(next) => cursor = next,
@@ -44,7 +49,8 @@ pub async fn a_queue_is_read_from_its_end(harness: &dyn Harness) {
     fixture.enqueue(&["a", "b", "c", "d"]).await;
     let storage = std::sync::Arc::clone(&fixture.storage);
     let step = async |source: &Source, cursor, text| {
-        let step = storage.scan(source, cursor, text).await.expect("scan");
+        let step = storage.scan(source, cursor, &texts(text)).await;
+        let step = step.expect("scan");
         let jobs = step.jobs.into_iter();
         let jobs = jobs.map(|waiting| {
             assert_eq!(waiting.score, None);
@@ -72,7 +78,7 @@ pub async fn a_step_is_bounded_by_bytes(harness: &dyn Harness) {
     fixture.enqueue_bytes(&all).await;
     let (mut read, mut cursor) = (Vec::new(), Some(0));
     while let Some(passed) = cursor {
-        let step = fixture.storage.scan(&queue(), passed, "").await;
+        let step = fixture.storage.scan(&queue(), passed, &[]).await;
         let step = step.expect("scan");
         let jobs: Vec<Bytes> = step.jobs.into_iter().map(|waiting| waiting.job).collect();
         let bytes: usize = jobs.iter().map(Bytes::len).sum();
@@ -98,7 +104,7 @@ pub async fn a_scan_reads_what_stays(harness: &dyn Harness) {
     }
     let (mut seen, mut cursor, mut steps) = (BTreeSet::new(), 0, 0);
     loop {
-        let step = fixture.storage.scan(&RETRY, cursor, "").await.unwrap();
+        let step = fixture.storage.scan(&RETRY, cursor, &[]).await.unwrap();
         assert!(step.jobs.len() < jobs.len(), "a step is bounded");
         for (number, member) in step.jobs.into_iter().enumerate() {
             if number % 3 == 0 {
@@ -149,4 +155,43 @@ pub async fn a_scan_keeps_what_holds_a_text(harness: &dyn Harness) {
     }
     let all = scan(&*fixture.storage, &dead, "").await;
     assert_eq!(all.len(), 7);
+}
+
+/// Only jobs with all texts are returned. Each job that was in the set is examined once, if nothing
+/// changes, and a step examines a bounded number.
+pub async fn a_scan_keeps_what_holds_all_texts(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    let all: Vec<Bytes> = (0..1_300)
+        .map(|number| Bytes::from(format!("job {number} {}", ["even", "odd"][number % 2])))
+        .collect();
+    for jobs in all.chunks(100) {
+        fixture.enqueue_bytes(jobs).await;
+    }
+    for job in &all {
+        let (score, job) = (AT_0, job.clone());
+        let member = ScoredJob { score, job };
+        harness.add_member(JobSet::Retry, member).await;
+    }
+    let texts = ["odd", "job 12"].map(str::to_owned);
+    let is_wanted = |job: &&Bytes| {
+        let job = String::from_utf8_lossy(job);
+        texts.iter().all(|text| job.contains(&**text))
+    };
+    let expected: BTreeSet<Bytes> = all.iter().filter(is_wanted).cloned().collect();
+    for source in [queue(), RETRY] {
+        let (mut found, mut examined, mut cursor) = (BTreeSet::new(), 0, 0);
+        loop {
+            let step = fixture.storage.scan(&source, cursor, &texts).await;
+            let step = step.expect("scan");
+            assert!(step.looked_at < 1_000 && step.jobs.len() <= step.looked_at);
+            examined += step.looked_at;
+            found.extend(step.jobs.into_iter().map(|waiting| waiting.job));
+            match step.next {
+                Some(next) => cursor = next,
+                None => break,
+            }
+        }
+        assert_eq!(found, expected);
+        assert_eq!(examined, all.len());
+    }
 }

@@ -1,7 +1,7 @@
 //! Reads the jobs of one place in order.
 
 use verk_core::storage::{
-    ListRequest, Listing, MAX_BATCH_BYTES, Order, Position, Source, WaitingJob,
+    ListRequest, Listing, MAX_BATCH_JOBS, Order, Position, Scan, Source, WaitingJob,
 };
 
 use super::{
@@ -42,6 +42,54 @@ impl State {
                 }
             }
             Source::Set(set) => list_set(self.set(*set), request),
+        })
+    }
+}
+
+impl State {
+    pub(super) fn scan(
+        &self,
+        source: &Source,
+        cursor: u64,
+        texts: &[String],
+    ) -> Result<Scan, Fault> {
+        if let Source::Queue(_) = source {
+            let request = ListRequest {
+                from: Position::Index(cursor),
+                order: Order::NewestFirst,
+                texts: texts.to_vec(),
+                ..ListRequest::default()
+            };
+            let listing = self.list(source, &request)?;
+            let jobs = listing.jobs.into_iter();
+            let looked_at = listing.looked_at;
+            return Ok(Scan {
+                jobs: jobs
+                    .map(|waiting| WaitingJob {
+                        index: None,
+                        ..waiting
+                    })
+                    .collect(),
+                looked_at,
+                next: (looked_at > 0).then_some(cursor.saturating_add(looked_at as u64)),
+            });
+        }
+        self.faults.check_key(key(source))?;
+        let Source::Set(set) = source else {
+            return Ok(Scan::default());
+        };
+        let mut members = self.set(*set).numbered_from(cursor);
+        let mut jobs = Vec::new();
+        let mut looked_at = 0;
+        for (_, member) in members.by_ref().take(MAX_BATCH_JOBS) {
+            looked_at += 1;
+            jobs.push(scored(member));
+        }
+        jobs.retain(|waiting| texts.iter().all(|text| waiting.contains(text)));
+        Ok(Scan {
+            jobs,
+            looked_at,
+            next: members.next().map(|(number, _)| number),
         })
     }
 }
@@ -106,7 +154,7 @@ fn read(jobs: impl Iterator<Item = WaitingJob>, request: &ListRequest) -> Read {
     let (mut read, mut bytes) = (Read::default(), 0_usize);
     for waiting in jobs.take(request.max_looks()) {
         bytes = bytes.saturating_add(waiting.job.len());
-        let is_full = bytes > MAX_BATCH_BYTES && read.looked_at > 0;
+        let is_full = bytes > request.max_bytes && read.looked_at > 0;
         if is_full || read.jobs.len() == request.limit {
             break;
         }

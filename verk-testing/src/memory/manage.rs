@@ -5,16 +5,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use verk_core::{
     StorageError,
-    storage::{
-        JobSet, MAX_BATCH_JOBS, MAX_CUT_BY_DEATH, Move, MoveTarget, Page, Scan, Settled, Source,
-        WaitingJob,
-    },
+    storage::{JobSet, MAX_CUT_BY_DEATH, Move, MoveTarget, Settled, Source, WaitingJob},
     time::unix_seconds,
 };
 
 use super::{
     faults::{Fault, Key},
-    state::{JobList, State, done, slice},
+    state::{JobList, State, done},
 };
 use crate::conformance::ScoredJob;
 
@@ -25,31 +22,6 @@ impl State {
             Source::Queue(queue) => self.queues.get(queue).map_or(0, JobList::len),
             Source::Set(set) => self.set(*set).len(),
         })
-    }
-
-    pub(super) fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, Fault> {
-        self.faults.check_key(key(source))?;
-        let (mut jobs, next): (Vec<WaitingJob>, _) = match source {
-            Source::Queue(queue) => {
-                let page = Page {
-                    offset: usize::try_from(cursor).unwrap_or(usize::MAX),
-                    limit: MAX_BATCH_JOBS,
-                };
-                let jobs = self.queues.get(queue).into_iter().flatten();
-                let jobs = slice(jobs.rev().map(queued), page, size);
-                let read = jobs.len() as u64;
-                let next = (read > 0).then_some(cursor.saturating_add(read));
-                (jobs, next)
-            }
-            Source::Set(set) => {
-                let mut members = self.set(*set).numbered_from(cursor);
-                let step = members.by_ref().take(MAX_BATCH_JOBS);
-                let jobs = step.map(|(_, member)| scored(member)).collect();
-                (jobs, members.next().map(|(number, _)| number))
-            }
-        };
-        jobs.retain(|waiting| waiting.contains(text));
-        Ok(Scan { jobs, next })
     }
 
     pub(super) fn move_jobs(
@@ -196,8 +168,4 @@ pub(super) fn scored(member: ScoredJob) -> WaitingJob {
         score: Some(member.score),
         index: None,
     }
-}
-
-fn size(waiting: &WaitingJob) -> usize {
-    waiting.job.len()
 }

@@ -366,9 +366,14 @@ impl WaitingStore for MemoryStorage {
         })
     }
 
-    async fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, StorageError> {
+    async fn scan(
+        &self,
+        source: &Source,
+        cursor: u64,
+        texts: &[String],
+    ) -> Result<Scan, StorageError> {
         self.read("search the jobs of a queue or a set", |state| {
-            state.scan(source, cursor, text)
+            state.scan(source, cursor, texts)
         })
     }
 

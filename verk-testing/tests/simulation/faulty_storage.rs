@@ -374,8 +374,13 @@ impl WaitingStore for FaultyStorage {
         self.call("read", self.inner.list(source, request)).await
     }
 
-    async fn scan(&self, source: &Source, cursor: u64, text: &str) -> Result<Scan, StorageError> {
-        self.call("read", self.inner.scan(source, cursor, text))
+    async fn scan(
+        &self,
+        source: &Source,
+        cursor: u64,
+        texts: &[String],
+    ) -> Result<Scan, StorageError> {
+        self.call("read", self.inner.scan(source, cursor, texts))
             .await
     }
 
