@@ -2,6 +2,7 @@
 //! counted.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -14,7 +15,7 @@ use futures_util::future::BoxFuture;
 use verk::{
     Verk,
     error::Applied,
-    manage::{Action, Entry, EntryKey, Filter, Place, Query, SEARCH_BUDGET},
+    manage::{Action, Breakdown, Entry, EntryKey, Filter, Place, Query, SEARCH_BUDGET},
     storage::{JobSet, JobStore as _, MAX_BATCH_BYTES, Order},
     testing::TestVerk,
     time::Clock,
@@ -367,4 +368,108 @@ async fn a_selection_counts_limits_and_reports_its_progress() {
             assert_eq!(found.len(), 3);
         }
     }
+}
+
+fn dead(jid: u32, class: &str, error: Option<&str>) -> Bytes {
+    let error = error.map_or(String::new(), |error| {
+        format!(r#","error_class":"{error}""#)
+    });
+    Bytes::from(format!(
+        r#"{{"class":"{class}","jid":"{jid}","queue":"default","args":[]{error}}}"#
+    ))
+}
+
+#[tokio::test]
+async fn a_breakdown_counts_classes_and_errors_and_follows_the_set() {
+    for shared in storages().await {
+        let (set, admin) = (JobSet::Schedule, &shared.one);
+        let mut breakdown = Breakdown::new(set);
+        assert!(breakdown.update(admin).await.unwrap());
+        assert!(breakdown.groups().is_empty());
+        let jobs = (0..250).map(|jid| match jid % 5 {
+            0 => (jid, dead(jid, "Charge", None)),
+            1 => (jid, Bytes::from(format!("no job {jid}"))),
+            _ => (jid, dead(jid, "Charge", Some("Closed"))),
+        });
+        shared.schedule(jobs).await;
+        while !breakdown.update(admin).await.unwrap() {}
+        let shown = |breakdown: &Breakdown| {
+            let groups = breakdown.groups().into_iter();
+            let groups = groups.map(|group| (group.class, group.error_class, group.count));
+            groups.collect::<Vec<_>>()
+        };
+        let text = |text: &str| Some(text.to_owned());
+        let expected = [
+            (text("Charge"), text("Closed"), 150),
+            (None, None, 50),
+            (text("Charge"), None, 50),
+        ];
+        assert_eq!(shown(&breakdown), expected);
+        assert_eq!(breakdown.groups()[0].newest, at(249));
+        assert_eq!((breakdown.covered(), breakdown.total()), (250, 250));
+
+        // What is newer is added without another pass.
+        shared
+            .schedule([(900, dead(900, "New", Some(&"x".repeat(10_000))))])
+            .await;
+        assert!(breakdown.update(admin).await.unwrap());
+        let groups = breakdown.groups();
+        let new = groups
+            .iter()
+            .find(|group| group.class == text("New"))
+            .unwrap();
+        assert_eq!(new.error_class.as_ref().unwrap().len(), 200);
+
+        // What leaves, or comes earlier, is noticed; until then the old counts stay.
+        let selection = admin.scheduled_set().select().class("Charge");
+        assert_eq!(selection.delete().await.unwrap(), 200);
+        assert!(!breakdown.update(admin).await.unwrap());
+        assert_eq!(breakdown.covered(), 251);
+        assert_eq!(breakdown.total(), 51);
+        while !breakdown.update(admin).await.unwrap() {}
+        assert_eq!((breakdown.covered(), breakdown.groups().len()), (51, 2));
+        shared.schedule([(0, dead(901, "Early", None))]).await;
+        while !breakdown.update(admin).await.unwrap() {}
+        assert_eq!(breakdown.groups().len(), 3);
+        assert_eq!(admin.scheduled_set().clear().await.unwrap(), 52);
+        while !breakdown.update(admin).await.unwrap() {}
+        assert_eq!((breakdown.covered(), breakdown.groups().len()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_breakdown_counts_the_newest_ten_thousand() {
+    let shared = storages().await.swap_remove(0);
+    shared
+        .schedule((0..12_000).map(|jid| {
+            (
+                jid,
+                dead(jid, if jid < 2_000 { "Old" } else { "New" }, None),
+            )
+        }))
+        .await;
+    let mut breakdown = Breakdown::new(JobSet::Schedule);
+    let mut steps = 1;
+    while !breakdown.update(&shared.one).await.unwrap() {
+        steps += 1;
+        assert_eq!(breakdown.covered(), 100 * (steps - 1));
+    }
+    assert_eq!(steps, 100);
+    assert_eq!((breakdown.covered(), breakdown.total()), (10_000, 12_000));
+    let classes: BTreeSet<_> = breakdown
+        .groups()
+        .into_iter()
+        .map(|group| group.class)
+        .collect();
+    assert_eq!(classes, BTreeSet::from([Some("New".to_owned())]));
+    shared
+        .schedule((20_000..21_100).map(|jid| (jid, dead(jid, "Newest", None))))
+        .await;
+    while !breakdown.update(&shared.one).await.unwrap() {}
+    assert_eq!(breakdown.covered(), 10_000);
+    let newest = &breakdown.groups()[1];
+    assert_eq!(
+        (newest.class.as_deref(), newest.count),
+        (Some("Newest"), 1_100)
+    );
 }

@@ -2,6 +2,7 @@
 
 mod act;
 mod audit;
+mod breakdown;
 mod cursor;
 mod display;
 mod entry;
@@ -39,6 +40,7 @@ pub use crate::storage::{
 pub use self::{
     act::{Acted, Action},
     audit::AuditEntry,
+    breakdown::{Breakdown, Group},
     cursor::{Cursor, InvalidCursor},
     entry::Entry,
     executions::{ClassExecutions, ExecutionHistory, ExecutionRange, HistogramHistory},
