@@ -1,13 +1,15 @@
 //! Where a job is: [`Found`].
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
-use super::{Admin, Entry, Jobs};
+use super::{Admin, Entry, Jobs, queues::lists};
 use crate::{
     error::StorageError,
     job::{Job, MalformedJob},
     names::{Jid, NodeId, QueueName},
-    storage::{Inprogress, Source, Storage, read_from},
+    storage::{Source, Storage, read_from},
 };
 
 /// The place where a job was found: see [`Admin::find_job`]. `Display` and `Debug` show it in one
@@ -38,23 +40,27 @@ pub struct JobInProgress {
     pub job: Result<Job, MalformedJob>,
 }
 
+/// Most lists of a large fleet are empty, and counting takes a request for hundreds of them.
 pub(super) async fn in_progress(storage: &dyn Storage) -> Result<Vec<JobInProgress>, StorageError> {
+    let nodes = storage.nodes().await?;
+    let lists = lists(&nodes);
+    let counts = storage.held_counts(&lists).await?;
+    let alive: HashSet<&NodeId> = (nodes.iter())
+        .filter_map(|node| node.alive.then_some(&node.id))
+        .collect();
     let mut jobs = Vec::new();
-    for node in storage.nodes().await? {
-        for queue in node.queues {
-            let held = Inprogress {
-                queue,
-                node: node.id.clone(),
-            };
-            for payload in read_from(storage, &held, 0).await? {
-                jobs.push(JobInProgress {
-                    node: held.node.clone(),
-                    alive: node.alive,
-                    queue: held.queue.clone(),
-                    job: Job::decode(payload.clone()),
-                    payload,
-                });
-            }
+    for (held, count) in lists.iter().zip(counts) {
+        if count.jobs == 0 {
+            continue;
+        }
+        for payload in read_from(storage, held, 0).await? {
+            jobs.push(JobInProgress {
+                node: held.node.clone(),
+                alive: alive.contains(&held.node),
+                queue: held.queue.clone(),
+                job: Job::decode(payload.clone()),
+                payload,
+            });
         }
     }
     Ok(jobs)
