@@ -88,8 +88,8 @@ impl Kind {
             Self::Poll => starts(0, "verk:schedule_manager"),
             Self::Due => keys == [b"retry"],
             Self::Promote => starts(0, "retry") && starts(1, "dead"),
-            Self::Heartbeat => keys.len() == 2 && starts(0, "verk:node:"),
-            Self::Register => keys.len() == 3 && starts(1, "verk_nodes"),
+            Self::Heartbeat => keys.len() == 3 && starts(1, "verk:name:"),
+            Self::Register => keys.len() == 4 && starts(1, "verk_nodes"),
         }
     }
 }
