@@ -7,6 +7,7 @@ mod lists;
 mod nodes;
 mod payloads;
 mod shown;
+mod why;
 
 use std::{
     collections::BTreeSet,

@@ -22,9 +22,9 @@ pub(super) struct Judge<'a> {
     pub(super) fleet: Fleet,
     pub(super) schedule_keys: ScheduleKeys,
     /// Whether this node runs the jobs of a queue.
-    pub(super) runs: &'a dyn Fn(&QueueName) -> bool,
+    pub(super) runs: &'a (dyn Fn(&QueueName) -> bool + Sync),
     /// Whether this node has a worker for a class.
-    pub(super) knows: &'a dyn Fn(&str) -> bool,
+    pub(super) knows: &'a (dyn Fn(&str) -> bool + Sync),
 }
 
 /// The findings about the jobs of one place.

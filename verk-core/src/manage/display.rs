@@ -157,7 +157,7 @@ impl Display for Name<'_> {
 }
 
 /// A text of a payload, cut off after [`MAX_CHARS`], with control characters escaped.
-struct OneLine<'a>(&'a str);
+pub(super) struct OneLine<'a>(pub(super) &'a str);
 
 impl Display for OneLine<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -173,7 +173,7 @@ impl Display for OneLine<'_> {
 }
 
 /// In RFC 3339, to the second. Times that are read from a payload or a score are within its years.
-struct Time(SystemTime);
+pub(super) struct Time(pub(super) SystemTime);
 
 impl Display for Time {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -188,7 +188,7 @@ pub(super) fn plain_name(name: &str) -> String {
 
 /// The longest part of a text that every program writes as it is, inside a string of JSON. Some
 /// write `<`, `/` or `ü` in another way.
-fn plain_part(text: &str) -> &str {
+pub(super) fn plain_part(text: &str) -> &str {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || " _.:,;-()[]{}=#*?!".contains(char);
     let parts = text.split(|char| !is_plain(char));
     parts.max_by_key(|part| part.len()).unwrap_or_default()

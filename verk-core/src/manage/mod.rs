@@ -20,6 +20,7 @@ mod search;
 mod selection;
 mod server;
 mod stats;
+mod why;
 
 use std::time::SystemTime;
 
@@ -55,6 +56,7 @@ pub use self::{
     running::{InvalidRunningCursor, RunningCursor, RunningJob, RunningPage},
     search::{Found, JobInProgress},
     selection::{Progress, Selection},
+    why::{Explanation, InvalidRefPlace, JobPlace, JobRef, Reason, RefPlace, SearchPlace, Why},
 };
 
 /// The operator's handle: the waiting jobs in every place, the statistics, pauses, and the
@@ -176,7 +178,10 @@ impl Admin {
         self.client.storage()
     }
 
-    pub(crate) fn clock(&self) -> &dyn Clock {
+    /// Returns the clock of the program. Code on top of `Admin` waits through it, so that tests
+    /// control the time.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
         self.client.clock()
     }
 
@@ -196,8 +201,10 @@ impl Admin {
             .map_or_else(Vec::new, |node| node.queues.names())
     }
 
-    /// The time of day of the storage, as far as this program knows it.
-    fn now(&self) -> SystemTime {
+    /// Returns the time of day of the storage, as far as this program knows it: all times of jobs
+    /// follow it.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
         self.client.now()
     }
 }

@@ -103,7 +103,7 @@ pub struct RunningJob {
 }
 
 impl RunningJob {
-    fn of(shown: ShownWork) -> Self {
+    pub(super) fn of(shown: ShownWork) -> Self {
         let work: BTreeMap<String, &RawValue> =
             serde_json::from_slice(&shown.work).unwrap_or_default();
         let raw = |key| work.get(key).map(|value: &&RawValue| value.get());
