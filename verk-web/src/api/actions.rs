@@ -1,0 +1,358 @@
+//! What programs do: on one job, on all that match, on queues, processes and tasks.
+
+use axum::{
+    body::Bytes,
+    extract::Path,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use verk_core::{
+    manage::{AuditEntry, Entry, PauseNote},
+    storage::ProcessSignal,
+};
+
+use super::{jobs::set, json, values::time};
+use crate::{
+    access::Role,
+    context::{Context, Params},
+    failure::Failure,
+    pages::{
+        actions::{Verb, action, count},
+        job::find,
+        jobs::{Filters, digest},
+    },
+    place::Place,
+    routes::Route,
+    tasks::{Busy, Order, Task},
+    text,
+};
+
+pub(super) fn routes() -> Vec<Route> {
+    let mut routes = vec![
+        Route::post("/api/v1/queues/{queue}/pause", Role::Operate, pause),
+        Route::post("/api/v1/queues/{queue}/resume", Role::Operate, resume),
+        Route::post("/api/v1/queues/{queue}/clear", Role::Admin, clear),
+        Route::get("/api/v1/tasks", tasks),
+        Route::get("/api/v1/tasks/{id}", task),
+        Route::post("/api/v1/tasks/{id}/stop", Role::Operate, stop_task),
+    ];
+    for (name, role, signal) in [
+        ("quiet", Role::Operate, ProcessSignal::Quiet),
+        ("dump", Role::Operate, ProcessSignal::Dump),
+        ("stop", Role::Admin, ProcessSignal::Stop),
+    ] {
+        let path = format!("/api/v1/processes/{{identity}}/{name}");
+        let handler = move |Path(identity): Path<String>, context: Context| async move {
+            send(&context, &identity, name, signal).await
+        };
+        routes.push(Route::post(path, role, handler));
+    }
+    for verb in Verb::ALL {
+        let (name, role) = (verb.name(), verb.role());
+        let of_set = move |Path((place, key)): Path<(String, String)>, context: Context, body| async move {
+            one(&context, &set(&place)?, &key, verb, &body).await
+        };
+        let of_queue = move |Path((place, key)): Path<(String, String)>, context: Context, body| async move {
+            one(&context, &Place::queue(&place)?, &key, verb, &body).await
+        };
+        let all_of_set = move |Path(place): Path<String>, context: Context, body| async move {
+            bulk(&context, set(&place)?, verb, &body).await
+        };
+        let all_of_queue = move |Path(place): Path<String>, context: Context, body| async move {
+            bulk(&context, Place::queue(&place)?, verb, &body).await
+        };
+        routes.extend([
+            Route::post(
+                format!("/api/v1/sets/{{set}}/jobs/{{key}}/{name}"),
+                role,
+                of_set,
+            ),
+            Route::post(
+                format!("/api/v1/queues/{{queue}}/jobs/{{key}}/{name}"),
+                role,
+                of_queue,
+            ),
+            Route::post(
+                format!("/api/v1/sets/{{set}}/bulk/{name}"),
+                role,
+                all_of_set,
+            ),
+            Route::post(
+                format!("/api/v1/queues/{{queue}}/bulk/{name}"),
+                role,
+                all_of_queue,
+            ),
+        ]);
+    }
+    routes
+}
+
+/// The body of a request; an empty one is `{}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Body {
+    /// Why a queue is paused.
+    reason: Option<String>,
+    /// The SHA-256 of the payload that is meant, in hexadecimal digits: without it, the job at this
+    /// address is.
+    sha256: Option<String>,
+    /// When a job is rescheduled to: RFC 3339.
+    time: Option<String>,
+    /// As `time`, in seconds from now.
+    r#in: Option<u64>,
+    /// Whether to count only.
+    dry_run: bool,
+    class: Option<String>,
+    queue: Option<String>,
+    error: Option<String>,
+    text: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    /// Whether all jobs are meant, without a filter.
+    all: bool,
+}
+
+impl Body {
+    fn read(bytes: &Bytes) -> Result<Self, Failure> {
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        // The error says where and what, in the words of the request.
+        serde_json::from_slice(bytes).map_err(|error| Failure::bad(format!("The body: {error}")))
+    }
+
+    /// The same as a form, which the pages send.
+    fn params(&self) -> Params {
+        let in_ = self.r#in.map(|seconds| seconds.to_string());
+        let fields = [
+            ("class", &self.class),
+            ("queue", &self.queue),
+            ("error", &self.error),
+            ("text", &self.text),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("time", &self.time),
+            ("in", &in_),
+        ];
+        let set = fields.into_iter();
+        Params::of(set.filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))))
+    }
+}
+
+#[derive(Serialize)]
+struct Changed {
+    /// Whether anything changed.
+    changed: bool,
+}
+
+async fn pause(
+    Path(name): Path<String>,
+    context: Context,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let place = Place::queue(&name)?;
+    let mut note = PauseNote::new();
+    if let Some(who) = &context.visitor.name {
+        note = note.by(who);
+    }
+    if let Some(reason) = Body::read(&body)?.reason {
+        note = note.reason(text::short(&reason, 200));
+    }
+    let changed = context.app.admin.pause_queue(&name, note).await?;
+    context
+        .audit(AuditEntry::new("pause").on(place.phrase()))
+        .await;
+    json(&Changed { changed })
+}
+
+async fn resume(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+    let place = Place::queue(&name)?;
+    let changed = context.app.admin.resume_queue_everywhere(&name).await?;
+    context
+        .audit(AuditEntry::new("resume").on(place.phrase()))
+        .await;
+    json(&Changed { changed })
+}
+
+#[derive(Serialize)]
+struct Count {
+    jobs: u64,
+    /// Whether all jobs were read: otherwise there may be more.
+    complete: bool,
+}
+
+async fn clear(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+    let place = Place::queue(&name)?;
+    let jobs = place.jobs(&context.app.admin)?.clear().await? as u64;
+    context
+        .audit(AuditEntry::new("clear").on(place.phrase()).count(jobs))
+        .await;
+    json(&Count {
+        jobs,
+        complete: true,
+    })
+}
+
+async fn send(
+    context: &Context,
+    identity: &str,
+    name: &str,
+    signal: ProcessSignal,
+) -> Result<Response, Failure> {
+    if !context.app.admin.signal(identity, signal).await? {
+        return Err(Failure::not_found(
+            "This process does not report itself, or takes no signals.",
+        ));
+    }
+    context
+        .audit(AuditEntry::new(name).on(format!("process {identity}")))
+        .await;
+    json(&Changed { changed: true })
+}
+
+/// Changes one job, if it is still there.
+async fn one(
+    context: &Context,
+    place: &Place,
+    key: &str,
+    verb: Verb,
+    body: &Bytes,
+) -> Result<Response, Failure> {
+    let body = Body::read(body)?;
+    let app = &context.app;
+    let gone = || {
+        Failure::new(
+            StatusCode::CONFLICT,
+            "This job is not there any more, or has changed: nothing was done.",
+        )
+    };
+    let entry = find(app, place, key).await?.ok_or_else(gone)?;
+    let same = |wanted: &String| digest(entry.payload()).eq_ignore_ascii_case(wanted);
+    if !body.sha256.as_ref().is_none_or(same) {
+        return Err(gone());
+    }
+    let action = action(verb, &body.params(), app.admin.now())?;
+    let entries: [&Entry; 1] = [&entry];
+    let done = place.jobs(&app.admin)?.act_on(&entries, action).await?;
+    if done.done == 0 {
+        return Err(gone());
+    }
+    context
+        .audit(AuditEntry::new(verb.name()).on(place.phrase()).count(1))
+        .await;
+    json(&Changed { changed: true })
+}
+
+/// Changes all jobs that match, as a task; or counts them.
+async fn bulk(
+    context: &Context,
+    place: Place,
+    verb: Verb,
+    body: &Bytes,
+) -> Result<Response, Failure> {
+    let body = Body::read(body)?;
+    let app = &context.app;
+    let params = body.params();
+    let filters = Filters::read(&params, &place, app.shows_payloads())?;
+    if !filters.is_set() && !body.all {
+        return Err(Failure::bad("Without a filter, say `\"all\": true`."));
+    }
+    let jobs = place.jobs(&app.admin)?;
+    if body.dry_run {
+        let found = count(context, &jobs, &filters).await?;
+        return json(&Count {
+            jobs: found.count,
+            complete: found.complete,
+        });
+    }
+    let total = jobs.count().await? as u64;
+    let phrase = place.phrase();
+    let order = Order {
+        place,
+        verb,
+        action: action(verb, &params, app.admin.now())?,
+        filter: filters.filter(),
+        phrase: filters.phrase(),
+        by: context.visitor.name.clone(),
+        total,
+    };
+    match app.tasks.start(&app.admin, jobs, order) {
+        Ok(task) => {
+            let entry = AuditEntry::new(verb.name()).on(phrase);
+            context.audit(entry.filter(task.filter_phrase())).await;
+            let value = json(&TaskValue::new(&task))?;
+            Ok((StatusCode::ACCEPTED, value).into_response())
+        }
+        Err(Busy(task)) => Err(Failure::new(
+            StatusCode::CONFLICT,
+            format!(
+                "Task {} works on the same jobs: wait for it, or stop it.",
+                task.id
+            ),
+        )),
+    }
+}
+
+#[derive(Serialize)]
+struct TaskValue {
+    id: u64,
+    action: String,
+    place: String,
+    filter: String,
+    by: Option<String>,
+    started: String,
+    ended: Option<String>,
+    /// `running`, `ended`, `stopped`, or `failed: ` and why.
+    state: String,
+    total: u64,
+    examined: u64,
+    changed: u64,
+}
+
+impl TaskValue {
+    fn new(task: &Task) -> Self {
+        let progress = task.progress();
+        Self {
+            id: task.id,
+            action: task.verb.name().to_owned(),
+            place: task.place.phrase(),
+            filter: task.filter.clone(),
+            by: task.by.clone(),
+            started: time(task.started),
+            ended: task.ended().map(time),
+            state: task.state().to_string(),
+            total: task.total,
+            examined: progress.looked_at,
+            changed: progress.done as u64,
+        }
+    }
+}
+
+async fn tasks(context: Context) -> Result<Response, Failure> {
+    let tasks = context.app.tasks.all();
+    json(
+        &tasks
+            .iter()
+            .map(|task| TaskValue::new(task))
+            .collect::<Vec<_>>(),
+    )
+}
+
+fn find_task(context: &Context, id: &str) -> Result<std::sync::Arc<Task>, Failure> {
+    let task = id.parse().ok().and_then(|id| context.app.tasks.find(id));
+    task.ok_or_else(|| Failure::not_found("This process has no such task."))
+}
+
+async fn task(Path(id): Path<String>, context: Context) -> Result<Response, Failure> {
+    json(&TaskValue::new(&*find_task(&context, &id)?))
+}
+
+async fn stop_task(Path(id): Path<String>, context: Context) -> Result<Response, Failure> {
+    let task = find_task(&context, &id)?;
+    task.stop();
+    context
+        .audit(AuditEntry::new("stop task").on(format!("task {}", task.id)))
+        .await;
+    json(&TaskValue::new(&task))
+}

@@ -1,0 +1,293 @@
+//! Figures, queues, processes and metrics.
+
+use axum::{extract::Path, response::Response};
+use serde::Serialize;
+use verk_core::manage::{ExecutionRange, RunningCursor};
+
+use super::{
+    json,
+    values::{ProcessValue, QueueValue, RunningValue, seconds, time},
+};
+use crate::{context::Context, failure::Failure, routes::Route};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/v1/stats", stats),
+        Route::get("/api/v1/history", history),
+        Route::get("/api/v1/queues", queues),
+        Route::get("/api/v1/queues/{queue}", queue),
+        Route::get("/api/v1/queues/{queue}/load", load),
+        Route::get("/api/v1/processes", processes),
+        Route::get("/api/v1/processes/{identity}", process),
+        Route::get("/api/v1/running", running),
+        Route::get("/api/v1/metrics", metrics),
+        Route::get("/api/v1/metrics/{class}", class_metrics),
+        Route::get("/api/v1/doctor", doctor),
+    ]
+}
+
+#[derive(Serialize)]
+struct Stats {
+    at: Option<String>,
+    processed: u64,
+    failed: u64,
+    waiting: usize,
+    scheduled: usize,
+    retries: usize,
+    dead: usize,
+    queues: usize,
+    processes: usize,
+    running: usize,
+    concurrency: usize,
+    /// Runs that ended in a second; `null` until the server has watched for 10 seconds.
+    rate: Option<f64>,
+    /// The share of them that failed, from 0 to 1.
+    failed_share: Option<f64>,
+}
+
+async fn stats(context: Context) -> Result<Response, Failure> {
+    let snapshot = context.app.poller.snapshot().await?;
+    let (queues, processes) = (&snapshot.queues, &snapshot.processes);
+    json(&Stats {
+        at: snapshot.at.map(time),
+        processed: snapshot.stats.processed,
+        failed: snapshot.stats.failed,
+        waiting: queues.iter().map(|queue| queue.enqueued).sum(),
+        scheduled: snapshot.stats.scheduled,
+        retries: snapshot.stats.retry,
+        dead: snapshot.stats.dead,
+        queues: queues.len(),
+        processes: processes.len(),
+        running: processes.iter().map(|process| process.busy).sum(),
+        concurrency: processes.iter().map(|process| process.concurrency).sum(),
+        rate: snapshot.history.rate(),
+        failed_share: snapshot.history.failed_share(),
+    })
+}
+
+#[derive(Serialize)]
+struct DayValue {
+    day: String,
+    processed: u64,
+    failed: u64,
+}
+
+/// `days`: how many, 30 unless set, at most 1 826 (5 years). The newest first.
+async fn history(context: Context) -> Result<Response, Failure> {
+    let days = context
+        .query
+        .get("days")
+        .map_or(Ok(30), str::parse::<usize>);
+    let days = days.map_err(|_| Failure::bad("`days` is a whole number."))?;
+    let days = context.app.admin.stats_history(days.min(1_826)).await?;
+    let days: Vec<DayValue> = days
+        .iter()
+        .map(|day| DayValue {
+            day: day.day.to_string(),
+            processed: day.processed,
+            failed: day.failed,
+        })
+        .collect();
+    json(&days)
+}
+
+async fn queues(context: Context) -> Result<Response, Failure> {
+    let snapshot = context.app.poller.snapshot().await?;
+    let queues: Vec<QueueValue<'_>> = snapshot
+        .queues
+        .iter()
+        .map(|queue| QueueValue::new(queue, snapshot.history.rate_of(&queue.queue)))
+        .collect();
+    json(&queues)
+}
+
+async fn queue(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+    let snapshot = context.app.poller.snapshot().await?;
+    let known = snapshot
+        .queues
+        .iter()
+        .find(|queue| queue.queue.as_str() == name);
+    let queue = known.ok_or_else(|| Failure::not_found("No program knows this queue."))?;
+    json(&QueueValue::new(
+        queue,
+        snapshot.history.rate_of(&queue.queue),
+    ))
+}
+
+/// What an autoscaler needs, and no more.
+#[derive(Serialize)]
+struct Load {
+    /// Jobs that wait, run, or were fetched ahead: 0 for a queue that nobody knows.
+    jobs: usize,
+    waiting: usize,
+    running: usize,
+    /// In seconds.
+    latency: f64,
+    concurrency: usize,
+    processes: usize,
+    paused: bool,
+}
+
+async fn load(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+    let snapshot = context.app.poller.snapshot().await?;
+    let queue = snapshot
+        .queues
+        .iter()
+        .find(|queue| queue.queue.as_str() == name);
+    let number = |of: fn(&verk_core::manage::QueueOverview) -> usize| queue.map_or(0, of);
+    let (waiting, running) = (
+        number(|queue| queue.enqueued),
+        number(|queue| queue.running),
+    );
+    json(&Load {
+        jobs: waiting + running + number(|queue| queue.prefetched),
+        waiting,
+        running,
+        latency: queue.map_or(0.0, |queue| seconds(queue.latency)),
+        concurrency: number(|queue| queue.concurrency),
+        processes: number(|queue| queue.processes),
+        paused: queue.is_some_and(|queue| queue.paused.is_some()),
+    })
+}
+
+async fn processes(context: Context) -> Result<Response, Failure> {
+    let snapshot = context.app.poller.snapshot().await?;
+    let processes = snapshot.processes.iter();
+    json(&processes.map(ProcessValue::new).collect::<Vec<_>>())
+}
+
+async fn process(Path(identity): Path<String>, context: Context) -> Result<Response, Failure> {
+    let found = context.app.admin.find_process(&identity).await?;
+    let process =
+        found.ok_or_else(|| Failure::not_found("This process does not report itself."))?;
+    json(&ProcessValue::new(&process))
+}
+
+#[derive(Serialize)]
+struct RunningPage {
+    jobs: Vec<RunningValue>,
+    /// The value of `at` for the next page.
+    next: Option<String>,
+}
+
+async fn running(context: Context) -> Result<Response, Failure> {
+    let app = &context.app;
+    let cursor = match context.query.get("at") {
+        Some(text) => Some(
+            text.parse::<RunningCursor>()
+                .map_err(|error| Failure::bad(error.to_string()))?,
+        ),
+        None => None,
+    };
+    let page = app
+        .admin
+        .running(cursor, super::jobs::limit(&context)?)
+        .await?;
+    json(&RunningPage {
+        jobs: page
+            .jobs
+            .iter()
+            .map(|running| RunningValue::new(running, app))
+            .collect(),
+        next: page.next.map(|next| next.to_string()),
+    })
+}
+
+#[derive(Serialize)]
+struct ClassValue<'a> {
+    class: &'a str,
+    runs: u64,
+    failed: u64,
+    /// Of those that succeeded, in seconds.
+    total: f64,
+    mean: Option<f64>,
+}
+
+/// `minutes`: how many, 60 unless set, at most 480.
+fn minutes(context: &Context) -> Result<ExecutionRange, Failure> {
+    let minutes = context
+        .query
+        .get("minutes")
+        .map_or(Ok(60), str::parse::<usize>);
+    let minutes = minutes.map_err(|_| Failure::bad("`minutes` is a whole number."))?;
+    Ok(ExecutionRange::minutes(minutes))
+}
+
+async fn metrics(context: Context) -> Result<Response, Failure> {
+    let history = context.app.admin.executions(&minutes(&context)?).await?;
+    let classes: Vec<ClassValue<'_>> = history
+        .classes
+        .iter()
+        .map(|class| {
+            let total = class.total();
+            ClassValue {
+                class: &class.class,
+                runs: total.counts.processed(),
+                failed: total.counts.failed,
+                total: seconds(total.took),
+                mean: total.mean().map(seconds),
+            }
+        })
+        .collect();
+    json(&classes)
+}
+
+#[derive(Serialize)]
+struct StepValue {
+    at: String,
+    runs: u64,
+    failed: u64,
+    total: f64,
+}
+
+#[derive(Serialize)]
+struct BucketValue {
+    /// The upper bound in seconds; `null` for the last.
+    under: Option<f64>,
+    runs: u64,
+}
+
+#[derive(Serialize)]
+struct ClassHistory<'a> {
+    class: &'a str,
+    minutes: Vec<StepValue>,
+    histogram: Vec<BucketValue>,
+}
+
+async fn class_metrics(Path(class): Path<String>, context: Context) -> Result<Response, Failure> {
+    let (admin, range) = (&context.app.admin, minutes(&context)?);
+    let history = admin
+        .executions(&range.clone().class(class.clone()))
+        .await?;
+    let histogram = admin.histogram(&class, &range).await?;
+    let own = history.classes.iter().find(|own| own.class == class);
+    let steps = own.map_or(&[][..], |own| &own.steps);
+    let bounds = verk_core::manage::HistogramHistory::bounds();
+    json(&ClassHistory {
+        class: &class,
+        minutes: history
+            .times
+            .iter()
+            .zip(steps)
+            .map(|(at, step)| StepValue {
+                at: time(*at),
+                runs: step.counts.processed(),
+                failed: step.counts.failed,
+                total: seconds(step.took),
+            })
+            .collect(),
+        histogram: histogram
+            .total()
+            .iter()
+            .enumerate()
+            .map(|(at, runs)| BucketValue {
+                under: bounds.get(at).copied().map(seconds),
+                runs: *runs,
+            })
+            .collect(),
+    })
+}
+
+async fn doctor(context: Context) -> Result<Response, Failure> {
+    json(&context.app.admin.doctor().max_jobs(100).examine().await?)
+}

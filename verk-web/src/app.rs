@@ -1,0 +1,108 @@
+//! What all requests for one storage share: [`App`].
+
+use std::{ops::Deref, sync::Arc};
+
+use verk_core::{Job, guard, manage::Admin};
+
+use crate::{
+    access::Access, checkup::Checkups, dashboard::Settings, groups::Groups, live::Poller,
+    tasks::Tasks, url,
+};
+
+/// The dashboard of one storage.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) admin: Admin,
+    pub(crate) access: Access,
+    pub(crate) settings: Settings,
+    /// Which of `siblings` this is.
+    pub(crate) instance: Option<Sibling>,
+    /// All instances, for the switch between them; empty for a single one.
+    pub(crate) siblings: Vec<Sibling>,
+    pub(crate) poller: Arc<Poller>,
+    pub(crate) checkups: Arc<Checkups>,
+    pub(crate) tasks: Tasks,
+    pub(crate) groups: Groups,
+}
+
+/// One of several instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sibling {
+    pub(crate) name: String,
+    /// Where its pages are, below the dashboard: `/i/NAME`.
+    pub(crate) path: String,
+}
+
+impl Sibling {
+    pub(crate) fn new(index: usize, name: &str) -> Self {
+        // A route of axum: braces are parameters there, and a slash separates.
+        let plain: String = name
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        let part = if plain.is_empty() {
+            index.to_string()
+        } else {
+            plain
+        };
+        Self {
+            name: if name.is_empty() {
+                "first".to_owned()
+            } else {
+                name.to_owned()
+            },
+            path: format!("/i/{}", url::part(&part)),
+        }
+    }
+}
+
+impl App {
+    pub(crate) fn new(
+        admin: Admin,
+        access: Access,
+        settings: Settings,
+        instance: Option<Sibling>,
+        siblings: Vec<Sibling>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            poller: Arc::new(Poller::new(admin.clone())),
+            checkups: Arc::new(Checkups::new(admin.clone())),
+            tasks: Tasks::default(),
+            groups: Groups::new(),
+            admin,
+            access,
+            settings,
+            instance,
+            siblings,
+        }))
+    }
+
+    /// The arguments of a job as they may be shown; `None` if they are hidden.
+    pub(crate) fn args_of(&self, job: &Job) -> Option<String> {
+        match &self.settings.redact {
+            Some(redact) => guard::call(|| redact(job)),
+            None => self.settings.show_args.then(|| job.args().to_owned()),
+        }
+    }
+
+    /// Whether payloads may be shown as they are, and searched for a text.
+    pub(crate) fn shows_payloads(&self) -> bool {
+        self.settings.show_args && self.settings.redact.is_none()
+    }
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

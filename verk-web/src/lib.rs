@@ -1,0 +1,37 @@
+#![doc = include_str!("../README.md")]
+
+mod access;
+mod api;
+mod app;
+mod assets;
+mod checkup;
+mod context;
+mod dashboard;
+mod failure;
+mod groups;
+mod guard;
+mod json;
+mod live;
+mod pages;
+mod place;
+mod routes;
+mod serve;
+mod svg;
+mod tasks;
+mod text;
+mod url;
+
+use axum::Router;
+use verk_core::manage::Admin;
+
+pub use crate::{
+    access::{Access, InvalidHash, Role, Visitor},
+    dashboard::Dashboard,
+    serve::{ServeError, serve},
+};
+
+/// Returns the dashboard of `admin`, to be nested into an application: see
+/// [`Dashboard`] for its settings.
+pub fn router(admin: Admin, access: Access) -> Router {
+    Dashboard::new(admin, access).router()
+}

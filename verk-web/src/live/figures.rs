@@ -1,0 +1,110 @@
+//! The texts that change while a page is shown, by the place where they are: [`Figures`].
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use verk_core::QueueName;
+
+use super::{history, poller::Snapshot};
+use crate::{svg, text};
+
+/// The texts by the value of `data-live`, and the lines by that of `data-live-points`. A page shows
+/// these same texts when it is loaded.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Figures(BTreeMap<String, String>);
+
+/// The name of a figure of a queue.
+fn queue_key(queue: &QueueName, figure: &str) -> String {
+    format!("queue:{figure}:{queue}")
+}
+
+impl Figures {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        let Snapshot {
+            stats,
+            queues,
+            processes,
+            history,
+            ..
+        } = snapshot;
+        let mut figures = Self::default();
+        figures.set("nav:queues", text::count(queues.len()));
+        let running: usize = processes.iter().map(|process| process.busy).sum();
+        let permits: usize = processes.iter().map(|process| process.concurrency).sum();
+        figures.set("nav:running", text::count(running));
+        figures.set("nav:processes", text::count(processes.len()));
+        figures.set("running", text::count(running));
+        figures.set("permits", text::count(permits));
+        figures.set("nav:scheduled", text::count(stats.scheduled));
+        figures.set("nav:retries", text::count(stats.retry));
+        figures.set("nav:dead", text::count(stats.dead));
+
+        let rate = history.rate().map_or_else(|| "–".to_owned(), text::number);
+        figures.set("rate", rate);
+        let failed = history.failed_share();
+        let percent = |share: f64| format!("{} %", text::number(share * 100.0));
+        figures.set("failed", failed.map_or_else(|| "–".to_owned(), percent));
+        figures.set("processed:total", text::count(stats.processed));
+        figures.set("failed:total", text::count(stats.failed));
+        figures.set(
+            "waiting",
+            text::count(queues.iter().map(|queue| queue.enqueued).sum::<usize>()),
+        );
+        let oldest = history::oldest(queues);
+        figures.set(
+            "oldest",
+            oldest.map_or_else(|| "–".to_owned(), |(_, age)| text::duration(age)),
+        );
+        let in_queue = oldest.map_or_else(
+            || "no job waits".to_owned(),
+            |(queue, _)| format!("in {queue}"),
+        );
+        figures.set("oldest:queue", in_queue);
+        for (name, values) in [
+            ("line:rate", history.rates()),
+            ("line:failed", history.failures()),
+            ("line:waiting", history.waiting()),
+            ("line:running", history.running()),
+            ("line:oldest", history.oldest()),
+        ] {
+            figures.set(name, svg::points(values, 120.0, 28.0));
+        }
+        for queue in queues {
+            let mut set = |figure, text| figures.set(&queue_key(&queue.queue, figure), text);
+            set("waiting", text::count(queue.enqueued));
+            set(
+                "oldest",
+                match queue.enqueued {
+                    0 => "–".to_owned(),
+                    _ => text::duration(queue.latency),
+                },
+            );
+            let running = text::count(queue.running);
+            set(
+                "running",
+                match queue.concurrency {
+                    0 => running,
+                    permits => format!("{running} / {}", text::count(permits)),
+                },
+            );
+            let rate = history.rate_of(&queue.queue);
+            set("rate", rate.map_or_else(|| "–".to_owned(), text::number));
+        }
+        figures
+    }
+
+    fn set(&mut self, name: &str, text: String) {
+        self.0.insert(name.to_owned(), text);
+    }
+
+    /// The text of a figure; nothing if it is not known.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    /// The text of a figure of a queue.
+    pub(crate) fn of_queue(&self, queue: &QueueName, figure: &str) -> &str {
+        self.get(&queue_key(queue, figure))
+    }
+}

@@ -1,0 +1,12 @@
+//! Live figures: one [`Poller`] reads them for all pages, and stops when nobody looks.
+
+mod figures;
+mod history;
+mod poller;
+mod stream;
+
+pub(crate) use self::{
+    figures::Figures,
+    poller::{Poller, Snapshot},
+    stream::stream,
+};

@@ -1,0 +1,98 @@
+//! The doctor: what is wrong with the storage, and what to do.
+
+use askama::Template;
+use axum::response::Response;
+use verk_core::doctor::{Finding, Severity};
+
+use super::{Page, html};
+use crate::{context::Context, failure::Failure, routes::Route, text, url};
+
+/// How many jobs of each queue and set are examined.
+const JOBS: usize = 100;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![Route::get("/doctor", show)]
+}
+
+/// A finding as a page shows it.
+pub(super) struct Note {
+    pub(super) severity: Severity,
+    pub(super) text: String,
+    /// Where something can be done: the path and its name.
+    pub(super) link: Option<(String, &'static str)>,
+}
+
+impl Note {
+    pub(super) fn new(finding: &Finding) -> Self {
+        let link = match finding {
+            Finding::PausedQueue { queue, .. } => Some((
+                format!("/queues/{}", url::part(queue.as_str())),
+                "Show the queue",
+            )),
+            Finding::DeadSetFull { .. } => Some(("/dead".to_owned(), "Show dead jobs")),
+            Finding::UnknownClass { class, .. } => Some((
+                format!("/retries?class={}", url::part(class)),
+                "Show its retries",
+            )),
+            Finding::DeadNode { .. } | Finding::ForeignList { .. } => {
+                Some(("/nodes".to_owned(), "Show the nodes"))
+            }
+            Finding::EvictingServer { .. } | Finding::DiskFails | Finding::NotAppendOnly => {
+                Some(("/redis".to_owned(), "Show the server"))
+            }
+            _ => None,
+        };
+        let text = match finding {
+            Finding::PausedQueue { queue, jobs } => format!(
+                "Queue {queue} is paused on all nodes, and {} in it. Resume it if nobody needs the pause any more.",
+                if *jobs == 1 {
+                    "1 job waits".to_owned()
+                } else {
+                    format!("{} jobs wait", text::count(jobs))
+                },
+            ),
+            other => text::sentence(&other.to_string()),
+        };
+        Self {
+            severity: finding.severity(),
+            text,
+            link,
+        }
+    }
+
+    pub(super) fn shape(&self) -> char {
+        match self.severity {
+            Severity::Error => '▲',
+            Severity::Warning => '◆',
+            Severity::Notice => '●',
+        }
+    }
+
+    pub(super) fn word(&self) -> &'static str {
+        match self.severity {
+            Severity::Error => "Error",
+            Severity::Warning => "Warning",
+            Severity::Notice => "Notice",
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "doctor.html")]
+struct DoctorPage {
+    page: Page,
+    findings: Vec<Note>,
+    jobs: usize,
+    complete: bool,
+}
+
+async fn show(context: Context) -> Result<Response, Failure> {
+    let report = context.app.admin.doctor().max_jobs(JOBS).examine().await?;
+    let snapshot = context.app.poller.snapshot().await?;
+    html(&DoctorPage {
+        page: Page::new(&context, &snapshot, "doctor", "Doctor"),
+        findings: report.findings.iter().map(Note::new).collect(),
+        jobs: report.jobs,
+        complete: report.complete,
+    })
+}

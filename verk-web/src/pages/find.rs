@@ -1,0 +1,108 @@
+//! A job by its id: where it is, and why it does not run.
+
+use askama::Template;
+use axum::{
+    extract::Path,
+    response::{IntoResponse, Redirect, Response},
+};
+use verk_core::manage::{JobPlace, JobRef, RefPlace, Why};
+
+use super::{Page, html};
+use crate::{context::Context, failure::Failure, routes::Route, text, url};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![Route::get("/jobs", search), Route::get("/jobs/{jid}", show)]
+}
+
+/// The form of the navigation.
+async fn search(context: Context) -> Response {
+    let jid = context.query.get("jid").unwrap_or_default();
+    let path = if jid.is_empty() { "/" } else { "/jobs/" };
+    Redirect::to(&format!("{}{path}{}", context.base, url::part(jid))).into_response()
+}
+
+#[derive(Template)]
+#[template(path = "find.html")]
+struct FindPage {
+    page: Page,
+    jid: String,
+    found: Option<Found>,
+    /// How many jobs were read, of how many, and where to continue.
+    searching: Option<(u64, u64, String)>,
+}
+
+struct Found {
+    class: Option<String>,
+    place: String,
+    /// The page of its place.
+    path: Option<String>,
+    reasons: Vec<String>,
+}
+
+/// The page of the place of a job.
+fn path(place: &JobPlace) -> Option<String> {
+    use verk_core::storage::JobSet;
+    Some(match place {
+        JobPlace::Queue(queue) => format!("/queues/{}", url::part(queue.as_str())),
+        JobPlace::Set(JobSet::Schedule) => "/scheduled".to_owned(),
+        JobPlace::Set(JobSet::Retry) => "/retries".to_owned(),
+        JobPlace::Set(JobSet::Dead) => "/dead".to_owned(),
+        JobPlace::Node { .. } => "/nodes".to_owned(),
+        JobPlace::Process { process, .. } => format!("/processes/{}", url::part(process)),
+        _ => return None,
+    })
+}
+
+/// Reads where a search continues.
+pub(crate) fn reference(context: &Context, jid: &str) -> Result<JobRef, Failure> {
+    let job = JobRef::new(jid);
+    match context.query.get("at") {
+        None => Ok(job),
+        Some(at) => {
+            let at = at.parse::<RefPlace>();
+            Ok(job.at(at.map_err(|error| Failure::bad(error.to_string()))?))
+        }
+    }
+}
+
+async fn show(Path(jid): Path<String>, context: Context) -> Result<Response, Failure> {
+    let why = context.app.admin.why(&reference(&context, &jid)?).await?;
+    let snapshot = context.app.poller.snapshot().await?;
+    let (mut found, mut searching) = (None, None);
+    match why {
+        Why::Known(known) => {
+            found = Some(Found {
+                class: known.class,
+                place: known.place.to_string(),
+                path: path(&known.place),
+                reasons: known
+                    .reasons
+                    .iter()
+                    .map(|reason| text::sentence(&reason.to_string()))
+                    .collect(),
+            });
+        }
+        Why::Searching {
+            looked_at,
+            of,
+            next,
+        } => {
+            let at = next
+                .place
+                .map(|place| place.to_string())
+                .unwrap_or_default();
+            searching = Some((looked_at, of, context.query.with("at", Some(&at))));
+        }
+    }
+    html(&FindPage {
+        page: Page::new(
+            &context,
+            &snapshot,
+            "",
+            format!("Job {}", text::short(&jid, 100)),
+        ),
+        jid: url::part(&jid),
+        found,
+        searching,
+    })
+}

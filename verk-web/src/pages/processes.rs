@@ -1,0 +1,173 @@
+//! The processes that run queues: what each reports of itself, and the signals to it.
+
+use std::time::SystemTime;
+
+use askama::Template;
+use axum::{extract::Path, response::Response};
+use verk_core::{
+    manage::{AuditEntry, Process},
+    storage::ProcessSignal,
+};
+
+use super::{Page, actions::back, html};
+use crate::{access::Role, context::Context, failure::Failure, routes::Route, text, url};
+
+/// A process that reports every 10 seconds is late after this many seconds.
+const LATE: u64 = 30;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/processes", list),
+        Route::get("/processes/{identity}", show),
+        Route::post("/processes/{identity}/quiet", Role::Operate, quiet),
+        Route::post("/processes/{identity}/stop", Role::Admin, stop),
+        Route::post("/processes/{identity}/dump", Role::Operate, dump),
+    ]
+}
+
+#[derive(Template)]
+#[template(path = "processes.html")]
+struct ProcessesPage {
+    page: Page,
+    rows: Vec<Row>,
+}
+
+#[derive(Template)]
+#[template(path = "process.html")]
+struct ProcessPage {
+    page: Page,
+    row: Row,
+    process: Process,
+    may_operate: bool,
+    may_admin: bool,
+}
+
+/// A process as a page shows it.
+struct Row {
+    path: String,
+    identity: String,
+    title: String,
+    version: String,
+    queues: Vec<(String, String, String)>,
+    busy: usize,
+    concurrency: usize,
+    state: (&'static str, char, &'static str),
+    beat: (String, String),
+    started: Option<(String, String)>,
+    memory: Option<String>,
+    rtt: String,
+}
+
+impl Row {
+    fn new(process: &Process, now: SystemTime) -> Self {
+        let age = now.duration_since(process.beat).unwrap_or_default();
+        let shown = |at| (text::rfc3339(at), text::relative(at, now));
+        let queues = process.queues.iter().map(|queue| {
+            let name = queue.name.as_str();
+            let permits = if queue.shared {
+                "shared".to_owned()
+            } else {
+                text::count(queue.concurrency)
+            };
+            (name.to_owned(), url::part(name), permits)
+        });
+        Self {
+            path: format!("/processes/{}", url::part(&process.identity)),
+            identity: process.identity.clone(),
+            title: if process.tag.is_empty() {
+                process.host.clone()
+            } else {
+                format!("{} on {}", process.tag, process.host)
+            },
+            version: process
+                .version
+                .clone()
+                .unwrap_or_else(|| "Sidekiq".to_owned()),
+            queues: queues.collect(),
+            busy: process.busy,
+            concurrency: process.concurrency,
+            state: if age.as_secs() >= LATE {
+                ("warn", '◆', "silent")
+            } else if process.quiet {
+                ("pause", '‖', "quiet")
+            } else {
+                ("run", '●', "running")
+            },
+            beat: shown(process.beat),
+            started: process.started_at.map(shown),
+            memory: process
+                .rss_kib
+                .map(|kib| text::bytes(kib.saturating_mul(1_024))),
+            rtt: text::duration(process.rtt),
+        }
+    }
+}
+
+async fn list(context: Context) -> Result<Response, Failure> {
+    let snapshot = context.app.poller.snapshot().await?;
+    let now = context.app.admin.now();
+    html(&ProcessesPage {
+        page: Page::new(&context, &snapshot, "processes", "Processes"),
+        rows: snapshot
+            .processes
+            .iter()
+            .map(|process| Row::new(process, now))
+            .collect(),
+    })
+}
+
+async fn show(Path(identity): Path<String>, context: Context) -> Result<Response, Failure> {
+    let process = context
+        .app
+        .admin
+        .find_process(&identity)
+        .await?
+        .ok_or_else(gone)?;
+    let snapshot = context.app.poller.snapshot().await?;
+    let row = Row::new(&process, context.app.admin.now());
+    html(&ProcessPage {
+        page: Page::new(
+            &context,
+            &snapshot,
+            "processes",
+            text::short(&row.title, 200),
+        ),
+        row,
+        process,
+        may_operate: context.may(Role::Operate),
+        may_admin: context.may(Role::Admin),
+    })
+}
+
+fn gone() -> Failure {
+    Failure::not_found("This process does not report any more: it ended, or was killed.")
+}
+
+async fn quiet(identity: Path<String>, context: Context) -> Result<Response, Failure> {
+    signal(identity, &context, ProcessSignal::Quiet, "quiet", "quieted").await
+}
+
+async fn stop(identity: Path<String>, context: Context) -> Result<Response, Failure> {
+    signal(identity, &context, ProcessSignal::Stop, "stop", "stopped").await
+}
+
+async fn dump(identity: Path<String>, context: Context) -> Result<Response, Failure> {
+    signal(identity, &context, ProcessSignal::Dump, "dump", "dumped").await
+}
+
+async fn signal(
+    Path(identity): Path<String>,
+    context: &Context,
+    signal: ProcessSignal,
+    action: &str,
+    done: &str,
+) -> Result<Response, Failure> {
+    if !context.app.admin.signal(&identity, signal).await? {
+        return Err(gone());
+    }
+    context
+        .audit(AuditEntry::new(action).on(format!("process {identity}")))
+        .await;
+    let path = format!("/processes/{}", url::part(&identity));
+    Ok(back(context, &path, &[("done", done.to_owned())]))
+}

@@ -1,0 +1,84 @@
+//! The jobs that run, on all processes, as these last reported them.
+
+use std::time::SystemTime;
+
+use askama::Template;
+use axum::response::Response;
+use verk_core::manage::{RunningCursor, RunningJob};
+
+use super::{Page, html, jobs::PER_PAGE};
+use crate::{app::App, context::Context, failure::Failure, routes::Route, text, url};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![Route::get("/running", show)]
+}
+
+#[derive(Template)]
+#[template(path = "running.html")]
+struct RunningPage {
+    page: Page,
+    rows: Vec<Row>,
+    first: bool,
+    next: Option<String>,
+}
+
+struct Row {
+    class: String,
+    jid: String,
+    args: Option<String>,
+    queue: Option<(String, String)>,
+    process: String,
+    process_path: String,
+    since: Option<(String, String)>,
+}
+
+impl Row {
+    fn new(running: &RunningJob, app: &App, now: SystemTime) -> Self {
+        let job = running.job.as_ref().ok();
+        let elapsed = |at| text::duration(now.duration_since(at).unwrap_or_default());
+        Self {
+            class: job.map_or_else(
+                || "Not a job".to_owned(),
+                |job| text::short(job.class(), 160),
+            ),
+            jid: job.map_or_else(String::new, |job| job.jid().to_string()),
+            args: job
+                .and_then(|job| app.args_of(job))
+                .map(|args| text::short(&args, 160)),
+            queue: running
+                .queue
+                .as_ref()
+                .map(|queue| (queue.to_string(), url::part(queue.as_str()))),
+            process: running.process.clone(),
+            process_path: format!("/processes/{}", url::part(&running.process)),
+            since: running.since.map(|at| (text::rfc3339(at), elapsed(at))),
+        }
+    }
+}
+
+async fn show(context: Context) -> Result<Response, Failure> {
+    let app = &context.app;
+    let cursor = match context.query.get("at") {
+        Some(text) => Some(
+            text.parse::<RunningCursor>()
+                .map_err(|error| Failure::bad(error.to_string()))?,
+        ),
+        None => None,
+    };
+    let first = cursor.is_none();
+    let read = app.admin.running(cursor, PER_PAGE).await?;
+    let snapshot = app.poller.snapshot().await?;
+    let now = app.admin.now();
+    html(&RunningPage {
+        page: Page::new(&context, &snapshot, "running", "Running"),
+        rows: read
+            .jobs
+            .iter()
+            .map(|running| Row::new(running, app, now))
+            .collect(),
+        first,
+        next: read
+            .next
+            .map(|next| context.query.with("at", Some(&next.to_string()))),
+    })
+}

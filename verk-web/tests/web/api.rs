@@ -1,0 +1,118 @@
+//! The JSON API.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use verk_core::storage::{JobSet, Source};
+
+use crate::support::{Web, failed};
+
+#[tokio::test]
+async fn lists_have_jobs_with_exact_arguments() {
+    let web = Web::open().await;
+    web.push(
+        "q",
+        r#"{"class":"A","jid":"a1","queue":"q","args":[12345678901234567890.10]}"#,
+    )
+    .await;
+    let answer = web.get("/api/v1/queues/q/jobs").await;
+    assert!(
+        answer.body.contains(r#""args":[12345678901234567890.10]"#),
+        "{}",
+        answer.body
+    );
+    let list: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(
+        (&list["total"], &list["jobs"][0]["key"]),
+        (&json!(1), &json!("0-a1"))
+    );
+    let one = web.json("/api/v1/queues/q/jobs/0-a1").await;
+    assert_eq!(one["class"], "A");
+}
+
+#[tokio::test]
+async fn an_error_is_a_problem() {
+    let web = Web::open().await;
+    let answer = web.get("/api/v1/queues/nobody").await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    let problem: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(
+        problem,
+        json!({
+            "type": "about:blank", "title": "Not found", "status": 404,
+            "detail": "No program knows this queue.", "applied": "no",
+        })
+    );
+    let nothing = web.get("/api/v1/nothing").await;
+    assert!(
+        serde_json::from_str::<Value>(&nothing.body).is_ok(),
+        "{}",
+        nothing.body
+    );
+}
+
+#[tokio::test]
+async fn one_job_is_changed_if_it_is_still_the_same() {
+    let web = Web::open().await;
+    web.add(
+        JobSet::Dead,
+        1_700_000_000,
+        failed("d1", "Charge", "timeout"),
+    )
+    .await;
+    let path = "/api/v1/sets/dead/jobs/1700000000-d1/requeue";
+    let other = format!(r#"{{"sha256":"{}"}}"#, "0".repeat(64));
+    assert_eq!(web.post(path, &other).await.status, StatusCode::CONFLICT);
+    assert_eq!(
+        web.post(path, "{\"unknown\":1}").await.status,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(web.post(path, "").await.status, StatusCode::OK);
+    assert_eq!(web.post(path, "").await.status, StatusCode::CONFLICT);
+    assert_eq!(web.len(&Source::Queue("default".parse().unwrap())).await, 1);
+}
+
+#[tokio::test]
+async fn all_that_match_are_counted_or_changed_by_a_task() {
+    let web = Web::open().await;
+    for jid in ["d1", "d2"] {
+        web.add(
+            JobSet::Dead,
+            1_700_000_000,
+            failed(jid, "Charge", "timeout"),
+        )
+        .await;
+    }
+    let path = "/api/v1/sets/dead/bulk/delete";
+    assert_eq!(web.post(path, "{}").await.status, StatusCode::BAD_REQUEST);
+    let count = web.post(path, r#"{"class":"Charge","dry_run":true}"#).await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&count.body).unwrap(),
+        json!({"jobs": 2, "complete": true})
+    );
+    assert_eq!(web.len(&Source::Set(JobSet::Dead)).await, 2);
+    let task = web.post(path, r#"{"class":"Charge"}"#).await;
+    assert_eq!(task.status, StatusCode::ACCEPTED);
+    let id = serde_json::from_str::<Value>(&task.body).unwrap()["id"].clone();
+    let task = loop {
+        let task = web.json(&format!("/api/v1/tasks/{id}")).await;
+        if task["state"] != "running" {
+            break task;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(
+        (&task["state"], &task["changed"]),
+        (&json!("ended"), &json!(2))
+    );
+    assert_eq!(web.len(&Source::Set(JobSet::Dead)).await, 0);
+}
+
+#[tokio::test]
+async fn a_queue_that_nobody_knows_has_no_load() {
+    let web = Web::open().await;
+    web.push("q", "{}").await;
+    let load = web.json("/api/v1/queues/q/load").await;
+    assert_eq!((&load["jobs"], &load["paused"]), (&json!(1), &json!(false)));
+    assert_eq!(web.json("/api/v1/queues/nobody/load").await["jobs"], 0);
+    assert_eq!(web.json("/api/v1/stats").await["waiting"], 1);
+}

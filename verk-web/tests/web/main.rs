@@ -1,0 +1,8 @@
+//! The dashboard as a browser and a program see it, on the storage in memory.
+
+mod actions;
+mod api;
+mod hostile;
+mod live;
+mod pages;
+mod support;
