@@ -28,8 +28,9 @@ use crate::{
 /// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
 /// # let at = SystemTime::now() + Duration::from_secs(60);
 /// # for number in 0..3 {
-/// #     verk.schedule(Job::new("Welcome", "mailers".parse()?, format!("[{number}]"))?, at).await?;
+/// #     verk.enqueue(Job::new("Welcome", "mailers".parse()?, format!("[{number}]"))?).await?;
 /// # }
+/// # verk.admin().queue("mailers")?.select().reschedule(at).await?;
 /// let mut breakdown = Breakdown::new(JobSet::Schedule);
 /// while !breakdown.update(&verk.admin()).await? {}
 ///

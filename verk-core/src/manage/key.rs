@@ -139,7 +139,8 @@ impl Jobs {
     /// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
     /// # let job = Job::new("Welcome", "mailers".parse()?, r#"["ada"]"#.to_owned())?;
     /// # let at = SystemTime::now() + Duration::from_secs(60);
-    /// let jid = verk.schedule(job, at).await?;
+    /// # let jid = verk.enqueue(job).await?;
+    /// # verk.admin().queue("mailers")?.select().reschedule(at).await?;
     /// let scheduled = verk.admin().scheduled_set();
     /// let listed = scheduled.list(&Query::new()).await?;
     /// let text = listed.entries[0].key().unwrap().to_string(); // for a link
