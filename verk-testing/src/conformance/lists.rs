@@ -375,9 +375,8 @@ pub async fn a_long_queue_is_listed_in_its_middle(harness: &dyn Harness) {
         };
         let page = list(&*fixture.storage, &queue(), &request).await;
         let has_text = |job: &&Bytes| job.contains(&b'5');
-        let expected: Vec<Bytes> = (all[12_000..].iter().filter(has_text).cloned())
-            .take(100)
-            .collect();
+        let expected = all[12_000..].iter().filter(has_text).take(100);
+        let expected: Vec<Bytes> = expected.cloned().collect();
         assert!(jobs(&page) == expected[..page.jobs.len()]);
         assert!(page.jobs.len() == 100 || page.looked_at == MAX_LIST_LOOKS);
         all.reverse();
