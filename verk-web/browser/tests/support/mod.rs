@@ -30,8 +30,14 @@ pub(crate) struct Browser {
 impl Browser {
     pub(crate) async fn open() -> Self {
         let redis = RedisServer::start();
-        let storage = RedisStorage::connect(RedisConfig::new(redis.url())).await.unwrap();
-        let verk = Verk::builder().storage(storage.clone()).build().await.unwrap();
+        let storage = RedisStorage::connect(RedisConfig::new(redis.url()))
+            .await
+            .unwrap();
+        let verk = Verk::builder()
+            .storage(storage.clone())
+            .build()
+            .await
+            .unwrap();
         let admin = verk.admin();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -59,27 +65,50 @@ impl Browser {
     }
 
     pub(crate) async fn goto(&self, path: &str) {
-        self.client.goto(&format!("{}{path}", self.address)).await.unwrap();
+        self.client
+            .goto(&format!("{}{path}", self.address))
+            .await
+            .unwrap();
     }
 
     /// Clicks what has this text, and waits until it is there to be clicked.
     pub(crate) async fn click(&self, tag: &str, text: &str) {
         let path = format!("//main//{tag}[contains(normalize-space(.), '{text}')]");
-        let found = self.client.wait().at_most(PATIENCE).for_element(Locator::XPath(&path)).await;
+        let found = self
+            .client
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::XPath(&path))
+            .await;
         found.unwrap().click().await.unwrap();
     }
 
     /// Types into a field.
     pub(crate) async fn fill(&self, css: &str, text: &str) {
-        let field = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await.unwrap();
+        let field = self
+            .client
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::Css(css))
+            .await
+            .unwrap();
         field.send_keys(text).await.unwrap();
     }
 
     /// Waits until the page shows a text.
     pub(crate) async fn shows(&self, text: &str) {
         let path = format!("//body[contains(normalize-space(.), '{text}')]");
-        let found = self.client.wait().at_most(PATIENCE).for_element(Locator::XPath(&path)).await;
-        assert!(found.is_ok(), "{text:?} is not on {}", self.client.source().await.unwrap());
+        let found = self
+            .client
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::XPath(&path))
+            .await;
+        assert!(
+            found.is_ok(),
+            "{text:?} is not on {}",
+            self.client.source().await.unwrap()
+        );
     }
 
     /// Runs a script, and returns what it returns.
