@@ -64,6 +64,7 @@ async fn send_newsletter(email: String) {
     println!("newsletter to {email}");
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the work")]
 async fn pause(milliseconds: std::ops::Range<u64>) {
     let milliseconds = rand::rng().random_range(milliseconds);
     time::sleep(Duration::from_millis(milliseconds)).await;

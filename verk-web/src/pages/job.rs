@@ -136,7 +136,7 @@ fn facts(job: &Job) -> Vec<(&'static str, String)> {
             RetryLimit::Never => "none; it is not kept when it fails".to_owned(),
             RetryLimit::Default => format!("{} used, as many as the node allows", job.failures()),
             RetryLimit::Times(limit) => {
-                format!("{} failures, at most {limit} retries", job.failures())
+                format!("{} failures, retried at most {limit} times", job.failures())
             }
         },
     ));
