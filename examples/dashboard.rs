@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! cargo run --example dashboard
+//! REDIS_URL=redis://127.0.0.1:6379 cargo run --example dashboard
 //! ```
 //!
-//! It needs no Redis: the jobs are in the memory of this process, and so are three nodes. Some
+//! Without `REDIS_URL` the jobs are in the memory of this process, and so are three nodes. Some
 //! workers succeed, some fail, one takes long and one never ends; jobs wait for their time, and a
-//! queue is paused. Set `DASHBOARD_ADDR` to listen at another address of this machine.
+//! queue is paused. With it, the page shows that Redis, without the arguments of its jobs. Set
+//! `DASHBOARD_ADDR` to listen at another address of this machine.
 
 use std::{
     env,
@@ -16,7 +18,7 @@ use std::{
 
 use rand::RngExt as _;
 use tokio::{net::TcpListener, time};
-use verk::prelude::*;
+use verk::{prelude::*, redis::RedisConfig};
 use verk_testing::MemoryStorage;
 use verk_web::{Access, Dashboard};
 
@@ -77,6 +79,16 @@ fn soon(failed_at: SystemTime, retry_count: u32) -> SystemTime {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let address = env::var("DASHBOARD_ADDR").unwrap_or_else(|_| "127.0.0.1:7420".to_owned());
+    let listener = TcpListener::bind(address).await?;
+    println!("the dashboard is at http://{}/", listener.local_addr()?);
+    if env::var("REDIS_URL").is_ok() {
+        // It runs no queue, so it registers no node there.
+        let redis = RedisConfig::from_env()?;
+        let verk = Verk::builder().redis(redis).build().await?;
+        return serve(listener, Dashboard::new(verk.admin(), Access::open())).await;
+    }
+
     let storage = MemoryStorage::default();
     let mut nodes = Vec::new();
     for queues in [
@@ -99,21 +111,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     fill(&verk).await?;
     tokio::spawn(work(verk.clone()));
-
-    let address = env::var("DASHBOARD_ADDR").unwrap_or_else(|_| "127.0.0.1:7420".to_owned());
-    let listener = TcpListener::bind(address).await?;
-    println!("the dashboard is at http://{}/", listener.local_addr()?);
     let dashboard = Dashboard::new(verk.admin(), Access::open())
         .title("the shop, in memory")
         .show_args();
+    serve(listener, dashboard).await?;
+    for node in nodes {
+        node.shutdown().await;
+    }
+    Ok(())
+}
+
+/// Until Ctrl-C.
+async fn serve(listener: TcpListener, dashboard: Dashboard) -> Result<(), Box<dyn Error>> {
     let stop = async {
         // Without a handler for the signal, it ends the process by itself.
         let _ = tokio::signal::ctrl_c().await;
     };
     verk_web::serve(listener, dashboard, stop).await?;
-    for node in nodes {
-        node.shutdown().await;
-    }
     Ok(())
 }
 
