@@ -1,4 +1,4 @@
-//! The doctor's findings, for the banners of the overview: [`Checkups`].
+//! The doctor's findings, for its page and the banners of the overview: [`Checkups`].
 
 use std::{
     sync::Arc,
@@ -15,7 +15,8 @@ const EVERY: Duration = Duration::from_secs(60);
 /// How long a page waits for the findings that it asked for.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// How many jobs of each place are checked. The page of the doctor checks more.
+/// How many jobs of each place are checked: with 500 queues, more would cost the server tens of
+/// milliseconds.
 const JOBS: usize = 10;
 
 /// What the doctor found, and when.

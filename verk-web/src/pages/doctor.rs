@@ -7,9 +7,6 @@ use verk_core::doctor::{Finding, Severity};
 use super::{Page, html};
 use crate::{context::Context, failure::Failure, routes::Route, text, url};
 
-/// How many jobs of each queue and set are examined.
-const JOBS: usize = 100;
-
 pub(super) fn routes() -> Vec<Route> {
     vec![Route::get("/doctor", show)]
 }
@@ -81,18 +78,33 @@ impl Note {
 #[template(path = "doctor.html")]
 struct DoctorPage {
     page: Page,
+    /// `None` until the first check of the storage ends.
+    checkup: Option<Checked>,
     findings: Vec<Note>,
+}
+
+/// What was examined.
+struct Checked {
+    at: String,
     jobs: usize,
     complete: bool,
 }
 
 async fn show(context: Context) -> Result<Response, Failure> {
-    let report = context.app.admin.doctor().max_jobs(JOBS).examine().await?;
-    let snapshot = context.app.poller.snapshot().await?;
+    let app = &context.app;
+    let checkup = app.checkups.newest().await;
+    let snapshot = app.poller.snapshot().await?;
+    let findings = checkup.as_ref().map(|checkup| {
+        let findings = checkup.report.findings.iter();
+        findings.map(Note::new).collect()
+    });
     html(&DoctorPage {
         page: Page::new(&context, &snapshot, "doctor", "Doctor"),
-        findings: report.findings.iter().map(Note::new).collect(),
-        jobs: report.jobs,
-        complete: report.complete,
+        findings: findings.unwrap_or_default(),
+        checkup: checkup.map(|checkup| Checked {
+            at: text::relative(checkup.at, app.admin.now()),
+            jobs: checkup.report.jobs,
+            complete: checkup.report.complete,
+        }),
     })
 }
