@@ -140,13 +140,13 @@ impl History {
         picked.map(|sample| sample.oldest.as_secs_f64()).collect()
     }
 
-    /// The last sample, and one that is at least 10 and at most some 30 seconds older.
+    /// The last sample, and the newest one that is at least 30 seconds older, else the oldest;
+    /// `None` if that is less than 10 seconds older.
     fn window(&self) -> Option<(&Sample, &Sample, f64)> {
         let last = self.samples.back()?;
-        let recent = self.samples.iter().rev();
-        let first = recent
-            .take_while(|sample| since(last.at, sample.at) <= RATE_OVER)
-            .last()?;
+        let is_old = |sample: &&Sample| since(last.at, sample.at) >= RATE_OVER;
+        let first = self.samples.iter().rev().find(is_old);
+        let first = first.or_else(|| self.samples.front())?;
         let seconds = since(last.at, first.at).as_secs_f64();
         (seconds >= 10.0).then_some((first, last, seconds))
     }
@@ -178,4 +178,49 @@ fn per_second(first: u64, last: u64, seconds: f64) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 fn to_f64(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    /// Samples at these seconds, with one run in each second, of which each tenth failed.
+    fn history(seconds: &[u64]) -> History {
+        let mut history = History::default();
+        for &second in seconds {
+            let mut stats = Stats::default();
+            (stats.processed, stats.failed) = (second, second / 10);
+            history = history.with(UNIX_EPOCH + Duration::from_secs(second), &stats, &[]);
+        }
+        history
+    }
+
+    #[test]
+    fn a_rate_needs_ten_seconds_and_takes_thirty() {
+        for (seconds, rate) in [
+            (&[100][..], None),
+            (&[100, 109], None),
+            (&[100, 110], Some(1.0)),
+            // Between visits that are far apart, the rate is that since the last one.
+            (&[100, 200, 204], Some(1.0)),
+        ] {
+            assert_eq!(history(seconds).rate(), rate, "{seconds:?}");
+        }
+        let each: Vec<u64> = (100..200).collect();
+        let (first, last, seconds) = history(&each)
+            .window()
+            .map(|(a, b, c)| (a.at, b.at, c))
+            .unwrap();
+        assert_eq!((since(last, first), seconds), (RATE_OVER, 30.0));
+        assert_eq!(history(&[100, 120]).failed_share(), Some(0.1));
+    }
+
+    #[test]
+    fn time_that_is_set_back_starts_again() {
+        let history = history(&[100, 110, 50]);
+        assert_eq!(history.samples.len(), 1);
+        assert_eq!(history.rate(), None);
+    }
 }
