@@ -136,7 +136,10 @@ impl Job {
         self.patch("retry_count", retry_count.to_string());
         self.patch_time(if first { "failed_at" } else { "retried_at" }, now);
 
-        self.patch("error_message", quoted(cut(&failure.error_message)));
+        self.patch(
+            "error_message",
+            quoted(first_chars(&failure.error_message, MAX_MESSAGE_CHARS)),
+        );
         // Elixir's Verk has no such key. One that Sidekiq wrote must not name the error before.
         if self.dialect == Dialect::Sidekiq || self.get("error_class").is_some() {
             self.patch("error_class", quoted(&failure.error_class));
@@ -169,11 +172,11 @@ impl Job {
     }
 }
 
-/// The first [`MAX_MESSAGE_CHARS`] characters.
-fn cut(message: &str) -> &str {
-    match message.char_indices().nth(MAX_MESSAGE_CHARS) {
-        Some((end, _)) => &message[..end],
-        None => message,
+/// The first characters of a text, at most so many.
+pub(crate) fn first_chars(text: &str, max: usize) -> &str {
+    match text.char_indices().nth(max) {
+        Some((end, _)) => &text[..end],
+        None => text,
     }
 }
 

@@ -27,7 +27,10 @@ use thiserror::Error;
 use crate::names::{Jid, QueueName};
 
 pub(crate) use self::{
-    decode::MAX_DEPTH, dialect::Form, failure::MAX_MESSAGE_CHARS, value::string as json_string,
+    decode::MAX_DEPTH,
+    dialect::Form,
+    failure::{MAX_MESSAGE_CHARS, first_chars},
+    value::string as json_string,
     value::time as json_time,
 };
 pub use self::{

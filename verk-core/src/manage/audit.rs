@@ -10,6 +10,7 @@ use super::Admin;
 use crate::{
     error::StorageError,
     events::{Event, EventKind},
+    job::first_chars,
     log,
     storage::{MAX_BATCH_JOBS, Page},
     time::clock::{from_unix_seconds, unix_seconds},
@@ -137,7 +138,7 @@ impl AuditEntry {
         Self {
             at: SystemTime::UNIX_EPOCH,
             who: None,
-            action: cut(action, MAX_NAME),
+            action: first_chars(&action.into(), MAX_NAME).to_owned(),
             target: None,
             filter: None,
             count: None,
@@ -147,21 +148,21 @@ impl AuditEntry {
     /// Sets who did it.
     #[must_use]
     pub fn by(mut self, who: impl Into<String>) -> Self {
-        self.who = Some(cut(who, MAX_NAME));
+        self.who = Some(first_chars(&who.into(), MAX_NAME).to_owned());
         self
     }
 
     /// Sets what it was done to.
     #[must_use]
     pub fn on(mut self, target: impl Into<String>) -> Self {
-        self.target = Some(cut(target, MAX_TEXT));
+        self.target = Some(first_chars(&target.into(), MAX_TEXT).to_owned());
         self
     }
 
     /// Sets which of the jobs there were meant.
     #[must_use]
     pub fn filter(mut self, filter: impl Into<String>) -> Self {
-        self.filter = Some(cut(filter, MAX_TEXT));
+        self.filter = Some(first_chars(&filter.into(), MAX_TEXT).to_owned());
         self
     }
 
@@ -196,7 +197,8 @@ impl AuditEntry {
     /// Reads an entry that any program may have written.
     fn decode(entry: &Bytes) -> Option<Self> {
         let entry: Map<String, Value> = serde_json::from_slice(entry).ok()?;
-        let text = |name, longest| Some(cut(entry.get(name)?.as_str()?, longest));
+        let text =
+            |name, longest| Some(first_chars(entry.get(name)?.as_str()?, longest).to_owned());
         Some(Self {
             at: from_unix_seconds(entry.get("at").and_then(Value::as_f64).unwrap_or(0.0)),
             who: text("who", MAX_NAME),
@@ -221,15 +223,6 @@ struct Stored<'a> {
     filter: &'a Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: &'a Option<u64>,
-}
-
-/// The text, or as many of its characters as are kept.
-fn cut(text: impl Into<String>, longest: usize) -> String {
-    let mut text = text.into();
-    if let Some((end, _)) = text.char_indices().nth(longest) {
-        text.truncate(end);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 use super::{Admin, Entry, Jobs};
 use crate::{
     error::StorageError,
-    job::Job,
+    job::{Job, first_chars},
     storage::{JobSet, ListRequest, Order, Position, Source, WaitingJob},
 };
 
@@ -240,7 +240,7 @@ impl Counted {
 }
 
 fn key(entry: &Entry) -> Key {
-    let short = |text: &str| text.chars().take(MAX_CHARS).collect::<String>();
+    let short = |text: &str| first_chars(text, MAX_CHARS).to_owned();
     let job = entry.job.as_ref().ok();
     (
         job.map(|job| short(job.class())),

@@ -10,6 +10,7 @@ use super::Admin;
 use crate::{
     config::file::did_you_mean,
     error::StorageError,
+    job::first_chars,
     log,
     names::QueueName,
     storage::StoredPause,
@@ -210,8 +211,11 @@ impl PauseNote {
     fn encode(&self, now: SystemTime) -> Bytes {
         let stored = StoredNote {
             since: unix_seconds(now),
-            by: self.by.as_deref().map(|text| cut(text, MAX_BY)),
-            reason: self.reason.as_deref().map(|text| cut(text, MAX_REASON)),
+            by: self.by.as_deref().map(|text| first_chars(text, MAX_BY)),
+            reason: self
+                .reason
+                .as_deref()
+                .map(|text| first_chars(text, MAX_REASON)),
         };
         // Texts and a finite number always have a JSON form.
         serde_json::to_vec(&stored).unwrap_or_default().into()
@@ -245,7 +249,7 @@ impl Pause {
         let note = stored.note.filter(|note| note.len() <= MAX_NOTE);
         let note = note.and_then(|note| serde_json::from_slice::<Map<String, Value>>(&note).ok());
         let note = note.unwrap_or_default();
-        let text = |key, most| Some(cut(note.get(key)?.as_str()?, most).to_owned());
+        let text = |key, most| Some(first_chars(note.get(key)?.as_str()?, most).to_owned());
         Self {
             queue: stored.queue,
             since: note
@@ -255,14 +259,6 @@ impl Pause {
             by: text("by", MAX_BY),
             reason: text("reason", MAX_REASON),
         }
-    }
-}
-
-/// The first characters of a text.
-fn cut(text: &str, most: usize) -> &str {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => text.get(..end).unwrap_or(text),
-        None => text,
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Explanation, JobPlace, NodeStatus, Pause, Process, Reason};
 use crate::{
-    job::Job,
+    job::{Job, first_chars},
     names::{NodeId, QueueName},
     storage::JobSet,
 };
@@ -272,7 +272,7 @@ fn held(node: &NodeId, prefetched: bool, facts: &Facts) -> Reason {
 }
 
 fn error(job: &Job) -> (Option<String>, Option<String>) {
-    let cut = |text: &str| text.chars().take(MAX_MESSAGE).collect();
+    let cut = |text: &str| first_chars(text, MAX_MESSAGE).to_owned();
     (
         job.error_class().map(|class| cut(&class)),
         job.error_message().map(|message| cut(&message)),
