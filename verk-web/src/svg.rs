@@ -2,6 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::text::Count;
+
+/// The box of a large chart, which the style sheet stretches.
+pub(crate) const WIDTH: f64 = 760.0;
+pub(crate) const HEIGHT: f64 = 170.0;
+
 /// The points of a line through `values`, from left to right, for a `polyline` in a box of `width`
 /// and `height`. The largest value touches the top; all values of 0 lie on the ground.
 pub(crate) fn points(values: impl IntoIterator<Item = f64>, width: f64, height: f64) -> String {
@@ -77,9 +83,10 @@ fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a position on a screen")]
-pub(crate) fn to_f64(number: usize) -> f64 {
-    number as f64
+/// A count as a position on a screen, or as a part of a rate of three digits.
+#[expect(clippy::cast_precision_loss, reason = "nobody sees more digits")]
+pub(crate) fn to_f64(number: impl Count) -> f64 {
+    number.value() as f64
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub use self::{
     nodes::{NodeInfo, NodeQueue, NodeStatus},
     pauses::{Pause, PauseNote},
     processes::{Process, ProcessQueue},
-    queues::QueueOverview,
+    queues::{Overview, QueueOverview},
     running::{InvalidRunningCursor, RunningCursor, RunningJob, RunningPage},
     search::{Found, JobInProgress},
     selection::{Progress, Selection},

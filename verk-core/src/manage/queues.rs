@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Admin, Pause};
+use super::{Admin, Pause, Process};
 use crate::{
     error::StorageError,
     names::{NodeId, QueueName},
-    stats,
+    stats::{self, Stats},
     storage::{HeldCount, Inprogress, Node},
 };
 
@@ -47,6 +47,34 @@ impl Admin {
     ///
     /// Changes nothing.
     pub async fn queues(&self) -> Result<Vec<QueueOverview>, StorageError> {
+        Ok(self.overview().await?.queues)
+    }
+
+    /// Reads the totals, the state of every known queue and the processes: for a page or a terminal
+    /// that shows all of them. [`stats`](Self::stats), [`queues`](Self::queues) and
+    /// [`processes`](Self::processes) would read the same keys more than once.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::{Job, Verk};
+    /// # use verk_testing::MemoryStorage;
+    /// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+    /// # verk.enqueue(Job::new("Welcome", "mailers".parse()?, r#"["ada"]"#.to_owned())?).await?;
+    /// let overview = verk.admin().overview().await?;
+    /// assert_eq!((overview.stats.enqueued(), overview.queues.len()), (1, 1));
+    /// assert_eq!((overview.stats.dead, overview.processes.len()), (0, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the storage fails, or a counter is no number.
+    ///
+    /// # Cancel safety
+    ///
+    /// Changes nothing.
+    pub async fn overview(&self) -> Result<Overview, StorageError> {
         let storage = self.storage();
         let nodes = storage.nodes().await?;
         let processes = self.processes_among(&nodes).await?;
@@ -59,7 +87,7 @@ impl Admin {
         more.extend(lists.iter().map(|list| list.queue.clone()));
         let stats = stats::read(storage, self.now(), more).await?;
         let mut queues: BTreeMap<QueueName, QueueOverview> = BTreeMap::new();
-        for stats in stats.queues {
+        for stats in &stats.queues {
             let overview = QueueOverview {
                 enqueued: stats.enqueued,
                 latency: stats.latency,
@@ -67,7 +95,7 @@ impl Admin {
                 failed: stats.failed,
                 ..QueueOverview::new(stats.queue.clone())
             };
-            queues.insert(stats.queue, overview);
+            queues.insert(stats.queue.clone(), overview);
         }
         for pause in pauses {
             if let Some(queue) = queues.get_mut(&pause.queue) {
@@ -90,8 +118,24 @@ impl Admin {
                 }
             }
         }
-        Ok(queues.into_values().collect())
+        Ok(Overview {
+            stats,
+            queues: queues.into_values().collect(),
+            processes,
+        })
     }
+}
+
+/// What all programs do together: see [`Admin::overview`].
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Overview {
+    /// The counts of all programs.
+    pub stats: Stats,
+    /// Every known queue, by name.
+    pub queues: Vec<QueueOverview>,
+    /// The processes that report themselves, by identity.
+    pub processes: Vec<Process>,
 }
 
 /// The state of one queue, over all nodes and processes: see [`Admin::queues`].

@@ -2,13 +2,13 @@
 
 use axum::{extract::Path, response::Response};
 use serde::Serialize;
-use verk_core::manage::{ExecutionRange, RunningCursor};
+use verk_core::manage::{ExecutionRange, HistogramHistory, Overview, QueueOverview, RunningCursor};
 
 use super::{
     json,
     values::{ProcessValue, QueueValue, RunningValue, seconds, time},
 };
-use crate::{context::Context, failure::Failure, routes::Route};
+use crate::{context::Context, failure::Failure, live, routes::Route};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -47,21 +47,27 @@ struct Stats {
 
 async fn stats(context: Context) -> Result<Response, Failure> {
     let snapshot = context.app.poller.snapshot().await?;
-    let (queues, processes) = (&snapshot.queues, &snapshot.processes);
+    let Overview {
+        stats,
+        queues,
+        processes,
+        ..
+    } = &snapshot.overview;
+    let (running, concurrency) = live::running(&snapshot.overview);
     json(&Stats {
         at: snapshot.at.map(time),
-        processed: snapshot.stats.processed,
-        failed: snapshot.stats.failed,
-        waiting: queues.iter().map(|queue| queue.enqueued).sum(),
-        scheduled: snapshot.stats.scheduled,
-        retries: snapshot.stats.retry,
-        dead: snapshot.stats.dead,
+        processed: stats.processed,
+        failed: stats.failed,
+        waiting: stats.enqueued(),
+        scheduled: stats.scheduled,
+        retries: stats.retry,
+        dead: stats.dead,
         queues: queues.len(),
         processes: processes.len(),
-        running: processes.iter().map(|process| process.busy).sum(),
-        concurrency: processes.iter().map(|process| process.concurrency).sum(),
-        rate: snapshot.history.rate(),
-        failed_share: snapshot.history.failed_share(),
+        running,
+        concurrency,
+        rate: snapshot.rates.all,
+        failed_share: snapshot.rates.failed_share,
     })
 }
 
@@ -94,24 +100,19 @@ async fn history(context: Context) -> Result<Response, Failure> {
 async fn queues(context: Context) -> Result<Response, Failure> {
     let snapshot = context.app.poller.snapshot().await?;
     let queues: Vec<QueueValue<'_>> = snapshot
+        .overview
         .queues
         .iter()
-        .map(|queue| QueueValue::new(queue, snapshot.history.rate_of(&queue.queue)))
+        .map(|queue| QueueValue::new(queue, snapshot.rates.of(&queue.queue)))
         .collect();
     json(&queues)
 }
 
 async fn queue(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
     let snapshot = context.app.poller.snapshot().await?;
-    let known = snapshot
-        .queues
-        .iter()
-        .find(|queue| queue.queue.as_str() == name);
-    let queue = known.ok_or_else(|| Failure::not_found("No program knows this queue."))?;
-    json(&QueueValue::new(
-        queue,
-        snapshot.history.rate_of(&queue.queue),
-    ))
+    let queue = snapshot.queue(&name);
+    let queue = queue.ok_or_else(|| Failure::not_found("No program knows this queue."))?;
+    json(&QueueValue::new(queue, snapshot.rates.of(&queue.queue)))
 }
 
 /// What an autoscaler needs, and no more.
@@ -130,11 +131,8 @@ struct Load {
 
 async fn load(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
     let snapshot = context.app.poller.snapshot().await?;
-    let queue = snapshot
-        .queues
-        .iter()
-        .find(|queue| queue.queue.as_str() == name);
-    let number = |of: fn(&verk_core::manage::QueueOverview) -> usize| queue.map_or(0, of);
+    let queue = snapshot.queue(&name);
+    let number = |of: fn(&QueueOverview) -> usize| queue.map_or(0, of);
     let (waiting, running) = (
         number(|queue| queue.enqueued),
         number(|queue| queue.running),
@@ -152,7 +150,7 @@ async fn load(Path(name): Path<String>, context: Context) -> Result<Response, Fa
 
 async fn processes(context: Context) -> Result<Response, Failure> {
     let snapshot = context.app.poller.snapshot().await?;
-    let processes = snapshot.processes.iter();
+    let processes = snapshot.overview.processes.iter();
     json(&processes.map(ProcessValue::new).collect::<Vec<_>>())
 }
 
@@ -262,7 +260,7 @@ async fn class_metrics(Path(class): Path<String>, context: Context) -> Result<Re
     let histogram = admin.histogram(&class, &range).await?;
     let own = history.classes.iter().find(|own| own.class == class);
     let steps = own.map_or(&[][..], |own| &own.steps);
-    let bounds = verk_core::manage::HistogramHistory::bounds();
+    let bounds = HistogramHistory::bounds();
     json(&ClassHistory {
         class: &class,
         minutes: history

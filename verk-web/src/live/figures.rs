@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use verk_core::QueueName;
+use verk_core::{QueueName, manage::Overview};
 
-use super::{history, poller::Snapshot};
+use super::history::{self, History, Rates};
 use crate::{svg, text};
 
 /// The texts by the value of `data-live`, and the lines by that of `data-live-points`. A page shows
@@ -20,18 +20,17 @@ fn queue_key(queue: &QueueName, figure: &str) -> String {
 }
 
 impl Figures {
-    pub(crate) fn of(snapshot: &Snapshot) -> Self {
-        let Snapshot {
+    pub(super) fn of(overview: &Overview, rates: &Rates, history: &History) -> Self {
+        let Overview {
             stats,
             queues,
             processes,
-            history,
             ..
-        } = snapshot;
+        } = overview;
+        let (running, permits) = history::running(overview);
+        let unless = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let mut figures = Self::default();
         figures.set("nav:queues", text::count(queues.len()));
-        let running: usize = processes.iter().map(|process| process.busy).sum();
-        let permits: usize = processes.iter().map(|process| process.concurrency).sum();
         figures.set("nav:running", text::count(running));
         figures.set("nav:processes", text::count(processes.len()));
         figures.set("running", text::count(running));
@@ -40,34 +39,20 @@ impl Figures {
         figures.set("nav:retries", text::count(stats.retry));
         figures.set("nav:dead", text::count(stats.dead));
 
-        let rate = history.rate().map_or_else(|| "–".to_owned(), text::number);
-        figures.set("rate", rate);
-        let failed = history.failed_share();
+        figures.set("rate", unless(rates.all.map(text::number)));
         let percent = |share: f64| format!("{} %", text::number(share * 100.0));
-        figures.set("failed", failed.map_or_else(|| "–".to_owned(), percent));
+        figures.set("failed", unless(rates.failed_share.map(percent)));
         figures.set("processed:total", text::count(stats.processed));
         figures.set("failed:total", text::count(stats.failed));
-        figures.set(
-            "waiting",
-            text::count(queues.iter().map(|queue| queue.enqueued).sum::<usize>()),
-        );
+        figures.set("waiting", text::count(stats.enqueued()));
         let oldest = history::oldest(queues);
-        figures.set(
-            "oldest",
-            oldest.map_or_else(|| "–".to_owned(), |(_, age)| text::duration(age)),
-        );
+        figures.set("oldest", unless(oldest.map(|(_, age)| text::duration(age))));
         let in_queue = oldest.map_or_else(
             || "no job waits".to_owned(),
             |(queue, _)| format!("in {queue}"),
         );
         figures.set("oldest:queue", in_queue);
-        for (name, values) in [
-            ("line:rate", history.rates()),
-            ("line:failed", history.failures()),
-            ("line:waiting", history.waiting()),
-            ("line:running", history.running()),
-            ("line:oldest", history.oldest()),
-        ] {
+        for (name, values) in history.lines() {
             figures.set(name, svg::points(values, 120.0, 28.0));
         }
         for queue in queues {
@@ -88,8 +73,7 @@ impl Figures {
                     permits => format!("{running} / {}", text::count(permits)),
                 },
             );
-            let rate = history.rate_of(&queue.queue);
-            set("rate", rate.map_or_else(|| "–".to_owned(), text::number));
+            set("rate", unless(rates.of(&queue.queue).map(text::number)));
         }
         figures
     }

@@ -5,13 +5,21 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use verk_core::{QueueName, manage::QueueOverview, stats::Stats};
+use verk_core::{
+    QueueName,
+    manage::{Overview, QueueOverview},
+};
+
+use crate::svg::to_f64;
 
 /// How many samples are kept: an hour, if somebody looks every second.
 const MAX_SAMPLES: usize = 3_600;
 
 /// Nodes report their counts every 10 seconds, so a rate over less time would jump.
 const RATE_OVER: Duration = Duration::from_secs(30);
+
+/// The least time for a rate.
+const RATE_FROM: Duration = Duration::from_secs(10);
 
 /// How many points a small line has.
 const POINTS: usize = 40;
@@ -30,8 +38,33 @@ struct Sample {
 /// The counts of each queue at one moment.
 type ByQueue = HashMap<QueueName, u64>;
 
-/// Samples of the past, the oldest first.
+/// How much runs in a second, over about [`RATE_OVER`].
 #[derive(Clone, Debug, Default)]
+pub(crate) struct Rates {
+    /// How many runs ended; `None` until two samples are far enough apart.
+    pub(crate) all: Option<f64>,
+    /// The share of the runs that failed, from 0 to 1; `None` if nothing ran.
+    pub(crate) failed_share: Option<f64>,
+    queues: HashMap<QueueName, f64>,
+}
+
+impl Rates {
+    /// How many runs of a queue ended.
+    pub(crate) fn of(&self, queue: &QueueName) -> Option<f64> {
+        self.queues.get(queue).copied()
+    }
+}
+
+/// The running jobs and the permits of all processes.
+pub(crate) fn running(overview: &Overview) -> (usize, usize) {
+    let processes = overview.processes.iter();
+    processes.fold((0, 0), |(busy, permits), process| {
+        (busy + process.busy, permits + process.concurrency)
+    })
+}
+
+/// Samples of the past, the oldest first.
+#[derive(Debug, Default)]
 pub(crate) struct History {
     samples: VecDeque<Sample>,
     /// The counts by queue: at most [`RATE_OVER`] and one poll.
@@ -39,8 +72,9 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// The history with one more sample.
-    pub(crate) fn with(mut self, at: SystemTime, stats: &Stats, queues: &[QueueOverview]) -> Self {
+    /// Adds what was read now.
+    pub(crate) fn add(&mut self, at: SystemTime, overview: &Overview) {
+        let Overview { stats, queues, .. } = overview;
         // The storage's time may be set back: what is later than now says nothing.
         while self.samples.back().is_some_and(|last| last.at >= at) {
             self.samples.pop_back();
@@ -55,8 +89,8 @@ impl History {
             at,
             processed: stats.processed,
             failed: stats.failed,
-            waiting: queues.iter().map(|queue| queue.enqueued).sum(),
-            running: queues.iter().map(|queue| queue.running).sum(),
+            waiting: stats.enqueued(),
+            running: running(overview).0,
             oldest: oldest(queues).map_or(Duration::ZERO, |(_, oldest)| oldest),
         });
         let counts = queues.iter();
@@ -70,85 +104,57 @@ impl History {
         {
             self.queues.pop_front();
         }
-        self
     }
 
-    /// How many runs ended in a second; `None` until two samples are far enough apart.
-    pub(crate) fn rate(&self) -> Option<f64> {
-        let (first, last, seconds) = self.window()?;
-        Some(per_second(first.processed, last.processed, seconds))
+    pub(crate) fn rates(&self) -> Rates {
+        let mut rates = Rates {
+            queues: self.rates_of_queues().unwrap_or_default(),
+            ..Rates::default()
+        };
+        if let Some((first, last)) = self.window() {
+            rates.all = Some(per_second(first, last));
+            rates.failed_share = (last.processed > first.processed).then(|| failed(first, last));
+        }
+        rates
     }
 
-    /// The share of the runs that failed, from 0 to 1; `None` if nothing ran.
-    pub(crate) fn failed_share(&self) -> Option<f64> {
-        let (first, last, _) = self.window()?;
-        let processed = last.processed.saturating_sub(first.processed);
-        let failed = last.failed.saturating_sub(first.failed);
-        (processed > 0).then(|| to_f64(failed) / to_f64(processed))
-    }
-
-    /// How many runs of a queue ended in a second.
-    pub(crate) fn rate_of(&self, queue: &QueueName) -> Option<f64> {
+    fn rates_of_queues(&self) -> Option<HashMap<QueueName, f64>> {
         let ((start, first), (end, last)) = (self.queues.front()?, self.queues.back()?);
-        let seconds = since(*end, *start).as_secs_f64();
-        let count = *last.get(queue)?;
-        (seconds >= 10.0)
-            .then(|| per_second(first.get(queue).copied().unwrap_or(0), count, seconds))
+        let time = since(*end, *start);
+        let seconds = time.as_secs_f64();
+        let rate = |(queue, count): (&QueueName, &u64)| {
+            let before = first.get(queue).copied().unwrap_or(0);
+            let runs = to_f64(count.saturating_sub(before));
+            (queue.clone(), runs / seconds)
+        };
+        (time >= RATE_FROM).then(|| last.iter().map(rate).collect())
     }
 
-    /// The rates of the past, for a small line.
-    pub(crate) fn rates(&self) -> Vec<f64> {
+    /// The values of the past, for small lines, by their names.
+    pub(crate) fn lines(&self) -> [(&'static str, Vec<f64>); 5] {
         let picked = self.picked();
-        let pairs = picked.iter().zip(picked.iter().skip(1));
-        pairs
-            .map(|(first, last)| {
-                let seconds = since(last.at, first.at).as_secs_f64();
-                per_second(first.processed, last.processed, seconds)
-            })
-            .collect()
-    }
-
-    /// The shares of failures in the past.
-    pub(crate) fn failures(&self) -> Vec<f64> {
-        let picked = self.picked();
-        let pairs = picked.iter().zip(picked.iter().skip(1));
-        pairs
-            .map(|(first, last)| {
-                let processed = last.processed.saturating_sub(first.processed);
-                let failed = last.failed.saturating_sub(first.failed);
-                to_f64(failed) / to_f64(processed.max(1))
-            })
-            .collect()
-    }
-
-    pub(crate) fn waiting(&self) -> Vec<f64> {
-        let picked = self.picked().into_iter();
-        picked
-            .map(|sample| crate::svg::to_f64(sample.waiting))
-            .collect()
-    }
-
-    pub(crate) fn running(&self) -> Vec<f64> {
-        let picked = self.picked().into_iter();
-        picked
-            .map(|sample| crate::svg::to_f64(sample.running))
-            .collect()
-    }
-
-    pub(crate) fn oldest(&self) -> Vec<f64> {
-        let picked = self.picked().into_iter();
-        picked.map(|sample| sample.oldest.as_secs_f64()).collect()
+        let each = |value: fn(&Sample) -> f64| picked.iter().map(|sample| value(sample)).collect();
+        let between = |value: fn(&Sample, &Sample) -> f64| {
+            let pairs = picked.iter().zip(picked.iter().skip(1));
+            pairs.map(|(first, last)| value(first, last)).collect()
+        };
+        [
+            ("line:rate", between(per_second)),
+            ("line:failed", between(failed)),
+            ("line:waiting", each(|sample| to_f64(sample.waiting))),
+            ("line:running", each(|sample| to_f64(sample.running))),
+            ("line:oldest", each(|sample| sample.oldest.as_secs_f64())),
+        ]
     }
 
     /// The last sample, and the newest one that is at least 30 seconds older, else the oldest;
     /// `None` if that is less than 10 seconds older.
-    fn window(&self) -> Option<(&Sample, &Sample, f64)> {
+    fn window(&self) -> Option<(&Sample, &Sample)> {
         let last = self.samples.back()?;
         let is_old = |sample: &&Sample| since(last.at, sample.at) >= RATE_OVER;
         let first = self.samples.iter().rev().find(is_old);
         let first = first.or_else(|| self.samples.front())?;
-        let seconds = since(last.at, first.at).as_secs_f64();
-        (seconds >= 10.0).then_some((first, last, seconds))
+        (since(last.at, first.at) >= RATE_FROM).then_some((first, last))
     }
 
     /// Some samples, evenly among all, the last one included.
@@ -171,13 +177,16 @@ fn since(end: SystemTime, start: SystemTime) -> Duration {
     end.duration_since(start).unwrap_or_default()
 }
 
-fn per_second(first: u64, last: u64, seconds: f64) -> f64 {
-    to_f64(last.saturating_sub(first)) / seconds.max(0.001)
+/// How many runs ended in a second between two samples.
+fn per_second(first: &Sample, last: &Sample) -> f64 {
+    let seconds = since(last.at, first.at).as_secs_f64();
+    to_f64(last.processed.saturating_sub(first.processed)) / seconds.max(0.001)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn to_f64(number: u64) -> f64 {
-    number as f64
+/// The share of the runs between two samples that failed.
+fn failed(first: &Sample, last: &Sample) -> f64 {
+    let processed = last.processed.saturating_sub(first.processed);
+    to_f64(last.failed.saturating_sub(first.failed)) / to_f64(processed.max(1))
 }
 
 #[cfg(test)]
@@ -190,9 +199,9 @@ mod tests {
     fn history(seconds: &[u64]) -> History {
         let mut history = History::default();
         for &second in seconds {
-            let mut stats = Stats::default();
-            (stats.processed, stats.failed) = (second, second / 10);
-            history = history.with(UNIX_EPOCH + Duration::from_secs(second), &stats, &[]);
+            let mut overview = Overview::default();
+            (overview.stats.processed, overview.stats.failed) = (second, second / 10);
+            history.add(UNIX_EPOCH + Duration::from_secs(second), &overview);
         }
         history
     }
@@ -206,21 +215,20 @@ mod tests {
             // Between visits that are far apart, the rate is that since the last one.
             (&[100, 200, 204], Some(1.0)),
         ] {
-            assert_eq!(history(seconds).rate(), rate, "{seconds:?}");
+            assert_eq!(history(seconds).rates().all, rate, "{seconds:?}");
         }
         let each: Vec<u64> = (100..200).collect();
-        let (first, last, seconds) = history(&each)
-            .window()
-            .map(|(a, b, c)| (a.at, b.at, c))
-            .unwrap();
-        assert_eq!((since(last, first), seconds), (RATE_OVER, 30.0));
-        assert_eq!(history(&[100, 120]).failed_share(), Some(0.1));
+        let history_of_each = history(&each);
+        let (first, last) = history_of_each.window().unwrap();
+        let time = since(last.at, first.at);
+        assert_eq!((time, time.as_secs_f64()), (RATE_OVER, 30.0));
+        assert_eq!(history(&[100, 120]).rates().failed_share, Some(0.1));
     }
 
     #[test]
     fn time_that_is_set_back_starts_again() {
         let history = history(&[100, 110, 50]);
         assert_eq!(history.samples.len(), 1);
-        assert_eq!(history.rate(), None);
+        assert_eq!(history.rates().all, None);
     }
 }

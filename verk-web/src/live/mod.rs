@@ -6,7 +6,7 @@ mod poller;
 mod stream;
 
 pub(crate) use self::{
-    figures::Figures,
+    history::running,
     poller::{Poller, Snapshot},
     stream::stream,
 };

@@ -12,11 +12,13 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turn, watch};
 use verk_core::{
     StorageError,
-    manage::{Admin, Process, QueueOverview},
-    stats::Stats,
+    manage::{Admin, Overview, QueueOverview},
 };
 
-use super::history::History;
+use super::{
+    figures::Figures,
+    history::{History, Rates},
+};
 
 /// How old figures may be.
 const EVERY: Duration = Duration::from_secs(1);
@@ -29,12 +31,18 @@ const MAX_VIEWERS: usize = 100;
 pub(crate) struct Snapshot {
     /// When they were read, by the storage's time of day.
     pub(crate) at: Option<SystemTime>,
-    pub(crate) stats: Stats,
-    /// Every queue, by name.
-    pub(crate) queues: Vec<QueueOverview>,
-    pub(crate) processes: Vec<Process>,
-    /// What came before.
-    pub(crate) history: Arc<History>,
+    pub(crate) overview: Overview,
+    pub(crate) rates: Rates,
+    /// The same as texts.
+    pub(crate) figures: Figures,
+}
+
+impl Snapshot {
+    /// A queue that some program knows.
+    pub(crate) fn queue(&self, name: &str) -> Option<&QueueOverview> {
+        let mut queues = self.overview.queues.iter();
+        queues.find(|queue| queue.queue.as_str() == name)
+    }
 }
 
 /// Reads the figures of one storage.
@@ -44,8 +52,8 @@ pub(crate) struct Poller {
     newest: Mutex<Option<Newest>>,
     /// How many actions there were: figures from before an action are old.
     actions: AtomicU64,
-    /// Who reads; the others wait for the result.
-    turn: Turn<()>,
+    /// What was read before. Who holds it reads; the others wait for the result.
+    history: Turn<History>,
     viewers: AtomicUsize,
     pushed: watch::Sender<Arc<Snapshot>>,
 }
@@ -66,7 +74,7 @@ impl Poller {
             admin,
             newest: Mutex::default(),
             actions: AtomicU64::new(0),
-            turn: Turn::default(),
+            history: Turn::default(),
             viewers: AtomicUsize::new(0),
             pushed: watch::Sender::default(),
         }
@@ -77,27 +85,20 @@ impl Poller {
         if let Some(fresh) = self.fresh() {
             return Ok(fresh);
         }
-        let _turn = self.turn.lock().await;
+        let mut history = self.history.lock().await;
         if let Some(fresh) = self.fresh() {
             return Ok(fresh);
         }
         let actions = self.actions.load(Ordering::Acquire);
-        let (stats, queues, processes) = tokio::try_join!(
-            self.admin.stats(),
-            self.admin.queues(),
-            self.admin.processes()
-        )?;
+        let overview = self.admin.overview().await?;
         let at = self.admin.now();
-        let before = self.newest.lock().clone();
-        let history = before.map_or_else(History::default, |before| {
-            History::clone(&before.snapshot.history)
-        });
+        history.add(at, &overview);
+        let rates = history.rates();
         let snapshot = Arc::new(Snapshot {
             at: Some(at),
-            history: Arc::new(history.with(at, &stats, &queues)),
-            stats,
-            queues,
-            processes,
+            figures: Figures::of(&overview, &rates, &history),
+            overview,
+            rates,
         });
         let read = self.admin.clock().instant();
         *self.newest.lock() = Some(Newest {

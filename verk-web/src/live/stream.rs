@@ -9,7 +9,6 @@ use axum::{
 use futures_util::{Stream, StreamExt, stream};
 use tokio_stream::wrappers::WatchStream;
 
-use super::Figures;
 use crate::{context::Context, failure::Failure};
 
 /// After this long a stream ends, and the browser opens another: a program that shuts down waits
@@ -28,10 +27,9 @@ pub(crate) async fn stream(
     };
     let figures = WatchStream::from_changes(viewer.figures.clone());
     let events = figures.map(|snapshot| {
-        let figures = Figures::of(&snapshot);
         Ok(Event::default()
             .event("figures")
-            .json_data(figures)
+            .json_data(&snapshot.figures)
             .unwrap_or_default())
     });
     let end = app.admin.clock().sleep(LASTS);

@@ -14,12 +14,9 @@ use crate::{
     context::Context,
     failure::Failure,
     routes::Route,
-    svg::{self, Bar},
+    svg::{self, Bar, HEIGHT, WIDTH, to_f64},
     text, url,
 };
-
-const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 170.0;
 
 /// The name of a range, in how many steps it is read, and how it is shown.
 const RANGES: [(&str, usize, bool, &str); 4] = [
@@ -242,21 +239,11 @@ fn dots(histogram: &HistogramHistory) -> Vec<Dot> {
     for (at, (_, buckets)) in histogram.minutes.iter().enumerate() {
         for (bucket, runs) in buckets.iter().enumerate().filter(|(_, runs)| **runs > 0) {
             dots.push(Dot {
-                x: svg::share(svg::to_f64(at) + 0.5, svg::to_f64(minutes), WIDTH),
-                y: HEIGHT
-                    - svg::share(
-                        svg::to_f64(bucket) + 0.5,
-                        svg::to_f64(buckets.len()),
-                        HEIGHT,
-                    ),
+                x: svg::share(to_f64(at) + 0.5, to_f64(minutes), WIDTH),
+                y: HEIGHT - svg::share(to_f64(bucket) + 0.5, to_f64(buckets.len()), HEIGHT),
                 size: to_f64(*runs).log10().max(0.0).mul_add(4.0, 4.0),
             });
         }
     }
     dots
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a position on a screen")]
-fn to_f64(number: u64) -> f64 {
-    number as f64
 }

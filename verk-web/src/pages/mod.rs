@@ -18,6 +18,8 @@ mod running;
 mod server;
 mod tasks;
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::{
     http::StatusCode,
@@ -25,12 +27,7 @@ use axum::{
 };
 
 use crate::{
-    access::Visitor,
-    assets,
-    context::Context,
-    failure::Failure,
-    live::{Figures, Snapshot},
-    routes::Route,
+    access::Visitor, assets, context::Context, failure::Failure, live::Snapshot, routes::Route,
 };
 
 /// The routes of all pages.
@@ -73,7 +70,7 @@ pub(crate) struct Page {
     /// What the last action did.
     pub(crate) notice: Option<String>,
     pub(crate) version: u64,
-    pub(crate) figures: Figures,
+    pub(crate) snapshot: Arc<Snapshot>,
 }
 
 /// An entry of the navigation.
@@ -119,22 +116,21 @@ impl Page {
     /// The frame of the page `current` with the heading `heading`.
     pub(crate) fn new(
         context: &Context,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         current: &'static str,
         heading: impl Into<String>,
     ) -> Self {
-        let figures = Figures::of(snapshot);
         let mut nav = Vec::new();
         for (group, entries) in NAV.into_iter().enumerate() {
             for (at, &(key, path, label)) in entries.iter().enumerate() {
-                let count = figures.get(&format!("nav:{key}"));
+                let count = snapshot.figures.get(&format!("nav:{key}"));
                 nav.push(NavItem {
                     key,
                     path,
                     label,
                     gap: group > 0 && at == 0,
                     count: (!count.is_empty()).then(|| count.to_owned()),
-                    hot: key == "retries" && snapshot.stats.retry > 0,
+                    hot: key == "retries" && snapshot.overview.stats.retry > 0,
                 });
             }
         }
@@ -156,7 +152,7 @@ impl Page {
             visitor: context.visitor.clone(),
             notice: actions::notice(&context.query),
             version: assets::VERSION,
-            figures,
+            snapshot: Arc::clone(snapshot),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{Page, doctor::Note, html, queues::Row};
 use crate::{
     context::Context,
     failure::Failure,
-    svg::{self, Bar},
+    svg::{self, Bar, HEIGHT, WIDTH, to_f64},
     text,
 };
 
@@ -25,9 +25,6 @@ const SPANS: [(usize, &str); 5] = [
 
 /// How many bars the history has at most.
 const BARS: usize = 92;
-
-const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 170.0;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -77,7 +74,7 @@ pub(super) async fn show(context: Context) -> Result<Response, Failure> {
     });
     rows.truncate(QUEUES);
     let overview = Overview {
-        queues: snapshot.stats.queues.len(),
+        queues: snapshot.overview.queues.len(),
         findings: checkup
             .as_ref()
             .map(|checkup| checkup.report.findings.iter().map(Note::new).collect()),
@@ -138,9 +135,4 @@ async fn history(
         periods,
         label,
     })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "the height of a bar")]
-fn to_f64(number: u64) -> f64 {
-    number as f64
 }

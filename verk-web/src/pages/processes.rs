@@ -109,6 +109,7 @@ async fn list(context: Context) -> Result<Response, Failure> {
     html(&ProcessesPage {
         page: Page::new(&context, &snapshot, "processes", "Processes"),
         rows: snapshot
+            .overview
             .processes
             .iter()
             .map(|process| Row::new(process, now))

@@ -120,7 +120,7 @@ impl fmt::Display for Sort {
 impl Row {
     /// Every queue, by name.
     pub(super) fn all(snapshot: &Snapshot) -> Vec<Self> {
-        let queues = snapshot.queues.iter();
+        let queues = snapshot.overview.queues.iter();
         queues
             .map(|queue| {
                 let waited = queue.latency.as_secs_f64();

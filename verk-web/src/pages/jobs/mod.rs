@@ -108,7 +108,7 @@ struct QueueHead {
 
 impl QueueHead {
     fn new(name: &QueueName, snapshot: &Snapshot, now: SystemTime) -> Self {
-        let known = snapshot.queues.iter().find(|queue| queue.queue == *name);
+        let known = snapshot.queue(name.as_str());
         let pause = known.and_then(|queue| queue.paused.as_ref());
         let mut said = String::new();
         if let Some(pause) = pause {
