@@ -2,6 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use axum::http::request::Parts;
 use verk_core::{Job, guard, manage::Admin};
 
 use crate::{
@@ -83,6 +84,17 @@ impl App {
             instance,
             siblings,
         }))
+    }
+
+    /// The path of these pages as the browser sees it, without a slash at its end. A path that the
+    /// program set is that of all instances.
+    pub(crate) fn base(&self, request: &Parts) -> String {
+        let set = self.settings.base_path.as_deref();
+        let base = url::base(request, set);
+        match &self.instance {
+            Some(instance) if set.is_some() => base + &instance.path,
+            _ => base,
+        }
     }
 
     /// The arguments of a job as they may be shown; `None` if they are hidden.

@@ -1,18 +1,16 @@
 //! What a handler knows of a request: [`Context`].
 
-use std::{borrow::Cow, convert::Infallible};
+use std::{convert::Infallible, fmt::Display, str::FromStr};
 
 use axum::{
     extract::{FromRequestParts, RawQuery},
     http::request::Parts,
 };
 
-use verk_core::{log, manage::AuditEntry};
-
 use crate::{
     access::{Role, Visitor},
     app::App,
-    url,
+    failure::Failure,
 };
 
 /// The request of a visitor, and the dashboard that it is for.
@@ -32,16 +30,12 @@ impl Context {
         self.visitor.role >= role
     }
 
-    /// Records what the visitor did. The action is done, so an error of the record is only logged.
-    pub(crate) async fn audit(&self, entry: AuditEntry) {
-        self.app.poller.acted();
-        let entry = match &self.visitor.name {
-            Some(name) => entry.by(name),
-            None => entry,
-        };
-        if let Err(error) = self.app.admin.record_action(entry).await {
-            log::warn!(%error, "an action could not be recorded");
-        }
+    /// Where a list continues, as the address says.
+    pub(crate) fn cursor<C: FromStr<Err: Display>>(&self) -> Result<Option<C>, Failure> {
+        let cursor = self.query.get("at").map(str::parse);
+        cursor
+            .transpose()
+            .map_err(|error: C::Err| Failure::bad(error.to_string()))
     }
 }
 
@@ -54,13 +48,7 @@ impl FromRequestParts<App> for Context {
         Ok(Self {
             app: app.clone(),
             visitor: visitor.unwrap_or_else(|| Visitor::new(Role::View)),
-            base: url::base(parts, app.settings.base_path.as_deref())
-                + app
-                    .settings
-                    .base_path
-                    .as_ref()
-                    .and(app.instance.as_ref())
-                    .map_or("", |at| &at.path),
+            base: app.base(parts),
             query: Params::parse(query.as_deref().unwrap_or_default().as_bytes()),
         })
     }
@@ -106,13 +94,12 @@ impl Params {
             .0
             .iter()
             .filter(|(key, value)| key != name && !value.is_empty());
-        let set = value.map(|value| (Cow::Borrowed(name), value));
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (key, value) in kept {
             query.append_pair(key, value);
         }
-        if let Some((key, value)) = set {
-            query.append_pair(&key, value);
+        if let Some(value) = value {
+            query.append_pair(name, value);
         }
         query.finish()
     }

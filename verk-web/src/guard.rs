@@ -15,7 +15,6 @@ use crate::{
     app::App,
     failure::Failure,
     pages::problem,
-    url,
 };
 
 /// Scripts, styles and pictures come from this page alone, and no other page may embed it.
@@ -45,7 +44,7 @@ pub(crate) async fn check(
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     let is_api = parts.uri.path().starts_with("/api/");
-    let base = url::base(&parts, app.settings.base_path.as_deref());
+    let base = app.base(&parts);
     let decided = app.access.decide(&parts, app.admin.clock().instant()).await;
     let failure = match decided {
         Decision::Known { visitor, ambient } => {
@@ -102,10 +101,8 @@ fn finish(mut response: Response, is_api: bool, base: &str) -> Response {
         } else {
             problem::show(&failure, base)
         };
-        let headers = response.headers().clone();
         response = body;
         *response.status_mut() = failure.status;
-        copy(response.headers_mut(), &headers);
         if failure.applied == Some(Applied::Unknown) {
             let after = HeaderValue::from_static("5");
             response.headers_mut().insert(header::RETRY_AFTER, after);
@@ -113,14 +110,6 @@ fn finish(mut response: Response, is_api: bool, base: &str) -> Response {
     }
     add_headers(response.headers_mut());
     response
-}
-
-fn copy(headers: &mut HeaderMap, from: &HeaderMap) {
-    for (name, value) in from {
-        if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
 }
 
 fn add_headers(headers: &mut HeaderMap) {

@@ -33,15 +33,8 @@ pub(crate) struct Tasks {
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) id: u64,
-    pub(crate) place: Place,
-    pub(crate) verb: Verb,
-    action: Action,
-    /// The filter for people; empty for all jobs.
-    pub(crate) filter: String,
-    pub(crate) by: Option<String>,
+    pub(crate) order: Order,
     pub(crate) started: SystemTime,
-    /// How many jobs the place had when it began.
-    pub(crate) total: u64,
     progress: Mutex<Progress>,
     state: watch::Sender<TaskState>,
     stop: watch::Sender<bool>,
@@ -64,44 +57,34 @@ pub(crate) enum TaskState {
 pub(crate) struct Busy(pub(crate) Arc<Task>);
 
 /// What a task does.
+#[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) place: Place,
     pub(crate) verb: Verb,
     pub(crate) action: Action,
     pub(crate) filter: Filter,
+    /// The filter for people; empty for all jobs.
     pub(crate) phrase: String,
     pub(crate) by: Option<String>,
+    /// How many jobs the place had when it began.
     pub(crate) total: u64,
 }
 
 impl Tasks {
     /// Starts a task, unless one works on the same place.
     pub(crate) fn start(&self, admin: &Admin, jobs: Jobs, order: Order) -> Result<Arc<Task>, Busy> {
-        let Order {
-            place,
-            verb,
-            action,
-            filter,
-            phrase,
-            by,
-            total,
-        } = order;
         let task = Arc::new(Task {
             id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
-            place,
-            verb,
-            action,
-            filter: phrase,
-            by,
+            order,
             started: admin.now(),
-            total,
             progress: Mutex::default(),
             state: watch::Sender::new(TaskState::Running),
             stop: watch::Sender::new(false),
         });
         {
             let mut all = self.all.lock();
-            let same = |other: &&Arc<Task>| other.place == task.place && other.is_running();
+            let same =
+                |other: &&Arc<Task>| other.order.place == task.order.place && other.is_running();
             if let Some(other) = all.iter().find(same) {
                 return Err(Busy(Arc::clone(other)));
             }
@@ -112,7 +95,7 @@ impl Tasks {
                 task.is_running() || ended <= KEPT
             });
         }
-        tokio::spawn(run(admin.clone(), Arc::clone(&task), jobs, filter));
+        tokio::spawn(run(admin.clone(), Arc::clone(&task), jobs));
         Ok(task)
     }
 
@@ -125,24 +108,25 @@ impl Tasks {
     }
 }
 
-async fn run(admin: Admin, task: Arc<Task>, jobs: Jobs, filter: Filter) {
+async fn run(admin: Admin, task: Arc<Task>, jobs: Jobs) {
+    let order = &task.order;
     let reported = Arc::clone(&task);
     let selection = jobs
         .select()
-        .matching(filter)
+        .matching(order.filter.clone())
         .progress(move |progress| *reported.progress.lock() = progress);
     let mut stop = task.stop.subscribe();
     let ended: Option<Result<usize, SelectionError>> = tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => None,
-        ended = selection.act(task.action) => Some(ended),
+        ended = selection.act(order.action) => Some(ended),
     };
     let now = admin.now();
-    let mut entry = AuditEntry::new(format!("{} ended", task.verb.name()))
-        .on(task.place.phrase())
+    let mut entry = AuditEntry::new(format!("{} ended", order.verb.name()))
+        .on(order.place.phrase())
         .filter(task.filter_phrase())
         .count(task.progress().done as u64);
-    if let Some(by) = &task.by {
+    if let Some(by) = &order.by {
         entry = entry.by(by);
     }
     if let Err(error) = admin.record_action(entry).await {
@@ -162,10 +146,9 @@ impl Task {
 
     /// The filter for people, also if there is none.
     pub(crate) fn filter_phrase(&self) -> &str {
-        if self.filter.is_empty() {
-            "all jobs"
-        } else {
-            &self.filter
+        match self.order.phrase.as_str() {
+            "" => "all jobs",
+            phrase => phrase,
         }
     }
 

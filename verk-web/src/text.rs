@@ -120,6 +120,11 @@ pub(crate) fn rfc3339(at: SystemTime) -> String {
     }
 }
 
+/// A time as a page shows it: for the script, and for people.
+pub(crate) fn when(at: SystemTime, now: SystemTime) -> (String, String) {
+    (rfc3339(at), relative(at, now))
+}
+
 /// A time for people, in UTC: `2026-11-28 14:02:11 UTC`.
 pub(crate) fn at(at: SystemTime) -> String {
     match Timestamp::try_from(at) {

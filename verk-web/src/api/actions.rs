@@ -1,5 +1,20 @@
 //! What programs do: on one job, on all that match, on queues, processes and tasks.
 
+use super::{jobs::set, json, values::time};
+use crate::{
+    access::Role,
+    actions::SIGNALS,
+    context::{Context, Params},
+    failure::Failure,
+    pages::{
+        actions::{Verb, count},
+        job::find_entry,
+        jobs::{Filters, digest},
+    },
+    place::Place,
+    routes::Route,
+    tasks::{Busy, Task},
+};
 use axum::{
     body::Bytes,
     extract::Path,
@@ -7,26 +22,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use verk_core::{
-    manage::{AuditEntry, Entry, PauseNote},
-    storage::ProcessSignal,
-};
-
-use super::{jobs::set, json, values::time};
-use crate::{
-    access::Role,
-    context::{Context, Params},
-    failure::Failure,
-    pages::{
-        actions::{Verb, action, count},
-        job::find,
-        jobs::{Filters, digest},
-    },
-    place::Place,
-    routes::Route,
-    tasks::{Busy, Order, Task},
-    text,
-};
 
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = vec![
@@ -37,14 +32,11 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/api/v1/tasks/{id}", task),
         Route::post("/api/v1/tasks/{id}/stop", Role::Operate, stop_task),
     ];
-    for (name, role, signal) in [
-        ("quiet", Role::Operate, ProcessSignal::Quiet),
-        ("dump", Role::Operate, ProcessSignal::Dump),
-        ("stop", Role::Admin, ProcessSignal::Stop),
-    ] {
+    for (name, role, signal) in SIGNALS {
         let path = format!("/api/v1/processes/{{identity}}/{name}");
         let handler = move |Path(identity): Path<String>, context: Context| async move {
-            send(&context, &identity, name, signal).await
+            context.signal(&identity, name, signal).await?;
+            json(&Changed { changed: true })
         };
         routes.push(Route::post(path, role, handler));
     }
@@ -151,27 +143,13 @@ async fn pause(
     context: Context,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    let place = Place::queue(&name)?;
-    let mut note = PauseNote::new();
-    if let Some(who) = &context.visitor.name {
-        note = note.by(who);
-    }
-    if let Some(reason) = Body::read(&body)?.reason {
-        note = note.reason(text::short(&reason, 200));
-    }
-    let changed = context.app.admin.pause_queue(&name, note).await?;
-    context
-        .audit(AuditEntry::new("pause").on(place.phrase()))
-        .await;
+    let body = Body::read(&body)?;
+    let changed = context.pause(&name, body.reason.as_deref()).await?;
     json(&Changed { changed })
 }
 
 async fn resume(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
-    let place = Place::queue(&name)?;
-    let changed = context.app.admin.resume_queue_everywhere(&name).await?;
-    context
-        .audit(AuditEntry::new("resume").on(place.phrase()))
-        .await;
+    let changed = context.resume(&name).await?;
     json(&Changed { changed })
 }
 
@@ -183,32 +161,10 @@ struct Count {
 }
 
 async fn clear(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
-    let place = Place::queue(&name)?;
-    let jobs = place.jobs(&context.app.admin)?.clear().await? as u64;
-    context
-        .audit(AuditEntry::new("clear").on(place.phrase()).count(jobs))
-        .await;
     json(&Count {
-        jobs,
+        jobs: context.clear(&Place::queue(&name)?).await?,
         complete: true,
     })
-}
-
-async fn send(
-    context: &Context,
-    identity: &str,
-    name: &str,
-    signal: ProcessSignal,
-) -> Result<Response, Failure> {
-    if !context.app.admin.signal(identity, signal).await? {
-        return Err(Failure::not_found(
-            "This process does not report itself, or takes no signals.",
-        ));
-    }
-    context
-        .audit(AuditEntry::new(name).on(format!("process {identity}")))
-        .await;
-    json(&Changed { changed: true })
 }
 
 /// Changes one job, if it is still there.
@@ -227,20 +183,17 @@ async fn one(
             "This job is not there any more, or has changed: nothing was done.",
         )
     };
-    let entry = find(app, place, key).await?.ok_or_else(gone)?;
+    let entry = find_entry(app, place, key).await?.ok_or_else(gone)?;
     let same = |wanted: &String| digest(entry.payload()).eq_ignore_ascii_case(wanted);
     if !body.sha256.as_ref().is_none_or(same) {
         return Err(gone());
     }
-    let action = action(verb, &body.params(), app.admin.now())?;
-    let entries: [&Entry; 1] = [&entry];
-    let done = place.jobs(&app.admin)?.act_on(&entries, action).await?;
-    if done.done == 0 {
+    let acted = context
+        .act_on(place, &[&entry], verb, &body.params())
+        .await?;
+    if acted.done == 0 {
         return Err(gone());
     }
-    context
-        .audit(AuditEntry::new(verb.name()).on(place.phrase()).count(1))
-        .await;
     json(&Changed { changed: true })
 }
 
@@ -258,29 +211,15 @@ async fn bulk(
     if !filters.is_set() && !body.all {
         return Err(Failure::bad("Without a filter, say `\"all\": true`."));
     }
-    let jobs = place.jobs(&app.admin)?;
     if body.dry_run {
-        let found = count(context, &jobs, &filters).await?;
+        let found = count(context, &place.jobs(&app.admin)?, &filters).await?;
         return json(&Count {
             jobs: found.count,
             complete: found.complete,
         });
     }
-    let total = jobs.count().await? as u64;
-    let phrase = place.phrase();
-    let order = Order {
-        place,
-        verb,
-        action: action(verb, &params, app.admin.now())?,
-        filter: filters.filter(),
-        phrase: filters.phrase(),
-        by: context.visitor.name.clone(),
-        total,
-    };
-    match app.tasks.start(&app.admin, jobs, order) {
+    match context.start(place, &filters, verb, &params).await? {
         Ok(task) => {
-            let entry = AuditEntry::new(verb.name()).on(phrase);
-            context.audit(entry.filter(task.filter_phrase())).await;
             let value = json(&TaskValue::new(&task))?;
             Ok((StatusCode::ACCEPTED, value).into_response())
         }
@@ -315,14 +254,14 @@ impl TaskValue {
         let progress = task.progress();
         Self {
             id: task.id,
-            action: task.verb.name().to_owned(),
-            place: task.place.phrase(),
-            filter: task.filter.clone(),
-            by: task.by.clone(),
+            action: task.order.verb.name().to_owned(),
+            place: task.order.place.phrase(),
+            filter: task.order.phrase.clone(),
+            by: task.order.by.clone(),
             started: time(task.started),
             ended: task.ended().map(time),
             state: task.state().to_string(),
-            total: task.total,
+            total: task.order.total,
             examined: progress.looked_at,
             changed: progress.done as u64,
         }
@@ -339,20 +278,10 @@ async fn tasks(context: Context) -> Result<Response, Failure> {
     )
 }
 
-fn find_task(context: &Context, id: &str) -> Result<std::sync::Arc<Task>, Failure> {
-    let task = id.parse().ok().and_then(|id| context.app.tasks.find(id));
-    task.ok_or_else(|| Failure::not_found("This process has no such task."))
-}
-
 async fn task(Path(id): Path<String>, context: Context) -> Result<Response, Failure> {
-    json(&TaskValue::new(&*find_task(&context, &id)?))
+    json(&TaskValue::new(&*context.task(&id)?))
 }
 
 async fn stop_task(Path(id): Path<String>, context: Context) -> Result<Response, Failure> {
-    let task = find_task(&context, &id)?;
-    task.stop();
-    context
-        .audit(AuditEntry::new("stop task").on(format!("task {}", task.id)))
-        .await;
-    json(&TaskValue::new(&task))
+    json(&TaskValue::new(&*context.stop_task(&id).await?))
 }

@@ -170,13 +170,7 @@ struct RunningPage {
 
 async fn running(context: Context) -> Result<Response, Failure> {
     let app = &context.app;
-    let cursor = match context.query.get("at") {
-        Some(text) => Some(
-            text.parse::<RunningCursor>()
-                .map_err(|error| Failure::bad(error.to_string()))?,
-        ),
-        None => None,
-    };
+    let cursor = context.cursor::<RunningCursor>()?;
     let page = app
         .admin
         .running(cursor, super::jobs::limit(&context)?)

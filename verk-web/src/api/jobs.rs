@@ -3,7 +3,7 @@
 use axum::{extract::Path, response::Response};
 use serde::Serialize;
 use verk_core::{
-    manage::{Cursor, Query, SEARCH_BUDGET, Why},
+    manage::Why,
     storage::{MAX_BATCH_JOBS, Order},
 };
 
@@ -13,8 +13,8 @@ use crate::{
     failure::Failure,
     pages::{
         find::reference,
-        job::find,
-        jobs::{Filters, PER_PAGE},
+        job::find_entry,
+        jobs::{Filters, PER_PAGE, read},
     },
     place::Place,
     routes::Route,
@@ -76,29 +76,12 @@ async fn of_queue(Path(name): Path<String>, context: Context) -> Result<Response
 async fn list(context: &Context, place: &Place) -> Result<Response, Failure> {
     let app = &context.app;
     let filters = Filters::read(&context.query, place, app.shows_payloads())?;
-    let cursor = match context.query.get("at") {
-        Some(text) => Some(
-            text.parse::<Cursor>()
-                .map_err(|error| Failure::bad(error.to_string()))?,
-        ),
-        None => None,
-    };
     let order = match context.query.get("order") {
         Some("newest") => Order::NewestFirst,
         Some("oldest") | None => Order::OldestFirst,
         Some(_) => return Err(Failure::bad("`order` is `oldest` or `newest`.")),
     };
-    let query = Query::new()
-        .order(order)
-        .limit(limit(context)?)
-        .at(cursor)
-        .filter(filters.filter());
-    let jobs = place.jobs(&app.admin)?;
-    let listed = if filters.is_set() {
-        jobs.search(&query, SEARCH_BUDGET).await?
-    } else {
-        jobs.list(&query).await?
-    };
+    let listed = read(context, place, &filters, order, limit(context)?).await?;
     json(&List {
         jobs: listed
             .entries
@@ -168,7 +151,7 @@ async fn one_of_queue(
 }
 
 async fn one(context: &Context, place: &Place, key: &str) -> Result<Response, Failure> {
-    let found = find(&context.app, place, key).await?;
+    let found = find_entry(&context.app, place, key).await?;
     let entry = found.ok_or_else(|| {
         Failure::not_found("This job is not there any more: it ran, moved, or was deleted.")
     })?;

@@ -20,9 +20,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use parking_lot::Mutex;
-use verk_core::manage::{
-    Action, AuditEntry, Entry, Jobs, Place as At, Progress, Query, SEARCH_BUDGET,
-};
+use verk_core::manage::{Action, Entry, Jobs, Place as At, Progress, Query, SEARCH_BUDGET};
 
 use super::{
     Page, html,
@@ -34,7 +32,7 @@ use crate::{
     failure::Failure,
     place::Place,
     routes::Route,
-    tasks::{Busy, Order},
+    tasks::Busy,
     text,
 };
 
@@ -208,17 +206,38 @@ struct Confirm {
     place: Place,
     verb: Verb,
     title: String,
-    examples: Vec<String>,
-    /// Jobs beyond the examples.
-    more: u64,
-    missing: usize,
-    chosen: Vec<String>,
-    all: bool,
-    filters: Filters,
-    /// Whether the count went through the whole place.
-    counted: bool,
-    looked_at: u64,
-    count: u64,
+    found: Found,
+    choice: Choice,
+}
+
+/// Which jobs a visitor means.
+enum Choice {
+    /// These, by the keys of the form; so many others have changed.
+    Jobs(Vec<String>, usize),
+    /// All that match.
+    All(Filters),
+}
+
+/// Asks before jobs are changed.
+async fn ask(
+    context: &Context,
+    place: Place,
+    verb: Verb,
+    found: Found,
+    choice: Choice,
+) -> Result<Response, Failure> {
+    let snapshot = context.app.poller.snapshot().await?;
+    let at_least = if found.complete { "" } else { "at least " };
+    let some = text::some(found.count, "job", "jobs");
+    let title = format!("{} {at_least}{some}", verb.title());
+    html(&Confirm {
+        page: Page::new(context, &snapshot, place.nav_key(), title.clone()),
+        place,
+        verb,
+        title,
+        found,
+        choice,
+    })
 }
 
 async fn act(context: Context, body: Bytes, place: Place, verb: Verb) -> Result<Response, Failure> {
@@ -228,9 +247,10 @@ async fn act(context: Context, body: Bytes, place: Place, verb: Verb) -> Result<
     if form.get("scope") == Some("all") {
         let filters = Filters::read(&form, &place, context.app.shows_payloads())?;
         if confirmed {
-            return start(&context, &form, &place, verb, jobs, filters).await;
+            return start(&context, &form, place, verb, &filters).await;
         }
-        return ask_for_all(&context, place, verb, &jobs, filters).await;
+        let found = count(&context, &jobs, &filters).await?;
+        return ask(&context, place, verb, found, Choice::All(filters)).await;
     }
     let keys: Vec<&str> = form.all("job").take(MAX_CHOSEN).collect();
     let seen: HashSet<&str> = keys.iter().copied().collect();
@@ -243,40 +263,21 @@ async fn act(context: Context, body: Bytes, place: Place, verb: Verb) -> Result<
         .collect::<Result<Vec<Chosen>, Failure>>()?;
     let (entries, missing) = find(&jobs, &chosen).await?;
     if verb.asks() && !confirmed {
-        let examples = entries.iter().take(EXAMPLES).map(example).collect();
-        let (count, chosen) = (entries.len(), keys.into_iter().map(str::to_owned).collect());
-        let snapshot = context.app.poller.snapshot().await?;
-        let title = format!("{} {}", verb.title(), text::some(count, "job", "jobs"));
-        return html(&Confirm {
-            page: Page::new(&context, &snapshot, place.nav_key(), title.clone()),
-            place,
-            verb,
-            title,
-            examples,
-            more: (count.saturating_sub(EXAMPLES)) as u64,
-            missing,
-            chosen,
-            all: false,
-            filters: Filters::default(),
-            counted: true,
+        let found = Found {
+            count: entries.len() as u64,
             looked_at: 0,
-            count: count as u64,
-        });
+            complete: true,
+            examples: entries.into_iter().take(EXAMPLES).collect(),
+        };
+        let keys = keys.into_iter().map(str::to_owned).collect();
+        return ask(&context, place, verb, found, Choice::Jobs(keys, missing)).await;
     }
-    let action = action(verb, &form, context.app.admin.now())?;
     let entries: Vec<&Entry> = entries.iter().collect();
-    let done = jobs.act_on(&entries, action).await?;
-    context
-        .audit(
-            AuditEntry::new(verb.name())
-                .on(place.phrase())
-                .count(done.done as u64),
-        )
-        .await;
-    let gone = missing + done.gone + done.skipped;
+    let acted = context.act_on(&place, &entries, verb, &form).await?;
+    let gone = missing + acted.gone + acted.skipped;
     let query = [
         ("done", verb.name().to_owned()),
-        ("n", done.done.to_string()),
+        ("n", acted.done.to_string()),
         ("gone", gone.to_string()),
     ];
     Ok(back(&context, &place.path(), &query))
@@ -321,9 +322,9 @@ pub(crate) fn notice(query: &Params) -> Option<String> {
         "paused" => "The queue is paused on all nodes.".to_owned(),
         "resumed" => "The queue runs again on all nodes.".to_owned(),
         "cleared" => format!("{} removed.", text::some(number("n"), "job", "jobs")),
-        "quieted" => "The process was asked to fetch nothing more.".to_owned(),
-        "stopped" => "The process was asked to stop.".to_owned(),
-        "dumped" => "The process was asked to log what runs.".to_owned(),
+        "quiet" => "The process was asked to fetch nothing more.".to_owned(),
+        "stop" => "The process was asked to stop.".to_owned(),
+        "dump" => "The process was asked to log what runs.".to_owned(),
         _ => return None,
     })
 }
@@ -351,36 +352,6 @@ pub(crate) fn action(verb: Verb, form: &Params, now: SystemTime) -> Result<Actio
     })
 }
 
-/// Asks before all jobs that match are changed, and counts them as far as a request may look.
-async fn ask_for_all(
-    context: &Context,
-    place: Place,
-    verb: Verb,
-    jobs: &Jobs,
-    filters: Filters,
-) -> Result<Response, Failure> {
-    let snapshot = context.app.poller.snapshot().await?;
-    let found = count(context, jobs, &filters).await?;
-    let at_least = if found.complete { "" } else { "at least " };
-    let some = text::some(found.count, "job", "jobs");
-    let title = format!("{} {at_least}{some}", verb.title());
-    html(&Confirm {
-        page: Page::new(context, &snapshot, place.nav_key(), title.clone()),
-        place,
-        verb,
-        title,
-        examples: found.examples.iter().map(example).collect(),
-        more: found.count.saturating_sub(found.examples.len() as u64),
-        missing: 0,
-        chosen: Vec::new(),
-        all: true,
-        filters,
-        counted: found.complete,
-        looked_at: found.looked_at,
-        count: found.count,
-    })
-}
-
 /// A count of the jobs that match, as far as a request may look.
 pub(crate) struct Found {
     pub(crate) count: u64,
@@ -388,6 +359,17 @@ pub(crate) struct Found {
     /// Whether all jobs were read.
     pub(crate) complete: bool,
     examples: Vec<Entry>,
+}
+
+impl Found {
+    fn examples(&self) -> impl Iterator<Item = String> {
+        self.examples.iter().map(example)
+    }
+
+    /// How many jobs there are beyond the examples.
+    fn more(&self) -> u64 {
+        self.count.saturating_sub(self.examples.len() as u64)
+    }
 }
 
 pub(crate) async fn count(
@@ -433,34 +415,21 @@ pub(crate) async fn count(
 async fn start(
     context: &Context,
     form: &Params,
-    place: &Place,
+    place: Place,
     verb: Verb,
-    jobs: Jobs,
-    filters: Filters,
+    filters: &Filters,
 ) -> Result<Response, Failure> {
-    let app = &context.app;
-    let total = jobs.count().await? as u64;
-    let order = Order {
-        place: place.clone(),
-        verb,
-        action: action(verb, form, app.admin.now())?,
-        filter: filters.filter(),
-        phrase: filters.phrase(),
-        by: context.visitor.name.clone(),
-        total,
-    };
-    let task = match app.tasks.start(&app.admin, jobs, order) {
+    let path = place.path();
+    let task = match context.start(place, filters, verb, form).await? {
         Ok(task) => task,
         Err(Busy(task)) => return Ok(back(context, &format!("/tasks/{}", task.id), &[])),
     };
-    let entry = AuditEntry::new(verb.name()).on(place.phrase());
-    context.audit(entry.filter(task.filter_phrase())).await;
-    if !task.ends_within(&app.admin, PATIENCE).await {
+    if !task.ends_within(&context.app.admin, PATIENCE).await {
         return Ok(back(context, &format!("/tasks/{}", task.id), &[]));
     }
     let query = [
         ("done", verb.name().to_owned()),
         ("n", task.progress().done.to_string()),
     ];
-    Ok(back(context, &place.path(), &query))
+    Ok(back(context, &path, &query))
 }

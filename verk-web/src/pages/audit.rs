@@ -40,7 +40,7 @@ async fn show(context: Context) -> Result<Response, Failure> {
     let now = admin.now();
     let next = (entries.len() == PER_PAGE).then(|| offset.saturating_add(PER_PAGE));
     let row = |entry: AuditEntry| Row {
-        at: (text::rfc3339(entry.at), text::relative(entry.at, now)),
+        at: text::when(entry.at, now),
         entry,
     };
     html(&AuditPage {

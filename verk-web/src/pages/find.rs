@@ -5,9 +5,9 @@ use axum::{
     extract::Path,
     response::{IntoResponse, Redirect, Response},
 };
-use verk_core::manage::{JobPlace, JobRef, RefPlace, Why};
+use verk_core::manage::{Explanation, JobPlace, JobRef, RefPlace, Why};
 
-use super::{Page, html};
+use super::{Page, html, processes};
 use crate::{context::Context, failure::Failure, routes::Route, text, url};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -48,21 +48,26 @@ fn path(place: &JobPlace) -> Option<String> {
         JobPlace::Set(JobSet::Retry) => "/retries".to_owned(),
         JobPlace::Set(JobSet::Dead) => "/dead".to_owned(),
         JobPlace::Node { .. } => "/nodes".to_owned(),
-        JobPlace::Process { process, .. } => format!("/processes/{}", url::part(process)),
+        JobPlace::Process { process, .. } => processes::path(process),
         _ => return None,
     })
+}
+
+/// Why it is not running, the most decisive reason first.
+pub(super) fn sentences(known: &Explanation) -> Vec<String> {
+    let reasons = known.reasons.iter();
+    reasons
+        .map(|reason| text::sentence(&reason.to_string()))
+        .collect()
 }
 
 /// Reads where a search continues.
 pub(crate) fn reference(context: &Context, jid: &str) -> Result<JobRef, Failure> {
     let job = JobRef::new(jid);
-    match context.query.get("at") {
-        None => Ok(job),
-        Some(at) => {
-            let at = at.parse::<RefPlace>();
-            Ok(job.at(at.map_err(|error| Failure::bad(error.to_string()))?))
-        }
-    }
+    Ok(match context.cursor::<RefPlace>()? {
+        None => job,
+        Some(at) => job.at(at),
+    })
 }
 
 async fn show(Path(jid): Path<String>, context: Context) -> Result<Response, Failure> {
@@ -72,14 +77,10 @@ async fn show(Path(jid): Path<String>, context: Context) -> Result<Response, Fai
     match why {
         Why::Known(known) => {
             found = Some(Found {
-                class: known.class,
                 place: known.place.to_string(),
                 path: path(&known.place),
-                reasons: known
-                    .reasons
-                    .iter()
-                    .map(|reason| text::sentence(&reason.to_string()))
-                    .collect(),
+                reasons: sentences(&known),
+                class: known.class,
             });
         }
         Why::Searching {

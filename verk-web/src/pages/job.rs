@@ -10,7 +10,7 @@ use verk_core::{
     manage::{Entry, EntryKey, JobRef, Place as At, Why},
 };
 
-use super::{Page, html, jobs};
+use super::{Page, find, html, jobs};
 use crate::{
     access::Role, app::App, context::Context, failure::Failure, json, place::Place, routes::Route,
     text, url,
@@ -187,7 +187,7 @@ async fn of_set(
     context: Context,
     place: Place,
 ) -> Result<Response, Failure> {
-    let entry = find(&context.app, &place, &key).await?;
+    let entry = find_entry(&context.app, &place, &key).await?;
     show(&context, place, entry).await
 }
 
@@ -196,13 +196,17 @@ async fn waiting(
     context: Context,
 ) -> Result<Response, Failure> {
     let place = Place::queue(&name)?;
-    let entry = find(&context.app, &place, &key).await?;
+    let entry = find_entry(&context.app, &place, &key).await?;
     show(&context, place, entry).await
 }
 
 /// Finds a job by the last part of its address: `score-jid`, or in a queue `index-jid`. A job of a
 /// queue may have moved up since.
-pub(crate) async fn find(app: &App, place: &Place, key: &str) -> Result<Option<Entry>, Failure> {
+pub(crate) async fn find_entry(
+    app: &App,
+    place: &Place,
+    key: &str,
+) -> Result<Option<Entry>, Failure> {
     let jobs = place.jobs(&app.admin)?;
     if !place.is_queue() {
         return Ok(match key.parse::<EntryKey>() {
@@ -234,12 +238,7 @@ async fn show(context: &Context, place: Place, entry: Option<Entry>) -> Result<R
     if let Some(reference) = JobRef::of(&entry)
         && let Why::Known(known) = app.admin.why(&reference).await?
     {
-        reasons.extend(
-            known
-                .reasons
-                .iter()
-                .map(|reason| text::sentence(&reason.to_string())),
-        );
+        reasons = find::sentences(&known);
     }
     let view = JobView::new(&entry, job, app, &place, app.admin.now());
     html(&JobPage {

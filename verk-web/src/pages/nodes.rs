@@ -50,7 +50,7 @@ impl Row {
             queues: queues.collect(),
             version: info.map_or_else(|| "Elixir's Verk".to_owned(), |info| info.version.clone()),
             process: info.map(|info| (info.process.clone(), url::part(&info.process))),
-            registered: at.map(|at| (text::rfc3339(at), text::relative(at, now))),
+            registered: at.map(|at| text::when(at, now)),
             classes: info.map(|info| info.class_count),
         }
     }

@@ -4,25 +4,36 @@ use std::time::SystemTime;
 
 use askama::Template;
 use axum::{extract::Path, response::Response};
-use verk_core::{
-    manage::{AuditEntry, Process},
-    storage::ProcessSignal,
-};
+use verk_core::manage::Process;
 
 use super::{Page, actions::back, html};
-use crate::{access::Role, context::Context, failure::Failure, routes::Route, text, url};
+use crate::{
+    access::Role, actions::SIGNALS, context::Context, failure::Failure, routes::Route, text, url,
+};
 
 /// A process that reports every 10 seconds is late after this many seconds.
 const LATE: u64 = 30;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![
+    let mut routes = vec![
         Route::get("/processes", list),
         Route::get("/processes/{identity}", show),
-        Route::post("/processes/{identity}/quiet", Role::Operate, quiet),
-        Route::post("/processes/{identity}/stop", Role::Admin, stop),
-        Route::post("/processes/{identity}/dump", Role::Operate, dump),
-    ]
+    ];
+    for (name, role, signal) in SIGNALS {
+        let handler = move |Path(identity): Path<String>, context: Context| async move {
+            context.signal(&identity, name, signal).await?;
+            let done = [("done", name.to_owned())];
+            Ok::<_, Failure>(back(&context, &path(&identity), &done))
+        };
+        let path = format!("/processes/{{identity}}/{name}");
+        routes.push(Route::post(path, role, handler));
+    }
+    routes
+}
+
+/// The path of the page of a process.
+pub(super) fn path(identity: &str) -> String {
+    format!("/processes/{}", url::part(identity))
 }
 
 #[derive(Template)]
@@ -61,7 +72,7 @@ struct Row {
 impl Row {
     fn new(process: &Process, now: SystemTime) -> Self {
         let age = now.duration_since(process.beat).unwrap_or_default();
-        let shown = |at| (text::rfc3339(at), text::relative(at, now));
+        let shown = |at| text::when(at, now);
         let queues = process.queues.iter().map(|queue| {
             let name = queue.name.as_str();
             let permits = if queue.shared {
@@ -72,7 +83,7 @@ impl Row {
             (name.to_owned(), url::part(name), permits)
         });
         Self {
-            path: format!("/processes/{}", url::part(&process.identity)),
+            path: path(&process.identity),
             identity: process.identity.clone(),
             title: if process.tag.is_empty() {
                 process.host.clone()
@@ -142,33 +153,4 @@ async fn show(Path(identity): Path<String>, context: Context) -> Result<Response
 
 fn gone() -> Failure {
     Failure::not_found("This process does not report any more: it ended, or was killed.")
-}
-
-async fn quiet(identity: Path<String>, context: Context) -> Result<Response, Failure> {
-    signal(identity, &context, ProcessSignal::Quiet, "quiet", "quieted").await
-}
-
-async fn stop(identity: Path<String>, context: Context) -> Result<Response, Failure> {
-    signal(identity, &context, ProcessSignal::Stop, "stop", "stopped").await
-}
-
-async fn dump(identity: Path<String>, context: Context) -> Result<Response, Failure> {
-    signal(identity, &context, ProcessSignal::Dump, "dump", "dumped").await
-}
-
-async fn signal(
-    Path(identity): Path<String>,
-    context: &Context,
-    signal: ProcessSignal,
-    action: &str,
-    done: &str,
-) -> Result<Response, Failure> {
-    if !context.app.admin.signal(&identity, signal).await? {
-        return Err(gone());
-    }
-    context
-        .audit(AuditEntry::new(action).on(format!("process {identity}")))
-        .await;
-    let path = format!("/processes/{}", url::part(&identity));
-    Ok(back(context, &path, &[("done", done.to_owned())]))
 }

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::response::Response;
 use verk_core::manage::{RunningCursor, RunningJob};
 
-use super::{Page, html, jobs::PER_PAGE};
+use super::{Page, html, jobs::PER_PAGE, processes};
 use crate::{app::App, context::Context, failure::Failure, routes::Route, text, url};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -50,7 +50,7 @@ impl Row {
                 .as_ref()
                 .map(|queue| (queue.to_string(), url::part(queue.as_str()))),
             process: running.process.clone(),
-            process_path: format!("/processes/{}", url::part(&running.process)),
+            process_path: processes::path(&running.process),
             since: running.since.map(|at| (text::rfc3339(at), elapsed(at))),
         }
     }
@@ -58,13 +58,7 @@ impl Row {
 
 async fn show(context: Context) -> Result<Response, Failure> {
     let app = &context.app;
-    let cursor = match context.query.get("at") {
-        Some(text) => Some(
-            text.parse::<RunningCursor>()
-                .map_err(|error| Failure::bad(error.to_string()))?,
-        ),
-        None => None,
-    };
+    let cursor = context.cursor::<RunningCursor>()?;
     let first = cursor.is_none();
     let read = app.admin.running(cursor, PER_PAGE).await?;
     let snapshot = app.poller.snapshot().await?;

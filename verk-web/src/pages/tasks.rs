@@ -5,8 +5,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{extract::Path, response::Response};
 
-use verk_core::manage::AuditEntry;
-
 use super::{Page, actions::back, html};
 use crate::{access::Role, context::Context, failure::Failure, routes::Route, tasks::Task, text};
 
@@ -53,31 +51,32 @@ impl Row {
         let now = context.app.admin.now();
         let progress = task.progress();
         let speed = task.speed(now);
-        let unread = task.total.saturating_sub(progress.looked_at);
+        let unread = task.order.total.saturating_sub(progress.looked_at);
         let took = now.duration_since(task.started).unwrap_or_default();
         let left = (task.is_running() && progress.looked_at > 0).then(|| {
             #[expect(clippy::cast_precision_loss, reason = "two units are shown")]
             let share = unread as f64 / progress.looked_at as f64;
             text::duration(took.mul_f64(share.min(1e6)))
         });
-        let of = if task.filter.is_empty() {
+        let of = if task.order.phrase.is_empty() {
             "all jobs".to_owned()
         } else {
-            format!("jobs with {}", task.filter)
+            format!("jobs with {}", task.order.phrase)
         };
         Self {
             id: task.id,
-            what: format!("{}: {of} {}", task.verb.name(), task.place.phrase()),
-            by: task.by.clone(),
-            started: (
-                text::rfc3339(task.started),
-                text::relative(task.started, now),
+            what: format!(
+                "{}: {of} {}",
+                task.order.verb.name(),
+                task.order.place.phrase()
             ),
+            by: task.order.by.clone(),
+            started: text::when(task.started, now),
             running: task.is_running(),
             state: task.state().to_string(),
             looked_at: progress.looked_at,
             done: progress.done as u64,
-            total: task.total.max(progress.looked_at),
+            total: task.order.total.max(progress.looked_at),
             speed: text::number(speed),
             left,
         }
@@ -93,15 +92,8 @@ async fn list(context: Context) -> Result<Response, Failure> {
     })
 }
 
-fn find(context: &Context, id: &str) -> Result<Arc<Task>, Failure> {
-    let task = id.parse().ok().and_then(|id| context.app.tasks.find(id));
-    task.ok_or_else(|| {
-        Failure::not_found("There is no such task in this process. Tasks end with their process.")
-    })
-}
-
 async fn show(Path(id): Path<String>, context: Context) -> Result<Response, Failure> {
-    let task = find(&context, &id)?;
+    let task = context.task(&id)?;
     let snapshot = context.app.poller.snapshot().await?;
     html(&TaskPage {
         page: Page::new(&context, &snapshot, "tasks", format!("Task {}", task.id)),
@@ -111,10 +103,6 @@ async fn show(Path(id): Path<String>, context: Context) -> Result<Response, Fail
 }
 
 async fn stop(Path(id): Path<String>, context: Context) -> Result<Response, Failure> {
-    let task = find(&context, &id)?;
-    task.stop();
-    context
-        .audit(AuditEntry::new("stop task").on(format!("task {}", task.id)))
-        .await;
+    let task = context.stop_task(&id).await?;
     Ok(back(&context, &format!("/tasks/{}", task.id), &[]))
 }

@@ -9,7 +9,7 @@ use askama::Template;
 use axum::{extract::Path, response::Response};
 use verk_core::{
     QueueName,
-    manage::{Cursor, Group, Query, SEARCH_BUDGET},
+    manage::{Cursor, Group, Listed, Query, SEARCH_BUDGET},
     storage::Order,
 };
 
@@ -83,10 +83,7 @@ impl GroupRow {
                 .clone()
                 .unwrap_or_else(|| "no error".to_owned()),
             count: group.count,
-            newest: (
-                text::rfc3339(group.newest),
-                text::relative(group.newest, now),
-            ),
+            newest: text::when(group.newest, now),
             query: query.finish(),
         }
     }
@@ -171,34 +168,37 @@ fn order(context: &Context, place: &Place) -> Order {
     }
 }
 
+/// Reads the page of a list that the address asks for.
+pub(crate) async fn read(
+    context: &Context,
+    place: &Place,
+    filters: &Filters,
+    order: Order,
+    limit: usize,
+) -> Result<Listed, Failure> {
+    let query = Query::new()
+        .order(order)
+        .limit(limit)
+        .at(context.cursor::<Cursor>()?)
+        .filter(filters.filter());
+    let jobs = place.jobs(&context.app.admin)?;
+    Ok(if filters.is_set() {
+        jobs.search(&query, SEARCH_BUDGET).await?
+    } else {
+        jobs.list(&query).await?
+    })
+}
+
 async fn show(context: Context, place: Place) -> Result<Response, Failure> {
     let app = &context.app;
     let snapshot = app.poller.snapshot().await?;
     let filters = Filters::read(&context.query, &place, app.shows_payloads())?;
     let order = order(&context, &place);
-    let cursor = match context.query.get("at") {
-        Some(text) => Some(
-            text.parse::<Cursor>()
-                .map_err(|error| Failure::bad(error.to_string()))?,
-        ),
-        None => None,
-    };
-    let query = Query::new()
-        .order(order)
-        .limit(PER_PAGE)
-        .at(cursor)
-        .filter(filters.filter());
-    let jobs = place.jobs(&app.admin)?;
-    let listed = if filters.is_set() {
-        jobs.search(&query, SEARCH_BUDGET).await?
-    } else {
-        jobs.list(&query).await?
-    };
+    let listed = read(&context, &place, &filters, order, PER_PAGE).await?;
+    let first = context.query.get("at").is_none();
     let now = app.admin.now();
     let counted = match place.failed_set() {
-        Some(set) if cursor.is_none() && !filters.is_set() => {
-            app.groups.count(&app.admin, set).await?
-        }
+        Some(set) if first && !filters.is_set() => app.groups.count(&app.admin, set).await?,
         _ => Counted::default(),
     };
     let rows = listed.entries.iter();
@@ -215,7 +215,7 @@ async fn show(context: Context, place: Place) -> Result<Response, Failure> {
         looked_at: listed.looked_at,
         previous: link(listed.previous),
         next: link(listed.next),
-        first: cursor.is_none(),
+        first,
         first_query: context.query.with("at", None),
         newest_first: order == Order::NewestFirst,
         may_operate: context.may(Role::Operate),

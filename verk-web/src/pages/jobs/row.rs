@@ -31,7 +31,7 @@ pub(crate) struct JobRow {
 
 impl JobRow {
     pub(crate) fn new(entry: &Entry, app: &App, place: &Place, now: SystemTime) -> Self {
-        let at = |at| (text::rfc3339(at), text::relative(at, now));
+        let at = |at| text::when(at, now);
         let mut row = Self {
             key: form_key(entry),
             path: None,
