@@ -180,17 +180,13 @@ async fn a_process_is_stopped() {
         .await
         .unwrap();
     node.start().unwrap();
-    while browser.admin.processes().await.unwrap().is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    browser.has_processes(true).await;
     browser.goto("/processes").await;
     browser.click("th/a", "").await;
     browser.click("button", "Stop").await;
     browser.shows("The process was asked to stop.").await;
     // It ends with its next report.
-    while !browser.admin.processes().await.unwrap().is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    browser.has_processes(false).await;
     drop(node);
     browser.client.clone().close().await.unwrap();
 }

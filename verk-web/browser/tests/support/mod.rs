@@ -11,7 +11,7 @@ use tokio::{
 };
 use verk_core::{Verk, manage::Admin};
 use verk_redis::{RedisConfig, RedisStorage};
-use verk_testing::RedisServer;
+use verk_testing::{RedisServer, within};
 use verk_web::{Access, Dashboard};
 
 /// How long a test waits for something to appear. It is an upper bound: nothing waits so long that
@@ -109,6 +109,16 @@ impl Browser {
             "{text:?} is not on {}",
             self.client.source().await.unwrap()
         );
+    }
+
+    /// Waits until a process is shown, or none is. Redis does not say so by itself: it is asked.
+    pub(crate) async fn has_processes(&self, some: bool) {
+        within(PATIENCE, async {
+            while self.admin.processes().await.unwrap().is_empty() == some {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
     }
 
     /// Runs a script, and returns what it returns.
