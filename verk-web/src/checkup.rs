@@ -1,4 +1,4 @@
-//! The doctor's findings, for its page and the banners of the overview: [`Checkups`].
+//! The doctor's findings, for its page, the banners of the overview and the API: [`Checkups`].
 
 use std::{
     sync::Arc,
@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use verk_core::{doctor::Report, manage::Admin};
 
-/// How old findings may be before a page asks for new ones.
+/// How old findings may be before a visitor's request asks for new ones.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// How long a page waits for the findings that it asked for.
+/// How long a request waits for the findings that it asked for.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How many jobs of each place are checked: with 500 queues, more would cost the server tens of
@@ -72,13 +72,17 @@ impl Checkups {
         self.newest.borrow().clone()
     }
 
-    /// A failure is shown by the pages, which cannot read the storage either.
+    /// A failure is shown by the pages, which cannot read the storage either. After one, the next
+    /// visitor starts another examination.
     async fn examine(self: Arc<Self>) {
-        if let Ok(report) = self.admin.doctor().max_jobs(JOBS).examine().await {
-            self.newest.send_replace(Some(Checkup {
-                report: Arc::new(report),
-                at: self.admin.now(),
-            }));
+        match self.admin.doctor().max_jobs(JOBS).examine().await {
+            Ok(report) => {
+                self.newest.send_replace(Some(Checkup {
+                    report: Arc::new(report),
+                    at: self.admin.now(),
+                }));
+            }
+            Err(_) => *self.began.lock() = None,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Figures, queues, processes and metrics.
 
-use axum::{extract::Path, response::Response};
+use axum::{extract::Path, http::StatusCode, response::Response};
 use serde::Serialize;
-use verk_core::manage::{ExecutionRange, HistogramHistory, Overview, QueueOverview, RunningCursor};
+use verk_core::{
+    doctor::Report,
+    manage::{ExecutionRange, HistogramHistory, Overview, QueueOverview, RunningCursor},
+};
 
 use super::{
     json,
@@ -280,6 +283,26 @@ async fn class_metrics(Path(class): Path<String>, context: Context) -> Result<Re
     })
 }
 
+#[derive(Serialize)]
+struct CheckupValue<'a> {
+    /// When the storage was checked: at most a minute ago, if the check then did not fail.
+    at: String,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+/// The findings that the pages show too: a check reads jobs of every place, so one a minute is made
+/// for all visitors.
 async fn doctor(context: Context) -> Result<Response, Failure> {
-    json(&context.app.admin.doctor().max_jobs(100).examine().await?)
+    let checkup = context.app.checkups.newest().await;
+    let checkup = checkup.ok_or_else(|| {
+        Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The first check of the storage has not ended. Ask again in a few seconds.",
+        )
+    })?;
+    json(&CheckupValue {
+        at: time(checkup.at),
+        report: &checkup.report,
+    })
 }

@@ -1,8 +1,11 @@
 //! The JSON API.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use verk_core::storage::{JobSet, Source};
+use verk_testing::within;
 
 use crate::support::{Web, failed};
 
@@ -115,4 +118,32 @@ async fn a_queue_that_nobody_knows_has_no_load() {
     assert_eq!((&load["jobs"], &load["paused"]), (&json!(1), &json!(false)));
     assert_eq!(web.json("/api/v1/queues/nobody/load").await["jobs"], 0);
     assert_eq!(web.json("/api/v1/stats").await["waiting"], 1);
+}
+
+#[tokio::test]
+async fn the_doctor_checks_once_for_all_who_ask() {
+    let web = Web::open().await;
+    // Until the first check has ended, the answer is 503.
+    let asked = async {
+        loop {
+            let answer = web.get("/api/v1/doctor").await;
+            if answer.status == StatusCode::OK {
+                break answer.body;
+            }
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+    };
+    let first = within(Duration::from_secs(60), asked).await;
+    let report: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(
+        (&report["findings"], &report["complete"]),
+        (&json!([]), &json!(true))
+    );
+    assert!(report["at"].as_str().unwrap().ends_with('Z'), "{first}");
+    web.admin.pause_queue_everywhere("mailers").await.unwrap();
+    let again = web.get("/api/v1/doctor").await.body;
+    assert_eq!(
+        again, first,
+        "the findings of the first check, and its time"
+    );
 }
