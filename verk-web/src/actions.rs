@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use verk_core::{
+    client::NewJob,
     log,
     manage::{Acted, AuditEntry, Entry, PauseNote},
+    names::Jid,
     storage::ProcessSignal,
 };
 
@@ -60,6 +62,14 @@ impl Context {
         let entry = AuditEntry::new("clear").on(place.phrase());
         self.audit(entry.count(removed)).await;
         Ok(removed)
+    }
+
+    /// Enqueues a job of a class.
+    pub(crate) async fn enqueue(&self, class: &str, job: NewJob) -> Result<Jid, Failure> {
+        let jid = self.app.admin.enqueue(job).await?;
+        let entry = AuditEntry::new("enqueue").on(format!("{} {jid}", text::short(class, 200)));
+        self.audit(entry).await;
+        Ok(jid)
     }
 
     /// Sends a process the signal `name`.

@@ -3,11 +3,16 @@
 use std::{ops::Deref, sync::Arc};
 
 use axum::http::request::Parts;
-use verk_core::{Job, guard, manage::Admin};
+use verk_core::manage::Admin;
 
 use crate::{
-    access::Access, checkup::Checkups, dashboard::Settings, groups::Groups, live::Poller,
-    tasks::Tasks, url,
+    access::Access,
+    checkup::Checkups,
+    dashboard::Settings,
+    groups::Groups,
+    live::{Events, Poller},
+    tasks::Tasks,
+    url,
 };
 
 /// The dashboard of one storage.
@@ -23,6 +28,7 @@ pub(crate) struct Inner {
     /// All instances, for the switch between them; empty for a single one.
     pub(crate) siblings: Vec<Sibling>,
     pub(crate) poller: Arc<Poller>,
+    pub(crate) events: Arc<Events>,
     pub(crate) checkups: Arc<Checkups>,
     pub(crate) tasks: Tasks,
     pub(crate) groups: Groups,
@@ -75,6 +81,7 @@ impl App {
     ) -> Self {
         Self(Arc::new(Inner {
             poller: Arc::new(Poller::new(admin.clone())),
+            events: Arc::new(Events::new(admin.clone(), settings.payloads.clone())),
             checkups: Arc::new(Checkups::new(admin.clone())),
             tasks: Tasks::default(),
             groups: Groups::new(),
@@ -95,19 +102,6 @@ impl App {
             Some(instance) if set.is_some() => base + &instance.path,
             _ => base,
         }
-    }
-
-    /// The arguments of a job as they may be shown; `None` if they are hidden.
-    pub(crate) fn args_of(&self, job: &Job) -> Option<String> {
-        match &self.settings.redact {
-            Some(redact) => guard::call(|| redact(job)),
-            None => self.settings.show_args.then(|| job.args().to_owned()),
-        }
-    }
-
-    /// Whether payloads may be shown as they are, and searched for a text.
-    pub(crate) fn shows_payloads(&self) -> bool {
-        self.settings.show_args && self.settings.redact.is_none()
     }
 }
 

@@ -8,6 +8,7 @@ use verk_core::{Job, manage::Admin};
 use crate::{
     access::Access,
     app::{App, Sibling},
+    payloads::Payloads,
     routes, url,
 };
 
@@ -42,12 +43,9 @@ pub struct Dashboard {
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) title: Option<String>,
-    pub(crate) show_args: bool,
-    pub(crate) redact: Option<Arc<Redact>>,
+    pub(crate) payloads: Payloads,
     pub(crate) base_path: Option<String>,
 }
-
-pub(crate) type Redact = dyn Fn(&Job) -> String + Send + Sync;
 
 impl Dashboard {
     /// Makes the dashboard of one storage.
@@ -76,7 +74,9 @@ impl Dashboard {
     /// Shows the arguments of jobs to everybody who may see the pages. Without it they are hidden,
     /// and nobody can search for them.
     pub fn show_args(mut self) -> Self {
-        self.settings.show_args = true;
+        if let Payloads::Hidden = self.settings.payloads {
+            self.settings.payloads = Payloads::Shown;
+        }
         self
     }
 
@@ -93,7 +93,7 @@ impl Dashboard {
     /// # }
     /// ```
     pub fn redact(mut self, redact: impl Fn(&Job) -> String + Send + Sync + 'static) -> Self {
-        self.settings.redact = Some(Arc::new(redact));
+        self.settings.payloads = Payloads::Redacted(Arc::new(redact));
         self
     }
 

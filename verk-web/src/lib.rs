@@ -14,6 +14,7 @@ mod guard;
 mod json;
 mod live;
 mod pages;
+mod payloads;
 mod place;
 mod routes;
 mod serve;
@@ -21,6 +22,7 @@ mod svg;
 mod tasks;
 mod text;
 mod url;
+pub mod values;
 
 use axum::Router;
 use verk_core::manage::Admin;
@@ -28,6 +30,7 @@ use verk_core::manage::Admin;
 pub use crate::{
     access::{Access, InvalidHash, Role, Visitor},
     dashboard::Dashboard,
+    payloads::Payloads,
     serve::{ServeError, serve},
 };
 

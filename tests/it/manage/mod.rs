@@ -2,11 +2,13 @@
 
 mod audit;
 mod chosen;
+mod enqueue;
 mod fleet;
 mod lists;
 mod nodes;
 mod payloads;
 mod shown;
+mod tail;
 mod why;
 
 use std::{

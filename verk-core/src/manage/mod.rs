@@ -5,6 +5,7 @@ mod audit;
 mod breakdown;
 mod cursor;
 mod display;
+mod enqueue;
 mod entry;
 mod executions;
 mod filter;
@@ -20,6 +21,7 @@ mod search;
 mod selection;
 mod server;
 mod stats;
+mod tail;
 mod why;
 
 use std::time::SystemTime;
@@ -56,6 +58,7 @@ pub use self::{
     running::{InvalidRunningCursor, RunningCursor, RunningJob, RunningPage},
     search::{Found, JobInProgress},
     selection::{Progress, Selection},
+    tail::{Skipped, Tail, TailEvent},
     why::{Explanation, InvalidRefPlace, JobPlace, JobRef, Reason, RefPlace, SearchPlace, Why},
 };
 

@@ -138,6 +138,21 @@ pub struct Overview {
     pub processes: Vec<Process>,
 }
 
+impl Overview {
+    /// The jobs that run in all processes, and how many may run at once, as the processes last
+    /// reported them.
+    #[must_use]
+    pub fn running(&self) -> (usize, usize) {
+        let processes = self.processes.iter();
+        processes.fold((0, 0), |(busy, permits), process| {
+            (
+                process.busy.saturating_add(busy),
+                process.concurrency.saturating_add(permits),
+            )
+        })
+    }
+}
+
 /// The state of one queue, over all nodes and processes: see [`Admin::queues`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -19,6 +19,7 @@ use std::{
 use futures_util::future::BoxFuture;
 
 use crate::{
+    client::new_job::{IntoJob as _, NewJob},
     job::args::{ArgsError, ArgsReader},
     outcome::{Outcome, PerformError},
     worker::context::{JobContext, Requirement},
@@ -152,6 +153,9 @@ impl WorkerOptions {
     }
 }
 
+/// Makes a job of arguments as JSON.
+type NewJobOf = fn(&str) -> Result<NewJob, ArgsError>;
+
 type Perform = fn(JobContext) -> BoxFuture<'static, Result<Outcome, PerformError>>;
 
 /// A worker as the registry holds it: without its type.
@@ -162,6 +166,7 @@ pub struct WorkerEntry {
     options: WorkerOptions,
     location: &'static str,
     requires: fn() -> Vec<Requirement>,
+    job: NewJobOf,
     perform: Perform,
 }
 
@@ -175,6 +180,7 @@ impl WorkerEntry {
             options: W::OPTIONS,
             location,
             requires: W::requires,
+            job: |args| Ok(decode::<W>(args)?.into_job()),
             perform: |ctx| Box::pin(perform::<W>(ctx)),
         }
     }
@@ -206,6 +212,15 @@ impl WorkerEntry {
     #[must_use]
     pub fn requires(&self) -> Vec<Requirement> {
         (self.requires)()
+    }
+
+    /// Makes a job of this worker, as its struct would, of arguments in JSON.
+    ///
+    /// # Errors
+    ///
+    /// When the worker could not read the arguments.
+    pub fn job(&self, args: &str) -> Result<NewJob, ArgsError> {
+        (self.job)(args)
     }
 
     /// Decodes the arguments and runs the job.

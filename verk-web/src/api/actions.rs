@@ -1,6 +1,6 @@
 //! What programs do: on one job, on all that match, on queues, processes and tasks.
 
-use super::{jobs::set, json, values::time};
+use super::{jobs::set, json};
 use crate::{
     access::Role,
     actions::SIGNALS,
@@ -14,6 +14,7 @@ use crate::{
     place::Place,
     routes::Route,
     tasks::{Busy, Task},
+    values::time,
 };
 use axum::{
     body::Bytes,
@@ -207,7 +208,7 @@ async fn bulk(
     let body = Body::read(body)?;
     let app = &context.app;
     let params = body.params();
-    let filters = Filters::read(&params, &place, app.shows_payloads())?;
+    let filters = Filters::read(&params, &place, app.settings.payloads.are_shown())?;
     if !filters.is_set() && !body.all {
         return Err(Failure::bad("Without a filter, say `\"all\": true`."));
     }

@@ -4,14 +4,20 @@ use axum::{extract::Path, http::StatusCode, response::Response};
 use serde::Serialize;
 use verk_core::{
     doctor::Report,
-    manage::{ExecutionRange, HistogramHistory, Overview, QueueOverview, RunningCursor},
+    manage::{ExecutionRange, QueueOverview, RunningCursor},
 };
 
-use super::{
-    json,
-    values::{ProcessValue, QueueValue, RunningValue, seconds, time},
+use super::json;
+use crate::{
+    context::Context,
+    failure::Failure,
+    live,
+    routes::Route,
+    values::{
+        ClassHistoryValue, ClassValue, DayValue, ProcessValue, QueueValue, RunningValue,
+        StatsValue, seconds, time,
+    },
 };
-use crate::{context::Context, failure::Failure, live, routes::Route};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -26,59 +32,19 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/api/v1/metrics", metrics),
         Route::get("/api/v1/metrics/{class}", class_metrics),
         Route::get("/api/v1/doctor", doctor),
+        Route::get("/api/v1/events", live::events),
     ]
-}
-
-#[derive(Serialize)]
-struct Stats {
-    at: Option<String>,
-    processed: u64,
-    failed: u64,
-    waiting: usize,
-    scheduled: usize,
-    retries: usize,
-    dead: usize,
-    queues: usize,
-    processes: usize,
-    running: usize,
-    concurrency: usize,
-    /// Runs that ended in a second; `null` until the server has watched for 10 seconds.
-    rate: Option<f64>,
-    /// The share of them that failed, from 0 to 1.
-    failed_share: Option<f64>,
 }
 
 async fn stats(context: Context) -> Result<Response, Failure> {
     let snapshot = context.app.poller.snapshot().await?;
-    let Overview {
-        stats,
-        queues,
-        processes,
-        ..
-    } = &snapshot.overview;
-    let (running, concurrency) = live::running(&snapshot.overview);
-    json(&Stats {
-        at: snapshot.at.map(time),
-        processed: stats.processed,
-        failed: stats.failed,
-        waiting: stats.enqueued(),
-        scheduled: stats.scheduled,
-        retries: stats.retry,
-        dead: stats.dead,
-        queues: queues.len(),
-        processes: processes.len(),
-        running,
-        concurrency,
-        rate: snapshot.rates.all,
-        failed_share: snapshot.rates.failed_share,
-    })
-}
-
-#[derive(Serialize)]
-struct DayValue {
-    day: String,
-    processed: u64,
-    failed: u64,
+    let rates = &snapshot.rates;
+    json(&StatsValue::new(
+        snapshot.at,
+        &snapshot.overview,
+        rates.all,
+        rates.failed_share,
+    ))
 }
 
 /// `days`: how many, 30 unless set, at most 1 826 (5 years). The newest first.
@@ -89,15 +55,7 @@ async fn history(context: Context) -> Result<Response, Failure> {
         .map_or(Ok(30), str::parse::<usize>);
     let days = days.map_err(|_| Failure::bad("`days` is a whole number."))?;
     let days = context.app.admin.stats_history(days.min(1_826)).await?;
-    let days: Vec<DayValue> = days
-        .iter()
-        .map(|day| DayValue {
-            day: day.day.to_string(),
-            processed: day.processed,
-            failed: day.failed,
-        })
-        .collect();
-    json(&days)
+    json(&days.iter().map(DayValue::new).collect::<Vec<_>>())
 }
 
 async fn queues(context: Context) -> Result<Response, Failure> {
@@ -182,20 +140,10 @@ async fn running(context: Context) -> Result<Response, Failure> {
         jobs: page
             .jobs
             .iter()
-            .map(|running| RunningValue::new(running, app))
+            .map(|running| RunningValue::new(running, &app.settings.payloads))
             .collect(),
         next: page.next.map(|next| next.to_string()),
     })
-}
-
-#[derive(Serialize)]
-struct ClassValue<'a> {
-    class: &'a str,
-    runs: u64,
-    failed: u64,
-    /// Of those that succeeded, in seconds.
-    total: f64,
-    mean: Option<f64>,
 }
 
 /// `minutes`: how many, 60 unless set, at most 480.
@@ -210,43 +158,13 @@ fn minutes(context: &Context) -> Result<ExecutionRange, Failure> {
 
 async fn metrics(context: Context) -> Result<Response, Failure> {
     let history = context.app.admin.executions(&minutes(&context)?).await?;
-    let classes: Vec<ClassValue<'_>> = history
-        .classes
-        .iter()
-        .map(|class| {
-            let total = class.total();
-            ClassValue {
-                class: &class.class,
-                runs: total.counts.processed(),
-                failed: total.counts.failed,
-                total: seconds(total.took),
-                mean: total.mean().map(seconds),
-            }
-        })
-        .collect();
-    json(&classes)
-}
-
-#[derive(Serialize)]
-struct StepValue {
-    at: String,
-    runs: u64,
-    failed: u64,
-    total: f64,
-}
-
-#[derive(Serialize)]
-struct BucketValue {
-    /// The upper bound in seconds; `null` for the last.
-    under: Option<f64>,
-    runs: u64,
-}
-
-#[derive(Serialize)]
-struct ClassHistory<'a> {
-    class: &'a str,
-    minutes: Vec<StepValue>,
-    histogram: Vec<BucketValue>,
+    json(
+        &history
+            .classes
+            .iter()
+            .map(ClassValue::new)
+            .collect::<Vec<_>>(),
+    )
 }
 
 async fn class_metrics(Path(class): Path<String>, context: Context) -> Result<Response, Failure> {
@@ -255,32 +173,7 @@ async fn class_metrics(Path(class): Path<String>, context: Context) -> Result<Re
         .executions(&range.clone().class(class.clone()))
         .await?;
     let histogram = admin.histogram(&class, &range).await?;
-    let own = history.classes.iter().find(|own| own.class == class);
-    let steps = own.map_or(&[][..], |own| &own.steps);
-    let bounds = HistogramHistory::bounds();
-    json(&ClassHistory {
-        class: &class,
-        minutes: history
-            .times
-            .iter()
-            .zip(steps)
-            .map(|(at, step)| StepValue {
-                at: time(*at),
-                runs: step.counts.processed(),
-                failed: step.counts.failed,
-                total: seconds(step.took),
-            })
-            .collect(),
-        histogram: histogram
-            .total()
-            .iter()
-            .enumerate()
-            .map(|(at, runs)| BucketValue {
-                under: bounds.get(at).copied().map(seconds),
-                runs: *runs,
-            })
-            .collect(),
-    })
+    json(&ClassHistoryValue::new(&class, &history, &histogram))
 }
 
 #[derive(Serialize)]

@@ -2,12 +2,9 @@
 
 use axum::{extract::Path, response::Response};
 use serde::Serialize;
-use verk_core::{
-    manage::Why,
-    storage::{MAX_BATCH_JOBS, Order},
-};
+use verk_core::storage::{MAX_BATCH_JOBS, Order};
 
-use super::{json, values::EntryValue};
+use super::json;
 use crate::{
     context::Context,
     failure::Failure,
@@ -18,6 +15,7 @@ use crate::{
     },
     place::Place,
     routes::Route,
+    values::{EntryValue, WhyValue},
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -75,7 +73,7 @@ async fn of_queue(Path(name): Path<String>, context: Context) -> Result<Response
 /// `class`, `queue`, `error`, `text`, `since` and `until` filter; `order` is `oldest` or `newest`.
 async fn list(context: &Context, place: &Place) -> Result<Response, Failure> {
     let app = &context.app;
-    let filters = Filters::read(&context.query, place, app.shows_payloads())?;
+    let filters = Filters::read(&context.query, place, app.settings.payloads.are_shown())?;
     let order = match context.query.get("order") {
         Some("newest") => Order::NewestFirst,
         Some("oldest") | None => Order::OldestFirst,
@@ -86,7 +84,7 @@ async fn list(context: &Context, place: &Place) -> Result<Response, Failure> {
         jobs: listed
             .entries
             .iter()
-            .map(|entry| EntryValue::new(entry, app))
+            .map(|entry| EntryValue::new(entry, &app.settings.payloads))
             .collect(),
         total: listed.total,
         examined: listed.looked_at,
@@ -95,45 +93,9 @@ async fn list(context: &Context, place: &Place) -> Result<Response, Failure> {
     })
 }
 
-/// Where a job is, and why it does not run.
-#[derive(Serialize)]
-struct Explained {
-    /// `known`, or `searching`: then ask again with `next` as `at`.
-    state: &'static str,
-    class: Option<String>,
-    place: Option<String>,
-    reasons: Vec<String>,
-    examined: Option<u64>,
-    of: Option<u64>,
-    next: Option<String>,
-}
-
 async fn why(Path(jid): Path<String>, context: Context) -> Result<Response, Failure> {
     let why = context.app.admin.why(&reference(&context, &jid)?).await?;
-    json(&match why {
-        Why::Known(known) => Explained {
-            state: "known",
-            class: known.class,
-            place: Some(known.place.to_string()),
-            reasons: known.reasons.iter().map(ToString::to_string).collect(),
-            examined: None,
-            of: None,
-            next: None,
-        },
-        Why::Searching {
-            looked_at,
-            of,
-            next,
-        } => Explained {
-            state: "searching",
-            class: None,
-            place: None,
-            reasons: Vec::new(),
-            examined: Some(looked_at),
-            of: Some(of),
-            next: next.place.map(|place| place.to_string()),
-        },
-    })
+    json(&WhyValue::new(&why))
 }
 
 async fn one_of_set(
@@ -155,5 +117,5 @@ async fn one(context: &Context, place: &Place, key: &str) -> Result<Response, Fa
     let entry = found.ok_or_else(|| {
         Failure::not_found("This job is not there any more: it ran, moved, or was deleted.")
     })?;
-    json(&EntryValue::new(&entry, &context.app))
+    json(&EntryValue::new(&entry, &context.app.settings.payloads))
 }

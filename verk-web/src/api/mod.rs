@@ -4,10 +4,10 @@
 //! RFC 9457.
 
 mod actions;
+mod enqueue;
 mod fleet;
 mod jobs;
 mod openapi;
-mod values;
 
 use axum::{
     Json,
@@ -22,6 +22,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let mut routes = fleet::routes();
     routes.extend(jobs::routes());
     routes.extend(actions::routes());
+    routes.extend(enqueue::routes());
     routes.extend(openapi::routes());
     routes
 }

@@ -27,7 +27,7 @@ impl Figures {
             processes,
             ..
         } = overview;
-        let (running, permits) = history::running(overview);
+        let (running, permits) = overview.running();
         let unless = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let mut figures = Self::default();
         figures.set("nav:queues", text::count(queues.len()));

@@ -55,14 +55,6 @@ impl Rates {
     }
 }
 
-/// The running jobs and the permits of all processes.
-pub(crate) fn running(overview: &Overview) -> (usize, usize) {
-    let processes = overview.processes.iter();
-    processes.fold((0, 0), |(busy, permits), process| {
-        (busy + process.busy, permits + process.concurrency)
-    })
-}
-
 /// Samples of the past, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -90,7 +82,7 @@ impl History {
             processed: stats.processed,
             failed: stats.failed,
             waiting: stats.enqueued(),
-            running: running(overview).0,
+            running: overview.running().0,
             oldest: oldest(queues).map_or(Duration::ZERO, |(_, oldest)| oldest),
         });
         let counts = queues.iter();

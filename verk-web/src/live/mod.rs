@@ -4,9 +4,10 @@ mod figures;
 mod history;
 mod poller;
 mod stream;
+mod tail;
 
 pub(crate) use self::{
-    history::running,
     poller::{Poller, Snapshot},
-    stream::stream,
+    stream::{events, figures},
+    tail::Events,
 };

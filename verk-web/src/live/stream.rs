@@ -1,21 +1,23 @@
-//! Figures as server-sent events: `GET /live`.
+//! Server-sent events: figures for the pages, at `GET /live`, and what happens in the fleet, at
+//! `GET /api/v1/events`.
 
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::sse::{Event, KeepAlive, Sse},
 };
 use futures_util::{Stream, StreamExt, stream};
 use tokio_stream::wrappers::WatchStream;
 
+use super::tail::Heard;
 use crate::{context::Context, failure::Failure};
 
 /// After this long a stream ends, and the browser opens another: a program that shuts down waits
 /// for its open streams.
 const LASTS: Duration = Duration::from_secs(60);
 
-pub(crate) async fn stream(
+pub(crate) async fn figures(
     context: Context,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
     let app = context.app;
@@ -38,5 +40,42 @@ pub(crate) async fn stream(
     let events = stream::unfold((Box::pin(events), viewer), async |(mut events, viewer)| {
         events.next().await.map(|event| (event, (events, viewer)))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+    Ok(sse(events))
+}
+
+/// `Last-Event-ID`: the event after which to continue.
+pub(crate) async fn events(
+    context: Context,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+    let app = context.app;
+    let after = headers.get("last-event-id");
+    let after = after.and_then(|id| id.to_str().ok()?.parse().ok());
+    let Some(listener) = app.events.listen(after) else {
+        return Err(Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too many programs listen: try again later.",
+        ));
+    };
+    let events = stream::unfold(listener, async |mut listener| {
+        let event = match listener.next().await? {
+            Heard::Event(event) => Event::default()
+                .id(event.number.to_string())
+                .event(event.name)
+                .data(&event.json),
+            Heard::Missed(missed) => Event::default()
+                .event("missed")
+                .data(format!(r#"{{"event":"missed","events":{missed}}}"#)),
+        };
+        Some((Ok(event), listener))
+    });
+    let end = app.admin.clock().sleep(LASTS);
+    Ok(sse(events.take_until(end)))
+}
+
+fn sse<S>(events: S) -> Sse<impl Stream<Item = Result<Event, Infallible>>>
+where
+    S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
+{
+    Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
 }

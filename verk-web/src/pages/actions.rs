@@ -245,7 +245,7 @@ async fn act(context: Context, body: Bytes, place: Place, verb: Verb) -> Result<
     let confirmed = form.get("confirm").is_some();
     let jobs = place.jobs(&context.app.admin)?;
     if form.get("scope") == Some("all") {
-        let filters = Filters::read(&form, &place, context.app.shows_payloads())?;
+        let filters = Filters::read(&form, &place, context.app.settings.payloads.are_shown())?;
         if confirmed {
             return start(&context, &form, place, verb, &filters).await;
         }

@@ -81,9 +81,15 @@ impl JobView {
             error_message: job.error_message().map(Into::into),
             backtrace: job.error_backtrace(),
             facts: facts(job),
-            args: app.args_of(job).map(|args| json::pretty(&args, MAX_JSON)),
+            args: app
+                .settings
+                .payloads
+                .args(job)
+                .map(|args| json::pretty(&args, MAX_JSON)),
             payload: app
-                .shows_payloads()
+                .settings
+                .payloads
+                .are_shown()
                 .then(|| json::pretty(&String::from_utf8_lossy(entry.payload()), MAX_JSON)),
         }
     }

@@ -43,7 +43,7 @@ impl Row {
             ),
             jid: job.map_or_else(String::new, |job| job.jid().to_string()),
             args: job
-                .and_then(|job| app.args_of(job))
+                .and_then(|job| app.settings.payloads.args(job))
                 .map(|args| text::short(&args, 160)),
             queue: running
                 .queue

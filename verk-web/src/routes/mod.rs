@@ -59,7 +59,7 @@ impl Route {
 pub(crate) fn all() -> Vec<Route> {
     let mut routes = vec![
         Route::get("/assets/{file}", assets::show),
-        Route::get("/live", live::stream),
+        Route::get("/live", live::figures),
     ];
     routes.extend(pages::routes());
     routes.extend(api::routes());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use verk_core::storage::{JobSet, Source};
+use verk_core::storage::{JobSet, Page, Source};
 use verk_testing::within;
 
 use crate::support::{Web, failed};
@@ -146,4 +146,60 @@ async fn the_doctor_checks_once_for_all_who_ask() {
         again, first,
         "the findings of the first check, and its time"
     );
+}
+
+#[tokio::test]
+async fn a_job_is_enqueued_with_every_digit_of_its_arguments() {
+    let web = Web::open().await;
+    let path = "/api/v1/jobs";
+    let answer = web
+        .post(
+            path,
+            r#"{"class":"Ruby::Job","args":[12345678901234567890.10],"queue":"q"}"#,
+        )
+        .await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    let enqueued: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(enqueued["checked"], json!(false));
+    let list = web.get("/api/v1/queues/q/jobs").await.body;
+    assert!(
+        list.contains(r#""args":[12345678901234567890.10]"#),
+        "{list}"
+    );
+    assert!(list.contains(enqueued["jid"].as_str().unwrap()), "{list}");
+
+    let later = r#"{"class":"Ruby::Job","args":[],"in":3600}"#;
+    assert_eq!(web.post(path, later).await.status, StatusCode::CREATED);
+    assert_eq!(web.json("/api/v1/stats").await["scheduled"], json!(1));
+    let audit = web
+        .admin
+        .audit(Page {
+            offset: 0,
+            limit: 10,
+        })
+        .await
+        .unwrap();
+    assert_eq!(audit.len(), 2);
+    assert_eq!(audit[0].action, "enqueue");
+}
+
+#[tokio::test]
+async fn a_job_that_is_none_is_refused() {
+    let web = Web::open().await;
+    for body in [
+        "",
+        "{}",
+        r#"{"class":"A"}"#,
+        r#"{"class":"A","args":{}}"#,
+        r#"{"class":"A","args":[],"queue":""}"#,
+        r#"{"class":"","args":[]}"#,
+        r#"{"class":"A","args":[],"time":"soon"}"#,
+        r#"{"class":"A","args":[],"retry":1}"#,
+    ] {
+        let answer = web.post("/api/v1/jobs", body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
+        let problem: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(problem["applied"], "no", "{body}");
+    }
+    assert_eq!(web.json("/api/v1/stats").await["waiting"], json!(0));
 }

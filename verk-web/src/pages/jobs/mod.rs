@@ -192,7 +192,7 @@ pub(crate) async fn read(
 async fn show(context: Context, place: Place) -> Result<Response, Failure> {
     let app = &context.app;
     let snapshot = app.poller.snapshot().await?;
-    let filters = Filters::read(&context.query, &place, app.shows_payloads())?;
+    let filters = Filters::read(&context.query, &place, app.settings.payloads.are_shown())?;
     let order = order(&context, &place);
     let listed = read(&context, &place, &filters, order, PER_PAGE).await?;
     let first = context.query.get("at").is_none();
@@ -220,7 +220,7 @@ async fn show(context: Context, place: Place) -> Result<Response, Failure> {
         newest_first: order == Order::NewestFirst,
         may_operate: context.may(Role::Operate),
         may_admin: context.may(Role::Admin),
-        shows_payloads: app.shows_payloads(),
+        shows_payloads: app.settings.payloads.are_shown(),
         groups: counted
             .groups
             .iter()

@@ -52,7 +52,11 @@ impl JobRow {
                 row.queue = job
                     .queue()
                     .map(|queue| (queue.to_string(), url::part(queue.as_str())));
-                row.args = app.args_of(job).map(|args| text::short(&args, SHORT));
+                row.args = app
+                    .settings
+                    .payloads
+                    .args(job)
+                    .map(|args| text::short(&args, SHORT));
                 let class = job.error_class();
                 row.error = match (class, job.error_message()) {
                     (Some(class), Some(message)) => {

@@ -1,0 +1,35 @@
+//! What an operator reads, as JSON: the answers of the API, and of a command line.
+//!
+//! Times are RFC 3339 in UTC; durations are seconds. `openapi.json` describes every value.
+
+mod job;
+mod metrics;
+mod process;
+mod queue;
+mod stats;
+mod tail;
+mod why;
+
+use std::time::{Duration, SystemTime};
+
+pub use self::{
+    job::{EntryValue, JobValue, RunningValue},
+    metrics::{ClassHistoryValue, ClassValue},
+    process::ProcessValue,
+    queue::{PauseValue, QueueValue},
+    stats::{DayValue, StatsValue},
+    tail::{CountsValue, TailValue},
+    why::WhyValue,
+};
+
+use crate::text;
+
+/// A time.
+pub(crate) fn time(at: SystemTime) -> String {
+    text::rfc3339(at)
+}
+
+/// A duration in seconds.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
