@@ -5,7 +5,8 @@ const MAX_INDENT: usize = 24;
 
 /// The JSON text in lines, at most `max_bytes` of it. Nothing is decoded, so that numbers and
 /// escapes stay what they are; text that is no JSON stays readable.
-pub(crate) fn pretty(json: &str, max_bytes: usize) -> String {
+#[must_use]
+pub fn pretty(json: &str, max_bytes: usize) -> String {
     let mut out = String::new();
     let mut depth = 0_usize;
     let mut in_text = false;

@@ -20,7 +20,7 @@ mod routes;
 mod serve;
 mod svg;
 mod tasks;
-mod text;
+pub mod text;
 mod url;
 pub mod values;
 

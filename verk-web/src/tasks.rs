@@ -12,7 +12,6 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use verk_core::{
-    error::SelectionError,
     log,
     manage::{Action, Admin, AuditEntry, Filter, Jobs, Progress},
 };
@@ -111,16 +110,13 @@ impl Tasks {
 async fn run(admin: Admin, task: Arc<Task>, jobs: Jobs) {
     let order = &task.order;
     let reported = Arc::clone(&task);
+    let stop = task.stop.subscribe();
     let selection = jobs
         .select()
         .matching(order.filter.clone())
-        .progress(move |progress| *reported.progress.lock() = progress);
-    let mut stop = task.stop.subscribe();
-    let ended: Option<Result<usize, SelectionError>> = tokio::select! {
-        biased;
-        _ = stop.wait_for(|stop| *stop) => None,
-        ended = selection.act(order.action) => Some(ended),
-    };
+        .progress(move |progress| *reported.progress.lock() = progress)
+        .until(move || *stop.borrow());
+    let ended = selection.act(order.action).await;
     let now = admin.now();
     let mut entry = AuditEntry::new(format!("{} ended", order.verb.name()))
         .on(order.place.phrase())
@@ -133,9 +129,9 @@ async fn run(admin: Admin, task: Arc<Task>, jobs: Jobs) {
         log::warn!(%error, "the end of a task could not be recorded");
     }
     task.state.send_replace(match ended {
-        None => TaskState::Stopped(now),
-        Some(Ok(_)) => TaskState::Ended(now),
-        Some(Err(error)) => TaskState::Failed(now, error.to_string()),
+        Ok(_) if *task.stop.borrow() => TaskState::Stopped(now),
+        Ok(_) => TaskState::Ended(now),
+        Err(error) => TaskState::Failed(now, error.to_string()),
     });
 }
 

@@ -1,8 +1,10 @@
-//! Numbers, times and names as people read them.
+//! Numbers, times and sizes as people read them.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, tz::TimeZone};
+
+pub use crate::json::pretty as pretty_json;
 
 /// Between the digits of a number: thin, and no place to break a line.
 const GAP: char = '\u{202f}';
@@ -44,7 +46,8 @@ pub(crate) fn count(number: impl Count) -> String {
 }
 
 /// A number with as many digits as matter: `0.04`, `3.1`, `418`, `2 210`.
-pub(crate) fn number(number: f64) -> String {
+#[must_use]
+pub fn number(number: f64) -> String {
     if !number.is_finite() {
         return "–".to_owned();
     }
@@ -71,7 +74,8 @@ pub(crate) fn number(number: f64) -> String {
 }
 
 /// A time in its two largest units: `0.04 s`, `4 min 12 s`, `3 d 4 h`.
-pub(crate) fn duration(duration: Duration) -> String {
+#[must_use]
+pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (large, small) = match seconds {
         0..=9 => {
@@ -97,7 +101,8 @@ pub(crate) fn duration(duration: Duration) -> String {
 }
 
 /// How long ago, or in how long: `4 min 12 s ago`, `in 40 s`, `now`.
-pub(crate) fn relative(at: SystemTime, now: SystemTime) -> String {
+#[must_use]
+pub fn relative(at: SystemTime, now: SystemTime) -> String {
     let whole = |by: Duration| Duration::from_secs(by.as_secs());
     match now.duration_since(at) {
         Ok(ago) if ago.as_secs() == 0 => "now".to_owned(),
@@ -112,7 +117,8 @@ pub(crate) fn relative(at: SystemTime, now: SystemTime) -> String {
 
 /// A time as RFC 3339 in UTC, in milliseconds: for programs, and for the script, which shows it in
 /// the zone of the reader. Times that no calendar has are their seconds since 1970.
-pub(crate) fn rfc3339(at: SystemTime) -> String {
+#[must_use]
+pub fn rfc3339(at: SystemTime) -> String {
     let seconds = verk_core::time::unix_seconds(at);
     match Timestamp::try_from(at) {
         Ok(time) => format!("{time:.3}"),
@@ -137,7 +143,8 @@ pub(crate) fn at(at: SystemTime) -> String {
 }
 
 /// A size: `412 bytes`, `16.6 MiB`.
-pub(crate) fn bytes(bytes: u64) -> String {
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1_024 {
         return format!("{bytes} bytes");

@@ -28,6 +28,7 @@ use std::time::SystemTime;
 
 use crate::{
     client::Client,
+    config::Config,
     error::StorageError,
     names::{InvalidName, Jid, QueueName},
     node::foreign,
@@ -186,6 +187,12 @@ impl Admin {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         self.client.clock()
+    }
+
+    /// Returns the settings of the program.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.client.essentials().config
     }
 
     /// The most jobs that the dead set may have.

@@ -58,6 +58,7 @@ pub struct Selection {
     /// The most jobs.
     limit: usize,
     progress: Option<Box<dyn Fn(Progress) + Send + Sync>>,
+    ended: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// How far an operation on a [`Selection`] is.
@@ -81,6 +82,7 @@ impl Selection {
             filters: Vec::new(),
             limit: usize::MAX,
             progress: None,
+            ended: None,
         }
     }
 
@@ -119,10 +121,36 @@ impl Selection {
         self
     }
 
-    /// Calls `progress` after each step of an operation, or of a [count](Self::count). To stop the
-    /// operation, drop its future.
+    /// Calls `progress` after each step of an operation, or of a [count](Self::count).
     pub fn progress(mut self, progress: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Ends before the next step once `ended` returns `true`, as if there were no more jobs. An
+    /// operation then returns exactly how many it changed; if its future is dropped, up to [a
+    /// batch](crate::storage::MAX_BATCH_JOBS) more may be changed.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::{Job, Verk};
+    /// # use verk_testing::MemoryStorage;
+    /// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+    /// # verk.enqueue(Job::new("Welcome", "mailers".parse()?, "[]".to_owned())?).await?;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// static STOP: AtomicBool = AtomicBool::new(false); // set by a signal, say
+    /// let all = verk.admin().queue("mailers")?.select().until(|| STOP.load(Ordering::Relaxed));
+    /// assert_eq!(all.delete().await?, 1);
+    ///
+    /// STOP.store(true, Ordering::Relaxed);
+    /// let none = verk.admin().queue("mailers")?.select().until(|| STOP.load(Ordering::Relaxed));
+    /// assert_eq!(none.delete().await?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn until(mut self, ended: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.ended = Some(Box::new(ended));
         self
     }
 
@@ -351,8 +379,15 @@ impl Scan {
             return Ok(None);
         };
         let Selection {
-            jobs, texts, hints, ..
+            jobs,
+            texts,
+            hints,
+            ended,
+            ..
         } = &self.selection;
+        if ended.as_ref().is_some_and(|ended| ended()) {
+            return Ok(None);
+        }
         let gone = self.gone.swap(0, Ordering::Relaxed);
         let cursor = match jobs.source() {
             Source::Queue(_) => passed.saturating_sub(gone),

@@ -246,8 +246,7 @@ impl Tail {
             &mut events,
         );
         if let Some(running) = reading.running {
-            let before = self.running.as_ref().map(|before| before.jobs.as_ref());
-            compare_running(before, running.jobs.as_ref(), &mut events);
+            compare_running(self.running.as_ref(), &running, &mut events);
             self.running = Some(running);
         }
         self.last = Some(reading.overview);
@@ -374,20 +373,16 @@ fn compare_pauses(last: &Overview, now: &Overview, events: &mut Vec<TailEvent>) 
 
 type RunningJobs = HashMap<(String, String, String), RunningJob>;
 
-/// `before` is `None` for the first reading, and `Some(None)` after one that had too many.
-fn compare_running(
-    before: Option<Option<&RunningJobs>>,
-    now: Option<&RunningJobs>,
-    events: &mut Vec<TailEvent>,
-) {
-    let Some(now) = now else {
+/// `before` is `None` for the first reading.
+fn compare_running(before: Option<&Running>, now: &Running, events: &mut Vec<TailEvent>) {
+    let Some(now) = &now.jobs else {
         // Said once, not with every reading.
-        if !matches!(before, Some(None)) {
+        if before.is_none_or(|before| before.jobs.is_some()) {
             events.push(TailEvent::Skipped(Skipped::Running));
         }
         return;
     };
-    let Some(Some(before)) = before else {
+    let Some(before) = before.and_then(|before| before.jobs.as_ref()) else {
         return;
     };
     let missing_in = |other: &RunningJobs, one: &RunningJobs| -> Vec<RunningJob> {

@@ -1,0 +1,286 @@
+//! Changes to jobs: those with these ids, or all that match.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+use verk_core::manage::{Action, AuditEntry, Entry, Filter, Found, Jobs, Query, SEARCH_BUDGET};
+
+use super::{Session, phrase};
+use crate::{
+    args::{ActArgs, Consent, FilterArgs, PlaceArg},
+    confirm::{agree, agree_by_name},
+    failure::{Exit, Failure},
+    locate::locate,
+    progress::Work,
+    text::{self, clean},
+};
+
+/// How many jobs a question shows.
+const EXAMPLES: usize = 5;
+
+/// What is done to jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Run,
+    Delete,
+    Kill,
+    Reschedule(SystemTime),
+}
+
+impl Verb {
+    fn action(self) -> Action {
+        match self {
+            Self::Run => Action::Requeue,
+            Self::Delete => Action::Delete,
+            Self::Kill => Action::Kill,
+            Self::Reschedule(at) => Action::Reschedule(at),
+        }
+    }
+
+    /// The name in the audit, as the dashboard writes it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Run => "requeue",
+            Self::Delete => "delete",
+            Self::Kill => "kill",
+            Self::Reschedule(_) => "reschedule",
+        }
+    }
+
+    /// What it did to `jobs`: `moved 3 jobs to their queues`.
+    fn past(self, jobs: &str) -> String {
+        match self {
+            Self::Run => format!("moved {jobs} to the queue"),
+            Self::Delete => format!("deleted {jobs}"),
+            Self::Kill => format!("moved {jobs} to the dead set"),
+            Self::Reschedule(_) => format!("rescheduled {jobs}"),
+        }
+    }
+
+    fn question(self, jobs: &str) -> String {
+        match self {
+            Self::Run => format!("Run {jobs} now?"),
+            Self::Delete => format!("Delete {jobs}?"),
+            Self::Kill => format!("Move {jobs} to the dead set?"),
+            Self::Reschedule(_) => format!("Reschedule {jobs}?"),
+        }
+    }
+}
+
+/// What came of a change, for programs.
+#[derive(Serialize)]
+struct Changed {
+    action: &'static str,
+    /// How many jobs matched.
+    matched: u64,
+    changed: u64,
+    dry_run: bool,
+}
+
+impl Session<'_> {
+    pub(crate) async fn act(&mut self, args: &ActArgs, verb: Verb) -> Result<Exit, Failure> {
+        let has_filter = args.filter != FilterArgs::default();
+        if !args.jids.is_empty() {
+            if has_filter || args.all {
+                return Err(Failure::usage(
+                    "give either the ids of jobs, or a filter, but not both",
+                ));
+            }
+            return self.act_on_jids(args, verb).await;
+        }
+        let Some(place) = &args.place else {
+            return Err(Failure::usage(
+                "say which jobs: give their ids, or a place with a filter, such as --place dead --class Charge",
+            ));
+        };
+        if !has_filter && !args.all {
+            return Err(Failure::usage(format!(
+                "this would be all jobs {}: say --all, or give a filter such as --class Charge",
+                place.phrase()
+            )));
+        }
+        self.act_on_matching(args, place, verb).await
+    }
+
+    async fn act_on_jids(&mut self, args: &ActArgs, verb: Verb) -> Result<Exit, Failure> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for jid in args.jids.iter().take(args.limit.unwrap_or(usize::MAX)) {
+            match locate(self.admin, jid, args.place.as_ref()).await? {
+                Found::Waiting(entry) => entries.push(entry),
+                Found::InProgress(held) => {
+                    return Err(Failure::not_found(format!(
+                        "job {jid} is on node {}, which runs it or runs it next: only jobs that wait can be changed",
+                        held.node
+                    )));
+                }
+                _ => {}
+            }
+        }
+        let matched = entries.len() as u64;
+        let jobs = text::jobs(matched);
+        if matched > 1 || args.consent.dry_run {
+            self.show_examples(&entries, matched)?;
+        }
+        if args.consent.dry_run {
+            return self.dry_run(verb, matched);
+        }
+        if matched > 1 {
+            agree(self.output, &args.consent, &verb.question(&jobs))?;
+        }
+        let mut changed = 0;
+        for entry in &entries {
+            if entry.act(verb.action()).await? {
+                changed += 1;
+                let phrase = PlaceArg::of(entry.source()).phrase();
+                self.record(AuditEntry::new(verb.name()).on(phrase).count(1))
+                    .await;
+            }
+        }
+        self.report(verb, matched, changed)
+    }
+
+    async fn act_on_matching(
+        &mut self,
+        args: &ActArgs,
+        place: &PlaceArg,
+        verb: Verb,
+    ) -> Result<Exit, Failure> {
+        let filter = self.filter(&args.filter)?;
+        let jobs = place.jobs(self.admin)?;
+        let limit = args.limit.unwrap_or(usize::MAX);
+        let matched = self.count(&jobs, &filter, limit).await? as u64;
+        let phrase = phrase(&args.filter);
+        let space = if phrase.is_empty() { "" } else { " " };
+        let which = format!("{}{space}{}", place.phrase(), clean(&phrase));
+        if matched == 0 {
+            return Err(Failure::not_found(format!("no job {which}")));
+        }
+        let query = Query::new()
+            .limit(EXAMPLES.min(limit))
+            .filter(filter.clone());
+        let examples = jobs.search(&query, SEARCH_BUDGET).await?.entries;
+        if !self.output.is_json() {
+            let line = format!("{} {which}:", text::jobs(matched));
+            self.output.note(&line)?;
+        }
+        self.show_examples(&examples, matched)?;
+        if args.consent.dry_run {
+            return self.dry_run(verb, matched);
+        }
+        if matched > 1 {
+            let question = verb.question(&text::jobs(matched));
+            agree(self.output, &args.consent, &question)?;
+        }
+        let total = jobs.count().await? as u64;
+        let work = Work::begin(self.output, verb.name(), total);
+        let selection = work.watch(jobs.select().matching(filter).limit(limit));
+        let acted = selection.act(verb.action()).await;
+        let interrupted = work.is_interrupted();
+        drop(work);
+        let done = match &acted {
+            Ok(done) => *done,
+            Err(error) => error.done,
+        } as u64;
+        let entry = AuditEntry::new(verb.name()).on(place.phrase()).count(done);
+        let filter = if phrase.is_empty() {
+            "all jobs"
+        } else {
+            &phrase
+        };
+        self.record(entry.filter(filter)).await;
+        acted?;
+        if interrupted {
+            return Err(Failure::Interrupted(format!(
+                "stopped: {}, of {} that matched",
+                verb.past(&text::jobs(done)),
+                text::count(matched)
+            )));
+        }
+        self.report(verb, matched, done)
+    }
+
+    /// How many jobs match, at most `limit`.
+    async fn count(&self, jobs: &Jobs, filter: &Filter, limit: usize) -> Result<usize, Failure> {
+        let total = jobs.count().await?;
+        if *filter == Filter::new() {
+            return Ok(total.min(limit));
+        }
+        let work = Work::begin(self.output, "counting", total as u64);
+        let selection = jobs.select().matching(filter.clone()).limit(limit);
+        let count = work.watch(selection).count().await?;
+        if work.is_interrupted() {
+            return Err(Failure::Interrupted(
+                "stopped: nothing was changed".to_owned(),
+            ));
+        }
+        Ok(count)
+    }
+
+    fn show_examples(&mut self, entries: &[Entry], matched: u64) -> Result<(), Failure> {
+        if self.output.is_json() {
+            return Ok(());
+        }
+        for entry in entries.iter().take(EXAMPLES) {
+            let line = format!("  {}", clean(&entry.to_string()));
+            self.output.note(&line)?;
+        }
+        let more = matched.saturating_sub(entries.len().min(EXAMPLES) as u64);
+        if more > 0 {
+            self.output
+                .note(&format!("  ... and {} more", text::count(more)))?;
+        }
+        Ok(())
+    }
+
+    fn dry_run(&mut self, verb: Verb, matched: u64) -> Result<Exit, Failure> {
+        let value = Changed {
+            action: verb.name(),
+            matched,
+            changed: 0,
+            dry_run: true,
+        };
+        let line = format!("dry run: {} would be changed", text::jobs(matched));
+        self.output.outcome(&line, &value)?;
+        Ok(Exit::DONE)
+    }
+
+    fn report(&mut self, verb: Verb, matched: u64, changed: u64) -> Result<Exit, Failure> {
+        let value = Changed {
+            action: verb.name(),
+            matched,
+            changed,
+            dry_run: false,
+        };
+        let mut line = verb.past(&text::jobs(changed));
+        if changed < matched {
+            let others = text::count(matched - changed);
+            line.push_str(&format!(
+                "; {others} of those that matched moved meanwhile, or cannot be"
+            ));
+        }
+        self.output.outcome(&line, &value)?;
+        Ok(if changed > 0 {
+            Exit::DONE
+        } else {
+            Exit::NOTHING
+        })
+    }
+
+    pub(crate) async fn clear(&mut self, queue: &str, consent: &Consent) -> Result<Exit, Failure> {
+        let jobs = self.admin.queue(queue)?;
+        let count = jobs.count().await? as u64;
+        if consent.dry_run {
+            return self.dry_run(Verb::Delete, count);
+        }
+        if count == 0 {
+            return Err(Failure::not_found(format!("queue {queue} has no jobs")));
+        }
+        let question = format!("Delete {} of queue {}?", text::jobs(count), clean(queue));
+        agree_by_name(self.output, consent, &question, queue)?;
+        let removed = jobs.clear().await? as u64;
+        let place = format!("in queue {queue}");
+        self.record(AuditEntry::new("clear").on(place).count(removed))
+            .await;
+        self.report(Verb::Delete, removed, removed)
+    }
+}

@@ -1,0 +1,77 @@
+//! Queues that are paused for all nodes.
+
+use std::env;
+
+use serde::Serialize;
+use verk_core::manage::{AuditEntry, PauseNote};
+
+use super::Session;
+use crate::{
+    failure::{Exit, Failure},
+    text::clean,
+};
+
+/// What came of it, for programs.
+#[derive(Serialize)]
+struct Changed<'a> {
+    queue: &'a str,
+    paused: bool,
+    changed: bool,
+}
+
+impl Session<'_> {
+    pub(crate) async fn pause(
+        &mut self,
+        queues: &[String],
+        reason: Option<&str>,
+    ) -> Result<Exit, Failure> {
+        let mut note = PauseNote::new();
+        if let Ok(user) = env::var("USER") {
+            note = note.by(user);
+        }
+        if let Some(reason) = reason {
+            note = note.reason(reason);
+        }
+        let mut any = false;
+        for queue in queues {
+            let changed = self.admin.pause_queue(queue, note.clone()).await?;
+            self.report_pause("pause", queue, true, changed).await?;
+            any |= changed;
+        }
+        Ok(if any { Exit::DONE } else { Exit::NOTHING })
+    }
+
+    pub(crate) async fn resume(&mut self, queues: &[String]) -> Result<Exit, Failure> {
+        let mut any = false;
+        for queue in queues {
+            let changed = self.admin.resume_queue_everywhere(queue).await?;
+            self.report_pause("resume", queue, false, changed).await?;
+            any |= changed;
+        }
+        Ok(if any { Exit::DONE } else { Exit::NOTHING })
+    }
+
+    async fn report_pause(
+        &mut self,
+        action: &str,
+        queue: &str,
+        paused: bool,
+        changed: bool,
+    ) -> Result<(), Failure> {
+        self.record(AuditEntry::new(action).on(format!("in queue {queue}")))
+            .await;
+        let shown = clean(queue);
+        let line = match (paused, changed) {
+            (true, true) => format!("paused queue {shown} on all nodes; running jobs continue"),
+            (true, false) => format!("queue {shown} was paused already"),
+            (false, true) => format!("resumed queue {shown}"),
+            (false, false) => format!("queue {shown} was not paused"),
+        };
+        let value = Changed {
+            queue,
+            paused,
+            changed,
+        };
+        self.output.outcome(&line, &value)
+    }
+}

@@ -1,0 +1,80 @@
+//! Long work, as a person sees it: [`Work`].
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::task::JoinHandle;
+use verk_core::manage::{Progress, Selection};
+
+use crate::output::Output;
+
+/// A bar on the terminal while many jobs are counted or changed, and the Ctrl-C that ends it.
+#[derive(Debug)]
+pub(crate) struct Work {
+    bar: ProgressBar,
+    interrupted: Arc<AtomicBool>,
+    listens: JoinHandle<()>,
+}
+
+impl Work {
+    /// Begins a work on a place with about `total` jobs.
+    pub(crate) fn begin(output: &Output, what: &str, total: u64) -> Self {
+        let target = if output.asks() {
+            ProgressDrawTarget::stderr_with_hz(5)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let template = "{msg} {bar:24} {pos}/{len} jobs examined, {per_sec}, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&interrupted);
+        // The first Ctrl-C ends the work after its step; another one ends the process.
+        let listens = tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                flag.store(true, Ordering::Relaxed);
+            }
+        });
+        Self {
+            bar,
+            interrupted,
+            listens,
+        }
+    }
+
+    /// Lets the selection report to the bar, and end on Ctrl-C.
+    pub(crate) fn watch(&self, selection: Selection) -> Selection {
+        let (bar, flag) = (self.bar.clone(), Arc::clone(&self.interrupted));
+        selection
+            .progress(move |progress: Progress| bar.set_position(progress.looked_at))
+            .until(move || flag.load(Ordering::Relaxed))
+    }
+
+    /// Sets how many jobs were examined, for a work without a selection.
+    pub(crate) fn examined(&self, jobs: u64) {
+        self.bar.set_position(jobs);
+    }
+
+    /// Sets how many of how many jobs were examined.
+    pub(crate) fn examined_of(&self, jobs: u64, of: u64) {
+        self.bar.set_length(of);
+        self.bar.set_position(jobs);
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        self.listens.abort();
+    }
+}

@@ -1,0 +1,81 @@
+//! Numbers and names as a terminal shows them.
+
+/// A whole number in groups of three digits: `98,567`.
+pub(crate) fn count(number: impl TryInto<u64>) -> String {
+    let digits = number.try_into().unwrap_or(u64::MAX).to_string();
+    let mut text = String::with_capacity(digits.len() * 2);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 job`, `2,000 jobs`.
+pub(crate) fn jobs(number: impl TryInto<u64>) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!(
+        "{} {}",
+        count(number),
+        if number == 1 { "job" } else { "jobs" }
+    )
+}
+
+/// A text of another program for a terminal: what would move the cursor, or turn the direction of
+/// the text around, is written as its number.
+pub(crate) fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    for char in text.chars() {
+        if is_harmless(char) {
+            cleaned.push(char);
+        } else {
+            cleaned.extend(char.escape_default());
+        }
+    }
+    cleaned
+}
+
+/// As [`clean`], with its line breaks.
+pub(crate) fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+}
+
+fn is_harmless(char: char) -> bool {
+    let steers = matches!(char,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !char.is_control() && !steers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_groups_of_three() {
+        for (number, text) in [
+            (0_u64, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_204_331, "1,204,331"),
+        ] {
+            assert_eq!(count(number), text);
+        }
+        assert_eq!((&*jobs(1_u64), &*jobs(0_usize)), ("1 job", "0 jobs"));
+    }
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_shown() {
+        for (text, shown) in [
+            ("\u{1b}[2J\u{7}", "\\u{1b}[2J\\u{7}"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("one\r\ntwo\tthree", "one\\r\\ntwo\\tthree"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("日本 é 👍", "日本 é 👍"),
+        ] {
+            assert_eq!(clean(text), shown);
+        }
+        assert_eq!(clean_lines("a\u{1b}\nb"), "a\\u{1b}\nb");
+    }
+}
