@@ -6,7 +6,7 @@ use super::{Admin, queues::lists};
 use crate::{
     error::StorageError,
     names::{NodeId, QueueName},
-    storage::{MAX_BATCH_BYTES, StoredNodeInfo},
+    storage::{HeldCount, MAX_BATCH_BYTES, Node, StoredNodeInfo},
 };
 
 /// # Nodes
@@ -44,21 +44,32 @@ impl Admin {
     pub async fn nodes(&self) -> Result<Vec<NodeStatus>, StorageError> {
         let storage = self.storage();
         let nodes = storage.nodes().await?;
+        let held = storage.held_counts(&lists(&nodes)).await?;
+        self.about(nodes, held).await
+    }
+
+    /// What the nodes said about themselves, with the counts of their lists, in the order of
+    /// [`lists`]. A list without a count has none: each costs the server two commands.
+    pub(super) async fn about(
+        &self,
+        nodes: Vec<Node>,
+        held: Vec<HeldCount>,
+    ) -> Result<Vec<NodeStatus>, StorageError> {
         let ids: Vec<NodeId> = nodes.iter().map(|node| node.id.clone()).collect();
-        let infos = storage.node_infos(&ids).await?;
-        let lists = lists(&nodes);
-        let mut held = storage.held_counts(&lists).await?.into_iter();
+        let infos = self.storage().node_infos(&ids).await?;
+        let mut held = held.into_iter();
         let nodes = nodes.into_iter().zip(infos);
         let nodes = nodes.map(|(node, info)| NodeStatus {
             id: node.id,
             alive: node.alive,
-            // As many counts as `lists` has for this node.
             queues: (node.queues.into_iter())
-                .zip(held.by_ref())
-                .map(|(name, count)| NodeQueue {
-                    name,
-                    held: count.jobs,
-                    prefetched: count.prefetched,
+                .map(|name| {
+                    let count = held.next().unwrap_or_default();
+                    NodeQueue {
+                        name,
+                        held: count.jobs,
+                        prefetched: count.prefetched,
+                    }
                 })
                 .collect(),
             info: info.map(NodeInfo::of),

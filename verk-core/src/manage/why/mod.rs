@@ -96,8 +96,10 @@ impl Admin {
             }));
         };
         let pauses = self.pauses().await?;
-        let nodes = self.nodes().await?;
-        let processes = self.processes().await?;
+        // Not what they hold: with many queues on many nodes, that is most of what they cost.
+        let nodes = self.storage().nodes().await?;
+        let processes = self.processes_among(&nodes).await?;
+        let nodes = self.about(nodes, Vec::new()).await?;
         let holder = find::holder(self, &sighting, &nodes, &processes).await?;
         let facts = Facts {
             now: self.now(),
