@@ -3,7 +3,11 @@
 use std::{ops::Deref, sync::Arc};
 
 use axum::http::request::Parts;
-use verk_core::manage::Admin;
+use tokio::sync::Mutex;
+use verk_core::{
+    StorageError,
+    manage::{Admin, ExecutionCache, ExecutionHistory, ExecutionRange},
+};
 
 use crate::{
     access::Access,
@@ -32,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) checkups: Arc<Checkups>,
     pub(crate) tasks: Tasks,
     pub(crate) groups: Groups,
+    /// Who holds it reads; the others wait, and read what is new.
+    pub(crate) executions: Mutex<ExecutionCache>,
 }
 
 /// One of several instances.
@@ -85,6 +91,7 @@ impl App {
             checkups: Arc::new(Checkups::new(admin.clone())),
             tasks: Tasks::default(),
             groups: Groups::new(),
+            executions: Mutex::default(),
             admin,
             access,
             settings,
@@ -102,6 +109,15 @@ impl App {
             Some(instance) if set.is_some() => base + &instance.path,
             _ => base,
         }
+    }
+
+    /// How often and how long the jobs of each class ran: what has ended is read once an hour for
+    /// all visitors.
+    pub(crate) async fn executions(
+        &self,
+        range: &ExecutionRange,
+    ) -> Result<ExecutionHistory, StorageError> {
+        self.executions.lock().await.read(&self.admin, range).await
     }
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod chosen;
 mod enqueue;
+mod executions;
 mod fleet;
 mod lists;
 mod nodes;

@@ -57,14 +57,24 @@ impl Admin {
         range: &ExecutionRange,
     ) -> Result<ExecutionHistory, StorageError> {
         let times = range.times(self.now());
-        let minutes: Vec<Minute> = times.iter().copied().map(Minute::of).collect();
         let class = range.class.as_deref();
+        let read = self.read_steps(range.step, &times, class).await?;
+        Ok(ExecutionHistory::of(range.step, times, &read))
+    }
+
+    /// Reads the steps that begin at these times.
+    pub(super) async fn read_steps(
+        &self,
+        step: ExecutionStep,
+        times: &[SystemTime],
+        class: Option<&str>,
+    ) -> Result<Vec<StoredExecutions>, StorageError> {
+        let minutes: Vec<Minute> = times.iter().copied().map(Minute::of).collect();
         let mut read = Vec::with_capacity(times.len());
         for minutes in minutes.chunks(STEPS_AT_ONCE) {
-            let storage = self.storage();
-            read.extend(storage.executions(range.step, minutes, class).await?);
+            read.extend(self.storage().executions(step, minutes, class).await?);
         }
-        Ok(ExecutionHistory::of(range.step, times, read))
+        Ok(read)
     }
 
     /// Reads how long the runs of `class` took, by the minute. Only runs that succeeded are in it.
@@ -118,10 +128,10 @@ impl Admin {
 /// steps). A range that is longer is cut to that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutionRange {
-    step: ExecutionStep,
+    pub(super) step: ExecutionStep,
     steps: usize,
     until: Option<SystemTime>,
-    class: Option<String>,
+    pub(super) class: Option<String>,
 }
 
 impl ExecutionRange {
@@ -161,7 +171,7 @@ impl ExecutionRange {
     }
 
     /// When each step begins, the oldest first.
-    fn times(&self, now: SystemTime) -> Vec<SystemTime> {
+    pub(super) fn times(&self, now: SystemTime) -> Vec<SystemTime> {
         let length = self.step.length().as_secs();
         let until = self.until.unwrap_or(now).min(now);
         let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -211,13 +221,18 @@ impl ClassExecutions {
 }
 
 impl ExecutionHistory {
-    fn of(step: ExecutionStep, times: Vec<SystemTime>, read: Vec<StoredExecutions>) -> Self {
-        let mut classes: BTreeMap<String, Vec<ExecutionCounts>> = BTreeMap::new();
+    /// `read` has what the storage has of each of `times`.
+    pub(super) fn of<'a>(
+        step: ExecutionStep,
+        times: Vec<SystemTime>,
+        read: impl IntoIterator<Item = &'a StoredExecutions>,
+    ) -> Self {
+        let mut classes: BTreeMap<&str, Vec<ExecutionCounts>> = BTreeMap::new();
         let mut cut = false;
         for (index, stored) in read.into_iter().enumerate() {
             cut |= stored.cut;
-            for (class, counts) in stored.classes {
-                if classes.len() >= MAX_EXECUTION_CLASSES && !classes.contains_key(&class) {
+            for (class, counts) in &stored.classes {
+                if classes.len() >= MAX_EXECUTION_CLASSES && !classes.contains_key(class.as_str()) {
                     cut = true;
                     continue;
                 }
@@ -225,13 +240,16 @@ impl ExecutionHistory {
                     .entry(class)
                     .or_insert_with(|| vec![ExecutionCounts::default(); times.len()]);
                 if let Some(step) = steps.get_mut(index) {
-                    step.add(counts);
+                    step.add(*counts);
                 }
             }
         }
         let classes = classes.into_iter();
         let mut classes: Vec<_> = classes
-            .map(|(class, steps)| ClassExecutions { class, steps })
+            .map(|(class, steps)| ClassExecutions {
+                class: class.to_owned(),
+                steps,
+            })
             .collect();
         classes.sort_by_cached_key(|class| Reverse(class.total().took));
         Self {
@@ -327,10 +345,12 @@ mod tests {
             }
         };
         let times = vec![at(0), at(60)];
-        let of = |read| ExecutionHistory::of(ExecutionStep::Minute, times.clone(), read);
-        let history = of(vec![of_step(0), of_step(0)]);
+        let of = |read: [StoredExecutions; 2]| {
+            ExecutionHistory::of(ExecutionStep::Minute, times.clone(), &read)
+        };
+        let history = of([of_step(0), of_step(0)]);
         assert_eq!((history.classes.len(), history.cut), (1_000, false));
-        let history = of(vec![of_step(0), of_step(1)]);
+        let history = of([of_step(0), of_step(1)]);
         assert_eq!((history.classes.len(), history.cut), (1_000, true));
     }
 }

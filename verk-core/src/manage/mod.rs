@@ -7,6 +7,7 @@ mod cursor;
 mod display;
 mod enqueue;
 mod entry;
+mod execution_cache;
 mod executions;
 mod filter;
 mod jobs;
@@ -47,6 +48,7 @@ pub use self::{
     breakdown::{Breakdown, Group},
     cursor::{Cursor, InvalidCursor},
     entry::Entry,
+    execution_cache::ExecutionCache,
     executions::{ClassExecutions, ExecutionHistory, ExecutionRange, HistogramHistory},
     filter::Filter,
     jobs::Jobs,

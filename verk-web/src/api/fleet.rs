@@ -157,7 +157,7 @@ fn minutes(context: &Context) -> Result<ExecutionRange, Failure> {
 }
 
 async fn metrics(context: Context) -> Result<Response, Failure> {
-    let history = context.app.admin.executions(&minutes(&context)?).await?;
+    let history = context.app.executions(&minutes(&context)?).await?;
     json(
         &history
             .classes

@@ -80,7 +80,7 @@ const MAX_ROWS: usize = 100;
 
 async fn list(context: Context) -> Result<Response, Failure> {
     let range = Range::read(&context);
-    let history = context.app.admin.executions(&range.read).await?;
+    let history = context.app.executions(&range.read).await?;
     let snapshot = context.app.poller.snapshot().await?;
     let rows = history.classes.iter().take(MAX_ROWS).map(|class| {
         let total = class.total();
