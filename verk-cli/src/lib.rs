@@ -70,7 +70,7 @@ pub async fn run(builder: VerkBuilder) -> ExitCode {
         }
         Err(failure) => Err(failure),
     };
-    output.end(result)
+    ExitCode::from(output.end(result))
 }
 
 /// Whether the first argument of this process is `verk`.
@@ -100,7 +100,7 @@ pub async fn standalone() -> ExitCode {
         result
     };
     let result = result.await;
-    output.end(result)
+    ExitCode::from(output.end(result))
 }
 
 /// The arguments of a program whose storage is fixed: without the options of the connection.
@@ -150,7 +150,18 @@ async fn execute(
     let mut session = Session {
         admin,
         connection,
+        user: user(),
         output,
     };
     session.run(&cli.command).await
 }
+
+/// The name of the user who runs this process.
+fn user() -> Option<String> {
+    let names = ["USER", "LOGNAME"].into_iter();
+    let mut set = names.filter_map(|name| env::var(name).ok());
+    set.find(|user| !user.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,8 @@ pub fn duration(duration: Duration) -> String {
 pub fn relative(at: SystemTime, now: SystemTime) -> String {
     let whole = |by: Duration| Duration::from_secs(by.as_secs());
     match now.duration_since(at) {
-        Ok(ago) if ago.as_secs() == 0 => "now".to_owned(),
+        Ok(by) if by.as_secs() == 0 => "now".to_owned(),
+        Err(by) if by.duration().as_secs() == 0 => "now".to_owned(),
         Ok(ago) if ago.as_secs() < 10 => format!("{} s ago", ago.as_secs()),
         Ok(ago) => format!("{} ago", duration(whole(ago))),
         Err(ahead) if ahead.duration().as_secs() < 10 => {
@@ -247,6 +248,7 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let second = Duration::from_secs(1);
         assert_eq!(relative(now, now), "now");
+        assert_eq!(relative(now + second / 2, now), "now");
         assert_eq!(relative(now - 5 * second, now), "5 s ago");
         assert_eq!(relative(now - 65 * second, now), "1 min 5 s ago");
         assert_eq!(relative(now + 40 * second, now), "in 40 s");

@@ -3,7 +3,11 @@
 use std::time::SystemTime;
 
 use serde::Serialize;
-use verk_core::manage::{Action, AuditEntry, Entry, Filter, Found, Jobs, Query, SEARCH_BUDGET};
+use verk_core::{
+    error::SelectionError,
+    manage::{Action, AuditEntry, Entry, Filter, Found, Jobs, Query, SEARCH_BUDGET},
+    storage::{MAX_BATCH_JOBS, Source},
+};
 
 use super::{Session, phrase};
 use crate::{
@@ -155,10 +159,9 @@ impl Session<'_> {
         if matched == 0 {
             return Err(Failure::not_found(format!("no job {which}")));
         }
-        let query = Query::new()
-            .limit(EXAMPLES.min(limit))
-            .filter(filter.clone());
-        let examples = jobs.search(&query, SEARCH_BUDGET).await?.entries;
+        let query = Query::new().filter(filter.clone());
+        let examples = query.clone().limit(EXAMPLES.min(limit));
+        let examples = jobs.search(&examples, SEARCH_BUDGET).await?.entries;
         if !self.output.is_json() {
             let line = format!("{} {which}:", text::jobs(matched));
             self.output.note(&line)?;
@@ -173,8 +176,12 @@ impl Session<'_> {
         }
         let total = jobs.count().await? as u64;
         let work = Work::begin(self.output, verb.name(), total);
-        let selection = work.watch(jobs.select().matching(filter).limit(limit));
-        let acted = selection.act(verb.action()).await;
+        let acted = if args.limit.is_some() {
+            act_in_order(&jobs, query, limit, verb, &work).await
+        } else {
+            let selection = work.watch(jobs.select().matching(filter));
+            selection.act(verb.action()).await
+        };
         let interrupted = work.is_interrupted();
         drop(work);
         let done = match &acted {
@@ -254,9 +261,7 @@ impl Session<'_> {
         let mut line = verb.past(&text::jobs(changed));
         if changed < matched {
             let others = text::count(matched - changed);
-            line.push_str(&format!(
-                "; {others} of those that matched moved meanwhile, or cannot be"
-            ));
+            line.push_str(&format!("; {others} moved meanwhile, or were so already"));
         }
         self.output.outcome(&line, &value)?;
         Ok(if changed > 0 {
@@ -283,4 +288,39 @@ impl Session<'_> {
             .await;
         self.report(Verb::Delete, removed, removed)
     }
+}
+
+/// Changes the first `limit` jobs, in the order of a list, so that these are the ones that a list
+/// shows first. Returns how many it changed.
+async fn act_in_order(
+    jobs: &Jobs,
+    query: Query,
+    limit: usize,
+    verb: Verb,
+    work: &Work,
+) -> Result<usize, SelectionError> {
+    let (mut done, mut at, mut examined) = (0, None, 0);
+    let failed = |done, source| SelectionError { done, source };
+    while done < limit && !work.is_interrupted() {
+        let page = query.clone().limit((limit - done).min(MAX_BATCH_JOBS));
+        let page = jobs.search(&page.at(at), SEARCH_BUDGET).await;
+        let page = page.map_err(|source| failed(done, source))?;
+        examined += page.looked_at;
+        work.examined(examined);
+        let entries: Vec<&Entry> = page.entries.iter().collect();
+        let acted = match jobs.act_on(&entries, verb.action()).await {
+            Ok(acted) => acted,
+            Err(error) => return Err(failed(done + error.done, error.source)),
+        };
+        done += acted.done;
+        // In a queue, the jobs that follow have moved up by those that left.
+        let moved_up = matches!(jobs.source(), Source::Queue(_)) && acted.done > 0;
+        if !moved_up {
+            if page.next.is_none() {
+                break;
+            }
+            at = page.next;
+        }
+    }
+    Ok(done)
 }

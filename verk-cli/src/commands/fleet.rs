@@ -34,10 +34,9 @@ impl Session<'_> {
             Column::number("WAITING"),
             Column::number("OLDEST"),
             Column::number("RUNNING"),
-            Column::number("PERMITS"),
-            Column::number("PROCESSES"),
-            Column::number("PROCESSED"),
-            Column::number("FAILED"),
+            Column::number("PROCESSES").optional(),
+            Column::number("PROCESSED").optional(),
+            Column::number("FAILED").optional(),
             Column::long("STATE"),
         ]);
         let now = self.now();
@@ -63,9 +62,9 @@ impl Session<'_> {
         }
         let mut table = Table::new([
             Column::text("PROCESS"),
-            Column::text("VERSION"),
+            Column::text("VERSION").optional(),
             Column::number("BUSY"),
-            Column::number("MEMORY"),
+            Column::number("MEMORY").optional(),
             Column::text("BEAT"),
             Column::text("STATE"),
             Column::long("QUEUES"),
@@ -109,8 +108,8 @@ impl Session<'_> {
             Column::text("NODE"),
             Column::text("STATE"),
             Column::number("HOLDS"),
-            Column::text("VERSION"),
-            Column::number("CLASSES"),
+            Column::text("VERSION").optional(),
+            Column::number("CLASSES").optional(),
             Column::long("QUEUES"),
         ]);
         for node in &nodes {
@@ -200,8 +199,11 @@ fn queue_cells(queue: &QueueOverview, now: SystemTime) -> Vec<Cell> {
         Cell::new(queue.queue.as_str()),
         Cell::new(text::count(queue.enqueued)),
         Cell::or_none(oldest),
-        Cell::new(text::count(queue.running)),
-        Cell::new(text::count(queue.concurrency)),
+        Cell::new(format!(
+            "{}/{}",
+            text::count(queue.running),
+            text::count(queue.concurrency)
+        )),
         Cell::new(text::count(queue.processes)),
         Cell::new(text::count(queue.processed)),
         Cell::new(text::count(queue.failed)),

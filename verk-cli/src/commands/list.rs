@@ -168,14 +168,16 @@ fn columns(place: &PlaceArg) -> Vec<Column> {
     let mut columns = vec![Column::text("JID"), Column::long("CLASS")];
     match place {
         PlaceArg::Queue(_) => columns.push(Column::text("WAITS SINCE")),
-        PlaceArg::Scheduled => columns.extend([Column::text("QUEUE"), Column::text("DUE")]),
+        PlaceArg::Scheduled => {
+            columns.extend([Column::text("QUEUE").optional(), Column::text("DUE")])
+        }
         PlaceArg::Retries | PlaceArg::Dead => columns.extend([
-            Column::text("QUEUE"),
+            Column::text("QUEUE").optional(),
             Column::text(match place {
                 PlaceArg::Dead => "DIED",
                 _ => "NEXT TRY",
             }),
-            Column::number("FAILED"),
+            Column::number("FAILED").optional(),
             Column::long("ERROR"),
         ]),
     }

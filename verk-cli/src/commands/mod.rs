@@ -16,7 +16,7 @@ mod tail;
 mod web;
 mod why;
 
-use std::{env, time::SystemTime};
+use std::time::SystemTime;
 
 use clap::CommandFactory as _;
 use verk_core::{
@@ -39,6 +39,8 @@ pub(crate) struct Session<'a> {
     pub(crate) admin: &'a Admin,
     /// `None` in a program with a storage of its own.
     pub(crate) connection: Option<&'a Connection>,
+    /// The name of the user, for pauses and the audit.
+    pub(crate) user: Option<String>,
     pub(crate) output: &'a mut Output,
 }
 
@@ -151,10 +153,9 @@ impl Session<'_> {
 
     /// Records what was done. It is done, so an error of the record is only logged.
     pub(crate) async fn record(&self, entry: AuditEntry) {
-        let user = env::var("USER").or_else(|_| env::var("LOGNAME"));
-        let who = match user {
-            Ok(user) if !user.is_empty() => format!("{user} (command line)"),
-            _ => "command line".to_owned(),
+        let who = match &self.user {
+            Some(user) => format!("{user} (command line)"),
+            None => "command line".to_owned(),
         };
         if let Err(error) = self.admin.record_action(entry.by(who)).await {
             log::warn!(%error, "an action could not be recorded");

@@ -1,9 +1,10 @@
 //! Queues that are paused for all nodes.
 
-use std::env;
-
 use serde::Serialize;
-use verk_core::manage::{AuditEntry, PauseNote};
+use verk_core::{
+    QueueName,
+    manage::{AuditEntry, PauseNote},
+};
 
 use super::Session;
 use crate::{
@@ -26,12 +27,13 @@ impl Session<'_> {
         reason: Option<&str>,
     ) -> Result<Exit, Failure> {
         let mut note = PauseNote::new();
-        if let Ok(user) = env::var("USER") {
+        if let Some(user) = &self.user {
             note = note.by(user);
         }
         if let Some(reason) = reason {
             note = note.reason(reason);
         }
+        check(queues)?;
         let mut any = false;
         for queue in queues {
             let changed = self.admin.pause_queue(queue, note.clone()).await?;
@@ -42,6 +44,7 @@ impl Session<'_> {
     }
 
     pub(crate) async fn resume(&mut self, queues: &[String]) -> Result<Exit, Failure> {
+        check(queues)?;
         let mut any = false;
         for queue in queues {
             let changed = self.admin.resume_queue_everywhere(queue).await?;
@@ -74,4 +77,12 @@ impl Session<'_> {
         };
         self.output.outcome(&line, &value)
     }
+}
+
+/// Refuses a name before any queue is changed.
+fn check(queues: &[String]) -> Result<(), Failure> {
+    for queue in queues {
+        QueueName::new(queue)?;
+    }
+    Ok(())
 }

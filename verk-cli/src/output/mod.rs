@@ -5,7 +5,6 @@ mod table;
 use std::{
     env,
     io::{self, BufRead, BufReader, IsTerminal, Write},
-    process::ExitCode,
     time::SystemTime,
 };
 
@@ -63,18 +62,18 @@ impl Output {
     pub(crate) fn of_test(
         format: Format,
         width: Option<u16>,
-        answers: Option<&'static str>,
+        answers: Option<String>,
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
     ) -> Self {
         Self {
             out,
             err,
-            input: Box::new(answers.unwrap_or_default().as_bytes()),
             format,
             colors: false,
             width,
             asks: answers.is_some(),
+            input: Box::new(io::Cursor::new(answers.unwrap_or_default())),
             zone: TimeZone::UTC,
         }
     }
@@ -145,12 +144,12 @@ impl Output {
     }
 
     /// Ends the process: prints the failure, if it is one, and returns the exit code.
-    pub(crate) fn end(&mut self, result: Result<Exit, Failure>) -> ExitCode {
+    pub(crate) fn end(&mut self, result: Result<Exit, Failure>) -> u8 {
         let result = result.and_then(|exit| {
             self.out.flush()?;
             Ok(exit)
         });
-        let code = match result {
+        match result {
             Ok(exit) => exit.0,
             Err(failure) => {
                 let message = clean(&failure.to_string());
@@ -160,7 +159,6 @@ impl Output {
                 }
                 failure.exit()
             }
-        };
-        ExitCode::from(code)
+        }
     }
 }

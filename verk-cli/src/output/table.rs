@@ -6,12 +6,19 @@ use comfy_table::{
 
 use crate::text::clean;
 
+/// The spaces after a column.
+const PADDING: u16 = 2;
+
+/// What is left of a long text at least.
+const LEAST_LONG: usize = 16;
+
 /// A column, with the name in its head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     name: &'static str,
     right: bool,
     shrinks: bool,
+    optional: bool,
 }
 
 impl Column {
@@ -21,6 +28,7 @@ impl Column {
             name,
             right: false,
             shrinks: false,
+            optional: false,
         }
     }
 
@@ -30,6 +38,7 @@ impl Column {
             name,
             right: true,
             shrinks: false,
+            optional: false,
         }
     }
 
@@ -39,7 +48,14 @@ impl Column {
             name,
             right: false,
             shrinks: true,
+            optional: false,
         }
+    }
+
+    /// Leaves it out where the terminal is too narrow for all columns.
+    pub(crate) const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
     }
 }
 
@@ -123,8 +139,40 @@ impl Table {
         self.row([Cell::new(name).tone(Tone::Faint), value]);
     }
 
+    /// Leaves out optional columns, the last first, until the others have room.
+    fn fit(&mut self, width: usize) {
+        while self.least_width() > width
+            && let Some(at) = self.columns.iter().rposition(|column| column.optional)
+        {
+            self.columns.remove(at);
+            for row in &mut self.rows {
+                row.remove(at);
+            }
+        }
+    }
+
+    /// How wide it is if long texts are cut.
+    fn least_width(&self) -> usize {
+        let columns = self.columns.iter().enumerate();
+        let widths = columns.map(|(at, column)| {
+            let cells = self.rows.iter().filter_map(|row| row.get(at));
+            let widest = cells.map(|cell| cell.text.chars().count()).max();
+            let whole = widest.unwrap_or(0).max(column.name.len());
+            let least = if column.shrinks {
+                whole.min(LEAST_LONG)
+            } else {
+                whole
+            };
+            least + usize::from(PADDING)
+        });
+        widths.sum()
+    }
+
     /// The table as text, without a line break at its end.
-    pub(crate) fn render(self, width: Option<u16>, colors: bool) -> String {
+    pub(crate) fn render(mut self, width: Option<u16>, colors: bool) -> String {
+        if let Some(width) = width {
+            self.fit(usize::from(width));
+        }
         let mut table = comfy_table::Table::new();
         table.load_style(NOTHING);
         if colors {
@@ -146,7 +194,9 @@ impl Table {
                 .columns
                 .iter()
                 .map(|column| comfy_table::Cell::new(column.name).add_attribute(Attribute::Bold));
-            table.set_header(names.collect::<Vec<_>>());
+            let mut head = comfy_table::Row::from(names.collect::<Vec<_>>());
+            head.max_height(1);
+            table.set_header(head);
         }
         for row in self.rows {
             let cells = row.into_iter().map(|Cell { text, tone }| {
@@ -166,7 +216,7 @@ impl Table {
             table.add_row(row);
         }
         for (column, of_table) in self.columns.iter().zip(table.column_iter_mut()) {
-            of_table.set_padding((0, 2));
+            of_table.set_padding((0, PADDING));
             if column.right {
                 of_table.set_cell_alignment(CellAlignment::Right);
             }
@@ -215,8 +265,16 @@ q              3  -";
             "{text}"
         );
         assert!(text.contains("mailers       12  a"), "{text}");
-        assert!(text.contains("..."), "{text}");
+        assert!(text.contains('…'), "{text}");
         assert_eq!(text.lines().count(), 3);
+    }
+
+    #[test]
+    fn a_very_narrow_terminal_leaves_columns_out() {
+        let mut table = table();
+        table.columns[1] = table.columns[1].optional();
+        let text = table.render(Some(24), false);
+        assert!(!text.contains("WAITING") && text.contains("NOTE"), "{text}");
     }
 
     #[test]

@@ -97,8 +97,8 @@ impl JobValue {
 #[derive(Debug, Serialize)]
 pub struct RunningValue {
     process: String,
-    queue: Option<String>,
     since: Option<String>,
+    /// Its `queue` is the one that the job was fetched from, if the process says so.
     #[serde(flatten)]
     job: Option<JobValue>,
 }
@@ -107,15 +107,18 @@ impl RunningValue {
     /// The job, with its arguments where they may be shown.
     #[must_use]
     pub fn new(running: &RunningJob, payloads: &Payloads) -> Self {
+        let mut job = running
+            .job
+            .as_ref()
+            .ok()
+            .map(|job| JobValue::new(job, payloads));
+        if let (Some(job), Some(queue)) = (&mut job, &running.queue) {
+            job.queue = Some(queue.to_string());
+        }
         Self {
             process: running.process.clone(),
-            queue: running.queue.as_ref().map(ToString::to_string),
             since: running.since.map(time),
-            job: running
-                .job
-                .as_ref()
-                .ok()
-                .map(|job| JobValue::new(job, payloads)),
+            job,
         }
     }
 }
