@@ -2,8 +2,8 @@
 //! writes these files again: read the difference.
 //!
 //! A file has commands, each with what it prints. It runs on a storage in memory and on Redis, with
-//! the same jobs, and both print the same. `$ verk clear q < q` answers a question with `q`; without
-//! an answer there is no terminal. Times are `[TIME]`.
+//! the same jobs, and both print the same. `$ verk clear q < q` answers a question with `q`;
+//! without an answer there is no terminal. Times are `[TIME]`.
 
 mod fixture;
 
@@ -217,7 +217,7 @@ async fn every_command_has_an_expected_output() {
     for entry in fs::read_dir(directory).unwrap() {
         all.push_str(&fs::read_to_string(entry.unwrap().path()).unwrap());
     }
-    // They do not end by themselves, print a script, or need a connection: tests of the binary have them.
+    // They do not end by themselves, print a script, or need a connection: see tests/program.
     let elsewhere = ["completions", "config", "help", "tail", "top", "web"];
     let mut names = Vec::new();
     for command in Cli::command().get_subcommands() {
