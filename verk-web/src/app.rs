@@ -16,7 +16,7 @@ use crate::{
     groups::Groups,
     live::{Events, Poller},
     tasks::Tasks,
-    url,
+    url::{self, Base},
 };
 
 /// The dashboard of one storage.
@@ -49,30 +49,24 @@ pub(crate) struct Sibling {
 }
 
 impl Sibling {
-    pub(crate) fn new(index: usize, name: &str) -> Self {
+    /// An instance beside `others`, whose paths differ from its own.
+    pub(crate) fn new(name: &str, others: &[Self]) -> Self {
         // A route of axum: braces are parameters there, and a slash separates.
-        let plain: String = name
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
-                    c
-                } else {
-                    '-'
-                }
-            })
-            .collect();
-        let part = if plain.is_empty() {
-            index.to_string()
-        } else {
-            plain
-        };
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let plain = name.chars().map(|c| if is_plain(c) { c } else { '-' });
+        let mut part: String = plain.collect();
+        let path = |part: &str| format!("/i/{}", url::part(part));
+        let is_taken = |part: &str| others.iter().any(|other| other.path == path(part));
+        while part.is_empty() || is_taken(&part) {
+            part += &others.len().to_string();
+        }
         Self {
             name: if name.is_empty() {
                 "first".to_owned()
             } else {
                 name.to_owned()
             },
-            path: format!("/i/{}", url::part(&part)),
+            path: path(&part),
         }
     }
 }
@@ -100,15 +94,11 @@ impl App {
         }))
     }
 
-    /// The path of these pages as the browser sees it, without a slash at its end. A path that the
-    /// program set is that of all instances.
-    pub(crate) fn base(&self, request: &Parts) -> String {
-        let set = self.settings.base_path.as_deref();
-        let base = url::base(request, set);
-        match &self.instance {
-            Some(instance) if set.is_some() => base + &instance.path,
-            _ => base,
-        }
+    /// Where these pages are. A path that the program set is that of all instances.
+    pub(crate) fn base(&self, request: &Parts) -> Base {
+        let instance = self.instance.as_ref();
+        let instance = instance.map_or("", |instance| &instance.path);
+        Base::of(request, self.settings.base_path.as_deref(), instance)
     }
 
     /// How often and how long the jobs of each class ran: what has ended is read once an hour for

@@ -11,6 +11,7 @@ use crate::{
     access::{Role, Visitor},
     app::App,
     failure::Failure,
+    url::Base,
 };
 
 /// The request of a visitor, and the dashboard that it is for.
@@ -19,8 +20,8 @@ pub(crate) struct Context {
     pub(crate) app: App,
     /// Who it is. The guard has checked the role of the route before.
     pub(crate) visitor: Visitor,
-    /// The path of these pages, without a slash at its end.
-    pub(crate) base: String,
+    /// Where these pages are.
+    pub(crate) base: Base,
     /// The query of the address.
     pub(crate) query: Params,
 }

@@ -9,7 +9,8 @@ use crate::{
     access::Access,
     app::{App, Sibling},
     payloads::Payloads,
-    routes, url,
+    routes,
+    url::Base,
 };
 
 /// The settings of a dashboard. [`router`](Self::router) makes it.
@@ -65,7 +66,7 @@ impl Dashboard {
     }
 
     /// Adds another storage (another Redis, or another prefix): each page then has a switch between
-    /// them, and each has its own address, `/i/NAME/`.
+    /// them, and each has its own address, `/i/NAME`.
     pub fn and(mut self, name: impl Into<String>, admin: Admin) -> Self {
         self.instances.push((name.into(), admin));
         self
@@ -121,11 +122,11 @@ impl Dashboard {
         if let (Some((name, _)), Some(title)) = (instances.first_mut(), &settings.title) {
             name.clone_from(title);
         }
-        let siblings: Vec<Sibling> = instances
-            .iter()
-            .enumerate()
-            .map(|(index, (name, _))| Sibling::new(index, name))
-            .collect();
+        let mut siblings: Vec<Sibling> = Vec::new();
+        for (name, _) in &instances {
+            let sibling = Sibling::new(name, &siblings);
+            siblings.push(sibling);
+        }
         let mut router = Router::new();
         for (at, (_, admin)) in siblings.iter().zip(instances) {
             let app = App::new(
@@ -144,8 +145,8 @@ impl Dashboard {
         router.route(
             "/",
             routing::get(async move |parts: axum::http::request::Parts| {
-                let base = url::base(&parts, base.as_deref());
-                Redirect::to(&format!("{base}{first}/"))
+                let base = Base::of(&parts, base.as_deref(), "");
+                Redirect::to(&format!("{base}{first}"))
             }),
         )
     }

@@ -49,6 +49,20 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// What axum refused by itself, before a handler got it; `None` if it refused nothing.
+    pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
+        let detail = match status {
+            StatusCode::BAD_REQUEST => "A name in the address is no UTF-8.",
+            StatusCode::METHOD_NOT_ALLOWED => "This address takes another method.",
+            StatusCode::PAYLOAD_TOO_LARGE => "The request is longer than 2 MiB.",
+            other if other.is_client_error() || other.is_server_error() => {
+                "The request was not answered."
+            }
+            _ => return None,
+        };
+        Some(Self::new(status, detail))
+    }
+
     pub(crate) fn title(&self) -> &str {
         match self.status {
             StatusCode::NOT_FOUND => "Not found",

@@ -15,6 +15,7 @@ use crate::{
     app::App,
     failure::Failure,
     pages::problem,
+    url::Base,
 };
 
 /// Scripts, styles and pictures come from this page alone, and no other page may embed it.
@@ -91,8 +92,9 @@ pub(crate) async fn check(
 }
 
 /// Shows the failure of a response, if it has one, and adds the headers of every response.
-fn finish(mut response: Response, is_api: bool, base: &str) -> Response {
-    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+fn finish(mut response: Response, is_api: bool, base: &Base) -> Response {
+    let failure = response.extensions_mut().remove::<Failure>();
+    if let Some(failure) = failure.or_else(|| Failure::of_status(response.status())) {
         let body = if is_api {
             let mut body = Json(failure.problem()).into_response();
             let kind = HeaderValue::from_static("application/problem+json");

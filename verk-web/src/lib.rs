@@ -20,6 +20,8 @@ mod routes;
 mod serve;
 mod svg;
 mod tasks;
+#[cfg(test)]
+mod tests;
 pub mod text;
 mod url;
 pub mod values;

@@ -71,6 +71,14 @@ impl Place {
         }
     }
 
+    /// The queue, if it is one.
+    pub(crate) fn queue_name(&self) -> Option<&QueueName> {
+        match self {
+            Self::Queue(queue) => Some(queue),
+            Self::Scheduled | Self::Retries | Self::Dead => None,
+        }
+    }
+
     /// As a part of a sentence: `in the dead set`.
     pub(crate) fn phrase(&self) -> String {
         match self {

@@ -179,6 +179,14 @@ pub(crate) fn short(text: &str, max: usize) -> String {
     short
 }
 
+/// The first `max` characters of a text from outside, with its lines.
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// A text of the log as a sentence.
 pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
@@ -266,5 +274,7 @@ mod tests {
         assert_eq!(short("one\ntwo", 10), "one…");
         assert_eq!(short("ééééé", 3), "ééé…");
         assert_eq!(short("same", 4), "same");
+        assert_eq!(cut("é\né", 2), "é\n…");
+        assert_eq!(cut("é\n", 2), "é\n");
     }
 }

@@ -152,6 +152,15 @@ pub struct RunningCursor(WorkPlace);
 #[non_exhaustive]
 pub struct InvalidRunningCursor;
 
+impl RunningCursor {
+    /// Begins with the jobs of a process. Those of the processes after it follow.
+    #[must_use]
+    pub fn of_process(identity: impl Into<String>) -> Self {
+        let (identity, cursor) = (identity.into(), 0);
+        Self(WorkPlace { identity, cursor })
+    }
+}
+
 /// The place in the process in hex digits, a point, and the process. Of its name, other bytes than
 /// letters, digits, `-` and `_` are `~` and two hex digits.
 impl Display for RunningCursor {

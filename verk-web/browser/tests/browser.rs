@@ -62,6 +62,23 @@ async fn a_queue_is_paused_and_resumed_with_a_reason() {
 }
 
 #[tokio::test]
+async fn a_queue_whose_name_browsers_remove_from_a_path_has_a_page() {
+    let browser = Browser::open().await;
+    browser
+        .storage
+        .enqueue(&"..".parse().unwrap(), &["{}".into()])
+        .await
+        .unwrap();
+    browser.goto("/queues").await;
+    browser.click("a", "..").await;
+    browser.shows("1 job in queue ..").await;
+    browser.click("button", "Pause everywhere").await;
+    browser.shows("The queue is paused on all nodes.").await;
+    assert_eq!(browser.admin.paused_queues().await.unwrap().len(), 1);
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_failed_job_is_found_by_a_text_and_shown() {
     let browser = Browser::open().await;
     bury(

@@ -14,6 +14,7 @@ use crate::{
     place::Place,
     routes::Route,
     tasks::{Busy, Task},
+    url::Name,
     values::time,
 };
 use axum::{
@@ -35,7 +36,7 @@ pub(super) fn routes() -> Vec<Route> {
     ];
     for (name, role, signal) in SIGNALS {
         let path = format!("/api/v1/processes/{{identity}}/{name}");
-        let handler = move |Path(identity): Path<String>, context: Context| async move {
+        let handler = move |Path(Name(identity)): Path<Name>, context: Context| async move {
             context.signal(&identity, name, signal).await?;
             json(&Changed { changed: true })
         };
@@ -46,13 +47,15 @@ pub(super) fn routes() -> Vec<Route> {
         let of_set = move |Path((place, key)): Path<(String, String)>, context: Context, body| async move {
             one(&context, &set(&place)?, &key, verb, &body).await
         };
-        let of_queue = move |Path((place, key)): Path<(String, String)>, context: Context, body| async move {
+        let of_queue = move |Path((Name(place), key)): Path<(Name, String)>,
+                             context: Context,
+                             body| async move {
             one(&context, &Place::queue(&place)?, &key, verb, &body).await
         };
         let all_of_set = move |Path(place): Path<String>, context: Context, body| async move {
             bulk(&context, set(&place)?, verb, &body).await
         };
-        let all_of_queue = move |Path(place): Path<String>, context: Context, body| async move {
+        let all_of_queue = move |Path(Name(place)): Path<Name>, context: Context, body| async move {
             bulk(&context, Place::queue(&place)?, verb, &body).await
         };
         routes.extend([
@@ -140,7 +143,7 @@ struct Changed {
 }
 
 async fn pause(
-    Path(name): Path<String>,
+    Path(Name(name)): Path<Name>,
     context: Context,
     body: Bytes,
 ) -> Result<Response, Failure> {
@@ -149,7 +152,7 @@ async fn pause(
     json(&Changed { changed })
 }
 
-async fn resume(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn resume(Path(Name(name)): Path<Name>, context: Context) -> Result<Response, Failure> {
     let changed = context.resume(&name).await?;
     json(&Changed { changed })
 }
@@ -161,7 +164,7 @@ struct Count {
     complete: bool,
 }
 
-async fn clear(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn clear(Path(Name(name)): Path<Name>, context: Context) -> Result<Response, Failure> {
     json(&Count {
         jobs: context.clear(&Place::queue(&name)?).await?,
         complete: true,
@@ -192,6 +195,12 @@ async fn one(
     let acted = context
         .act_on(place, &[&entry], verb, &body.params())
         .await?;
+    if acted.skipped > 0 {
+        return Err(Failure::new(
+            StatusCode::CONFLICT,
+            "This job cannot be changed so: it is in a queue already, or names none, or is dead.",
+        ));
+    }
     if acted.done == 0 {
         return Err(gone());
     }

@@ -13,6 +13,7 @@ use crate::{
     failure::Failure,
     live,
     routes::Route,
+    url::Name,
     values::{
         ClassHistoryValue, ClassValue, DayValue, ProcessValue, QueueValue, RunningValue,
         StatsValue, seconds, time,
@@ -69,7 +70,7 @@ async fn queues(context: Context) -> Result<Response, Failure> {
     json(&queues)
 }
 
-async fn queue(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn queue(Path(Name(name)): Path<Name>, context: Context) -> Result<Response, Failure> {
     let snapshot = context.app.poller.snapshot().await?;
     let queue = snapshot.queue(&name);
     let queue = queue.ok_or_else(|| Failure::not_found("No program knows this queue."))?;
@@ -90,7 +91,7 @@ struct Load {
     paused: bool,
 }
 
-async fn load(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn load(Path(Name(name)): Path<Name>, context: Context) -> Result<Response, Failure> {
     let snapshot = context.app.poller.snapshot().await?;
     let queue = snapshot.queue(&name);
     let number = |of: fn(&QueueOverview) -> usize| queue.map_or(0, of);
@@ -115,7 +116,7 @@ async fn processes(context: Context) -> Result<Response, Failure> {
     json(&processes.map(ProcessValue::new).collect::<Vec<_>>())
 }
 
-async fn process(Path(identity): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn process(Path(Name(identity)): Path<Name>, context: Context) -> Result<Response, Failure> {
     let found = context.app.admin.find_process(&identity).await?;
     let process =
         found.ok_or_else(|| Failure::not_found("This process does not report itself."))?;
@@ -167,7 +168,10 @@ async fn metrics(context: Context) -> Result<Response, Failure> {
     )
 }
 
-async fn class_metrics(Path(class): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn class_metrics(
+    Path(Name(class)): Path<Name>,
+    context: Context,
+) -> Result<Response, Failure> {
     let (admin, range) = (&context.app.admin, minutes(&context)?);
     let history = admin
         .executions(&range.clone().class(class.clone()))

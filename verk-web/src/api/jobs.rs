@@ -15,6 +15,7 @@ use crate::{
     },
     place::Place,
     routes::Route,
+    url::Name,
     values::{EntryValue, WhyValue},
 };
 
@@ -66,7 +67,7 @@ async fn of_set(Path(name): Path<String>, context: Context) -> Result<Response, 
     list(&context, &set(&name)?).await
 }
 
-async fn of_queue(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn of_queue(Path(Name(name)): Path<Name>, context: Context) -> Result<Response, Failure> {
     list(&context, &Place::queue(&name)?).await
 }
 
@@ -93,7 +94,7 @@ async fn list(context: &Context, place: &Place) -> Result<Response, Failure> {
     })
 }
 
-async fn why(Path(jid): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn why(Path(Name(jid)): Path<Name>, context: Context) -> Result<Response, Failure> {
     let why = context.app.admin.why(&reference(&context, &jid)?).await?;
     json(&WhyValue::new(&why))
 }
@@ -106,7 +107,7 @@ async fn one_of_set(
 }
 
 async fn one_of_queue(
-    Path((name, key)): Path<(String, String)>,
+    Path((Name(name), key)): Path<(Name, String)>,
     context: Context,
 ) -> Result<Response, Failure> {
     one(&context, &Place::queue(&name)?, &key).await

@@ -34,6 +34,7 @@ use crate::{
     routes::Route,
     tasks::Busy,
     text,
+    url::Name,
 };
 
 /// The most jobs that one form changes: those of a page.
@@ -134,7 +135,7 @@ pub(super) fn routes() -> Vec<Route> {
         routes.push(Route::post(
             path,
             verb.role(),
-            move |Path(name): Path<String>, context, body| async move {
+            move |Path(Name(name)): Path<Name>, context, body| async move {
                 act(context, body, Place::queue(&name)?, verb).await
             },
         ));

@@ -27,10 +27,10 @@ impl Note {
                 "Show the queue",
             )),
             Finding::DeadSetFull { .. } => Some(("/dead".to_owned(), "Show dead jobs")),
-            Finding::UnknownClass { class, .. } => Some((
-                format!("/retries?class={}", url::part(class)),
-                "Show its retries",
-            )),
+            Finding::UnknownClass { class, .. } => url::fits(class).then(|| {
+                let path = format!("/retries?class={}", url::value(class));
+                (path, "Show its retries")
+            }),
             Finding::DeadNode { .. } | Finding::ForeignList { .. } => {
                 Some(("/nodes".to_owned(), "Show the nodes"))
             }
@@ -52,7 +52,7 @@ impl Note {
         };
         Self {
             severity: finding.severity(),
-            text,
+            text: text::cut(&text, 1_000),
             link,
         }
     }

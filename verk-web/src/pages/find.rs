@@ -8,7 +8,13 @@ use axum::{
 use verk_core::manage::{Explanation, JobPlace, JobRef, RefPlace, Why};
 
 use super::{Page, html, processes};
-use crate::{context::Context, failure::Failure, routes::Route, text, url};
+use crate::{
+    context::Context,
+    failure::Failure,
+    routes::Route,
+    text,
+    url::{self, Name},
+};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![Route::get("/jobs", search), Route::get("/jobs/{jid}", show)]
@@ -17,8 +23,11 @@ pub(super) fn routes() -> Vec<Route> {
 /// The form of the navigation.
 async fn search(context: Context) -> Response {
     let jid = context.query.get("jid").unwrap_or_default();
-    let path = if jid.is_empty() { "/" } else { "/jobs/" };
-    Redirect::to(&format!("{}{path}{}", context.base, url::part(jid))).into_response()
+    let to = match jid {
+        "" => context.base.root,
+        jid => format!("{}/jobs/{}", context.base, url::part(jid)),
+    };
+    Redirect::to(&to).into_response()
 }
 
 #[derive(Template)]
@@ -48,7 +57,7 @@ fn path(place: &JobPlace) -> Option<String> {
         JobPlace::Set(JobSet::Retry) => "/retries".to_owned(),
         JobPlace::Set(JobSet::Dead) => "/dead".to_owned(),
         JobPlace::Node { .. } => "/nodes".to_owned(),
-        JobPlace::Process { process, .. } => processes::path(process),
+        JobPlace::Process { process, .. } => return processes::path(process),
         _ => return None,
     })
 }
@@ -57,7 +66,7 @@ fn path(place: &JobPlace) -> Option<String> {
 pub(super) fn sentences(known: &Explanation) -> Vec<String> {
     let reasons = known.reasons.iter();
     reasons
-        .map(|reason| text::sentence(&reason.to_string()))
+        .map(|reason| text::cut(&text::sentence(&reason.to_string()), 1_000))
         .collect()
 }
 
@@ -70,17 +79,17 @@ pub(crate) fn reference(context: &Context, jid: &str) -> Result<JobRef, Failure>
     })
 }
 
-async fn show(Path(jid): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn show(Path(Name(jid)): Path<Name>, context: Context) -> Result<Response, Failure> {
     let why = context.app.admin.why(&reference(&context, &jid)?).await?;
     let snapshot = context.app.poller.snapshot().await?;
     let (mut found, mut searching) = (None, None);
     match why {
         Why::Known(known) => {
             found = Some(Found {
-                place: known.place.to_string(),
+                place: text::cut(&known.place.to_string(), 1_000),
                 path: path(&known.place),
                 reasons: sentences(&known),
-                class: known.class,
+                class: known.class.map(|class| text::short(&class, 200)),
             });
         }
         Why::Searching {

@@ -12,12 +12,24 @@ use verk_core::{
 
 use super::{Page, find, html, jobs};
 use crate::{
-    access::Role, app::App, context::Context, failure::Failure, json, place::Place, routes::Route,
-    text, url,
+    access::Role,
+    app::App,
+    context::Context,
+    failure::Failure,
+    json,
+    place::Place,
+    routes::Route,
+    text,
+    url::{self, Name},
 };
 
 /// How much of the arguments, and of the payload, a page shows.
 const MAX_JSON: usize = 64 * 1_024;
+
+/// How many characters a page shows of a name, and of a message; and how many frames.
+const MAX_NAME: usize = 1_000;
+const MAX_MESSAGE: usize = 16 * 1_024;
+const MAX_FRAMES: usize = 100;
 
 #[derive(Template)]
 #[template(path = "job.html")]
@@ -70,16 +82,18 @@ impl JobView {
         };
         Self {
             form_key: jobs::form_key(entry),
-            jid: job.jid().to_string(),
+            jid: text::cut(job.jid().as_str(), MAX_NAME),
             queue: job
                 .queue()
                 .map(|queue| (queue.to_string(), url::part(queue.as_str()))),
             badge,
             failed: place.has_errors(),
             times: times(job, place, at, now),
-            error_class: job.error_class().map(Into::into),
-            error_message: job.error_message().map(Into::into),
-            backtrace: job.error_backtrace(),
+            error_class: job.error_class().map(|class| text::cut(&class, MAX_NAME)),
+            error_message: job
+                .error_message()
+                .map(|message| text::cut(&message, MAX_MESSAGE)),
+            backtrace: backtrace(job),
             facts: facts(job),
             args: app
                 .settings
@@ -93,6 +107,16 @@ impl JobView {
                 .then(|| json::pretty(&String::from_utf8_lossy(entry.payload()), MAX_JSON)),
         }
     }
+}
+
+fn backtrace(job: &Job) -> Vec<String> {
+    let all = job.error_backtrace();
+    let frames = all.iter().take(MAX_FRAMES);
+    let mut shown: Vec<String> = frames.map(|frame| text::cut(frame, MAX_NAME)).collect();
+    if all.len() > MAX_FRAMES {
+        shown.push(format!("and {} more", text::count(all.len() - MAX_FRAMES)));
+    }
+    shown
 }
 
 fn times(job: &Job, place: &Place, at: Option<SystemTime>, now: SystemTime) -> Vec<Moment> {
@@ -134,7 +158,7 @@ fn facts(job: &Job) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     let tags = job.tags();
     if !tags.is_empty() {
-        facts.push(("Tags", tags.join(", ")));
+        facts.push(("Tags", text::cut(&tags.join(", "), MAX_NAME)));
     }
     facts.push((
         "Retries",
@@ -198,7 +222,7 @@ async fn of_set(
 }
 
 async fn waiting(
-    Path((name, key)): Path<(String, String)>,
+    Path((Name(name), key)): Path<(Name, String)>,
     context: Context,
 ) -> Result<Response, Failure> {
     let place = Place::queue(&name)?;

@@ -15,7 +15,8 @@ use crate::{
     failure::Failure,
     routes::Route,
     svg::{self, Bar, HEIGHT, WIDTH, to_f64},
-    text, url,
+    text,
+    url::{self, Name},
 };
 
 /// The name of a range, in how many steps it is read, and how it is shown.
@@ -67,7 +68,7 @@ struct MetricsPage {
 
 struct Row {
     class: String,
-    path: String,
+    path: Option<String>,
     runs: u64,
     failed: u64,
     total: String,
@@ -86,7 +87,7 @@ async fn list(context: Context) -> Result<Response, Failure> {
         let total = class.total();
         Row {
             class: text::short(&class.class, 160),
-            path: url::part(&class.class),
+            path: url::page("/metrics/", &class.class),
             runs: total.counts.processed(),
             failed: total.counts.failed,
             total: text::duration(total.took),
@@ -115,7 +116,9 @@ fn runs(steps: &[ExecutionCounts]) -> Vec<f64> {
 #[template(path = "class.html")]
 struct ClassPage {
     page: Page,
+    /// The name as a part of a path, and as a value of a query.
     path: String,
+    value: String,
     range: Range,
     runs: u64,
     failed: u64,
@@ -153,7 +156,7 @@ struct Dot {
     size: f64,
 }
 
-async fn show(Path(class): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn show(Path(Name(class)): Path<Name>, context: Context) -> Result<Response, Failure> {
     let range = Range::read(&context);
     let admin = &context.app.admin;
     let history = admin
@@ -188,6 +191,7 @@ async fn show(Path(class): Path<String>, context: Context) -> Result<Response, F
     html(&ClassPage {
         page: Page::new(&context, &snapshot, "metrics", text::short(&class, 200)),
         path: url::part(&class),
+        value: url::value(&class),
         range,
         runs: total.counts.processed(),
         failed: total.counts.failed,

@@ -28,6 +28,7 @@ use axum::{
 
 use crate::{
     access::Visitor, assets, context::Context, failure::Failure, live::Snapshot, routes::Route,
+    url::Base,
 };
 
 /// The routes of all pages.
@@ -59,7 +60,7 @@ pub(crate) fn routes() -> Vec<Route> {
 
 /// What the frame around every page shows.
 pub(crate) struct Page {
-    pub(crate) base: String,
+    pub(crate) base: Base,
     pub(crate) heading: String,
     /// The [`key`](NavItem::key) of the page that is shown.
     pub(crate) current: &'static str,
@@ -76,7 +77,7 @@ pub(crate) struct Page {
 /// An entry of the navigation.
 pub(crate) struct NavItem {
     pub(crate) key: &'static str,
-    pub(crate) path: &'static str,
+    pub(crate) href: String,
     pub(crate) label: &'static str,
     /// Whether a line separates it from the entry before.
     pub(crate) gap: bool,
@@ -126,7 +127,10 @@ impl Page {
                 let count = snapshot.figures.get(&format!("nav:{key}"));
                 nav.push(NavItem {
                     key,
-                    path,
+                    href: match path {
+                        "/" => context.base.root.clone(),
+                        path => format!("{}{path}", context.base),
+                    },
                     label,
                     gap: group > 0 && at == 0,
                     count: (!count.is_empty()).then(|| count.to_owned()),
@@ -136,10 +140,11 @@ impl Page {
         }
         let app = &context.app;
         let own = app.instance.as_ref().map_or("", |instance| &instance.path);
-        let root = context.base.strip_suffix(own).unwrap_or(&context.base);
+        let base = &context.base.path;
+        let root = base.strip_suffix(own).unwrap_or(base);
         let siblings = app.siblings.iter().map(|sibling| SiblingLink {
             name: sibling.name.clone(),
-            href: format!("{root}{}/", sibling.path),
+            href: format!("{root}{}", sibling.path),
             current: Some(sibling) == app.instance.as_ref(),
         });
         Self {

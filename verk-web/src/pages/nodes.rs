@@ -6,7 +6,10 @@ use askama::Template;
 use axum::response::Response;
 use verk_core::manage::NodeStatus;
 
-use super::{Page, html};
+use super::{
+    Page, html,
+    processes::{self, MAX_QUEUES, SHORT},
+};
 use crate::{context::Context, failure::Failure, routes::Route, text, url};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -26,7 +29,9 @@ struct Row {
     /// Name, path, jobs that it holds, and how many of them it fetched ahead.
     queues: Vec<(String, String, usize, usize)>,
     version: String,
-    process: Option<(String, String)>,
+    process: Option<(String, Option<String>)>,
+    /// How many queues it has beyond these.
+    more: usize,
     registered: Option<(String, String)>,
     classes: Option<usize>,
 }
@@ -47,9 +52,16 @@ impl Row {
         Self {
             id: node.id.to_string(),
             alive: node.alive,
-            queues: queues.collect(),
-            version: info.map_or_else(|| "Elixir's Verk".to_owned(), |info| info.version.clone()),
-            process: info.map(|info| (info.process.clone(), url::part(&info.process))),
+            queues: queues.take(MAX_QUEUES).collect(),
+            more: node.queues.len().saturating_sub(MAX_QUEUES),
+            version: info.map_or_else(
+                || "Elixir's Verk".to_owned(),
+                |info| text::short(&info.version, SHORT),
+            ),
+            process: info.map(|info| {
+                let path = processes::path(&info.process);
+                (text::short(&info.process, SHORT), path)
+            }),
             registered: at.map(|at| text::when(at, now)),
             classes: info.map(|info| info.class_count),
         }

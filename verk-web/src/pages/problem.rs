@@ -3,12 +3,12 @@
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::{assets, failure::Failure};
+use crate::{assets, failure::Failure, url::Base};
 
 #[derive(Template)]
 #[template(path = "problem.html")]
 struct Problem<'a> {
-    base: &'a str,
+    base: &'a Base,
     version: u64,
     title: &'a str,
     detail: &'a str,
@@ -16,7 +16,7 @@ struct Problem<'a> {
 }
 
 /// The failure as a page of its own: the figures of the frame may be what cannot be read.
-pub(crate) fn show(failure: &Failure, base: &str) -> Response {
+pub(crate) fn show(failure: &Failure, base: &Base) -> Response {
     let page = Problem {
         base,
         version: assets::VERSION,

@@ -8,11 +8,21 @@ use verk_core::manage::Process;
 
 use super::{Page, actions::back, html};
 use crate::{
-    access::Role, actions::SIGNALS, context::Context, failure::Failure, routes::Route, text, url,
+    access::Role,
+    actions::SIGNALS,
+    context::Context,
+    failure::Failure,
+    routes::Route,
+    text,
+    url::{self, Name},
 };
 
 /// A process that reports every 10 seconds is late after this many seconds.
 const LATE: u64 = 30;
+
+/// The most characters that are shown of what a process says about itself, and the most queues.
+pub(super) const SHORT: usize = 160;
+pub(super) const MAX_QUEUES: usize = 50;
 
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = vec![
@@ -20,10 +30,12 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/processes/{identity}", show),
     ];
     for (name, role, signal) in SIGNALS {
-        let handler = move |Path(identity): Path<String>, context: Context| async move {
+        let handler = move |Path(Name(identity)): Path<Name>, context: Context| async move {
             context.signal(&identity, name, signal).await?;
             let done = [("done", name.to_owned())];
-            Ok::<_, Failure>(back(&context, &path(&identity), &done))
+            let path = path(&identity);
+            let path = path.as_deref().unwrap_or("/processes");
+            Ok::<_, Failure>(back(&context, path, &done))
         };
         let path = format!("/processes/{{identity}}/{name}");
         routes.push(Route::post(path, role, handler));
@@ -31,9 +43,9 @@ pub(super) fn routes() -> Vec<Route> {
     routes
 }
 
-/// The path of the page of a process.
-pub(super) fn path(identity: &str) -> String {
-    format!("/processes/{}", url::part(identity))
+/// The path of the page of a process; `None` if its identity is too long for an address.
+pub(super) fn path(identity: &str) -> Option<String> {
+    url::page("/processes/", identity)
 }
 
 #[derive(Template)]
@@ -55,11 +67,15 @@ struct ProcessPage {
 
 /// A process as a page shows it.
 struct Row {
-    path: String,
+    path: Option<String>,
     identity: String,
     title: String,
+    host: String,
+    labels: String,
     version: String,
     queues: Vec<(String, String, String)>,
+    /// How many queues it has beyond these.
+    more: usize,
     busy: usize,
     concurrency: usize,
     state: (&'static str, char, &'static str),
@@ -73,6 +89,7 @@ impl Row {
     fn new(process: &Process, now: SystemTime) -> Self {
         let age = now.duration_since(process.beat).unwrap_or_default();
         let shown = |at| text::when(at, now);
+        let host = text::short(&process.host, SHORT);
         let queues = process.queues.iter().map(|queue| {
             let name = queue.name.as_str();
             let permits = if queue.shared {
@@ -84,17 +101,17 @@ impl Row {
         });
         Self {
             path: path(&process.identity),
-            identity: process.identity.clone(),
+            identity: text::short(&process.identity, SHORT),
             title: if process.tag.is_empty() {
-                process.host.clone()
+                host.clone()
             } else {
-                format!("{} on {}", process.tag, process.host)
+                format!("{} on {host}", text::short(&process.tag, SHORT))
             },
-            version: process
-                .version
-                .clone()
-                .unwrap_or_else(|| "Sidekiq".to_owned()),
-            queues: queues.collect(),
+            host,
+            labels: text::short(&process.labels.join(", "), SHORT),
+            version: text::short(process.version.as_deref().unwrap_or("Sidekiq"), SHORT),
+            queues: queues.take(MAX_QUEUES).collect(),
+            more: process.queues.len().saturating_sub(MAX_QUEUES),
             busy: process.busy,
             concurrency: process.concurrency,
             state: if age.as_secs() >= LATE {
@@ -128,7 +145,7 @@ async fn list(context: Context) -> Result<Response, Failure> {
     })
 }
 
-async fn show(Path(identity): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn show(Path(Name(identity)): Path<Name>, context: Context) -> Result<Response, Failure> {
     let process = context
         .app
         .admin

@@ -11,6 +11,7 @@ use crate::{
     place::Place,
     routes::Route,
     text,
+    url::Name,
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -22,7 +23,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn pause(
-    Path(name): Path<String>,
+    Path(Name(name)): Path<Name>,
     context: Context,
     body: Bytes,
 ) -> Result<Response, Failure> {
@@ -32,7 +33,7 @@ async fn pause(
     Ok(back(&context, &Place::queue(&name)?.path(), &done))
 }
 
-async fn resume(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn resume(Path(Name(name)): Path<Name>, context: Context) -> Result<Response, Failure> {
     context.resume(&name).await?;
     let done = [("done", "resumed".to_owned())];
     Ok(back(&context, &Place::queue(&name)?.path(), &done))
@@ -50,7 +51,7 @@ struct Clear {
 
 /// Removes all jobs of a queue, once its name was typed.
 async fn clear(
-    Path(name): Path<String>,
+    Path(Name(name)): Path<Name>,
     context: Context,
     body: Bytes,
 ) -> Result<Response, Failure> {

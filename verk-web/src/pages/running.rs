@@ -18,6 +18,8 @@ pub(super) fn routes() -> Vec<Route> {
 struct RunningPage {
     page: Page,
     rows: Vec<Row>,
+    /// The process whose jobs these are, if not all.
+    process: Option<String>,
     first: bool,
     next: Option<String>,
 }
@@ -28,7 +30,7 @@ struct Row {
     args: Option<String>,
     queue: Option<(String, String)>,
     process: String,
-    process_path: String,
+    process_path: Option<String>,
     since: Option<(String, String)>,
 }
 
@@ -41,7 +43,7 @@ impl Row {
                 || "Not a job".to_owned(),
                 |job| text::short(job.class(), 160),
             ),
-            jid: job.map_or_else(String::new, |job| job.jid().to_string()),
+            jid: job.map_or_else(String::new, |job| text::short(job.jid().as_str(), 160)),
             args: job
                 .and_then(|job| app.settings.payloads.args(job))
                 .map(|args| text::short(&args, 160)),
@@ -49,7 +51,7 @@ impl Row {
                 .queue
                 .as_ref()
                 .map(|queue| (queue.to_string(), url::part(queue.as_str()))),
-            process: running.process.clone(),
+            process: text::short(&running.process, 160),
             process_path: processes::path(&running.process),
             since: running.since.map(|at| (text::rfc3339(at), elapsed(at))),
         }
@@ -60,7 +62,17 @@ async fn show(context: Context) -> Result<Response, Failure> {
     let app = &context.app;
     let cursor = context.cursor::<RunningCursor>()?;
     let first = cursor.is_none();
-    let read = app.admin.running(cursor, PER_PAGE).await?;
+    let process = context.query.get("process");
+    let cursor = cursor.or_else(|| process.map(RunningCursor::of_process));
+    let mut read = app.admin.running(cursor, PER_PAGE).await?;
+    if let Some(process) = process {
+        let before = read.jobs.len();
+        read.jobs.retain(|running| running.process == process);
+        // Those of the next process follow.
+        if read.jobs.len() < before {
+            read.next = None;
+        }
+    }
     let snapshot = app.poller.snapshot().await?;
     let now = app.admin.now();
     html(&RunningPage {
@@ -70,6 +82,7 @@ async fn show(context: Context) -> Result<Response, Failure> {
             .iter()
             .map(|running| Row::new(running, app, now))
             .collect(),
+        process: process.map(|process| text::short(process, 160)),
         first,
         next: read
             .next

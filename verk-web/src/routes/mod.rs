@@ -77,7 +77,7 @@ pub(crate) fn router(app: App) -> Router {
         ..
     } in all()
     {
-        router = router.route(&path, handler.route_layer(check(role)));
+        router = router.route(&path, handler.layer(check(role)));
     }
     let nothing = routing::any(guard::nothing_here).layer(check(Role::View));
     router

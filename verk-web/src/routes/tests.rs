@@ -195,3 +195,39 @@ async fn unknown_addresses_are_behind_the_guard_too() {
     assert_eq!(status(None).await, StatusCode::UNAUTHORIZED);
     assert_eq!(status(Some("view")).await, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn what_axum_refuses_is_a_problem_too() {
+    let dashboard = dashboard().await;
+    for (method, uri, status) in [
+        ("GET", "/queues/%ff", StatusCode::BAD_REQUEST),
+        ("GET", "/api/v1/queues/%ff", StatusCode::BAD_REQUEST),
+        ("PUT", "/queues", StatusCode::METHOD_NOT_ALLOWED),
+        ("DELETE", "/api/v1/queues", StatusCode::METHOD_NOT_ALLOWED),
+        ("POST", "/queues/q/pause", StatusCode::PAYLOAD_TOO_LARGE),
+        (
+            "POST",
+            "/api/v1/queues/q/pause",
+            StatusCode::PAYLOAD_TOO_LARGE,
+        ),
+    ] {
+        let request = Request::builder().method(method).uri(uri);
+        let request = request.header("sec-fetch-site", "same-origin");
+        let body = vec![b'a'; (2 << 20) + 1];
+        let request = request.header("x-role", "admin").body(Body::from(body));
+        let response = dashboard.clone().oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(response.status(), status, "{method} {uri}");
+        let kind = match uri.starts_with("/api/") {
+            true => "application/problem+json",
+            false => "text/html; charset=utf-8",
+        };
+        assert_eq!(response.headers()[header::CONTENT_TYPE], kind, "{uri}");
+        assert!(
+            response
+                .headers()
+                .contains_key(header::CONTENT_SECURITY_POLICY)
+        );
+        let is_refused = status == StatusCode::METHOD_NOT_ALLOWED;
+        assert_eq!(response.headers().contains_key(header::ALLOW), is_refused);
+    }
+}

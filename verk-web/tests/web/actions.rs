@@ -121,7 +121,7 @@ async fn all_that_match_are_counted_and_then_changed() {
         .await
         .body;
     assert!(
-        question.contains("Delete 3 jobs") && question.contains("class “Charge”"),
+        question.contains("Delete 3 jobs") && question.contains("class “<bdi>Charge</bdi>”"),
         "{question}"
     );
     let sent = format!("confirm=yes&scope=all&class={}", input(&question, "class"));
@@ -206,4 +206,35 @@ async fn a_form_that_is_none_changes_nothing() {
         "/dead?done=delete&n=0&gone=3"
     );
     assert_eq!(web.len(&DEAD).await, 3);
+}
+
+#[tokio::test]
+async fn a_queue_whose_name_browsers_remove_from_a_path_is_paused_and_cleared() {
+    let web = Web::open().await;
+    for name in [".", "..", "~.", "~"] {
+        web.push(name, r#"{"class":"A","jid":"1","args":[]}"#).await;
+        let path = if name == "~" {
+            "/queues/~".to_owned()
+        } else {
+            format!("/queues/~{name}")
+        };
+        let paused = web.post(&format!("{path}/pause"), "").await;
+        assert_eq!(paused.location, format!("{path}?done=paused"));
+        let load = web.json(&format!("/api/v1{path}/load")).await;
+        assert_eq!(
+            (&load["waiting"], &load["paused"]),
+            (&1.into(), &true.into())
+        );
+        let job = web.get(&format!("{path}/jobs/0-1")).await;
+        assert_eq!(job.status, StatusCode::OK);
+        assert!(
+            job.body.contains(&format!("href=\"{path}\"")),
+            "{}",
+            job.body
+        );
+        let cleared = web
+            .post(&format!("{path}/clear"), &format!("typed={name}"))
+            .await;
+        assert_eq!(cleared.location, format!("{path}?done=cleared&n=1"));
+    }
 }

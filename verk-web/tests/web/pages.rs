@@ -14,7 +14,7 @@ async fn an_empty_storage_says_what_will_be_here() {
         ("/scheduled", "No job in the scheduled set"),
         ("/retries", "Jobs come here when they fail"),
         ("/dead", "Jobs come here when they fail"),
-        ("/queues/mailers", "No job in queue mailers"),
+        ("/queues/mailers", "No job in queue <bdi>mailers</bdi>"),
         ("/running", "No job runs"),
         ("/processes", "No process reports itself"),
         ("/nodes", "No node is registered"),
@@ -200,6 +200,8 @@ async fn links_have_the_path_where_it_is_nested() {
         "{}",
         queue.body
     );
+    assert!(queue.body.contains("href=\"/ops/verk\""), "{}", queue.body);
+    assert_eq!(web.get("/ops/verk").await.status, StatusCode::OK);
     let moved = web.get("/ops/verk/busy").await;
     assert_eq!(moved.location, "/ops/verk/running");
 }
@@ -209,12 +211,27 @@ async fn several_storages_have_a_switch() {
     let (eu, us) = (Web::open().await, Web::open().await);
     us.push("only-us", "{}").await;
     let both = Web::with(|dashboard| dashboard.title("eu").and("us", us.admin.clone())).await;
-    assert_eq!(both.get("/").await.location, "/i/eu/");
+    let first = both.get("/").await.location;
+    assert_eq!(first, "/i/eu");
+    assert_eq!(both.get(&first).await.status, StatusCode::OK);
     let page = both.get("/i/us/queues").await.body;
     assert!(
-        page.contains("only-us") && page.contains("href=\"/i/eu/\""),
+        page.contains("only-us") && page.contains("href=\"/i/eu\""),
         "{page}"
     );
     assert!(!both.get("/i/eu/queues").await.body.contains("only-us"));
     drop(eu);
+}
+
+#[tokio::test]
+async fn storages_with_the_same_name_have_their_own_addresses() {
+    let web = Web::open().await;
+    let all = Web::with(|dashboard| {
+        let dashboard = dashboard.title("é").and("ü", web.admin.clone());
+        dashboard.and("ü", web.admin.clone()).and("", web.admin)
+    });
+    let page = all.await.get("/i/-1").await.body;
+    for path in ["/i/-", "/i/-1", "/i/-2", "/i/3"] {
+        assert!(page.contains(&format!("href=\"{path}\"")), "{path}: {page}");
+    }
 }

@@ -10,6 +10,9 @@ use crate::{context::Params, failure::Failure, place::Place};
 /// The names of the fields, which are those of the query.
 const FIELDS: [&str; 6] = ["class", "queue", "error", "text", "since", "until"];
 
+/// The longest field. Pages show the fields, and the audit has them.
+const MAX_FIELD: usize = 1_024;
+
 /// What a visitor filters a list by, as it was typed. Empty fields filter nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filters {
@@ -35,6 +38,11 @@ impl Filters {
                 _ => true,
             };
             if let (true, Some(value)) = (has, params.get(name)) {
+                if value.len() > MAX_FIELD {
+                    return Err(Failure::bad(format!(
+                        "`{name}` is longer than {MAX_FIELD} bytes."
+                    )));
+                }
                 value.clone_into(field);
             }
         }

@@ -20,7 +20,7 @@ pub(crate) use self::{
 use super::{Page, html, queues::State};
 use crate::{
     access::Role, context::Context, failure::Failure, groups::Counted, live::Snapshot,
-    place::Place, routes::Route, text,
+    place::Place, routes::Route, text, url::Name,
 };
 
 /// How many jobs a page shows.
@@ -154,7 +154,7 @@ async fn dead(context: Context) -> Result<Response, Failure> {
     show(context, Place::Dead).await
 }
 
-async fn queue(Path(name): Path<String>, context: Context) -> Result<Response, Failure> {
+async fn queue(Path(Name(name)): Path<Name>, context: Context) -> Result<Response, Failure> {
     show(context, Place::queue(&name)?).await
 }
 

@@ -76,14 +76,11 @@ impl JobRow {
     }
 }
 
-/// The longest id that an address can have.
-const MAX_JID: usize = 512;
-
 /// `score-jid`, or in a queue `index-jid`; `None` if the payload is no job, or its id is too long
 /// for an address.
 pub(crate) fn page_key(entry: &Entry) -> Option<String> {
     let job = entry.job().ok()?;
-    if job.jid().as_str().len() > MAX_JID {
+    if !url::fits(job.jid().as_str()) {
         return None;
     }
     match entry.index() {

@@ -1,0 +1,6 @@
+//! All pages and the whole API, with what nobody means well.
+
+mod any_request;
+mod fleet;
+mod html;
+mod random;
