@@ -71,4 +71,15 @@ module Reports
 
     def perform(*args) = report(args)
   end
+
+  # Exists in Ruby only, and runs until its process stops.
+  class Watch
+    include Sidekiq::Worker
+    include Reporting
+
+    def perform(*args)
+      report(args)
+      sleep
+    end
+  end
 end

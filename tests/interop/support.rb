@@ -155,9 +155,12 @@ module Interop
       @pid = Process.spawn(env, *command, in: :close, out: @output, err: @errors)
     end
 
+    # What it printed.
+    def output = File.read(@output)
+
     # Every run so far, in order.
     def runs
-      File.read(@output).lines(chomp: true).grep(/\Aran /).map do |line|
+      output.lines(chomp: true).grep(/\Aran /).map do |line|
         _, jid, class_name, args = line.split(" ", 4)
         Run.new(jid, class_name, JSON.parse(args))
       end
