@@ -12,11 +12,12 @@ use crate::{
     context::Context,
     failure::Failure,
     live,
+    pages::audit,
     routes::Route,
     url::Name,
     values::{
-        ClassHistoryValue, ClassValue, DayValue, ProcessValue, QueueValue, RunningValue,
-        StatsValue, seconds, time,
+        AuditValue, ClassHistoryValue, ClassValue, DayValue, NodeValue, ProcessValue, QueueValue,
+        RunningValue, ServerValue, StatsValue, seconds, time,
     },
 };
 
@@ -33,6 +34,9 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/api/v1/metrics", metrics),
         Route::get("/api/v1/metrics/{class}", class_metrics),
         Route::get("/api/v1/doctor", doctor),
+        Route::get("/api/v1/nodes", nodes),
+        Route::get("/api/v1/server", server),
+        Route::get("/api/v1/audit", actions),
         Route::get("/api/v1/events", live::events),
     ]
 }
@@ -201,5 +205,31 @@ async fn doctor(context: Context) -> Result<Response, Failure> {
     json(&CheckupValue {
         at: time(checkup.at),
         report: &checkup.report,
+    })
+}
+
+async fn nodes(context: Context) -> Result<Response, Failure> {
+    let nodes = context.app.admin.nodes().await?;
+    json(&nodes.iter().map(NodeValue::new).collect::<Vec<_>>())
+}
+
+async fn server(context: Context) -> Result<Response, Failure> {
+    json(&ServerValue::new(&context.app.admin.server().await?))
+}
+
+#[derive(Serialize)]
+struct AuditPage<'a> {
+    actions: Vec<AuditValue<'a>>,
+    /// The value of `at` for the page after this.
+    next: Option<String>,
+}
+
+async fn actions(context: Context) -> Result<Response, Failure> {
+    let at = context.query.get("at").map_or(Ok(0), str::parse::<usize>);
+    let at = at.map_err(|_| Failure::bad("`at` is the `next` of another page."))?;
+    let page = audit::read(&context, at, super::jobs::limit(&context)?).await?;
+    json(&AuditPage {
+        actions: page.entries.iter().map(AuditValue::new).collect(),
+        next: page.next.map(|next| next.to_string()),
     })
 }

@@ -24,21 +24,32 @@ struct Row {
     entry: AuditEntry,
 }
 
-async fn show(context: Context) -> Result<Response, Failure> {
+/// A page of the list.
+pub(crate) struct Read {
+    pub(crate) entries: Vec<AuditEntry>,
+    /// Where the next page begins.
+    pub(crate) next: Option<usize>,
+}
+
+/// Reads a page. Entries that are none are left out, so a page may have fewer than `limit`: the
+/// page after it says whether there are more.
+pub(crate) async fn read(context: &Context, offset: usize, limit: usize) -> Result<Read, Failure> {
     let admin = &context.app.admin;
-    let offset = context
-        .query
-        .get("from")
-        .and_then(|from| from.parse().ok())
-        .unwrap_or(0);
-    let slice = Slice {
-        offset,
-        limit: PER_PAGE,
-    };
-    let entries = admin.audit(slice).await?;
+    let entries = admin.audit(Slice { offset, limit }).await?;
+    let offset = offset.saturating_add(limit);
+    let after = admin.audit(Slice { offset, limit }).await?;
+    Ok(Read {
+        entries,
+        next: (!after.is_empty()).then_some(offset),
+    })
+}
+
+async fn show(context: Context) -> Result<Response, Failure> {
+    let from = context.query.get("from").map_or(Ok(0), str::parse);
+    let from = from.map_err(|_| Failure::bad("`from` is a whole number."))?;
+    let Read { entries, next } = read(&context, from, PER_PAGE).await?;
     let snapshot = context.app.poller.snapshot().await?;
-    let now = admin.now();
-    let next = (entries.len() == PER_PAGE).then(|| offset.saturating_add(PER_PAGE));
+    let now = context.app.admin.now();
     let row = |entry: AuditEntry| Row {
         at: text::when(entry.at, now),
         entry,

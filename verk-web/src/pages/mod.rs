@@ -1,7 +1,7 @@
 //! The pages: one file each, with its template of the same name, and what it reads.
 
 pub(crate) mod actions;
-mod audit;
+pub(crate) mod audit;
 mod doctor;
 pub(crate) mod find;
 pub(crate) mod job;

@@ -2,10 +2,13 @@
 //!
 //! Times are RFC 3339 in UTC; durations are seconds. `openapi.json` describes every value.
 
+mod audit;
 mod job;
 mod metrics;
+mod node;
 mod process;
 mod queue;
+mod server;
 mod stats;
 mod tail;
 mod why;
@@ -13,10 +16,13 @@ mod why;
 use std::time::{Duration, SystemTime};
 
 pub use self::{
+    audit::AuditValue,
     job::{EntryValue, JobValue, RunningValue},
     metrics::{ClassHistoryValue, ClassValue},
+    node::NodeValue,
     process::ProcessValue,
     queue::{PauseValue, QueueValue},
+    server::ServerValue,
     stats::{DayValue, StatsValue},
     tail::{CountsValue, TailValue},
     why::WhyValue,

@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use verk_core::storage::{JobSet, Page, Source};
+use verk_core::{
+    QueueName,
+    manage::AuditEntry,
+    names::NodeId,
+    storage::{AuditStore, JobSet, NodeStore, Page, Source, StoredNodeInfo},
+};
 use verk_testing::within;
 
-use crate::support::{Web, failed};
+use crate::support::{Web, failed, time};
 
 #[tokio::test]
 async fn lists_have_jobs_with_exact_arguments() {
@@ -202,4 +207,88 @@ async fn a_job_that_is_none_is_refused() {
         assert_eq!(problem["applied"], "no", "{body}");
     }
     assert_eq!(web.json("/api/v1/stats").await["waiting"], json!(0));
+}
+
+#[tokio::test]
+async fn nodes_say_what_they_hold_and_what_they_are() {
+    let web = Web::open().await;
+    assert_eq!(web.json("/api/v1/nodes").await, json!([]));
+    let queue: QueueName = "q".parse().unwrap();
+    let info = StoredNodeInfo {
+        version: "verk 1.0.0".to_owned(),
+        process: "vm:1:0f".to_owned(),
+        registered_at: Some(time(1_700_000_000)),
+        class_count: 2,
+        classes: r#"["A","B"]"#.into(),
+        ..StoredNodeInfo::default()
+    };
+    let node = NodeId::from("vm.0123456789ab");
+    let day = Duration::from_secs(86_400);
+    web.storage
+        .register(&node, &[queue], day, &info)
+        .await
+        .unwrap();
+    web.storage
+        .register(
+            &NodeId::from("elixir"),
+            &[],
+            day,
+            &StoredNodeInfo::default(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        web.json("/api/v1/nodes").await,
+        json!([
+            {"node": "elixir", "alive": true, "queues": [], "info": null},
+            {
+                "node": "vm.0123456789ab", "alive": true,
+                "queues": [{"queue": "q", "held": 0, "prefetched": 0}],
+                "info": {
+                    "version": "verk 1.0.0", "process": "vm:1:0f",
+                    "registered_at": "2023-11-14T22:13:20.000Z",
+                    "class_count": 2, "classes": ["A", "B"],
+                },
+            },
+        ])
+    );
+}
+
+#[tokio::test]
+async fn what_operators_did_is_read_by_pages() {
+    let web = Web::open().await;
+    for number in 0..30 {
+        let entry = AuditEntry::new("delete").on("the dead set").count(number);
+        web.admin.record_action(entry).await.unwrap();
+    }
+    // What another program wrote there ends no list.
+    web.storage.record_action(&"{".into()).await.unwrap();
+    let first = web.json("/api/v1/audit?limit=20").await;
+    assert_eq!(first["actions"].as_array().unwrap().len(), 19);
+    assert_eq!(first["actions"][0]["count"], json!(29));
+    assert_eq!(first["actions"][0]["who"], json!(null));
+    assert_eq!(first["next"], json!("20"));
+    let last = web.json("/api/v1/audit?limit=20&at=20").await;
+    assert_eq!(last["actions"][10]["count"], json!(0));
+    assert_eq!(last["next"], json!(null));
+    for (path, older) in [("/audit", true), ("/audit?from=25", false)] {
+        assert_eq!(web.get(path).await.body.contains("Older"), older, "{path}");
+    }
+    for path in ["/api/v1/audit?at=x", "/audit?from=-1"] {
+        assert_eq!(
+            web.get(path).await.status,
+            StatusCode::BAD_REQUEST,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_has_no_facts() {
+    let server = Web::open().await.json("/api/v1/server").await;
+    assert_eq!(
+        (&server["version"], &server["role"]),
+        (&json!(null), &json!(null))
+    );
+    assert_eq!(server["schedule_keys"], json!("shared"));
 }
