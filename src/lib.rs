@@ -78,6 +78,7 @@ pub mod guide {
     //! | fix | |
     //! |---|---|
     //! | [managing] | count, find, retry, delete and kill jobs |
+    //! | [dashboard](https://docs.rs/verk-web), [command line](https://docs.rs/verk-cli) | the same in a browser and in a terminal |
     //! | [nodes] | what happens to the jobs of a process that dies; poison pills |
     //! | [durability] | what a crash, a lost reply or a failover of Redis costs |
     //!

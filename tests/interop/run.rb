@@ -13,7 +13,7 @@ $stdout.sync = true
 at_exit { Program.stop_all }
 
 # The longest first, because they run side by side.
-ALL = %w[web dashboard buttons classes retries fleet mixed_fleet rust_to_ruby forms ruby_to_rust failures managing].freeze
+ALL = %w[web dashboard buttons command_line classes retries fleet mixed_fleet rust_to_ruby forms ruby_to_rust failures managing].freeze
 # Sidekiq 7 has no namespaces any more.
 files = ALL + (Sidekiq::VERSION.to_i < 7 ? %w[namespace] : [])
 if ARGV == ["--files"]

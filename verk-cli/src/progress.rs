@@ -1,11 +1,14 @@
 //! Long work, as a person sees it: [`Work`].
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::task::JoinHandle;
 use verk_core::manage::{Progress, Selection};
 
@@ -28,9 +31,15 @@ impl Work {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(total), target);
-        let template = "{msg} {bar:24} {pos}/{len} jobs examined, {per_sec}, {eta} left";
+        let template = "{msg} {bar:24} {pos}/{len} jobs examined, {speed}/s, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            bar.set_style(style.with_key(
+                "speed",
+                |state: &ProgressState, to: &mut dyn fmt::Write| {
+                    // A bar without a speed is a bar still.
+                    let _ = write!(to, "{:.0}", state.per_sec());
+                },
+            ));
         }
         bar.set_message(what.to_owned());
         let interrupted = Arc::new(AtomicBool::new(false));
