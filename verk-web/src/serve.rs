@@ -4,9 +4,15 @@ use std::{
     fmt,
     future::{Future, IntoFuture},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
 };
 
+use axum::{
+    extract::Request,
+    http::{StatusCode, header::HOST, uri::Authority},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
 use tokio::net::TcpListener;
 
 use crate::Dashboard;
@@ -50,6 +56,10 @@ impl From<io::Error> for ServeError {
 
 /// Serves a dashboard at the root of `listener` until `stop` completes.
 ///
+/// If nobody has to prove who it is, only requests to a name of this machine are answered: its
+/// loopback addresses and `localhost`. Otherwise a page from anywhere, whose name an attacker lets
+/// resolve to this machine, could use the dashboard with the browser of who looks at it.
+///
 /// ```no_run
 /// # async fn run(verk: verk_core::Verk) -> Result<(), Box<dyn std::error::Error>> {
 /// use verk_web::{Access, Dashboard};
@@ -78,10 +88,54 @@ pub async fn serve(
     if !address.ip().is_loopback() && !dashboard.access.asks() {
         return Err(ServeError::NeedsAccess(address));
     }
+    let asks = dashboard.access.asks();
+    let mut router = dashboard.router();
+    if !asks {
+        router = router.layer(middleware::from_fn(of_this_machine));
+    }
     // Not `with_graceful_shutdown`: it would wait for browsers with an open stream of figures.
-    let server = axum::serve(listener, dashboard.router()).into_future();
+    let server = axum::serve(listener, router).into_future();
     tokio::select! {
         ended = server => Ok(ended?),
         () = stop => Ok(()),
+    }
+}
+
+/// Refuses a request to a name that is not one of this machine alone.
+async fn of_this_machine(request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST);
+    let host = host.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    if host.is_some_and(|host| is_loopback(host.host())) {
+        return next.run(request).await;
+    }
+    let message = "This dashboard asks nobody who it is, so it is reached as 127.0.0.1 or localhost only. Give it a token to reach it by another name.\n";
+    (StatusCode::MISDIRECTED_REQUEST, message).into_response()
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let is_address = address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    is_address || host.eq_ignore_ascii_case("localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for host in ["127.0.0.1", "127.1.2.3", "[::1]", "localhost", "LOCALHOST"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "10.0.0.1",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "[::2]",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 }

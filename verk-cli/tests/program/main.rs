@@ -163,13 +163,20 @@ fn the_dashboard_is_served_until_ctrl_c() {
         .split('/')
         .next()
         .unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).unwrap();
+    let ask = |host: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        page
+    };
+    let page = ask(address);
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     assert!(page.contains("the shop"), "{page}");
+    // A name that somebody else lets resolve to this machine.
+    let page = ask("evil.example");
+    assert!(page.starts_with("HTTP/1.1 421"), "{page}");
     support::interrupt(&web);
     assert!(web.wait().unwrap().success());
 
