@@ -30,6 +30,7 @@ impl Session<'_> {
         let now = self.now();
         let mut table = Table::new([
             Column::text("WHEN"),
+            Column::text("TIME").optional(),
             Column::text("WHO"),
             Column::text("ACTION"),
             Column::number("JOBS"),
@@ -50,6 +51,7 @@ impl Session<'_> {
             }
             table.row([
                 Cell::new(relative(entry.at, now)),
+                Cell::new(self.output.time(entry.at)),
                 Cell::or_none(entry.who.as_deref()),
                 Cell::new(&entry.action),
                 Cell::or_none(entry.count.map(text::count)),

@@ -144,6 +144,7 @@ impl Session<'_> {
             Column::long("CLASS"),
             Column::text("QUEUE"),
             Column::text("SINCE"),
+            Column::text("TIME").optional(),
             Column::text("PROCESS"),
         ]);
         let (mut shown, mut from) = (0, None);
@@ -168,6 +169,7 @@ impl Session<'_> {
                     },
                     Cell::or_none(running.queue.as_ref().map(|queue| queue.as_str())),
                     Cell::or_none(running.since.map(|since| relative(since, now))),
+                    Cell::or_none(running.since.map(|since| self.output.time(since))),
                     Cell::new(&running.process),
                 ]);
             }

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use jiff::tz::TimeZone;
 use verk_core::{
     Job,
     manage::{Entry, Jobs, Query, SEARCH_BUDGET},
@@ -15,7 +16,7 @@ use crate::{
     failure::{Exit, Failure},
     output::{Cell, Column, Table, Tone},
     progress::Work,
-    text,
+    text, times,
 };
 
 /// How many rows share the widths of their columns.
@@ -128,7 +129,7 @@ impl Session<'_> {
         let now = self.now();
         let mut table = Table::new(columns(place));
         for entry in rows {
-            table.row(cells(place, entry, now));
+            table.row(cells(place, entry, now, &self.output.zone));
         }
         if !head {
             table = table.without_head();
@@ -137,7 +138,7 @@ impl Session<'_> {
     }
 }
 
-fn cells(place: &PlaceArg, entry: &Entry, now: SystemTime) -> Vec<Cell> {
+fn cells(place: &PlaceArg, entry: &Entry, now: SystemTime, zone: &TimeZone) -> Vec<Cell> {
     let job = entry.job().ok();
     let time = match place {
         PlaceArg::Queue(_) => job.and_then(Job::enqueued_at),
@@ -155,29 +156,33 @@ fn cells(place: &PlaceArg, entry: &Entry, now: SystemTime) -> Vec<Cell> {
             job.and_then(Job::queue).map(|queue| queue.as_str()),
         ));
     }
-    cells.push(Cell::or_none(time.map(|time| relative(time, now))));
-    if matches!(place, PlaceArg::Dead | PlaceArg::Retries) {
-        let error = job.map(error).unwrap_or_default();
+    let has_failed = matches!(place, PlaceArg::Dead | PlaceArg::Retries);
+    if has_failed {
         cells.push(Cell::new(text::count(job.map_or(0, Job::failures))));
-        cells.push(Cell::new(error));
+    }
+    cells.push(Cell::or_none(time.map(|time| relative(time, now))));
+    cells.push(Cell::or_none(time.map(|time| times::local(time, zone))));
+    if has_failed {
+        cells.push(Cell::new(job.map(error).unwrap_or_default()));
     }
     cells
 }
 
 fn columns(place: &PlaceArg) -> Vec<Column> {
     let mut columns = vec![Column::text("JID"), Column::long("CLASS")];
+    let queue = Column::text("QUEUE").optional();
+    let time = Column::text("TIME").optional();
     match place {
-        PlaceArg::Queue(_) => columns.push(Column::text("WAITS SINCE")),
-        PlaceArg::Scheduled => {
-            columns.extend([Column::text("QUEUE").optional(), Column::text("DUE")])
-        }
+        PlaceArg::Queue(_) => columns.extend([Column::text("WAITS SINCE"), time]),
+        PlaceArg::Scheduled => columns.extend([queue, Column::text("DUE"), time]),
         PlaceArg::Retries | PlaceArg::Dead => columns.extend([
-            Column::text("QUEUE").optional(),
+            queue,
+            Column::number("FAILED").optional(),
             Column::text(match place {
                 PlaceArg::Dead => "DIED",
                 _ => "NEXT TRY",
             }),
-            Column::number("FAILED").optional(),
+            time,
             Column::long("ERROR"),
         ]),
     }

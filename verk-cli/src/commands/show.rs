@@ -1,12 +1,12 @@
 //! All that is known of a job.
 
 use verk_core::{
-    Job,
+    Job, WorkerEntry,
     manage::{Entry, Found, JobInProgress},
 };
 use verk_web::{
     Payloads,
-    text::pretty_json,
+    text::{duration, pretty_json},
     values::{EntryValue, JobValue},
 };
 
@@ -115,6 +115,12 @@ impl Session<'_> {
         if let Some(class) = job.error_class() {
             fields.field("Error", Cell::new(class).tone(Tone::Bad));
         }
+        if let Some(worker) = self.admin.worker(job.class()) {
+            show_worker(&mut fields, &worker, job);
+        } else if !self.admin.workers().is_empty() {
+            let none = "no worker of this program has the class";
+            fields.field("Worker", Cell::new(none).tone(Tone::Warning));
+        }
         self.output.table(fields)?;
         if let Some(message) = job.error_message() {
             self.output.line(&format!("\n{}", clean_lines(&message)))?;
@@ -129,5 +135,25 @@ impl Session<'_> {
         let args = pretty_json(job.args(), MAX_JSON);
         self.output
             .line(&format!("\nArguments\n{}", clean_lines(&args)))
+    }
+}
+
+/// What this program would do with the job.
+fn show_worker(fields: &mut Table, worker: &WorkerEntry, job: &Job) {
+    let options = worker.options();
+    let retries = options.max_retry_count.map_or_else(
+        || "the retries of the settings".to_owned(),
+        |retries| format!("{retries} retries"),
+    );
+    let timeout = options.timeout.map_or_else(
+        || "no timeout".to_owned(),
+        |timeout| format!("a timeout of {}", duration(timeout)),
+    );
+    let (place, queue) = (worker.location(), options.queue);
+    let settings = format!("{place}: queue {queue}, {retries}, {timeout}");
+    fields.field("Worker", Cell::new(settings));
+    if let Err(error) = worker.job(job.args()) {
+        let cannot = format!("it cannot read the arguments: {error}");
+        fields.field("", Cell::new(cannot).tone(Tone::Bad));
     }
 }

@@ -167,6 +167,16 @@ fn the_workers_of_a_program_read_the_arguments() {
     );
     // A command runs no queue, and so is no node.
     assert_eq!(shop.json(&["nodes"]).len(), 0);
+    shop.output(&["enqueue", "SendWelcome", "[1]", "--queue", "mailers"]);
+    let wrong = shop.json(&["jobs", "list", "queue:mailers"]).remove(1);
+    let shown = verk(&["jobs", "show", wrong["jid"].as_str().unwrap()]).stdout;
+    for part in [
+        "own_program.rs",
+        "queue mailers",
+        "cannot read the arguments: argument 1 (`email`)",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
     let settings = verk(&["config"]);
     assert!(
         settings.stdout.contains("this program"),
