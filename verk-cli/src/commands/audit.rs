@@ -4,7 +4,7 @@ use verk_core::{
     manage::AuditEntry,
     storage::{MAX_BATCH_JOBS, Page},
 };
-use verk_web::text::{relative, rfc3339};
+use verk_web::{text::relative, values::AuditValue};
 
 use super::Session;
 use crate::{
@@ -39,14 +39,7 @@ impl Session<'_> {
         ]);
         for entry in &entries {
             if self.output.is_json() {
-                self.output.json(&serde_json::json!({
-                    "at": rfc3339(entry.at),
-                    "who": entry.who,
-                    "action": entry.action,
-                    "target": entry.target,
-                    "filter": entry.filter,
-                    "count": entry.count,
-                }))?;
+                self.output.json(&AuditValue::new(entry))?;
                 continue;
             }
             table.row([

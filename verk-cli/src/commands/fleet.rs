@@ -2,15 +2,14 @@
 
 use std::time::SystemTime;
 
-use serde::Serialize;
 use verk_core::{
-    manage::{NodeStatus, Pause, QueueOverview},
+    manage::{Pause, QueueOverview},
     storage::MAX_BATCH_JOBS,
 };
 use verk_web::{
     Payloads,
     text::{bytes, duration, relative},
-    values::{ProcessValue, QueueValue, RunningValue},
+    values::{NodeValue, ProcessValue, QueueValue, RunningValue},
 };
 
 use super::Session;
@@ -232,41 +231,4 @@ pub(super) fn paused(pause: &Pause, now: SystemTime) -> String {
         text.push_str(&format!(": {reason}"));
     }
     text
-}
-
-/// A node, for programs.
-#[derive(Serialize)]
-struct NodeValue<'a> {
-    node: &'a str,
-    alive: bool,
-    version: Option<&'a str>,
-    process: Option<&'a str>,
-    classes: Option<&'a [String]>,
-    queues: Vec<NodeQueueValue<'a>>,
-}
-
-#[derive(Serialize)]
-struct NodeQueueValue<'a> {
-    queue: &'a str,
-    held: usize,
-    prefetched: usize,
-}
-
-impl<'a> NodeValue<'a> {
-    fn new(node: &'a NodeStatus) -> Self {
-        let info = node.info.as_ref();
-        let queues = node.queues.iter().map(|queue| NodeQueueValue {
-            queue: queue.name.as_str(),
-            held: queue.held,
-            prefetched: queue.prefetched,
-        });
-        Self {
-            node: node.id.as_str(),
-            alive: node.alive,
-            version: info.map(|info| &*info.version),
-            process: info.map(|info| &*info.process),
-            classes: info.map(|info| &*info.classes),
-            queues: queues.collect(),
-        }
-    }
 }
