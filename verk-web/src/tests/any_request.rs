@@ -97,6 +97,9 @@ struct Case {
     fails: bool,
 }
 
+/// The pages of the sets of jobs.
+const SETS: [&str; 3] = ["scheduled", "retries", "dead"];
+
 /// What an address that a page links to has in its place of each parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Link {
@@ -121,7 +124,7 @@ impl Link {
             .map(|(part, name)| (part.to_owned(), (*name).to_owned()))
             .collect();
         // The API has the name of the set as a parameter.
-        if let Some(set @ (&"scheduled" | &"retries" | &"dead")) = asked.get(1) {
+        if let Some(set) = asked.get(1).filter(|name| SETS.contains(name)) {
             names.push(("{set}".to_owned(), (*set).to_owned()));
         }
         let query = query.to_owned();
@@ -250,7 +253,15 @@ impl Case {
         let route = &self.routes[number];
         let random = &mut self.random;
         let mut uri = self.base.clone();
-        let fits = |link: &&Link| route.path.split('/').all(|part| link.has(part));
+        let set = route
+            .path
+            .split('/')
+            .nth(1)
+            .filter(|name| SETS.contains(name));
+        let fits = |link: &&Link| {
+            let has_all = route.path.split('/').all(|part| link.has(part));
+            has_all && (set.is_none() || link.name("{set}") == set)
+        };
         let links: Vec<&Link> = self.links.iter().filter(fits).collect();
         let link = (!links.is_empty() && !random.once_in(4)).then(|| random.of(&links));
         let nested = !self.base.is_empty();
@@ -285,7 +296,7 @@ impl Case {
             }
         }
         let body = match is_change {
-            true => random.body(route.path.starts_with("/api/"), &self.keys),
+            true => random.body(&route.path, &self.keys),
             false => Vec::new(),
         };
         request.body(Body::from(body)).ok()

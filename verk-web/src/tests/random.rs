@@ -342,20 +342,16 @@ impl Random {
     }
 
     /// The body of a change.
-    pub(crate) fn body(&mut self, is_api: bool, known: &[String]) -> Vec<u8> {
+    pub(crate) fn body(&mut self, path: &str, known: &[String]) -> Vec<u8> {
+        let is_api = path.starts_with("/api/");
         match self.below(12) {
             0 => Vec::new(),
             1 => self.note(),
             2 => b"\xff\xfe".to_vec(),
             3 if self.once_in(20) => vec![b'a'; (2 << 20) + 1],
-            4..8 if is_api => {
-                let bodies = [
-                    r#"{"all":true,"in":60}"#,
-                    r#"{"class":"Charge","args":[1]}"#,
-                ];
-                self.of(&bodies).as_bytes().to_vec()
-            }
-            4..8 if !known.is_empty() => {
+            4..9 if path == "/api/v1/jobs" => br#"{"class":"Charge","args":[1]}"#.to_vec(),
+            4..9 if is_api => br#"{"all":true,"in":60}"#.to_vec(),
+            4..9 if !known.is_empty() => {
                 let all = self.of(&["", "&scope=all", "&scope=all&class=Charge"]);
                 let key = value(&known[self.below(known.len())]);
                 format!("confirm=yes&in=60&job={key}{all}").into_bytes()
