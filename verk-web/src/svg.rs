@@ -23,6 +23,27 @@ pub(crate) fn points(values: impl IntoIterator<Item = f64>, width: f64, height: 
     points
 }
 
+/// The points of a line through `values`, each at its place from 0 to 1, as [`points`] draws them.
+/// Whole numbers are precise enough for a small line.
+pub(crate) fn points_at(
+    values: impl IntoIterator<Item = (f64, f64)>,
+    width: f64,
+    height: f64,
+) -> String {
+    let values: Vec<(f64, f64)> = values.into_iter().collect();
+    let top = values
+        .iter()
+        .map(|(_, value)| finite(*value))
+        .fold(0.0, f64::max);
+    let mut points = String::new();
+    for (place, value) in values {
+        let (x, y) = (share(place, 1.0, width), above(value, top, height));
+        let separator = if points.is_empty() { "" } else { " " };
+        let _ = write!(points, "{separator}{x:.0},{y:.0}");
+    }
+    points
+}
+
 /// The path of an area from the ground up to `values`, in a box of `width` and `height` whose top
 /// is `top`.
 pub(crate) fn area(values: &[f64], top: f64, width: f64, height: f64) -> String {
@@ -102,6 +123,11 @@ mod tests {
         assert_eq!(points([0.0, 0.0], 10.0, 4.0), "0.0,4.0 10.0,4.0");
         assert_eq!(points([f64::NAN], 10.0, 4.0), "0.0,4.0");
         assert_eq!(points([], 10.0, 4.0), "");
+        assert_eq!(
+            points_at([(0.0, 0.0), (0.5, 2.0), (1.0, 1.0)], 10.0, 4.0),
+            "0,4 5,0 10,2"
+        );
+        assert_eq!(points_at([(2.0, f64::INFINITY)], 10.0, 4.0), "10,4");
     }
 
     #[test]

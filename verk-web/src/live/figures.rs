@@ -14,6 +14,9 @@ use crate::{svg, text};
 #[serde(transparent)]
 pub(crate) struct Figures(BTreeMap<String, String>);
 
+/// The width and the height of the line of a queue.
+const LINE: (f64, f64) = (58.0, 22.0);
+
 /// The name of a figure of a queue.
 fn queue_key(queue: &QueueName, figure: &str) -> String {
     format!("queue:{figure}:{queue}")
@@ -74,8 +77,18 @@ impl Figures {
                 },
             );
             set("rate", unless(rates.of(&queue.queue).map(text::number)));
+            let line = history.line(&queue.queue);
+            set("line", svg::points_at(line, LINE.0, LINE.1));
         }
         figures
+    }
+
+    /// Those that differ from `before`, or are not in it.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        let changed = self.0.iter();
+        let changed = changed.filter(|(name, text)| before.0.get(*name) != Some(*text));
+        let changed = changed.map(|(name, text)| (name.clone(), text.clone()));
+        Self(changed.collect())
     }
 
     fn set(&mut self, name: &str, text: String) {
@@ -90,5 +103,26 @@ impl Figures {
     /// The text of a figure of a queue.
     pub(crate) fn of_queue(&self, queue: &QueueName, figure: &str) -> &str {
         self.get(&queue_key(queue, figure))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_what_has_changed() {
+        let figures = |pairs: &[(&str, &str)]| {
+            let mut figures = Figures::default();
+            for (name, text) in pairs {
+                figures.set(name, (*text).to_owned());
+            }
+            figures
+        };
+        let before = figures(&[("same", "1"), ("other", "1"), ("gone", "1")]);
+        let after = figures(&[("same", "1"), ("other", "2"), ("new", "1")]);
+        let changed = after.since(&before);
+        assert_eq!(changed.0, figures(&[("other", "2"), ("new", "1")]).0);
+        assert_eq!(after.since(&Figures::default()).0, after.0);
     }
 }

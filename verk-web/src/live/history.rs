@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use verk_core::{
@@ -23,6 +23,13 @@ const RATE_FROM: Duration = Duration::from_secs(10);
 
 /// How many points a small line has.
 const POINTS: usize = 40;
+
+/// The line of a queue has a point every so many seconds, and so many of them: 5 minutes.
+const SLOT: u64 = 10;
+const SLOTS: u64 = 30;
+
+/// How many queues have a line, so that what is kept has a bound: first those in which jobs wait.
+const MAX_LINES: usize = 1_000;
 
 /// What is kept of one moment.
 #[derive(Clone, Debug)]
@@ -61,6 +68,55 @@ pub(crate) struct History {
     samples: VecDeque<Sample>,
     /// The counts by queue: at most [`RATE_OVER`] and one poll.
     queues: VecDeque<(SystemTime, ByQueue)>,
+    lines: Lines,
+}
+
+/// How many jobs waited in each queue in the last minutes.
+#[derive(Debug, Default)]
+struct Lines {
+    /// The last slot of time that has points.
+    last: u64,
+    /// The slot and the number of jobs, the oldest first.
+    queues: HashMap<QueueName, VecDeque<(u64, usize)>>,
+}
+
+impl Lines {
+    /// Adds a point to each line, if the time for one has come.
+    fn add<'a>(
+        &mut self,
+        at: SystemTime,
+        queues: impl Iterator<Item = (&'a QueueName, usize)> + Clone,
+    ) {
+        let slot = since(at, UNIX_EPOCH).as_secs() / SLOT;
+        if slot < self.last {
+            // The storage's time was set back.
+            self.queues.clear();
+        } else if slot == self.last {
+            return;
+        }
+        self.last = slot;
+        let waiting = queues.clone().filter(|(_, waiting)| *waiting > 0);
+        let idle = queues.filter(|(_, waiting)| *waiting == 0);
+        let mut before = std::mem::take(&mut self.queues);
+        for (queue, waiting) in waiting.chain(idle).take(MAX_LINES) {
+            let mut line = before.remove(queue).unwrap_or_default();
+            line.push_back((slot, waiting));
+            while line.front().is_some_and(|(first, _)| first + SLOTS <= slot) {
+                line.pop_front();
+            }
+            self.queues.insert(queue.clone(), line);
+        }
+    }
+
+    /// The points of a queue: the place of each, from 0 to 1, and its value.
+    fn of(&self, queue: &QueueName) -> impl Iterator<Item = (f64, f64)> {
+        let line = self.queues.get(queue).into_iter().flatten();
+        let first = (self.last + 1).saturating_sub(SLOTS);
+        line.map(move |(slot, waiting)| {
+            let place = to_f64(slot - first) / to_f64(SLOTS - 1);
+            (place, to_f64(*waiting))
+        })
+    }
 }
 
 impl History {
@@ -88,6 +144,8 @@ impl History {
         let counts = queues.iter();
         let counts = counts.map(|queue| (queue.queue.clone(), queue.processed));
         self.queues.push_back((at, counts.collect()));
+        let waiting = queues.iter().map(|queue| (&queue.queue, queue.enqueued));
+        self.lines.add(at, waiting);
         // The second one is old enough too.
         while self
             .queues
@@ -139,6 +197,12 @@ impl History {
         ]
     }
 
+    /// How many jobs waited in a queue in the last 5 minutes: the place of each point, from 0 to 1,
+    /// and its value.
+    pub(crate) fn line(&self, queue: &QueueName) -> impl Iterator<Item = (f64, f64)> {
+        self.lines.of(queue)
+    }
+
     /// The last sample, and the newest one that is at least 30 seconds older, else the oldest;
     /// `None` if that is less than 10 seconds older.
     fn window(&self) -> Option<(&Sample, &Sample)> {
@@ -183,8 +247,6 @@ fn failed(first: &Sample, last: &Sample) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use super::*;
 
     /// Samples at these seconds, with one run in each second, of which each tenth failed.
@@ -222,5 +284,55 @@ mod tests {
         let history = history(&[100, 110, 50]);
         assert_eq!(history.samples.len(), 1);
         assert_eq!(history.rates().all, None);
+    }
+
+    /// The line of a queue in which so many jobs waited at these seconds.
+    fn line(samples: &[(u64, usize)]) -> Vec<(f64, f64)> {
+        let (mut lines, queue) = (Lines::default(), "q".parse().unwrap());
+        for &(second, waiting) in samples {
+            let at = UNIX_EPOCH + Duration::from_secs(second);
+            lines.add(at, [(&queue, waiting)].into_iter());
+        }
+        lines.of(&queue).collect()
+    }
+
+    #[test]
+    fn the_line_of_a_queue_has_a_point_every_ten_seconds_of_five_minutes() {
+        let at = |slot: f64| slot / 29.0;
+        for (samples, points) in [
+            (&[(1_000, 7)][..], &[(at(29.0), 7.0)][..]),
+            // The first of each slot.
+            (
+                &[(1_000, 7), (1_009, 8), (1_010, 9)],
+                &[(at(28.0), 7.0), (at(29.0), 9.0)],
+            ),
+            // While nobody looks, there are no points.
+            (
+                &[(1_000, 7), (1_290, 8), (1_295, 9)],
+                &[(at(0.0), 7.0), (at(29.0), 8.0)],
+            ),
+            (&[(1_000, 7), (1_300, 8)], &[(at(29.0), 8.0)]),
+            // The time was set back.
+            (&[(1_000, 7), (900, 8)], &[(at(29.0), 8.0)]),
+        ] {
+            assert_eq!(line(samples), points, "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn a_queue_that_is_gone_and_queues_beyond_the_bound_have_no_line() {
+        let mut lines = Lines::default();
+        let names: Vec<QueueName> = (0..MAX_LINES + 10)
+            .map(|number| format!("q{number}").parse().unwrap())
+            .collect();
+        // Jobs wait in the last one.
+        let waiting = |queue| usize::from(Some(queue) == names.last());
+        let queues = names.iter().map(|queue| (queue, waiting(queue)));
+        let at = |second| UNIX_EPOCH + Duration::from_secs(second);
+        lines.add(at(1_000), queues.clone());
+        assert_eq!(lines.queues.len(), MAX_LINES);
+        assert_eq!(lines.of(names.last().unwrap()).count(), 1);
+        lines.add(at(1_010), queues.take(1));
+        assert_eq!(lines.queues.len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! Server-sent events: figures for the pages, at `GET /live`, and what happens in the fleet, at
 //! `GET /api/v1/events`.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     http::{HeaderMap, StatusCode},
@@ -10,7 +10,7 @@ use axum::{
 use futures_util::{Stream, StreamExt, stream};
 use tokio_stream::wrappers::WatchStream;
 
-use super::tail::Heard;
+use super::{poller::Snapshot, tail::Heard};
 use crate::{context::Context, failure::Failure};
 
 /// After this long a stream ends, and the browser opens another: a program that shuts down waits
@@ -27,12 +27,14 @@ pub(crate) async fn figures(
             "Too many browsers look at live figures: reload the page instead.",
         ));
     };
-    let figures = WatchStream::from_changes(viewer.figures.clone());
-    let events = figures.map(|snapshot| {
-        Ok(Event::default()
-            .event("figures")
-            .json_data(&snapshot.figures)
-            .unwrap_or_default())
+    let snapshots = WatchStream::from_changes(viewer.figures.clone());
+    // With hundreds of queues, all figures are some hundred KiB: an event has what has changed.
+    let first = Arc::<Snapshot>::default();
+    let events = snapshots.scan(first, |before, snapshot| {
+        let changed = snapshot.figures.since(&before.figures);
+        *before = snapshot;
+        let event = Event::default().event("figures").json_data(&changed);
+        std::future::ready(Some(Ok(event.unwrap_or_default())))
     });
     let end = app.admin.clock().sleep(LASTS);
     let events = events.take_until(end);

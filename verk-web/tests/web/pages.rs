@@ -1,9 +1,12 @@
 //! What each page shows.
 
 use axum::http::StatusCode;
-use verk_core::storage::JobSet;
+use verk_core::{
+    names::NodeId,
+    storage::{Counts, Executions, JobSet, Minute, StatsReport, StatsStore},
+};
 
-use crate::support::{Web, failed};
+use crate::support::{Web, failed, time};
 
 #[tokio::test]
 async fn an_empty_storage_says_what_will_be_here() {
@@ -234,4 +237,55 @@ async fn storages_with_the_same_name_have_their_own_addresses() {
     for path in ["/i/-", "/i/-1", "/i/-2", "/i/3"] {
         assert!(page.contains(&format!("href=\"{path}\"")), "{path}: {page}");
     }
+}
+
+#[tokio::test]
+async fn the_overview_shows_the_runs_of_the_last_hour_and_the_latest_failures() {
+    let web = Web::open().await;
+    let empty = web.get("/").await.body;
+    assert!(empty.contains("No metrics in the last hour"), "{empty}");
+    assert!(!empty.contains("Class and error"), "{empty}");
+
+    let runs = |succeeded, failed| Executions {
+        counts: Counts { succeeded, failed },
+        ..Executions::default()
+    };
+    // Of two classes in one minute, and long ago.
+    let classes = [
+        ("A".to_owned(), runs(3, 1)),
+        ("B".to_owned(), runs(1_000, 0)),
+    ];
+    let (now, old) = (Minute::of(web.admin.now()), Minute::of(time(1_700_000_000)));
+    let report = StatsReport {
+        executions: [(now, classes.clone().into()), (old, classes.into())].into(),
+        ..StatsReport::default()
+    };
+    let node = NodeId::from("n");
+    web.storage.record_stats(&node, 1, &report).await.unwrap();
+    for number in 0..7 {
+        let job = failed(&format!("d{number}"), "Charge", &format!("error {number}"));
+        web.add(JobSet::Dead, 1_700_000_000 + number, job).await;
+    }
+    web.add(JobSet::Retry, 4_000_000_000, failed("r1", "Resize", "slow"))
+        .await;
+    // The first dashboard keeps what it has read; another one reads all.
+    let page = Web::of(&web.storage).await.get("/").await.body;
+    for text in [
+        "at most 1\u{202f}004 in a minute",
+        "1\u{202f}004, 1 failed",
+        "href=\"/dead/1700000006-d6\"",
+        "href=\"/dead/1700000002-d2\"",
+        "Io: error 6",
+        "All 7 jobs",
+        "href=\"/retries/4000000000-r1\"",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(
+        !page.contains("-d1\"") && !page.contains("All 1 job"),
+        "{page}"
+    );
+    // It has the numbers for those who do not see the chart.
+    let row = "<td class=\"n\">1\u{202f}004</td><td class=\"n\">1</td></tr>";
+    assert_eq!(page.matches(row).count(), 1, "{page}");
 }

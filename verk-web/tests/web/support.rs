@@ -40,8 +40,16 @@ impl Web {
         Self::with(|dashboard| dashboard.show_args()).await
     }
 
+    /// Another dashboard of a storage, which has read nothing yet.
+    pub(crate) async fn of(storage: &MemoryStorage) -> Self {
+        Self::show(storage.clone(), |dashboard| dashboard.show_args()).await
+    }
+
     pub(crate) async fn with(set: impl FnOnce(Dashboard) -> Dashboard) -> Self {
-        let storage = MemoryStorage::default();
+        Self::show(MemoryStorage::default(), set).await
+    }
+
+    async fn show(storage: MemoryStorage, set: impl FnOnce(Dashboard) -> Dashboard) -> Self {
         let verk = Verk::builder()
             .storage(storage.clone())
             .build()
