@@ -16,6 +16,7 @@ use super::{
     request::{Answer, Outcome, Request, at, node_id},
     step::Trouble,
     view::View,
+    walk::Walk,
 };
 
 /// Every place with its jobs, in the plainest form. It gets each request and its answer, checks
@@ -167,6 +168,19 @@ impl Ledger {
                 self.cut_dead(*now, *limits);
                 // No case buries as many jobs as one call cuts.
                 Answer::Flag(false)
+            }
+            Request::Walk(walk) => {
+                let jobs = match &walk.from {
+                    Source::Queue(queue) => {
+                        let jobs = self.queue(queue).iter();
+                        jobs.map(|job| (job.clone(), None)).collect()
+                    }
+                    Source::Set(set) => {
+                        let members = by_score(self.set(*set)).into_iter();
+                        members.map(|(job, score)| (job, Some(score))).collect()
+                    }
+                };
+                Answer::Walked(Walk::expected(walk, jobs))
             }
             Request::Exchange { .. }
             | Request::ClaimName { .. }

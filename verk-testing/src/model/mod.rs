@@ -11,7 +11,8 @@
 //!   its order there (P1);
 //! - an outcome took effect if and only if the node held the job (P2);
 //! - every payload has the bytes that it was stored with (P3);
-//! - both storages show the same nodes, queues and pauses.
+//! - both storages show the same nodes, queues and pauses, and walks through a place, page by page
+//!   in both directions and by a scan, show all that it has.
 //!
 //! At the end everything is acknowledged and deregistered, and no key may be left. A list that
 //! fails shrinks to the few steps that matter.
@@ -26,6 +27,7 @@ mod request;
 mod side;
 mod step;
 mod view;
+mod walk;
 
 use std::{env, sync::Arc, time::Duration};
 

@@ -17,6 +17,7 @@ use verk_core::{
 use super::{
     ledger::Ledger,
     step::{Action, From, Limits, Payload, Pick, Place, QUEUES, Shape, To},
+    walk::{Walk, WalkRequest},
 };
 
 /// What a storage is asked.
@@ -92,6 +93,7 @@ pub(super) enum Request {
         now: SystemTime,
         limits: DeadLimits,
     },
+    Walk(WalkRequest),
 }
 
 /// What it answers.
@@ -107,6 +109,7 @@ pub(super) enum Answer {
     Each(Vec<Outcome>),
     /// Each of an exchange.
     Both(Box<Answer>, Box<Answer>),
+    Walked(Walk),
     /// What the ledger knows nothing of.
     Text(String),
     /// Not applied.
@@ -261,6 +264,19 @@ impl Ledger {
                 now: self.time(),
                 limits: limits.into(),
             },
+            Action::Walk {
+                from,
+                order,
+                limit,
+                max_bytes,
+                text,
+            } => Request::Walk(WalkRequest {
+                from: source(*from),
+                order: *order,
+                limit: *limit,
+                max_bytes: *max_bytes,
+                texts: text.iter().map(ToString::to_string).collect(),
+            }),
             Action::TimePasses { seconds } => {
                 self.now += seconds;
                 return None;

@@ -20,6 +20,7 @@ use super::{
     request::{Answer, Request, all_sets, node_id, queue_name},
     step::{NODES, QUEUES, Spot, Trouble},
     view::View,
+    walk::Walk,
 };
 use crate::{Key, Operation, conformance::Harness};
 
@@ -221,6 +222,7 @@ impl<'a> Side<'a> {
             Request::TrimDead { now, limits } => {
                 Answer::of(storage.trim_dead(*now, *limits).await, Answer::Flag)
             }
+            Request::Walk(walk) => Answer::of(Walk::take(&**storage, walk).await, Answer::Walked),
             Request::PollSchedule { node } => {
                 let poll = storage.poll_schedule(&node_id(*node), TTL).await;
                 Answer::of(poll, |poll| {

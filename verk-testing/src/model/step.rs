@@ -1,7 +1,7 @@
 //! What a case is made of: [`Step`]s, and how they are drawn.
 
 use proptest::{bool::weighted, collection::vec, option, prelude::*, sample::Index};
-use verk_core::storage::{DueSet, JobSet};
+use verk_core::storage::{DueSet, JobSet, Order};
 
 /// How many nodes there are. Two of them have the same name.
 pub(super) const NODES: usize = 3;
@@ -105,6 +105,14 @@ pub(super) enum Action {
     },
     TimePasses {
         seconds: u64,
+    },
+    /// Reads all of a place, in small pages.
+    Walk {
+        from: From,
+        order: Order,
+        limit: usize,
+        max_bytes: usize,
+        text: Option<&'static str>,
     },
 }
 
@@ -236,10 +244,12 @@ impl Action {
                 Spot::Paused,
             ]),
             Self::Promote { set, .. } => spots.push(Spot::Set(set.into())),
-            Self::Move { from, .. } | Self::Clear { from } => spots.push(match from {
-                From::Queue(queue) => Spot::Queue(queue),
-                From::Set(set) => Spot::Set(set),
-            }),
+            Self::Move { from, .. } | Self::Clear { from } | Self::Walk { from, .. } => {
+                spots.push(match from {
+                    From::Queue(queue) => Spot::Queue(queue),
+                    From::Set(set) => Spot::Set(set),
+                })
+            }
             Self::SetPaused { .. } => spots.push(Spot::Paused),
             Self::TrimDead { .. } => spots.push(Spot::Set(JobSet::Dead)),
             Self::Register { node, .. }
@@ -284,6 +294,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => node().prop_map(|node| Action::PollSchedule { node }),
         1 => limits().prop_map(|limits| Action::TrimDead { limits }),
         4 => (1..30_u64).prop_map(|seconds| Action::TimePasses { seconds }),
+        4 => walk(),
     ]
 }
 
@@ -296,6 +307,21 @@ fn dequeue() -> impl Strategy<Value = Action> {
             max_jobs,
             max_bytes,
             prefetched,
+        },
+    )
+}
+
+fn walk() -> impl Strategy<Value = Action> {
+    let order = prop_oneof![Just(Order::OldestFirst), Just(Order::NewestFirst)];
+    let max_bytes = prop_oneof![Just(1_000_000), Just(1), Just(60_000)];
+    let text = option::of(prop_oneof![Just("1"), Just("\""), Just("nowhere")]);
+    (from(), order, 1..5_usize, max_bytes, text).prop_map(
+        |(from, order, limit, max_bytes, text)| Action::Walk {
+            from,
+            order,
+            limit,
+            max_bytes,
+            text,
         },
     )
 }
