@@ -94,12 +94,7 @@ pub(crate) fn of_code(code: &str, text: &str) -> (Kind, Option<&'static str>) {
     match code {
         "NOAUTH" => (Kind::NotPermitted, Some(NO_PASSWORD)),
         "WRONGPASS" => (Kind::NotPermitted, Some(WRONG_PASSWORD)),
-        "NOPERM" => (
-            Kind::NotPermitted,
-            Some(
-                "the Redis user lacks a right; the guide's page on Redis lists those that verk needs",
-            ),
-        ),
+        "NOPERM" => (Kind::NotPermitted, Some(NO_RIGHT)),
         "DENIED" => (
             Kind::NotPermitted,
             Some("Redis is in protected mode and refuses other machines: give it a password"),
@@ -143,6 +138,8 @@ pub(crate) fn of_code(code: &str, text: &str) -> (Kind, Option<&'static str>) {
             Kind::NotPermitted,
             Some("Redis does not have a command that verk needs, or hides it (rename-command)"),
         ),
+        // What a script says of a command that the user may not run.
+        _ if says("The user executing the script can't") => (Kind::NotPermitted, Some(NO_RIGHT)),
         _ if says("max number of clients") => (
             Kind::Unavailable,
             Some("Redis has as many clients as it accepts: raise its maxclients"),
@@ -261,5 +258,7 @@ pub(crate) fn cut_arguments(text: &str) -> Option<&str> {
     Some(command.trim_end_matches([' ', ',']))
 }
 
+const NO_RIGHT: &str =
+    "the Redis user lacks a right; the guide's page on Redis lists those that verk needs";
 const NO_PASSWORD: &str = "Redis needs a password: put it into the URL, redis://:password@host";
 const WRONG_PASSWORD: &str = "Redis refuses the user or the password of the URL: correct them";

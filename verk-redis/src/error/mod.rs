@@ -305,6 +305,19 @@ mod tests {
     }
 
     #[test]
+    fn a_script_whose_user_lacks_a_right_says_so() {
+        for command in [
+            "run this command or subcommand",
+            "access at least one of the keys",
+        ] {
+            let line = format!("ERR The user executing the script can't {command} script: 7c12");
+            let error = Failure::of_script(answered(&line)).during("pause a queue");
+            assert_eq!(error.kind(), StorageErrorKind::NotPermitted, "{error}");
+            assert!(error.to_string().contains("lacks a right"), "{error}");
+        }
+    }
+
+    #[test]
     fn without_a_reply_nobody_knows() {
         for kind in [
             io::ErrorKind::TimedOut,
