@@ -32,6 +32,7 @@ use verk_core::manage::Admin;
 pub use crate::{
     access::{Access, InvalidHash, Role, Visitor},
     dashboard::Dashboard,
+    live::history,
     payloads::Payloads,
     serve::{ServeError, serve},
 };

@@ -47,24 +47,25 @@ type ByQueue = HashMap<QueueName, u64>;
 
 /// How much runs in a second, over about [`RATE_OVER`].
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rates {
+pub struct Rates {
     /// How many runs ended; `None` until two samples are far enough apart.
-    pub(crate) all: Option<f64>,
+    pub all: Option<f64>,
     /// The share of the runs that failed, from 0 to 1; `None` if nothing ran.
-    pub(crate) failed_share: Option<f64>,
+    pub failed_share: Option<f64>,
     queues: HashMap<QueueName, f64>,
 }
 
 impl Rates {
-    /// How many runs of a queue ended.
-    pub(crate) fn of(&self, queue: &QueueName) -> Option<f64> {
+    /// How many runs of a queue ended; `None` until two samples are far enough apart.
+    #[must_use]
+    pub fn of(&self, queue: &QueueName) -> Option<f64> {
         self.queues.get(queue).copied()
     }
 }
 
 /// Samples of the past, the oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub struct History {
     samples: VecDeque<Sample>,
     /// The counts by queue: at most [`RATE_OVER`] and one poll.
     queues: VecDeque<(SystemTime, ByQueue)>,
@@ -121,7 +122,7 @@ impl Lines {
 
 impl History {
     /// Adds what was read now.
-    pub(crate) fn add(&mut self, at: SystemTime, overview: &Overview) {
+    pub fn add(&mut self, at: SystemTime, overview: &Overview) {
         let Overview { stats, queues, .. } = overview;
         // The storage's time may be set back: what is later than now says nothing.
         while self.samples.back().is_some_and(|last| last.at >= at) {
@@ -156,7 +157,9 @@ impl History {
         }
     }
 
-    pub(crate) fn rates(&self) -> Rates {
+    /// The rates at the last sample.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
         let mut rates = Rates {
             queues: self.rates_of_queues().unwrap_or_default(),
             ..Rates::default()
@@ -223,7 +226,8 @@ impl History {
 }
 
 /// The queue whose oldest job waits the longest, if one waits.
-pub(crate) fn oldest(queues: &[QueueOverview]) -> Option<(&QueueName, Duration)> {
+#[must_use]
+pub fn oldest(queues: &[QueueOverview]) -> Option<(&QueueName, Duration)> {
     let waiting = queues.iter().filter(|queue| queue.enqueued > 0);
     let oldest = waiting.max_by_key(|queue| queue.latency)?;
     Some((&oldest.queue, oldest.latency))

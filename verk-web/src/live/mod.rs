@@ -1,7 +1,7 @@
 //! Live figures: one [`Poller`] reads them for all pages, and stops when nobody looks.
 
 mod figures;
-mod history;
+pub mod history;
 mod poller;
 mod stream;
 mod tail;
