@@ -134,6 +134,9 @@ pub(crate) enum Command {
         #[arg(short = 'n', long, value_name = "EVENTS")]
         limit: Option<usize>,
     },
+    /// Watch queues, jobs and processes, and drive them by keys
+    #[cfg(feature = "tui")]
+    Top,
     /// Show how often classes ran and how long they took, for those that record it
     Metrics {
         /// One class, with its histogram

@@ -10,6 +10,8 @@ mod output;
 mod progress;
 mod text;
 mod times;
+#[cfg(feature = "tui")]
+mod top;
 
 use std::{
     env,
@@ -130,12 +132,17 @@ fn log(cli: &Cli) {
     } else {
         LevelFilter::WARN
     };
-    // A program that has a subscriber keeps it.
-    let _ = tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    #[cfg(feature = "tui")]
+    if matches!(cli.command, args::Command::Top) {
+        // A line on the screen would be among the figures.
+        let _ = subscriber.with_writer(top::Kept::new).try_init();
+        return;
+    }
+    // A program that has a subscriber keeps it.
+    let _ = subscriber.with_writer(io::stderr).try_init();
 }
 
 async fn execute(

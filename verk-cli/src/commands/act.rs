@@ -32,7 +32,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    fn action(self) -> Action {
+    pub(crate) fn action(self) -> Action {
         match self {
             Self::Run => Action::Requeue,
             Self::Delete => Action::Delete,
@@ -42,7 +42,7 @@ impl Verb {
     }
 
     /// The name in the audit, as the dashboard writes it.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Run => "requeue",
             Self::Delete => "delete",
@@ -52,7 +52,7 @@ impl Verb {
     }
 
     /// What it did to `jobs`: `moved 3 jobs to their queues`.
-    fn past(self, jobs: &str) -> String {
+    pub(crate) fn past(self, jobs: &str) -> String {
         match self {
             Self::Run => format!("moved {jobs} to the queue"),
             Self::Delete => format!("deleted {jobs}"),
@@ -61,7 +61,7 @@ impl Verb {
         }
     }
 
-    fn question(self, jobs: &str) -> String {
+    pub(crate) fn question(self, jobs: &str) -> String {
         match self {
             Self::Run => format!("Run {jobs} now?"),
             Self::Delete => format!("Delete {jobs}?"),

@@ -219,7 +219,7 @@ fn queue_cells(queue: &QueueOverview, now: SystemTime) -> Vec<Cell> {
 }
 
 /// `paused 4 min ago by ada: the mail server is down`.
-pub(super) fn paused(pause: &Pause, now: SystemTime) -> String {
+pub(crate) fn paused(pause: &Pause, now: SystemTime) -> String {
     let mut text = "paused".to_owned();
     if let Some(since) = pause.since {
         text.push_str(&format!(" {}", relative(since, now)));

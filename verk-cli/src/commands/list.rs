@@ -190,7 +190,7 @@ fn columns(place: &PlaceArg) -> Vec<Column> {
 }
 
 /// The class and the message of the last error, in a line.
-pub(super) fn error(job: &Job) -> String {
+pub(crate) fn error(job: &Job) -> String {
     let class = job.error_class().unwrap_or_default();
     let message = job.error_message().unwrap_or_default();
     let message = message.lines().next().unwrap_or_default();

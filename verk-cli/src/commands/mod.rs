@@ -33,6 +33,8 @@ use crate::{
 };
 
 pub(crate) use self::act::Verb;
+#[cfg(feature = "tui")]
+pub(crate) use self::{fleet::paused, list::error, signal::name as signal_name};
 
 /// A command that runs: the storage, and where to print.
 pub(crate) struct Session<'a> {
@@ -85,6 +87,8 @@ impl Session<'_> {
             Command::Enqueue(args) => self.enqueue(args).await,
             Command::Tail { limit } => self.tail(*limit).await,
             Command::Metrics { class, minutes } => self.metrics(class.as_deref(), *minutes).await,
+            #[cfg(feature = "tui")]
+            Command::Top => crate::top::run(self).await,
             Command::Doctor { max_jobs, convert } => self.doctor(*max_jobs, *convert).await,
             Command::Audit { limit } => self.audit(*limit).await,
             Command::Web(args) => self.web(args).await,
@@ -151,15 +155,19 @@ impl Session<'_> {
         Ok(filter)
     }
 
-    /// Records what was done. It is done, so an error of the record is only logged.
     pub(crate) async fn record(&self, entry: AuditEntry) {
-        let who = match &self.user {
-            Some(user) => format!("{user} (command line)"),
-            None => "command line".to_owned(),
-        };
-        if let Err(error) = self.admin.record_action(entry.by(who)).await {
-            log::warn!(%error, "an action could not be recorded");
-        }
+        record(self.admin, self.user.as_deref(), entry).await;
+    }
+}
+
+/// Records what an operator did. It is done, so an error of the record is only logged.
+pub(crate) async fn record(admin: &Admin, user: Option<&str>, entry: AuditEntry) {
+    let who = match user {
+        Some(user) => format!("{user} (command line)"),
+        None => "command line".to_owned(),
+    };
+    if let Err(error) = admin.record_action(entry.by(who)).await {
+        log::warn!(%error, "an action could not be recorded");
     }
 }
 

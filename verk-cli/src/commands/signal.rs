@@ -87,7 +87,7 @@ impl Session<'_> {
     }
 }
 
-fn name(signal: ProcessSignal) -> &'static str {
+pub(crate) fn name(signal: ProcessSignal) -> &'static str {
     match signal {
         ProcessSignal::Quiet => "quiet",
         ProcessSignal::Stop => "stop",

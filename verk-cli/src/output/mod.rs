@@ -83,6 +83,18 @@ impl Output {
         self.format == Format::Json
     }
 
+    /// Whether the output is a terminal, whose size is known.
+    #[cfg(feature = "tui")]
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.width.is_some()
+    }
+
+    /// Whether texts may have colors.
+    #[cfg(feature = "tui")]
+    pub(crate) fn has_colors(&self) -> bool {
+        self.colors
+    }
+
     /// Whether a person can answer questions.
     pub(crate) fn asks(&self) -> bool {
         self.asks

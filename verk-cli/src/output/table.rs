@@ -85,6 +85,12 @@ impl Cell {
         }
     }
 
+    /// The text and its tone, for another table than [`Table`].
+    #[cfg(feature = "tui")]
+    pub(crate) fn parts(&self) -> (&str, Tone) {
+        (&self.text, self.tone)
+    }
+
     pub(crate) fn tone(mut self, tone: Tone) -> Self {
         self.tone = tone;
         self

@@ -17,7 +17,7 @@ use verk_core::{
 use verk_redis::{RedisBuilderExt, RedisConfig, RedisStorage};
 use verk_testing::{MemoryStorage, RedisServer, VirtualClock};
 
-pub(super) struct Stored {
+pub(crate) struct Stored {
     admin: Admin,
     /// The same, with the clock of this machine.
     of_doctor: Admin,
@@ -27,7 +27,7 @@ pub(super) struct Stored {
 
 /// In memory and on Redis, each with the same jobs. Their time stands still, so that ages do not
 /// change during a test.
-pub(super) async fn storages() -> Vec<Stored> {
+pub(crate) async fn storages() -> Vec<Stored> {
     let clock = Arc::new(VirtualClock::new());
     let memory = MemoryStorage::default();
     let of_memory = Stored::new(
@@ -67,7 +67,7 @@ impl Stored {
     }
 
     /// The handle for a command. The doctor compares the clocks of this machine and the storage.
-    pub(super) fn admin_of(&self, command: &str) -> &Admin {
+    pub(crate) fn admin_of(&self, command: &str) -> &Admin {
         if command.contains("doctor") {
             &self.of_doctor
         } else {
@@ -75,7 +75,12 @@ impl Stored {
         }
     }
 
-    pub(super) fn is_memory(&self) -> bool {
+    #[cfg(feature = "tui")]
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    pub(crate) fn is_memory(&self) -> bool {
         self.redis.is_none()
     }
 
@@ -151,12 +156,12 @@ impl Stored {
         }
     }
 
-    async fn push(&self, queue: &str, payload: Bytes) {
+    pub(crate) async fn push(&self, queue: &str, payload: Bytes) {
         let queue = queue.parse().unwrap();
         self.storage.enqueue(&queue, &[payload]).await.unwrap();
     }
 
-    async fn add(&self, set: JobSet, at: SystemTime, payload: Bytes) {
+    pub(crate) async fn add(&self, set: JobSet, at: SystemTime, payload: Bytes) {
         self.push("mailers", payload.clone()).await;
         let job = Due {
             at,

@@ -5,7 +5,7 @@
 //! the same jobs, and both print the same. `$ verk clear q < q` answers a question with `q`;
 //! without an answer there is no terminal. Times are `[TIME]`.
 
-mod fixture;
+pub(crate) mod fixture;
 
 use std::{
     env, fs,
