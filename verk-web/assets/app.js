@@ -25,13 +25,64 @@ for (const button of document.querySelectorAll("[data-theme-switch]")) {
   });
 }
 
-// Times: the page has UTC.
-const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const at = new Date(time.dateTime);
-  if (Number.isNaN(at.getTime())) continue;
-  time.title = `${zone.format(at)} (${time.dateTime})`;
-  if (time.hasAttribute("data-local")) time.textContent = zone.format(at);
+// Times: the page has them in UTC, and the reader sees them in the zone of the browser.
+const local = new Intl.DateTimeFormat("sv", { dateStyle: "short", timeStyle: "medium" });
+const utc = (at) => at.toISOString().slice(0, 19);
+
+function showTimes() {
+  for (const time of document.querySelectorAll("time[datetime]:not([data-shown])")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    time.dataset.shown = "";
+    const inUtc = `${utc(at).replace("T", " ")} UTC`;
+    if (time.hasAttribute("data-local")) {
+      time.textContent = local.format(at);
+      time.title = inUtc;
+    } else {
+      time.title = `${local.format(at)} (${inUtc})`;
+    }
+  }
+}
+
+// The same texts as those of the page.
+function duration(seconds) {
+  const units = [["y", 31536000], ["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const at = seconds ? units.findIndex(([, size]) => seconds >= size) : 4;
+  const [unit, size] = units[at];
+  const [smaller, part] = units[at + 1] ?? ["", Infinity];
+  const rest = Math.floor((seconds % size) / part);
+  return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${smaller}` : ""}`;
+}
+
+function showAges(now) {
+  for (const time of document.querySelectorAll("time[data-age][data-shown]")) {
+    const past = now - new Date(time.dateTime);
+    const by = duration(Math.floor(Math.abs(past) / 1000));
+    const text = past < 0 ? `in ${by}` : past < 1000 ? "now" : `${by} ago`;
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+showTimes();
+for (const zone of document.querySelectorAll("[data-zone]")) {
+  zone.textContent = `Times of ${local.resolvedOptions().timeZone}`;
+  zone.hidden = false;
+}
+
+// Fields of times are in that zone too; the form sends UTC.
+for (const form of document.forms) {
+  const fields = [...form.querySelectorAll("input[type=datetime-local]")];
+  for (const field of fields) {
+    const at = new Date(`${field.defaultValue}Z`);
+    if (!Number.isNaN(at.getTime())) field.value = local.format(at).replace(" ", "T").replace(/:00$/, "");
+    const zone = form.querySelector(`label[for="${field.id}"] [data-zone-name]`);
+    if (zone) zone.textContent = "(your time)";
+  }
+  form.addEventListener("formdata", (event) => {
+    for (const field of fields) {
+      if (field.value) event.formData.set(field.name, utc(new Date(field.value)));
+    }
+  });
 }
 
 // A box that selects all rows, and a count of the selected ones.
@@ -73,6 +124,7 @@ document.addEventListener("keydown", (event) => {
 const state = document.querySelector("[data-live-state]");
 const url = document.body.dataset.liveUrl;
 let source;
+let aged;
 
 function show(text, on) {
   if (!state) return;
@@ -87,6 +139,13 @@ function connect() {
   source.addEventListener("figures", (event) => {
     const figures = JSON.parse(event.data);
     show("live", true);
+    showTimes();
+    const now = new Date(figures.now);
+    // Often enough for a reader, and seldom enough to stay calm.
+    if (!(now - aged < 10000)) {
+      showAges(now);
+      aged = now;
+    }
     for (const element of document.querySelectorAll("[data-live]")) {
       const text = figures[element.dataset.live];
       if (text !== undefined && element.textContent !== text) element.textContent = text;

@@ -127,9 +127,51 @@ pub fn rfc3339(at: SystemTime) -> String {
     }
 }
 
-/// A time as a page shows it: for the script, and for people.
-pub(crate) fn when(at: SystemTime, now: SystemTime) -> (String, String) {
-    (rfc3339(at), relative(at, now))
+/// A time as a page shows it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct When {
+    /// For the script.
+    pub(crate) rfc: String,
+    /// For people: `2026-11-28 14:02:11 UTC`.
+    pub(crate) utc: String,
+    /// How long ago, or in how long.
+    pub(crate) age: String,
+}
+
+pub(crate) fn when(time: SystemTime, now: SystemTime) -> When {
+    When {
+        rfc: rfc3339(time),
+        utc: at(time),
+        age: relative(time, now),
+    }
+}
+
+/// A part of a sentence.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Piece {
+    Text(String),
+    Time(When),
+}
+
+/// A sentence in parts: its times are as RFC 3339 writes them, in UTC and whole seconds.
+pub(crate) fn pieces(sentence: &str, now: SystemTime) -> Vec<Piece> {
+    const LENGTH: usize = "2026-11-28T14:02:11Z".len();
+    let (mut pieces, mut text, mut left) = (Vec::new(), String::new(), sentence);
+    while let Some(first) = left.chars().next() {
+        let time = left.get(..LENGTH).filter(|time| time.ends_with('Z'));
+        if let Some(time) = time.and_then(|time| time.parse::<Timestamp>().ok()) {
+            pieces.push(Piece::Text(std::mem::take(&mut text)));
+            let seconds = time.as_duration().as_secs_f64();
+            let time = verk_core::time::from_unix_seconds(seconds);
+            pieces.push(Piece::Time(when(time, now)));
+            left = left.get(LENGTH..).unwrap_or_default();
+        } else {
+            text.push(first);
+            left = left.get(first.len_utf8()..).unwrap_or_default();
+        }
+    }
+    pieces.push(Piece::Text(text));
+    pieces
 }
 
 /// A time for people, in UTC: `2026-11-28 14:02:11 UTC`.
@@ -265,6 +307,28 @@ mod tests {
         // What no calendar has.
         let far = verk_core::time::from_unix_seconds(1e18);
         assert!(at(far).parse::<f64>().is_ok(), "{}", at(far));
+    }
+
+    #[test]
+    fn times_of_a_sentence_are_found() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let text = |text: &str| Piece::Text(text.to_owned());
+        assert_eq!(
+            pieces("It died 2023-11-14T22:13:20Z after é.", now),
+            [
+                text("It died "),
+                Piece::Time(when(now, now)),
+                text(" after é.")
+            ]
+        );
+        for none in [
+            "",
+            "2023-11-14T22:13:99Z",
+            "x2023-11-14T22:13:20",
+            "ééééééééééZ",
+        ] {
+            assert_eq!(pieces(none, now), [text(none)]);
+        }
     }
 
     #[test]

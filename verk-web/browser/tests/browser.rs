@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use fantoccini::{Locator, key::Key};
 use verk_core::{
     Job, Verk,
@@ -181,6 +183,68 @@ async fn a_figure_changes_without_a_reload() {
         .await
         .unwrap();
     assert_eq!(browser.run("return window.sameDocument").await, true);
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn times_are_shown_in_the_zone_of_the_browser() {
+    // Half past five hours before UTC, in summer and winter.
+    let browser = Browser::open_in("Asia/Kolkata").await;
+    browser
+        .storage
+        .enqueue(
+            &"source".parse().unwrap(),
+            &[r#"{"class":"Charge","jid":"1","args":[]}"#.into()],
+        )
+        .await
+        .unwrap();
+    let source = browser.admin.queue("source").unwrap();
+    let due = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    source.select().reschedule(due).await.unwrap();
+    browser.goto("/scheduled").await;
+    browser.shows("2096-10-02 12:36:40").await;
+    let title = "return document.querySelector('main time[data-local]').title";
+    assert_eq!(browser.run(title).await, "2096-10-02 07:06:40 UTC");
+    browser.shows("Times of Asia/").await;
+
+    // The field of a filter has that zone too, before and after it is sent.
+    browser
+        .run("document.getElementById('since').value = '2096-10-02T12:36'")
+        .await;
+    browser.click("button", "Show").await;
+    browser.shows("Looked at 1 of 1 job").await;
+    let query = "return new URLSearchParams(location.search).get('since')";
+    assert_eq!(browser.run(query).await, "2096-10-02T07:06:00");
+    let field = "return document.getElementById('since').value";
+    assert_eq!(browser.run(field).await, "2096-10-02T12:36");
+    browser
+        .run("document.getElementById('since').value = '2096-10-02T12:37'")
+        .await;
+    browser.click("button", "Show").await;
+    browser.shows("No job in the scheduled set has").await;
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn times_stay_true_while_a_page_is_live() {
+    let browser = Browser::open_in("Asia/Kolkata").await;
+    bury(&browser, &[("a", "Charge", "x")]).await;
+    browser.goto("/dead").await;
+    browser
+        .until("return document.querySelector('td time[data-age]').title != ''")
+        .await;
+    // What an update brings is shown as the rest is.
+    browser
+        .run(
+            "document.querySelector('td time[data-age]').textContent = 'old';
+             const time = document.createElement('time');
+             time.dateTime = '2096-10-02T07:06:40Z';
+             time.dataset.local = '';
+             document.querySelector('main').append(time);",
+        )
+        .await;
+    browser.shows("2096-10-02 12:36:40").await;
+    browser.until("return /^(now|\\d+ s ago|1 min.*)$/.test(document.querySelector('td time[data-age]').textContent)").await;
     browser.client.clone().close().await.unwrap();
 }
 

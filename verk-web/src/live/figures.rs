@@ -1,6 +1,6 @@
 //! The texts that change while a page is shown, by the place where they are: [`Figures`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::Serialize;
 use verk_core::{QueueName, manage::Overview};
@@ -23,7 +23,12 @@ fn queue_key(queue: &QueueName, figure: &str) -> String {
 }
 
 impl Figures {
-    pub(super) fn of(overview: &Overview, rates: &Rates, history: &History) -> Self {
+    pub(super) fn of(
+        at: SystemTime,
+        overview: &Overview,
+        rates: &Rates,
+        history: &History,
+    ) -> Self {
         let Overview {
             stats,
             queues,
@@ -33,6 +38,8 @@ impl Figures {
         let (running, permits) = overview.running();
         let unless = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let mut figures = Self::default();
+        // So that the script keeps ages true.
+        figures.set("now", text::rfc3339(at));
         figures.set("nav:queues", text::count(queues.len()));
         figures.set("nav:running", text::count(running));
         figures.set("nav:processes", text::count(processes.len()));

@@ -96,7 +96,7 @@ impl Poller {
         let rates = history.rates();
         let snapshot = Arc::new(Snapshot {
             at: Some(at),
-            figures: Figures::of(&overview, &rates, &history),
+            figures: Figures::of(at, &overview, &rates, &history),
             overview,
             rates,
         });

@@ -20,7 +20,7 @@ struct AuditPage {
 }
 
 struct Row {
-    at: (String, String),
+    at: text::When,
     entry: AuditEntry,
 }
 

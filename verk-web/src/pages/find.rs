@@ -1,5 +1,7 @@
 //! A job by its id: where it is, and why it does not run.
 
+use std::time::SystemTime;
+
 use askama::Template;
 use axum::{
     extract::Path,
@@ -12,7 +14,7 @@ use crate::{
     context::Context,
     failure::Failure,
     routes::Route,
-    text,
+    text::{self, Piece},
     url::{self, Name},
 };
 
@@ -45,7 +47,7 @@ struct Found {
     place: String,
     /// The page of its place.
     path: Option<String>,
-    reasons: Vec<String>,
+    reasons: Vec<Vec<Piece>>,
 }
 
 /// The page of the place of a job.
@@ -63,10 +65,11 @@ fn path(place: &JobPlace) -> Option<String> {
 }
 
 /// Why it is not running, the most decisive reason first.
-pub(super) fn sentences(known: &Explanation) -> Vec<String> {
+pub(super) fn sentences(known: &Explanation, now: SystemTime) -> Vec<Vec<Piece>> {
     let reasons = known.reasons.iter();
     reasons
         .map(|reason| text::cut(&text::sentence(&reason.to_string()), 1_000))
+        .map(|sentence| text::pieces(&sentence, now))
         .collect()
 }
 
@@ -88,7 +91,7 @@ async fn show(Path(Name(jid)): Path<Name>, context: Context) -> Result<Response,
             found = Some(Found {
                 place: text::cut(&known.place.to_string(), 1_000),
                 path: path(&known.place),
-                reasons: sentences(&known),
+                reasons: sentences(&known, context.app.admin.now()),
                 class: known.class.map(|class| text::short(&class, 200)),
             });
         }

@@ -38,7 +38,7 @@ struct JobPage {
     place: Place,
     view: JobView,
     /// Why it is not running, the most decisive reason first.
-    reasons: Vec<String>,
+    reasons: Vec<Vec<text::Piece>>,
     may_operate: bool,
     may_admin: bool,
 }
@@ -64,8 +64,7 @@ pub(crate) struct JobView {
 
 /// A moment in the life of a job.
 pub(crate) struct Moment {
-    pub(crate) rfc: String,
-    pub(crate) when: String,
+    pub(crate) when: text::When,
     pub(crate) what: String,
     pub(crate) kind: &'static str,
 }
@@ -140,14 +139,15 @@ fn times(job: &Job, place: &Place, at: Option<SystemTime>, now: SystemTime) -> V
             .map(|at| (at, "failed first".to_owned(), "bad")),
         last,
         end,
+        job.expires_at()
+            .map(|at| (at, "expires".to_owned(), "next")),
     ]
     .into_iter()
     .flatten()
     .collect();
     times.sort_by_key(|(at, ..)| *at);
     let moment = |(at, what, kind)| Moment {
-        rfc: text::rfc3339(at),
-        when: text::relative(at, now),
+        when: text::when(at, now),
         what,
         kind,
     };
@@ -166,7 +166,9 @@ fn facts(job: &Job) -> Vec<(&'static str, String)> {
             RetryLimit::Never => "none; it is not kept when it fails".to_owned(),
             RetryLimit::Default => format!("{} used, as many as the node allows", job.failures()),
             RetryLimit::Times(limit) => {
-                format!("{} failures, retried at most {limit} times", job.failures())
+                let failures = text::some(u64::from(job.failures()), "failure", "failures");
+                let limit = text::some(u64::from(limit), "time", "times");
+                format!("{failures}, retried at most {limit}")
             }
         },
     ));
@@ -175,9 +177,6 @@ fn facts(job: &Job) -> Vec<(&'static str, String)> {
     }
     if let Some(queue) = job.retry_queue() {
         facts.push(("Retried in", queue.to_string()));
-    }
-    if let Some(expires_at) = job.expires_at() {
-        facts.push(("Expires", text::at(expires_at)));
     }
     if job.backtrace() != Backtrace::Off {
         facts.push(("Backtrace", "asked for".to_owned()));
@@ -268,7 +267,7 @@ async fn show(context: &Context, place: Place, entry: Option<Entry>) -> Result<R
     if let Some(reference) = JobRef::of(&entry)
         && let Why::Known(known) = app.admin.why(&reference).await?
     {
-        reasons = find::sentences(&known);
+        reasons = find::sentences(&known, app.admin.now());
     }
     let view = JobView::new(&entry, job, app, &place, app.admin.now());
     html(&JobPage {

@@ -127,7 +127,7 @@ struct ClassPage {
     done: String,
     fail: String,
     top: u64,
-    first: String,
+    first: Option<text::When>,
     steps: Vec<Step>,
     buckets: Vec<Bucket>,
     dots: Vec<Dot>,
@@ -135,7 +135,7 @@ struct ClassPage {
 }
 
 struct Step {
-    at: String,
+    at: text::When,
     runs: u64,
     failed: u64,
     mean: String,
@@ -177,11 +177,12 @@ async fn show(Path(Name(class)): Path<Name>, context: Context) -> Result<Respons
         .max()
         .unwrap_or(0);
     let path = |values: &[f64]| svg::area(values, to_f64(top), WIDTH, HEIGHT);
+    let now = admin.now();
     let steps = history.times.iter().zip(&own).rev();
     let steps = steps
         .filter(|(_, step)| step.counts.processed() > 0)
         .map(|(at, step)| Step {
-            at: text::at(*at),
+            at: text::when(*at, now),
             runs: step.counts.processed(),
             failed: step.counts.failed,
             mean: step.mean().map_or_else(|| "–".to_owned(), text::duration),
@@ -200,10 +201,7 @@ async fn show(Path(Name(class)): Path<Name>, context: Context) -> Result<Respons
         done: path(&done),
         fail: path(&failed),
         top,
-        first: history
-            .times
-            .first()
-            .map_or_else(String::new, |at| text::at(*at)),
+        first: history.times.first().map(|at| text::when(*at, now)),
         steps: steps.collect(),
         buckets: buckets(&histogram, &bounds),
         dots: dots(&histogram),

@@ -32,7 +32,7 @@ struct Row {
     process: Option<(String, Option<String>)>,
     /// How many queues it has beyond these.
     more: usize,
-    registered: Option<(String, String)>,
+    registered: Option<text::When>,
     classes: Option<usize>,
 }
 

@@ -67,7 +67,7 @@ struct Hour {
 }
 
 struct Minute {
-    at: String,
+    at: text::When,
     runs: u64,
     failed: u64,
 }
@@ -125,7 +125,7 @@ pub(super) async fn show(context: Context) -> Result<Response, Failure> {
             .as_ref()
             .map(|checkup| checkup.report.findings.iter().map(Note::new).collect()),
         checked: checkup.map(|checkup| text::relative(checkup.at, now)),
-        hour: Hour::of(&hour),
+        hour: Hour::of(&hour, now),
         history,
         rows,
         dead,
@@ -136,7 +136,7 @@ pub(super) async fn show(context: Context) -> Result<Response, Failure> {
 }
 
 impl Hour {
-    fn of(history: &ExecutionHistory) -> Option<Self> {
+    fn of(history: &ExecutionHistory, now: SystemTime) -> Option<Self> {
         let mut steps = vec![Counts::default(); history.times.len()];
         for class in &history.classes {
             for (step, more) in steps.iter_mut().zip(&class.steps) {
@@ -161,7 +161,7 @@ impl Hour {
             minutes: minutes
                 .filter(|(_, step)| step.processed() > 0)
                 .map(|(at, step)| Minute {
-                    at: text::at(*at),
+                    at: text::when(*at, now),
                     runs: step.processed(),
                     failed: step.failed,
                 })

@@ -79,8 +79,8 @@ struct Row {
     busy: usize,
     concurrency: usize,
     state: (&'static str, char, &'static str),
-    beat: (String, String),
-    started: Option<(String, String)>,
+    beat: text::When,
+    started: Option<text::When>,
     memory: Option<String>,
     rtt: String,
 }

@@ -31,7 +31,8 @@ struct Row {
     queue: Option<(String, String)>,
     process: String,
     process_path: Option<String>,
-    since: Option<(String, String)>,
+    /// When it began, and for how long it has run.
+    since: Option<(text::When, String)>,
 }
 
 impl Row {
@@ -53,7 +54,7 @@ impl Row {
                 .map(|queue| (queue.to_string(), url::part(queue.as_str()))),
             process: text::short(&running.process, 160),
             process_path: processes::path(&running.process),
-            since: running.since.map(|at| (text::rfc3339(at), elapsed(at))),
+            since: running.since.map(|at| (text::when(at, now), elapsed(at))),
         }
     }
 }

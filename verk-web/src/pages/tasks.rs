@@ -36,7 +36,7 @@ struct Row {
     id: u64,
     what: String,
     by: Option<String>,
-    started: (String, String),
+    started: text::When,
     running: bool,
     state: String,
     looked_at: u64,

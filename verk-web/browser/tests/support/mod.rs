@@ -29,6 +29,11 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) async fn open() -> Self {
+        Self::open_in("UTC").await
+    }
+
+    /// Opens a browser in this time zone.
+    pub(crate) async fn open_in(zone: &str) -> Self {
         let redis = RedisServer::start();
         let storage = RedisStorage::connect(RedisConfig::new(redis.url()))
             .await
@@ -43,7 +48,7 @@ impl Browser {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let dashboard = Dashboard::new(admin.clone(), Access::open()).show_args();
         tokio::spawn(verk_web::serve(listener, dashboard, std::future::pending()));
-        let (driver, port) = driver().await;
+        let (driver, port) = driver(zone).await;
         let options = serde_json::json!({
             "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,1000"],
         });
@@ -111,6 +116,16 @@ impl Browser {
         );
     }
 
+    /// Waits until a script returns `true`.
+    pub(crate) async fn until(&self, script: &str) {
+        within(PATIENCE, async {
+            while self.run(script).await != true {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+
     /// Waits until a process is shown, or none is. Redis does not say so by itself: it is asked.
     pub(crate) async fn has_processes(&self, some: bool) {
         within(PATIENCE, async {
@@ -128,8 +143,9 @@ impl Browser {
 }
 
 /// A driver on a free port.
-async fn driver() -> (Child, u16) {
+async fn driver(zone: &str) -> (Child, u16) {
     let mut driver = Command::new("chromedriver")
+        .env("TZ", zone)
         .arg("--port=0")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -59,7 +59,7 @@ struct GroupRow {
     class: String,
     error: String,
     count: usize,
-    newest: (String, String),
+    newest: text::When,
     /// The query that shows them.
     query: String,
 }

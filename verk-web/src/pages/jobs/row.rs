@@ -24,7 +24,7 @@ pub(crate) struct JobRow {
     pub(crate) error: Option<String>,
     /// How often it failed.
     pub(crate) failures: u32,
-    pub(crate) at: Option<(String, String)>,
+    pub(crate) at: Option<text::When>,
     /// Why the payload is no job.
     pub(crate) malformed: Option<String>,
 }
