@@ -44,13 +44,27 @@ pub(crate) struct Standalone {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Shared {
     /// How to print: a table for people, or JSON for programs: one object, or one on each line
-    #[arg(short, long, global = true, value_enum, default_value_t)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        help_heading = "Output"
+    )]
     pub(crate) output: Format,
     /// When to use colors; `auto` also obeys `NO_COLOR`
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        help_heading = "Output"
+    )]
     pub(crate) color: Color,
     /// Log more than warnings, on stderr
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Output")]
     pub(crate) verbose: bool,
 }
 
@@ -73,7 +87,7 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Show the counts of the whole fleet
     Stats {
-        /// Also show what was done on each of so many days
+        /// Also show what was done on each of so many days, at most 1826
         #[arg(long, value_name = "DAYS")]
         days: Option<usize>,
     },
@@ -90,7 +104,7 @@ pub(crate) enum Command {
     Scheduled(FilteredList),
     /// List the jobs that run now, as their processes report them
     Running {
-        /// The most jobs to show
+        /// The most jobs to show; 0 for all
         #[arg(short = 'n', long, default_value_t = 100)]
         limit: usize,
     },
@@ -150,13 +164,15 @@ pub(crate) enum Command {
         /// How many jobs of each queue and set to check
         #[arg(long, default_value_t = 1_000)]
         max_jobs: usize,
-        /// First convert arguments that Elixir's Verk wrote as a string to arrays
+        /// First convert arguments that Elixir's Verk wrote as a string to arrays, which asks
         #[arg(long)]
         convert: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// Show what operators did
     Audit {
-        /// The most entries to show
+        /// The most entries to show; 0 for all
         #[arg(short = 'n', long, default_value_t = 25)]
         limit: usize,
     },
@@ -169,6 +185,42 @@ pub(crate) enum Command {
     },
     /// Print the settings that are in force, and where each comes from
     Config,
+}
+
+impl Command {
+    /// Whether it changes nothing, and ends by itself.
+    pub(crate) fn only_reads(&self) -> bool {
+        match self {
+            Self::Stats { .. }
+            | Self::Queues
+            | Self::Dead(_)
+            | Self::Retries(_)
+            | Self::Scheduled(_)
+            | Self::Jobs(JobsCommand::List(_) | JobsCommand::Show(_) | JobsCommand::Why(_))
+            | Self::Running { .. }
+            | Self::Processes
+            | Self::Nodes
+            | Self::Metrics { .. }
+            | Self::Audit { .. }
+            | Self::Tail { .. }
+            | Self::Completions { .. }
+            | Self::Config => true,
+            Self::Doctor { convert, .. } => !convert,
+            _ => false,
+        }
+    }
+
+    /// Whether it reads step after step, and prints what it found until Ctrl-C.
+    pub(crate) fn is_a_search(&self) -> bool {
+        matches!(
+            self,
+            Self::Dead(_)
+                | Self::Retries(_)
+                | Self::Scheduled(_)
+                | Self::Jobs(JobsCommand::List(_) | JobsCommand::Why(_))
+                | Self::Tail { .. }
+        )
+    }
 }
 
 /// Agreement to a change of many jobs.

@@ -49,7 +49,11 @@ impl Connection {
     /// Builds a handle that runs no queue.
     pub(crate) async fn connect(&self) -> Result<Verk, Failure> {
         let (config, redis) = self.read()?;
-        let builder = Verk::builder().config(config).redis(redis);
+        let mut builder = Verk::builder().config(config).redis(redis);
+        // How many dead jobs are kept is the nodes' to say: a `kill` must not cut them.
+        if !self.sets("max_dead_jobs")? {
+            builder = builder.max_dead_jobs(usize::MAX);
+        }
         node_free(builder).await
     }
 
@@ -89,6 +93,13 @@ impl Connection {
             })
         };
         read().map_err(of_config)
+    }
+
+    /// Whether a file or the environment sets this field.
+    fn sets(&self, name: &str) -> Result<bool, Failure> {
+        let (of_file, _) = self.of_file()?;
+        let in_file = object(&of_file).get(name) != object(&Config::default()).get(name);
+        Ok(in_file || variable("", name).is_some())
     }
 
     /// All settings, and where each comes from.

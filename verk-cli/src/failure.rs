@@ -8,6 +8,8 @@ use verk_core::{
     names::InvalidName,
 };
 
+use crate::text;
+
 /// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exit(pub(crate) u8);
@@ -15,7 +17,7 @@ pub(crate) struct Exit(pub(crate) u8);
 impl Exit {
     /// It did what was asked.
     pub(crate) const DONE: Self = Self(0);
-    /// It found nothing, or changed nothing. Of `doctor`: warnings.
+    /// What was asked for is not there, or nothing changed. Of `doctor`: warnings.
     pub(crate) const NOTHING: Self = Self(1);
     /// The arguments are wrong; nothing was done. Of `doctor`: errors.
     pub(crate) const USAGE: u8 = 2;
@@ -35,7 +37,7 @@ impl Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    nothing was found, or nothing changed; doctor: there are warnings
+  1    what was asked for is not there, or nothing changed; doctor: there are warnings
   2    the arguments are wrong, and nothing was done; doctor: there are errors
   3    the storage does not answer or refuses, and nothing was changed
   4    the storage failed, and some of the change may be made
@@ -68,6 +70,28 @@ impl Failure {
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::NotFound(message.into())
+    }
+
+    /// The same failure, after a part of the change was made.
+    pub(crate) fn after(self, done: u64, what: &str) -> Self {
+        match self {
+            Self::Storage { message, .. } if done > 0 => Self::Storage {
+                message: format!("{message}; before that it {what}: {}", text::count(done)),
+                applied: Applied::Unknown,
+            },
+            other => other,
+        }
+    }
+
+    /// The failure of a command that changes nothing.
+    pub(crate) fn of_read(self) -> Self {
+        match self {
+            Self::Storage { message, .. } => Self::Storage {
+                message,
+                applied: Applied::NotApplied,
+            },
+            other => other,
+        }
     }
 
     pub(crate) fn exit(&self) -> u8 {

@@ -5,6 +5,7 @@ mod commands;
 mod confirm;
 mod connect;
 mod failure;
+mod interrupt;
 mod locate;
 mod output;
 mod progress;
@@ -16,7 +17,7 @@ mod top;
 use std::{
     env,
     ffi::{OsStr, OsString},
-    io,
+    io::{self, IsTerminal},
     path::Path,
     process::ExitCode,
 };
@@ -26,7 +27,7 @@ use tracing_subscriber::filter::LevelFilter;
 use verk_core::{VerkBuilder, manage::Admin};
 
 use crate::{
-    args::{Cli, Standalone},
+    args::{Cli, Color, Standalone},
     commands::Session,
     connect::Connection,
     failure::{Exit, Failure},
@@ -112,7 +113,8 @@ fn parse(arguments: Vec<OsString>) -> Result<Cli, ExitCode> {
         .file_name()
         .unwrap_or_else(|| OsStr::new("verk"));
     let name = name.to_string_lossy().into_owned();
-    let command = Cli::command().bin_name(name);
+    let called = if is_called() { " verk" } else { "" };
+    let command = Cli::command().bin_name(format!("{name}{called}"));
     let parsed = command.try_get_matches_from(arguments);
     let cli = parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     cli.map_err(|error| usage(&error))
@@ -134,6 +136,7 @@ fn log(cli: &Cli) {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
+        .with_ansi(cli.shared.color != Color::Never && io::stderr().is_terminal())
         .with_target(false);
     #[cfg(feature = "tui")]
     if matches!(cli.command, args::Command::Top) {

@@ -1,25 +1,17 @@
 //! Long work, as a person sees it: [`Work`].
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::fmt;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use tokio::task::JoinHandle;
 use verk_core::manage::{Progress, Selection};
 
-use crate::output::Output;
+use crate::{interrupt::Interrupt, output::Output};
 
 /// A bar on the terminal while many jobs are counted or changed, and the Ctrl-C that ends it.
 #[derive(Debug)]
 pub(crate) struct Work {
     bar: ProgressBar,
-    interrupted: Arc<AtomicBool>,
-    listens: JoinHandle<()>,
+    interrupt: Interrupt,
 }
 
 impl Work {
@@ -42,27 +34,18 @@ impl Work {
             ));
         }
         bar.set_message(what.to_owned());
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&interrupted);
-        // The first Ctrl-C ends the work after its step; another one ends the process.
-        let listens = tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                flag.store(true, Ordering::Relaxed);
-            }
-        });
         Self {
             bar,
-            interrupted,
-            listens,
+            interrupt: output.interrupt.clone(),
         }
     }
 
     /// Lets the selection report to the bar, and end on Ctrl-C.
     pub(crate) fn watch(&self, selection: Selection) -> Selection {
-        let (bar, flag) = (self.bar.clone(), Arc::clone(&self.interrupted));
+        let (bar, interrupt) = (self.bar.clone(), self.interrupt.clone());
         selection
             .progress(move |progress: Progress| bar.set_position(progress.looked_at))
-            .until(move || flag.load(Ordering::Relaxed))
+            .until(move || interrupt.is_pressed())
     }
 
     /// Sets how many jobs were examined, for a work without a selection.
@@ -77,13 +60,12 @@ impl Work {
     }
 
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interrupt.is_pressed()
     }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-        self.listens.abort();
     }
 }

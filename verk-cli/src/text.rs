@@ -1,5 +1,7 @@
 //! Numbers and names as a terminal shows them.
 
+use std::borrow::Cow;
+
 /// A whole number in groups of three digits: `98,567`.
 pub(crate) fn count(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or(u64::MAX).to_string();
@@ -42,6 +44,25 @@ pub(crate) fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 
+/// JSON in which what would steer a terminal is written as `\\u....`: the same JSON for a program.
+pub(crate) fn harmless_json(json: &str) -> Cow<'_, str> {
+    if json.chars().all(is_harmless) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(json.len());
+    for char in json.chars() {
+        if is_harmless(char) {
+            escaped.push(char);
+        } else {
+            let mut units = [0; 2];
+            for unit in char.encode_utf16(&mut units) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 fn is_harmless(char: char) -> bool {
     let steers = matches!(char,
         '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
@@ -63,6 +84,15 @@ mod tests {
             assert_eq!(count(number), text);
         }
         assert_eq!((&*jobs(1_u64), &*jobs(0_usize)), ("1 job", "0 jobs"));
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let text = "a\u{9b}31m\u{7f}\u{202e}\u{e0001}é";
+        let json = serde_json::to_string(text).unwrap();
+        let harmless = harmless_json(&json);
+        assert_eq!(harmless, "\"a\\u009b31m\\u007f\\u202e\\udb40\\udc01é\"");
+        assert_eq!(serde_json::from_str::<String>(&harmless).unwrap(), text);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 /// A time, as an argument: a point in time, or a duration before or after now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +13,14 @@ pub(crate) enum When {
 }
 
 impl When {
-    /// `2h` is two hours ago.
+    /// `2h` is two hours ago, and `+2h` in two hours.
     pub(crate) fn before(text: &str) -> Result<Self, String> {
-        duration(text).map(Self::Ago).or_else(|_| Self::at(text))
+        if let Some(later) = text.strip_prefix('+') {
+            return Self::after(later);
+        }
+        let ago = duration(text).map(Self::Ago);
+        let time = ago.or_else(|_| Self::at(text));
+        time.map_err(|error| format!("{error}; or 90s, 10m, 2h and 7d for so long ago"))
     }
 
     /// `2h` is in two hours.
@@ -48,9 +53,8 @@ impl When {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration: Result<SignedDuration, _> = text.parse();
-    let duration = duration.ok().and_then(|duration| duration.try_into().ok());
-    duration.ok_or_else(|| "a duration is written as 90s, 10m, 2h or 1h30m".to_owned())
+    humantime::parse_duration(text)
+        .map_err(|_| "a duration is written as 90s, 10m, 2h, 1h30m or 7d".to_owned())
 }
 
 /// A time in the zone of this machine: `2026-11-29 14:02:11`.
@@ -78,6 +82,8 @@ mod tests {
         for (read, time) in [
             (When::before("2h"), now - 2 * hour),
             (When::before("1h30m"), now - hour - hour / 2),
+            (When::before("7d"), now - 7 * 24 * hour),
+            (When::before("+2h"), now + 2 * hour),
             (When::after("90s"), now + Duration::from_secs(90)),
             (When::at("2023-11-14T22:13:20Z"), now),
             (When::before("2023-11-14T23:13:20+01:00"), now),

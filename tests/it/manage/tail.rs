@@ -200,3 +200,45 @@ async fn counts_are_shown_when_they_change() {
         assert!(matches!(&events[..], [TailEvent::Counts(stats)] if stats.enqueued() == 3));
     }
 }
+
+#[tokio::test]
+async fn a_backlog_that_hides_new_retries_is_announced_once() {
+    for shared in storages().await {
+        // All are due before the one that fails now.
+        let old = shared.one.now() - Duration::from_secs(3_600);
+        let backlog: Vec<Bytes> = (0..400).map(|jid| failed(jid, old)).collect();
+        let mut tail = shared.one.tail();
+        assert_eq!(step(&mut tail).await, Vec::<String>::new());
+        shared.add(JobSet::Retry, &backlog).await;
+        let skipped = format!("{:?}", TailEvent::Skipped(Skipped::Retries));
+        assert_eq!(step(&mut tail).await, [skipped.clone()]);
+        assert_eq!(step(&mut tail).await, Vec::<String>::new());
+        let cleared = shared.one.retry_set().select().delete().await.unwrap();
+        assert_eq!(cleared, 400);
+        assert_eq!(step(&mut tail).await, Vec::<String>::new());
+        shared.add(JobSet::Retry, &backlog).await;
+        assert_eq!(step(&mut tail).await, [skipped]);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_rescheduled_did_not_fail_again() {
+    for shared in storages().await {
+        let mut tail = shared.one.tail();
+        assert_eq!(step(&mut tail).await, Vec::<String>::new());
+        shared
+            .add(JobSet::Retry, &[failed("one", shared.one.now())])
+            .await;
+        assert_eq!(step(&mut tail).await, ["failed one"]);
+        let later = shared.one.now() + Duration::from_secs(60);
+        let moved = shared
+            .one
+            .retry_set()
+            .select()
+            .reschedule(later)
+            .await
+            .unwrap();
+        assert_eq!(moved, 1);
+        assert_eq!(step(&mut tail).await, Vec::<String>::new());
+    }
+}

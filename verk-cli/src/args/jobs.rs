@@ -65,7 +65,8 @@ pub(crate) struct FilterArgs {
     #[arg(long)]
     pub(crate) text: Option<String>,
     /// Jobs from this time on: `2h` for two hours ago, or `2026-11-29T14:00`. Of the dead: when
-    /// they died; of retries and scheduled jobs: when they are due; of a queue: when they came
+    /// they died; of retries and scheduled jobs: when they are due, and `+2h` is in two hours; of a
+    /// queue: when they came
     #[arg(long, value_name = "TIME", value_parser = When::before)]
     pub(crate) since: Option<When>,
     /// Jobs up to this time
@@ -94,9 +95,12 @@ pub(crate) struct ActArgs {
     /// All jobs of the place, without a filter
     #[arg(long)]
     pub(crate) all: bool,
-    /// The most jobs to change
+    /// The most jobs to change: those that a list shows first
     #[arg(short = 'n', long)]
     pub(crate) limit: Option<usize>,
+    /// Which come first, for --limit; without it, as in a list
+    #[arg(long, value_enum)]
+    pub(crate) order: Option<OrderArg>,
     #[command(flatten)]
     pub(crate) consent: Consent,
 }

@@ -6,8 +6,10 @@ use verk_core::{
     QueueName,
     manage::{Admin, Jobs},
     names::InvalidName,
-    storage::{JobSet, Source},
+    storage::{JobSet, Order, Source},
 };
+
+use super::OrderArg;
 
 /// A queue or a set, as an argument: `dead`, `retries`, `scheduled` or `queue:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,14 @@ impl PlaceArg {
             Self::Scheduled => "in the scheduled set".to_owned(),
             Self::Retries => "in the retry set".to_owned(),
             Self::Dead => "in the dead set".to_owned(),
+        }
+    }
+
+    /// The order of its lists: the newest of the dead first, and elsewhere the next to run.
+    pub(crate) fn order(&self, order: Option<OrderArg>) -> Order {
+        match (order, self) {
+            (Some(OrderArg::Newest), _) | (None, Self::Dead) => Order::NewestFirst,
+            (Some(OrderArg::Oldest) | None, _) => Order::OldestFirst,
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use verk_core::{
+    StorageError,
     error::SelectionError,
     manage::{Action, AuditEntry, Entry, Filter, Found, Jobs, Query, SEARCH_BUDGET},
     storage::{MAX_BATCH_JOBS, Source},
@@ -18,6 +19,9 @@ use crate::{
     progress::Work,
     text::{self, clean},
 };
+
+/// How many dead jobs a node keeps, unless its `max_dead_jobs` is another.
+const MAX_DEAD_JOBS: u64 = 10_000;
 
 /// How many jobs a question shows.
 const EXAMPLES: usize = 5;
@@ -121,7 +125,6 @@ impl Session<'_> {
             }
         }
         let matched = entries.len() as u64;
-        let jobs = text::jobs(matched);
         if matched > 1 || args.consent.dry_run {
             self.show_examples(&entries, matched)?;
         }
@@ -129,18 +132,49 @@ impl Session<'_> {
             return self.dry_run(verb, matched);
         }
         if matched > 1 {
-            agree(self.output, &args.consent, &verb.question(&jobs))?;
+            self.agree(&args.consent, verb, matched).await?;
         }
+        self.output.begins_change();
         let mut changed = 0;
         for entry in &entries {
-            if entry.act(verb.action()).await? {
-                changed += 1;
-                let phrase = PlaceArg::of(entry.source()).phrase();
-                self.record(AuditEntry::new(verb.name()).on(phrase).count(1))
-                    .await;
+            match self.act_on_one(entry, verb).await {
+                Ok(done) => changed += u64::from(done),
+                Err(error) => return Err(Failure::from(error).after(changed, &verb.past("these"))),
             }
         }
         self.report(verb, matched, changed)
+    }
+
+    /// Changes one job, and records it. Returns whether it was still there.
+    async fn act_on_one(&self, entry: &Entry, verb: Verb) -> Result<bool, StorageError> {
+        let done = entry.act(verb.action()).await?;
+        if done {
+            let place = PlaceArg::of(entry.source()).phrase();
+            let jid = entry.job().map_or_else(
+                |_| "a payload that is not a job".to_owned(),
+                |job| format!("job {}", job.jid()),
+            );
+            let record = AuditEntry::new(verb.name()).on(format!("{jid} {place}"));
+            self.record(record.count(1)).await;
+        }
+        Ok(done)
+    }
+
+    async fn agree(&mut self, consent: &Consent, verb: Verb, matched: u64) -> Result<(), Failure> {
+        if verb == Verb::Kill {
+            let dead = self.admin.dead_set().count().await? as u64;
+            let dead = dead.saturating_add(matched);
+            if dead > MAX_DEAD_JOBS {
+                let dead = text::count(dead);
+                self.output.note(&format!(
+                    "the dead set will have {dead} jobs: with the next death, nodes delete the oldest beyond their max_dead_jobs, 10,000 unless set"
+                ))?;
+            }
+        }
+        let address = self.admin.address();
+        let which = format!("{} at {}", text::jobs(matched), clean(&address));
+        let question = verb.question(&which);
+        agree(self.output, consent, &question)
     }
 
     async fn act_on_matching(
@@ -153,13 +187,15 @@ impl Session<'_> {
         let jobs = place.jobs(self.admin)?;
         let limit = args.limit.unwrap_or(usize::MAX);
         let matched = self.count(&jobs, &filter, limit).await? as u64;
-        let phrase = phrase(&args.filter);
+        let phrase = phrase(&args.filter, self.now(), &self.output.zone);
         let space = if phrase.is_empty() { "" } else { " " };
         let which = format!("{}{space}{}", place.phrase(), clean(&phrase));
         if matched == 0 {
             return Err(Failure::not_found(format!("no job {which}")));
         }
-        let query = Query::new().filter(filter.clone());
+        let query = Query::new()
+            .order(place.order(args.order))
+            .filter(filter.clone());
         let examples = query.clone().limit(EXAMPLES.min(limit));
         let examples = jobs.search(&examples, SEARCH_BUDGET).await?.entries;
         if !self.output.is_json() {
@@ -171,16 +207,22 @@ impl Session<'_> {
             return self.dry_run(verb, matched);
         }
         if matched > 1 {
-            let question = verb.question(&text::jobs(matched));
-            agree(self.output, &args.consent, &question)?;
+            self.agree(&args.consent, verb, matched).await?;
+        }
+        self.output.begins_change();
+        if let ([one], 1) = (&examples[..], matched) {
+            let changed = self.act_on_one(one, verb).await?;
+            return self.report(verb, 1, u64::from(changed));
         }
         let total = jobs.count().await? as u64;
         let work = Work::begin(self.output, verb.name(), total);
+        // Others may have come since they were counted: no more than that are changed.
+        let most = usize::try_from(matched).unwrap_or(usize::MAX);
         let acted = if args.limit.is_some() {
-            act_in_order(&jobs, query, limit, verb, &work).await
+            act_in_order(&jobs, query, most, verb, &work).await
         } else {
-            let selection = work.watch(jobs.select().matching(filter));
-            selection.act(verb.action()).await
+            let selection = jobs.select().matching(filter).limit(most);
+            work.watch(selection).act(verb.action()).await
         };
         let interrupted = work.is_interrupted();
         drop(work);
@@ -280,8 +322,14 @@ impl Session<'_> {
         if count == 0 {
             return Err(Failure::not_found(format!("queue {queue} has no jobs")));
         }
-        let question = format!("Delete {} of queue {}?", text::jobs(count), clean(queue));
+        let address = self.admin.address();
+        let question = format!(
+            "Delete {} of queue {queue} at {address}?",
+            text::jobs(count)
+        );
+        let question = clean(&question);
         agree_by_name(self.output, consent, &question, queue)?;
+        self.output.begins_change();
         let removed = jobs.clear().await? as u64;
         let place = format!("in queue {queue}");
         self.record(AuditEntry::new("clear").on(place).count(removed))

@@ -15,6 +15,7 @@ use crate::{
 
 impl Session<'_> {
     pub(crate) async fn audit(&mut self, limit: usize) -> Result<Exit, Failure> {
+        let limit = if limit == 0 { usize::MAX } else { limit };
         let mut entries: Vec<AuditEntry> = Vec::new();
         while entries.len() < limit {
             let page = Page {

@@ -1,18 +1,31 @@
 //! What is wrong with the storage, and what to do.
 
-use verk_core::doctor::Severity;
+use verk_core::{doctor::Severity, manage::AuditEntry};
 
 use super::Session;
 use crate::{
+    args::Consent,
+    confirm::agree,
     failure::{Exit, Failure},
     text::{self, clean},
 };
 
 impl Session<'_> {
-    pub(crate) async fn doctor(&mut self, max_jobs: usize, convert: bool) -> Result<Exit, Failure> {
+    pub(crate) async fn doctor(
+        &mut self,
+        max_jobs: usize,
+        convert: bool,
+        consent: &Consent,
+    ) -> Result<Exit, Failure> {
         let doctor = self.admin.doctor().max_jobs(max_jobs);
-        if convert {
+        if convert && !consent.dry_run {
+            let address = clean(&self.admin.address());
+            let question = format!("Convert all string arguments at {address} to arrays?");
+            agree(self.output, consent, &question)?;
+            self.output.begins_change();
             let conversion = doctor.convert_string_args().await?;
+            let record = AuditEntry::new("convert").count(conversion.converted as u64);
+            self.record(record).await;
             self.output.note(&conversion.to_string())?;
         }
         let report = doctor.examine().await?;

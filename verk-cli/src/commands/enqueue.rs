@@ -44,6 +44,7 @@ impl Session<'_> {
             let at = when.time(self.now());
             job = job.schedule_at(at.ok_or_else(|| Failure::usage("no calendar has that time"))?);
         }
+        self.output.begins_change();
         let jid = self.admin.enqueue(job).await?;
         let entry = AuditEntry::new("enqueue").on(format!("{class} {jid}"));
         self.record(entry).await;

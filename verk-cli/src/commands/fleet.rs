@@ -146,6 +146,7 @@ impl Session<'_> {
             Column::text("TIME").optional(),
             Column::text("PROCESS"),
         ]);
+        let limit = if limit == 0 { usize::MAX } else { limit };
         let (mut shown, mut from) = (0, None);
         while shown < limit {
             let page = self

@@ -6,13 +6,13 @@ use jiff::tz::TimeZone;
 use verk_core::{
     Job,
     manage::{Entry, Jobs, Query, SEARCH_BUDGET},
-    storage::{MAX_BATCH_JOBS, Order},
+    storage::MAX_BATCH_JOBS,
 };
 use verk_web::{Payloads, text::relative, values::EntryValue};
 
 use super::Session;
 use crate::{
-    args::{FilterArgs, Listing, OrderArg, PlaceArg},
+    args::{FilterArgs, Listing, PlaceArg},
     failure::{Exit, Failure},
     output::{Cell, Column, Table, Tone},
     progress::Work,
@@ -30,11 +30,9 @@ impl Session<'_> {
         listing: &Listing,
     ) -> Result<Exit, Failure> {
         let jobs = place.jobs(self.admin)?;
-        let order = match (listing.order, place) {
-            (Some(OrderArg::Newest), _) | (None, PlaceArg::Dead) => Order::NewestFirst,
-            (Some(OrderArg::Oldest) | None, _) => Order::OldestFirst,
-        };
-        let query = Query::new().order(order).filter(self.filter(args)?);
+        let query = Query::new()
+            .order(place.order(listing.order))
+            .filter(self.filter(args)?);
         let limit = match listing.limit {
             0 => usize::MAX,
             limit => limit,
@@ -81,7 +79,9 @@ impl Session<'_> {
             }
             if work.is_interrupted() {
                 drop(work);
-                self.print_rows(place, &rows, shown <= rows.len())?;
+                if !rows.is_empty() {
+                    self.print_rows(place, &rows, shown <= rows.len())?;
+                }
                 return Err(Failure::Interrupted(format!(
                     "stopped after {} of {}",
                     text::count(examined),

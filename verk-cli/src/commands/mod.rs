@@ -19,6 +19,7 @@ mod why;
 use std::time::SystemTime;
 
 use clap::CommandFactory as _;
+use jiff::tz::TimeZone;
 use verk_core::{
     log,
     manage::{Admin, AuditEntry, Filter},
@@ -26,10 +27,11 @@ use verk_core::{
 };
 
 use crate::{
-    args::{Cli, Command, FilterArgs, FilteredList, JobsCommand, ListArgs, PlaceArg},
+    args::{Cli, Command, FilterArgs, FilteredList, JobsCommand, ListArgs, PlaceArg, Standalone},
     connect::Connection,
     failure::{Exit, Failure},
     output::Output,
+    times,
 };
 
 pub(crate) use self::act::Verb;
@@ -54,7 +56,10 @@ pub(crate) fn without_storage(
 ) -> Option<Result<Exit, Failure>> {
     match command {
         Command::Completions { shell } => {
-            let mut command = Cli::command();
+            let mut command = match connection {
+                Some(_) => Standalone::command(),
+                None => Cli::command(),
+            };
             let name = command.get_name().to_owned();
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut command, name, &mut script);
@@ -67,7 +72,24 @@ pub(crate) fn without_storage(
 }
 
 impl Session<'_> {
+    /// Runs a command. Ctrl-C ends one that only reads at once; one that changes something ends
+    /// after a step.
     pub(crate) async fn run(&mut self, command: &Command) -> Result<Exit, Failure> {
+        if !command.only_reads() {
+            return self.dispatch(command).await;
+        }
+        if command.is_a_search() {
+            return self.dispatch(command).await.map_err(Failure::of_read);
+        }
+        let interrupt = self.output.interrupt.clone();
+        let result = tokio::select! {
+            result = self.dispatch(command) => result,
+            () = interrupt.wait() => Err(Failure::Interrupted(String::new())),
+        };
+        result.map_err(Failure::of_read)
+    }
+
+    async fn dispatch(&mut self, command: &Command) -> Result<Exit, Failure> {
         match command {
             Command::Stats { days } => self.stats(*days).await,
             Command::Queues => self.queues().await,
@@ -89,7 +111,11 @@ impl Session<'_> {
             Command::Metrics { class, minutes } => self.metrics(class.as_deref(), *minutes).await,
             #[cfg(feature = "tui")]
             Command::Top => crate::top::run(self).await,
-            Command::Doctor { max_jobs, convert } => self.doctor(*max_jobs, *convert).await,
+            Command::Doctor {
+                max_jobs,
+                convert,
+                consent,
+            } => self.doctor(*max_jobs, *convert, consent).await,
             Command::Audit { limit } => self.audit(*limit).await,
             Command::Web(args) => self.web(args).await,
             Command::Config => self.config(),
@@ -172,7 +198,7 @@ pub(crate) async fn record(admin: &Admin, user: Option<&str>, entry: AuditEntry)
 }
 
 /// A filter as a part of a sentence: `of class Charge, with error timeout`. Empty without one.
-pub(crate) fn phrase(args: &FilterArgs) -> String {
+pub(crate) fn phrase(args: &FilterArgs, now: SystemTime, zone: &TimeZone) -> String {
     let FilterArgs {
         class,
         queue,
@@ -191,8 +217,10 @@ pub(crate) fn phrase(args: &FilterArgs) -> String {
     add("of queue", queue);
     add("with error", error);
     add("with text", text);
-    if since.is_some() || until.is_some() {
-        parts.push("in that time".to_owned());
+    for (word, when) in [("since", since), ("until", until)] {
+        if let Some(time) = when.and_then(|when| when.time(now)) {
+            parts.push(format!("{word} {}", times::local(time, zone)));
+        }
     }
     parts.join(", ")
 }

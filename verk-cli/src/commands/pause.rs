@@ -34,24 +34,28 @@ impl Session<'_> {
             note = note.reason(reason);
         }
         check(queues)?;
-        let mut any = false;
+        self.output.begins_change();
+        let mut done = 0;
         for queue in queues {
-            let changed = self.admin.pause_queue(queue, note.clone()).await?;
+            let paused = self.admin.pause_queue(queue, note.clone()).await;
+            let changed = paused.map_err(|error| Failure::from(error).after(done, "paused"))?;
             self.report_pause("pause", queue, true, changed).await?;
-            any |= changed;
+            done += u64::from(changed);
         }
-        Ok(if any { Exit::DONE } else { Exit::NOTHING })
+        Ok(if done > 0 { Exit::DONE } else { Exit::NOTHING })
     }
 
     pub(crate) async fn resume(&mut self, queues: &[String]) -> Result<Exit, Failure> {
         check(queues)?;
-        let mut any = false;
+        self.output.begins_change();
+        let mut done = 0;
         for queue in queues {
-            let changed = self.admin.resume_queue_everywhere(queue).await?;
+            let resumed = self.admin.resume_queue_everywhere(queue).await;
+            let changed = resumed.map_err(|error| Failure::from(error).after(done, "resumed"))?;
             self.report_pause("resume", queue, false, changed).await?;
-            any |= changed;
+            done += u64::from(changed);
         }
-        Ok(if any { Exit::DONE } else { Exit::NOTHING })
+        Ok(if done > 0 { Exit::DONE } else { Exit::NOTHING })
     }
 
     async fn report_pause(
@@ -61,8 +65,10 @@ impl Session<'_> {
         paused: bool,
         changed: bool,
     ) -> Result<(), Failure> {
-        self.record(AuditEntry::new(action).on(format!("in queue {queue}")))
-            .await;
+        if changed {
+            let place = format!("in queue {queue}");
+            self.record(AuditEntry::new(action).on(place)).await;
+        }
         let shown = clean(queue);
         let line = match (paused, changed) {
             (true, true) => format!("paused queue {shown} on all nodes; running jobs continue"),

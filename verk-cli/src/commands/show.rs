@@ -1,5 +1,6 @@
 //! All that is known of a job.
 
+use serde::Serialize;
 use verk_core::{
     Job, WorkerEntry,
     manage::{Entry, Found, JobInProgress},
@@ -22,6 +23,14 @@ use crate::{
 /// The most bytes of arguments or of a payload that are shown: 64 KiB.
 const MAX_JSON: usize = 65_536;
 
+/// A job, for programs.
+#[derive(Serialize)]
+struct Shown<T> {
+    place: String,
+    #[serde(flatten)]
+    job: Option<T>,
+}
+
 impl Session<'_> {
     pub(crate) async fn show(&mut self, args: &OneArgs) -> Result<Exit, Failure> {
         match locate(self.admin, &args.jid, args.place.as_ref()).await? {
@@ -34,7 +43,10 @@ impl Session<'_> {
 
     fn show_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
         if self.output.is_json() {
-            return self.output.json(&EntryValue::new(entry, &Payloads::Shown));
+            return self.output.json(&Shown {
+                place: PlaceArg::of(entry.source()).phrase(),
+                job: Some(EntryValue::new(entry, &Payloads::Shown)),
+            });
         }
         let place = PlaceArg::of(entry.source());
         let mut fields = Table::of_fields();
@@ -65,7 +77,10 @@ impl Session<'_> {
         if self.output.is_json() {
             let job = held.job.as_ref().ok();
             let job = job.map(|job| JobValue::new(job, &Payloads::Shown));
-            return self.output.json(&job);
+            return self.output.json(&Shown {
+                place: format!("on node {}", held.node),
+                job,
+            });
         }
         let mut fields = Table::of_fields();
         let alive = if held.alive { "" } else { ", which is silent" };

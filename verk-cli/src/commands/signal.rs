@@ -52,11 +52,13 @@ impl Session<'_> {
             let question = format!("Send {name} to {} processes?", chosen.len());
             agree(self.output, &args.consent, &question)?;
         }
-        let mut any = false;
+        self.output.begins_change();
+        let mut done = 0;
         for process in chosen {
-            let sent = self.admin.signal(&process.identity, signal).await?;
+            let sent = self.admin.signal(&process.identity, signal).await;
+            let sent = sent.map_err(|error| Failure::from(error).after(done, "sent signals"))?;
             if sent {
-                any = true;
+                done += 1;
                 let target = format!("process {}", process.identity);
                 self.record(AuditEntry::new(name).on(target)).await;
             }
@@ -67,7 +69,7 @@ impl Session<'_> {
             };
             self.report_signal(process, name, sent, line)?;
         }
-        Ok(if any { Exit::DONE } else { Exit::NOTHING })
+        Ok(if done > 0 { Exit::DONE } else { Exit::NOTHING })
     }
 
     fn report_signal(

@@ -9,6 +9,9 @@ use crate::{
     text,
 };
 
+/// 5 years: as long as they are kept.
+const MAX_DAYS: usize = 1_826;
+
 impl Session<'_> {
     pub(crate) async fn stats(&mut self, days: Option<usize>) -> Result<Exit, Failure> {
         let overview = self.admin.overview().await?;
@@ -42,7 +45,7 @@ impl Session<'_> {
     }
 
     async fn days(&mut self, days: usize) -> Result<(), Failure> {
-        let days = self.admin.stats_history(days).await?;
+        let days = self.admin.stats_history(days.min(MAX_DAYS)).await?;
         if self.output.is_json() {
             return days
                 .iter()

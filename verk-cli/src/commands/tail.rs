@@ -23,8 +23,13 @@ impl Session<'_> {
                 "reading once a second; a job that succeeds is only seen in the counts, and one that runs for less than about 10 seconds mostly not",
             )?;
         }
+        let interrupt = self.output.interrupt.clone();
         loop {
-            for event in tail.step().await? {
+            let step = tokio::select! {
+                step = tail.step() => step?,
+                () = interrupt.wait() => return Ok(Exit::DONE),
+            };
+            for event in step {
                 if left == 0 {
                     return Ok(Exit::DONE);
                 }
@@ -37,7 +42,7 @@ impl Session<'_> {
             }
             tokio::select! {
                 () = self.admin.clock().sleep(EVERY) => {}
-                _ = tokio::signal::ctrl_c() => return Ok(Exit::DONE),
+                () = interrupt.wait() => return Ok(Exit::DONE),
             }
         }
     }

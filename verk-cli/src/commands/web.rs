@@ -9,11 +9,18 @@ use super::Session;
 use crate::{
     args::WebArgs,
     failure::{Exit, Failure},
+    text::clean,
 };
 
 impl Session<'_> {
     pub(crate) async fn web(&mut self, args: &WebArgs) -> Result<Exit, Failure> {
         let access = access(args)?;
+        if !args.bind.ip().is_loopback() && args.token_file.is_none() {
+            return Err(Failure::usage(format!(
+                "{} can be reached from other machines: give --token-file with a secret that visitors must know",
+                args.bind
+            )));
+        }
         let mut dashboard = Dashboard::new(self.admin.clone(), access);
         if let Some(title) = &args.title {
             dashboard = dashboard.title(title);
@@ -34,7 +41,13 @@ impl Session<'_> {
                     "this program has a storage of its own: --and is for the binary verk",
                 )
             })?;
-            let verk = connection.connect_to(url).await?;
+            let verk = connection.connect_to(url).await;
+            let verk = verk.map_err(|failure| match failure {
+                Failure::Usage(_) => Failure::usage(format!(
+                    "the URL of {name} in --and must have no user and no password: others see the arguments of a process"
+                )),
+                other => other,
+            })?;
             dashboard = dashboard.and(name, verk.admin());
             others.push(verk);
         }
@@ -48,16 +61,19 @@ impl Session<'_> {
             .await
             .map_err(|error| cannot(&error))?;
         let address = listener.local_addr().map_err(|error| cannot(&error))?;
-        let path = args.base_path.as_deref().unwrap_or("/");
-        self.output.note(&format!(
-            "the dashboard is at http://{address}{path} until Ctrl-C"
-        ))?;
-        let stop = async {
-            // Without signals, the process is ended from outside.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+        let who = match (&args.token_file, args.read_only) {
+            (Some(_), _) => "who knows the secret may change jobs",
+            (None, true) => "nobody may change anything",
+            (None, false) => "every user of this machine may change jobs",
         };
+        let proxy = args.base_path.as_ref().map_or_else(String::new, |path| {
+            format!(", for a proxy that serves it at {}", clean(path))
+        });
+        self.output.note(&format!(
+            "the dashboard is at http://{address}/{proxy}; {who}; Ctrl-C ends it"
+        ))?;
+        let interrupt = self.output.interrupt.clone();
+        let stop = async move { interrupt.wait().await };
         let served = verk_web::serve(listener, dashboard, stop).await;
         served.map_err(|error| cannot(&error))?;
         for verk in others {

@@ -10,12 +10,14 @@ use std::{
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use verk_core::error::Applied;
 
 pub(crate) use self::table::{Cell, Column, Table, Tone};
 use crate::{
     args::{Color, Format, Shared},
     failure::{Exit, Failure},
-    text::clean,
+    interrupt::Interrupt,
+    text::{clean, harmless_json},
     times,
 };
 
@@ -30,6 +32,11 @@ pub(crate) struct Output {
     width: Option<u16>,
     /// Whether a person can answer questions.
     asks: bool,
+    /// Whether the command changes something: then it continues if nobody reads what it prints.
+    changes: bool,
+    /// The first error of a write while it changed something.
+    unwritten: Option<io::Error>,
+    pub(crate) interrupt: Interrupt,
     pub(crate) zone: TimeZone,
 }
 
@@ -54,6 +61,9 @@ impl Output {
             out: Box::new(out),
             err: Box::new(err),
             input: Box::new(BufReader::new(io::stdin())),
+            changes: false,
+            unwritten: None,
+            interrupt: Interrupt::listen(),
             zone: TimeZone::system(),
         }
     }
@@ -63,6 +73,7 @@ impl Output {
         format: Format,
         width: Option<u16>,
         answers: Option<String>,
+        interrupted: bool,
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
     ) -> Self {
@@ -74,6 +85,9 @@ impl Output {
             width,
             asks: answers.is_some(),
             input: Box::new(io::Cursor::new(answers.unwrap_or_default())),
+            changes: false,
+            unwritten: None,
+            interrupt: Interrupt::of_test(interrupted),
             zone: TimeZone::UTC,
         }
     }
@@ -100,15 +114,22 @@ impl Output {
         self.asks
     }
 
+    /// From here on, the command changes something. It finishes that although nobody may read what
+    /// it prints any more.
+    pub(crate) fn begins_change(&mut self) {
+        self.changes = true;
+    }
+
     /// One object on a line.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let line = serde_json::to_string(value).map_err(|error| Failure::Io(error.to_string()))?;
-        Ok(writeln!(self.out, "{line}")?)
+        self.line(&harmless_json(&line))
     }
 
     /// A line for people, in any format. Texts of others in it must be [`clean`].
     pub(crate) fn line(&mut self, line: &str) -> Result<(), Failure> {
-        Ok(writeln!(self.out, "{line}")?)
+        let written = writeln!(self.out, "{line}");
+        self.written(written)
     }
 
     /// Text as it is, with its own line breaks.
@@ -127,12 +148,23 @@ impl Output {
 
     /// A line on stderr: what a person should know, and a program that reads stdout need not.
     pub(crate) fn note(&mut self, line: &str) -> Result<(), Failure> {
-        Ok(writeln!(self.err, "{line}")?)
+        let written = writeln!(self.err, "{line}");
+        self.written(written)
+    }
+
+    fn written(&mut self, written: io::Result<()>) -> Result<(), Failure> {
+        match written {
+            Err(error) if self.changes => {
+                self.unwritten.get_or_insert(error);
+                Ok(())
+            }
+            written => Ok(written?),
+        }
     }
 
     pub(crate) fn table(&mut self, table: Table) -> Result<(), Failure> {
         let text = table.render(self.width, self.colors);
-        Ok(writeln!(self.out, "{text}")?)
+        self.line(&text)
     }
 
     /// Asks a person, and returns the answer without its line break.
@@ -140,7 +172,8 @@ impl Output {
         write!(self.err, "{question} ")?;
         self.err.flush()?;
         let mut answer = String::new();
-        self.input.read_line(&mut answer)?;
+        let interrupt = self.interrupt.clone();
+        interrupt.at_question(|| self.input.read_line(&mut answer))?;
         Ok(answer.trim().to_owned())
     }
 
@@ -157,10 +190,19 @@ impl Output {
 
     /// Ends the process: prints the failure, if it is one, and returns the exit code.
     pub(crate) fn end(&mut self, result: Result<Exit, Failure>) -> u8 {
-        let result = result.and_then(|exit| {
-            self.out.flush()?;
-            Ok(exit)
-        });
+        let flushed = self.out.flush();
+        let flushed = self.written(flushed);
+        let result = result.and_then(|exit| flushed.map(|()| exit));
+        let result = match (result, self.unwritten.take()) {
+            // All is done, and a reader that has read enough is none that failed.
+            (Ok(_), Some(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::Storage {
+                    message: format!("the output cannot be written: {error}"),
+                    applied: Applied::Unknown,
+                })
+            }
+            (result, _) => result,
+        };
         match result {
             Ok(exit) => exit.0,
             Err(failure) => {

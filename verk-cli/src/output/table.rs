@@ -10,7 +10,7 @@ use crate::text::clean;
 const PADDING: u16 = 2;
 
 /// What is left of a long text at least.
-const LEAST_LONG: usize = 16;
+const LEAST_LONG: usize = 24;
 
 /// A column, with the name in its head.
 #[derive(Clone, Copy, Debug)]
@@ -216,7 +216,8 @@ impl Table {
                 }
             });
             let mut row = comfy_table::Row::from(cells.collect::<Vec<_>>());
-            if width.is_some() {
+            // A value beside its name is read whole.
+            if width.is_some() && self.has_head {
                 row.max_height(1);
             }
             table.add_row(row);

@@ -3,7 +3,7 @@
 //!
 //! A file has commands, each with what it prints. It runs on a storage in memory and on Redis, with
 //! the same jobs, and both print the same. `$ verk clear q < q` answers a question with `q`;
-//! without an answer there is no terminal. Times are `[TIME]`.
+//! without an answer there is no terminal. Times are `[TIME]`, and the storage is `[ADDRESS]`.
 
 pub(crate) mod fixture;
 
@@ -38,8 +38,24 @@ impl Write for Printed {
     }
 }
 
+/// What a command meets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Scene<'a> {
+    /// What the person answers; without it, there is no terminal.
+    answer: Option<&'a str>,
+    /// The columns of the terminal.
+    width: Option<u16>,
+    /// Whether Ctrl-C was pressed.
+    interrupted: bool,
+}
+
 /// Runs a line such as `verk jobs list dead`, and returns what it prints and its exit code.
-async fn run(admin: &Admin, line: &str, answer: Option<&str>, width: Option<u16>) -> String {
+async fn run(admin: &Admin, line: &str, scene: Scene<'_>) -> String {
+    let Scene {
+        answer,
+        width,
+        interrupted,
+    } = scene;
     let printed = Printed::default();
     let out = || Box::new(printed.clone());
     let words = words(line);
@@ -53,7 +69,8 @@ async fn run(admin: &Admin, line: &str, answer: Option<&str>, width: Option<u16>
         }
         Ok(cli) => {
             let answer = answer.map(|answer| format!("{answer}\n"));
-            let mut output = Output::of_test(cli.shared.output, width, answer, out(), out());
+            let mut output =
+                Output::of_test(cli.shared.output, width, answer, interrupted, out(), out());
             let result = match commands::without_storage(&cli.command, None, &mut output) {
                 Some(result) => result,
                 None => {
@@ -75,7 +92,8 @@ async fn run(admin: &Admin, line: &str, answer: Option<&str>, width: Option<u16>
         text.push('\n');
     }
     text.push_str(&format!("[exit {code}]\n"));
-    without_times(&text)
+    let address = admin.address();
+    without_times(&text.replace(&address, "[ADDRESS]"))
 }
 
 /// Words between spaces; `'...'` is one word.
@@ -165,7 +183,12 @@ async fn replay(storage: &Stored, text: &str) -> String {
                 None => (command, None),
             };
             let admin = storage.admin_of(command);
-            let printed = run(admin, command, answer, width).await;
+            let scene = Scene {
+                answer,
+                width,
+                interrupted: false,
+            };
+            let printed = run(admin, command, scene).await;
             replayed.push_str(&format!("{line}\n{printed}\n"));
         }
     }
@@ -234,7 +257,14 @@ async fn every_command_has_an_expected_output() {
         }
     }
     for name in names {
-        let is_here = all.contains(&format!("verk {name}"));
+        let is_of = |line: &str| {
+            let words = line.split_once("verk ").map_or("", |(_, words)| words);
+            line.starts_with("$ ")
+                && words
+                    .strip_prefix(&*name)
+                    .is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        };
+        let is_here = all.lines().any(is_of);
         assert!(is_here || elsewhere.contains(&&*name), "{name}");
     }
 }
@@ -244,4 +274,25 @@ fn the_arguments_are_consistent() {
     use clap::CommandFactory as _;
 
     crate::args::Standalone::command().debug_assert();
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_change_after_its_step_and_says_what_was_done() {
+    for storage in fixture::storages().await {
+        let command = "verk jobs delete --place dead --class SendWelcome --yes";
+        let admin = storage.admin_of(command);
+        let interrupted = Scene {
+            interrupted: true,
+            ..Scene::default()
+        };
+        let printed = run(admin, command, interrupted).await;
+        assert_eq!(printed, "verk: stopped: nothing was changed\n[exit 130]\n");
+        let all = "verk jobs delete --place dead --all --yes";
+        let printed = run(admin, all, interrupted).await;
+        assert!(
+            printed.ends_with("stopped: deleted 0 jobs, of 4 that matched\n[exit 130]\n"),
+            "{printed}"
+        );
+        assert_eq!(admin.dead_set().count().await.unwrap(), 4);
+    }
 }

@@ -1,12 +1,13 @@
 //! The incident of the guide: the mail provider was down.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
-    thread,
 };
+
+use tokio::net::TcpSocket;
 
 use crate::support::{Shop, run};
 
@@ -30,7 +31,7 @@ impl Workers {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        Self(program.expect("the example own_program is built"))
+        Self(program.expect("`cargo build --examples -p verk-cli` builds the example own_program"))
     }
 }
 
@@ -44,10 +45,11 @@ impl Drop for Workers {
 #[test]
 fn the_mail_provider_was_down_for_an_hour() {
     let shop = Shop::new();
-    // Nobody listens at this address once the listener is dropped.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mail_server = listener.local_addr().unwrap();
-    drop(listener);
+    // Nobody listens at this address yet, and nobody else can.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mail_server = socket.local_addr().unwrap();
     for number in 0..MAILS {
         let args = format!(r#"["user{number}@example.com"]"#);
         let mut enqueue = Command::new(own_program());
@@ -117,14 +119,10 @@ fn the_mail_provider_was_down_for_an_hour() {
     assert!(reasons.contains("the mail provider is down"), "{reasons}");
 
     // The provider is back.
-    let listener = TcpListener::bind(mail_server).unwrap();
     let (sent, mails) = mpsc::channel();
-    thread::spawn(move || {
-        for connection in listener.incoming() {
-            if connection.is_err() || sent.send(()).is_err() {
-                break;
-            }
-        }
+    runtime.spawn(async move {
+        let listener = socket.listen(64).unwrap();
+        while listener.accept().await.is_ok() && sent.send(()).is_ok() {}
     });
     assert_eq!(
         shop.output(&["resume", "mailers"]).stdout,

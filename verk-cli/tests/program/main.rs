@@ -34,6 +34,50 @@ fn a_reader_that_has_enough_ends_the_output_quietly() {
 }
 
 #[test]
+fn a_change_is_finished_although_nobody_reads_what_it_prints() {
+    let shop = Shop::new();
+    let queues: Vec<String> = (0..60).map(|number| format!("q{number}")).collect();
+    let mut pause = shop.verk(&["pause"]);
+    let mut pause = pause.args(&queues).stdout(Stdio::piped()).spawn().unwrap();
+    drop(pause.stdout.take());
+    assert_eq!(pause.wait().unwrap().code(), Some(0));
+    assert_eq!(
+        shop.json(&["queues"])
+            .iter()
+            .filter(|queue| !queue["paused"].is_null())
+            .count(),
+        60
+    );
+
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let pause = shop.verk(&["resume", "q0"]).stdout(full).output().unwrap();
+    assert_eq!(
+        pause.status.code(),
+        Some(4),
+        "it is done, and nobody can know"
+    );
+    assert_eq!(
+        shop.json(&["queues"])
+            .iter()
+            .filter(|queue| !queue["paused"].is_null())
+            .count(),
+        59
+    );
+}
+
+#[test]
+fn a_kill_cuts_no_dead_set_whose_limit_it_does_not_know() {
+    let shop = Shop::new();
+    shop.enqueue("mailers", 12_000);
+    let all = ["jobs", "kill", "--place", "queue:mailers", "--all", "--yes"];
+    assert_eq!(
+        shop.output(&all).stdout,
+        "moved 12,000 jobs to the dead set\n"
+    );
+    assert_eq!(shop.json(&["stats"])[0]["dead"], 12_000);
+}
+
+#[test]
 fn all_jobs_are_listed_on_as_many_lines() {
     let shop = Shop::new();
     shop.enqueue("mailers", 2_500);
@@ -58,10 +102,8 @@ fn all_jobs_are_listed_on_as_many_lines() {
 
 #[test]
 fn a_redis_that_is_away_is_said_in_one_line() {
-    let redis = RedisServer::builder().tcp().start();
-    let url = redis.url();
-    redis.stop();
-    let output = support::run(verk(&url, &["stats"]));
+    // Nobody listens at port 1.
+    let output = support::run(verk("redis://127.0.0.1:1", &["stats"]));
     assert_eq!((output.code, &*output.stdout), (3, ""));
     assert!(
         output.stderr.contains("start Redis, or correct the URL"),
@@ -194,7 +236,9 @@ fn completions_are_printed_without_a_redis() {
     for shell in ["bash", "zsh", "fish"] {
         let output = support::run(verk("redis://127.0.0.1:1", &["completions", shell]));
         assert_eq!(output.code, 0, "{}", output.stderr);
-        assert!(output.stdout.contains("reschedule"), "{shell}");
+        for option in ["reschedule", "prefix"] {
+            assert!(output.stdout.contains(option), "{shell}: {option}");
+        }
     }
 }
 

@@ -59,6 +59,7 @@ impl Admin {
             from: self.now(),
             last: None,
             seen: HashMap::new(),
+            more_retries: false,
             running: None,
         }
     }
@@ -71,9 +72,10 @@ impl Admin {
 ///
 /// - A job that **succeeds** leaves no trace but a higher count. A job that runs for less than
 ///   about 10 seconds is mostly not in a report of its process.
-/// - Of the retries it reads the 300 that are due next, of the dead the 300 that died last. What is
-///   beyond them is announced as [`Skipped`](TailEvent::Skipped). A retry that is due later than
-///   these, or that was enqueued again between two steps, is not seen.
+/// - Of the retries it reads the 300 that are due next, of the dead the 300 that died last. A retry
+///   that is due later than these, or that was enqueued again between two steps, is not seen.
+///   [`Skipped`](TailEvent::Skipped) says so once when more retries wait than it reads, and each
+///   time that more jobs died between two steps.
 /// - A job failed or died within the last minute, by the clock of the program that stored it.
 #[derive(Debug)]
 pub struct Tail {
@@ -83,6 +85,8 @@ pub struct Tail {
     last: Option<Overview>,
     /// Jobs that failed or died, by a hash of what is stored; forgotten when they are not recent.
     seen: HashMap<u64, SystemTime>,
+    /// Whether more retries follow those that are read.
+    more_retries: bool,
     running: Option<Running>,
 }
 
@@ -109,7 +113,7 @@ pub enum TailEvent {
     Joined(Box<Process>),
     /// A process does not report itself any more: it stopped, or has been silent for a minute.
     Left(Box<Process>),
-    /// More of them came than a step reads. These are not shown.
+    /// There are more of them than a step reads. These are not shown.
     Skipped(Skipped),
 }
 
@@ -229,22 +233,26 @@ impl Tail {
             let job = entry.job().ok()?;
             job.retried_at().max(job.failed_at())
         };
-        self.add(
-            reading.retries,
-            recent,
-            failed_at,
-            TailEvent::Failed,
-            Skipped::Retries,
-            &mut events,
-        );
-        self.add(
-            reading.dead,
-            recent,
-            Entry::at,
-            TailEvent::Died,
-            Skipped::Dead,
-            &mut events,
-        );
+        // One that is due later than these is never seen, so it is announced once, not each time.
+        let more = reading.retries.more;
+        if more && !self.more_retries {
+            events.push(TailEvent::Skipped(Skipped::Retries));
+        }
+        self.more_retries = more;
+        // A job that is rescheduled did not fail again: its payload is the same.
+        let retries = self.new_ones(reading.retries, recent, failed_at, |entry| {
+            hash(entry, None)
+        });
+        events.extend(retries.into_iter().map(TailEvent::Failed));
+        // The same payload may die again, at another time.
+        let (more, read) = (reading.dead.more, reading.dead.entries.len());
+        let dead = self.new_ones(reading.dead, recent, Entry::at, |entry| {
+            hash(entry, entry.score())
+        });
+        if more && dead.len() == read {
+            events.push(TailEvent::Skipped(Skipped::Dead));
+        }
+        events.extend(dead.into_iter().map(TailEvent::Died));
         if let Some(running) = reading.running {
             compare_running(self.running.as_ref(), &running, &mut events);
             self.running = Some(running);
@@ -254,17 +262,14 @@ impl Tail {
     }
 
     /// The jobs of a set that are new, the earliest first.
-    fn add(
+    fn new_ones(
         &mut self,
         part: Part,
         recent: SystemTime,
         time: impl Fn(&Entry) -> Option<SystemTime>,
-        event: fn(Entry) -> TailEvent,
-        skipped: Skipped,
-        events: &mut Vec<TailEvent>,
-    ) {
+        hash: impl Fn(&Entry) -> u64,
+    ) -> Vec<Entry> {
         let mut new: Vec<(SystemTime, Entry)> = Vec::new();
-        let all = part.entries.len();
         for entry in part.entries {
             let Some(at) = time(&entry).filter(|at| *at >= recent) else {
                 continue;
@@ -273,11 +278,8 @@ impl Tail {
                 new.push((at, entry));
             }
         }
-        if part.more && new.len() == all {
-            events.push(TailEvent::Skipped(skipped));
-        }
         new.sort_by_key(|(at, _)| *at);
-        events.extend(new.into_iter().map(|(_, entry)| event(entry)));
+        new.into_iter().map(|(_, entry)| entry).collect()
     }
 }
 
@@ -321,11 +323,10 @@ fn counts(stats: &Stats) -> [u64; 6] {
     [*processed, *failed, scheduled, retry, dead, enqueued]
 }
 
-/// A job that fails again has another payload, and one that dies again another time.
-fn hash(entry: &Entry) -> u64 {
+fn hash(entry: &Entry, score: Option<f64>) -> u64 {
     let mut hasher = DefaultHasher::new();
     entry.payload().hash(&mut hasher);
-    entry.score().map(f64::to_bits).hash(&mut hasher);
+    score.map(f64::to_bits).hash(&mut hasher);
     hasher.finish()
 }
 

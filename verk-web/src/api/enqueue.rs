@@ -50,6 +50,9 @@ async fn enqueue(context: Context, body: Bytes) -> Result<Response, Failure> {
     let admin = &context.app.admin;
     let checked = admin.worker(&body.class).is_some();
     let job = admin.job(&body.class, body.args.get());
+    if body.time.is_some() && body.r#in.is_some() {
+        return Err(Failure::bad("Give either `time` or `in`."));
+    }
     let mut job = job.map_err(|error| Failure::bad(format!("The arguments: {error}.")))?;
     if let Some(queue) = &body.queue {
         job = job.queue(queue);

@@ -10,7 +10,10 @@ use axum::{
 use futures_util::{Stream, StreamExt, stream};
 use tokio_stream::wrappers::WatchStream;
 
-use super::{poller::Snapshot, tail::Heard};
+use super::{
+    poller::Snapshot,
+    tail::{Heard, Named},
+};
 use crate::{context::Context, failure::Failure};
 
 /// After this long a stream ends, and the browser opens another: a program that shuts down waits
@@ -60,14 +63,17 @@ pub(crate) async fn events(
         ));
     };
     let events = stream::unfold(listener, async |mut listener| {
+        let named = |event: &Named| Event::default().event(event.name).data(&event.json);
         let event = match listener.next().await? {
-            Heard::Event(event) => Event::default()
-                .id(event.number.to_string())
-                .event(event.name)
-                .data(&event.json),
-            Heard::Missed(missed) => Event::default()
-                .event("missed")
-                .data(format!(r#"{{"event":"missed","events":{missed}}}"#)),
+            Heard::Event(event) => named(&event).id(event.id.to_string()),
+            // Without an id: who comes back continues after the last event.
+            Heard::Counts(counts) => named(&counts),
+            Heard::Missed(missed) => {
+                let events = missed.map_or_else(|| "null".to_owned(), |missed| missed.to_string());
+                Event::default()
+                    .event("missed")
+                    .data(format!(r#"{{"event":"missed","events":{events}}}"#))
+            }
         };
         Some((Ok(event), listener))
     });

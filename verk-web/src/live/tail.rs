@@ -3,8 +3,10 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
+    str::FromStr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use parking_lot::Mutex;
@@ -41,6 +43,8 @@ struct State {
     kept: VecDeque<Arc<Named>>,
     /// The number of the next event.
     next: u64,
+    /// When the reading began, in microseconds: events of another reading have other ids.
+    epoch: u64,
     counts: Option<Arc<Named>>,
     listeners: usize,
     /// When the last listener left.
@@ -48,10 +52,36 @@ struct State {
     reading: bool,
 }
 
+/// The id of an event: the reading that found it, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EventId {
+    epoch: u64,
+    number: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.number)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (epoch, number) = text.split_once('.').ok_or(())?;
+        let parse = |text: &str| text.parse().map_err(|_| ());
+        Ok(Self {
+            epoch: parse(epoch)?,
+            number: parse(number)?,
+        })
+    }
+}
+
 /// An event as it is sent.
 #[derive(Debug)]
 pub(crate) struct Named {
-    pub(crate) number: u64,
+    pub(crate) id: EventId,
     pub(crate) name: &'static str,
     pub(crate) json: String,
 }
@@ -66,9 +96,8 @@ impl Events {
         }
     }
 
-    /// Listens from now on, or from after the event with the number `after`; `None` if too many
-    /// listen.
-    pub(crate) fn listen(self: &Arc<Self>, after: Option<u64>) -> Option<Listener> {
+    /// Listens from now on, or from after the event `after`; `None` if too many listen.
+    pub(crate) fn listen(self: &Arc<Self>, after: Option<EventId>) -> Option<Listener> {
         let mut state = self.state.lock();
         if state.listeners == MAX_LISTENERS {
             return None;
@@ -77,17 +106,30 @@ impl Events {
         if !state.reading {
             state.reading = true;
             state.counts = None;
+            state.next = 0;
+            let now = self
+                .admin
+                .now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            state.epoch = u64::try_from(now.as_micros())
+                .unwrap_or(0)
+                .max(state.epoch + 1);
             tokio::spawn(Arc::clone(self).run());
         }
-        // A number of an earlier process may be beyond those of this one.
-        let known = after.map(|after| after.saturating_add(1));
-        let next = known
-            .filter(|next| *next <= state.next)
-            .unwrap_or(state.next);
+        let (next, missed) = match after {
+            Some(after) if after.epoch == state.epoch && after.number < state.next => {
+                (after.number + 1, false)
+            }
+            // What another process found, or another reading, and what came after it, is lost.
+            Some(_) => (state.next, true),
+            None => (state.next, false),
+        };
         Some(Listener {
             events: Arc::clone(self),
             newest: self.newest.subscribe(),
             next,
+            missed,
             greeted: false,
         })
     }
@@ -120,7 +162,10 @@ impl Events {
         for event in events {
             let value = TailValue::new(event, at, &self.payloads);
             let named = Arc::new(Named {
-                number: state.next,
+                id: EventId {
+                    epoch: state.epoch,
+                    number: state.next,
+                },
                 name: value.event(),
                 json: serde_json::to_string(&value).unwrap_or_default(),
             });
@@ -143,6 +188,8 @@ pub(crate) struct Listener {
     events: Arc<Events>,
     newest: watch::Receiver<u64>,
     next: u64,
+    /// Whether events before that are lost.
+    missed: bool,
     /// Whether it got the counts that every listener begins with.
     greeted: bool,
 }
@@ -151,8 +198,10 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 pub(crate) enum Heard {
     Event(Arc<Named>),
-    /// So many events are kept no more.
-    Missed(u64),
+    /// The counts of the fleet, as they were last read.
+    Counts(Arc<Named>),
+    /// Events are kept no more: so many, if that is known.
+    Missed(Option<u64>),
 }
 
 impl Listener {
@@ -173,15 +222,20 @@ impl Listener {
         if !self.greeted {
             self.greeted = true;
             // Not twice, if the counts are the next event anyway.
-            if counts.number < self.next {
-                return Some(Heard::Event(Arc::clone(counts)));
+            if counts.id.number < self.next {
+                return Some(Heard::Counts(Arc::clone(counts)));
             }
         }
-        let oldest = state.kept.front().map_or(state.next, |event| event.number);
+        if self.missed {
+            self.missed = false;
+            return Some(Heard::Missed(None));
+        }
+        let oldest = state.kept.front();
+        let oldest = oldest.map_or(state.next, |event| event.id.number);
         if self.next < oldest {
             let missed = oldest - self.next;
             self.next = oldest;
-            return Some(Heard::Missed(missed));
+            return Some(Heard::Missed(Some(missed)));
         }
         let at = usize::try_from(self.next - oldest).ok()?;
         let event = state.kept.get(at)?;

@@ -199,6 +199,7 @@ async fn a_job_that_is_none_is_refused() {
         r#"{"class":"A","args":[],"queue":""}"#,
         r#"{"class":"","args":[]}"#,
         r#"{"class":"A","args":[],"time":"soon"}"#,
+        r#"{"class":"A","args":[],"time":"2030-01-01T00:00:00Z","in":1}"#,
         r#"{"class":"A","args":[],"retry":1}"#,
     ] {
         let answer = web.post("/api/v1/jobs", body).await;

@@ -68,8 +68,18 @@ async fn what_happens_in_the_fleet_comes_as_events() {
     drop(stream);
     web.admin.resume_queue_everywhere("mailers").await.unwrap();
     let mut stream = Stream::open(&web, Some(&id)).await;
+    let (none, name, _) = stream.next().await;
+    assert_eq!(
+        (&*none, &*name),
+        ("", "counts"),
+        "it may be older than the last event"
+    );
+    let (id, name, _) = stream.next().await;
+    assert_eq!(name, "resumed");
+    // Nothing twice.
+    drop(stream);
+    let mut stream = Stream::open(&web, Some(&id)).await;
     assert_eq!(stream.next().await.1, "counts");
-    assert_eq!(stream.next().await.1, "resumed");
 
     let now = web.admin.now().duration_since(std::time::UNIX_EPOCH);
     let failed = format!(
@@ -88,4 +98,19 @@ async fn what_happens_in_the_fleet_comes_as_events() {
         (&job["args"], &job["payload"]),
         (&Value::Null, &Value::Null)
     );
+}
+
+#[tokio::test]
+async fn who_comes_back_to_another_process_hears_that_events_are_lost() {
+    let web = Web::open().await;
+    for id in ["1700000000000000.7", "0.0"] {
+        let mut stream = Stream::open(&web, Some(id)).await;
+        let first = stream.next().await.1;
+        let second = stream.next().await.1;
+        let names = [&*first, &*second];
+        assert!(
+            names.contains(&"missed") && names.contains(&"counts"),
+            "{names:?}"
+        );
+    }
 }
