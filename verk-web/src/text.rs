@@ -1,6 +1,9 @@
 //! Numbers, times and sizes as people read them.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -229,6 +232,23 @@ pub(crate) fn cut(text: &str, max: usize) -> String {
     }
 }
 
+/// A name from outside, or words instead of one that nobody could see or click.
+pub(crate) fn visible(name: impl fmt::Display) -> String {
+    let name = name.to_string();
+    // Spaces, and what only changes how other signs are written.
+    let is_invisible = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    if name.chars().all(is_invisible) {
+        "(no visible name)".to_owned()
+    } else {
+        name
+    }
+}
+
 /// A text of the log as a sentence.
 pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
@@ -340,5 +360,9 @@ mod tests {
         assert_eq!(short("same", 4), "same");
         assert_eq!(cut("é\né", 2), "é\n…");
         assert_eq!(cut("é\n", 2), "é\n");
+        assert_eq!((visible(" a"), visible("💥")), (" a".into(), "💥".into()));
+        for nothing in ["", " \t", "\0", "\u{202e}\u{feff}"] {
+            assert_eq!(visible(nothing), "(no visible name)");
+        }
     }
 }

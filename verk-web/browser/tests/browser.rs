@@ -15,6 +15,23 @@ use crate::support::Browser;
 
 const DEAD: Source = Source::Set(JobSet::Dead);
 
+/// The pages that need no name in their address.
+const PAGES: [&str; 13] = [
+    "/",
+    "/queues",
+    "/dead",
+    "/retries",
+    "/scheduled",
+    "/running",
+    "/processes",
+    "/nodes",
+    "/metrics",
+    "/doctor",
+    "/redis",
+    "/tasks",
+    "/audit",
+];
+
 fn queue(name: &str) -> Source {
     Source::Queue(name.parse().unwrap())
 }
@@ -300,6 +317,90 @@ async fn the_keyboard_is_enough() {
     browser.client.clone().close().await.unwrap();
 }
 
+/// Every page of the navigation, and one of each kind that these link to.
+async fn pages(browser: &Browser) -> Vec<String> {
+    let mut pages: Vec<String> = PAGES.map(str::to_owned).to_vec();
+    for (list, link) in [
+        ("/queues", "/queues/"),
+        ("/dead", "/dead/"),
+        ("/queues/q", "/jobs/"),
+    ] {
+        browser.goto(list).await;
+        let script = format!(
+            "return [...document.querySelectorAll('main a')].map((link) => link.pathname + link.search)
+                .find((path) => path.includes('{link}'))"
+        );
+        pages.push(browser.run(&script).await.as_str().unwrap().to_owned());
+    }
+    pages.push("/no/page".to_owned());
+    pages
+}
+
+#[tokio::test]
+async fn a_screen_reader_has_a_name_for_every_control() {
+    let browser = Browser::open().await;
+    bury(&browser, &[("a", "Charge", "x"), ("b", "Resize", "y")]).await;
+    let job = r#"{"class":"Welcome","jid":"1","queue":"q","args":[]}"#;
+    let queue = "q".parse().unwrap();
+    browser
+        .storage
+        .enqueue(&queue, &[job.into()])
+        .await
+        .unwrap();
+    let mut seen = 0;
+    for path in pages(&browser).await {
+        browser.goto(&path).await;
+        let controls =
+            Locator::Css("a, button, input, select, summary, progress, table, nav, main, section");
+        for control in browser.client.find_all(controls).await.unwrap() {
+            if !control.is_displayed().await.unwrap() {
+                continue;
+            }
+            let (name, role) = browser.announced(&control).await;
+            let html = control.html(false).await.unwrap();
+            // The main part is the only one of its kind.
+            assert!(
+                !name.is_empty() || role == "main",
+                "{path}: a {role} without a name: {html}"
+            );
+            assert!(
+                !matches!(&*role, "generic" | "none"),
+                "{path}: {role}: {html}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 300, "{seen}");
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_focus_stays_while_figures_change() {
+    let browser = Browser::open().await;
+    let queue = "q".parse().unwrap();
+    browser
+        .storage
+        .enqueue(&queue, &["{}".into()])
+        .await
+        .unwrap();
+    browser.goto("/queues").await;
+    browser.run("document.querySelector('th a').focus()").await;
+    let more: Vec<_> = (0..41).map(|_| "{}".into()).collect();
+    browser.storage.enqueue(&queue, &more).await.unwrap();
+    browser
+        .until(
+            "return document.querySelector('[data-live=\"queue:waiting:q\"]').textContent == '42'",
+        )
+        .await;
+    assert_eq!(
+        browser
+            .run("return document.activeElement.textContent")
+            .await,
+        "q"
+    );
+    browser.client.clone().close().await.unwrap();
+}
+
 #[tokio::test]
 async fn no_page_scrolls_sideways_on_a_narrow_screen() {
     let browser = Browser::open().await;
@@ -327,21 +428,7 @@ async fn no_page_scrolls_sideways_on_a_narrow_screen() {
         .await
         .unwrap();
     browser.client.set_window_size(500, 900).await.unwrap();
-    for path in [
-        "/",
-        "/queues",
-        "/dead",
-        "/retries",
-        "/scheduled",
-        "/running",
-        "/processes",
-        "/nodes",
-        "/metrics",
-        "/doctor",
-        "/redis",
-        "/tasks",
-        "/audit",
-    ] {
+    for path in PAGES {
         browser.goto(path).await;
         let sideways = browser.run("return document.scrollingElement.scrollWidth - document.documentElement.clientWidth").await;
         assert_eq!(sideways, 0, "{path}");

@@ -28,7 +28,7 @@ use axum::{
 
 use crate::{
     access::Visitor, assets, context::Context, failure::Failure, live::Snapshot, routes::Route,
-    url::Base,
+    text, url::Base,
 };
 
 /// The routes of all pages.
@@ -149,7 +149,7 @@ impl Page {
         });
         Self {
             base: context.base.clone(),
-            heading: heading.into(),
+            heading: text::visible(heading.into()),
             current,
             title: app.settings.title.clone(),
             siblings: siblings.collect(),

@@ -19,13 +19,14 @@ use verk_core::Verk;
 use verk_testing::MemoryStorage;
 
 use super::{
-    fleet,
+    accessible, fleet,
     html::{self, Document},
     random::Random,
 };
 use crate::{
     Access, Dashboard, Role, Visitor,
     routes::{self, Route},
+    text,
 };
 
 /// How many storages are tried, and how many requests each gets; more until every route had an
@@ -337,7 +338,7 @@ impl Case {
     /// Checks a page, and learns its links and keys.
     fn page(&mut self, text: &str) -> Document {
         let page = Document::read(text).unwrap_or_else(|problem| panic!("{problem}"));
-        html::ids(&page).unwrap();
+        accessible::check(&page).unwrap_or_else(|problem| panic!("{problem}"));
         for link in page.links() {
             assert!(
                 link.starts_with(['/', '#']) && !link.starts_with("//"),
@@ -388,8 +389,9 @@ impl Case {
             drop(current);
         }
         for name in &self.queues {
+            let heading = text::visible(name);
             assert!(
-                headings.contains(name),
+                headings.contains(&heading),
                 "{name:?} is not among {headings:?}"
             );
         }

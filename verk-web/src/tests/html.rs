@@ -1,7 +1,7 @@
 //! A strict reader of HTML. It accepts what the templates write: known elements and attributes,
 //! quoted values, and an end for each element. So a text that becomes markup is an error.
 
-use std::collections::HashSet;
+use std::iter;
 
 const ELEMENTS: &[&str] = &[
     "a", "b", "bdi", "body", "br", "button", "caption", "code", "dd", "details", "div", "dl", "dt",
@@ -76,6 +76,8 @@ const OVERRIDE: char = '\u{202e}';
 pub(crate) struct Element {
     pub(crate) name: String,
     attributes: Vec<(String, String)>,
+    /// The element around it.
+    parent: Option<usize>,
     /// The text in it, without that of other elements in it.
     pub(crate) text: String,
 }
@@ -112,6 +114,25 @@ impl Document {
     /// All elements of a name.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
         self.0.iter().filter(move |element| element.name == name)
+    }
+
+    /// The elements around one, the nearest first.
+    pub(crate) fn around(&self, at: usize) -> impl Iterator<Item = &Element> {
+        let parent = |at: usize| self.0[at].parent;
+        iter::successors(parent(at), move |at| parent(*at)).map(|at| &self.0[at])
+    }
+
+    /// The elements inside of one, in their order.
+    pub(crate) fn inside(&self, at: usize) -> impl Iterator<Item = &Element> {
+        // An element is after the one around it, and before all that are after that one.
+        let after = self.0[at + 1..].iter();
+        after.take_while(move |element| element.parent.is_some_and(|parent| parent >= at))
+    }
+
+    /// The texts in an element and in those inside.
+    pub(crate) fn texts(&self, at: usize) -> impl Iterator<Item = &str> {
+        let own = iter::once(&self.0[at]);
+        own.chain(self.inside(at)).map(|element| &*element.text)
     }
 
     /// The addresses of all links and forms.
@@ -205,6 +226,7 @@ impl<'a> Reader<'a> {
         self.elements.push(Element {
             name: name.to_owned(),
             attributes,
+            parent: self.open.last().copied(),
             text: String::new(),
         });
         if has_end {
@@ -262,19 +284,6 @@ pub(crate) fn as_a_browser_asks(path: &str) -> String {
         }
     }
     format!("{}{query}", parts.join("/"))
-}
-
-/// The ids of a page; an id of two elements is an error.
-pub(crate) fn ids(document: &Document) -> Result<HashSet<&str>, String> {
-    let mut ids = HashSet::new();
-    for element in &document.0 {
-        if let Some(id) = element.get("id")
-            && !ids.insert(id)
-        {
-            return Err(format!("two elements with the id {id:?}"));
-        }
-    }
-    Ok(ids)
 }
 
 #[test]

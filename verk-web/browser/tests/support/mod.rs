@@ -2,13 +2,17 @@
 
 use std::{process::Stdio, time::Duration};
 
-use fantoccini::{Client, ClientBuilder, Locator};
+use fantoccini::{
+    Client, ClientBuilder, Locator, elements::Element, wd::WebDriverCompatibleCommand,
+};
+use http::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
     process::{Child, Command},
 };
+use url::{ParseError, Url};
 use verk_core::{Verk, manage::Admin};
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{RedisServer, within};
@@ -116,6 +120,16 @@ impl Browser {
         );
     }
 
+    /// The name and the role by which a screen reader announces an element.
+    pub(crate) async fn announced(&self, element: &Element) -> (String, String) {
+        let of = async |what| {
+            let element = element.element_id().to_string();
+            let answer = self.client.issue_cmd(Computed { what, element }).await;
+            answer.unwrap().as_str().unwrap_or_default().to_owned()
+        };
+        (of("computedlabel").await, of("computedrole").await)
+    }
+
     /// Waits until a script returns `true`.
     pub(crate) async fn until(&self, script: &str) {
         within(PATIENCE, async {
@@ -139,6 +153,27 @@ impl Browser {
     /// Runs a script, and returns what it returns.
     pub(crate) async fn run(&self, script: &str) -> serde_json::Value {
         self.client.execute(script, Vec::new()).await.unwrap()
+    }
+}
+
+/// Asks for what the tree of accessibility says of an element: `computedlabel` or `computedrole`.
+#[derive(Debug)]
+struct Computed {
+    what: &'static str,
+    element: String,
+}
+
+impl WebDriverCompatibleCommand for Computed {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        let session = session.unwrap_or_default();
+        base.join(&format!(
+            "session/{session}/element/{}/{}",
+            self.element, self.what
+        ))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::GET, None)
     }
 }
 
