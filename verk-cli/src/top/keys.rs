@@ -324,7 +324,12 @@ impl State {
 
     fn pause(&mut self) -> Option<Request> {
         let Some(queue) = self.chosen_queue() else {
-            self.say(Tone::Plain, "p pauses a queue: select one on tab 1");
+            let text = if self.pane == Pane::Queues && self.select().is_lost() {
+                "the selected queue is gone: select another one"
+            } else {
+                "p pauses a queue: select one on tab 1"
+            };
+            self.say(Tone::Plain, text);
             return None;
         };
         let known = self.queue(&queue);

@@ -22,7 +22,7 @@ mod tests;
 mod trends;
 mod view;
 
-use std::{pin::Pin, time::Duration};
+use std::{env, pin::Pin, time::Duration};
 
 use crossterm::event::{Event, KeyEventKind};
 use tokio::sync::{mpsc, watch};
@@ -61,6 +61,11 @@ pub(crate) async fn run(session: &Session<'_>) -> Result<Exit, Failure> {
     if !output.is_terminal() {
         return Err(Failure::usage(
             "top needs a terminal, and stdout is none: see stats, queues and running",
+        ));
+    }
+    if env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        return Err(Failure::usage(
+            "top needs a terminal whose cursor can be moved, and TERM says that this one is dumb",
         ));
     }
     let mut signals = Signals::listen()?;

@@ -34,7 +34,7 @@ impl Select {
             _ => {}
         }
         // It stays lost until a person moves.
-        self.is_lost &= !keys.is_empty();
+        self.is_lost &= strict && !keys.is_empty();
         // A reading that began before has it still.
         self.removed = self.removed.take().filter(|removed| keys.contains(removed));
         self.keys = keys;
@@ -170,6 +170,14 @@ mod tests {
         assert_eq!(select.selected(), Some(1));
         select.update(Vec::new(), false);
         assert_eq!((select.selected(), select.is_lost()), (None, false));
+        // A filter hides the one that was selected, or that was lost.
+        select.update(keys("ab"), true);
+        select.update(keys("b"), false);
+        assert_eq!(select.selected(), Some(0));
+        select.update(keys("c"), true);
+        assert_eq!(select.selected(), None);
+        select.update(keys("c"), false);
+        assert_eq!(select.selected(), Some(0));
     }
 
     #[test]

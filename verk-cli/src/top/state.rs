@@ -421,40 +421,41 @@ impl State {
         self.follow(self.pane);
     }
 
-    /// Lets the selection of a pane follow its row.
+    /// Lets the selection of a pane follow its row. If the row is gone, a key that changes
+    /// something must not be for another one.
     pub(super) fn follow(&mut self, pane: Pane) {
-        let (keys, strict) = match pane {
+        let is_list = pane.is_list() && self.set().is_none();
+        let strict = is_list || matches!(pane, Pane::Queues | Pane::Processes);
+        let keys = self.row_keys(pane);
+        self.choices[pane as usize].select.update(keys, strict);
+    }
+
+    fn row_keys(&self, pane: Pane) -> Vec<Key> {
+        match pane {
             Pane::Queues => {
                 let queues = self.queues().into_iter();
-                (
-                    queues.map(|queue| key(queue.queue.as_str())).collect(),
-                    false,
-                )
+                queues.map(|queue| key(queue.queue.as_str())).collect()
             }
             Pane::Processes => {
                 let processes = self.processes().into_iter();
-                (
-                    processes.map(|process| key(&process.identity)).collect(),
-                    false,
-                )
+                processes.map(|process| key(&process.identity)).collect()
             }
             Pane::Running => {
                 let jobs = self.running_jobs().into_iter();
                 let of = |job: &RunningJob| key(&format!("{} {}", job.process, job.thread));
-                (jobs.map(of).collect(), false)
+                jobs.map(of).collect()
             }
             Pane::Retries | Pane::Dead | Pane::Scheduled | Pane::Jobs => match self.counted() {
                 Some(counted) => {
-                    let groups = counted.groups.iter();
                     let of = |class: &Option<String>| class.clone().unwrap_or_default();
+                    let groups = counted.groups.iter();
                     let names = groups.map(|group| (of(&group.class), of(&group.error_class)));
                     let keys = names.map(|(class, error)| key(&format!("{class}\0{error}")));
-                    (keys.collect(), false)
+                    keys.collect()
                 }
-                None => (self.list.entries().iter().map(entry_key).collect(), true),
+                None => self.list.entries().iter().map(entry_key).collect(),
             },
-        };
-        self.choices[pane as usize].select.update(keys, strict);
+        }
     }
 
     /// Shows what came of a change, and has everything read again.
@@ -513,7 +514,8 @@ impl State {
             self.is_grouped = false;
             self.show_list(self.list.place.clone());
         } else {
-            self.follow(self.pane);
+            let keys = self.row_keys(self.pane);
+            self.choice_mut().select.update(keys, false);
         }
     }
 

@@ -12,7 +12,7 @@ use verk_web::history::{History, Rates};
 pub(super) const STEP: Duration = Duration::from_secs(10);
 
 /// The most points of a line.
-const POINTS: usize = 60;
+const POINTS: usize = 16;
 
 /// The points of the past, the oldest first. `None` where nothing is known.
 #[derive(Clone, Debug, Default)]

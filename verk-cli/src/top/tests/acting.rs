@@ -313,3 +313,23 @@ async fn keys_that_quit_do_so_everywhere() {
         assert!(top.has_quit);
     }
 }
+
+#[tokio::test]
+async fn a_queue_that_took_the_place_of_the_selected_one_is_not_paused() {
+    for storage in fixture::storages().await {
+        let admin = storage.admin_of("top");
+        let mut top = Top::start(admin).await;
+        top.assert_shows(">mailers");
+        let mailers = admin.queue("mailers").unwrap();
+        mailers.clear().await.unwrap();
+        top.read().await;
+        top.press("p").await;
+        assert_eq!(top.said(), "the selected queue is gone: select another one");
+        assert!(admin.pauses().await.unwrap().is_empty());
+        top.press("Down p").await;
+        assert_eq!(
+            top.said(),
+            "paused queue reports on all nodes; running jobs continue"
+        );
+    }
+}
