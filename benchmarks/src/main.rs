@@ -18,7 +18,7 @@ mod what;
 
 use std::{env, fs::File, io::BufReader};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use benchmark_harness::Options;
 use clap::Parser as _;
 
@@ -54,6 +54,11 @@ fn main() -> Result<()> {
         println!("{}", serde_json::to_string(&report)?);
     } else {
         print!("{}", markdown::render(&report));
+    }
+    if settings.what == What::Web && !settings.quick {
+        let missed = report.targets.iter().filter(|target| !target.met);
+        let missed: Vec<&str> = missed.map(|target| &*target.name).collect();
+        ensure!(missed.is_empty(), "above its bound: {}", missed.join("; "));
     }
     Ok(())
 }

@@ -13,6 +13,9 @@ pub(crate) struct Report {
     pub(crate) verk: Outcome,
     pub(crate) floor: Outcome,
     pub(crate) peers: BTreeMap<String, Outcome>,
+    /// Several things of verk that are measured alike, such as the pages of the dashboard.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) rows: BTreeMap<String, Outcome>,
     /// verk's main figure divided by the floor's.
     pub(crate) ratio_to_floor: Option<f64>,
     /// The same for every figure that both have.
@@ -163,11 +166,18 @@ impl Report {
         self
     }
 
-    /// Every system with its figures, verk and the floor first.
+    /// Adds a row for each of several things.
+    pub(crate) fn rows(mut self, rows: Vec<(String, Outcome)>) -> Self {
+        self.rows.extend(rows);
+        self
+    }
+
+    /// Every system and every row with its figures, verk and the floor first.
     pub(crate) fn systems(&self) -> impl Iterator<Item = (&str, &Outcome)> {
+        let more = self.peers.iter().chain(&self.rows);
         [("verk", &self.verk), ("floor", &self.floor)]
             .into_iter()
-            .chain(self.peers.iter().map(|(name, peer)| (name.as_str(), peer)))
+            .chain(more.map(|(name, outcome)| (name.as_str(), outcome)))
             .filter(|(_, outcome)| !outcome.is_empty())
     }
 }

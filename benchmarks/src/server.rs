@@ -26,6 +26,16 @@ pub(crate) struct Activity {
     pub(crate) cpu: f64,
 }
 
+/// How long a server worked, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    /// In commands, by `commandstats`. Those inside of scripts count twice, because the time of the
+    /// script has them too.
+    pub(crate) commands_ms: f64,
+    /// Of CPU, with reading, writing and its own chores.
+    pub(crate) cpu_ms: f64,
+}
+
 impl Server {
     pub(crate) fn start() -> Self {
         Self {
@@ -63,14 +73,29 @@ impl Server {
     /// For how many milliseconds the server has run scripts and blocking moves so far: all commands
     /// that fetch and settle jobs.
     pub(crate) fn fetching_ms(&self) -> Result<f64> {
+        self.commands_ms(|command| matches!(command, "evalsha" | "blmove"))
+    }
+
+    /// How long the server has worked so far.
+    pub(crate) fn spent(&self) -> Result<Spent> {
+        // Not of this question itself.
+        let commands_ms = self.commands_ms(|command| command != "info")?;
+        let cpu_ms = self.activity()?.cpu * 1e3;
+        Ok(Spent {
+            commands_ms,
+            cpu_ms,
+        })
+    }
+
+    /// For how many milliseconds it ran commands.
+    fn commands_ms(&self, counts: impl Fn(&str) -> bool) -> Result<f64> {
         let info = self.info("commandstats")?;
         let microseconds = info.lines().filter_map(|line| {
             let (command, stats) = line.strip_prefix("cmdstat_")?.split_once(':')?;
-            let counts = matches!(command, "evalsha" | "blmove");
             let usec = stats
                 .split(',')
                 .find_map(|stat| stat.strip_prefix("usec="))?;
-            counts.then(|| usec.parse::<f64>())
+            counts(command).then(|| usec.parse::<f64>())
         });
         let mut sum = 0.0;
         for each in microseconds {

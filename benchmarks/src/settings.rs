@@ -68,8 +68,11 @@ pub(crate) enum What {
     Growth,
     /// One node with 500 queues.
     Queues,
-    /// All of it.
+    /// All of the above.
     Compare,
+    /// What the dashboard costs the server beside a million jobs of each kind. Fails if a page, a
+    /// search, the doctor or open browsers cost more than they may.
+    Web,
     /// Counts what a job costs, in instructions and commands, and compares that with the record.
     Budget,
 }

@@ -11,6 +11,7 @@ mod memory;
 mod queues;
 mod rtt;
 mod targets;
+mod web;
 
 use anyhow::{Result, bail};
 
@@ -30,6 +31,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Report> {
         What::Rtt => Ok(rtt::run(lab)),
         What::Growth => Ok(growth::run(lab)),
         What::Queues => Ok(queues::run(lab)),
+        What::Web => web::run(lab),
         What::Compare => compare::run(lab, &all),
         What::Budget => bail!("a budget is counted, and not measured in a lab"),
     }

@@ -146,7 +146,7 @@ fn at_least(name: &str, wanted: f64, measured: Option<f64>) -> Target {
     target(name, format!("at least {wanted}"), measured, met)
 }
 
-fn at_most(name: &str, wanted: f64, measured: Option<f64>) -> Target {
+pub(super) fn at_most(name: &str, wanted: f64, measured: Option<f64>) -> Target {
     let met = measured.is_some_and(|measured| measured <= wanted);
     target(name, format!("at most {wanted}"), measured, met)
 }
