@@ -45,7 +45,7 @@ struct Sample {
 /// The counts of each queue at one moment.
 type ByQueue = HashMap<QueueName, u64>;
 
-/// How much runs in a second, over about [`RATE_OVER`].
+/// How much runs in a second, over about 30 seconds.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
     /// How many runs ended; `None` until two samples are far enough apart.
