@@ -1,6 +1,6 @@
 //! The dashboard, alone.
 
-use std::fs;
+use std::{fs, future};
 
 use tokio::net::TcpListener;
 use verk_web::{Access, Dashboard};
@@ -73,7 +73,14 @@ impl Session<'_> {
             "the dashboard is at http://{address}/{proxy}; {who}; Ctrl-C ends it"
         ))?;
         let interrupt = self.output.interrupt.clone();
-        let stop = async move { interrupt.wait().await };
+        // TERM is how systemd and Docker stop it: as process 1 of a container it would not end by
+        // itself.
+        let stop = async move {
+            tokio::select! {
+                () = interrupt.wait() => {}
+                () = terminated() => {}
+            }
+        };
         let served = verk_web::serve(listener, dashboard, stop).await;
         served.map_err(|error| cannot(&error))?;
         for verk in others {
@@ -81,6 +88,21 @@ impl Session<'_> {
         }
         Ok(Exit::DONE)
     }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    match signal(SignalKind::terminate()) {
+        Ok(mut terms) => drop(terms.recv().await),
+        Err(_) => future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    future::pending().await
 }
 
 fn access(args: &WebArgs) -> Result<Access, Failure> {

@@ -188,39 +188,42 @@ fn tail_prints_what_happens_until_it_has_enough() {
 }
 
 #[test]
-fn the_dashboard_is_served_until_ctrl_c() {
+fn the_dashboard_is_served_until_a_signal() {
     let shop = Shop::new();
-    let mut web = shop
-        .verk(&["web", "--bind", "127.0.0.1:0", "--title", "the shop"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut errors = BufReader::new(web.stderr.take().unwrap());
-    let mut line = String::new();
-    errors.read_line(&mut line).unwrap();
-    let address = line
-        .split("http://")
-        .nth(1)
-        .unwrap()
-        .split('/')
-        .next()
-        .unwrap();
-    let ask = |host: &str| {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut page = String::new();
-        stream.read_to_string(&mut page).unwrap();
-        page
-    };
-    let page = ask(address);
-    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
-    assert!(page.contains("the shop"), "{page}");
-    // A name that somebody else lets resolve to this machine.
-    let page = ask("evil.example");
-    assert!(page.starts_with("HTTP/1.1 421"), "{page}");
-    support::interrupt(&web);
-    assert!(web.wait().unwrap().success());
+    // TERM is how systemd and Docker stop it.
+    for signal in ["INT", "TERM"] {
+        let mut web = shop
+            .verk(&["web", "--bind", "127.0.0.1:0", "--title", "the shop"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut errors = BufReader::new(web.stderr.take().unwrap());
+        let mut line = String::new();
+        errors.read_line(&mut line).unwrap();
+        let address = line
+            .split("http://")
+            .nth(1)
+            .unwrap()
+            .split('/')
+            .next()
+            .unwrap();
+        let ask = |host: &str| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut page = String::new();
+            stream.read_to_string(&mut page).unwrap();
+            page
+        };
+        let page = ask(address);
+        assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+        assert!(page.contains("the shop"), "{page}");
+        // A name that somebody else lets resolve to this machine.
+        let page = ask("evil.example");
+        assert!(page.starts_with("HTTP/1.1 421"), "{page}");
+        support::signal(&web, signal);
+        assert!(web.wait().unwrap().success(), "{signal}");
+    }
 
     let output = shop.output(&["web", "--bind", "0.0.0.0:0"]);
     assert_eq!(output.code, 2);

@@ -35,12 +35,12 @@ pub(crate) fn run(mut command: impl std::borrow::BorrowMut<Command>) -> Printed 
     }
 }
 
-/// Sends the signal of Ctrl-C.
-pub(crate) fn interrupt(child: &Child) {
+/// Sends a signal, such as `INT`, which is that of Ctrl-C.
+pub(crate) fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     assert!(
         Command::new("kill")
-            .args(["-INT", &pid])
+            .args(["-s", name, &pid])
             .status()
             .unwrap()
             .success()
