@@ -65,7 +65,7 @@ function showAges(now) {
 
 showTimes();
 for (const zone of document.querySelectorAll("[data-zone]")) {
-  zone.textContent = `Times of ${local.resolvedOptions().timeZone}`;
+  zone.textContent = `Times in ${local.resolvedOptions().timeZone}`;
   zone.hidden = false;
 }
 

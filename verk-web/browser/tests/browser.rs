@@ -222,7 +222,7 @@ async fn times_are_shown_in_the_zone_of_the_browser() {
     browser.shows("2096-10-02 12:36:40").await;
     let title = "return document.querySelector('main time[data-local]').title";
     assert_eq!(browser.run(title).await, "2096-10-02 07:06:40 UTC");
-    browser.shows("Times of Asia/").await;
+    browser.shows("Times in Asia/").await;
 
     // The field of a filter has that zone too, before and after it is sent.
     browser

@@ -85,7 +85,7 @@ struct DoctorPage {
 
 /// What was examined.
 struct Checked {
-    at: String,
+    at: text::When,
     jobs: usize,
     complete: bool,
 }
@@ -102,7 +102,7 @@ async fn show(context: Context) -> Result<Response, Failure> {
         page: Page::new(&context, &snapshot, "doctor", "Doctor"),
         findings: findings.unwrap_or_default(),
         checkup: checkup.map(|checkup| Checked {
-            at: text::relative(checkup.at, app.admin.now()),
+            at: text::when(checkup.at, app.admin.now()),
             jobs: checkup.report.jobs,
             complete: checkup.report.complete,
         }),

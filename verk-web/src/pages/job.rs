@@ -49,7 +49,8 @@ pub(crate) struct JobView {
     pub(crate) form_key: String,
     pub(crate) jid: String,
     pub(crate) queue: Option<(String, String)>,
-    pub(crate) badge: String,
+    /// Where it is, and when that began or ends.
+    pub(crate) badge: (String, Option<text::When>),
     pub(crate) failed: bool,
     pub(crate) times: Vec<Moment>,
     pub(crate) error_class: Option<String>,
@@ -74,18 +75,19 @@ impl JobView {
         let at = entry.at();
         let badge = match (place, at) {
             (Place::Queue(_), _) => "waiting".to_owned(),
-            (Place::Scheduled, Some(at)) => format!("due {}", text::relative(at, now)),
-            (Place::Retries, Some(at)) => format!("retries {}", text::relative(at, now)),
-            (Place::Dead, Some(at)) => format!("died {}", text::relative(at, now)),
+            (Place::Scheduled, Some(_)) => "due".to_owned(),
+            (Place::Retries, Some(_)) => "retries".to_owned(),
+            (Place::Dead, Some(_)) => "died".to_owned(),
             (_, None) => place.heading(),
         };
+        let badge_at = at.filter(|_| !place.is_queue());
         Self {
             form_key: jobs::form_key(entry),
             jid: text::cut(job.jid().as_str(), MAX_NAME),
             queue: job
                 .queue()
                 .map(|queue| (queue.to_string(), url::part(queue.as_str()))),
-            badge,
+            badge: (badge, badge_at.map(|at| text::when(at, now))),
             failed: place.has_errors(),
             times: times(job, place, at, now),
             error_class: job.error_class().map(|class| text::cut(&class, MAX_NAME)),

@@ -46,7 +46,7 @@ struct Overview {
     queues: usize,
     /// `None` until the first check of the storage ends.
     findings: Option<Vec<Note>>,
-    checked: Option<String>,
+    checked: Option<text::When>,
     /// `None` if no program wrote metrics in that time.
     hour: Option<Hour>,
     history: History,
@@ -124,7 +124,7 @@ pub(super) async fn show(context: Context) -> Result<Response, Failure> {
         findings: checkup
             .as_ref()
             .map(|checkup| checkup.report.findings.iter().map(Note::new).collect()),
-        checked: checkup.map(|checkup| text::relative(checkup.at, now)),
+        checked: checkup.map(|checkup| text::when(checkup.at, now)),
         hour: Hour::of(&hour, now),
         history,
         rows,

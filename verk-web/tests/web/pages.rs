@@ -76,7 +76,7 @@ async fn a_failed_job_shows_its_error_and_when_it_runs_again() {
     let job = web.get("/retries/4000000000-r1").await.body;
     for text in [
         "Io: no answer",
-        "retries in",
+        ">retries <time",
         "failed first",
         "next try",
         "&#34;ada&#34;",

@@ -94,7 +94,8 @@ struct QueueHead {
     name: QueueName,
     state: State,
     paused: bool,
-    /// Since when and why.
+    /// Since when, by whom and why.
+    since: Option<text::When>,
     pause: String,
     processed: u64,
     failed: u64,
@@ -109,9 +110,6 @@ impl QueueHead {
         let pause = known.and_then(|queue| queue.paused.as_ref());
         let mut said = String::new();
         if let Some(pause) = pause {
-            if let Some(since) = pause.since {
-                said += &format!(" {}", text::relative(since, now));
-            }
             if let Some(by) = &pause.by {
                 said += &format!(" by {}", text::short(by, 100));
             }
@@ -123,6 +121,9 @@ impl QueueHead {
             name: name.clone(),
             state: known.map_or(State::Idle, State::of),
             paused: pause.is_some(),
+            since: pause
+                .and_then(|pause| pause.since)
+                .map(|since| text::when(since, now)),
             pause: said,
             processed: known.map_or(0, |queue| queue.processed),
             failed: known.map_or(0, |queue| queue.failed),
