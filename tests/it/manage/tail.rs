@@ -211,7 +211,7 @@ async fn a_backlog_that_hides_new_retries_is_announced_once() {
         assert_eq!(step(&mut tail).await, Vec::<String>::new());
         shared.add(JobSet::Retry, &backlog).await;
         let skipped = format!("{:?}", TailEvent::Skipped(Skipped::Retries));
-        assert_eq!(step(&mut tail).await, [skipped.clone()]);
+        assert_eq!(step(&mut tail).await, std::slice::from_ref(&skipped));
         assert_eq!(step(&mut tail).await, Vec::<String>::new());
         let cleared = shared.one.retry_set().select().delete().await.unwrap();
         assert_eq!(cleared, 400);
