@@ -58,7 +58,7 @@ function showAges(now) {
   for (const time of document.querySelectorAll("time[data-age][data-shown]")) {
     const past = now - new Date(time.dateTime);
     const by = duration(Math.floor(Math.abs(past) / 1000));
-    const text = past < 0 ? `in ${by}` : past < 1000 ? "now" : `${by} ago`;
+    const text = Math.abs(past) < 1000 ? "now" : past < 0 ? `in ${by}` : `${by} ago`;
     if (time.textContent !== text) time.textContent = text;
   }
 }
