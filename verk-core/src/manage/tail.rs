@@ -48,7 +48,7 @@ impl Admin {
     /// tail.step().await?;
     /// admin.pause_queue_everywhere("mailers").await?;
     /// let events = tail.step().await?;
-    /// assert!(matches!(&events[..], [TailEvent::Paused(pause)] if pause.queue == "mailers"));
+    /// assert!(matches!(&events[..], [TailEvent::Paused(pause)] if pause.queue.as_str() == "mailers"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```
