@@ -8,6 +8,7 @@
 pub mod client;
 pub mod config;
 pub mod doctor;
+mod effects;
 pub mod error;
 pub mod events;
 #[doc(hidden)]
@@ -47,6 +48,7 @@ pub mod middleware {
 pub use crate::{
     client::Client,
     config::Config,
+    effects::unique::{OnConflict, Unique, Until},
     error::{BoxError, BuildError, EnqueueAllError, EnqueueError, RunError, StorageError},
     events::{Event, EventKind},
     health::Health,

@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     client::new_job::{IntoJob as _, NewJob},
+    effects::unique::Unique,
     job::args::{ArgsError, ArgsReader},
     outcome::{Outcome, PerformError},
     worker::context::{JobContext, Requirement},
@@ -89,6 +90,8 @@ pub struct WorkerOptions {
     /// Whether the error's sources, or the place of a panic, are kept in `error_backtrace`.
     /// Defaults to `true`.
     pub backtrace: bool,
+    /// Which of its jobs are the same, and what follows; `None` if each is stored.
+    pub unique: Option<Unique>,
 }
 
 impl WorkerOptions {
@@ -101,6 +104,7 @@ impl WorkerOptions {
         dead: true,
         tags: &[],
         backtrace: true,
+        unique: None,
     };
 
     /// Sets the queue.
@@ -149,6 +153,13 @@ impl WorkerOptions {
     #[must_use]
     pub const fn backtrace(mut self, backtrace: bool) -> Self {
         self.backtrace = backtrace;
+        self
+    }
+
+    /// Makes the jobs unique.
+    #[must_use]
+    pub const fn unique(mut self, unique: Unique) -> Self {
+        self.unique = Some(unique);
         self
     }
 }
