@@ -9,7 +9,7 @@ use verk_core::{
     names::NodeId,
     storage::{
         DeadLimits, DuePage, DueSet, DueStore, JobSet, Lease, MAX_BATCH_BYTES, MAX_CUT_BY_TRIM,
-        Page, SchedulePoll,
+        Page, SchedulePoll, cron_next,
     },
     time::unix_seconds,
 };
@@ -52,11 +52,12 @@ impl DueStore for RedisStorage {
             keys.lease(),
             keys.set(JobSet::Schedule),
             keys.set(JobSet::Retry),
+            keys.cron_due(),
         ];
         let args = [arg(node), arg(milliseconds(ttl))];
         let reply = (self.link.run(&scripts::POLL_SCHEDULE, &keys, &args)).await;
-        let poll = reply.and_then(|reply| match <[Value; 3]>::try_from(reply::array(reply)?) {
-            Ok([left, schedule, retry]) => Ok(SchedulePoll {
+        let poll = reply.and_then(|reply| match <[Value; 4]>::try_from(reply::array(reply)?) {
+            Ok([left, schedule, retry, cron]) => Ok(SchedulePoll {
                 lease: match u64::try_from(reply::integer(left)?) {
                     Ok(left) => Lease::Held {
                         ttl: Duration::from_millis(left),
@@ -65,8 +66,12 @@ impl DueStore for RedisStorage {
                 },
                 schedule: reply::due_time(schedule)?,
                 retry: reply::due_time(retry)?,
+                cron: match cron {
+                    Value::Nil => None,
+                    first => cron_next(reply::score(first)?),
+                },
             }),
-            Err(_) => Err(Failure::unexpected_reply("a lease and two scores")),
+            Err(_) => Err(Failure::unexpected_reply("a lease and three scores")),
         });
         poll.map_err(|failure| failure.during("look when a job is due"))
     }

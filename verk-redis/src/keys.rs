@@ -145,6 +145,16 @@ impl Keys {
         self.key("verk:schedule_manager")
     }
 
+    /// The hash of the entries of the timetable, each of which has a few fields.
+    pub(crate) fn cron(&self) -> Key {
+        self.key("verk:cron")
+    }
+
+    /// The sorted set of their names, by when they run next.
+    pub(crate) fn cron_due(&self) -> Key {
+        self.key("verk:crondue")
+    }
+
     /// The set of the ids of all registered nodes.
     pub(crate) fn nodes(&self) -> Key {
         self.key("verk_nodes")
@@ -340,6 +350,8 @@ mod tests {
             keys.paused(),
             keys.pauses_channel(),
             keys.lease(),
+            keys.cron(),
+            keys.cron_due(),
             keys.nodes(),
             keys.heartbeat(&node),
             keys.node_queues(&node),
@@ -373,7 +385,7 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 37] = [
+    const NAMES: [&str; 39] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -383,6 +395,8 @@ mod tests {
         "paused",
         "verk:pauses",
         "verk:schedule_manager",
+        "verk:cron",
+        "verk:crondue",
         "verk_nodes",
         "verk:node:web.1.0123456789ab",
         "verk:node:web.1.0123456789ab:queues",

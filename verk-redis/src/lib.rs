@@ -52,6 +52,7 @@ mod batch;
 mod builder;
 mod config;
 mod connect;
+mod cron;
 mod due;
 mod error;
 mod executions;

@@ -197,6 +197,8 @@ impl RedisHarness {
             }
             Key::Set(set) => self.set(*set),
             Key::Paused => self.key("paused"),
+            Key::Cron => self.key("verk:cron"),
+            Key::CronDue => self.key("verk:crondue"),
             Key::Processed => self.key("stat:processed"),
             Key::FailedOf(queue) => self.key(format_args!("stat:failed:{queue}")),
         }
@@ -209,6 +211,11 @@ impl RedisHarness {
         let calls = stats.split("cmdstat_exists:calls=").nth(1);
         let calls = calls.and_then(|calls| calls.split(',').next()?.parse().ok());
         calls.unwrap_or_default()
+    }
+
+    /// Where a broken key is kept meanwhile.
+    fn aside(&self, key: &[u8]) -> Vec<u8> {
+        [self.prefix.as_bytes(), b"aside:", key].concat()
     }
 
     fn name(&self, node: &NodeId) -> Vec<u8> {
@@ -228,11 +235,6 @@ impl Drop for RedisHarness {
             assert_eq!(refused, Reply::Array(Vec::new()));
         }
     }
-}
-
-/// Where a broken key is kept meanwhile.
-fn aside(key: &[u8]) -> Vec<u8> {
-    [b"aside:", key].concat()
 }
 
 #[async_trait]
@@ -325,7 +327,7 @@ impl Harness for RedisHarness {
     async fn break_key(&self, key: &Key) {
         let key = self.place(key);
         if self.command([b"EXISTS", &key]).as_integer() == Some(1) {
-            self.command([b"RENAME", &key, &aside(&key)]);
+            self.command([b"RENAME", &key, &self.aside(&key)]);
         }
         self.command([b"SET", &key, b"broken"]);
     }
@@ -334,8 +336,8 @@ impl Harness for RedisHarness {
         let key = self.place(key);
         assert_eq!(self.entries([b"GET", &key]), ["broken"]);
         self.command([b"DEL", &key]);
-        if self.command([b"EXISTS", &aside(&key)]).as_integer() == Some(1) {
-            self.command([b"RENAME", &aside(&key), &key]);
+        if self.command([b"EXISTS", &self.aside(&key)]).as_integer() == Some(1) {
+            self.command([b"RENAME", &self.aside(&key), &key]);
         }
     }
 
@@ -362,6 +364,16 @@ impl Harness for RedisHarness {
             Operation::Settle => script(command, 1, |key| key.starts_with("inprogress:")),
             Operation::MoveJobs => script(command, 2, |key| key == "dead"),
             Operation::RecordStats => script(command, 1, |key| key.ends_with(":stats")),
+            // The next key of a tick is a set, and a change has none.
+            Operation::TickCron => {
+                script(command, 2, |key| key == "verk:crondue")
+                    && script(command, 3, |key| key.ends_with("schedule"))
+            }
+            // Unlike a change, it has the most hashes as its last word.
+            Operation::UpsertCron => {
+                script(command, 2, |key| key == "verk:crondue")
+                    && command.args().last().is_some_and(|word| &word[..] == b"20")
+            }
             Operation::CountDeaths => script(command, 2, |key| key.ends_with(":deaths")),
         });
     }

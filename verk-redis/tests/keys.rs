@@ -12,10 +12,10 @@ use verk_core::{
     config::ScheduleKeys,
     names::NodeId,
     storage::{
-        AuditStore, Counts, DeadLimits, DequeueRequest, Dequeued, Due, DueStore, Executions,
-        Inprogress, JobStore, Lease, Minute, NameClaim, NodeStore, PauseStore, ProcessReport,
-        ProcessSignal, ProcessStore, Settled, Settlement, StatsReport, StatsStore, StoredNodeInfo,
-        Target,
+        AuditStore, Counts, CronChange, CronStore, CronUpsert, DeadLimits, DequeueRequest,
+        Dequeued, Due, DueStore, Executions, Inprogress, JobStore, Lease, Minute, NameClaim,
+        NodeStore, PauseStore, ProcessReport, ProcessSignal, ProcessStore, Settled, Settlement,
+        StatsReport, StatsStore, StoredNodeInfo, Target,
     },
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -206,6 +206,15 @@ async fn make_every_key(server: &RedisServer) -> [NodeId; 2] {
     let signal = storage.signal_process(PROCESS, ProcessSignal::Dump);
     signal.await.unwrap();
     storage.prune_processes().await.unwrap();
+    let upsert = CronUpsert {
+        seen: None,
+        definition: "{}".into(),
+        hash: "0".to_owned(),
+        next: Some(UNIX_EPOCH),
+        even_if_superseded: false,
+    };
+    let stored = storage.upsert_cron("entry", &upsert).await.unwrap();
+    assert_eq!(stored, CronChange::Done);
     storage.record_action(&"{}".into()).await.unwrap();
     [held.node, dead.node]
 }

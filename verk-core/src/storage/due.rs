@@ -25,8 +25,8 @@ pub trait DueStore: fmt::Debug + Send + Sync + 'static {
     async fn due(&self, set: DueSet, now: SystemTime, page: Page) -> Result<DuePage, StorageError>;
 
     /// Takes the lease on moving due jobs for `node`, or renews it, until `ttl` passes, unless
-    /// another node holds it. Also returns when the first member of each set is due. Changes no
-    /// job.
+    /// another node holds it. Also returns when the first member of each set is due, and the first
+    /// entry of the timetable. Changes no job.
     ///
     /// The lease only saves work: one node of many moves due jobs. [`due`](Self::due) and
     /// [`move_jobs`](super::WaitingStore::move_jobs) do not check it. Called again, it renews. A
@@ -65,6 +65,8 @@ pub struct SchedulePoll {
     pub schedule: Option<SystemTime>,
     /// When the first member of `retry` is due; `None` when there is none.
     pub retry: Option<SystemTime>,
+    /// When the first [entry of the timetable](super::CronStore) is due; `None` when there is none.
+    pub cron: Option<SystemTime>,
 }
 
 impl SchedulePoll {

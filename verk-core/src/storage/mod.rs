@@ -20,6 +20,7 @@
 //! versions until 1.0.
 
 mod audit;
+mod cron;
 mod due;
 mod held;
 mod lists;
@@ -37,6 +38,10 @@ pub(crate) use self::{held::read_from, places::contains};
 
 pub use self::{
     audit::{AuditStore, MAX_AUDIT_ENTRIES},
+    cron::{
+        CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, MAX_CRON_RECORDS,
+        MAX_SUPERSEDED, StoredCron, cron_next, cron_score,
+    },
     due::{DuePage, DueSet, DueStore, Lease, MAX_CUT_BY_TRIM, SchedulePoll},
     held::{
         DequeueRequest, Dequeued, HeldCount, Inprogress, JobStore, NO_PREFETCH_AFTER_RESTORE,
@@ -61,7 +66,7 @@ pub use self::{
     },
 };
 
-/// Where jobs are stored: nine parts, each a trait. A type with all of them is a `Storage`.
+/// Where jobs are stored: ten parts, each a trait. A type with all of them is a `Storage`.
 ///
 /// `dyn Storage` has the methods of all parts. To call one on a backend's own type, import its
 /// part:
@@ -98,6 +103,7 @@ pub trait Storage:
     + ProcessStore
     + WaitingStore
     + AuditStore
+    + CronStore
     + Server
 {
 }
@@ -111,6 +117,7 @@ impl<S> Storage for S where
         + ProcessStore
         + WaitingStore
         + AuditStore
+        + CronStore
         + Server
 {
 }

@@ -26,6 +26,10 @@ macro_rules! script {
 pub(crate) static CLAIM_NAME: Script = script!("claim_name");
 pub(crate) static CLEAR: Script = script!("clear");
 pub(crate) static COUNT_DEATHS: Script = script!("count_deaths");
+pub(crate) static CRON_CHANGE: Script = script!("cron", "cron_change");
+pub(crate) static CRON_ENTRIES: Script = script!("cron", "cron_entries");
+pub(crate) static CRON_TICK: Script = script!("cron", "cron_tick");
+pub(crate) static CRON_UPSERT: Script = script!("cron", "cron_upsert");
 pub(crate) static DEQUEUE: Script = script!("settling", "dequeue");
 pub(crate) static DEREGISTER: Script = script!("deregister");
 pub(crate) static DUE: Script = script!("due");

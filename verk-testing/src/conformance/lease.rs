@@ -26,6 +26,7 @@ pub async fn one_node_has_the_lease(harness: &dyn Harness) {
             lease: Lease::Granted,
             schedule: None,
             retry: None,
+            cron: None,
         };
         assert_eq!(poll, nothing);
         let Lease::Held { ttl } = storage.poll_schedule(&other, TTL).await.unwrap().lease else {

@@ -95,6 +95,7 @@ mod fixture;
 mod macros;
 
 pub mod audit;
+pub mod cron;
 pub mod dead_set;
 pub mod exchange;
 pub mod faults;

@@ -124,6 +124,10 @@ pub enum Key {
     Set(JobSet),
     /// The set of the queues that are paused for all nodes.
     Paused,
+    /// The entries of the timetable.
+    Cron,
+    /// The times of their next runs.
+    CronDue,
     /// The counter of all runs.
     Processed,
     /// The counter of the runs of a queue that failed.
@@ -143,6 +147,10 @@ pub enum Operation {
     CountDeaths,
     /// [`WaitingStore::move_jobs`](verk_core::storage::WaitingStore::move_jobs).
     MoveJobs,
+    /// [`CronStore::tick_cron`](verk_core::storage::CronStore::tick_cron).
+    TickCron,
+    /// [`CronStore::upsert_cron`](verk_core::storage::CronStore::upsert_cron).
+    UpsertCron,
 }
 
 /// Why a [`MemoryStorage`](super::MemoryStorage) failed: the source of its

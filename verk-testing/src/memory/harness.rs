@@ -73,6 +73,9 @@ impl Harness for MemoryStorage {
         if let Some((holder, _)) = &state.lease {
             dump.add("lease", [text(holder)]);
         }
+        for (name, entry) in &state.cron.entries {
+            dump.add(format!("cron {name}"), [text(format!("{entry:?}"))]);
+        }
         let stats = &state.stats;
         for (node, sequence) in &stats.sequences {
             dump.add(format!("node {node} stats"), [text(sequence)]);

@@ -3,6 +3,7 @@
 mod activity;
 mod audit;
 mod connection;
+mod cron;
 mod faults;
 mod harness;
 mod lists;

@@ -210,6 +210,7 @@ impl State {
             lease,
             schedule: self.next_due(JobSet::Schedule),
             retry: self.next_due(JobSet::Retry),
+            cron: self.next_cron(),
         }
     }
 

@@ -20,6 +20,7 @@ use verk_core::{
 
 use super::{
     activity::{Gate, not_before},
+    cron::Timetable,
     faults::{Fault, Key, Switches},
     nodes::Deaths,
     processes::Processes,
@@ -58,6 +59,7 @@ pub(super) struct State {
     pub(super) deaths: Deaths,
     /// Who moves due jobs, and until when.
     pub(super) lease: Option<(NodeId, Instant)>,
+    pub(super) cron: Timetable,
     pub(super) stats: Counters,
     pub(super) processes: Processes,
     /// What operators did; the front is the newest.
