@@ -27,7 +27,9 @@ pub mod testing {
 
 /// What most programs need: `use verk::prelude::*;`.
 pub mod prelude {
-    pub use verk_core::{Config, EnqueueExt, FromJob, JobContext, Outcome, RetryIn, State, Verk};
+    pub use verk_core::{
+        Config, EnqueueExt, FromJob, JobContext, Outcome, RetryIn, State, Verk, cron::Tick,
+    };
     #[cfg(feature = "redis")]
     pub use verk_redis::RedisBuilderExt;
 }

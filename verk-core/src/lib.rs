@@ -36,6 +36,14 @@ pub mod time;
 mod verk;
 mod worker;
 
+/// Periodic jobs: what a worker declares, and what its jobs know.
+pub mod cron {
+    pub use crate::worker::{
+        periodic::{CatchUp, Overlap, Periodic, Timing},
+        tick::Tick,
+    };
+}
+
 /// What wraps every enqueue and every run.
 pub mod middleware {
     pub use crate::{

@@ -4,9 +4,11 @@
 pub(crate) mod context;
 pub(crate) mod enqueue;
 pub(crate) mod middleware;
+pub(crate) mod periodic;
 pub(crate) mod polls;
 pub(crate) mod registry;
 pub(crate) mod run_state;
+pub(crate) mod tick;
 pub(crate) mod workforce;
 
 use std::{
@@ -23,7 +25,10 @@ use crate::{
     effects::unique::Unique,
     job::args::{ArgsError, ArgsReader},
     outcome::{Outcome, PerformError},
-    worker::context::{JobContext, Requirement},
+    worker::{
+        context::{JobContext, Requirement},
+        periodic::Periodic,
+    },
 };
 
 /// A class of jobs: its arguments, its options and its work.
@@ -92,6 +97,8 @@ pub struct WorkerOptions {
     pub backtrace: bool,
     /// Which of its jobs are the same, and what follows; `None` if each is stored.
     pub unique: Option<Unique>,
+    /// The entries of the timetable that enqueue its jobs.
+    pub cron: &'static [Periodic],
 }
 
 impl WorkerOptions {
@@ -105,6 +112,7 @@ impl WorkerOptions {
         tags: &[],
         backtrace: true,
         unique: None,
+        cron: &[],
     };
 
     /// Sets the queue.
@@ -160,6 +168,13 @@ impl WorkerOptions {
     #[must_use]
     pub const fn unique(mut self, unique: Unique) -> Self {
         self.unique = Some(unique);
+        self
+    }
+
+    /// Makes the jobs periodic. It needs the feature `cron` of `verk`.
+    #[must_use]
+    pub const fn cron(mut self, cron: &'static [Periodic]) -> Self {
+        self.cron = cron;
         self
     }
 }

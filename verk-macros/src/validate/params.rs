@@ -3,8 +3,8 @@
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::{
-    Attribute, ExprPath, FnArg, Meta, Pat, PatType, Token, Type, TypeReference, ext::IdentExt,
-    parse::ParseStream,
+    Attribute, ExprPath, FnArg, GenericArgument, Meta, Pat, PatType, PathArguments, Token, Type,
+    TypeReference, ext::IdentExt, parse::ParseStream,
 };
 
 use super::shown;
@@ -119,11 +119,35 @@ fn place(typed: &PatType, attrs: &ParamAttrs, errors: &mut Errors) -> Option<Pla
         .map(|marker| marked(marker, errors))
         .collect();
     if places.is_empty() {
-        let extractor =
-            last_segment(&typed.ty).is_some_and(|name| name == "State" || name == "JobContext");
-        return (!extractor).then_some(Place::Position);
+        return (!is_extractor(&typed.ty)).then_some(Place::Position);
     }
     places.swap_remove(0)
+}
+
+/// Whether a parameter without a marker is an extractor: by the name of its type.
+fn is_extractor(ty: &Type) -> bool {
+    let named = |ty: &Type, names: &[&str]| {
+        last_segment(ty).is_some_and(|found| names.iter().any(|name| found == name))
+    };
+    named(ty, &["State", "JobContext", "Tick"])
+        || (named(ty, &["Option"]) && inner(ty).is_some_and(|inner| named(inner, &["Tick"])))
+}
+
+/// The `T` of an `Option<T>`.
+fn inner(ty: &Type) -> Option<&Type> {
+    let segment = match ty {
+        Type::Path(ty) => ty.path.segments.last()?,
+        Type::Paren(ty) => return inner(&ty.elem),
+        Type::Group(ty) => return inner(&ty.elem),
+        _ => return None,
+    };
+    match &segment.arguments {
+        PathArguments::AngleBracketed(args) => match args.args.first()? {
+            GenericArgument::Type(ty) => Some(ty),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The meaning of one marker.
