@@ -61,6 +61,7 @@ pub mod guide {
     //! |---|---|
     //! | [enqueueing] | clients, options, many jobs at once, errors |
     //! | [scheduling] | when a job for later starts |
+    //! | [unique] | one job where several would do the same; debounce and throttle |
     //! | [testing](crate::testing) | without a server, in virtual time |
     //!
     //! | run | |
@@ -175,6 +176,9 @@ pub mod guide {
     #[cfg(any(not(doctest), feature = "otel"))]
     pub mod tracing {
         #![doc = include_str!("docs/tracing.md")]
+    }
+    pub mod unique {
+        #![doc = include_str!("docs/unique.md")]
     }
 }
 

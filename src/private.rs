@@ -13,8 +13,8 @@ pub use inventory;
 pub use serde;
 use verk_core::BoxError;
 pub use verk_core::{
-    EnqueueError, EnqueueExt, FromJob, IntoOutcome, Jid, JobContext, Outcome, Requirement, RetryIn,
-    Worker, WorkerEntry, WorkerOptions,
+    EnqueueError, EnqueueExt, FromJob, IntoOutcome, Jid, JobContext, OnConflict, Outcome,
+    Requirement, RetryIn, Unique, Until, Worker, WorkerEntry, WorkerOptions,
     job::{ArgsError, ArgsReader, ArgsWriter},
     outcome::PerformError,
 };

@@ -20,3 +20,5 @@ pub mod options;
 /// Public as well.
 pub mod places;
 mod return_types;
+/// Public as well.
+pub mod unique;

@@ -7,12 +7,16 @@ use syn::{
     Attribute, Expr, FnArg, Lit, LitBool, Meta, Signature, Token, Visibility,
     ext::IdentExt,
     parse::{Parse, ParseStream, Parser, discouraged::Speculative},
+    token::Paren,
 };
 
-use crate::errors::Errors;
+use crate::{
+    errors::Errors,
+    words::{self, nearest},
+};
 
 /// The options, and the value that each of them takes.
-pub(crate) const OPTIONS: [(&str, &str); 12] = [
+pub(crate) const OPTIONS: [(&str, &str); 13] = [
     ("queue", r#"a queue name in quotes, such as "mailers""#),
     ("max_retry_count", "a whole number from 0 to 4294967295"),
     (
@@ -43,45 +47,60 @@ pub(crate) const OPTIONS: [(&str, &str); 12] = [
         "crate",
         r#"the path of the crate `verk` in quotes, such as "jobs::verk""#,
     ),
+    (
+        "unique",
+        "nothing, or options in parentheses: write `unique` or `unique(by = ...)`",
+    ),
 ];
 
-/// One option: `name = value`.
+/// The options that have options of their own, in parentheses, and no value.
+const WITH_WORDS: [&str; 1] = ["unique"];
+
+/// One option: `name = value`, or one of [`WITH_WORDS`].
 pub(crate) struct RawOption {
     /// Its name, which may be unknown.
     pub(crate) name: Ident,
     /// Its value, which may be of the wrong kind.
-    pub(crate) value: Expr,
+    pub(crate) value: Option<Expr>,
+    /// The content of its parentheses.
+    pub(crate) words: Option<TokenStream>,
 }
 
 impl RawOption {
     /// Reads `name = value, ...`. Reports and skips any other form.
     pub(crate) fn read(args: TokenStream, errors: &mut Errors) -> Vec<Self> {
-        let parser = |input: ParseStream<'_>| {
-            let mut options = Vec::new();
-            while !input.is_empty() {
-                let ahead = input.fork();
-                match ahead
-                    .parse()
-                    .and_then(|option| end_of_option(&ahead).map(|()| option))
-                {
-                    Ok(option) => {
-                        input.advance_to(&ahead);
-                        options.push(option);
-                    }
-                    Err(error) => {
-                        errors.add(error);
-                        skip_to_comma(input)?;
-                    }
-                }
-                input.parse::<Option<Token![,]>>()?;
-            }
-            Ok(options)
-        };
-        parser.parse2(args).unwrap_or_else(|error| {
-            errors.add(error);
-            Vec::new()
-        })
+        list(args, errors, Self::parse)
     }
+}
+
+/// Reads the elements between commas with `parse`. Reports those with an error, and skips them.
+pub(crate) fn list<T>(
+    tokens: TokenStream,
+    errors: &mut Errors,
+    parse: impl Fn(ParseStream<'_>) -> syn::Result<T>,
+) -> Vec<T> {
+    let parser = |input: ParseStream<'_>| {
+        let mut options = Vec::new();
+        while !input.is_empty() {
+            let ahead = input.fork();
+            match parse(&ahead).and_then(|option| end_of_option(&ahead).map(|()| option)) {
+                Ok(option) => {
+                    input.advance_to(&ahead);
+                    options.push(option);
+                }
+                Err(error) => {
+                    errors.add(error);
+                    skip_to_comma(input)?;
+                }
+            }
+            input.parse::<Option<Token![,]>>()?;
+        }
+        Ok(options)
+    };
+    parser.parse2(tokens).unwrap_or_else(|error| {
+        errors.add(error);
+        Vec::new()
+    })
 }
 
 impl Parse for RawOption {
@@ -92,12 +111,27 @@ impl Parse for RawOption {
             let message = format!("expected an option, found `{found}`; {}", accepted());
             return Err(syn::Error::new_spanned(found, message));
         };
+        let mut option = Self {
+            name,
+            value: None,
+            words: None,
+        };
+        let has_words = WITH_WORDS.iter().any(|known| option.name == known);
+        if has_words && !input.peek(Token![=]) {
+            if input.peek(Paren) {
+                let content;
+                syn::parenthesized!(content in input);
+                option.words = Some(content.parse()?);
+            }
+            return Ok(option);
+        }
         if !input.peek(Token![=]) || ends_after_equals(input) {
-            return Err(syn::Error::new_spanned(&name, needs_value(&name)));
+            let message = needs_value(&option.name);
+            return Err(syn::Error::new_spanned(&option.name, message));
         }
         input.parse::<Token![=]>()?;
-        let value = input.parse()?;
-        Ok(Self { name, value })
+        option.value = Some(input.parse()?);
+        Ok(option)
     }
 }
 
@@ -123,14 +157,8 @@ pub(crate) fn unknown_option(name: &str, value: Option<&Expr>) -> String {
     if let Some(instead) = option_elsewhere(name, value) {
         return format!("unknown option `{name}`: {instead}");
     }
-    let nearest = OPTIONS
-        .iter()
-        .map(|&(known, _)| (strsim::jaro_winkler(name, known), known))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(similarity, _)| *similarity > 0.75);
-    let hint = nearest.map_or_else(String::new, |(_, known)| {
-        format!(" (did you mean `{known}`?)")
-    });
+    let hint = nearest(name, OPTIONS.iter().map(|(known, _)| *known))
+        .map_or_else(String::new, |known| format!(" (did you mean `{known}`?)"));
     format!("unknown option `{name}`{hint}; {}", accepted())
 }
 
@@ -163,19 +191,20 @@ fn option_elsewhere(name: &str, value: Option<&Expr>) -> Option<String> {
             "write `retry_in` with the path of a `fn(u32, &E) -> RetryIn`".to_owned(),
         ),
         "struct_name" | "rename" => Some("write `name = \"...\"` for the struct, or `class = \"...\"` for the wire".to_owned()),
-        _ => None,
+        _ => words::option_elsewhere(name),
     }
 }
 
 fn needs_value(name: &Ident) -> String {
     let name = name.to_string();
-    takes(&name).map_or_else(
-        || unknown_option(&name, None),
-        |takes| format!("`{name}` needs a value: write `{name} = ...` with {takes}"),
-    )
+    match takes(&name) {
+        Some(takes) if WITH_WORDS.contains(&&*name) => format!("`{name}` takes {takes}"),
+        Some(takes) => format!("`{name}` needs a value: write `{name} = ...` with {takes}"),
+        None => unknown_option(&name, None),
+    }
 }
 
-fn ends_after_equals(input: ParseStream<'_>) -> bool {
+pub(crate) fn ends_after_equals(input: ParseStream<'_>) -> bool {
     let ahead = input.fork();
     ahead.parse::<Token![=]>().is_ok() && (ahead.is_empty() || ahead.peek(Token![,]))
 }

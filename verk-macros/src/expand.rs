@@ -1,5 +1,9 @@
 //! Writes the code.
 
+mod unique;
+
+use std::time::Duration;
+
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, ExprPath, ReturnType, Type};
@@ -204,8 +208,8 @@ fn options(worker: &Worker) -> TokenStream {
         .iter()
         .map(|count| quote!(.max_retry_count(#count)));
     let timeout = options.timeout.iter().map(|timeout| {
-        let (seconds, nanoseconds) = (timeout.as_secs(), timeout.subsec_nanos());
-        quote!(.timeout(::core::time::Duration::new(#seconds, #nanoseconds)))
+        let timeout = duration(*timeout);
+        quote!(.timeout(#timeout))
     });
     let dead = options.dead.iter().map(|dead| quote!(.dead(#dead)));
     let tags = options.tags.iter().map(|tags| quote!(.tags(&[#(#tags),*])));
@@ -221,10 +225,17 @@ fn options(worker: &Worker) -> TokenStream {
             })
         }
     });
+    let unique = options.unique.iter().map(|unique| unique.expand(&private));
     quote! {
         #private::WorkerOptions::DEFAULT
-            #(#queue)* #(#max_retry_count)* #(#timeout)* #(#dead)* #(#tags)* #(#backtrace)* #(#retry_at)*
+            #(#queue)* #(#max_retry_count)* #(#timeout)* #(#dead)* #(#tags)* #(#backtrace)* #(#retry_at)* #(#unique)*
     }
+}
+
+/// Code of a constant duration.
+fn duration(duration: Duration) -> TokenStream {
+    let (seconds, nanoseconds) = (duration.as_secs(), duration.subsec_nanos());
+    quote!(::core::time::Duration::new(#seconds, #nanoseconds))
 }
 
 fn encode_args(worker: &Worker) -> TokenStream {

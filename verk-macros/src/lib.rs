@@ -16,6 +16,7 @@ mod model;
 mod serde;
 mod tokens;
 mod validate;
+mod words;
 
 use proc_macro::TokenStream;
 

@@ -70,6 +70,31 @@ pub(crate) struct Options {
     pub(crate) error_class: Option<ExprPath>,
     /// `crate`: the path of the facade.
     pub(crate) verk: Option<Path>,
+    pub(crate) unique: Option<Unique>,
+}
+
+/// `unique(..)`: what the source sets.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unique {
+    /// The places of the arguments that are compared, from 0.
+    pub(crate) by: Option<Vec<usize>>,
+    pub(crate) until: Option<Until>,
+    /// The variant of `OnConflict`.
+    pub(crate) on_conflict: Option<&'static str>,
+    pub(crate) debounce: Option<Duration>,
+    pub(crate) max_wait: Option<Duration>,
+    pub(crate) throttle: Option<Duration>,
+    pub(crate) hold_when_dead: Option<Duration>,
+    pub(crate) across_queues: bool,
+}
+
+/// Until when a job holds its lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    Start,
+    Done,
+    Time(Duration),
+    DoneOr(Duration),
 }
 
 /// A parameter of the function.

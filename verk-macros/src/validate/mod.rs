@@ -6,6 +6,7 @@ mod options;
 mod params;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -34,8 +35,10 @@ pub(crate) fn worker(
         Some(name) => name,
         None => job_name(&function.sig.ident, named, errors),
     };
+    let runs = errors.len() == before;
+    options.unique = unique::unique(raw_options, &function, &params, errors);
     Worker {
-        runs: errors.len() == before,
+        runs,
         function,
         job,
         options,

@@ -25,9 +25,11 @@ pub(super) fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
             errors.push(&option.name, format!("`{name}` is given twice"));
             continue;
         }
+        // `unique` has none.
+        let Some(value) = &option.value else { continue };
         let value = Value {
             name: &name,
-            expr: ungrouped(&option.value),
+            expr: ungrouped(value),
             errors,
         };
         match name.as_str() {
@@ -43,7 +45,8 @@ pub(super) fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
             "backtrace" => options.backtrace = value.bool(),
             "error_class" => options.error_class = value.path(),
             "crate" => options.verk = value.crate_path(),
-            _ => errors.push(&option.name, unknown_option(&name, Some(&option.value))),
+            "unique" => value.no_value(),
+            _ => errors.push(&option.name, unknown_option(&name, option.value.as_ref())),
         }
     }
     if let (Some(_), Some(_)) = (&options.retry_at, &options.retry_in) {
@@ -75,6 +78,11 @@ impl Value<'_> {
             format!("`{name}` takes {takes}, found `{}`", shown(expr)),
         );
         None
+    }
+
+    /// For an option that takes other options in parentheses.
+    fn no_value(self) {
+        self.wrong_kind::<()>();
     }
 
     fn bool(self) -> Option<bool> {
@@ -201,14 +209,14 @@ impl Value<'_> {
 }
 
 /// An expression that came through a `macro_rules!` macro is in a group without delimiters.
-fn ungrouped(expr: &Expr) -> &Expr {
+pub(super) fn ungrouped(expr: &Expr) -> &Expr {
     match expr {
         Expr::Group(group) => ungrouped(&group.expr),
         expr => expr,
     }
 }
 
-fn text(expr: &Expr) -> Option<String> {
+pub(super) fn text(expr: &Expr) -> Option<String> {
     match ungrouped(expr) {
         Expr::Lit(ExprLit {
             lit: Lit::Str(text),

@@ -8,7 +8,7 @@ use quote::quote;
 use super::*;
 use crate::{attr::unknown_option, model::Arg};
 
-fn read(args: TokenStream, function: TokenStream) -> (Worker, Vec<String>) {
+pub(super) fn read(args: TokenStream, function: TokenStream) -> (Worker, Vec<String>) {
     let mut errors = Errors::default();
     let options = RawOption::read(args, &mut errors);
     let function = syn::parse2(function).unwrap();

@@ -1,0 +1,8 @@
+#[verk::worker(unique(debounce = 5))]
+async fn sync_all(user: u64, kind: String) {
+    drop((user, kind));
+}
+
+fn main() {
+    let _ = SyncAll::new(1, "full");
+}
