@@ -118,7 +118,7 @@ impl Zone {
             let begins = offset.to_datetime(change.timestamp());
             // Where the search ended still is the first, if the zone neither went back nor skipped
             // it.
-            let is_first = begins >= from && local.is_none_or(|local| local >= begins);
+            let is_first = begins > from && local.is_none_or(|local| local >= begins);
             if is_first && local.is_none() {
                 return None;
             }
