@@ -346,6 +346,16 @@ pub enum ConfigError {
     /// A queue or node name is not valid.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
+    /// What a worker declares about its periodic jobs is not valid.
+    #[error("the periodic job {name:?} at {location}: {reason}")]
+    Periodic {
+        /// The name of the entry.
+        name: String,
+        /// Where its worker is defined: `file:line`.
+        location: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Two workers have one class.
     #[error(
         "two workers have the class {class:?}, at {first} and at {second}: rename one, or give it `class = \"...\"`"

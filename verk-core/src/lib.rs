@@ -33,15 +33,27 @@ pub mod storage;
 #[doc(hidden)]
 pub mod test_seam;
 pub mod time;
+mod timetable;
 mod verk;
 mod worker;
 
 /// Periodic jobs: what a worker declares, and what its jobs know.
 pub mod cron {
-    pub use crate::worker::{
+    pub use crate::timetable::{
         periodic::{CatchUp, Overlap, Periodic, Timing},
         tick::Tick,
     };
+    #[cfg(feature = "cron")]
+    pub use crate::{
+        manage::timetable::{
+            CronError, Timetable,
+            entry::{CronEntry, CronPause, CronRun},
+            new::Cron,
+        },
+        timetable::definition::Origin,
+    };
+    #[cfg(feature = "cron")]
+    pub use verk_cron::{InvalidSchedule, Schedule};
 }
 
 /// What wraps every enqueue and every run.

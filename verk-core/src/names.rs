@@ -195,7 +195,7 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// A queue or node name that verk does not accept.
+/// A name of a queue, a node or an entry of the timetable that verk does not accept.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{kind} name {name:?} is not valid: it must have 1 to {MAX_NAME_BYTES} bytes and no control characters"
@@ -203,6 +203,12 @@ impl fmt::Display for NodeId {
 pub struct InvalidName {
     kind: &'static str,
     name: String,
+}
+
+/// Whether an entry of the timetable may have this name: the same rule as for a queue.
+#[cfg(feature = "cron")]
+pub(crate) fn check_entry_name(name: &str) -> Result<(), InvalidName> {
+    check_name("entry", name)
 }
 
 fn check_name(kind: &'static str, name: &str) -> Result<(), InvalidName> {

@@ -28,6 +28,12 @@ pub trait TestSeam: fmt::Debug + Send + Sync + 'static {
     /// returns when the future completes.
     fn stored(&self, jids: Vec<Jid>) -> BoxFuture<'static, ()>;
 
+    /// Whether the node declares the periodic jobs of this class.
+    fn declares(&self, class: &str) -> bool {
+        let _ = class;
+        false
+    }
+
     /// Whether the node sends heartbeats, from a task of the test's runtime. A test without other
     /// nodes needs none.
     fn beats(&self) -> bool {

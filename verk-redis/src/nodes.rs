@@ -176,13 +176,14 @@ async fn deregister(link: &Link, node: &NodeId) -> Result<bool, Failure> {
 }
 
 /// The fields of the info of a node, in the order of [`info_words`] and [`info`].
-const INFO_FIELDS: [&str; 6] = [
+const INFO_FIELDS: [&str; 7] = [
     "version",
     "level",
     "process",
     "registered_at",
     "class_count",
     "classes",
+    "cron",
 ];
 
 /// The fields and the values of an info; none for the default.
@@ -198,6 +199,7 @@ fn info_words(info: &StoredNodeInfo) -> Vec<Arg<'_>> {
         arg(registered_at),
         arg(info.class_count),
         Arg::Borrowed(&info.classes[..]),
+        Arg::Borrowed(&info.cron[..]),
     ];
     let words = INFO_FIELDS.into_iter().zip(values);
     words
@@ -232,8 +234,17 @@ async fn infos(link: &Link, nodes: &[NodeId]) -> Result<Vec<Option<StoredNodeInf
 
 /// `None` without a version. Other values that are missing, or have another form, are 0 or empty.
 fn info(values: Value) -> Result<Option<StoredNodeInfo>, Failure> {
-    let Ok([version, level, process, registered_at, class_count, classes]) =
-        <[Value; 6]>::try_from(reply::array(values)?)
+    let Ok(
+        [
+            version,
+            level,
+            process,
+            registered_at,
+            class_count,
+            classes,
+            cron,
+        ],
+    ) = <[Value; 7]>::try_from(reply::array(values)?)
     else {
         return Err(Failure::unexpected_reply("the fields of a node"));
     };
@@ -245,6 +256,7 @@ fn info(values: Value) -> Result<Option<StoredNodeInfo>, Failure> {
         registered_at: (seconds > 0.0).then(|| from_unix_seconds(seconds)),
         class_count: reply::number(class_count),
         classes: reply::payload(classes).unwrap_or_default(),
+        cron: reply::payload(cron).unwrap_or_default(),
     }))
 }
 

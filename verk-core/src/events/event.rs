@@ -133,6 +133,38 @@ pub enum EventKind {
         /// How many processes died while they ran it, in the last 72 hours.
         deaths: u32,
     },
+    /// A run of an entry of the timetable was enqueued.
+    CronTicked {
+        /// The entry.
+        name: String,
+        /// The time that the run is for.
+        due: SystemTime,
+        /// How many runs before it were missed.
+        missed: u64,
+    },
+    /// Runs of an entry of the timetable were missed: no node was there in time, and its policy
+    /// does not make up for them.
+    CronMissed {
+        /// The entry.
+        name: String,
+        /// How many, at least.
+        missed: u64,
+        /// The time of the first of them.
+        since: SystemTime,
+    },
+    /// This node declares an entry of the timetable differently from the live nodes that have
+    /// replaced its declaration. Theirs holds.
+    CronDisagrees {
+        /// The entry.
+        name: String,
+    },
+    /// An entry of the timetable is paused, because no live node has declared it for a day.
+    CronOrphaned {
+        /// The entry.
+        name: String,
+        /// Since when no live node declares it.
+        since: SystemTime,
+    },
     /// A program recorded on this node what an operator did: see
     /// [`Admin::record_action`](crate::manage::Admin::record_action).
     OperatorActed {

@@ -303,6 +303,27 @@ impl Job {
         })
     }
 
+    /// Gives the job another id, before it is stored.
+    #[cfg(feature = "cron")]
+    pub(crate) fn set_jid(&mut self, jid: Jid) {
+        self.patch_with("jid", |text| push_quoted(text, jid.as_str()));
+        self.jid = jid;
+    }
+
+    /// Adds a member to the object that verk keeps in a job, under the key `verk`. The job must not
+    /// have that member yet.
+    #[cfg(feature = "cron")]
+    pub(crate) fn add_to_verk(&mut self, member: &str, json: &str) {
+        let rest = self
+            .get("verk")
+            .and_then(|json| json.trim_start().strip_prefix('{'));
+        let rest = rest.map(str::trim_start).unwrap_or("}");
+        let comma = if rest.starts_with('}') { "" } else { "," };
+        let object = format!("{{\"{member}\":{json}{comma}{rest}");
+        let value = self.patches.write(|text| text.push_str(&object));
+        self.patches.put("verk", Some(value));
+    }
+
     /// Moves the job to another queue.
     pub fn set_queue(&mut self, queue: QueueName) {
         if self.queue.as_ref() != Some(&queue) {

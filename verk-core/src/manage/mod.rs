@@ -23,6 +23,8 @@ mod selection;
 mod server;
 mod stats;
 mod tail;
+#[cfg(feature = "cron")]
+pub(crate) mod timetable;
 mod why;
 
 use std::time::SystemTime;

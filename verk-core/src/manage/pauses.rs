@@ -208,7 +208,7 @@ impl PauseNote {
         self
     }
 
-    fn encode(&self, now: SystemTime) -> Bytes {
+    pub(super) fn encode(&self, now: SystemTime) -> Bytes {
         let stored = StoredNote {
             since: unix_seconds(now),
             by: self.by.as_deref().map(|text| first_chars(text, MAX_BY)),
@@ -246,12 +246,30 @@ struct StoredNote<'a> {
 impl Pause {
     /// A note of another form says nothing.
     pub(super) fn of(stored: StoredPause) -> Self {
-        let note = stored.note.filter(|note| note.len() <= MAX_NOTE);
+        let NoteRead { since, by, reason } = NoteRead::of(stored.note);
+        Self {
+            queue: stored.queue,
+            since,
+            by,
+            reason,
+        }
+    }
+}
+
+/// What a note of a pause says. One of another form says nothing.
+pub(super) struct NoteRead {
+    pub(super) since: Option<SystemTime>,
+    pub(super) by: Option<String>,
+    pub(super) reason: Option<String>,
+}
+
+impl NoteRead {
+    pub(super) fn of(note: Option<Bytes>) -> Self {
+        let note = note.filter(|note| note.len() <= MAX_NOTE);
         let note = note.and_then(|note| serde_json::from_slice::<Map<String, Value>>(&note).ok());
         let note = note.unwrap_or_default();
         let text = |key, most| Some(first_chars(note.get(key)?.as_str()?, most).to_owned());
         Self {
-            queue: stored.queue,
             since: note
                 .get("since")
                 .and_then(Value::as_f64)

@@ -2,6 +2,8 @@
 
 use std::{env, process, time::SystemTime};
 
+use bytes::Bytes;
+
 use crate::{names::NodeId, node::heartbeat::host_name, storage::StoredNodeInfo};
 
 /// Which features of other nodes this version understands. It grows with each feature that older
@@ -19,13 +21,16 @@ pub(crate) struct Program {
     classes: String,
     /// How many classes it has a worker for.
     class_count: usize,
+    /// The entries of the timetable that it declares.
+    cron: Bytes,
     /// The first registration, which gives the process its name.
     first: Option<NodeId>,
 }
 
 impl Program {
-    /// A program that has workers for these classes, and has not registered yet.
-    pub(crate) fn new<'a>(classes: impl IntoIterator<Item = &'a str>) -> Self {
+    /// A program that has workers for these classes, declares these entries of the timetable, and
+    /// has not registered yet.
+    pub(crate) fn new<'a>(classes: impl IntoIterator<Item = &'a str>, cron: Bytes) -> Self {
         let (mut first, mut bytes, mut class_count) = (Vec::new(), 0, 0);
         for class in classes {
             class_count += 1;
@@ -38,6 +43,7 @@ impl Program {
             // Texts always have a JSON form.
             classes: serde_json::to_string(&first).unwrap_or_default(),
             class_count,
+            cron,
             first: None,
         }
     }
@@ -57,6 +63,7 @@ impl Program {
             registered_at: Some(now),
             class_count: self.class_count,
             classes: self.classes.clone().into(),
+            cron: self.cron.clone(),
         }
     }
 }
@@ -85,11 +92,12 @@ mod tests {
     #[test]
     fn a_node_says_what_it_is() {
         let node = NodeId::from("worker.1.0123456789ab");
-        let program = Program::new(["A::B", "C"]);
+        let program = Program::new(["A::B", "C"], r#"{"daily":"0f"}"#.into());
         let info = program.info(&node, UNIX_EPOCH);
         assert_eq!(info.classes, r#"["A::B","C"]"#);
         assert_eq!((info.class_count, info.level), (2, FEATURE_LEVEL));
         assert_eq!(info.registered_at, Some(UNIX_EPOCH));
+        assert_eq!(info.cron, r#"{"daily":"0f"}"#);
         let ending = format!(":{}:0123456789ab", process::id());
         assert!(info.process.ends_with(&ending), "{}", info.process);
 
@@ -102,7 +110,8 @@ mod tests {
     fn only_the_first_classes_are_stored() {
         let node = NodeId::from("worker.1.0123456789ab");
         let stored = |classes: &[String]| {
-            let info = Program::new(classes.iter().map(String::as_str)).info(&node, UNIX_EPOCH);
+            let info = Program::new(classes.iter().map(String::as_str), Bytes::new())
+                .info(&node, UNIX_EPOCH);
             let classes: Vec<String> = serde_json::from_slice(&info.classes).unwrap();
             (classes.len(), info.class_count)
         };

@@ -1,4 +1,4 @@
-//! Moves due jobs from `schedule` and `retry` to their queues.
+//! Moves due jobs from `schedule` and `retry` to their queues, and takes the runs of the timetable.
 
 use std::{
     collections::HashSet,
@@ -21,6 +21,7 @@ use crate::{
         Due, DueSet, Lease, MAX_BATCH_JOBS, Move, MoveTarget, Page, SchedulePoll, Settled, Source,
     },
     time::{backoff::pause_before_retry, clock::time_after},
+    timetable::{Declared, Keeper},
 };
 
 /// How often the dead set is cut to its limits, in addition to what each death cuts. Unless deaths
@@ -31,12 +32,13 @@ const TRIM_EVERY: Duration = Duration::from_secs(60);
 const MAX_STUCK: usize = 100 * MAX_BATCH_JOBS;
 
 /// Sleeps until the next job is due, and moves it, if this node has the lease to move the jobs of
-/// all queues.
+/// all queues. It also takes the runs of the timetable that are due.
 ///
 /// The lease lasts for `poll_interval`, and its holder polls, and renews it, twice in that time. So
 /// the holder knows in time of every job that was stored more than `poll_interval` before it is
 /// due. Another node takes over within `poll_interval`. If this node stored a job later than that,
-/// it moves the job itself, with the lease or without.
+/// it moves the job itself, with the lease or without. It takes a run without the lease, too, if
+/// the run is late: the holder may stand still, or know no timetable.
 #[derive(Debug)]
 pub(crate) struct ScheduleManager {
     services: Arc<Services>,
@@ -48,11 +50,18 @@ pub(crate) struct ScheduleManager {
     trims: bool,
     /// When the dead set must be cut next.
     trim_at: Instant,
+    timetable: Keeper,
 }
 
 impl ScheduleManager {
-    pub(crate) fn new(services: Arc<Services>, node: NodeId, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        services: Arc<Services>,
+        node: NodeId,
+        declared: Arc<Declared>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
+            timetable: Keeper::new(declared, services.clock.instant()),
             trim_at: services.clock.instant(),
             services,
             node,
@@ -133,20 +142,40 @@ impl ScheduleManager {
         let poll_interval = self.services.config.poll_interval;
         // Read before the poll, so that the time of the poll is no part of the sleep.
         let now = self.services.now();
+        self.timetable.declare(&self.services).await;
         self.moves_until = self.moves_until.max(self.services.wake.take(now));
         let storage = &self.services.storage;
         let poll = storage.poll_schedule(&self.node, poll_interval).await?;
         self.trims = poll.lease == Lease::Granted && self.services.clock.instant() >= self.trim_at;
-        let look_again = time_after(now, pause(poll.lease, poll_interval));
-        if poll.lease != Lease::Granted && self.moves_until.is_none() {
+        let mut pause = pause(poll.lease, poll_interval);
+        if let Some(declares_in) = self.timetable.declares_in(self.services.clock.instant()) {
+            pause = pause.min(declares_in);
+        }
+        let look_again = time_after(now, pause);
+        let is_late = |due| time_after(due, poll_interval) <= now;
+        let moves = poll.lease == Lease::Granted || self.moves_until.is_some();
+        if !moves && !poll.cron.is_some_and(is_late) {
             return Ok(look_again);
         }
+        if poll.lease == Lease::Granted && poll.cron.is_some() {
+            self.timetable.look_for_orphans(&self.services).await;
+        }
+        let timetable = async {
+            match poll.cron {
+                Some(due) if due <= self.services.now() => {
+                    (self.timetable.take(&self.services, look_again, &self.stop)).await
+                }
+                next => Ok(next),
+            }
+        };
+        let due_of = async |set| match moves {
+            true => self.move_due_of(set, &poll, look_again).await,
+            false => Ok(None),
+        };
         // A set that cannot be read, or has much to move, delays no other.
-        let (retry, schedule) = tokio::join!(
-            self.move_due_of(DueSet::Retry, &poll, look_again),
-            self.move_due_of(DueSet::Schedule, &poll, look_again)
-        );
-        let next = [retry?, schedule?].into_iter().flatten().min();
+        let (cron, retry, schedule) =
+            tokio::join!(timetable, due_of(DueSet::Retry), due_of(DueSet::Schedule));
+        let next = [cron?, retry?, schedule?].into_iter().flatten().min();
         let is_ours = poll.lease == Lease::Granted || next <= self.moves_until;
         self.moves_until = self.moves_until.filter(|until| *until > now);
         Ok(match next {

@@ -166,6 +166,9 @@ pub struct StoredNodeInfo {
     pub class_count: usize,
     /// These classes as a JSON array. Not always all of them.
     pub classes: Bytes,
+    /// The entries of the [timetable](super::CronStore) that it declares, as a JSON object: the
+    /// hash of each by its name. With an empty name among them, not all. Empty for none.
+    pub cron: Bytes,
 }
 
 /// An `inprogress` list that belongs to no registered node.

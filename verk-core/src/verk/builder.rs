@@ -28,7 +28,8 @@ use crate::{
         clock::{Clock, SystemClock},
         server_time::ClockReading,
     },
-    verk::{Verk, parts::Parts, startup::warn_of_program},
+    timetable::Declared,
+    verk::{Verk, declare, parts::Parts, startup::warn_of_program},
     worker::{
         Worker, WorkerEntry,
         context::{Reach, StateMap},
@@ -205,6 +206,11 @@ impl VerkBuilder {
             Some(_) => of_test = mistakes,
             None => errors.extend(mistakes),
         }
+        let declares = |class: &str| self.test.as_ref().is_none_or(|test| test.declares(class));
+        let declared = match self.config.queues.is_empty() {
+            true => Declared::default(),
+            false => declare::declared(&registry, declares, &mut errors),
+        };
         let Some(connect) = self.connect else {
             errors.push(ConfigError::NoStorage);
             return Err(ConfigErrors::new(errors).into());
@@ -259,17 +265,21 @@ impl VerkBuilder {
             None
         } else {
             let watch = blocked::watch(Arc::clone(&queues));
-            let program = Program::new(workforce.registry.classes());
+            let program = Program::new(workforce.registry.classes(), declared.to_json());
             Some(register(&services, &program, &queues.names(), watch).await?)
         };
         if services.test.is_none() {
             client.announce();
+        } else {
+            // So that a test finds the entries before it runs anything.
+            declared.declare(&services).await?;
         }
         let parts = Parts {
             services,
             workforce: Arc::new(workforce),
             queues,
             live: Arc::default(),
+            declared: Arc::new(declared),
         };
         Ok(Verk::new(parts, client, registration))
     }

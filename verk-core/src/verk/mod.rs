@@ -1,6 +1,7 @@
 //! The handle of a running verk: [`Verk`].
 
 pub(crate) mod builder;
+mod declare;
 mod lives;
 mod look;
 pub(crate) mod parts;

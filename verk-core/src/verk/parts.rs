@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    queues::Queues, services::Services, stats::counters::LiveCounters, worker::workforce::Workforce,
+    queues::Queues, services::Services, stats::counters::LiveCounters, timetable::Declared,
+    worker::workforce::Workforce,
 };
 
 /// The parts of a node, for code that assembles them or needs all of them. A part gets only what it
@@ -16,4 +17,6 @@ pub(crate) struct Parts {
     pub(crate) queues: Arc<Queues>,
     /// What was counted since this Verk was built.
     pub(crate) live: Arc<LiveCounters>,
+    /// The entries of the timetable that the workers declare.
+    pub(crate) declared: Arc<Declared>,
 }

@@ -76,7 +76,8 @@ pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: Canc
         ));
     }
 
-    let program = Program::new(parts.workforce.registry.classes()).registered_as(first.node());
+    let classes = parts.workforce.registry.classes();
+    let program = Program::new(classes, parts.declared.to_json()).registered_as(first.node());
     let lost = |registration: Arc<Registration>| {
         let (parts, program, stop) = (&parts, &program, &stop);
         async move {
@@ -134,6 +135,7 @@ async fn live(parts: Parts, life: Life) {
         ScheduleManager::new(
             Arc::clone(services),
             registration.node().clone(),
+            Arc::clone(&parts.declared),
             ends.drain.clone(),
         ),
         ("schedule", "the schedule manager"),

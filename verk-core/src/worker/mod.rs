@@ -4,11 +4,10 @@
 pub(crate) mod context;
 pub(crate) mod enqueue;
 pub(crate) mod middleware;
-pub(crate) mod periodic;
 pub(crate) mod polls;
 pub(crate) mod registry;
 pub(crate) mod run_state;
-pub(crate) mod tick;
+mod tick;
 pub(crate) mod workforce;
 
 use std::{
@@ -25,10 +24,8 @@ use crate::{
     effects::unique::Unique,
     job::args::{ArgsError, ArgsReader},
     outcome::{Outcome, PerformError},
-    worker::{
-        context::{JobContext, Requirement},
-        periodic::Periodic,
-    },
+    timetable::periodic::Periodic,
+    worker::context::{JobContext, Requirement},
 };
 
 /// A class of jobs: its arguments, its options and its work.

@@ -46,6 +46,7 @@ pub async fn a_node_says_what_it_is(harness: &dyn Harness) {
         registered_at: Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_250)),
         class_count: 2,
         classes: r#"["A","B"]"#.into(),
+        cron: r#"{"daily":"0f"}"#.into(),
     };
     let queues = [queue_name("a")];
     storage

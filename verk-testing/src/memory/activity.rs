@@ -101,7 +101,7 @@ pub(crate) struct Activity {
     pub(crate) queued: BTreeMap<QueueName, usize>,
     /// What nodes hold.
     pub(crate) inprogress: Vec<Bytes>,
-    /// How many jobs of `schedule` and `retry` are due.
+    /// How many jobs of `schedule` and `retry`, and entries of the timetable, are due.
     pub(crate) due: usize,
     /// When the first job that is not due yet will be due.
     pub(crate) next_due: Option<SystemTime>,
@@ -115,6 +115,7 @@ impl Activity {
     fn of(state: &State, now: SystemTime) -> Self {
         let sets = [JobSet::Schedule, JobSet::Retry].map(|set| state.set(set));
         let now = unix_seconds(now);
+        let cron_due = state.cron.due();
         Self {
             queued: state
                 .queues
@@ -122,11 +123,16 @@ impl Activity {
                 .map(|(queue, jobs)| (queue.clone(), jobs.len()))
                 .collect(),
             inprogress: state.inprogress.values().flatten().cloned().collect(),
-            due: sets.iter().map(|set| due(set, now).count()).sum(),
+            due: sets.iter().map(|set| due(set, now).count()).sum::<usize>()
+                + cron_due
+                    .clone()
+                    .filter(|next| unix_seconds(*next) <= now)
+                    .count(),
             next_due: sets
                 .iter()
                 .filter_map(|set| set.iter().find(|member| member.score > now))
                 .map(|member| not_before(member.score))
+                .chain(cron_due.filter(|next| unix_seconds(*next) > now))
                 .min(),
             settled: state.gate.settled,
             crashed: !state.gate.dead_nodes.is_empty(),

@@ -30,6 +30,13 @@ pub(super) struct Timetable {
     pub(super) entries: BTreeMap<String, Entry>,
 }
 
+impl Timetable {
+    /// When the entries run next.
+    pub(super) fn due(&self) -> impl Iterator<Item = SystemTime> + Clone {
+        self.entries.values().filter_map(|entry| entry.stored.next)
+    }
+}
+
 /// An entry, with the hashes of the definitions that it had before, the newest first.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
@@ -141,6 +148,15 @@ impl CronStore for MemoryStorage {
     }
 }
 
+#[cfg(feature = "cron")]
+impl MemoryStorage {
+    /// How many jobs the runs of an entry have enqueued.
+    pub(crate) fn cron_runs(&self, name: &str) -> Option<u64> {
+        let state = self.shared.lock();
+        state.cron.entries.get(name).map(|entry| entry.stored.runs)
+    }
+}
+
 fn answer(op: &'static str, change: CronChange, lost: bool) -> Result<CronChange, StorageError> {
     if lost {
         return Err(StorageError::unknown(op, Fault::ReplyLost));
@@ -159,8 +175,7 @@ impl State {
         if self.faults.check_key(Key::CronDue).is_err() {
             return Some(SystemTime::UNIX_EPOCH);
         }
-        let entries = self.cron.entries.values();
-        entries.filter_map(|entry| entry.stored.next).min()
+        self.cron.due().min()
     }
 
     fn cron_entries(&self, page: Page) -> Result<Vec<StoredCron>, Fault> {

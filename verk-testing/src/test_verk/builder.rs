@@ -1,7 +1,7 @@
 //! How a [`TestVerk`] is made.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -48,6 +48,7 @@ pub struct TestVerkBuilder {
     builder: VerkBuilder,
     clock: VirtualClock,
     queues: BTreeMap<String, usize>,
+    periodic: BTreeSet<&'static str>,
     inline: bool,
     concurrency: Option<usize>,
     deadline: Duration,
@@ -60,6 +61,7 @@ impl TestVerkBuilder {
             builder: Verk::builder(),
             clock: VirtualClock::new(),
             queues: BTreeMap::new(),
+            periodic: BTreeSet::new(),
             inline: false,
             concurrency: None,
             deadline: Duration::from_secs(10),
@@ -78,6 +80,14 @@ impl TestVerkBuilder {
     pub fn register<W: Worker>(mut self) -> Self {
         self.builder = self.builder.register::<W>();
         self
+    }
+
+    /// Lets the periodic jobs of this worker run: [`advance`](TestVerk::advance) takes each run
+    /// that it declares. Those of other workers of the program do not run in a test.
+    #[cfg(feature = "cron")]
+    pub fn cron<W: Worker>(mut self) -> Self {
+        self.periodic.insert(W::CLASS);
+        self.register::<W>()
     }
 
     /// Wraps every run, as in production.
@@ -174,7 +184,7 @@ impl TestVerkBuilder {
                 builder.queue(queue, *concurrency)
             });
         let storage = MemoryStorage::new(Arc::new(self.clock.clone()));
-        let ledger = Arc::new(Ledger::new());
+        let ledger = Arc::new(Ledger::declaring(self.periodic));
         let engine = Engine::new(builder, storage, self.clock, Arc::clone(&ledger), settings);
         if self.inline {
             ledger.run_inline(Arc::downgrade(&engine));

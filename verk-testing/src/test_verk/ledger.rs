@@ -99,6 +99,8 @@ pub(crate) struct Ledger {
     inline: OnceLock<Weak<Engine>>,
     /// Wraps each run.
     on_run: Option<OnRun>,
+    /// The classes whose periodic jobs are declared.
+    periodic: BTreeSet<&'static str>,
 }
 
 /// Counts the polls of the runs of all jobs.
@@ -152,8 +154,12 @@ struct Accounts {
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    /// Lets the node declare the periodic jobs of these classes.
+    pub(crate) fn declaring(periodic: BTreeSet<&'static str>) -> Self {
+        Self {
+            periodic,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn on_run(
@@ -296,6 +302,10 @@ impl Accounts {
 }
 
 impl TestSeam for Ledger {
+    fn declares(&self, class: &str) -> bool {
+        self.periodic.contains(class)
+    }
+
     fn event(&self, event: &Event) {
         let told = self.accounts().record(event);
         self.told.fetch_add(told, Ordering::SeqCst);

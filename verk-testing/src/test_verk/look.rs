@@ -115,6 +115,40 @@ impl TestVerk {
         }
     }
 
+    /// Asserts that an entry of the timetable has enqueued so many jobs since the test began.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use verk_core::cron::Cron;
+    /// use verk_testing::TestVerk;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), verk_core::cron::CronError> {
+    /// let verk = TestVerk::new();
+    /// let daily = Cron::new("30 2 * * *").tz("Europe/Berlin").class("Report", ["all"]);
+    /// verk.verk().cron().upsert("report", daily).await?;
+    ///
+    /// verk.advance(Duration::from_secs(365 * 86_400)).await;
+    /// verk.assert_ticks("report", 365);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it has enqueued another number, or there is no such entry.
+    #[cfg(feature = "cron")]
+    #[track_caller]
+    pub fn assert_ticks(&self, name: &str, expected: u64) {
+        let Some(runs) = self.storage().cron_runs(name) else {
+            panic!("the timetable has no entry {name:?}");
+        };
+        assert!(
+            runs == expected,
+            "{name:?} has enqueued {runs} jobs, not {expected}"
+        );
+    }
+
     /// Returns the enqueued jobs of this class: those in queues, in order, then those in the
     /// `schedule` set, by time.
     ///

@@ -121,6 +121,7 @@ async fn node(storage: &MemoryStorage, admin: &Admin, random: &mut Random) {
         registered_at: Some(now),
         class_count: random.below(1_000_000),
         classes: random.note().into(),
+        cron: random.note().into(),
     };
     let queues = [random.name().parse().unwrap()];
     let day = Duration::from_secs(86_400);

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::job::args::ArgsError;
 
 /// A job that is enqueued again and again: an entry of the timetable that a worker declares.
@@ -53,7 +55,11 @@ pub enum Timing {
 
 /// What happens when an entry is due while its last job waits or runs. A job that waits for a retry
 /// or is dead does not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+///
+/// It is stored and shown, and not obeyed yet: each run is enqueued, as with
+/// [`Allow`](Self::Allow).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Overlap {
     /// The tick is skipped, and counted. The default.
     #[default]
@@ -67,7 +73,8 @@ pub enum Overlap {
 }
 
 /// Which of the ticks that no node was there for are made up for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CatchUp {
     /// None.
     None,
