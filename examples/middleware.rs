@@ -10,7 +10,7 @@ use std::{error::Error, time::Duration};
 use verk::{
     BoxError, Event, EventKind, Job,
     events::AfterFailure,
-    middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware, Stored},
+    middleware::{ClientMiddleware, ClientNext, Enqueued, Next, ServerMiddleware},
     outcome::PerformError,
     prelude::*,
 };
@@ -26,7 +26,7 @@ tokio::task_local! {
 struct Tenant;
 
 impl ClientMiddleware for Tenant {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
         // Nobody's job is stopped: the enqueue says so.
         let Ok(tenant) = TENANT.try_with(String::clone) else {
             return next.stop(job);

@@ -7,7 +7,7 @@ use tokio::sync::{Notify, Semaphore};
 use verk::{
     BoxError, Client, EnqueueError, Job,
     job::RetryLimit,
-    middleware::{ClientMiddleware, ClientNext, Stored},
+    middleware::{ClientMiddleware, ClientNext, Enqueued},
     prelude::*,
     redis::RedisConfig,
     storage::{JobSet, Source},
@@ -19,9 +19,9 @@ use crate::{
     support::{Fixture, Gauge, Log, PATIENCE, calls, queue_name},
 };
 
-fn tell(result: &Result<Stored, EnqueueError>) -> String {
+fn tell(result: &Result<Enqueued, EnqueueError>) -> String {
     match result {
-        Ok(Stored::New(_)) => "new".to_owned(),
+        Ok(Enqueued::New(_)) => "new".to_owned(),
         Ok(other) => format!("{other:?}"),
         Err(error) => {
             let kind = match error {
@@ -44,7 +44,7 @@ fn tell(result: &Result<Stored, EnqueueError>) -> String {
 struct Witness(Log);
 
 impl ClientMiddleware for Witness {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
         let result = next.run(job).await;
         self.0.push(format!("{} {}", job.args(), tell(&result)));
         Ok(result?)
@@ -55,13 +55,13 @@ impl ClientMiddleware for Witness {
 struct Liar(&'static str);
 
 impl ClientMiddleware for Liar {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
         let jid = job.jid().clone();
         match self.0 {
-            "stored, without run" => Ok(Stored::New(jid)),
+            "stored, without run" => Ok(Enqueued::New(jid)),
             "stored, whatever happens" => {
                 let _ = next.run(job).await;
-                Ok(Stored::New(jid))
+                Ok(Enqueued::New(jid))
             }
             "stopped, after run" => {
                 let _ = next.run(job).await;
@@ -91,7 +91,7 @@ impl ClientMiddleware for Liar {
 struct Turnstile(Semaphore, Gauge);
 
 impl ClientMiddleware for Turnstile {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
         self.1.enter();
         let turn = self.0.acquire().await?;
         let stored = next.run(job).await;
@@ -106,7 +106,7 @@ impl ClientMiddleware for Turnstile {
 struct RefusesLate(Notify);
 
 impl ClientMiddleware for RefusesLate {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
         match job.args() {
             r#"["refused"]"# => {
                 self.0.notified().await;
@@ -123,7 +123,7 @@ impl ClientMiddleware for RefusesLate {
 struct Busy;
 
 impl ClientMiddleware for Busy {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
         tokio::task::yield_now().await;
         Ok(next.run(job).await?)
     }
@@ -236,7 +236,7 @@ async fn no_answer_of_a_middleware_hides_what_became_of_the_job() {
         .await;
         it.storage.faults().set_full(full);
         let one = it.verk.enqueue(Note::new("a")).await;
-        assert_eq!(tell(&one.map(Stored::New)), seen, "{lie}");
+        assert_eq!(tell(&one.map(Enqueued::New)), seen, "{lie}");
         let many = it.verk.client().enqueue_all([Note::new("b")]).await;
         let is_stored = it.queued("default").await.len() == 2;
         match many {
@@ -366,7 +366,7 @@ async fn a_dropped_bulk_drops_the_middleware_of_its_jobs() {
     /// Holds a turn until the job comes back, which it does not.
     struct Holds(Arc<Semaphore>);
     impl ClientMiddleware for Holds {
-        async fn call(&self, _: &mut Job, _: ClientNext<'_>) -> Result<Stored, BoxError> {
+        async fn call(&self, _: &mut Job, _: ClientNext<'_>) -> Result<Enqueued, BoxError> {
             let _turn = self.0.acquire().await?;
             pending().await
         }
@@ -387,7 +387,7 @@ async fn a_middleware_may_set_anything_before_the_job_is_stored() {
     /// Gives up on jobs at once.
     struct Once;
     impl ClientMiddleware for Once {
-        async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+        async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
             job.set_retry_limit(RetryLimit::Never);
             assert_eq!(job.enqueued_at(), None);
             let stored = next.run(job).await?;
@@ -412,7 +412,7 @@ struct Panics {
 }
 
 impl ClientMiddleware for Panics {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
         let panics = job.class() == "Note" && job.args() == self.args;
         assert!(!panics || self.after, "as it was told");
         let stored = next.run(job).await?;

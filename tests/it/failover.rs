@@ -426,7 +426,7 @@ async fn the_outcome_of_a_lost_run_does_not_end_the_next_run_of_the_same_job() {
         .remove(0);
     let to = Target::Requeue;
     it.storage
-        .settle(&inprogress, &[Settlement { held, to }])
+        .settle(&inprogress, &[Settlement::new(held, to)])
         .await;
     it.wait_for_started(1).await;
     // The list is compared before what was fetched then starts.

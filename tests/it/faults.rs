@@ -94,7 +94,7 @@ async fn what_was_read_long_ago_does_not_start() {
         node,
     };
     let to = Target::Requeue;
-    let restored = [Settlement { held, to }];
+    let restored = [Settlement::new(held, to)];
     let restored = it.storage.restore(&inprogress, &restored).await;
     assert!(matches!(restored[..], [Settled::Done]), "{restored:?}");
     faults.set_holding_reads(false);
@@ -389,10 +389,7 @@ async fn a_job_that_another_node_was_given_cannot_be_settled() {
         node,
     };
     let held = it.storage.inprogress(&inprogress, ALL).await.unwrap();
-    let settlement = Settlement {
-        held: held[0].clone(),
-        to: Target::Requeue,
-    };
+    let settlement = Settlement::new(held[0].clone(), Target::Requeue);
     it.storage.restore(&inprogress, &[settlement]).await;
 
     // It runs here again, under the new id of this very node.
@@ -436,10 +433,7 @@ async fn a_running_job_can_ask_whether_it_is_still_the_nodes() {
     it.storage
         .settle(
             &inprogress,
-            &[Settlement {
-                held: held[0].clone(),
-                to: Target::Ack,
-            }],
+            &[Settlement::new(held[0].clone(), Target::Ack)],
         )
         .await;
     it.storage.faults().lose_reply(Operation::Dequeue);

@@ -51,4 +51,5 @@ mod stats;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+mod unique;
 mod worker;

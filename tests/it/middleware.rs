@@ -9,7 +9,7 @@ use std::{
 use verk::{
     BoxError, Client, EnqueueError, Event, EventKind, Job, State,
     job::Failure,
-    middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware, Stored},
+    middleware::{ClientMiddleware, ClientNext, Enqueued, Next, ServerMiddleware},
     outcome::PerformError,
     prelude::*,
     storage::JobSet,
@@ -89,7 +89,7 @@ impl ServerMiddleware for ReadTenant {
 struct WriteTenant;
 
 impl ClientMiddleware for WriteTenant {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
         if let Ok(tenant) = TENANT.try_with(String::clone) {
             job.set("tenant", &tenant)?;
         }
@@ -101,7 +101,7 @@ impl ClientMiddleware for WriteTenant {
 struct Gatekeeper(Log);
 
 impl ClientMiddleware for Gatekeeper {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
         self.0.push(format!("{} passes", job.args()));
         match job.args() {
             r#"["stop"]"# => next.stop(job),

@@ -105,12 +105,14 @@ impl Heir {
             .jobs
             .into_iter()
             .take(jobs)
-            .map(|job| Move {
-                held: job.clone(),
-                to: MoveTarget::Queue {
-                    queue: queue_name("default"),
-                    job,
-                },
+            .map(|job| {
+                Move::new(
+                    job.clone(),
+                    MoveTarget::Queue {
+                        queue: queue_name("default"),
+                        job,
+                    },
+                )
             })
             .collect();
         let from = Source::Set(JobSet::Schedule);

@@ -7,6 +7,7 @@ mod assertions;
 mod crash;
 mod hanging;
 mod isolation;
+mod unique;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -17,7 +18,7 @@ use std::{
 use futures_util::FutureExt;
 use verk::{
     BoxError, EnqueueError, Job,
-    middleware::{ClientMiddleware, ClientNext, Next, ServerMiddleware, Stored},
+    middleware::{ClientMiddleware, ClientNext, Enqueued, Next, ServerMiddleware},
     outcome::{PerformError, backoff},
     prelude::*,
 };
@@ -392,7 +393,7 @@ impl ServerMiddleware for Noting {
 }
 
 impl ClientMiddleware for Noting {
-    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+    async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
         job.set("note", &7)?;
         Ok(next.run(job).await?)
     }

@@ -14,7 +14,7 @@ pub use self::chain::ErrorChain;
 pub(crate) use self::chain::{cut, sources, text_of};
 
 use crate::{
-    job::{InvalidJob, args::ArgsError},
+    job::{HolderPlace, InvalidJob, args::ArgsError},
     names::{InvalidName, Jid, NodeId, QueueName},
 };
 
@@ -61,6 +61,8 @@ pub enum StorageErrorKind {
     WrongType,
     /// A setting cannot work: a URL, a certificate, or a server that is too old. Correct it.
     Misconfigured,
+    /// Another job holds the unique lock of the job.
+    Conflict,
     /// The server refused the request for another reason.
     Refused,
     /// Any other failure.
@@ -227,6 +229,17 @@ pub enum EnqueueError {
         /// The middleware's own error.
         r#source: BoxError,
     },
+    /// Another job holds the unique lock of the job, whose options say
+    /// [`OnConflict::Error`](crate::OnConflict::Error); nothing was stored.
+    #[error("job {jid} is not enqueued: job {holder}, {place}, holds its unique lock")]
+    Duplicate {
+        /// The job that was not stored.
+        jid: Jid,
+        /// The job that holds the lock.
+        holder: Jid,
+        /// Where that is.
+        place: HolderPlace,
+    },
     /// An earlier job of the same `enqueue_all` failed, so this one was not sent; nothing was
     /// stored. Only a client middleware sees it.
     #[error("job {jid} was not sent: another job of its bulk enqueue failed")]
@@ -266,6 +279,7 @@ impl EnqueueError {
             | Self::Stopped { jid }
             | Self::Middleware { jid, .. }
             | Self::BulkFailed { jid }
+            | Self::Duplicate { jid, .. }
             | Self::Storage { jid, .. } => Some(jid),
             Self::NoClient
             | Self::Args { .. }

@@ -59,14 +59,14 @@ pub mod cron {
 /// What wraps every enqueue and every run.
 pub mod middleware {
     pub use crate::{
-        client::middleware::{ClientMiddleware, ClientNext, Stored},
+        client::middleware::{ClientMiddleware, ClientNext, Enqueued},
         worker::middleware::{Next, ServerMiddleware},
     };
 }
 
 #[doc(inline)]
 pub use crate::{
-    client::Client,
+    client::{Client, middleware::Enqueued},
     config::Config,
     effects::unique::{OnConflict, Unique, Until},
     error::{BoxError, BuildError, EnqueueAllError, EnqueueError, RunError, StorageError},

@@ -77,6 +77,7 @@ async fn record(
 struct Totals {
     ended: BTreeMap<(QueueName, String, Ending), u64>,
     enqueued: BTreeMap<QueueName, u64>,
+    duplicates: BTreeMap<String, u64>,
 }
 
 impl Totals {
@@ -85,12 +86,18 @@ impl Totals {
     /// The counters for alerts exist from the start, because a counter that is first seen as 1 did
     /// not increase.
     fn begin(parts: &Parts) -> Self {
-        let Tallies { ended, enqueued } = &parts.services.tallies;
+        let Tallies {
+            ended,
+            enqueued,
+            duplicates,
+        } = &parts.services.tallies;
         ended.begin();
         enqueued.begin();
+        duplicates.begin();
         let counted = Self {
             ended: ended.read(),
             enqueued: enqueued.read(),
+            duplicates: duplicates.read(),
         };
         for QueueStatus { name, .. } in parts.queues.statuses() {
             let workers = parts.workforce.registry.workers();
@@ -107,7 +114,11 @@ impl Totals {
 
     /// Adds the counts since the last time.
     fn record(&mut self, parts: &Parts) {
-        let Tallies { ended, enqueued } = &parts.services.tallies;
+        let Tallies {
+            ended,
+            enqueued,
+            duplicates,
+        } = &parts.services.tallies;
         let before = mem::replace(&mut self.ended, ended.read());
         for (key, n) in &self.ended {
             let (queue, class, ending) = key;
@@ -120,6 +131,11 @@ impl Totals {
         for (queue, n) in &self.enqueued {
             let new = n - before.get(queue).unwrap_or(&0);
             counter!("verk_jobs_enqueued_total", "queue" => queue.to_string()).increment(new);
+        }
+        let before = mem::replace(&mut self.duplicates, duplicates.read());
+        for (class, n) in &self.duplicates {
+            let new = n - before.get(class).unwrap_or(&0);
+            counter!("verk_unique_conflicts_total", "class" => class.clone()).increment(new);
         }
     }
 }
@@ -241,6 +257,11 @@ fn describe() {
         "verk_jobs_enqueued_total",
         Count,
         "Jobs that this program enqueued"
+    );
+    describe_counter!(
+        "verk_unique_conflicts_total",
+        Count,
+        "Jobs that were not stored because another one held their unique lock"
     );
     describe_histogram!("verk_job_seconds", Seconds, "How long runs took");
     describe_counter!(

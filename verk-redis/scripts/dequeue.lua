@@ -3,6 +3,7 @@
 -- KEYS  1 queue:Q  2 inprogress:Q:NODE  3 verk:node:NODE  4 verk_nodes  5 verk:node:NODE:queues
 --       6 paused  7 verk:prefetched:Q:NODE  8 verk:restored:Q
 --       9 to 12 (if there is something to settle) queues  retry  schedule  dead
+--       13.. the keys of the effects, if there are any
 -- ARGV  1 most jobs (0 to 100)  2 most bytes (at least one job is taken)  3 NODE  4 Q
 --       5 how many of the newest jobs in KEYS[2] are not started, if ARGV[1] jobs are taken
 --       6 how many jobs to read at first (at least 1)

@@ -4,11 +4,13 @@
 -- KEYS  1 the queue or the set  2 dead  3 queues  4.. the queues and sets that jobs go to
 -- ARGV  1 "list" or "zset": what KEYS[1] is
 --       2 the score that a member of a set may have at most, or "" for any
+--       then the effects of the jobs, if there are any: see `effects.lua`
 --       then for each job, at most 100 of them:
 --       "delete" HELD | "replace" HELD JOB | "queue" HELD INDEX_IN_KEYS Q JOB
 --       | "set" HELD INDEX_IN_KEYS SCORE JOB | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS
 -- Returns for each job: 1 done; 2 done and merged with an equal member of the set; 0 nothing,
--- because the job is not there, not due, or already in the set with this score; or the text of an
+-- because the job is not there, not due, or already in the set with this score; 3 discarded,
+-- because a newer job came; {the job that has its lock}, and nothing was done; or the text of an
 -- error after which the job is where it was.
 --
 -- Atomic, so that a move that two nodes or operators ask for happens once, and so that a job is
@@ -123,7 +125,7 @@ local function add(at)
   return move_to_set(dead, held, ARGV[at + 2], ARGV[at + 3])
 end
 
-local function move(at)
+local function move_held(at)
   local to, held = ARGV[at], ARGV[at + 1]
   -- Without a time, these two look for the job themselves.
   if (due_by or to ~= 'delete' and to ~= 'replace') and not is_held(held) then
@@ -149,4 +151,39 @@ local function move(at)
   return answer
 end
 
-return each_job(words, 3, move)
+local effects, jobs = read_effects(3)
+
+-- The key to which a job goes, or nil.
+local function target_of(at)
+  local to = ARGV[at]
+  if to == 'queue' or to == 'set' then
+    return KEYS[tonumber(ARGV[at + 2])]
+  end
+  return to == 'dead' and dead or to == 'replace' and from or nil
+end
+
+local function move(at, index)
+  local mine = effects and effects.of[index]
+  if not mine then
+    return move_held(at)
+  end
+  local held = ARGV[at + 1]
+  if not is_held(held) then
+    return NOT_HELD
+  end
+  local verdict = look_at(effects, mine)
+  if verdict == SUPERSEDED then
+    remove(held)
+    supersede(effects, mine)
+  end
+  if verdict then
+    return verdict
+  end
+  local answer = move_held(at)
+  if answer == DONE or answer == MERGED then
+    apply(effects, mine, target_of(at))
+  end
+  return answer
+end
+
+return each_job(words, jobs, move)

@@ -1,7 +1,8 @@
--- Comes before `settle` and `dequeue`: how jobs leave the list of what a node holds.
+-- Comes before `settle` and `dequeue`, after `effects`: how jobs leave the list of what a node
+-- holds.
 --
--- ARGV has the settlements of at most 100 jobs: the word "acks" or "remove" and every HELD, if all
--- of them are done; else for each
+-- ARGV has the effects of the jobs, if there are any, and then the settlements of at most 100 jobs:
+-- the word "acks" or "remove" and every HELD, if all of them are done; else for each
 --       "ack" HELD | "requeue" HELD | "retry" HELD SCORE JOB | "schedule" HELD SCORE JOB
 --       | "dead" HELD SCORE JOB OLDEST_SCORE MAX_JOBS
 --
@@ -36,18 +37,20 @@ local function ack_jobs(inprogress, first)
   return answers
 end
 
--- As ack_jobs, but reads no payload: for jobs so large, or so few, that this costs less.
-local function remove_jobs(inprogress, first)
+-- As ack_jobs, but reads no payload: for jobs so large, or so few, that this costs less. Those that
+-- are REFUSED stay, and have that result.
+local function remove_jobs(inprogress, first, refused)
   local count, removed = #ARGV - first + 1, 0
   local answers = {}
   for i = 1, count do
-    local answer = redis.pcall('LREM', inprogress, -1, ARGV[first + i - 1])
+    local answer = refused and refused[i]
+      or redis.pcall('LREM', inprogress, -1, ARGV[first + i - 1])
     -- If the first has an error, nothing is done.
     if type(answer) == 'table' then
       return nil, check(inprogress, 'list') or answer.err
     end
     answers[i] = answer
-    removed = removed + answer
+    removed = removed + (answer == DONE and 1 or 0)
   end
   if removed == count then
     return count
@@ -55,7 +58,31 @@ local function remove_jobs(inprogress, first)
   return answers
 end
 
-local function settle_each(keys, name, first)
+-- As ack_jobs or remove_jobs, for jobs of which some have effects.
+local function ack_with_effects(effects, keys, first)
+  local refused, some_refused = {}, false
+  for job, mine in pairs(effects.of) do
+    refused[job] = look_at(effects, mine)
+    some_refused = some_refused or refused[job] ~= nil
+  end
+  local answers, wrong
+  if ARGV[first] == 'acks' and not some_refused then
+    answers, wrong = ack_jobs(keys.inprogress, first + 1)
+  else
+    answers, wrong = remove_jobs(keys.inprogress, first + 1, refused)
+  end
+  if not answers then
+    return nil, wrong
+  end
+  for job, mine in pairs(effects.of) do
+    if type(answers) == 'number' or answers[job] == DONE then
+      apply(effects, mine)
+    end
+  end
+  return answers
+end
+
+local function settle_each(keys, name, first, effects)
   local inprogress = keys.inprogress
   local wrong = check(inprogress, 'list')
   if wrong then
@@ -83,9 +110,10 @@ local function settle_each(keys, name, first)
     return redis.call('LPOS', inprogress, held, 'RANK', -1 - (reserved[held] or 0))
   end
 
-  local answers = each_job(words, first, function(at)
+  local answers = each_job(words, first, function(at, index)
     local target, held = ARGV[at], ARGV[at + 1]
-    if target == 'ack' and not reserved[held] then
+    local mine = effects and effects.of[index]
+    if target == 'ack' and not reserved[held] and not mine then
       return redis.call('LREM', inprogress, -1, held)
     end
     if not is_held(held) then
@@ -94,6 +122,14 @@ local function settle_each(keys, name, first)
     local fault = fault_of(target)
     if fault then
       return fault
+    end
+    local verdict = mine and look_at(effects, mine)
+    if verdict == SUPERSEDED then
+      redis.call('LREM', inprogress, -1, held)
+      supersede(effects, mine)
+    end
+    if verdict then
+      return verdict
     end
     if target == 'requeue' then
       front[#front + 1] = held
@@ -112,6 +148,9 @@ local function settle_each(keys, name, first)
       end
     end
     redis.call('LREM', inprogress, -1, held)
+    if mine then
+      apply(effects, mine, keys[target])
+    end
     return answer
   end)
 
@@ -131,15 +170,20 @@ end
 
 -- Settles jobs in the list KEYS.inprogress of the queue NAME, from the word FIRST on. Returns two
 -- values. The first is the number of the jobs if all are done, else for each job: 1 done; 2 done
--- and merged with an equal member of the set; 0 not held; or the text of an error after which the
--- job is where it was. The second is whether some went back to the queue. Or it returns nil and an
--- error, and has done nothing.
+-- and merged with an equal member of the set; 0 not held; 3 discarded, because a newer job came; or
+-- the text of an error after which the job is where it was. The second is whether some went back to
+-- the queue. Or it returns nil and an error, and has done nothing.
 local function settle_jobs(keys, name, first)
+  local effects
+  effects, first = read_effects(first)
+  if effects and (ARGV[first] == 'acks' or ARGV[first] == 'remove') then
+    return ack_with_effects(effects, keys, first)
+  end
   if ARGV[first] == 'acks' then
     return ack_jobs(keys.inprogress, first + 1)
   end
   if ARGV[first] == 'remove' then
     return remove_jobs(keys.inprogress, first + 1)
   end
-  return settle_each(keys, name, first)
+  return settle_each(keys, name, first, effects)
 end

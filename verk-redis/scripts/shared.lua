@@ -53,12 +53,13 @@ local function cut_dead(dead, oldest_score, max_jobs, most)
 end
 
 -- Calls STEP for one job after the other: from the word FIRST of ARGV on, each begins with a name
--- that says how many words it has. STEP gets the place of the name. Returns the results of STEP.
+-- that says how many words it has. STEP gets the place of the name, and the index of the job.
+-- Returns the results of STEP.
 local function each_job(words, first, step)
   local answers = {}
   local at = first
   while at <= #ARGV do
-    answers[#answers + 1] = step(at)
+    answers[#answers + 1] = step(at, #answers + 1)
     at = at + words[ARGV[at]]
   end
   return answers

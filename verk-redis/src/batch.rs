@@ -1,7 +1,7 @@
 //! Batches of settlements and moves: cut to size, sent one after the other, each job with its
 //! own answer.
 
-use std::{borrow::Cow, ops::Range, time::SystemTime};
+use std::{ops::Range, time::SystemTime};
 
 use bb8_redis::redis::Value;
 use verk_core::{
@@ -16,10 +16,11 @@ use crate::{
     connect::{
         link::Link,
         reply,
-        scripts::{Arg, Script, arg},
+        scripts::{Arg, Script, arg, borrowed},
     },
+    effect_args,
     error::Failure,
-    keys::{Key, Keys},
+    keys::{Key, KeyList, Keys},
 };
 
 /// The script reads the oldest jobs of a list to cut off the done ones. If that may be more than
@@ -46,11 +47,8 @@ pub(crate) fn settle_calls<'a>(
 ) -> Vec<(Range<usize>, Call<'a>)> {
     let (queue, node) = (&inprogress.queue, &inprogress.node);
     let call = |range: Range<usize>| {
-        let mut args = vec![
-            borrowed(queue.as_str()),
-            arg(NO_PREFETCH_AFTER_RESTORE.as_secs()),
-        ];
-        push_settlements(&mut args, &settlements[range.clone()], 0);
+        let restores = of_dead_node.then_some(NO_PREFETCH_AFTER_RESTORE.as_secs());
+        let mut args = vec![borrowed(queue.as_str()), restores.map_or(borrowed(""), arg)];
         let mut keys = vec![
             all_keys.inprogress(queue, node),
             all_keys.queue(queue),
@@ -62,6 +60,16 @@ pub(crate) fn settle_calls<'a>(
         if of_dead_node {
             keys.extend([all_keys.heartbeat(node), all_keys.restored(queue)]);
         }
+        let settlements = &settlements[range.clone()];
+        let mut keys = KeyList::new(keys);
+        effect_args::push(
+            &mut args,
+            all_keys,
+            &mut keys,
+            settlements.iter().map(|one| &one.effects[..]),
+        );
+        push_settlements(&mut args, settlements, 0);
+        let keys = keys.keys;
         (range, Call { keys, args })
     };
     let mut ranges = cut(settlements.iter().map(settlement_bytes));
@@ -106,6 +114,13 @@ fn settled(op: &'static str, answer: Value) -> Result<Settled, Failure> {
         Value::Int(0) => Ok(Settled::NotHeld),
         Value::Int(1) => Ok(Settled::Done),
         Value::Int(2) => Ok(Settled::Merged),
+        Value::Int(3) => Ok(Settled::Superseded),
+        Value::Array(values) => match <[Value; 1]>::try_from(values) {
+            Ok([jid]) => Ok(Settled::Conflict {
+                jid: reply::text(jid)?.into(),
+            }),
+            Err(_) => Err(Failure::unexpected_reply("the job that has the lock")),
+        },
         Value::BulkString(text) => Ok(Settled::Failed(Failure::refused(&text).during(op))),
         _ => Err(Failure::unexpected_reply("what became of a job")),
     }
@@ -189,11 +204,7 @@ fn settlement_bytes(settlement: &Settlement) -> usize {
         Target::Ack | Target::Requeue => 0,
         Target::Retry(job) | Target::Schedule(job) | Target::Dead { job, .. } => job.job.len(),
     };
-    settlement.held.len() + payload
-}
-
-pub(crate) fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {
-    Cow::Borrowed(bytes.as_ref())
+    settlement.held.len() + payload + effect_args::bytes(&settlement.effects)
 }
 
 /// Runs a script for `jobs` jobs, in calls one after the other, until one gets no reply: the calls

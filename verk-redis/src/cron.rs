@@ -15,10 +15,9 @@ use verk_core::{
 };
 
 use crate::{
-    batch::borrowed,
     connect::{
         reply,
-        scripts::{self, Arg, Script, arg},
+        scripts::{self, Arg, Script, arg, borrowed},
     },
     error::Failure,
     keys::Key,

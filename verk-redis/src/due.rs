@@ -18,10 +18,9 @@ use crate::{
     batch,
     connect::{
         reply,
-        scripts::{self, arg},
+        scripts::{self, arg, milliseconds},
     },
     error::Failure,
-    heartbeat::milliseconds,
     storage::{RedisStorage, bounds},
 };
 
@@ -53,11 +52,12 @@ impl DueStore for RedisStorage {
             keys.set(JobSet::Schedule),
             keys.set(JobSet::Retry),
             keys.cron_due(),
+            keys.suspects(),
         ];
         let args = [arg(node), arg(milliseconds(ttl))];
         let reply = (self.link.run(&scripts::POLL_SCHEDULE, &keys, &args)).await;
-        let poll = reply.and_then(|reply| match <[Value; 4]>::try_from(reply::array(reply)?) {
-            Ok([left, schedule, retry, cron]) => Ok(SchedulePoll {
+        let poll = reply.and_then(|reply| match <[Value; 5]>::try_from(reply::array(reply)?) {
+            Ok([left, schedule, retry, cron, suspects]) => Ok(SchedulePoll {
                 lease: match u64::try_from(reply::integer(left)?) {
                     Ok(left) => Lease::Held {
                         ttl: Duration::from_millis(left),
@@ -70,8 +70,9 @@ impl DueStore for RedisStorage {
                     Value::Nil => None,
                     first => cron_next(reply::score(first)?),
                 },
+                has_suspects: suspects != Value::Nil,
             }),
-            Err(_) => Err(Failure::unexpected_reply("a lease and three scores")),
+            Err(_) => Err(Failure::unexpected_reply("a lease and four scores")),
         });
         poll.map_err(|failure| failure.during("look when a job is due"))
     }

@@ -14,7 +14,7 @@ use crate::{
         link::Link,
         pool::Connection,
         reply,
-        scripts::{self, Arg, arg},
+        scripts::{self, Arg, arg, milliseconds},
     },
     error::Failure,
     keys::Key,
@@ -94,13 +94,4 @@ impl Heartbeat for RedisHeartbeat {
             .await
             .map_err(|failure| failure.during(BEAT))
     }
-}
-
-/// A time to live for Redis, which has none shorter than a millisecond.
-pub(crate) fn milliseconds(ttl: Duration) -> i64 {
-    /// Redis adds the time of day to it.
-    const LONGEST: i64 = i64::MAX / 4;
-    i64::try_from(ttl.as_millis())
-        .unwrap_or(LONGEST)
-        .clamp(1, LONGEST)
 }

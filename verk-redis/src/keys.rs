@@ -1,13 +1,13 @@
 //! The names of all keys: only this file makes one.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use verk_core::{
     Jid, QueueName,
     config::ScheduleKeys,
     names::{MAX_NAME_BYTES, NodeId},
     stats::Day,
-    storage::{JobSet, Minute},
+    storage::{JobSet, LockId, Minute},
 };
 
 use crate::error::Error;
@@ -82,6 +82,27 @@ impl Keys {
     /// As [`prefetched`](Self::prefetched), for a queue name as another program wrote it.
     pub(crate) fn prefetched_of(&self, queue: &[u8], node: &NodeId) -> Key {
         self.of_queue_and_node("verk:prefetched:", queue, node)
+    }
+
+    /// A unique lock.
+    pub(crate) fn lock(&self, lock: LockId) -> Key {
+        self.key(format_args!("verk:unique:{lock}"))
+    }
+
+    /// The set of the ids of all unique locks, by the time at which they end.
+    pub(crate) fn locks(&self) -> Key {
+        self.key("verk:unique")
+    }
+
+    /// The set of the ids of the locks whose jobs should be looked for, by the time at which an
+    /// enqueue met them.
+    pub(crate) fn suspects(&self) -> Key {
+        self.key("verk:unique:suspects")
+    }
+
+    /// The set of the keys in which a job with effects was stored.
+    pub(crate) fn marks(&self) -> Key {
+        self.key("verk:effects")
     }
 
     /// Exists for a while after jobs of a dead node came back to this queue.
@@ -326,6 +347,32 @@ impl fmt::Debug for Keys {
             .field("prefix", &self.prefix)
             .field("schedule", &self.schedule)
             .finish()
+    }
+}
+
+/// The keys of one call, each once.
+#[derive(Debug)]
+pub(crate) struct KeyList {
+    pub(crate) keys: Vec<Key>,
+    /// The indexes of those that were added.
+    indexes: HashMap<Key, usize>,
+}
+
+impl KeyList {
+    pub(crate) fn new(keys: Vec<Key>) -> Self {
+        Self {
+            keys,
+            indexes: HashMap::new(),
+        }
+    }
+
+    /// The index of `key`, from 1.
+    pub(crate) fn index(&mut self, key: Key) -> usize {
+        let Self { keys, indexes } = self;
+        *indexes.entry(key).or_insert_with_key(|key| {
+            keys.push(key.clone());
+            keys.len()
+        })
     }
 }
 

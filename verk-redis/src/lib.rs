@@ -54,6 +54,8 @@ mod config;
 mod connect;
 mod cron;
 mod due;
+mod effect_args;
+mod effects;
 mod error;
 mod executions;
 mod fetch;

@@ -8,11 +8,10 @@ use verk_core::storage::{
 };
 
 use crate::{
-    batch::borrowed,
     connect::{
         link::Link,
         reply,
-        scripts::{self, Arg, arg},
+        scripts::{self, Arg, arg, borrowed},
     },
     error::Failure,
     keys::Key,

@@ -22,11 +22,11 @@ use crate::{
     connect::{
         link::Link,
         reply,
-        scripts::{self, Arg, arg},
+        scripts::{self, Arg, arg, milliseconds},
     },
     error::Failure,
     glob,
-    heartbeat::{INFO_LASTS, RedisHeartbeat, milliseconds},
+    heartbeat::{INFO_LASTS, RedisHeartbeat},
     storage::RedisStorage,
 };
 

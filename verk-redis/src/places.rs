@@ -1,27 +1,28 @@
 //! An operator's work on waiting jobs: searches, moves, clears.
 
-use std::{collections::HashMap, ops::Range, time::SystemTime};
+use std::{ops::Range, time::SystemTime};
 
 use async_trait::async_trait;
-use bb8_redis::redis;
+use bb8_redis::redis::{self, Value};
 use verk_core::{
     QueueName, StorageError,
     storage::{
-        JobSet, ListRequest, Listing, MAX_BATCH_JOBS, Move, MoveTarget, Order, Position, Scan,
-        Settled, Source, WaitingStore,
+        Cleared, JobSet, ListRequest, Listing, MAX_BATCH_JOBS, Move, MoveTarget, Order, Position,
+        Scan, Settled, Source, WaitingStore,
     },
     time::unix_seconds,
 };
 
 use crate::{
-    batch::{self, Call, borrowed, cut, push_dead},
+    batch::{self, Call, cut, push_dead},
     connect::{
         link::Link,
         reply,
-        scripts::{self, arg},
+        scripts::{self, arg, borrowed},
     },
+    effect_args,
     error::Failure,
-    keys::{Key, Keys},
+    keys::{Key, KeyList, Keys},
     lists,
     storage::RedisStorage,
 };
@@ -92,7 +93,7 @@ impl WaitingStore for RedisStorage {
         batch::run(&self.link, op, &scripts::MOVE, calls, moves.len()).await
     }
 
-    async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
+    async fn clear(&self, source: &Source) -> Result<Cleared, StorageError> {
         clear(&self.link, source)
             .await
             .map_err(|failure| failure.during("clear a queue or a set"))
@@ -153,13 +154,17 @@ fn move_calls<'a>(
 ) -> Vec<(Range<usize>, Call<'a>)> {
     let (key, kind) = source(keys, from);
     let call = |range: Range<usize>| {
-        let mut targets = Targets {
-            keys: vec![key.clone(), keys.set(JobSet::Dead), keys.queues()],
-            indexes: HashMap::new(),
-        };
+        let mut targets = KeyList::new(vec![key.clone(), keys.set(JobSet::Dead), keys.queues()]);
         let due_by = due_by.map_or(borrowed(""), |due_by| arg(unix_seconds(due_by)));
         let mut args = vec![borrowed(kind), due_by];
-        for Move { held, to } in &moves[range.clone()] {
+        let moves = &moves[range.clone()];
+        effect_args::push(
+            &mut args,
+            keys,
+            &mut targets,
+            moves.iter().map(|one| &one.effects[..]),
+        );
+        for Move { held, to, .. } in moves {
             match to {
                 MoveTarget::Delete => args.extend([borrowed("delete"), borrowed(held)]),
                 MoveTarget::Replace { job } => {
@@ -199,30 +204,17 @@ fn move_calls<'a>(
         .collect()
 }
 
-async fn clear(link: &Link, of: &Source) -> Result<usize, Failure> {
+async fn clear(link: &Link, of: &Source) -> Result<Cleared, Failure> {
     let (key, kind) = source(&link.keys, of);
-    let (mut keys, mut args) = (vec![key], vec![borrowed(kind)]);
+    let mut keys = vec![key, link.keys.marks(), link.keys.locks()];
+    let mut args = vec![borrowed(kind)];
     if let Source::Queue(queue) = of {
         keys.push(link.keys.queues());
         args.push(borrowed(queue.as_str()));
     }
-    reply::count(link.run(&scripts::CLEAR, &keys, &args).await?)
-}
-
-/// The keys of one call, each target once.
-struct Targets {
-    keys: Vec<Key>,
-    indexes: HashMap<Key, usize>,
-}
-
-impl Targets {
-    /// The index of `key`, from 1.
-    fn index(&mut self, key: Key) -> usize {
-        let Self { keys, indexes } = self;
-        *indexes.entry(key).or_insert_with_key(|key| {
-            keys.push(key.clone());
-            keys.len()
-        })
+    match link.run(&scripts::CLEAR, &keys, &args).await? {
+        Value::Int(-1) => Ok(Cleared::HasEffects),
+        jobs => Ok(Cleared::Jobs(reply::count(jobs)?)),
     }
 }
 
@@ -240,7 +232,7 @@ fn bytes(step: &Move) -> usize {
         MoveTarget::Replace { job } | MoveTarget::Queue { job, .. } => job.len(),
         MoveTarget::Set { job, .. } | MoveTarget::Dead { job, .. } => job.job.len(),
     };
-    step.held.len() + payload
+    step.held.len() + payload + effect_args::bytes(&step.effects)
 }
 
 #[cfg(test)]
@@ -251,10 +243,7 @@ mod tests {
 
     #[test]
     fn calls_are_as_short_as_asked_for() {
-        let step = Move {
-            held: Bytes::from("job"),
-            to: MoveTarget::Delete,
-        };
+        let step = Move::new(Bytes::from("job"), MoveTarget::Delete);
         let (moves, from) = (vec![step; 205], Source::Set(JobSet::Dead));
         for (max_moves, lengths) in [(100, vec![100, 100, 5]), (1, vec![1; 205])] {
             let calls = move_calls(&Keys::default(), &from, &moves, None, max_moves);

@@ -196,6 +196,7 @@ impl RedisHarness {
                 self.key(format_args!("inprogress:{}:{}", held.queue, held.node))
             }
             Key::Set(set) => self.set(*set),
+            Key::Lock(lock) => self.key(format_args!("verk:unique:{lock}")),
             Key::Paused => self.key("paused"),
             Key::Cron => self.key("verk:cron"),
             Key::CronDue => self.key("verk:crondue"),

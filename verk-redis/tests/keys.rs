@@ -119,10 +119,7 @@ async fn holding(storage: &RedisStorage, jobs: &[&'static str]) -> Inprogress {
 }
 
 fn settlement(held: &'static str, to: Target) -> Settlement {
-    Settlement {
-        held: held.into(),
-        to,
-    }
+    Settlement::new(held.into(), to)
 }
 
 fn due(job: &'static str) -> Due {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use verk::{
     manage::{Cursor, Filter, Jobs, Listed, Query},
-    storage::{Due, Order, Source},
+    storage::{Cleared, Due, Order, Source},
 };
 
 use super::{Shared, payload, storages};
@@ -284,7 +284,10 @@ async fn a_cursor_of_anything_lists_something() {
             }
         }
         let source = Source::Queue(queue_name("default"));
-        assert_eq!(shared.storage.clear(&source).await.unwrap(), 1);
+        assert_eq!(
+            shared.storage.clear(&source).await.unwrap(),
+            Cleared::Jobs(1)
+        );
         let page = shared
             .one
             .queue("default")

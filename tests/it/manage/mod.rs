@@ -26,8 +26,8 @@ use verk::{
     manage::{Admin, Query},
     names::{InvalidName, NodeId},
     storage::{
-        DeadLimits, DequeueRequest, Dequeued, Due, DueSet, Inprogress, JobSet, Move, MoveTarget,
-        QueueConnection, Source, Storage,
+        Cleared, DeadLimits, DequeueRequest, Dequeued, Due, DueSet, Inprogress, JobSet, Move,
+        MoveTarget, QueueConnection, Source, Storage,
     },
     time::{Clock, SystemClock},
 };
@@ -104,14 +104,11 @@ impl Shared {
         };
         let moves: Vec<Move> = payloads
             .iter()
-            .map(|payload| Move {
-                held: payload.clone(),
-                to: target(payload),
-            })
+            .map(|payload| Move::new(payload.clone(), target(payload)))
             .collect();
         let aside = Source::Queue(queue_name("aside"));
         self.storage.move_jobs(&aside, &moves, None).await;
-        assert_eq!(self.storage.clear(&aside).await.unwrap(), 0);
+        assert_eq!(self.storage.clear(&aside).await.unwrap(), Cleared::Jobs(0));
     }
 
     async fn enqueue_aside(&self, payloads: &[Bytes]) {

@@ -187,7 +187,7 @@ impl Stored {
         let queue = Source::Queue("mailers".parse().unwrap());
         let moved = self
             .storage
-            .move_jobs(&queue, &[Move { held: payload, to }], None)
+            .move_jobs(&queue, &[Move::new(payload, to)], None)
             .await;
         assert!(matches!(moved[..], [Settled::Done]), "{moved:?}");
     }

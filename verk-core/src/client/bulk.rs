@@ -27,23 +27,24 @@ use super::{Client, MAX_CHUNK_JOBS, NewJob, When};
 use crate::{
     client::{
         encoded::{EncodedJob, Place},
-        middleware::{Store, Stored},
+        middleware::{Enqueued, Store},
     },
-    error::{EnqueueAllError, EnqueueError, StorageError},
+    effects::unique::Unique,
+    error::{EnqueueAllError, EnqueueError},
     job::Job,
     log,
     names::Jid,
     storage::MAX_BATCH_BYTES,
 };
 
-type Answer = Result<Stored, EnqueueError>;
+type Answer = Result<Enqueued, EnqueueError>;
 
 impl Client {
     /// As [`Client::enqueue_all`], with all jobs through the middleware.
     pub(super) async fn enqueue_each_through(
         &self,
         jobs: impl Iterator<Item = NewJob> + Send,
-    ) -> Result<Vec<Jid>, EnqueueAllError> {
+    ) -> Result<Vec<Enqueued>, EnqueueAllError> {
         let lobby = Lobby::default();
         let mut report = Report::new();
         let mut jobs = jobs.enumerate();
@@ -74,14 +75,21 @@ impl Client {
                     break;
                 }
                 match jobs.next() {
-                    Some((index, NewJob { job: Ok(job), when })) => {
+                    Some((
+                        index,
+                        NewJob {
+                            job: Ok(job),
+                            when,
+                            unique,
+                        },
+                    )) => {
                         let bytes = job.args().len();
                         live_bytes += bytes;
                         moved = true;
                         live.push(self.pass(
                             job,
                             bytes,
-                            StoreInChunk::new(self, &lobby, index, when),
+                            StoreInChunk::new(self, &lobby, index, when, unique),
                         ));
                     }
                     Some((
@@ -154,7 +162,6 @@ impl Client {
     }
 
     async fn send(&self, chunk: Vec<Waiting>) -> ChunkReply {
-        let place = chunk[0].ready.place.clone();
         let mut jobs = Vec::with_capacity(chunk.len());
         let mut members = Vec::with_capacity(chunk.len());
         for Waiting {
@@ -167,9 +174,32 @@ impl Client {
             members.push(Member { index, jid, reply });
             jobs.push(ready);
         }
+        let first = &jobs[0];
+        if first.lock.is_some() {
+            let answers = self.store_locked(&jobs).await;
+            let queued = jobs.iter().zip(&answers);
+            let queued = queued.map(|(ready, answer)| {
+                let stored = answer.as_ref();
+                stored.is_ok_and(|stored| ready.is_queued_by(stored))
+            });
+            return ChunkReply {
+                queued: queued.collect(),
+                answers,
+                members,
+            };
+        }
+        let place = first.place.clone();
+        let result = self.store(&place, jobs).await;
+        let answer = |jid: Jid| match &result {
+            Ok(()) => Ok(Enqueued::New(jid)),
+            Err(source) => Err(EnqueueError::Storage {
+                jid,
+                source: source.clone(),
+            }),
+        };
         ChunkReply {
-            queued: matches!(place, Place::Queue(_)),
-            result: self.store(&place, jobs).await,
+            queued: vec![matches!(place, Place::Queue(_)); members.len()],
+            answers: (members.iter().map(|member| answer(member.jid.clone()))).collect(),
             members,
         }
     }
@@ -186,9 +216,9 @@ struct JobEnd {
 /// Jobs that were sent together.
 struct ChunkReply {
     members: Vec<Member>,
-    /// Whether they are in a queue, if they are stored.
-    queued: bool,
-    result: Result<(), StorageError>,
+    /// Whether each is in a queue.
+    queued: Vec<bool>,
+    answers: Vec<Answer>,
 }
 
 struct Member {
@@ -203,15 +233,23 @@ struct StoreInChunk<'a> {
     lobby: &'a Lobby,
     index: usize,
     when: When,
+    unique: Option<Box<Unique>>,
 }
 
 impl<'a> StoreInChunk<'a> {
-    fn new(client: &'a Client, lobby: &'a Lobby, index: usize, when: When) -> Self {
+    fn new(
+        client: &'a Client,
+        lobby: &'a Lobby,
+        index: usize,
+        when: When,
+        unique: Option<Box<Unique>>,
+    ) -> Self {
         Self {
             client,
             lobby,
             index,
             when,
+            unique,
         }
     }
 }
@@ -219,7 +257,9 @@ impl<'a> StoreInChunk<'a> {
 impl Store for StoreInChunk<'_> {
     fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
-            let ready = self.client.prepare(job, self.when, None)?;
+            let ready = self
+                .client
+                .prepare(job, self.when, None, self.unique.as_deref())?;
             let (reply, answer) = oneshot::channel();
             self.lobby.enter(Waiting {
                 index: self.index,
@@ -298,10 +338,11 @@ impl Lobby {
         // The middleware has dropped its `run`.
         waiters.jobs.retain(|waiting| !waiting.reply.is_closed());
         waiters.jobs.sort_by_key(|waiting| waiting.index);
-        let place = waiters.jobs.first()?.ready.place.clone();
+        let first = waiters.jobs.first()?;
+        let first = (first.ready.lock.is_some(), first.ready.place.clone());
         let (mut count, mut bytes, mut fits) = (0, 0, true);
         let taken = waiters.jobs.extract_if(.., |waiting| {
-            if !place.joins(&waiting.ready.place) {
+            if !waiting.ready.goes_with(first.0, &first.1) {
                 return false;
             }
             count += 1;
@@ -325,7 +366,7 @@ impl Waiters {
 /// What the enqueue will answer.
 struct Report {
     /// With their places among the jobs of the caller, and whether they are in a queue.
-    stored: Vec<(usize, Jid, bool)>,
+    stored: Vec<(usize, Enqueued, bool)>,
     failed: Option<EnqueueError>,
     /// Jobs from this index on are not sent.
     end: usize,
@@ -363,43 +404,38 @@ impl Report {
         let ChunkReply {
             members,
             queued,
-            result,
+            answers,
         } = sent;
-        if let Err(source) = &result
-            && let Some(first) = members.first()
-        {
-            // This replaces an error of a middleware, because jobs may be stored.
-            self.failed = Some(EnqueueError::Storage {
-                jid: first.jid.clone(),
-                source: source.clone(),
-            });
-            self.end = 0;
-        }
-        for Member { index, jid, reply } in members {
-            let answer = match &result {
-                Ok(()) => {
-                    self.stored.push((index, jid.clone(), queued));
-                    Ok(Stored::New(jid))
+        for ((member, queued), answer) in members.into_iter().zip(queued).zip(answers) {
+            match &answer {
+                Ok(stored) => self.stored.push((member.index, stored.clone(), queued)),
+                // The first replaces an error of a middleware, because jobs may be stored.
+                Err(EnqueueError::Storage { jid, source }) if self.end > 0 => {
+                    self.failed = Some(EnqueueError::Storage {
+                        jid: jid.clone(),
+                        source: source.clone(),
+                    });
+                    self.end = 0;
                 }
-                Err(source) => Err(EnqueueError::Storage {
-                    jid,
-                    source: source.clone(),
-                }),
-            };
+                Err(_) => {}
+            }
             // Nothing receives this if the middleware has dropped its `run`.
-            let _ = reply.send(answer);
+            let _ = member.reply.send(answer);
         }
     }
 
-    async fn end(mut self, client: &Client) -> Result<Vec<Jid>, EnqueueAllError> {
+    async fn end(mut self, client: &Client) -> Result<Vec<Enqueued>, EnqueueAllError> {
         self.stored.sort_by_key(|&(index, ..)| index);
         let in_queues = self.stored.iter().filter(|&&(.., queued)| queued);
-        let in_queues = in_queues.map(|(_, jid, _)| jid.clone());
+        let in_queues = in_queues.map(|(_, stored, _)| stored.jid().clone());
         client.tell_test(|| in_queues.collect()).await;
-        let stored = self.stored.into_iter().map(|(_, jid, _)| jid).collect();
+        let stored = self.stored.into_iter().map(|(_, stored, _)| stored);
         match self.failed {
-            None => Ok(stored),
-            Some(source) => Err(EnqueueAllError { stored, source }),
+            None => Ok(stored.collect()),
+            Some(source) => Err(EnqueueAllError {
+                stored: stored.map(|stored| stored.jid().clone()).collect(),
+                source,
+            }),
         }
     }
 }

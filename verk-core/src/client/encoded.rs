@@ -5,8 +5,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::{
-    client::new_job::When,
+    client::{
+        middleware::Enqueued,
+        new_job::When,
+        unique::{self, LockOfJob},
+    },
     config::Config,
+    effects::unique::Unique,
     error::EnqueueError,
     job::Job,
     log,
@@ -23,6 +28,8 @@ pub(super) struct EncodedJob {
     pub(super) jid: Jid,
     pub(super) payload: Bytes,
     pub(super) place: Place,
+    /// Present if the job is unique.
+    pub(super) lock: Option<Box<LockOfJob>>,
 }
 
 impl EncodedJob {
@@ -33,8 +40,13 @@ impl EncodedJob {
         when: When,
         now: SystemTime,
         config: &Config,
+        unique: Option<&Unique>,
     ) -> Result<Self, EnqueueError> {
-        let at = match when {
+        let lock = match unique {
+            None => None,
+            Some(unique) => Some(Box::new(LockOfJob::put(job, unique)?)),
+        };
+        let at = match unique::when(when, unique) {
             When::Now => now,
             When::At(at) => at,
             When::In(delay) => time_after(now, delay),
@@ -67,7 +79,25 @@ impl EncodedJob {
             jid: job.jid().clone(),
             payload,
             place,
+            lock,
         })
+    }
+}
+
+impl EncodedJob {
+    /// Whether the job came to a queue, if this became of it.
+    pub(super) fn is_queued_by(&self, answer: &Enqueued) -> bool {
+        matches!(self.place, Place::Queue(_)) && !matches!(answer, Enqueued::Duplicate { .. })
+    }
+
+    /// Whether both can be stored by one call: both have locks, or both go to one place.
+    pub(super) fn joins(&self, other: &Self) -> bool {
+        self.goes_with(other.lock.is_some(), &other.place)
+    }
+
+    /// As [`Self::joins`], for a job that has a lock, or goes to this place.
+    pub(super) fn goes_with(&self, has_lock: bool, place: &Place) -> bool {
+        self.lock.is_some() == has_lock && (has_lock || self.place.joins(place))
     }
 }
 
@@ -80,8 +110,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Whether both can be stored by one call.
-    pub(super) fn joins(&self, other: &Self) -> bool {
+    fn joins(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Queue(a), Self::Queue(b)) => a == b,
             (Self::Schedule(..), Self::Schedule(..)) => true,

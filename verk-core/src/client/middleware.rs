@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     error::{BoxError, EnqueueError},
-    job::Job,
+    job::{HolderPlace, Job},
     names::Jid,
 };
 
@@ -22,13 +22,13 @@ use crate::{
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
 ///
-/// use verk_core::{middleware::{ClientMiddleware, ClientNext, Stored}, BoxError, Job};
+/// use verk_core::{middleware::{ClientMiddleware, ClientNext, Enqueued}, BoxError, Job};
 ///
 /// /// Notes for whom a job is done, and counts what is stored.
 /// struct Tenant(String, AtomicU64);
 ///
 /// impl ClientMiddleware for Tenant {
-///     async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Stored, BoxError> {
+///     async fn call(&self, job: &mut Job, next: ClientNext<'_>) -> Result<Enqueued, BoxError> {
 ///         job.set("tenant", &self.0)?;
 ///         let stored = next.run(job).await?;
 ///         self.1.fetch_add(1, Ordering::Relaxed);
@@ -57,23 +57,38 @@ pub trait ClientMiddleware: Send + Sync + 'static {
         &self,
         job: &mut Job,
         next: ClientNext<'_>,
-    ) -> impl Future<Output = Result<Stored, BoxError>> + Send;
+    ) -> impl Future<Output = Result<Enqueued, BoxError>> + Send;
 }
 
-/// The storage has the job of an enqueue.
+/// What became of an enqueue: the storage has the job, or another job that is the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Stored {
-    /// As a new job with this id.
+pub enum Enqueued {
+    /// As a new job with this id. A job with
+    /// [`OnConflict::KeepLast`](crate::OnConflict::KeepLast) may wait for its lock.
     New(Jid),
+    /// Another job holds its lock: nothing was stored.
+    Duplicate {
+        /// The job that holds the lock.
+        jid: Jid,
+        /// Its place.
+        place: HolderPlace,
+    },
+    /// As a new job, instead of another one, which was discarded.
+    Replaced {
+        /// The new job.
+        jid: Jid,
+        /// The job that was discarded.
+        old: Jid,
+    },
 }
 
-impl Stored {
-    /// The id of the job.
+impl Enqueued {
+    /// The id of the job that is stored: of a duplicate, the job that holds the lock.
     #[must_use]
     pub fn jid(&self) -> &Jid {
         match self {
-            Self::New(jid) => jid,
+            Self::New(jid) | Self::Duplicate { jid, .. } | Self::Replaced { jid, .. } => jid,
         }
     }
 }
@@ -99,7 +114,7 @@ impl ClientNext<'_> {
     ///
     /// If the future is dropped, the job may or may not be stored. The enqueue then fails, and says
     /// that the job may be stored.
-    pub async fn run(self, job: &mut Job) -> Result<Stored, EnqueueError> {
+    pub async fn run(self, job: &mut Job) -> Result<Enqueued, EnqueueError> {
         let Some((first, rest)) = self.rest.split_first() else {
             // Stays if this future is dropped.
             *self.fate = Fate::Unknown;
@@ -121,7 +136,7 @@ impl ClientNext<'_> {
     /// # Errors
     ///
     /// Always [`EnqueueError::Stopped`].
-    pub fn stop(self, job: &Job) -> Result<Stored, BoxError> {
+    pub fn stop(self, job: &Job) -> Result<Enqueued, BoxError> {
         let jid = job.jid().clone();
         Err(EnqueueError::Stopped { jid }.into())
     }
@@ -135,7 +150,7 @@ impl fmt::Debug for ClientNext<'_> {
 
 /// Stores a job that passed all client middleware.
 pub(crate) trait Store: Sync {
-    fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Result<Stored, EnqueueError>>;
+    fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Result<Enqueued, EnqueueError>>;
 }
 
 /// The real result of a job, whatever its middleware returns.
@@ -146,23 +161,27 @@ enum Fate {
     Refused,
     /// It was sent to the storage, and its answer was not seen.
     Unknown,
-    Stored(Stored),
+    Enqueued(Enqueued),
 }
 
 impl Fate {
-    fn of(result: &Result<Stored, EnqueueError>) -> Self {
+    fn of(result: &Result<Enqueued, EnqueueError>) -> Self {
         match result {
-            Ok(stored) => Self::Stored(stored.clone()),
+            Ok(stored) => Self::Enqueued(stored.clone()),
             Err(error) if error.may_be_stored() => Self::Unknown,
             Err(_) => Self::Refused,
         }
     }
 
     /// The answer of a middleware, made true.
-    fn settle(&self, jid: &Jid, answer: Result<Stored, BoxError>) -> Result<Stored, EnqueueError> {
-        let may_be_stored = matches!(self, Self::Unknown | Self::Stored(_));
+    fn settle(
+        &self,
+        jid: &Jid,
+        answer: Result<Enqueued, BoxError>,
+    ) -> Result<Enqueued, EnqueueError> {
+        let may_be_stored = matches!(self, Self::Unknown | Self::Enqueued(_));
         let source = match (self, answer) {
-            (Self::Stored(stored), Ok(_)) => return Ok(stored.clone()),
+            (Self::Enqueued(stored), Ok(_)) => return Ok(stored.clone()),
             (Self::Stopped, Ok(_)) => return Err(EnqueueError::Stopped { jid: jid.clone() }),
             (_, Ok(_)) => "answered that the job is stored, but it was not".into(),
             (_, Err(source)) => match source.downcast::<EnqueueError>() {
@@ -210,7 +229,7 @@ impl ClientStack {
         &self,
         job: &mut Job,
         store: &dyn Store,
-    ) -> Result<Stored, EnqueueError> {
+    ) -> Result<Enqueued, EnqueueError> {
         let next = ClientNext {
             rest: &self.0,
             store,
@@ -232,7 +251,7 @@ trait AnyClient: Send + Sync {
         &'a self,
         job: &'a mut Job,
         next: ClientNext<'a>,
-    ) -> BoxFuture<'a, Result<Stored, BoxError>>;
+    ) -> BoxFuture<'a, Result<Enqueued, BoxError>>;
 }
 
 impl<M: ClientMiddleware> AnyClient for M {
@@ -240,7 +259,7 @@ impl<M: ClientMiddleware> AnyClient for M {
         &'a self,
         job: &'a mut Job,
         next: ClientNext<'a>,
-    ) -> BoxFuture<'a, Result<Stored, BoxError>> {
+    ) -> BoxFuture<'a, Result<Enqueued, BoxError>> {
         Box::pin(ClientMiddleware::call(self, job, next))
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod current;
 mod encoded;
 pub(crate) mod middleware;
 pub(crate) mod new_job;
+mod unique;
 
 pub use self::{
     current::{AlreadyInstalled, Installed},
@@ -20,10 +21,11 @@ use crate::{
     client::{
         current::Life,
         encoded::{EncodedJob, Place},
-        middleware::{ClientMiddleware, ClientStack, Store, Stored},
+        middleware::{ClientMiddleware, ClientStack, Enqueued, Store},
         new_job::When,
     },
     config::Config,
+    effects::unique::Unique,
     error::{ConfigError, EnqueueAllError, EnqueueError, StorageError},
     job::Job,
     log,
@@ -123,13 +125,14 @@ impl Client {
     /// If the future is dropped, the job may or may not be stored.
     pub async fn enqueue(&self, job: impl IntoJob) -> Result<Jid, EnqueueError> {
         let ready = {
-            let NewJob { job, when } = job.into_job();
+            let NewJob { job, when, unique } = job.into_job();
             let mut job = job?;
-            if !self.inner.middleware.is_empty() {
+            if unique.is_some() || !self.inner.middleware.is_empty() {
                 // In a box, so that other enqueues need no space for it.
-                return Box::pin(self.enqueue_through(job, when)).await;
+                let stored = Box::pin(self.enqueue_through(job, when, unique)).await?;
+                return Ok(stored.jid().clone());
             }
-            self.prepare(&mut job, when, None)?
+            self.prepare(&mut job, when, None, None)?
         };
         if let Err(source) = self.store_one(&ready).await {
             return Err(EnqueueError::Storage {
@@ -141,17 +144,6 @@ impl Client {
             self.tell_test(|| vec![ready.jid.clone()]).await;
         }
         Ok(ready.jid)
-    }
-
-    /// Takes one job through the middleware.
-    async fn enqueue_through(&self, mut job: Job, when: When) -> Result<Jid, EnqueueError> {
-        let store = StoreOne { client: self, when };
-        let stored = self.inner.middleware.pass(&mut job, &store).await?;
-        let jid = stored.jid().clone();
-        if job.enqueued_at().is_some() {
-            self.tell_test(|| vec![jid.clone()]).await;
-        }
-        Ok(jid)
     }
 
     /// Stores many jobs in few round trips, in chunks. A chunk has neighbouring jobs that go to the
@@ -187,7 +179,8 @@ impl Client {
             if self.inner.middleware.is_empty() {
                 self.enqueue_each(jobs).await
             } else {
-                Box::pin(self.enqueue_each_through(jobs)).await
+                let stored = Box::pin(self.enqueue_each_through(jobs)).await?;
+                Ok(stored.iter().map(|stored| stored.jid().clone()).collect())
             }
         }
     }
@@ -236,8 +229,9 @@ impl Client {
             bytes += ready.payload.len();
             chunk.jobs.push(ready);
         }
-        for NewJob { job, when } in jobs {
-            let ready = job.and_then(|mut job| self.prepare(&mut job, when, Some(now)));
+        for NewJob { job, when, unique } in jobs {
+            let unique = unique.as_deref();
+            let ready = job.and_then(|mut job| self.prepare(&mut job, when, Some(now), unique));
             let ready = match ready {
                 Ok(ready) => ready,
                 Err(failed) => {
@@ -247,7 +241,7 @@ impl Client {
             };
             bytes += ready.payload.len();
             let fits = chunk.jobs.len() < MAX_CHUNK_JOBS && bytes <= MAX_BATCH_BYTES;
-            let joins = |first: &EncodedJob| fits && first.place.joins(&ready.place);
+            let joins = |first: &EncodedJob| fits && first.joins(&ready);
             if !chunk.jobs.first().is_none_or(joins) {
                 *left_over = Some(ready);
                 return chunk;
@@ -284,6 +278,9 @@ impl Client {
         let Some(first) = chunk.first() else {
             return Ok(());
         };
+        if first.lock.is_some() {
+            return self.store_locked_chunk(&chunk, stored).await;
+        }
         let place = first.place.clone();
         let mut jids: Vec<Jid> = chunk.iter().map(|ready| ready.jid.clone()).collect();
         match self.store(&place, chunk).await {
@@ -300,6 +297,35 @@ impl Client {
                     jid: jids.swap_remove(0),
                     source,
                 },
+            }),
+        }
+    }
+
+    async fn store_locked_chunk(
+        &self,
+        chunk: &[EncodedJob],
+        stored: &mut Vec<Jid>,
+    ) -> Result<(), EnqueueAllError> {
+        let (mut queued, mut failed) = (Vec::new(), None);
+        for (ready, answer) in chunk.iter().zip(self.store_locked(chunk).await) {
+            match answer {
+                Ok(answer) => {
+                    if ready.is_queued_by(&answer) {
+                        queued.push(ready.jid.clone());
+                    }
+                    stored.push(answer.jid().clone());
+                }
+                Err(source) => {
+                    failed.get_or_insert(source);
+                }
+            }
+        }
+        self.tell_test(|| queued).await;
+        match failed {
+            None => Ok(()),
+            Some(source) => Err(EnqueueAllError {
+                stored: std::mem::take(stored),
+                source,
             }),
         }
     }
@@ -409,6 +435,7 @@ impl Client {
         job: &mut Job,
         when: When,
         now: Option<SystemTime>,
+        unique: Option<&Unique>,
     ) -> Result<EncodedJob, EnqueueError> {
         let claimed_twice = |error: &&ConfigError| matches!(error, ConfigError::DuplicateClass { class, .. } if *class == job.class());
         if let Some(error) = self.inner.duplicates.iter().find(claimed_twice) {
@@ -417,7 +444,7 @@ impl Client {
         #[cfg(feature = "otel")]
         job.trace_enqueue();
         let now = now.unwrap_or_else(|| self.now());
-        EncodedJob::new(job, when, now, &self.inner.essentials.config)
+        EncodedJob::new(job, when, now, &self.inner.essentials.config, unique)
     }
 }
 
@@ -439,16 +466,22 @@ struct Chunk {
 struct StoreOne<'a> {
     client: &'a Client,
     when: When,
+    unique: Option<Box<Unique>>,
 }
 
 impl Store for StoreOne<'_> {
-    fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Result<Stored, EnqueueError>> {
+    fn store<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Result<Enqueued, EnqueueError>> {
         Box::pin(async move {
-            let ready = self.client.prepare(job, self.when, None)?;
+            let unique = self.unique.as_deref();
+            let ready = self.client.prepare(job, self.when, None, unique)?;
+            if ready.lock.is_some() {
+                let mut answers = self.client.store_locked(slice::from_ref(&ready)).await;
+                return answers.remove(0);
+            }
             let result = self.client.store_one(&ready).await;
             let jid = ready.jid;
             match result {
-                Ok(()) => Ok(Stored::New(jid)),
+                Ok(()) => Ok(Enqueued::New(jid)),
                 Err(source) => Err(EnqueueError::Storage { jid, source }),
             }
         })

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{error::EnqueueError, job::Job};
+use crate::{effects::unique::Unique, error::EnqueueError, job::Job};
 
 /// A job that is not enqueued yet, with the options of the call site.
 ///
@@ -13,6 +13,8 @@ use crate::{error::EnqueueError, job::Job};
 pub struct NewJob {
     pub(crate) job: Result<Job, EnqueueError>,
     pub(crate) when: When,
+    /// Present if the job is unique.
+    pub(crate) unique: Option<Box<Unique>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,7 @@ impl IntoJob for Job {
         NewJob {
             job: Ok(self),
             when: When::Now,
+            unique: None,
         }
     }
 }

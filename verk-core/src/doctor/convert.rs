@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::{Doctor, Pages, places};
 use crate::{
+    effects,
     error::StorageError,
     job::Job,
-    storage::{Move, MoveTarget, Settled},
+    storage::{Move, MoveTarget, Settled, Source},
 };
 
 /// The result of [`Doctor::convert_string_args`].
@@ -94,7 +95,10 @@ impl Doctor {
                 if page.is_empty() {
                     break;
                 }
-                let moves: Vec<Move> = page.into_iter().filter_map(conversion_of).collect();
+                let moves: Vec<Move> = page
+                    .into_iter()
+                    .filter_map(|held| conversion_of(&place, held))
+                    .collect();
                 for settled in storage.move_jobs(&place, &moves, None).await {
                     conversion.count(settled)?;
                 }
@@ -113,7 +117,8 @@ impl Conversion {
                 self.converted += 1;
                 self.merged += 1;
             }
-            Settled::NotHeld => self.gone += 1,
+            // No conversion leaves its place, so no lock stands in its way.
+            Settled::NotHeld | Settled::Superseded | Settled::Conflict { .. } => self.gone += 1,
             Settled::Failed(error) => return Err(error),
         }
         Ok(())
@@ -121,12 +126,13 @@ impl Conversion {
 }
 
 /// The replacement of a payload; `None` if the payload may stay.
-fn conversion_of(held: Bytes) -> Option<Move> {
+fn conversion_of(from: &Source, held: Bytes) -> Option<Move> {
     let mut job = Job::decode(held.clone()).ok()?;
     if !job.has_spoiled_args() {
         return None;
     }
     job.put_args_in_array();
     let to = MoveTarget::Replace { job: job.encode() };
-    Some(Move { held, to })
+    let effects = effects::of_move(&job, from, &to);
+    Some(Move { held, to, effects })
 }

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     error::StorageError,
     job::{Failure, Job},
-    names::{NodeId, QueueName},
+    names::{Jid, NodeId, QueueName},
 };
 
 /// Something that happened on this node.
@@ -176,6 +176,14 @@ pub enum EventKind {
         target: Option<String>,
         /// How many jobs or other things it changed.
         count: Option<u64>,
+    },
+    /// The job of a unique lock was nowhere, so the lock is free: another program deleted the job,
+    /// or ran it.
+    LockRepaired {
+        /// The job that held the lock.
+        jid: Jid,
+        /// Its class; empty if that is not known.
+        class: String,
     },
     /// The clock of this machine and the storage's began to differ by more than a second. Due times
     /// follow the storage's clock.

@@ -13,6 +13,8 @@ pub(crate) struct Tallies {
     pub(crate) ended: Tally<(QueueName, String, Ending)>,
     /// How many jobs this program stored, by queue.
     pub(crate) enqueued: Tally<QueueName>,
+    /// How many jobs this program did not store because another job held their lock, by class.
+    pub(crate) duplicates: Tally<String>,
 }
 
 impl Tallies {

@@ -165,9 +165,9 @@ struct Fields<'a> {
     jid: Option<&'a str>,
     queue: Option<&'a str>,
     args: Option<&'a str>,
-    /// Which of Verk's keys the payload has, a bit each, and [`RETRY`], [`EXPIRES_IN`] and
-    /// [`ENCRYPT`].
-    seen: u16,
+    /// Which of Verk's keys the payload has, a bit each, and [`RETRY`], [`EXPIRES_IN`],
+    /// [`ENCRYPT`] and [`VERK`].
+    seen: u32,
 }
 
 fn parse(json: &str) -> Result<Fields<'_>, serde_json::Error> {
@@ -269,7 +269,7 @@ impl<'de, K: Key<'de>> Visitor<'de> for FieldsVisitor<'de, K> {
 
 /// The bit of a key that distinguishes the dialects, or that few jobs have and every run needs; 0
 /// for others.
-fn verk_key(name: &str) -> u16 {
+fn verk_key(name: &str) -> u32 {
     match name {
         "args" => ARGS,
         "class" => CLASS,
@@ -287,6 +287,7 @@ fn verk_key(name: &str) -> u16 {
         "retry" => RETRY,
         "expires_in" => EXPIRES_IN,
         "encrypt" => ENCRYPT,
+        "verk" => VERK,
         _ => 0,
     }
 }
@@ -404,11 +405,12 @@ pub(super) const NO_ARGS: &str = "[]";
 const USUAL_KEYS: usize = 14;
 
 /// All keys of Elixir's Verk, and no `retry`.
-const VERK_KEYS: u16 = (1 << 13) - 1;
-const ARGS: u16 = 1;
-const CLASS: u16 = 1 << 1;
-const JID: u16 = 1 << 8;
-const QUEUE: u16 = 1 << 10;
-const RETRY: u16 = 1 << 13;
-pub(super) const EXPIRES_IN: u16 = 1 << 14;
-pub(super) const ENCRYPT: u16 = 1 << 15;
+const VERK_KEYS: u32 = (1 << 13) - 1;
+const ARGS: u32 = 1;
+const CLASS: u32 = 1 << 1;
+const JID: u32 = 1 << 8;
+const QUEUE: u32 = 1 << 10;
+const RETRY: u32 = 1 << 13;
+pub(super) const EXPIRES_IN: u32 = 1 << 14;
+pub(super) const ENCRYPT: u32 = 1 << 15;
+pub(super) const VERK: u32 = 1 << 16;

@@ -10,6 +10,7 @@ mod decode;
 mod dialect;
 mod encode;
 mod failure;
+mod holder;
 mod options;
 mod patches;
 #[cfg(feature = "otel")]
@@ -37,6 +38,7 @@ pub use self::{
     decode::MalformedJob,
     dialect::{Dialect, TimeFormat},
     failure::Failure,
+    holder::HolderPlace,
 };
 
 use self::{
@@ -76,7 +78,7 @@ pub struct Job {
     /// Where the keys and values of `original_json` are, in order.
     entries: Vec<Member>,
     /// Which keys that `decode` has a bit for are among them.
-    seen: u16,
+    seen: u32,
     /// The keys that differ from `original_json`; all keys of a new job.
     patches: Patches,
     /// The dialect that the job follows. It never changes once the job is stored, even if keys
@@ -381,7 +383,7 @@ impl Job {
 
     /// Whether the job may have a key, by its bit. That is quicker than a search for a key that it
     /// lacks.
-    fn may_have(&self, key: u16) -> bool {
+    fn may_have(&self, key: u32) -> bool {
         self.seen & key != 0 || !self.patches.is_empty()
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     Dialect, Job, RetryLimit,
-    decode::{ENCRYPT, EXPIRES_IN},
+    decode::{ENCRYPT, EXPIRES_IN, VERK},
     value::{number, quoted},
 };
 use crate::{names::QueueName, time::clock::time_after};
@@ -138,6 +138,19 @@ impl Job {
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.may_have(ENCRYPT) && self.get("encrypt") == Some("true")
+    }
+
+    /// The JSON of the key `verk`, which has what verk's own features need.
+    pub(crate) fn verk(&self) -> Option<&str> {
+        if !self.may_have(VERK) {
+            return None;
+        }
+        self.get("verk")
+    }
+
+    /// Sets the JSON of the key `verk`.
+    pub(crate) fn set_verk(&mut self, json: &str) {
+        self.patch_with("verk", |text| text.push_str(json));
     }
 }
 

@@ -167,4 +167,5 @@ const KEY_ORDER: &[Key] = keys![
     "finished_at",
     "traceparent",
     "tracestate",
+    "verk",
 ];

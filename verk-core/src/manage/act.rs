@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Entry, Jobs};
 use crate::{
+    effects,
     error::SelectionError,
     job::{Form, Job},
     log,
@@ -36,6 +37,8 @@ pub struct Acted {
     pub done: usize,
     /// How many were no longer in their place, or already had that time.
     pub gone: usize,
+    /// How many dead jobs stay where they are, because another job holds their unique lock.
+    pub conflicts: usize,
     /// How many the action does not apply to: a requeue of a payload that is no job, or names no
     /// queue, or is in one; a kill of a dead job; an entry of another place.
     pub skipped: usize,
@@ -85,8 +88,9 @@ impl Jobs {
         acted.skipped = entries.len() - settled.len();
         for settled in settled {
             match settled {
-                Settled::Done | Settled::Merged => acted.done += 1,
+                Settled::Done | Settled::Merged | Settled::Superseded => acted.done += 1,
                 Settled::NotHeld => acted.gone += 1,
+                Settled::Conflict { .. } => acted.conflicts += 1,
                 Settled::Failed(error) => {
                     failed.get_or_insert(error);
                 }
@@ -114,7 +118,11 @@ impl Action {
             .filter_map(|&entry| {
                 let held = entry.payload.clone();
                 let to = self.target(entry, now, limits, form)?;
-                Some((entry, Move { held, to }))
+                let effects = entry
+                    .job()
+                    .map(|job| effects::of_move(job, &jobs.source, &to));
+                let effects = effects.unwrap_or_default();
+                Some((entry, Move { held, to, effects }))
             })
             .unzip();
         if moves.is_empty() {
@@ -123,7 +131,11 @@ impl Action {
         let settled = client.storage().move_jobs(&jobs.source, &moves, None).await;
         for (entry, settled) in entries.iter().zip(&settled) {
             match settled {
-                Settled::Done | Settled::NotHeld => {}
+                Settled::Done | Settled::NotHeld | Settled::Superseded => {}
+                Settled::Conflict { jid } => {
+                    log::warn!(source = ?jobs.source, ?self, holder = %jid, "a job stays in its place: another one holds its unique lock");
+                    continue;
+                }
                 Settled::Merged => {
                     log::warn!(source = ?jobs.source, ?self, "a job equals one in the set that it goes to: merged");
                 }

@@ -49,6 +49,7 @@ impl Admin {
         Ok(NewJob {
             job: untyped(),
             when: When::Now,
+            unique: None,
         })
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{Action, Jobs};
 use crate::{
-    error::StorageError,
+    error::{StorageError, StorageErrorKind},
     job::{Job, MalformedJob},
     storage::{Settled, Source, WaitingJob},
     time::clock::from_unix_seconds,
@@ -176,8 +176,13 @@ impl Entry {
     pub async fn act(&self, action: Action) -> Result<bool, StorageError> {
         let settled = action.apply(&self.jobs, &[self]).await;
         match settled.into_iter().next() {
-            Some(Settled::Done | Settled::Merged) => Ok(true),
+            Some(Settled::Done | Settled::Merged | Settled::Superseded) => Ok(true),
             Some(Settled::NotHeld) | None => Ok(false),
+            Some(Settled::Conflict { jid }) => Err(StorageError::not_applied(
+                "move a dead job",
+                format!("job {jid} holds its unique lock"),
+            )
+            .with_kind(StorageErrorKind::Conflict)),
             Some(Settled::Failed(error)) => Err(error),
         }
     }

@@ -1,7 +1,16 @@
 //! The jobs that wait in one place: [`Jobs`].
 
+use bytes::Bytes;
+
 use super::{Entry, Selection};
-use crate::{client::Client, error::StorageError, names::Jid, storage::Source};
+use crate::{
+    client::Client,
+    effects,
+    error::StorageError,
+    job::Job,
+    names::Jid,
+    storage::{Cleared, ListRequest, Move, MoveTarget, Settled, Source},
+};
 
 /// The jobs that wait in one place: a queue, or the `schedule`, `retry` or `dead` set.
 ///
@@ -79,6 +88,9 @@ impl Jobs {
     /// Removes all jobs at once, and a queue from the list of queues until its next job. Returns
     /// how many they were.
     ///
+    /// If unique jobs may be among them, it deletes them one by one, in steps of 100, so that each
+    /// frees its lock. Then it ends after as many jobs as there were at the start.
+    ///
     /// # Errors
     ///
     /// When the storage fails. After [`Unknown`](crate::error::Applied::Unknown) you may call it
@@ -86,8 +98,51 @@ impl Jobs {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, all jobs are still there, or none.
+    /// If the future is dropped, all jobs are still there, or none; or some, if it deletes them one
+    /// by one.
     pub async fn clear(&self) -> Result<usize, StorageError> {
-        self.client.storage().clear(&self.source).await
+        if let Cleared::Jobs(jobs) = self.client.storage().clear(&self.source).await? {
+            return Ok(jobs);
+        }
+        self.delete_all().await
+    }
+
+    /// Deletes as many jobs as there are now, one by one, so that each frees its lock.
+    async fn delete_all(&self) -> Result<usize, StorageError> {
+        let storage = self.client.storage();
+        let all = storage.len(&self.source).await?;
+        let mut deleted = 0;
+        while deleted < all {
+            let page = storage.list(&self.source, &ListRequest::default()).await?;
+            let moves: Vec<Move> = page
+                .jobs
+                .into_iter()
+                .map(|job| self.deletion(job.job))
+                .collect();
+            if moves.is_empty() {
+                break;
+            }
+            for settled in storage.move_jobs(&self.source, &moves, None).await {
+                match settled {
+                    Settled::Failed(error) => return Err(error),
+                    Settled::Done | Settled::Merged | Settled::Superseded => deleted += 1,
+                    Settled::NotHeld | Settled::Conflict { .. } => {}
+                }
+            }
+        }
+        // Removes the name of an empty queue, and what came meanwhile stays.
+        storage.clear(&self.source).await?;
+        Ok(deleted)
+    }
+
+    fn deletion(&self, held: Bytes) -> Move {
+        let to = MoveTarget::Delete;
+        let effects = Job::decode(held.clone());
+        let effects = effects.map(|job| effects::of_move(&job, &self.source, &to));
+        Move {
+            effects: effects.unwrap_or_default(),
+            held,
+            to,
+        }
     }
 }

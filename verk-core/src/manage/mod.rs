@@ -13,6 +13,7 @@ mod filter;
 mod jobs;
 mod key;
 mod list;
+mod locks;
 mod nodes;
 mod pauses;
 mod processes;
@@ -41,7 +42,8 @@ use crate::{
 };
 
 pub use crate::storage::{
-    ExecutionCounts, ExecutionStep, Executions, Histogram, ServerFacts, ServerKind, ServerRole,
+    ExecutionCounts, ExecutionStep, Executions, Histogram, LockId, LockPage, ServerFacts,
+    ServerKind, ServerRole, StoredLock,
 };
 
 pub use self::{

@@ -311,8 +311,8 @@ impl Selection {
                 left = later;
                 for settled in action.apply(&scan.selection.jobs, now).await {
                     match settled {
-                        Settled::Done | Settled::Merged => done += 1,
-                        Settled::NotHeld => {}
+                        Settled::Done | Settled::Merged | Settled::Superseded => done += 1,
+                        Settled::NotHeld | Settled::Conflict { .. } => {}
                         Settled::Failed(error) => {
                             unknown |= error.applied() == Applied::Unknown;
                             failed.get_or_insert(error);

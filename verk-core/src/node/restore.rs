@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
+    effects,
     error::{Applied, StorageError},
     events::event::{Event, EventKind},
     job::{Failure, Job},
@@ -106,6 +107,9 @@ pub(crate) async fn restore(
         let results = storage.restore(inprogress, &settlements).await;
         for (job, result) in leaving.into_iter().zip(results) {
             match result {
+                // A superseded job is discarded, and the one that waited for its lock came.
+                Settled::Superseded => moved.restored += 1,
+                Settled::Conflict { .. } => stuck += 1,
                 Settled::Done | Settled::Merged => {
                     if matches!(job.settlement.to, Target::Dead { .. }) {
                         moved.buried += 1;
@@ -175,8 +179,12 @@ fn leave(
             (to, Some(suspect))
         }
     };
+    let effects = suspect
+        .as_ref()
+        .map(|suspect: &Suspect| effects::of_settlement(&suspect.job, &inprogress.queue, &to));
+    let effects = effects.unwrap_or_default();
     Departure {
-        settlement: Settlement { held, to },
+        settlement: Settlement { held, to, effects },
         suspect,
     }
 }

@@ -6,6 +6,7 @@
 //! lost, the queue does neither until it has read the `inprogress` list and compared it with the
 //! jobs that this node works on. `docs/runner.md` has a diagram.
 
+mod begin;
 pub(crate) mod ended_run;
 mod fetch;
 pub(crate) mod job_log;
@@ -33,6 +34,7 @@ use futures_util::future::OptionFuture;
 use tokio::sync::watch;
 
 use crate::{
+    effects,
     error::StorageError,
     events::event::{Event, EventKind},
     job::Job,
@@ -457,8 +459,15 @@ impl QueueManager {
     fn start(&mut self, job: Arc<Job>, held: Bytes, worker: WorkerEntry) {
         Line::new(&self.services.config, &job, self.queue()).start();
         let (timeout, workforce) = (worker.options().timeout, Arc::clone(&self.workforce));
-        let perform = move |run| workforce.perform(worker, run);
-        let at = self.workers.start(Arc::clone(&job), held, timeout, perform);
+        let effects = effects::of_start(&job, self.queue());
+        let at = if effects.is_empty() {
+            let perform = move |run| workforce.perform(worker, run);
+            self.workers.start(Arc::clone(&job), held, timeout, perform)
+        } else {
+            let inprogress = self.inprogress.clone();
+            let perform = begin::after(effects, inprogress, held.clone(), workforce, worker);
+            self.workers.start(Arc::clone(&job), held, timeout, perform)
+        };
         self.services.events.send(Event {
             at,
             queue: Some(self.queue().clone()),

@@ -105,7 +105,13 @@ impl QueueManager {
                     self.publish(pending.event.job.clone(), EventKind::JobMerged);
                     counts.add(self.report(pending));
                 }
-                Settled::NotHeld => self.lost(pending.event.job),
+                Settled::Superseded => {
+                    pending.supersede();
+                    log::info!(queue = %self.inprogress.queue, "a job was discarded: a newer one came in its place");
+                    counts.add(self.report(pending));
+                }
+                // A job that runs took its lock long ago, so nothing stands in its way.
+                Settled::NotHeld | Settled::Conflict { .. } => self.lost(pending.event.job),
                 Settled::Failed(error) => {
                     pending.failures += 1;
                     pending.not_before = Some(now + pause_before_retry(pending.failures));

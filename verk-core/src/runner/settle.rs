@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     config::{Config, unknown_class::UnknownClass},
+    effects,
     events::event::{AfterFailure, Event, EventKind},
     job::{Backtrace, Job, MalformedJob},
     log,
@@ -20,7 +21,7 @@ use crate::{
         job_log::Line,
         retry::{Decision, decide},
     },
-    storage::{Due, Settlement, Target},
+    storage::{Due, Effect, Settlement, Target},
     time::clock::time_after,
     worker::registry::{OF_ANOTHER_CRATE, Registry},
 };
@@ -47,9 +48,13 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(super) fn new(held: Bytes, to: Target, ending: Ending, event: Event) -> Self {
+        let effects = match (&event.job, &event.queue) {
+            (Some(job), Some(queue)) => effects::of_settlement(job, queue, &to),
+            _ => Vec::new(),
+        };
         Self {
             number: u64::MAX,
-            settlement: Settlement { held, to },
+            settlement: Settlement { held, to, effects },
             event,
             ending,
             took: None,
@@ -62,6 +67,30 @@ impl Pending {
     /// Whether the job goes back to its queue.
     pub(crate) fn is_requeue(&self) -> bool {
         self.settlement.to == Target::Requeue
+    }
+
+    /// The job was discarded, and a newer job that waited for its lock came in its place.
+    pub(crate) fn supersede(&mut self) {
+        let reason = || "a newer job came in its place".to_owned();
+        self.ending = match self.ending {
+            Ending::Retry | Ending::Dead => Ending::Dropped,
+            Ending::Snoozed => Ending::Discarded,
+            other => other,
+        };
+        match &mut self.event.what {
+            EventKind::JobFailed { then, .. } => *then = AfterFailure::Discarded,
+            EventKind::JobSnoozed {
+                started_at, took, ..
+            } => {
+                self.event.what = EventKind::JobDiscarded {
+                    started_at: *started_at,
+                    took: *took,
+                    reason: reason(),
+                };
+            }
+            _ => {}
+        }
+        self.settlement.to = Target::Ack;
     }
 
     /// The job goes back to the front of its queue as it is.
@@ -94,7 +123,8 @@ impl Settlement {
                 due.job.len()
             }
         };
-        self.held.len() + to
+        let effects = self.effects.iter().map(Effect::size).sum::<usize>();
+        self.held.len() + to + effects
     }
 }
 

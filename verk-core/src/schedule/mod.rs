@@ -1,5 +1,7 @@
 //! Moves due jobs from `schedule` and `retry` to their queues, and takes the runs of the timetable.
 
+mod suspects;
+
 use std::{
     collections::HashSet,
     sync::Arc,
@@ -11,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
+    effects,
     error::{Applied, StorageError},
     events::event::{Event, EventKind},
     job::Job,
@@ -19,10 +22,13 @@ use crate::{
     services::Services,
     storage::{
         Due, DueSet, Lease, MAX_BATCH_JOBS, Move, MoveTarget, Page, SchedulePoll, Settled, Source,
+        Storage,
     },
     time::{backoff::pause_before_retry, clock::time_after},
     timetable::{Declared, Keeper},
 };
+
+use self::suspects::{Ended, Search};
 
 /// How often the dead set is cut to its limits, in addition to what each death cuts. Unless deaths
 /// have stopped, or another program fills the set, there is nothing to cut.
@@ -51,6 +57,8 @@ pub(crate) struct ScheduleManager {
     /// When the dead set must be cut next.
     trim_at: Instant,
     timetable: Keeper,
+    /// The search for the job of a suspect lock, made while it sleeps.
+    search: Option<Search>,
 }
 
 impl ScheduleManager {
@@ -68,6 +76,7 @@ impl ScheduleManager {
             stop,
             moves_until: None,
             trims: false,
+            search: None,
         }
     }
 
@@ -100,6 +109,7 @@ impl ScheduleManager {
     /// set in steps, if this node has to. The sleep ends in time, however much there is to cut.
     async fn sleep(&mut self, until: SystemTime) {
         let mut until = until;
+        let mut search = self.search.take();
         loop {
             // In this order, so that time that passes between the two shortens the sleep.
             let instant = self.services.clock.instant();
@@ -108,9 +118,43 @@ impl ScheduleManager {
                 .unwrap_or_default();
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.services.clock.sleep_until(instant + pause) => return,
+                () = self.services.clock.sleep_until(instant + pause) => break,
                 at = self.services.wake.sooner_than(until) => until = at,
                 more = self.trim_dead(), if self.trims => self.trimmed(more),
+                ended = search_step(&mut search, &*self.services.storage), if search.is_some() => {
+                    if self.searched(ended) {
+                        search = None;
+                    }
+                }
+            }
+        }
+        self.search = search;
+    }
+
+    /// Reports the end of a search. Returns whether it ended.
+    fn searched(&self, ended: Result<Option<Ended>, StorageError>) -> bool {
+        match ended {
+            Ok(None) => false,
+            Ok(Some(Ended::Held)) => true,
+            Ok(Some(Ended::Freed(lock))) => {
+                log::warn!(jid = %lock.jid, class = lock.class, "the job of a unique lock is nowhere: another program deleted or ran it; the lock is free");
+                self.services.events.send(Event {
+                    at: self.services.now(),
+                    queue: None,
+                    job: None,
+                    what: EventKind::LockRepaired {
+                        jid: lock.jid,
+                        class: lock.class,
+                    },
+                });
+                true
+            }
+            Err(error) => {
+                log::warn!(
+                    error = %error,
+                    "cannot look for the job of a unique lock, trying again later"
+                );
+                true
             }
         }
     }
@@ -147,6 +191,9 @@ impl ScheduleManager {
         let storage = &self.services.storage;
         let poll = storage.poll_schedule(&self.node, poll_interval).await?;
         self.trims = poll.lease == Lease::Granted && self.services.clock.instant() >= self.trim_at;
+        if poll.lease == Lease::Granted && poll.has_suspects && self.search.is_none() {
+            self.search = storage.suspect().await?.map(Search::new);
+        }
         let mut pause = pause(poll.lease, poll_interval);
         if let Some(declares_in) = self.timetable.declares_in(self.services.clock.instant()) {
             pause = pause.min(declares_in);
@@ -223,7 +270,7 @@ impl ScheduleManager {
             let mut moves: Vec<Move> = page
                 .jobs
                 .into_iter()
-                .map(|job| move_of(job, now, &self.services.config))
+                .map(|job| move_of(job, &from, now, &self.services.config))
                 .collect();
             moves.retain(|step| !refused.contains(&queue_of(step)));
             stuck += members - moves.len();
@@ -234,6 +281,8 @@ impl ScheduleManager {
                     Settled::Done => {}
                     // Another node was faster.
                     Settled::NotHeld => {}
+                    // A due job leaves no dead set, and no job waits for the lock of one in a set.
+                    Settled::Superseded | Settled::Conflict { .. } => {}
                     Settled::Merged => {
                         log::warn!(
                             ?set,
@@ -280,6 +329,16 @@ impl ScheduleManager {
     }
 }
 
+async fn search_step(
+    search: &mut Option<Search>,
+    storage: &dyn Storage,
+) -> Result<Option<Ended>, StorageError> {
+    match search {
+        Some(search) => search.step(storage).await,
+        None => Ok(Some(Ended::Held)),
+    }
+}
+
 /// The time until the next poll: the holder of the lease renews it in time, and another node polls
 /// when the lease may be free.
 fn pause(lease: Lease, poll_interval: Duration) -> Duration {
@@ -290,22 +349,27 @@ fn pause(lease: Lease, poll_interval: Duration) -> Duration {
 }
 
 /// The target of a due member: its queue or, if it names none, the `dead` set, byte for byte.
-fn move_of(held: Bytes, now: SystemTime, config: &Config) -> Move {
-    let to = match Job::decode(held.clone()) {
-        Ok(mut job) => match job.queue().cloned() {
-            Some(queue) => {
-                job.write_as(config.form());
-                job.set_enqueued_at(Some(now));
-                MoveTarget::Queue {
-                    queue,
-                    job: job.encode(),
-                }
-            }
-            None => bury(&held, now, config, "it names no queue"),
-        },
-        Err(reason) => bury(&held, now, config, &reason.to_string()),
+fn move_of(held: Bytes, from: &Source, now: SystemTime, config: &Config) -> Move {
+    let mut job = match Job::decode(held.clone()) {
+        Ok(job) => job,
+        Err(reason) => {
+            let to = bury(&held, now, config, &reason.to_string());
+            return Move::new(held, to);
+        }
     };
-    Move { held, to }
+    let to = match job.queue().cloned() {
+        Some(queue) => {
+            job.write_as(config.form());
+            job.set_enqueued_at(Some(now));
+            MoveTarget::Queue {
+                queue,
+                job: job.encode(),
+            }
+        }
+        None => bury(&held, now, config, "it names no queue"),
+    };
+    let effects = effects::of_move(&job, from, &to);
+    Move { held, to, effects }
 }
 
 fn bury(held: &Bytes, now: SystemTime, config: &Config, reason: &str) -> MoveTarget {
@@ -337,7 +401,13 @@ mod tests {
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
     fn move_of(held: &'static str) -> Move {
-        super::move_of(Bytes::from_static(held.as_bytes()), NOW, &Config::default())
+        let from = Source::Set(DueSet::Retry.into());
+        super::move_of(
+            Bytes::from_static(held.as_bytes()),
+            &from,
+            NOW,
+            &Config::default(),
+        )
     }
 
     #[test]

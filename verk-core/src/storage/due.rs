@@ -67,6 +67,9 @@ pub struct SchedulePoll {
     pub retry: Option<SystemTime>,
     /// When the first [entry of the timetable](super::CronStore) is due; `None` when there is none.
     pub cron: Option<SystemTime>,
+    /// Whether there are locks whose jobs should be looked for: see
+    /// [`suspect`](super::EffectStore::suspect).
+    pub has_suspects: bool,
 }
 
 impl SchedulePoll {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::StorageError,
     names::{NodeId, QueueName},
-    storage::{DeadLimits, Due, MAX_BATCH_JOBS, Page, Settled},
+    storage::{DeadLimits, Due, Effect, MAX_BATCH_JOBS, Page, Settled},
 };
 
 /// Jobs from the enqueue to the end of their run.
@@ -198,6 +198,20 @@ pub struct Settlement {
     pub held: Bytes,
     /// Where the job goes.
     pub to: Target,
+    /// What happens besides, if the job is there.
+    pub effects: Vec<Effect>,
+}
+
+impl Settlement {
+    /// A settlement without effects.
+    #[must_use]
+    pub const fn new(held: Bytes, to: Target) -> Self {
+        Self {
+            held,
+            to,
+            effects: Vec::new(),
+        }
+    }
 }
 
 /// Where a [`Settlement`] takes a job.

@@ -22,6 +22,7 @@
 mod audit;
 mod cron;
 mod due;
+mod effects;
 mod held;
 mod lists;
 mod nodes;
@@ -32,7 +33,7 @@ mod server;
 mod stats;
 mod values;
 
-pub use crate::time::calendar::Minute;
+pub use crate::{job::HolderPlace, time::calendar::Minute};
 
 pub(crate) use self::{held::read_from, places::contains};
 
@@ -43,6 +44,10 @@ pub use self::{
         MAX_SUPERSEDED, StoredCron, cron_next, cron_score,
     },
     due::{DuePage, DueSet, DueStore, Lease, MAX_CUT_BY_TRIM, SchedulePoll},
+    effects::{
+        Cleared, Conflict, Effect, EffectStore, InvalidLockId, LockId, LockPage, LockRef, Locked,
+        LockedJob, MAX_REPLACE_SEARCH, NewLock, SUSPECT_AFTER, StoredLock,
+    },
     held::{
         DequeueRequest, Dequeued, HeldCount, Inprogress, JobStore, NO_PREFETCH_AFTER_RESTORE,
         QueueConnection, Settlement, Target,
@@ -66,7 +71,7 @@ pub use self::{
     },
 };
 
-/// Where jobs are stored: ten parts, each a trait. A type with all of them is a `Storage`.
+/// Where jobs are stored: eleven parts, each a trait. A type with all of them is a `Storage`.
 ///
 /// `dyn Storage` has the methods of all parts. To call one on a backend's own type, import its
 /// part:
@@ -104,6 +109,7 @@ pub trait Storage:
     + WaitingStore
     + AuditStore
     + CronStore
+    + EffectStore
     + Server
 {
 }
@@ -118,6 +124,7 @@ impl<S> Storage for S where
         + WaitingStore
         + AuditStore
         + CronStore
+        + EffectStore
         + Server
 {
 }

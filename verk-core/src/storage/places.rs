@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::{
     error::StorageError,
     names::QueueName,
-    storage::{DeadLimits, Due, DueSet, ListRequest, Listing, Settled, Source},
+    storage::{Cleared, DeadLimits, Due, DueSet, Effect, ListRequest, Listing, Settled, Source},
 };
 
 /// Waiting jobs, as an operator reads and moves them.
@@ -76,7 +76,10 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
     /// next job, in one atomic step.
     ///
     /// Returns how many they were. Called twice, it returns 0.
-    async fn clear(&self, source: &Source) -> Result<usize, StorageError>;
+    ///
+    /// If a job with effects was stored there since the place was last empty at a clear, it removes
+    /// nothing: [`Cleared::HasEffects`].
+    async fn clear(&self, source: &Source) -> Result<Cleared, StorageError>;
 }
 
 /// A step of one job out of a [`Source`](super::Source).
@@ -86,6 +89,20 @@ pub struct Move {
     pub held: Bytes,
     /// Where the job goes.
     pub to: MoveTarget,
+    /// What happens besides, if the job is there.
+    pub effects: Vec<Effect>,
+}
+
+impl Move {
+    /// A move without effects.
+    #[must_use]
+    pub const fn new(held: Bytes, to: MoveTarget) -> Self {
+        Self {
+            held,
+            to,
+            effects: Vec::new(),
+        }
+    }
 }
 
 /// Where a [`Move`] takes a job.

@@ -7,7 +7,11 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{error::StorageError, names::QueueName, storage::DueSet};
+use crate::{
+    error::StorageError,
+    names::{Jid, QueueName},
+    storage::DueSet,
+};
 
 /// A payload with the time that it is due (or, in the `dead` set, died).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,13 @@ pub enum Settled {
     Merged,
     /// It had no effect, because the job is not in its place any more.
     NotHeld,
+    /// The job was discarded instead, and a newer job that waited for its lock is in its queue.
+    Superseded,
+    /// It had no effect: another job holds the lock of the job.
+    Conflict {
+        /// The job that holds the lock.
+        jid: Jid,
+    },
     /// Nothing happened, or nobody knows: see [`StorageError::applied`].
     Failed(StorageError),
 }

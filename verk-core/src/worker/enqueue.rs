@@ -7,8 +7,10 @@ use serde::Serialize;
 use crate::{
     client::{
         Client,
+        middleware::Enqueued,
         new_job::{IntoJob, NewJob, When},
     },
+    effects::unique::Unique,
     error::EnqueueError,
     job::{Job, RetryLimit},
     names::{Jid, QueueName},
@@ -96,7 +98,35 @@ pub trait EnqueueExt: IntoJob {
         })
     }
 
-    /// Enqueues with [the current client](Client::current).
+    /// Makes this job unique, or changes how it is: see [`Unique`].
+    fn unique(self, unique: Unique) -> NewJob {
+        NewJob {
+            unique: Some(Box::new(unique)),
+            ..self.into_job()
+        }
+    }
+
+    /// Runs the job this long after the last enqueue of the same job: see [`Unique::debounce`]. It
+    /// keeps the other options of the worker's `unique`, such as `by`.
+    fn debounce(self, wait: Duration) -> NewJob {
+        let new = self.into_job();
+        let unique = new.unique.as_deref().copied().unwrap_or_default();
+        new.unique(unique.debounce(wait))
+    }
+
+    /// Enqueues with [the current client](Client::current), and returns the outcome: see
+    /// [`Client::enqueue_unique`].
+    ///
+    /// # Errors
+    ///
+    /// As `Client::enqueue_unique`; [`EnqueueError::NoClient`] when there is no current client.
+    fn enqueue_unique(self) -> impl Future<Output = Result<Enqueued, EnqueueError>> + Send {
+        let new = self.into_job();
+        async move { Client::current()?.enqueue_unique(new).await }
+    }
+
+    /// Enqueues with [the current client](Client::current). If another job holds the lock of a
+    /// unique job, it returns the id of that job.
     ///
     /// # Errors
     ///
@@ -116,6 +146,7 @@ impl<W: Worker> IntoJob for W {
         NewJob {
             job: new_job(&self),
             when: When::Now,
+            unique: W::OPTIONS.unique.map(Box::new),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The Lua scripts, and how they run: by their hash, loaded when the server does not have them.
 
-use std::{borrow::Cow, sync::OnceLock};
+use std::{borrow::Cow, sync::OnceLock, time::Duration};
 
 use bb8_redis::redis::{self, Cmd, Value};
 
@@ -23,6 +23,7 @@ macro_rules! script {
     };
 }
 
+pub(crate) static BEGIN: Script = script!("effects", "begin");
 pub(crate) static CLAIM_NAME: Script = script!("claim_name");
 pub(crate) static CLEAR: Script = script!("clear");
 pub(crate) static COUNT_DEATHS: Script = script!("count_deaths");
@@ -30,13 +31,15 @@ pub(crate) static CRON_CHANGE: Script = script!("cron", "cron_change");
 pub(crate) static CRON_ENTRIES: Script = script!("cron", "cron_entries");
 pub(crate) static CRON_TICK: Script = script!("cron", "cron_tick");
 pub(crate) static CRON_UPSERT: Script = script!("cron", "cron_upsert");
-pub(crate) static DEQUEUE: Script = script!("settling", "dequeue");
+pub(crate) static DEQUEUE: Script = script!("effects", "settling", "dequeue");
 pub(crate) static DEREGISTER: Script = script!("deregister");
 pub(crate) static DUE: Script = script!("due");
+pub(crate) static ENQUEUE_LOCKED: Script = script!("effects", "enqueue_locked");
 pub(crate) static FORGET_PROCESS: Script = script!("forget_process");
+pub(crate) static FREE_LOCK: Script = script!("effects", "free_lock");
 pub(crate) static HEARTBEAT: Script = script!("heartbeat");
 pub(crate) static LIST: Script = script!("texts", "list");
-pub(crate) static MOVE: Script = script!("move");
+pub(crate) static MOVE: Script = script!("effects", "move");
 pub(crate) static PAGE: Script = script!("page");
 pub(crate) static POLL_SCHEDULE: Script = script!("poll_schedule");
 pub(crate) static PRUNE_PROCESSES: Script = script!("prune_processes");
@@ -46,7 +49,7 @@ pub(crate) static REGISTER: Script = script!("register");
 pub(crate) static REPORT_PROCESS: Script = script!("report_process");
 pub(crate) static SET_PAUSED: Script = script!("set_paused");
 pub(crate) static SCAN: Script = script!("texts", "scan");
-pub(crate) static SETTLE: Script = script!("settling", "settle");
+pub(crate) static SETTLE: Script = script!("effects", "settling", "settle");
 pub(crate) static SIGNAL_PROCESS: Script = script!("signal_process");
 pub(crate) static TRIM_DEAD: Script = script!("trim_dead");
 pub(crate) static WORK: Script = script!("work");
@@ -57,6 +60,20 @@ pub(crate) type Arg<'a> = Cow<'a, [u8]>;
 /// A number or a name as an argument.
 pub(crate) fn arg(value: impl std::fmt::Display) -> Arg<'static> {
     Cow::Owned(value.to_string().into_bytes())
+}
+
+/// A time to live for Redis, which has none shorter than a millisecond.
+pub(crate) fn milliseconds(ttl: Duration) -> i64 {
+    /// Redis adds the time of day to it.
+    const LONGEST: i64 = i64::MAX / 4;
+    i64::try_from(ttl.as_millis())
+        .unwrap_or(LONGEST)
+        .clamp(1, LONGEST)
+}
+
+/// Bytes as an argument, not copied.
+pub(crate) fn borrowed<T: AsRef<[u8]> + ?Sized>(bytes: &T) -> Arg<'_> {
+    Cow::Borrowed(bytes.as_ref())
 }
 
 /// A script that runs on the server in one atomic step.

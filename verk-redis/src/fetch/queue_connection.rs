@@ -22,20 +22,21 @@ use verk_core::{
 };
 
 use crate::{
-    batch::{self, borrowed, push_settlements},
+    batch::{self, push_settlements},
     connect::{
         identity::Identity,
         pool::Connection,
         reply,
-        scripts::{self, Arg, arg},
+        scripts::{self, Arg, arg, borrowed},
     },
+    effect_args,
     error::Failure,
     fetch::{
         OpenQueues,
         blocking::{QueueId, Slot},
         quiet::QuietQueues,
     },
-    keys::Key,
+    keys::{Key, KeyList},
 };
 
 const DEQUEUE: &str = "dequeue jobs";
@@ -206,13 +207,26 @@ impl RedisQueueConnection {
             arg(request.prefetched.saturating_sub(left_out)),
             arg(self.first_page(max_jobs, max_bytes)),
         ];
+        // Most batches have no effects, and need no other keys than those of the connection.
+        let mut others = None;
+        if settlements.iter().any(|one| !one.effects.is_empty()) {
+            let all = &self.queues.link.keys;
+            let list = others.insert(KeyList::new(self.keys.to_vec()));
+            effect_args::push(
+                &mut args,
+                all,
+                list,
+                settlements.iter().map(|one| &one.effects[..]),
+            );
+        }
         push_settlements(&mut args, settlements, self.largest_bytes);
         self.quiet = false;
         let mut connection = self.queues.link.connection().await?;
         self.begin(&connection, Duration::ZERO);
-        let keys = match settlements {
-            [] => &self.keys[..FIRST_KEY_TO_SETTLE],
-            _ => &self.keys,
+        let keys = match (settlements, &others) {
+            ([], _) => &self.keys[..FIRST_KEY_TO_SETTLE],
+            (_, None) => &self.keys,
+            (_, Some(others)) => &others.keys,
         };
         let reply = scripts::DEQUEUE
             .run(&mut connection, keys, &args)

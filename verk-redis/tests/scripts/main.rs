@@ -84,10 +84,7 @@ impl Setup {
     async fn settle(&self, settlements: &[(&'static str, Target)]) -> Vec<Settled> {
         let settlements: Vec<Settlement> = settlements
             .iter()
-            .map(|(held, to)| Settlement {
-                held: Bytes::from_static(held.as_bytes()),
-                to: to.clone(),
-            })
+            .map(|(held, to)| Settlement::new(Bytes::from_static(held.as_bytes()), to.clone()))
             .collect();
         self.storage.settle(&self.held, &settlements).await
     }

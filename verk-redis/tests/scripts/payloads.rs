@@ -86,10 +86,7 @@ async fn large_jobs_are_not_read_to_be_acknowledged() {
         assert_eq!(setup.dequeue().await.unwrap(), payloads);
         let settlements: Vec<Settlement> = payloads
             .into_iter()
-            .map(|held| Settlement {
-                held,
-                to: Target::Ack,
-            })
+            .map(|held| Settlement::new(held, Target::Ack))
             .collect();
         let list = format!("inprogress:default:{}", setup.held.node);
         let mut monitor = Monitor::start(&setup.server);
@@ -113,10 +110,9 @@ async fn large_jobs_that_run_on_are_not_read_when_small_ones_end() {
     let small = ["a", "b", "c", "d", "e"];
     setup.enqueue(&small).await;
     assert_eq!(setup.dequeue().await.unwrap(), bytes(&small));
-    let settlements = bytes(&small).into_iter().map(|held| Settlement {
-        held,
-        to: Target::Ack,
-    });
+    let settlements = bytes(&small)
+        .into_iter()
+        .map(|held| Settlement::new(held, Target::Ack));
     let settlements: Vec<Settlement> = settlements.collect();
     let mut monitor = Monitor::start(&setup.server);
     let look = request(Duration::ZERO);

@@ -250,16 +250,16 @@ pub async fn promotion_to_dead_is_capped(harness: &dyn Harness) {
     assert_done(&fixture.settle(&["a"], dead(1, "a")).await);
     let bad = due(2, "no queue");
     fixture.storage.schedule(&[bad]).await.unwrap();
-    let promotion = Move {
-        held: job("no queue"),
-        to: MoveTarget::Dead {
+    let promotion = Move::new(
+        job("no queue"),
+        MoveTarget::Dead {
             job: due(3, "no queue"),
             limits: DeadLimits {
                 max_jobs: 1,
                 ..NO_LIMITS
             },
         },
-    };
+    );
     let settled = promote(&*fixture.storage, DueSet::Schedule, at(10), &[promotion]).await;
     assert_done(&settled);
     assert_eq!(

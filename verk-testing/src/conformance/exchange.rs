@@ -292,8 +292,5 @@ fn acks(held: &[&str]) -> Vec<Settlement> {
 }
 
 fn ack(held: Bytes) -> Settlement {
-    Settlement {
-        held,
-        to: Target::Ack,
-    }
+    Settlement::new(held, Target::Ack)
 }

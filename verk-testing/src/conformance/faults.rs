@@ -129,20 +129,22 @@ pub async fn a_broken_target_fails_only_its_promotions(harness: &dyn Harness) {
     let storage = harness.storage();
     let jobs = [due(1, "a"), due(2, "b"), due(3, "c")];
     storage.schedule(&jobs).await.unwrap();
-    let to_queue = |held: &str, queue: &str| Move {
-        held: job(held),
-        to: MoveTarget::Queue {
-            queue: queue_name(queue),
-            job: job(held),
-        },
+    let to_queue = |held: &str, queue: &str| {
+        Move::new(
+            job(held),
+            MoveTarget::Queue {
+                queue: queue_name(queue),
+                job: job(held),
+            },
+        )
     };
-    let to_dead = Move {
-        held: job("b"),
-        to: MoveTarget::Dead {
+    let to_dead = Move::new(
+        job("b"),
+        MoveTarget::Dead {
             job: due(9, "b"),
             limits: NO_LIMITS,
         },
-    };
+    );
     let promotions = [to_queue("a", "broken"), to_dead, to_queue("c", "whole")];
     let keys = [Key::Queue(queue_name("broken")), Key::Set(JobSet::Dead)];
     for key in &keys {
@@ -174,13 +176,13 @@ pub async fn a_broken_due_set_fails_its_promotions(harness: &dyn Harness) {
     let before = harness.dump().await;
     let key = Key::Set(JobSet::Schedule);
     harness.break_key(&key).await;
-    let promotion = Move {
-        held: job("a"),
-        to: MoveTarget::Queue {
+    let promotion = Move::new(
+        job("a"),
+        MoveTarget::Queue {
             queue: queue_name("default"),
             job: job("a"),
         },
-    };
+    );
     let settled = promote(&*storage, DueSet::Schedule, at(9), &[promotion]).await;
     assert_failed(&settled[0], Applied::NotApplied);
     harness.mend_key(&key).await;
@@ -247,20 +249,20 @@ pub async fn a_full_backend_drains(harness: &dyn Harness) {
     harness.fill().await;
 
     let promotions = [
-        Move {
-            held: job("f"),
-            to: MoveTarget::Queue {
+        Move::new(
+            job("f"),
+            MoveTarget::Queue {
                 queue: fixture.held.queue.clone(),
                 job: job("f"),
             },
-        },
-        Move {
-            held: job("g"),
-            to: MoveTarget::Dead {
+        ),
+        Move::new(
+            job("g"),
+            MoveTarget::Dead {
                 job: due(2, "g"),
                 limits: NO_LIMITS,
             },
-        },
+        ),
     ];
     let promoted = promote(&*fixture.storage, DueSet::Schedule, at(1), &promotions).await;
     assert_done(&promoted);

@@ -297,10 +297,7 @@ pub(super) fn due(seconds: u64, payload: &str) -> Due {
 }
 
 pub(super) fn settlement(held: &str, to: Target) -> Settlement {
-    Settlement {
-        held: job(held),
-        to,
-    }
+    Settlement::new(job(held), to)
 }
 
 pub(super) fn dead(seconds: u64, payload: &str) -> Target {
@@ -403,9 +400,7 @@ pub(super) fn assert_not_held(settled: &[Settled]) {
 pub(super) fn assert_failed(settled: &Settled, expected: Applied) {
     match settled {
         Settled::Failed(error) => assert_eq!(error.applied(), expected, "{error:?}"),
-        Settled::Done | Settled::Merged | Settled::NotHeld => {
-            panic!("expected a failure, got {settled:?}")
-        }
+        other => panic!("expected a failure, got {other:?}"),
     }
 }
 

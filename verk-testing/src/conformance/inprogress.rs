@@ -134,13 +134,15 @@ pub async fn requeue_of_many_keeps_the_order(harness: &dyn Harness) {
     let settlements: Vec<Settlement> = all
         .iter()
         .enumerate()
-        .map(|(index, held)| Settlement {
-            held: held.clone(),
-            to: if index % 7 == 0 {
-                Target::Ack
-            } else {
-                Target::Requeue
-            },
+        .map(|(index, held)| {
+            Settlement::new(
+                held.clone(),
+                if index % 7 == 0 {
+                    Target::Ack
+                } else {
+                    Target::Requeue
+                },
+            )
         })
         .collect();
     assert_done(&fixture.settle_each(&settlements).await);
@@ -206,7 +208,7 @@ pub async fn odd_payloads_can_be_settled(harness: &dyn Harness) {
             }
             assert_eq!(fixture.dequeue(1).await, std::slice::from_ref(&payload));
             let held = payload.clone();
-            assert_done(&fixture.settle_each(&[Settlement { held, to }]).await);
+            assert_done(&fixture.settle_each(&[Settlement::new(held, to)]).await);
         }
         assert_eq!(fixture.in_progress().await, bytes(&[]));
         for (set, seconds) in [
@@ -280,10 +282,7 @@ pub async fn ten_thousand_settlements(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue_all().await.len(), all.len());
     let settlements: Vec<Settlement> = all
         .into_iter()
-        .map(|held| Settlement {
-            held,
-            to: Target::Ack,
-        })
+        .map(|held| Settlement::new(held, Target::Ack))
         .collect();
     let settled = fixture.settle_each(&settlements).await;
     assert_eq!(settled.len(), settlements.len());
@@ -302,10 +301,7 @@ pub async fn large_acks_have_an_answer_each(harness: &dyn Harness) {
     let absent = Bytes::from(vec![b'x'; 40 * 1024]);
     let batch = [&large[0], &large[3], &absent, &large[1], &large[1]];
     let settlements: Vec<Settlement> = batch
-        .map(|held| Settlement {
-            held: held.clone(),
-            to: Target::Ack,
-        })
+        .map(|held| Settlement::new(held.clone(), Target::Ack))
         .into();
     let settled = fixture.settle_each(&settlements).await;
     let done: Vec<bool> = settled
@@ -327,12 +323,14 @@ pub async fn large_payloads_are_settled(harness: &dyn Harness) {
     assert_eq!(fixture.dequeue_all().await, large);
     let settlements: Vec<Settlement> = large
         .iter()
-        .map(|held| Settlement {
-            held: held.clone(),
-            to: Target::Retry(Due {
-                at: at(0),
-                job: held.clone(),
-            }),
+        .map(|held| {
+            Settlement::new(
+                held.clone(),
+                Target::Retry(Due {
+                    at: at(0),
+                    job: held.clone(),
+                }),
+            )
         })
         .collect();
     assert_done(&fixture.settle_each(&settlements).await);

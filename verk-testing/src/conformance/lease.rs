@@ -27,6 +27,7 @@ pub async fn one_node_has_the_lease(harness: &dyn Harness) {
             schedule: None,
             retry: None,
             cron: None,
+            has_suspects: false,
         };
         assert_eq!(poll, nothing);
         let Lease::Held { ttl } = storage.poll_schedule(&other, TTL).await.unwrap().lease else {
@@ -144,12 +145,12 @@ pub async fn without_the_lease_jobs_are_moved_once(harness: &dyn Harness) {
             .unwrap()
             .jobs
             .into_iter()
-            .map(|held| Move {
-                to: MoveTarget::Queue {
+            .map(|held| {
+                let to = MoveTarget::Queue {
                     queue: queue.clone(),
                     job: held.clone(),
-                },
-                held,
+                };
+                Move::new(held, to)
             })
             .collect();
         promote(&*storage, DueSet::Schedule, at(2), &promotions).await

@@ -228,10 +228,7 @@ pub async fn a_set_that_changes_is_listed_without_gaps(harness: &dyn Harness) {
             from = next;
             // Those that were read leave, others come before them.
             let moves: Vec<Move> = (page.jobs.iter().step_by(2))
-                .map(|waiting| Move {
-                    held: waiting.job.clone(),
-                    to: MoveTarget::Delete,
-                })
+                .map(|waiting| Move::new(waiting.job.clone(), MoveTarget::Delete))
                 .collect();
             storage.move_jobs(&SET, &moves, None).await;
             let score = page.jobs[0].score.unwrap();

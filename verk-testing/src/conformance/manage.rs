@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use verk_core::{
     error::Applied,
-    storage::{DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source},
+    storage::{Cleared, DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Source},
 };
 
 use super::{
@@ -24,10 +24,7 @@ fn default_queue() -> Source {
 }
 
 fn step(held: &str, to: MoveTarget) -> Move {
-    Move {
-        held: job(held),
-        to,
-    }
+    Move::new(job(held), to)
 }
 
 fn delete(held: &str) -> Move {
@@ -364,12 +361,14 @@ pub async fn ten_thousand_moves(harness: &dyn Harness) {
     fixture.storage.schedule(&all).await.unwrap();
     let moves: Vec<Move> = jobs
         .iter()
-        .map(|job| Move {
-            held: job.clone(),
-            to: MoveTarget::Queue {
-                queue: fixture.held.queue.clone(),
-                job: job.clone(),
-            },
+        .map(|job| {
+            Move::new(
+                job.clone(),
+                MoveTarget::Queue {
+                    queue: fixture.held.queue.clone(),
+                    job: job.clone(),
+                },
+            )
         })
         .collect();
     let schedule = Source::Set(JobSet::Schedule);
@@ -379,10 +378,7 @@ pub async fn ten_thousand_moves(harness: &dyn Harness) {
     let deletions: Vec<Move> = jobs
         .into_iter()
         .rev()
-        .map(|held| Move {
-            held,
-            to: MoveTarget::Delete,
-        })
+        .map(|held| Move::new(held, MoveTarget::Delete))
         .collect();
     assert_done(
         &fixture
@@ -407,18 +403,24 @@ pub async fn clear_removes_all_of_one_place(harness: &dyn Harness) {
     add(harness, JobSet::Dead, &["a"]).await;
 
     let storage = &fixture.storage;
-    assert_eq!(storage.clear(&default_queue()).await.unwrap(), 3);
+    assert_eq!(
+        storage.clear(&default_queue()).await.unwrap(),
+        Cleared::Jobs(3)
+    );
     assert_eq!(
         storage.queues().await.unwrap(),
         std::slice::from_ref(&other)
     );
     assert_eq!(fixture.queued().await, bytes(&[]));
     assert_eq!(storage.len(&Source::Queue(other.clone())).await.unwrap(), 1);
-    assert_eq!(storage.clear(&RETRY).await.unwrap(), 2);
+    assert_eq!(storage.clear(&RETRY).await.unwrap(), Cleared::Jobs(2));
     assert_eq!(members(&**storage, JobSet::Retry).await, []);
     assert_eq!(storage.len(&Source::Set(JobSet::Dead)).await.unwrap(), 1);
-    assert_eq!(storage.clear(&default_queue()).await.unwrap(), 0);
-    assert_eq!(storage.clear(&RETRY).await.unwrap(), 0);
+    assert_eq!(
+        storage.clear(&default_queue()).await.unwrap(),
+        Cleared::Jobs(0)
+    );
+    assert_eq!(storage.clear(&RETRY).await.unwrap(), Cleared::Jobs(0));
 
     fixture.enqueue(&["again"]).await;
     let queues = [queue_name("default"), other];

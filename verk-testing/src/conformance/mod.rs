@@ -97,6 +97,7 @@ mod macros;
 pub mod audit;
 pub mod cron;
 pub mod dead_set;
+pub mod effects;
 pub mod exchange;
 pub mod faults;
 pub mod inprogress;
@@ -114,6 +115,7 @@ pub mod retry_set;
 pub mod scan;
 pub mod schedule;
 pub mod stats;
+pub mod unique;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 

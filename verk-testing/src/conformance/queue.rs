@@ -266,7 +266,7 @@ pub async fn an_interrupt_loses_no_job(harness: &dyn Harness) {
         assert_eq!(fetched, std::slice::from_ref(&payload));
         assert_eq!(fixture.queued().await, bytes(&[]));
         let (held, to) = (payload, Target::Ack);
-        assert_done(&fixture.settle_each(&[Settlement { held, to }]).await);
+        assert_done(&fixture.settle_each(&[Settlement::new(held, to)]).await);
     }
 }
 

@@ -141,7 +141,7 @@ async fn add(harness: &dyn Harness, set: JobSet, score: f64, payload: &str) {
 
 fn replacement(held: Bytes, job: Bytes) -> Move {
     let to = MoveTarget::Replace { job };
-    Move { held, to }
+    Move::new(held, to)
 }
 
 async fn replace(fixture: &Fixture<'_>, at: &Source, jobs: &[(&str, &str)]) -> Vec<Settled> {

@@ -63,10 +63,7 @@ pub async fn restore_in_pages_keeps_the_order(harness: &dyn Harness) {
         let oldest_first: Vec<Settlement> = page
             .into_iter()
             .rev()
-            .map(|held| Settlement {
-                held,
-                to: Target::Requeue,
-            })
+            .map(|held| Settlement::new(held, Target::Requeue))
             .collect();
         let settled = dead_node.storage.restore(&dead_node.held, &oldest_first);
         assert_done(&settled.await);

@@ -108,10 +108,7 @@ pub async fn a_scan_reads_what_stays(harness: &dyn Harness) {
         assert!(step.jobs.len() < jobs.len(), "a step is bounded");
         for (number, member) in step.jobs.into_iter().enumerate() {
             if number % 3 == 0 {
-                let moves = [Move {
-                    held: member.job.clone(),
-                    to: MoveTarget::Delete,
-                }];
+                let moves = [Move::new(member.job.clone(), MoveTarget::Delete)];
                 fixture.storage.move_jobs(&RETRY, &moves, None).await;
             } else {
                 let member = ScoredJob {

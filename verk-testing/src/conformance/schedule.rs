@@ -147,14 +147,15 @@ pub async fn promote_moves_to_the_back_of_the_queue(harness: &dyn Harness) {
         let mut fixture = Fixture::on_queue(harness, &format!("queue of {set:?}")).await;
         fill(harness, set, &[(1, "a"), (2, "b")]).await;
         let queue = fixture.held.queue.clone();
-        let promotions =
-            [("a", "a, enqueued"), ("b", "b, enqueued")].map(|(held, enqueued)| Move {
-                held: job(held),
-                to: MoveTarget::Queue {
+        let promotions = [("a", "a, enqueued"), ("b", "b, enqueued")].map(|(held, enqueued)| {
+            Move::new(
+                job(held),
+                MoveTarget::Queue {
                     queue: queue.clone(),
                     job: job(enqueued),
                 },
-            });
+            )
+        });
         assert_done(&promote(&*fixture.storage, set, at(2), &promotions).await);
 
         assert!(fixture.storage.queues().await.unwrap().contains(&queue));
@@ -225,12 +226,14 @@ pub async fn promoting_at_once_is_done_once(harness: &dyn Harness) {
     storage.schedule(&scheduled).await.unwrap();
     let promotions: Vec<Move> = all
         .iter()
-        .map(|job| Move {
-            held: job.clone(),
-            to: MoveTarget::Queue {
-                queue: fixture.held.queue.clone(),
-                job: job.clone(),
-            },
+        .map(|job| {
+            Move::new(
+                job.clone(),
+                MoveTarget::Queue {
+                    queue: fixture.held.queue.clone(),
+                    job: job.clone(),
+                },
+            )
         })
         .collect();
     let promote = || promote(&*storage, DueSet::Schedule, at(1), &promotions);
@@ -265,12 +268,14 @@ pub async fn promote_takes_from_its_own_set(harness: &dyn Harness) {
 pub async fn promotions_to_equal_jobs_are_kept_apart(harness: &dyn Harness) {
     let mut fixture = Fixture::new(harness).await;
     fill(harness, DueSet::Schedule, &[(1, "a"), (2, "b")]).await;
-    let promotions = ["a", "b"].map(|held| Move {
-        held: job(held),
-        to: MoveTarget::Queue {
-            queue: fixture.held.queue.clone(),
-            job: job("same"),
-        },
+    let promotions = ["a", "b"].map(|held| {
+        Move::new(
+            job(held),
+            MoveTarget::Queue {
+                queue: fixture.held.queue.clone(),
+                job: job("same"),
+            },
+        )
     });
     let settled = promote(&*fixture.storage, DueSet::Schedule, at(2), &promotions).await;
     assert_done(&settled);
@@ -286,15 +291,17 @@ pub async fn a_member_without_a_queue_goes_to_dead(harness: &dyn Harness) {
         job: odd.clone(),
     };
     storage.schedule(&[scheduled]).await.unwrap();
-    let bury = |payload: &Bytes| Move {
-        held: payload.clone(),
-        to: MoveTarget::Dead {
-            job: Due {
-                at: at(9),
-                job: payload.clone(),
+    let bury = |payload: &Bytes| {
+        Move::new(
+            payload.clone(),
+            MoveTarget::Dead {
+                job: Due {
+                    at: at(9),
+                    job: payload.clone(),
+                },
+                limits: NO_LIMITS,
             },
-            limits: NO_LIMITS,
-        },
+        )
     };
     let settled = promote(&*storage, DueSet::Schedule, at(5), &[bury(&odd)]).await;
     assert_done(&settled);
@@ -335,12 +342,14 @@ pub async fn many_promotions_in_one_call(harness: &dyn Harness) {
     let promotions: Vec<Move> = all
         .iter()
         .enumerate()
-        .map(|(index, job)| Move {
-            held: job.clone(),
-            to: MoveTarget::Queue {
-                queue: queues[index % 3].clone(),
-                job: job.clone(),
-            },
+        .map(|(index, job)| {
+            Move::new(
+                job.clone(),
+                MoveTarget::Queue {
+                    queue: queues[index % 3].clone(),
+                    job: job.clone(),
+                },
+            )
         })
         .collect();
     let settled = promote(&*storage, DueSet::Schedule, at(1), &promotions).await;
@@ -399,13 +408,13 @@ pub async fn a_page_is_bounded_by_bytes(harness: &dyn Harness) {
 }
 
 fn to_default(payload: &str) -> Move {
-    Move {
-        held: job(payload),
-        to: MoveTarget::Queue {
+    Move::new(
+        job(payload),
+        MoveTarget::Queue {
             queue: queue_name("default"),
             job: job(payload),
         },
-    }
+    )
 }
 
 async fn fill(harness: &dyn Harness, set: DueSet, jobs: &[(u64, &str)]) {

@@ -6,7 +6,7 @@ use thiserror::Error;
 use verk_core::{
     QueueName,
     names::NodeId,
-    storage::{Inprogress, JobSet},
+    storage::{Inprogress, JobSet, LockId},
 };
 
 use super::Backend;
@@ -122,6 +122,8 @@ pub enum Key {
     Inprogress(Inprogress),
     /// A sorted set of jobs.
     Set(JobSet),
+    /// A unique lock.
+    Lock(LockId),
     /// The set of the queues that are paused for all nodes.
     Paused,
     /// The entries of the timetable.
@@ -164,6 +166,11 @@ pub enum Fault {
     /// The storage was filled with [`Faults::set_full`].
     #[error("no memory is left for new jobs")]
     Full,
+    /// A job with `KeepLast` cannot wait for its lock.
+    #[error(
+        "the job cannot wait for its lock: the holder is in another queue, or the job is for later"
+    )]
+    CannotWait,
     /// The reply was lost with [`Faults::lose_reply`].
     #[error("the connection broke before the reply came")]
     ReplyLost,

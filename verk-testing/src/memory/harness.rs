@@ -76,6 +76,7 @@ impl Harness for MemoryStorage {
         for (name, entry) in &state.cron.entries {
             dump.add(format!("cron {name}"), [text(format!("{entry:?}"))]);
         }
+        state.locks.dump(&mut dump);
         let stats = &state.stats;
         for (node, sequence) in &stats.sequences {
             dump.add(format!("node {node} stats"), [text(sequence)]);

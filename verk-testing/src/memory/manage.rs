@@ -5,11 +5,12 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use verk_core::{
     StorageError,
-    storage::{JobSet, MAX_CUT_BY_DEATH, Move, MoveTarget, Settled, Source, WaitingJob},
+    storage::{Cleared, JobSet, MAX_CUT_BY_DEATH, Move, MoveTarget, Settled, Source, WaitingJob},
     time::unix_seconds,
 };
 
 use super::{
+    effects::Verdict,
     faults::{Fault, Key},
     state::{JobList, State, done},
 };
@@ -47,10 +48,40 @@ impl State {
         due_by: Option<SystemTime>,
     ) -> Result<Settled, Fault> {
         self.faults.check_key(key(from))?;
-        let Move { held, to } = step;
+        let Move { held, to, effects } = step;
         if !self.holds(from, held, due_by) {
             return Ok(Settled::NotHeld);
         }
+        match self.look_at(effects)? {
+            Verdict::Go => {}
+            Verdict::Conflict(jid) => return Ok(Settled::Conflict { jid }),
+            Verdict::Superseded => {
+                self.take(from, held);
+                self.supersede(effects);
+                return Ok(Settled::Superseded);
+            }
+        }
+        let settled = self.move_held(from, held, to)?;
+        if matches!(settled, Settled::Done | Settled::Merged) {
+            let place = match to {
+                MoveTarget::Delete => None,
+                MoveTarget::Replace { .. } => Some(from.clone()),
+                MoveTarget::Queue { queue, .. } => Some(Source::Queue(queue.clone())),
+                MoveTarget::Set { set, .. } => Some(Source::Set((*set).into())),
+                MoveTarget::Dead { .. } => Some(Source::Set(JobSet::Dead)),
+            };
+            self.apply(effects, place.as_ref());
+        }
+        Ok(settled)
+    }
+
+    /// Moves a job that exists.
+    fn move_held(
+        &mut self,
+        from: &Source,
+        held: &Bytes,
+        to: &MoveTarget,
+    ) -> Result<Settled, Fault> {
         let (set, job, limits) = match to {
             MoveTarget::Delete => {
                 self.take(from, held);
@@ -85,15 +116,18 @@ impl State {
         })
     }
 
-    pub(super) fn clear(&mut self, source: &Source) -> Result<usize, Fault> {
-        self.faults.check_key(key(source))?;
-        Ok(match source {
+    pub(super) fn clear(&mut self, source: &Source) -> Result<Cleared, Fault> {
+        let is_empty = self.len(source)? == 0;
+        if self.locks.must_page(source, is_empty) {
+            return Ok(Cleared::HasEffects);
+        }
+        Ok(Cleared::Jobs(match source {
             Source::Queue(queue) => {
                 self.queue_names.remove(queue);
                 self.queues.remove(queue).map_or(0, |jobs| jobs.len())
             }
             Source::Set(set) => std::mem::take(self.set_mut(*set)).len(),
-        })
+        }))
     }
 
     fn holds(&self, source: &Source, job: &Bytes, due_by: Option<SystemTime>) -> bool {

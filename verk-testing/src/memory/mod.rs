@@ -4,6 +4,7 @@ mod activity;
 mod audit;
 mod connection;
 mod cron;
+mod effects;
 mod faults;
 mod harness;
 mod lists;
@@ -31,7 +32,7 @@ use verk_core::{
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        DeadLimits, Due, DuePage, DueSet, DueStore, ExecutionStep, HeldCount, Histogram,
+        Cleared, DeadLimits, Due, DuePage, DueSet, DueStore, ExecutionStep, HeldCount, Histogram,
         Inprogress, JobStore, ListRequest, Listing, Minute, Move, Page, QueueConnection, Scan,
         SchedulePoll, Server, Settled, Settlement, Source, StatsReport, StatsStore,
         StoredExecutions, StoredStats, WaitingStore,
@@ -76,7 +77,7 @@ use self::{connection::MemoryConnection, faults::Switches, state::State};
 ///     interrupt: Default::default(),
 /// };
 /// assert_eq!(connection.dequeue(request.clone()).await?, Dequeued::Jobs(vec![Bytes::from("{}")]));
-/// storage.settle(&held, &[Settlement { held: Bytes::from("{}"), to: Target::Ack }]).await;
+/// storage.settle(&held, &[Settlement::new(Bytes::from("{}"), Target::Ack)]).await;
 ///
 /// // No heartbeat comes for a minute: the node takes nothing any more.
 /// clock.advance(Duration::from_secs(60));
@@ -197,7 +198,12 @@ impl Backend {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let output = change(&mut self.lock());
+        let now = self.clock.now();
+        let output = {
+            let mut state = self.lock();
+            state.locks.now = now;
+            change(&mut state)
+        };
         self.changed.notify_waiters();
         output
     }
@@ -399,7 +405,7 @@ impl WaitingStore for MemoryStorage {
         }
     }
 
-    async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
+    async fn clear(&self, source: &Source) -> Result<Cleared, StorageError> {
         self.write("clear a queue or a set", |state| state.clear(source))
     }
 }

@@ -211,6 +211,7 @@ impl State {
             schedule: self.next_due(JobSet::Schedule),
             retry: self.next_due(JobSet::Retry),
             cron: self.next_cron(),
+            has_suspects: self.locks.has_suspects(),
         }
     }
 

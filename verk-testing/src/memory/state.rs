@@ -13,7 +13,7 @@ use verk_core::{
     storage::{
         DeadLimits, DequeueRequest, Due, DuePage, DueSet, HeldCount, Inprogress, JobSet,
         MAX_BATCH_BYTES, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, NO_PREFETCH_AFTER_RESTORE, Page,
-        Settled, Settlement, StoredNodeInfo, Target,
+        Settled, Settlement, Source, StoredNodeInfo, Target,
     },
     time::unix_seconds,
 };
@@ -21,6 +21,7 @@ use verk_core::{
 use super::{
     activity::{Gate, not_before},
     cron::Timetable,
+    effects::{Locks, Verdict},
     faults::{Fault, Key, Switches},
     nodes::Deaths,
     processes::Processes,
@@ -64,6 +65,7 @@ pub(super) struct State {
     pub(super) processes: Processes,
     /// What operators did; the front is the newest.
     pub(super) actions: JobList,
+    pub(super) locks: Locks,
     pub(super) faults: Switches,
     pub(super) gate: Gate,
 }
@@ -225,6 +227,17 @@ impl State {
         else {
             return Ok(Settled::NotHeld);
         };
+        let effects = &settlement.effects;
+        match self.look_at(effects)? {
+            Verdict::Go => {}
+            Verdict::Conflict(jid) => return Ok(Settled::Conflict { jid }),
+            Verdict::Superseded => {
+                self.release(inprogress, position);
+                self.supersede(effects);
+                self.gate.settled += 1;
+                return Ok(Settled::Superseded);
+            }
+        }
         let merged = match &settlement.to {
             Target::Ack => false,
             Target::Retry(job) => self.insert(JobSet::Retry, job)?,
@@ -238,6 +251,14 @@ impl State {
             }
         };
         self.release(inprogress, position);
+        let to = match &settlement.to {
+            Target::Ack => None,
+            Target::Retry(_) => Some(Source::Set(JobSet::Retry)),
+            Target::Schedule(_) => Some(Source::Set(JobSet::Schedule)),
+            Target::Dead { .. } => Some(Source::Set(JobSet::Dead)),
+            Target::Requeue => Some(Source::Queue(inprogress.queue.clone())),
+        };
+        self.apply(effects, to.as_ref());
         self.gate.settled += 1;
         Ok(done(merged))
     }

@@ -243,7 +243,7 @@ impl Ledger {
         settlement: &Settlement,
         front: &mut Vec<Bytes>,
     ) -> Outcome {
-        let Settlement { held, to } = settlement;
+        let Settlement { held, to, .. } = settlement;
         let list = self.held(node, queue);
         let Some(place) = list.iter().position(|job| job == held) else {
             return Outcome::NotHeld;
@@ -262,7 +262,7 @@ impl Ledger {
     }
 
     fn move_one(&mut self, from: &Source, step: &Move, due_by: Option<SystemTime>) -> Outcome {
-        let Move { held, to } = step;
+        let Move { held, to, .. } = step;
         let score = match from {
             Source::Queue(queue) if self.queue(queue).contains(held) => 0.0,
             Source::Set(set) if self.set(*set).contains_key(held) => self.set(*set)[held],

@@ -123,6 +123,8 @@ pub(super) enum Outcome {
     Done,
     Merged,
     NotHeld,
+    /// What only jobs with effects can be.
+    OfEffects,
     Refused,
     Unknown,
 }
@@ -140,6 +142,7 @@ impl Answer {
         let outcomes = settled.iter().map(|settled| match settled {
             Settled::Done => Outcome::Done,
             Settled::Merged => Outcome::Merged,
+            Settled::Superseded | Settled::Conflict { .. } => Outcome::OfEffects,
             Settled::NotHeld => Outcome::NotHeld,
             Settled::Failed(error) if error.applied() == Applied::NotApplied => Outcome::Refused,
             Settled::Failed(_) => Outcome::Unknown,
@@ -214,10 +217,7 @@ impl Ledger {
             Action::SettleAll { node, queue } => {
                 let queue = queue_name(*queue);
                 let held = self.held(*node, &queue).iter().cloned();
-                let ack = |held| Settlement {
-                    held,
-                    to: Target::Ack,
-                };
+                let ack = |held| Settlement::new(held, Target::Ack);
                 Request::Settle {
                     node: *node,
                     restore: false,
@@ -293,9 +293,9 @@ impl Ledger {
     ) -> Request {
         let queue = queue_name(queue);
         let there = self.held(node, &queue).iter().cloned().collect();
-        let settlements = self.steps(there, jobs, |ledger, held, to| Settlement {
-            to: ledger.target(&held, to),
-            held,
+        let settlements = self.steps(there, jobs, |ledger, held, to| {
+            let to = ledger.target(&held, to);
+            Settlement::new(held, to)
         });
         Request::Settle {
             node,
@@ -315,9 +315,9 @@ impl Ledger {
             Source::Queue(queue) => self.queue(queue).iter().cloned().collect(),
             Source::Set(set) => self.set(*set).keys().cloned().collect(),
         };
-        let moves = self.steps(there, jobs, |ledger, held, to| Move {
-            to: ledger.move_target(&from, &held, to),
-            held,
+        let moves = self.steps(there, jobs, |ledger, held, to| {
+            let to = ledger.move_target(&from, &held, to);
+            Move::new(held, to)
         });
         Request::Move {
             from,

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use verk_core::{
     QueueName, StorageError,
     storage::{
-        DequeueRequest, Dequeued, Heartbeat, HeldCount, Inprogress, Lease, NameClaim, Page,
-        QueueConnection, Source, Storage,
+        Cleared, DequeueRequest, Dequeued, Heartbeat, HeldCount, Inprogress, Lease, NameClaim,
+        Page, QueueConnection, Source, Storage,
     },
 };
 
@@ -174,7 +174,12 @@ impl<'a> Side<'a> {
                 moves,
                 due_by,
             } => Answer::of_each(&storage.move_jobs(from, moves, *due_by).await),
-            Request::Clear { from } => Answer::of(storage.clear(from).await, Answer::Count),
+            Request::Clear { from } => {
+                Answer::of(storage.clear(from).await, |cleared| match cleared {
+                    Cleared::Jobs(jobs) => Answer::Count(jobs),
+                    Cleared::HasEffects => Answer::Text("has effects".to_owned()),
+                })
+            }
             Request::SetPaused { queue, note } => {
                 let changed = match note {
                     Some(note) => storage.pause(queue, note).await,

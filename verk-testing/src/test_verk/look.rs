@@ -224,6 +224,37 @@ impl TestVerk {
         decoded.filter_map(Result::ok).collect()
     }
 
+    /// Asserts that a job of this class that `matches` holds a [unique](verk_core::Unique) lock:
+    /// it waits, runs, or died and keeps its lock.
+    ///
+    /// # Panics
+    ///
+    /// If not, with the class and the arguments of every job that holds a lock.
+    #[track_caller]
+    pub fn assert_locked<W: Worker>(&self, matches: impl Fn(&W) -> bool) {
+        let holders = self.storage().lock_holders();
+        if !holders.iter().any(|payload| is(payload, &matches)) {
+            let holders: Vec<String> = holders.iter().map(describe).collect();
+            panic!(
+                "no {} that matches holds a lock; these do: {holders:?}",
+                W::CLASS
+            );
+        }
+    }
+
+    /// Asserts that no job of this class that `matches` holds a [unique](verk_core::Unique) lock.
+    ///
+    /// # Panics
+    ///
+    /// If one does.
+    #[track_caller]
+    pub fn refute_locked<W: Worker>(&self, matches: impl Fn(&W) -> bool) {
+        let holders = self.storage().lock_holders();
+        if let Some(holder) = holders.iter().find(|payload| is(payload, &matches)) {
+            panic!("this job holds a lock: {}", describe(holder));
+        }
+    }
+
     fn members(&self, set: JobSet) -> impl Iterator<Item = Bytes> {
         let members = self.storage().members(set);
         members.into_iter().map(|member| member.job)

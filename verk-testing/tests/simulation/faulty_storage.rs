@@ -1,5 +1,7 @@
 //! What one process sees of the storage: [`FaultyStorage`].
 
+mod features;
+
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -13,13 +15,13 @@ use verk_core::{
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        AuditStore, Beat, CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert,
-        DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet, DueStore, ExecutionStep,
-        ForeignPage, Heartbeat, HeldCount, Histogram, Inprogress, JobStore, ListRequest, Listing,
-        Minute, Move, NameClaim, Node, NodeStore, Page, PauseListener, PauseStore, ProcessReport,
-        ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server, ServerFacts,
-        Settled, Settlement, Source, StatsReport, StatsStore, StoredCron, StoredExecutions,
-        StoredNodeInfo, StoredPause, StoredStats, WaitingStore, WorkPage, WorkPlace,
+        AuditStore, Beat, Cleared, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet,
+        DueStore, ExecutionStep, ForeignPage, Heartbeat, HeldCount, Histogram, Inprogress,
+        JobStore, ListRequest, Listing, Minute, Move, NameClaim, Node, NodeStore, Page,
+        PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore, QueueConnection,
+        Scan, SchedulePoll, Server, ServerFacts, Settled, Settlement, Source, StatsReport,
+        StatsStore, StoredExecutions, StoredNodeInfo, StoredPause, StoredStats, WaitingStore,
+        WorkPage, WorkPlace,
     },
     time::Clock,
 };
@@ -395,7 +397,7 @@ impl WaitingStore for FaultyStorage {
         self.call_each(op, moves.len(), work).await
     }
 
-    async fn clear(&self, source: &Source) -> Result<usize, StorageError> {
+    async fn clear(&self, source: &Source) -> Result<Cleared, StorageError> {
         self.call("clear", self.inner.clear(source)).await
     }
 }
@@ -409,66 +411,6 @@ impl AuditStore for FaultyStorage {
 
     async fn actions(&self, page: Page) -> Result<Vec<Bytes>, StorageError> {
         self.call("read", self.inner.actions(page)).await
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl CronStore for FaultyStorage {
-    async fn cron_entries(&self, page: Page) -> Result<Vec<StoredCron>, StorageError> {
-        self.call("read", self.inner.cron_entries(page)).await
-    }
-
-    async fn cron_named(&self, names: &[String]) -> Result<Vec<Option<StoredCron>>, StorageError> {
-        self.call("read", self.inner.cron_named(names)).await
-    }
-
-    async fn upsert_cron(
-        &self,
-        name: &str,
-        upsert: &CronUpsert,
-    ) -> Result<CronChange, StorageError> {
-        self.call("upsert", self.inner.upsert_cron(name, upsert))
-            .await
-    }
-
-    async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<CronChange, StorageError> {
-        self.call("tick", async {
-            let change = self.inner.tick_cron(name, tick).await?;
-            if change == CronChange::Done {
-                let jobs = tick.pushes.iter().map(CronPush::job);
-                self.link.ledger().stored(jobs);
-            }
-            Ok(change)
-        })
-        .await
-    }
-
-    async fn pause_cron(&self, name: &str, note: &Bytes) -> Result<bool, StorageError> {
-        self.call("pause", self.inner.pause_cron(name, note)).await
-    }
-
-    async fn resume_cron(
-        &self,
-        name: &str,
-        seen: &CronSeen,
-        next: Option<SystemTime>,
-    ) -> Result<CronChange, StorageError> {
-        self.call("resume", self.inner.resume_cron(name, seen, next))
-            .await
-    }
-
-    async fn mark_cron(
-        &self,
-        name: &str,
-        orphaned: Option<SystemTime>,
-    ) -> Result<bool, StorageError> {
-        self.call("mark", self.inner.mark_cron(name, orphaned))
-            .await
-    }
-
-    async fn remove_cron(&self, name: &str) -> Result<bool, StorageError> {
-        self.call("remove", self.inner.remove_cron(name)).await
     }
 }
 

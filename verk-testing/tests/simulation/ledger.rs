@@ -172,6 +172,7 @@ impl Ledger {
         for (settlement, answer) in settlements.iter().zip(answers) {
             match answer {
                 Settled::Done | Settled::Merged => {}
+                Settled::Superseded | Settled::Conflict { .. } => continue,
                 Settled::NotHeld => {
                     balance.without_effect += usize::from(!restored);
                     continue;

@@ -83,7 +83,7 @@ async fn add(storage: &MemoryStorage, place: usize, job: Due) {
             },
         },
     };
-    let moved = storage.move_jobs(&from, &[Move { held, to }], None).await;
+    let moved = storage.move_jobs(&from, &[Move::new(held, to)], None).await;
     let is_there = matches!(moved[..], [Settled::Done | Settled::Merged]);
     assert!(is_there, "{moved:?}");
     storage.clear(&from).await.unwrap();

@@ -133,7 +133,7 @@ impl Web {
         };
         let moved = self
             .storage
-            .move_jobs(&from, &[Move { held, to }], None)
+            .move_jobs(&from, &[Move::new(held, to)], None)
             .await;
         assert!(matches!(moved[..], [Settled::Done]), "{moved:?}");
         self.storage.clear(&from).await.unwrap();

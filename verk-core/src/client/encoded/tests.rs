@@ -17,7 +17,7 @@ fn job() -> Job {
 }
 
 fn encoded(when: When) -> EncodedJob {
-    EncodedJob::new(&mut job(), when, now(), &Config::default()).unwrap()
+    EncodedJob::new(&mut job(), when, now(), &Config::default(), None).unwrap()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_job_for_later_waits_in_the_schedule() {
 fn a_job_that_names_no_queue_is_refused() {
     let payload = Bytes::from_static(br#"{"class":"Welcome","jid":"1","args":[]}"#);
     let mut job = Job::decode(payload).unwrap();
-    let error = EncodedJob::new(&mut job, When::Now, now(), &Config::default()).unwrap_err();
+    let error = EncodedJob::new(&mut job, When::Now, now(), &Config::default(), None).unwrap_err();
     assert!(matches!(error, EnqueueError::NoQueue { jid } if jid.as_str() == "1"));
 }
 
@@ -65,7 +65,7 @@ fn a_payload_may_be_as_large_as_the_limit() {
             max_payload_bytes: limit,
             ..Config::default()
         };
-        EncodedJob::new(&mut job(), When::Now, now(), &config)
+        EncodedJob::new(&mut job(), When::Now, now(), &config, None)
     };
     assert!(with_limit(size).is_ok());
     let error = with_limit(size - 1).unwrap_err();

@@ -106,6 +106,7 @@ impl Cron {
         let job = NewJob {
             job: job(),
             when: When::Now,
+            unique: None,
         };
         self.job(job)
     }
@@ -150,7 +151,7 @@ impl Cron {
             Timing::Text(text) => Schedule::every(parse(&text)?)?,
             Timing::Period(period) => Schedule::every(period)?,
         };
-        let NewJob { job, when } = self.job.ok_or(CronError::NoJob)?;
+        let NewJob { job, when, .. } = self.job.ok_or(CronError::NoJob)?;
         if !matches!(when, When::Now) {
             return Err(CronError::HasTime);
         }

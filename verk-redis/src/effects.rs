@@ -1,0 +1,313 @@
+//! Unique locks, and the effects of the steps that move jobs.
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bb8_redis::redis::{self, Value};
+use bytes::Bytes;
+use verk_core::{
+    QueueName, StorageError,
+    storage::{
+        Conflict, Effect, EffectStore, HolderPlace, Inprogress, JobSet, LockId, LockPage, LockRef,
+        Locked, LockedJob, MAX_REPLACE_SEARCH, Page, SUSPECT_AFTER, Settled, StoredLock,
+    },
+    time::{from_unix_seconds, unix_seconds},
+};
+
+use crate::{
+    batch::cut,
+    connect::{
+        link::Link,
+        reply,
+        scripts::{self, arg, borrowed},
+    },
+    effect_args::{ends, push},
+    error::Failure,
+    keys::KeyList,
+    storage::RedisStorage,
+};
+
+fn read_place(text: &str) -> Result<HolderPlace, Failure> {
+    let (kind, at) = text.split_once(' ').unwrap_or((text, ""));
+    let wrong = || Failure::unexpected_reply("the place of a job");
+    let time = || Ok(from_unix_seconds(at.parse().map_err(|_| wrong())?));
+    match kind {
+        "queue" => Ok(HolderPlace::Waiting {
+            queue: QueueName::new(at).map_err(|_| wrong())?,
+        }),
+        "schedule" => time().map(HolderPlace::Scheduled),
+        "retry" => time().map(HolderPlace::Retrying),
+        "dead" => time().map(HolderPlace::Dead),
+        _ => Err(wrong()),
+    }
+}
+
+const ENQUEUE: &str = "enqueue a unique job";
+
+#[async_trait]
+impl EffectStore for RedisStorage {
+    async fn enqueue_locked(&self, jobs: &[LockedJob]) -> Vec<Locked> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for range in cut(jobs.iter().map(|job| job.job.len())) {
+            let jobs = &jobs[range];
+            let stored = enqueue_locked(&self.link, jobs).await;
+            answers.extend(stored.unwrap_or_else(|failure| {
+                vec![Locked::Failed(failure.during(ENQUEUE)); jobs.len()]
+            }));
+        }
+        answers
+    }
+
+    async fn begin(&self, inprogress: &Inprogress, held: &Bytes, effects: &[Effect]) -> Settled {
+        if effects.is_empty() {
+            return Settled::Done;
+        }
+        let all = &self.link.keys;
+        let mut keys = KeyList::new(vec![all.inprogress(&inprogress.queue, &inprogress.node)]);
+        let mut args = vec![borrowed(held)];
+        push(&mut args, all, &mut keys, std::iter::once(effects));
+        let begun = self.link.run(&scripts::BEGIN, &keys.keys, &args).await;
+        match begun.and_then(reply::integer) {
+            Ok(0) => Settled::NotHeld,
+            Ok(_) => Settled::Done,
+            Err(failure) => Settled::Failed(failure.during("begin a job")),
+        }
+    }
+
+    async fn locks(&self, page: Page) -> Result<LockPage, StorageError> {
+        locks(&self.link, page)
+            .await
+            .map_err(|failure| failure.during("read the locks"))
+    }
+
+    async fn lock(&self, id: LockId) -> Result<Option<StoredLock>, StorageError> {
+        lock(&self.link, id)
+            .await
+            .map_err(|failure| failure.during("read a lock"))
+    }
+
+    async fn free_lock(&self, lock: &StoredLock) -> Result<bool, StorageError> {
+        let all = &self.link.keys;
+        let (jid, queue) = match &lock.next {
+            Some((jid, queue)) => (jid.as_str(), queue.as_str()),
+            None => ("", ""),
+        };
+        let mut keys = vec![all.lock(lock.id), all.locks(), all.marks(), all.queues()];
+        if let Some((_, queue)) = &lock.next {
+            keys.push(all.queue(queue));
+        }
+        let args = [
+            borrowed(lock.jid.as_str()),
+            arg(lock.revision),
+            borrowed(queue),
+            borrowed(jid),
+        ];
+        let freed = self.link.run(&scripts::FREE_LOCK, &keys, &args).await;
+        freed
+            .and_then(|freed| Ok(reply::integer(freed)? == 1))
+            .map_err(|failure| failure.during("free a lock"))
+    }
+
+    async fn suspect(&self) -> Result<Option<StoredLock>, StorageError> {
+        suspect(&self.link)
+            .await
+            .map_err(|failure| failure.during("look for a suspect lock"))
+    }
+
+    async fn clear_suspect(&self, id: LockId) -> Result<(), StorageError> {
+        let mut command = redis::cmd("ZREM");
+        command.arg(self.link.keys.suspects()).arg(id.to_string());
+        let removed = self.link.query(&command).await;
+        removed
+            .map(|_| ())
+            .map_err(|failure| failure.during("clear a suspect lock"))
+    }
+}
+
+async fn enqueue_locked(link: &Link, jobs: &[LockedJob]) -> Result<Vec<Locked>, Failure> {
+    let all = &link.keys;
+    let mut keys = KeyList::new(vec![
+        all.queues(),
+        all.set(JobSet::Schedule),
+        all.set(JobSet::Retry),
+        all.marks(),
+        all.locks(),
+        all.suspects(),
+    ]);
+    let mut args = vec![arg(SUSPECT_AFTER.as_secs()), arg(MAX_REPLACE_SEARCH)];
+    for job in jobs {
+        let LockRef { id, jid, queue } = &job.lock;
+        let (conflict, max_wait) = match job.on_conflict {
+            Conflict::Skip => ("skip", None),
+            Conflict::Replace { max_wait } => ("replace", max_wait),
+            Conflict::KeepLast => ("keep_last", None),
+        };
+        args.extend([
+            borrowed("job"),
+            arg(keys.index(all.lock(*id))),
+            borrowed(jid.as_str()),
+            borrowed(&job.class),
+            arg(keys.index(all.queue(queue))),
+            borrowed(queue.as_str()),
+            job.at.map_or(borrowed(""), |at| arg(unix_seconds(at))),
+            borrowed(&job.job),
+            borrowed(conflict),
+            max_wait.map_or(borrowed(""), |wait| arg(wait.as_secs_f64())),
+            ends(job.lasts),
+        ]);
+    }
+    let reply = link
+        .run(&scripts::ENQUEUE_LOCKED, &keys.keys, &args)
+        .await?;
+    let answers = reply::array(reply)?;
+    if answers.len() != jobs.len() {
+        return Err(Failure::unexpected_reply("an answer for each job"));
+    }
+    answers.into_iter().map(locked).collect()
+}
+
+fn locked(answer: Value) -> Result<Locked, Failure> {
+    let answer = match answer {
+        Value::Int(1) => return Ok(Locked::New),
+        Value::BulkString(text) => {
+            return Ok(Locked::Failed(Failure::refused(&text).during(ENQUEUE)));
+        }
+        answer => reply::array(answer)?,
+    };
+    let texts: Result<Vec<String>, Failure> = answer.into_iter().map(reply::text).collect();
+    match &texts?[..] {
+        [old] => Ok(Locked::Replaced {
+            old: old.as_str().into(),
+        }),
+        [jid, place] => Ok(Locked::Duplicate {
+            jid: jid.as_str().into(),
+            place: read_place(place)?,
+        }),
+        _ => Err(Failure::unexpected_reply("what became of a job")),
+    }
+}
+
+/// What is read of a lock.
+const FIELDS: [&str; 8] = [
+    "jid",
+    "class",
+    "place",
+    "since",
+    "conflicts",
+    "rev",
+    "next_jid",
+    "next_queue",
+];
+
+async fn lock(link: &Link, id: LockId) -> Result<Option<StoredLock>, Failure> {
+    let (_, locks) = read_locks(link, &[id]).await?;
+    Ok(locks.into_iter().next())
+}
+
+/// Reads locks, without those that are free, and the time at which they were read.
+async fn read_locks(link: &Link, ids: &[LockId]) -> Result<(SystemTime, Vec<StoredLock>), Failure> {
+    let mut commands = redis::pipe();
+    commands.cmd("TIME");
+    for id in ids {
+        let key = link.keys.lock(*id);
+        commands.cmd("HMGET").arg(&key).arg(&FIELDS);
+        commands.cmd("PTTL").arg(&key);
+    }
+    let mut replies = link.ask_all(&commands).await?.into_iter();
+    let mut next = || {
+        let reply = replies.next();
+        reply.unwrap_or_else(|| Err(Failure::unexpected_reply("a reply for each command")))
+    };
+    let now = match <[Value; 2]>::try_from(reply::array(next()?)?) {
+        Ok([seconds, microseconds]) => reply::time(seconds, microseconds)?,
+        Err(_) => return Err(Failure::unexpected_reply("a time of day")),
+    };
+    let mut locks = Vec::with_capacity(ids.len());
+    for id in ids {
+        let (fields, left) = (reply::array(next()?)?, reply::integer(next()?)?);
+        let until = u64::try_from(left)
+            .ok()
+            .and_then(|left| now.checked_add(Duration::from_millis(left)));
+        locks.extend(stored_lock(*id, fields, until)?);
+    }
+    Ok((now, locks))
+}
+
+fn stored_lock(
+    id: LockId,
+    fields: Vec<Value>,
+    until: Option<SystemTime>,
+) -> Result<Option<StoredLock>, Failure> {
+    let text = |value| match value {
+        Value::Nil => Ok(None),
+        value => reply::text(value).map(Some),
+    };
+    let fields: Result<Vec<Option<String>>, Failure> = fields.into_iter().map(text).collect();
+    let Ok([jid, class, place, since, conflicts, revision, next, queue]) =
+        <[Option<String>; 8]>::try_from(fields?)
+    else {
+        return Err(Failure::unexpected_reply("the fields of a lock"));
+    };
+    let (Some(jid), Some(place)) = (jid, place) else {
+        return Ok(None);
+    };
+    let number = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let since = since.and_then(|since| since.parse().ok()).unwrap_or(0.0);
+    let queue = queue.and_then(|queue| QueueName::new(&queue).ok());
+    Ok(Some(StoredLock {
+        id,
+        jid: jid.into(),
+        class: class.unwrap_or_default(),
+        place: read_place(&place)?,
+        since: from_unix_seconds(since),
+        until,
+        conflicts: number(conflicts),
+        next: next.map(Into::into).zip(queue),
+        revision: number(revision),
+    }))
+}
+
+async fn locks(link: &Link, page: Page) -> Result<LockPage, Failure> {
+    let key = link.keys.locks();
+    let end = page.offset.saturating_add(page.limit.max(1)) - 1;
+    let mut commands = redis::pipe();
+    commands.cmd("ZCARD").arg(&key);
+    commands.cmd("ZRANGE").arg(&key).arg(page.offset).arg(end);
+    let replies = link.ask_all(&commands).await?;
+    let Ok([len, ids]) = <[Result<Value, Failure>; 2]>::try_from(replies) else {
+        return Err(Failure::unexpected_reply("two replies"));
+    };
+    let ids = reply::array(ids?)?;
+    let looked_at = ids.len();
+    let ids: Result<Vec<String>, Failure> = ids.into_iter().map(reply::text).collect();
+    let ids: Vec<LockId> = ids?.iter().filter_map(|id| id.parse().ok()).collect();
+    Ok(LockPage {
+        locks: read_locks(link, &ids).await?.1,
+        looked_at,
+        len: reply::count(len?)?,
+    })
+}
+
+/// How many suspects are read to find one that still is a lock.
+const MOST_LOOKS: usize = 100;
+
+async fn suspect(link: &Link) -> Result<Option<StoredLock>, Failure> {
+    let key = link.keys.suspects();
+    for _ in 0..MOST_LOOKS {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(&key).arg(0).arg(0);
+        let Some(id) = reply::array(link.ask(&command).await?)?.pop() else {
+            return Ok(None);
+        };
+        let id = reply::text(id)?;
+        if let Ok(id) = id.parse()
+            && let Some(lock) = lock(link, id).await?
+        {
+            return Ok(Some(lock));
+        }
+        let mut command = redis::cmd("ZREM");
+        command.arg(&key).arg(id);
+        link.query(&command).await?;
+    }
+    Ok(None)
+}
