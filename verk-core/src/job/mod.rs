@@ -316,14 +316,11 @@ impl Job {
     /// have that member yet.
     #[cfg(feature = "cron")]
     pub(crate) fn add_to_verk(&mut self, member: &str, json: &str) {
-        let rest = self
-            .get("verk")
-            .and_then(|json| json.trim_start().strip_prefix('{'));
-        let rest = rest.map(str::trim_start).unwrap_or("}");
+        let rest = (self.verk()).and_then(|json| json.trim_start().strip_prefix('{'));
+        let rest = rest.map_or("}", str::trim_start);
         let comma = if rest.starts_with('}') { "" } else { "," };
         let object = format!("{{\"{member}\":{json}{comma}{rest}");
-        let value = self.patches.write(|text| text.push_str(&object));
-        self.patches.put("verk", Some(value));
+        self.set_verk(&object);
     }
 
     /// Moves the job to another queue.

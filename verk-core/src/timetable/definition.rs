@@ -287,7 +287,7 @@ mod tests {
 
     fn definition(seconds: u64, splay: Duration) -> Definition {
         let mut job = Job::new("Report", "reports".parse().unwrap(), "[1.50]".to_owned()).unwrap();
-        job.set("verk", &serde_json::json!({"u": "x"})).unwrap();
+        job.set_verk(r#"{"u":"x"}"#);
         let policies = Policies {
             overlap: Overlap::Allow,
             catch_up: CatchUp::Last,

@@ -32,7 +32,7 @@ const TRIES: usize = 100;
 /// take the runs, so a program without queues can store an entry, too. A worker can also declare
 /// its entries itself: see [`Periodic`](crate::cron::Periodic).
 ///
-/// The jobs of runs pass no client middleware.
+/// The jobs of runs pass no client middleware, and take no lock of a unique worker.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
