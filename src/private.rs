@@ -15,6 +15,7 @@ use verk_core::BoxError;
 pub use verk_core::{
     EnqueueError, EnqueueExt, FromJob, IntoOutcome, Jid, JobContext, OnConflict, Outcome,
     Requirement, RetryIn, Unique, Until, Worker, WorkerEntry, WorkerOptions,
+    cron::{CatchUp, Overlap, Periodic},
     job::{ArgsError, ArgsReader, ArgsWriter},
     outcome::PerformError,
 };

@@ -18,6 +18,9 @@ mod names_are_taken;
 /// Public, so that the compiler asks for the documentation of what the macro generates.
 pub mod options;
 /// Public as well.
+#[cfg(feature = "cron")]
+pub mod periodic;
+/// Public as well.
 pub mod places;
 mod return_types;
 /// Public as well.

@@ -233,3 +233,57 @@ async fn a_number_in_the_payload_beats_the_worker_which_beats_the_configuration(
     }
     it.verk.shutdown().await;
 }
+
+#[verk::worker(max_retry_count = 0)]
+async fn ticking(tick: verk::cron::Tick, verk::State(log): verk::State<crate::support::Log>) {
+    let due = tick.due().duration_since(std::time::UNIX_EPOCH).unwrap();
+    log.push(format!(
+        "{} at {due:?}, {} missed",
+        tick.name(),
+        tick.missed()
+    ));
+}
+
+#[verk::worker]
+async fn maybe_ticking(
+    tick: Option<verk::cron::Tick>,
+    verk::State(log): verk::State<crate::support::Log>,
+) {
+    log.push(tick.map_or_else(|| "no tick".to_owned(), |tick| tick.name().to_owned()));
+}
+
+#[tokio::test]
+async fn a_job_has_the_tick_that_made_it() {
+    let mut fixture = Fixture::new().await;
+    fixture.verk.start().unwrap();
+    let due = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_732_387_200);
+    for class in ["Ticking", "MaybeTicking"] {
+        let tick = verk::cron::Tick::new("nightly", due, 2).to_json();
+        let payload = format!(
+            r#"{{"class":"{class}","jid":"jid of {class}","args":[],"verk":{{"c":{tick}}}}}"#
+        );
+        let storage = fixture.verk.storage();
+        let jobs = [bytes::Bytes::from(payload)];
+        storage
+            .enqueue(&queue_name("default"), &jobs)
+            .await
+            .unwrap();
+    }
+    fixture.wait_for_finished(2).await;
+    let mut entries = fixture.log.entries();
+    entries.sort();
+    assert_eq!(entries, ["nightly", "nightly at 1732387200s, 2 missed"]);
+
+    fixture.verk.enqueue(MaybeTicking::new()).await.unwrap();
+    fixture.wait_for_finished(1).await;
+    assert_eq!(fixture.log.entries()[2], "no tick");
+    fixture.verk.enqueue(Ticking::new()).await.unwrap();
+    let (failed, _) = failure(&mut fixture).await;
+    assert_eq!(failed.error_class, "ExtractError");
+    assert!(
+        failed
+            .error_message
+            .starts_with("no tick made this job: take `Option<Tick>`")
+    );
+    fixture.verk.shutdown().await;
+}

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The options, and the value that each of them takes.
-pub(crate) const OPTIONS: [(&str, &str); 13] = [
+pub(crate) const OPTIONS: [(&str, &str); 15] = [
     ("queue", r#"a queue name in quotes, such as "mailers""#),
     ("max_retry_count", "a whole number from 0 to 4294967295"),
     (
@@ -51,10 +51,18 @@ pub(crate) const OPTIONS: [(&str, &str); 13] = [
         "unique",
         "nothing, or options in parentheses: write `unique` or `unique(by = ...)`",
     ),
+    (
+        "cron",
+        r#"an expression in parentheses: write `cron("0 7 * * MON-FRI", tz = "Europe/Berlin")`"#,
+    ),
+    (
+        "every",
+        r#"a duration in quotes, such as "30s", "10m" or "1day""#,
+    ),
 ];
 
 /// The options that have options of their own, in parentheses, and no value.
-const WITH_WORDS: [&str; 1] = ["unique"];
+const WITH_WORDS: [&str; 2] = ["unique", "cron"];
 
 /// One option: `name = value`, or one of [`WITH_WORDS`].
 pub(crate) struct RawOption {

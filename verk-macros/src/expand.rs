@@ -1,5 +1,6 @@
 //! Writes the code.
 
+mod cron;
 mod unique;
 
 use std::time::Duration;
@@ -226,9 +227,10 @@ fn options(worker: &Worker) -> TokenStream {
         }
     });
     let unique = options.unique.iter().map(|unique| unique.expand(&private));
+    let cron = cron::expand(worker);
     quote! {
         #private::WorkerOptions::DEFAULT
-            #(#queue)* #(#max_retry_count)* #(#timeout)* #(#dead)* #(#tags)* #(#backtrace)* #(#retry_at)* #(#unique)*
+            #(#queue)* #(#max_retry_count)* #(#timeout)* #(#dead)* #(#tags)* #(#backtrace)* #(#retry_at)* #(#unique)* #cron
     }
 }
 

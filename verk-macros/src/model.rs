@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::{Attribute, ExprPath, Path, Type, ext::IdentExt};
+use syn::{Attribute, Expr, ExprPath, Path, Type, ext::IdentExt};
 
 use crate::{
     attr::Function,
@@ -71,6 +71,36 @@ pub(crate) struct Options {
     /// `crate`: the path of the facade.
     pub(crate) verk: Option<Path>,
     pub(crate) unique: Option<Unique>,
+    /// Each `cron(..)`, and `every`.
+    pub(crate) cron: Vec<Periodic>,
+}
+
+/// `cron(..)`: what the source sets.
+#[derive(Default)]
+pub(crate) struct Periodic {
+    pub(crate) name: Option<String>,
+    pub(crate) timing: Timing,
+    /// The variant of `Overlap`.
+    pub(crate) overlap: Option<&'static str>,
+    /// The variant of `CatchUp`.
+    pub(crate) catch_up: Option<&'static str>,
+    pub(crate) within: Option<Duration>,
+    pub(crate) splay: Option<Duration>,
+    /// One for each argument of the job.
+    pub(crate) args: Vec<Expr>,
+}
+
+/// When a periodic job is due.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Timing {
+    /// With an error.
+    #[default]
+    Unknown,
+    Cron {
+        expression: String,
+        zone: String,
+    },
+    Every(Duration),
 }
 
 /// `unique(..)`: what the source sets.

@@ -40,6 +40,30 @@ pub(crate) const UNIQUE: Words = Words {
     ],
 };
 
+/// The words of `cron`, after the expression.
+pub(crate) const CRON: Words = Words {
+    of: "cron",
+    known: &[
+        ("every", Some(DURATION)),
+        (
+            "tz",
+            Some(r#"a time zone in quotes, such as "Europe/Berlin""#),
+        ),
+        (
+            "overlap",
+            Some(r#""skip", "allow", "queue_one" or "cancel_previous""#),
+        ),
+        ("catch_up", Some(r#""none", "last" or "all""#)),
+        ("within", Some(DURATION)),
+        ("splay", Some(DURATION)),
+        (
+            "args",
+            Some(r#"the arguments of the job, such as `(7, "all")`"#),
+        ),
+        ("name", Some(r#"a name in quotes, such as "nightly""#)),
+    ],
+};
+
 const DURATION: &str = r#"a duration in quotes, such as "5s", "10m" or "1d""#;
 
 /// One word: `name = value`, or a flag.

@@ -1,6 +1,7 @@
 //! Turns raw tokens into the [`model`](crate::model). It reports every error at its token, and all
 //! of them.
 
+mod cron;
 mod names;
 mod options;
 mod params;
@@ -37,6 +38,7 @@ pub(crate) fn worker(
     };
     let runs = errors.len() == before;
     options.unique = unique::unique(raw_options, &function, &params, errors);
+    options.cron = cron::entries(raw_options, &params, cfg!(feature = "cron"), errors);
     Worker {
         runs,
         function,

@@ -21,11 +21,11 @@ pub(super) fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
     let mut seen = HashSet::new();
     for option in raw {
         let name = option.name.to_string();
-        if !seen.insert(name.clone()) {
+        if !seen.insert(name.clone()) && name != "cron" {
             errors.push(&option.name, format!("`{name}` is given twice"));
             continue;
         }
-        // `unique` has none.
+        // `unique` and `cron` have none.
         let Some(value) = &option.value else { continue };
         let value = Value {
             name: &name,
@@ -45,7 +45,9 @@ pub(super) fn options(raw: &[RawOption], errors: &mut Errors) -> Options {
             "backtrace" => options.backtrace = value.bool(),
             "error_class" => options.error_class = value.path(),
             "crate" => options.verk = value.crate_path(),
-            "unique" => value.no_value(),
+            "unique" | "cron" => value.no_value(),
+            // `cron` reads it.
+            "every" => {}
             _ => errors.push(&option.name, unknown_option(&name, option.value.as_ref())),
         }
     }

@@ -148,7 +148,7 @@ impl ::verk::__private::Worker for Import {
     ":", ::core::line!()))
 }
 ::core::compile_error! {
-    "unknown option `queu` (did you mean `queue`?); accepted: `queue`, `max_retry_count`, `class`, `name`, `retry_at`, `retry_in`, `timeout`, `dead`, `tags`, `backtrace`, `error_class`, `crate`, `unique`"
+    "unknown option `queu` (did you mean `queue`?); accepted: `queue`, `max_retry_count`, `class`, `name`, `retry_at`, `retry_in`, `timeout`, `dead`, `tags`, `backtrace`, `error_class`, `crate`, `unique`, `cron`, `every`"
 }
 ::core::compile_error! {
     "`timeout` takes a duration in quotes, such as \"500ms\", \"30s\", \"5m\" or \"1h30m\", found `\"30\"`"

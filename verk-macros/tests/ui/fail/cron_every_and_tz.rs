@@ -1,0 +1,6 @@
+#[verk::worker(cron(every = "10m", tz = "UTC"))]
+async fn report() {}
+
+fn main() {
+    let _ = Report::new();
+}

@@ -1,0 +1,6 @@
+#[verk::worker(every = "10ms")]
+async fn report() {}
+
+fn main() {
+    let _ = Report::new();
+}

@@ -1,0 +1,6 @@
+#[verk::worker(cron)]
+async fn report() {}
+
+fn main() {
+    let _ = Report::new();
+}
