@@ -5,7 +5,7 @@ use std::sync::Arc;
 use verk_core::{
     client::NewJob,
     log,
-    manage::{Acted, AuditEntry, Entry, PauseNote},
+    manage::{Acted, AuditEntry, Entry, LockId, PauseNote, StoredLock},
     names::Jid,
     storage::ProcessSignal,
 };
@@ -29,6 +29,21 @@ pub(crate) const SIGNALS: [(&str, Role, ProcessSignal); 3] = [
     ("dump", Role::Operate, ProcessSignal::Dump),
     ("stop", Role::Admin, ProcessSignal::Stop),
 ];
+
+/// What a visitor saw of a lock. What is left out may be anything.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) jid: Option<String>,
+    pub(crate) revision: Option<u64>,
+}
+
+impl Seen {
+    /// Whether the lock is still so.
+    pub(crate) fn is(&self, lock: &StoredLock) -> bool {
+        self.jid.as_ref().is_none_or(|jid| lock.jid.as_str() == jid)
+            && self.revision.is_none_or(|seen| lock.revision == seen)
+    }
+}
 
 impl Context {
     /// Pauses a queue on all nodes. Returns whether that changed anything.
@@ -87,6 +102,22 @@ impl Context {
         let entry = AuditEntry::new(name).on(format!("process {identity}"));
         self.audit(entry).await;
         Ok(())
+    }
+
+    /// Releases a lock, if it is still as it was seen. Returns whether it was.
+    pub(crate) async fn release(&self, lock: LockId, seen: &Seen) -> Result<bool, Failure> {
+        let admin = &self.app.admin;
+        let Some(stored) = admin.lock(lock).await?.filter(|stored| seen.is(stored)) else {
+            return Ok(false);
+        };
+        let released = admin.release_lock(&stored).await?;
+        if released {
+            let class = text::short(&stored.class, 200);
+            let jid = text::short(stored.jid.as_str(), 200);
+            let target = format!("lock {lock} of job {jid}, class {class}");
+            self.audit(AuditEntry::new("release").on(target)).await;
+        }
+        Ok(released)
     }
 
     /// Changes the jobs that are still as they were read.

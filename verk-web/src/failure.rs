@@ -7,8 +7,8 @@ use axum::{
 use serde::Serialize;
 use verk_core::{
     StorageError,
-    error::{Applied, SelectionError},
-    names::InvalidName,
+    error::{Applied, SelectionError, StorageErrorKind},
+    names::{InvalidName, Jid},
 };
 
 /// An answer that is none of the pages. The guard shows it, as a page or as JSON.
@@ -19,6 +19,8 @@ pub(crate) struct Failure {
     pub(crate) detail: String,
     /// Whether a change was made: `None` if none was asked for, or it was refused.
     pub(crate) applied: Option<Applied>,
+    /// The job that holds the unique lock, if that is why.
+    pub(crate) holder: Option<Jid>,
 }
 
 /// A problem as RFC 9457 writes it.
@@ -30,6 +32,9 @@ pub(crate) struct Problem<'a> {
     detail: &'a str,
     /// `no`: nothing changed; `unknown`: the storage did not answer.
     applied: &'static str,
+    /// The job that holds the unique lock, if that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<&'a str>,
 }
 
 impl Failure {
@@ -38,6 +43,15 @@ impl Failure {
             status,
             detail: detail.into(),
             applied: None,
+            holder: None,
+        }
+    }
+
+    /// Another job holds the unique lock.
+    pub(crate) fn held(detail: impl Into<String>, holder: Option<Jid>) -> Self {
+        Self {
+            holder,
+            ..Self::new(StatusCode::CONFLICT, detail)
         }
     }
 
@@ -84,16 +98,20 @@ impl Failure {
                 Some(Applied::Unknown) => "unknown",
                 Some(Applied::NotApplied) | None => "no",
             },
+            holder: self.holder.as_ref().map(Jid::as_str),
         }
     }
 }
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
+        let status = match error.kind() {
+            StorageErrorKind::Conflict => StatusCode::CONFLICT,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
         Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            detail: error.to_string(),
             applied: Some(error.applied()),
+            ..Self::new(status, error.to_string())
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The unique locks, as an operator reads and releases them.
 
-use super::Admin;
+use super::{Admin, Entry};
 use crate::{
+    effects::Claim,
     error::StorageError,
     storage::{LockId, LockPage, Page, StoredLock},
 };
@@ -61,5 +62,30 @@ impl Admin {
     /// When the storage fails. You can safely call it again.
     pub async fn release_lock(&self, lock: &StoredLock) -> Result<bool, StorageError> {
         self.storage().free_lock(lock).await
+    }
+}
+
+impl Entry {
+    /// Returns the unique lock that the job names. It does not say who holds the lock: a dead job
+    /// may have lost it to another one. `None` for a job that is not unique.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use verk_core::{EnqueueExt as _, Job, Unique, Verk, client::IntoJob as _};
+    /// # use verk_testing::MemoryStorage;
+    /// # let verk = Verk::builder().storage(MemoryStorage::default()).build().await?;
+    /// let job = Job::new("Sync", "default".parse()?, "[7]".to_owned())?.into_job();
+    /// let jid = verk.enqueue(job.unique(Unique::new())).await?;
+    ///
+    /// let admin = verk.admin();
+    /// let entry = admin.queue("default")?.find(&jid).await?.expect("it waits");
+    /// let lock = admin.lock(entry.lock().expect("it is unique")).await?;
+    /// assert_eq!(lock.map(|lock| lock.jid), Some(jid));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn lock(&self) -> Option<LockId> {
+        Claim::of(self.job.as_ref().ok()?).map(|claim| claim.lock())
     }
 }

@@ -24,6 +24,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use verk_core::manage::{Entry, StoredLock};
 
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = vec![
@@ -87,9 +88,9 @@ pub(super) fn routes() -> Vec<Route> {
 /// The body of a request; an empty one is `{}`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     /// Why a queue is paused.
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
     /// The SHA-256 of the payload that is meant, in hexadecimal digits: without it, the job at this
     /// address is.
     sha256: Option<String>,
@@ -97,6 +98,10 @@ struct Body {
     time: Option<String>,
     /// As `time`, in seconds from now.
     r#in: Option<u64>,
+    /// The job that holds the lock to release: without it, any job that does.
+    pub(super) jid: Option<String>,
+    /// The revision of the lock to release: without it, any.
+    pub(super) revision: Option<u64>,
     /// Whether to count only.
     dry_run: bool,
     class: Option<String>,
@@ -110,7 +115,7 @@ struct Body {
 }
 
 impl Body {
-    fn read(bytes: &Bytes) -> Result<Self, Failure> {
+    pub(super) fn read(bytes: &Bytes) -> Result<Self, Failure> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
@@ -137,9 +142,9 @@ impl Body {
 }
 
 #[derive(Serialize)]
-struct Changed {
+pub(super) struct Changed {
     /// Whether anything changed.
-    changed: bool,
+    pub(super) changed: bool,
 }
 
 async fn pause(
@@ -195,6 +200,9 @@ async fn one(
     let acted = context
         .act_on(place, &[&entry], verb, &body.params())
         .await?;
+    if acted.conflicts > 0 {
+        return Err(held(context, &entry).await?);
+    }
     if acted.skipped > 0 {
         return Err(Failure::new(
             StatusCode::CONFLICT,
@@ -205,6 +213,24 @@ async fn one(
         return Err(gone());
     }
     json(&Changed { changed: true })
+}
+
+/// Why a dead job cannot leave: who holds its lock, if that has not ended since.
+async fn held(context: &Context, entry: &Entry) -> Result<Failure, Failure> {
+    let lock = match entry.lock() {
+        Some(lock) => context.app.admin.lock(lock).await?,
+        None => None,
+    };
+    Ok(match lock {
+        Some(StoredLock { jid, place, .. }) => {
+            let detail = format!("Job {jid}, {place}, holds the unique lock: nothing was done.");
+            Failure::held(detail, Some(jid))
+        }
+        None => Failure::held(
+            "Another job held the unique lock: nothing was done. It is free now.",
+            None,
+        ),
+    })
 }
 
 /// Changes all jobs that match, as a task; or counts them.

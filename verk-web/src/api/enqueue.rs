@@ -71,6 +71,9 @@ async fn enqueue(context: Context, body: Bytes) -> Result<Response, Failure> {
 /// Nothing is stored, unless the error says that it may be.
 impl From<EnqueueError> for Failure {
     fn from(error: EnqueueError) -> Self {
+        if let EnqueueError::Duplicate { holder, .. } = &error {
+            return Self::held(error.to_string(), Some(holder.clone()));
+        }
         let is_of_storage = matches!(error, EnqueueError::Storage { .. });
         let status = if is_of_storage {
             StatusCode::SERVICE_UNAVAILABLE

@@ -7,6 +7,7 @@ mod actions;
 mod enqueue;
 mod fleet;
 mod jobs;
+mod locks;
 mod openapi;
 
 use axum::{
@@ -22,6 +23,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let mut routes = fleet::routes();
     routes.extend(jobs::routes());
     routes.extend(actions::routes());
+    routes.extend(locks::routes());
     routes.extend(enqueue::routes());
     routes.extend(openapi::routes());
     routes

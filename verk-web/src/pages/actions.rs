@@ -276,11 +276,14 @@ async fn act(context: Context, body: Bytes, place: Place, verb: Verb) -> Result<
     let entries: Vec<&Entry> = entries.iter().collect();
     let acted = context.act_on(&place, &entries, verb, &form).await?;
     let gone = missing + acted.gone + acted.skipped;
-    let query = [
+    let mut query = vec![
         ("done", verb.name().to_owned()),
         ("n", acted.done.to_string()),
         ("gone", gone.to_string()),
     ];
+    if acted.conflicts > 0 {
+        query.push(("held", acted.conflicts.to_string()));
+    }
     Ok(back(&context, &place.path(), &query))
 }
 
@@ -317,7 +320,22 @@ pub(crate) fn notice(query: &Params) -> Option<String> {
                 );
             }
         }
+        match number("held") {
+            0 => {}
+            held => {
+                text += &format!(
+                    " {} dead, because another job holds the unique lock. The page of a job says which one.",
+                    text::some(held, "job stays", "jobs stay")
+                );
+            }
+        }
         return Some(text);
+    }
+    if what == "released" {
+        return Some(match number("n") {
+            0 => "The lock changed meanwhile, and stays as it is.".to_owned(),
+            _ => "The lock is free.".to_owned(),
+        });
     }
     Some(match what {
         "paused" => "The queue is paused on all nodes.".to_owned(),

@@ -7,12 +7,16 @@ use axum::{
     extract::Path,
     response::{IntoResponse, Redirect, Response},
 };
-use verk_core::manage::{Explanation, JobPlace, JobRef, RefPlace, Why};
+use verk_core::{
+    manage::{Entry, Explanation, JobPlace, JobRef, RefPlace, Why},
+    storage::JobSet,
+};
 
-use super::{Page, html, processes};
+use super::{Page, html, job, processes};
 use crate::{
     context::Context,
     failure::Failure,
+    place::Place,
     routes::Route,
     text::{self, Piece},
     url::{self, Name},
@@ -52,7 +56,6 @@ struct Found {
 
 /// The page of the place of a job.
 fn path(place: &JobPlace) -> Option<String> {
-    use verk_core::storage::JobSet;
     Some(match place {
         JobPlace::Queue(queue) => format!("/queues/{}", url::part(queue.as_str())),
         JobPlace::Set(JobSet::Schedule) => "/scheduled".to_owned(),
@@ -82,8 +85,29 @@ pub(crate) fn reference(context: &Context, jid: &str) -> Result<JobRef, Failure>
     })
 }
 
+/// The job, if the address says in which set and when it was seen, and it is still there.
+async fn seen(context: &Context, jid: &str) -> Result<Option<(Place, Entry)>, Failure> {
+    let Some(RefPlace::Set { set, score }) = context.cursor::<RefPlace>()? else {
+        return Ok(None);
+    };
+    let place = match set {
+        JobSet::Schedule => Place::Scheduled,
+        JobSet::Retry => Place::Retries,
+        JobSet::Dead => Place::Dead,
+    };
+    let entry = job::find_entry(&context.app, &place, &format!("{score}-{jid}")).await?;
+    // A payload that is no job has no page.
+    Ok(entry
+        .filter(|entry| entry.job().is_ok())
+        .map(|entry| (place, entry)))
+}
+
 async fn show(Path(Name(jid)): Path<Name>, context: Context) -> Result<Response, Failure> {
-    let why = context.app.admin.why(&reference(&context, &jid)?).await?;
+    let reference = reference(&context, &jid)?;
+    if let Some((place, entry)) = seen(&context, &jid).await? {
+        return job::show(&context, place, Some(entry)).await;
+    }
+    let why = context.app.admin.why(&reference).await?;
     let snapshot = context.app.poller.snapshot().await?;
     let (mut found, mut searching) = (None, None);
     match why {

@@ -10,7 +10,7 @@ use verk_core::{
     manage::{Entry, EntryKey, JobRef, Place as At, Why},
 };
 
-use super::{Page, find, html, jobs};
+use super::{Page, find, html, jobs, locks::LockRow};
 use crate::{
     access::Role,
     app::App,
@@ -39,8 +39,36 @@ struct JobPage {
     view: JobView,
     /// Why it is not running, the most decisive reason first.
     reasons: Vec<Vec<text::Piece>>,
+    /// The unique lock that it names, and who holds it.
+    lock: Option<Lock>,
     may_operate: bool,
     may_admin: bool,
+}
+
+/// The unique lock that a job names.
+struct Lock {
+    id: String,
+    /// The job that holds it, if that is another one.
+    holder: Option<LockRow>,
+    /// Whether this job holds it.
+    is_held: bool,
+}
+
+impl Lock {
+    /// Reads the lock of a job.
+    async fn read(app: &App, entry: &Entry, job: &Job) -> Result<Option<Self>, Failure> {
+        let Some(id) = entry.lock() else {
+            return Ok(None);
+        };
+        let stored = app.admin.lock(id).await?;
+        let is_held = stored.as_ref().is_some_and(|lock| lock.jid == *job.jid());
+        let other = stored.filter(|_| !is_held);
+        Ok(Some(Self {
+            id: id.to_string(),
+            holder: other.map(|lock| LockRow::new(lock, app.admin.now())),
+            is_held,
+        }))
+    }
 }
 
 /// What a page shows of a job.
@@ -254,7 +282,11 @@ pub(crate) async fn find_entry(
     Ok(around.into_iter().find(is_it))
 }
 
-async fn show(context: &Context, place: Place, entry: Option<Entry>) -> Result<Response, Failure> {
+pub(super) async fn show(
+    context: &Context,
+    place: Place,
+    entry: Option<Entry>,
+) -> Result<Response, Failure> {
     let app = &context.app;
     let gone = || {
         Failure::not_found(format!(
@@ -271,6 +303,7 @@ async fn show(context: &Context, place: Place, entry: Option<Entry>) -> Result<R
     {
         reasons = find::sentences(&known, app.admin.now());
     }
+    let lock = Lock::read(app, &entry, job).await?;
     let view = JobView::new(&entry, job, app, &place, app.admin.now());
     html(&JobPage {
         page: Page::new(
@@ -281,6 +314,7 @@ async fn show(context: &Context, place: Place, entry: Option<Entry>) -> Result<R
         ),
         view,
         reasons,
+        lock,
         place,
         may_operate: context.may(Role::Operate),
         may_admin: context.may(Role::Admin),

@@ -6,6 +6,7 @@ mod doctor;
 pub(crate) mod find;
 pub(crate) mod job;
 pub(crate) mod jobs;
+pub(crate) mod locks;
 mod metrics;
 mod nodes;
 mod overview;
@@ -49,6 +50,7 @@ pub(crate) fn routes() -> Vec<Route> {
         metrics::routes(),
         doctor::routes(),
         server::routes(),
+        locks::routes(),
         tasks::routes(),
         audit::routes(),
         redirects::routes(),
@@ -102,6 +104,7 @@ const NAV: [&[(&str, &str, &str)]; 2] = [
         ("scheduled", "/scheduled", "Scheduled"),
         ("retries", "/retries", "Retries"),
         ("dead", "/dead", "Dead"),
+        ("locks", "/locks", "Locks"),
     ],
     &[
         ("processes", "/processes", "Processes"),

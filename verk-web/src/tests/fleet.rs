@@ -5,12 +5,12 @@ use std::{slice, time::Duration};
 use bytes::Bytes;
 use verk_core::{
     manage::Admin,
-    names::NodeId,
+    names::{Jid, NodeId, QueueName},
     stats::Day,
     storage::{
-        AuditStore, Counts, DeadLimits, Due, DueSet, Executions, JobStore, Minute, Move,
-        MoveTarget, NodeStore, PauseStore, ProcessReport, ProcessStore, Settled, Source,
-        StatsReport, StatsStore, StoredNodeInfo, WaitingStore,
+        AuditStore, Conflict, Counts, DeadLimits, Due, DueSet, EffectStore, Executions, JobStore,
+        LockId, LockRef, LockedJob, Minute, Move, MoveTarget, NodeStore, PauseStore, ProcessReport,
+        ProcessStore, Settled, Source, StatsReport, StatsStore, StoredNodeInfo, WaitingStore,
     },
     time::from_unix_seconds,
 };
@@ -51,10 +51,42 @@ pub(crate) async fn fill(
             .unwrap();
         storage.record_action(&random.note().into()).await.unwrap();
     }
+    locks(storage, random).await;
     for _ in 0..2 {
         node(storage, admin, random).await;
     }
     queues
+}
+
+/// Locks in every place, with bad names, and jobs that name one of them or one that is free.
+async fn locks(storage: &MemoryStorage, random: &mut Random) {
+    let queue: QueueName = random.name().parse().unwrap();
+    for number in 0..4_u128 {
+        let id = LockId::from_bits(number);
+        let times = [0.0, 1.7e9, 4e9, 1e18].map(from_unix_seconds);
+        let job = |random: &mut Random| LockedJob {
+            lock: LockRef {
+                id,
+                jid: Jid::from(random.text()),
+                queue: queue.clone(),
+            },
+            job: random.payload().into(),
+            at: [None, Some(times[random.below(4)])][random.below(2)],
+            class: random.text(),
+            lasts: [None, Some(Duration::from_secs(1 << 30))][random.below(2)],
+            on_conflict: [Conflict::Skip, Conflict::KeepLast][random.below(2)],
+        };
+        let jobs: Vec<LockedJob> = (0..=random.below(3)).map(|_| job(random)).collect();
+        storage.enqueue_locked(&jobs).await;
+    }
+    for place in 0..3 {
+        let id = LockId::from_bits(random.below(6) as u128);
+        let jid = serde_json::to_string(&random.text()).unwrap();
+        let job = format!(r#"{{"class":"A","jid":{jid},"args":[],"verk":{{"u":{{"d":"{id}"}}}}}}"#);
+        let at = from_unix_seconds(1.7e9);
+        let job = job.into();
+        add(storage, place, Due { at, job }).await;
+    }
 }
 
 /// Puts a payload into a set, as a node does.

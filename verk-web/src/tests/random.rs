@@ -100,6 +100,7 @@ const VALUES: &[&str] = &[
     "2023-11-14T22:13:20+25:00",
     "-009999-01-01T00:00",
     "9999-12-31T23:59:60Z",
+    "00000000000000000000000000000001",
     "0000000000000000000000000000000000000000000000000000000000000000:@0",
     "0000000000000000000000000000000000000000000000000000000000000000:1700000000",
 ];
@@ -108,7 +109,8 @@ const VALUES: &[&str] = &[
 const FIELDS: &[&str] = &[
     "class", "queue", "error", "text", "since", "until", "at", "order", "done", "n", "gone",
     "days", "jid", "name", "sort", "range", "from", "limit", "minutes", "process", "job", "scope",
-    "confirm", "time", "in", "typed", "reason", "sha256", "dry_run", "all", "args", "at",
+    "confirm", "time", "in", "typed", "reason", "sha256", "dry_run", "all", "args", "at", "held",
+    "revision",
 ];
 
 /// The keys of a payload, of the report of a process, and of notes.
@@ -153,6 +155,9 @@ const KEYS: &[&str] = &[
     "target",
     "filter",
     "count",
+    "verk",
+    "u",
+    "d",
 ];
 
 const HEADERS: &[&str] = &[
@@ -351,6 +356,7 @@ impl Random {
             3 if self.once_in(20) => vec![b'a'; (2 << 20) + 1],
             4..9 if path == "/api/v1/jobs" => br#"{"class":"Charge","args":[1]}"#.to_vec(),
             4..9 if is_api => br#"{"all":true,"in":60}"#.to_vec(),
+            4..9 if path.starts_with("/locks/") => b"confirm=yes&revision=0&jid=a".to_vec(),
             4..9 if !known.is_empty() => {
                 let all = self.of(&["", "&scope=all", "&scope=all&class=Charge"]);
                 let key = value(&known[self.below(known.len())]);

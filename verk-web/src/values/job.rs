@@ -24,6 +24,8 @@ pub struct EntryValue {
     job: Option<JobValue>,
     /// Why the payload is no job.
     malformed: Option<String>,
+    /// The unique lock that it names; another job may hold it.
+    lock: Option<String>,
     /// The payload as it is stored, where it may be shown.
     payload: Option<String>,
 }
@@ -39,6 +41,7 @@ impl EntryValue {
             at: entry.at().map(time),
             malformed: job.as_ref().err().map(ToString::to_string),
             job: job.ok().map(|job| JobValue::new(job, payloads)),
+            lock: entry.lock().map(|lock| lock.to_string()),
             payload: payloads
                 .are_shown()
                 .then(|| String::from_utf8_lossy(entry.payload()).into_owned()),

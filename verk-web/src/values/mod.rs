@@ -4,6 +4,7 @@
 
 mod audit;
 mod job;
+mod lock;
 mod metrics;
 mod node;
 mod process;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 pub use self::{
     audit::AuditValue,
     job::{EntryValue, JobValue, RunningValue},
+    lock::LockValue,
     metrics::{ClassHistoryValue, ClassValue},
     node::NodeValue,
     process::ProcessValue,

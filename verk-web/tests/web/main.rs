@@ -4,5 +4,6 @@ mod actions;
 mod api;
 mod hostile;
 mod live;
+mod locks;
 mod pages;
 mod support;
