@@ -188,6 +188,16 @@ pub(crate) fn at(at: SystemTime) -> String {
     }
 }
 
+/// A time in a zone, for people: `2026-11-28 15:02:11 CET`. `None` if there is no such zone here.
+#[cfg(feature = "cron")]
+pub(crate) fn local(at: SystemTime, zone: &str) -> Option<String> {
+    let named = jiff::tz::db().get(zone);
+    let bundled = || jiff::tz::TimeZoneDatabase::bundled().get(zone);
+    let zone = named.or_else(|_| bundled()).ok()?;
+    let time = Timestamp::try_from(at).ok()?.to_zoned_datetime(zone);
+    Some(time.strftime("%Y-%m-%d %H:%M:%S %Z").to_string())
+}
+
 /// A size: `412 bytes`, `16.6 MiB`.
 #[must_use]
 pub fn bytes(bytes: u64) -> String {

@@ -4,6 +4,8 @@
 //! RFC 9457.
 
 mod actions;
+#[cfg(feature = "cron")]
+mod cron;
 mod enqueue;
 mod fleet;
 mod jobs;
@@ -24,6 +26,8 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(jobs::routes());
     routes.extend(actions::routes());
     routes.extend(locks::routes());
+    #[cfg(feature = "cron")]
+    routes.extend(cron::routes());
     routes.extend(enqueue::routes());
     routes.extend(openapi::routes());
     routes

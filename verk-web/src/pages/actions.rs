@@ -331,6 +331,18 @@ pub(crate) fn notice(query: &Params) -> Option<String> {
         }
         return Some(text);
     }
+    let changed = number("n") > 0;
+    let cron = match (what, changed) {
+        ("ran", true) => Some("Its job is enqueued."),
+        ("ran", false) => Some("It was run since the page was shown, and not again now."),
+        ("entry-paused", _) => Some("It is paused: it does not run until it is resumed."),
+        ("entry-resumed", _) => Some("It runs again."),
+        ("removed", _) => Some("The entry is removed. Jobs that it has enqueued stay."),
+        _ => None,
+    };
+    if let Some(text) = cron {
+        return Some(text.to_owned());
+    }
     if what == "released" {
         return Some(match number("n") {
             0 => "The lock changed meanwhile, and stays as it is.".to_owned(),

@@ -2,6 +2,8 @@
 
 pub(crate) mod actions;
 pub(crate) mod audit;
+#[cfg(feature = "cron")]
+pub(crate) mod cron;
 mod doctor;
 pub(crate) mod find;
 pub(crate) mod job;
@@ -51,6 +53,8 @@ pub(crate) fn routes() -> Vec<Route> {
         doctor::routes(),
         server::routes(),
         locks::routes(),
+        #[cfg(feature = "cron")]
+        cron::routes(),
         tasks::routes(),
         audit::routes(),
         redirects::routes(),
@@ -104,6 +108,8 @@ const NAV: [&[(&str, &str, &str)]; 2] = [
         ("scheduled", "/scheduled", "Scheduled"),
         ("retries", "/retries", "Retries"),
         ("dead", "/dead", "Dead"),
+        #[cfg(feature = "cron")]
+        ("cron", "/cron", "Cron"),
         ("locks", "/locks", "Locks"),
     ],
     &[

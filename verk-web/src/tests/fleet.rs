@@ -52,6 +52,8 @@ pub(crate) async fn fill(
         storage.record_action(&random.note().into()).await.unwrap();
     }
     locks(storage, random).await;
+    #[cfg(feature = "cron")]
+    cron(storage, admin, random).await;
     for _ in 0..2 {
         node(storage, admin, random).await;
     }
@@ -87,6 +89,48 @@ async fn locks(storage: &MemoryStorage, random: &mut Random) {
         let job = job.into();
         add(storage, place, Due { at, job }).await;
     }
+}
+
+/// Entries of the timetable: good ones with bad texts, paused ones, and ones that cannot run.
+#[cfg(feature = "cron")]
+async fn cron(storage: &MemoryStorage, admin: &Admin, random: &mut Random) {
+    use verk_core::{
+        cron::Cron,
+        manage::PauseNote,
+        storage::{CronStore, CronUpsert},
+    };
+
+    let timetable = admin.cron();
+    for number in 0..3 {
+        let entry = match number {
+            0 => Cron::every("10m"),
+            _ => Cron::new("30 2 * * *").tz("Europe/Berlin"),
+        };
+        let (name, class) = (random.name(), random.text());
+        let entry = entry.class(&class, [random.text()]).queue(&random.name());
+        if timetable.upsert(&name, entry).await.is_err() {
+            continue;
+        }
+        if random.once_in(2) {
+            timetable.run_now(&name).await.unwrap();
+        }
+        if random.once_in(3) {
+            let note = PauseNote::new().by(random.text()).reason(random.text());
+            timetable.pause(&name, note).await.unwrap();
+        }
+    }
+    let upsert = CronUpsert {
+        seen: None,
+        definition: random.note().into(),
+        hash: "a".to_owned(),
+        next: Some(from_unix_seconds(1.7e9)),
+        even_if_superseded: true,
+    };
+    storage.upsert_cron(&random.name(), &upsert).await.unwrap();
+    let orphan = random.name();
+    storage.upsert_cron(&orphan, &upsert).await.unwrap();
+    let since = Some(from_unix_seconds(1e18));
+    storage.mark_cron(&orphan, since).await.unwrap();
 }
 
 /// Puts a payload into a set, as a node does.

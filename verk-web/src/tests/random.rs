@@ -110,7 +110,7 @@ const FIELDS: &[&str] = &[
     "class", "queue", "error", "text", "since", "until", "at", "order", "done", "n", "gone",
     "days", "jid", "name", "sort", "range", "from", "limit", "minutes", "process", "job", "scope",
     "confirm", "time", "in", "typed", "reason", "sha256", "dry_run", "all", "args", "at", "held",
-    "revision",
+    "revision", "seen",
 ];
 
 /// The keys of a payload, of the report of a process, and of notes.

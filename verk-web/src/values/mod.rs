@@ -3,6 +3,8 @@
 //! Times are RFC 3339 in UTC; durations are seconds. `openapi.json` describes every value.
 
 mod audit;
+#[cfg(feature = "cron")]
+pub(crate) mod cron;
 mod job;
 mod lock;
 mod metrics;
@@ -16,6 +18,8 @@ mod why;
 
 use std::time::{Duration, SystemTime};
 
+#[cfg(feature = "cron")]
+pub use self::cron::CronValue;
 pub use self::{
     audit::AuditValue,
     job::{EntryValue, JobValue, RunningValue},

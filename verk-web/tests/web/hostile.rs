@@ -22,6 +22,8 @@ async fn addresses(web: &Web) -> Vec<String> {
         "/doctor",
         "/redis",
         "/tasks",
+        "/locks",
+        "/audit",
     ]
     .map(str::to_owned)
     .to_vec();

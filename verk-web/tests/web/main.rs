@@ -2,6 +2,8 @@
 
 mod actions;
 mod api;
+#[cfg(feature = "cron")]
+mod cron;
 mod hostile;
 mod live;
 mod locks;

@@ -1,5 +1,8 @@
 //! What a visitor does, in a page or by the API: done, and then recorded.
 
+#[cfg(feature = "cron")]
+pub(crate) mod cron;
+
 use std::sync::Arc;
 
 use verk_core::{
@@ -49,17 +52,23 @@ impl Context {
     /// Pauses a queue on all nodes. Returns whether that changed anything.
     pub(crate) async fn pause(&self, queue: &str, reason: Option<&str>) -> Result<bool, Failure> {
         let place = Place::queue(queue)?;
-        let mut note = PauseNote::new();
-        if let Some(who) = &self.visitor.name {
-            note = note.by(who);
-        }
-        if let Some(reason) = reason {
-            note = note.reason(text::short(reason, 200));
-        }
+        let note = self.note(reason);
         let changed = self.app.admin.pause_queue(queue, note).await?;
         let entry = AuditEntry::new("pause").on(place.phrase());
         self.audit(entry).await;
         Ok(changed)
+    }
+
+    /// Who pauses something, and why.
+    fn note(&self, reason: Option<&str>) -> PauseNote {
+        let mut note = PauseNote::new();
+        if let Some(who) = &self.visitor.name {
+            note = note.by(who);
+        }
+        match reason {
+            Some(reason) => note.reason(text::short(reason, 200)),
+            None => note,
+        }
     }
 
     /// Resumes a queue on all nodes. Returns whether that changed anything.
