@@ -49,6 +49,8 @@ mod shutdown;
 mod signals;
 mod stats;
 mod support;
+#[cfg(feature = "cron")]
+mod timetable;
 #[cfg(feature = "tls")]
 mod tls;
 mod unique;

@@ -16,7 +16,7 @@ use verk::{
         SUSPECT_AFTER, Source, WaitingStore,
     },
 };
-use verk_testing::{MemoryStorage, RedisServer, within};
+use verk_testing::{Key, MemoryStorage, RedisServer, within};
 
 use crate::support::{Fixture, Gauge, Log, PATIENCE, States, payloads, queue_name, wait_for};
 
@@ -112,6 +112,7 @@ async fn of_a_hundred_at_once_one_is_new() {
 }
 
 /// A node dies with a job that it ran. The lock stays with the job, and ends with it.
+// matrix: unique × restore
 #[tokio::test]
 async fn a_job_of_a_dead_node_keeps_its_lock() {
     for until in [Until::Done, Until::Start] {
@@ -169,6 +170,7 @@ async fn a_job_of_a_dead_node_keeps_its_lock() {
 
 /// Another program, which knows no locks, deletes a job. The node that moves due jobs looks for it,
 /// and frees the lock; the job that waited for it comes.
+// matrix: unique × mixed fleet
 #[tokio::test]
 async fn a_lock_whose_job_is_nowhere_is_freed() {
     for on_conflict in [OnConflict::Skip, OnConflict::KeepLast] {
@@ -222,6 +224,7 @@ async fn a_lock_whose_job_is_nowhere_is_freed() {
 }
 
 /// A unique job passes client middleware as any other, alone and in bulk.
+// matrix: unique × bulk
 #[tokio::test]
 async fn a_unique_job_passes_middleware() {
     use verk::middleware::{ClientMiddleware, ClientNext};
@@ -263,4 +266,25 @@ async fn a_unique_job_passes_middleware() {
         .await
         .unwrap();
     assert_eq!(payloads(listed.jobs).len(), 3);
+}
+
+/// A job whose start cannot be stored does not run: it comes back a second later.
+#[tokio::test]
+async fn a_job_whose_start_is_not_stored_waits() {
+    let mut it = Fixture::in_real_time(|builder| builder.queue("unique", 1)).await;
+    let unique = UNIQUE.until(Until::Start);
+    let client = it.verk.client().clone();
+    let job = Alone::new(1, 0).unique(unique);
+    client.enqueue(job).await.unwrap();
+    let lock = it.storage.locks(crate::support::ALL).await.unwrap().locks[0].id;
+    it.storage.faults().break_key(Key::Lock(lock));
+    it.verk.start().unwrap();
+    // The outcome of the run meets the same key.
+    it.wait_for(|event| matches!(event.what, EventKind::BatchSettled { .. }).then_some(()))
+        .await;
+    it.storage.faults().mend_key(&Key::Lock(lock));
+    it.wait_for(|event| matches!(event.what, EventKind::JobSnoozed { .. }).then_some(()))
+        .await;
+    assert_eq!(it.log.entries(), [""; 0]);
+    it.verk.shutdown().await;
 }

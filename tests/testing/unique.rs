@@ -68,6 +68,7 @@ fn assert_duplicate(sent: &Enqueued, first: &Enqueued) {
 }
 
 /// Each end of a job frees its lock, and nothing before.
+// matrix: unique × retry, unique × snooze, unique × dead
 #[tokio::test]
 async fn a_job_holds_its_lock_until_it_ends() {
     for (how, steps) in [
@@ -150,6 +151,7 @@ async fn an_enqueue_returns_the_job_that_holds_the_lock() {
 }
 
 /// In bulk, each job has its own answer, and sees the jobs before it.
+// matrix: unique × bulk
 #[tokio::test]
 async fn a_bulk_has_an_answer_for_each_job() {
     let (test, _) = test();
@@ -229,6 +231,7 @@ async fn a_lock_ends_with_its_job_or_with_time() {
 }
 
 /// Only the last of many enqueues runs, so long after it.
+// matrix: debounce × schedule
 #[tokio::test]
 async fn a_debounced_job_runs_after_the_last_enqueue() {
     let minute = Duration::from_secs(60);
@@ -256,6 +259,7 @@ async fn a_debounced_job_runs_after_the_last_enqueue() {
 }
 
 /// A worker's own options stay, but for the wait.
+// matrix: debounce × unique
 #[tokio::test]
 async fn a_call_can_debounce() {
     let (test, log) = test();
@@ -309,6 +313,7 @@ async fn a_newer_job_takes_the_place_of_a_retry() {
 }
 
 /// A dead job frees its lock, or keeps it for a time.
+// matrix: unique × dead
 #[tokio::test]
 async fn a_dead_job_may_keep_its_lock() {
     let (test, _) = test();
@@ -333,6 +338,7 @@ async fn a_dead_job_may_keep_its_lock() {
 }
 
 /// What an operator does to a job, it does to the lock.
+// matrix: unique × operator
 #[tokio::test]
 async fn an_operator_moves_the_lock_with_the_job() {
     let (test, _) = test();
@@ -384,6 +390,7 @@ async fn an_operator_moves_the_lock_with_the_job() {
 }
 
 /// A queue that is cleared frees the locks of its jobs.
+// matrix: unique × operator
 #[tokio::test]
 async fn a_clear_frees_the_locks() {
     let (test, log) = test();
@@ -399,6 +406,7 @@ async fn a_clear_frees_the_locks() {
 }
 
 /// A job that expired before it ran is discarded, and frees its lock.
+// matrix: unique × expiry
 #[tokio::test]
 async fn a_job_that_expires_frees_its_lock() {
     let (test, log) = test();
@@ -410,4 +418,114 @@ async fn a_job_that_expires_frees_its_lock() {
     test.advance(HOUR + HOUR).await;
     assert!(log.entries().len() <= 1);
     test.refute_locked::<Refresh>(|_| true);
+}
+
+/// A run that takes too long is a failure as any other: the job waits for its retry, and holds its
+/// lock.
+// matrix: unique × timeout
+#[tokio::test]
+async fn a_job_that_runs_too_long_holds_its_lock() {
+    let test = TestVerk::new();
+    let first = Idle::new(7)
+        .unique(Unique::new())
+        .enqueue_unique()
+        .await
+        .unwrap();
+    test.advance(Duration::from_secs(61)).await;
+    assert_eq!(test.all_retrying::<Idle>().len(), 1);
+    let again = Idle::new(7)
+        .unique(Unique::new())
+        .enqueue_unique()
+        .await
+        .unwrap();
+    assert!(
+        matches!(&again, Enqueued::Duplicate { jid, place: HolderPlace::Retrying(_) } if jid == first.jid()),
+        "{again:?}"
+    );
+}
+
+#[verk::worker(timeout = "1m", max_retry_count = 1)]
+async fn idle(user: u32, ctx: JobContext) {
+    let _ = user;
+    ctx.sleep(HOUR).await;
+}
+
+/// A pause of the queue changes no lock.
+// matrix: unique × pause
+#[tokio::test]
+async fn a_paused_queue_keeps_its_locks() {
+    let (test, log) = test();
+    let admin = test.verk().admin();
+    admin.pause_queue_everywhere("default").await.unwrap();
+    let first = send("done", BY_USER).await;
+    assert_duplicate(&send("other", BY_USER).await, &first);
+    assert_eq!(log.entries(), [""; 0]);
+    admin.resume_queue_everywhere("default").await.unwrap();
+    test.drain().await;
+    assert_eq!(log.entries(), ["7 done"]);
+    assert_new(&send("done", BY_USER).await);
+}
+
+/// A debounced job is as any other once it is due: it fails, and a newer one waits meanwhile.
+// matrix: debounce × retry
+#[tokio::test]
+async fn a_debounced_job_that_fails_holds_no_lock() {
+    let (test, log) = test();
+    let debounce = BY_USER.debounce(HOUR);
+    send("fails once", debounce).await;
+    test.advance(HOUR).await;
+    assert_eq!(test.all_retrying::<Refresh>().len(), 1);
+    assert_new(&send("newer", debounce).await);
+    test.advance(DAY).await;
+    assert_eq!(log.entries().len(), 3);
+    assert!(log.entries().contains(&"7 newer".to_owned()));
+}
+
+/// An operator deletes a debounced job, or runs it at once: the next one waits by itself.
+// matrix: debounce × operator
+#[tokio::test]
+async fn an_operator_ends_the_wait() {
+    let debounce = BY_USER.debounce(HOUR);
+    for (action, runs) in [(Action::Delete, 0), (Action::Requeue, 1), (Action::Kill, 0)] {
+        let (test, log) = test();
+        send("a", debounce).await;
+        let scheduled = test.verk().admin().scheduled_set();
+        assert_eq!(scheduled.select().act(action).await.unwrap(), 1);
+        test.drain().await;
+        assert_eq!(log.entries().len(), runs, "{action:?}");
+        assert_new(&send("b", debounce).await);
+        test.advance(HOUR).await;
+        assert_eq!(log.entries().last().unwrap(), "7 b");
+    }
+}
+
+/// In bulk, the last of the same jobs stays.
+// matrix: debounce × bulk
+#[tokio::test]
+async fn a_bulk_is_debounced() {
+    let (test, log) = test();
+    let jobs = (0..500).map(|n| Refresh::new(n % 2, n.to_string()).unique(BY_USER.debounce(HOUR)));
+    let sent = test.client().enqueue_all_unique(jobs).await.unwrap();
+    let replaced = sent
+        .iter()
+        .filter(|sent| matches!(sent, Enqueued::Replaced { .. }));
+    assert_eq!(replaced.count(), 498);
+    test.advance(HOUR).await;
+    let mut ran = log.entries();
+    ran.sort();
+    assert_eq!(ran, ["0 498", "1 499"]);
+}
+
+/// A time of the call site is kept: only a job without one gets that of the debounce.
+// matrix: debounce × schedule
+#[tokio::test]
+async fn a_debounced_job_may_have_its_own_time() {
+    let (test, log) = test();
+    let debounce = BY_USER.debounce(HOUR);
+    let job = Refresh::new(7, "a").unique(debounce).schedule_in(DAY);
+    job.enqueue().await.unwrap();
+    test.advance(DAY - HOUR).await;
+    assert_eq!(log.entries(), [""; 0]);
+    test.advance(HOUR).await;
+    assert_eq!(log.entries(), ["7 a"]);
 }

@@ -12,10 +12,11 @@ use verk_core::{
     config::ScheduleKeys,
     names::NodeId,
     storage::{
-        AuditStore, Counts, CronChange, CronStore, CronUpsert, DeadLimits, DequeueRequest,
-        Dequeued, Due, DueStore, Executions, Inprogress, JobStore, Lease, Minute, NameClaim,
-        NodeStore, PauseStore, ProcessReport, ProcessSignal, ProcessStore, Settled, Settlement,
-        StatsReport, StatsStore, StoredNodeInfo, Target,
+        AuditStore, Conflict, Counts, CronChange, CronStore, CronUpsert, DeadLimits,
+        DequeueRequest, Dequeued, Due, DueStore, EffectStore, Executions, Inprogress, JobStore,
+        Lease, LockId, LockRef, Locked, LockedJob, Minute, NameClaim, NodeStore, PauseStore,
+        ProcessReport, ProcessSignal, ProcessStore, Settled, Settlement, StatsReport, StatsStore,
+        StoredNodeInfo, Target,
     },
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -69,6 +70,7 @@ impl Row {
             .replace("YYMMDD|H:M", "250214|8:0")
             .replace("CLASS-D-H:M", "Job-14-8:3")
             .replace("DAY", "2025-02-14")
+            .replace("LOCK", "00000000000000000000000000000001")
             .replace("JID", "held")
             .replace("NODE", node.as_str())
             .replace("NAME", node.name());
@@ -163,6 +165,30 @@ async fn make_every_key(server: &RedisServer) -> [NodeId; 2] {
     assert_done(&own.settle(&held, &[settlement("d", to)]).await);
     own.schedule(&[due("of its own")]).await.unwrap();
     storage.pause(&held.queue, &"a note".into()).await.unwrap();
+
+    let lock = LockRef {
+        id: LockId::from_bits(1),
+        jid: "unique".into(),
+        queue: held.queue.clone(),
+    };
+    let unique = |jid: &str| LockedJob {
+        lock: LockRef {
+            jid: jid.into(),
+            ..lock.clone()
+        },
+        job: jid.to_owned().into(),
+        at: None,
+        class: "Sync".to_owned(),
+        lasts: Some(LONG),
+        on_conflict: Conflict::KeepLast,
+    };
+    let stored = storage.enqueue_locked(&[unique("unique")]).await;
+    assert!(matches!(stored[..], [Locked::New]), "{stored:?}");
+    // Nothing touched the lock for long when the second job meets it.
+    let key = format!("verk:unique:{}", lock.id);
+    server.command(&["HSET", &key, "touched", "0"]);
+    let stored = storage.enqueue_locked(&[unique("next")]).await;
+    assert!(matches!(stored[..], [Locked::New]), "{stored:?}");
 
     let node = &held.node;
     let claimed = storage.claim_name(node, LONG).await.unwrap();

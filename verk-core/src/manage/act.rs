@@ -132,10 +132,7 @@ impl Action {
         for (entry, settled) in entries.iter().zip(&settled) {
             match settled {
                 Settled::Done | Settled::NotHeld | Settled::Superseded => {}
-                Settled::Conflict { jid } => {
-                    log::warn!(source = ?jobs.source, ?self, holder = %jid, "a job stays in its place: another one holds its unique lock");
-                    continue;
-                }
+                Settled::Conflict { .. } => continue,
                 Settled::Merged => {
                     log::warn!(source = ?jobs.source, ?self, "a job equals one in the set that it goes to: merged");
                 }

@@ -223,7 +223,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::names::NodeId;
+    use crate::{job::HolderPlace, names::NodeId, storage::Effect};
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
     const DELAY: Duration = Duration::from_secs(60);
@@ -279,6 +279,24 @@ mod tests {
         assert_eq!(later.failures(), 0);
         assert_eq!(later.queue(), Some(&inprogress().queue));
         assert_eq!(departure.suspect.map(|suspect| suspect.deaths), Some(3));
+    }
+
+    // matrix: unique × poison
+    #[test]
+    fn a_unique_job_leaves_with_its_lock() {
+        let mut job = job();
+        job.set_verk(r#"{"u":{"d":"0000000000000000000000000000000a"}}"#);
+        let effect = |verdict| departure(&job, verdict).settlement.effects.pop();
+        // In its queue, it has the place that its lock says.
+        assert_eq!(effect(Some(Verdict::Requeue)), None);
+        let moved = effect(Some(Verdict::Delay(DELAY)));
+        let place = Some(HolderPlace::Scheduled(NOW + DELAY));
+        assert!(
+            matches!(&moved, Some(Effect::Relock { place: new, .. }) if *new == place),
+            "{moved:?}"
+        );
+        let freed = effect(Some(Verdict::Bury));
+        assert!(matches!(freed, Some(Effect::Unlock(_))), "{freed:?}");
     }
 
     #[test]

@@ -107,7 +107,6 @@ impl QueueManager {
                 }
                 Settled::Superseded => {
                     pending.supersede();
-                    log::info!(queue = %self.inprogress.queue, "a job was discarded: a newer one came in its place");
                     counts.add(self.report(pending));
                 }
                 // A job that runs took its lock long ago, so nothing stands in its way.

@@ -150,10 +150,8 @@ impl ScheduleManager {
                 true
             }
             Err(error) => {
-                log::warn!(
-                    error = %error,
-                    "cannot look for the job of a unique lock, trying again later"
-                );
+                let at = self.services.clock.instant();
+                self.services.monitor.schedule.failed(&error, at);
                 true
             }
         }

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use crate::{
     error::StorageError,
     events::event::{Event, EventKind},
-    log,
     names::NodeId,
     services::Services,
     storage::{CronChange, CronUpsert, MAX_BATCH_BYTES, Storage, StoredCron},
@@ -94,10 +93,6 @@ pub(crate) async fn declare(
 
 /// Publishes that another version of the program is in charge of an entry.
 pub(crate) fn tell_disagreement(services: &Services, name: &str) {
-    log::warn!(
-        entry = name,
-        "nodes declare this entry of the timetable differently: the newer declaration holds"
-    );
     services.events.send(Event {
         at: services.now(),
         queue: None,

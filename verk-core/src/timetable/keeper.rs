@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
-    log,
     services::Services,
     timetable::{
         declared::{Declared, declare, tell_disagreement},
@@ -68,10 +67,7 @@ impl Keeper {
                 self.declare_at = now + LOOK_EVERY;
             }
             Err(error) => {
-                log::warn!(
-                    error = %error,
-                    "cannot store the timetable of this program, trying again"
-                );
+                services.monitor.schedule.failed(&error, now);
                 self.declare_at = now + TRY_AGAIN;
             }
         }
@@ -104,10 +100,7 @@ impl Keeper {
         }
         self.orphans_at = Some(now + LOOK_EVERY);
         if let Err(error) = orphans::look(services).await {
-            log::warn!(
-                error = %error,
-                "cannot look who declares the entries of the timetable, trying again later"
-            );
+            services.monitor.schedule.failed(&error, now);
         }
     }
 }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::StorageError,
     events::event::{Event, EventKind},
-    log,
     services::Services,
     storage::{MAX_BATCH_JOBS, Page, StoredCron},
     time::clock::unix_seconds,
@@ -62,10 +61,6 @@ pub(crate) async fn look(services: &Services) -> Result<(), StorageError> {
                 services.storage.mark_cron(&entry.name, None).await?;
             }
             None if !is_declared => {
-                log::info!(
-                    entry = %entry.name,
-                    "no live node declares this entry of the timetable: it is paused in a day"
-                );
                 services.storage.mark_cron(&entry.name, Some(now)).await?;
             }
             Some(since) if now.duration_since(since).unwrap_or_default() >= GRACE => {
@@ -92,10 +87,6 @@ async fn pause(
     // Texts and a finite number always have a JSON form.
     let note = serde_json::to_vec(&note).unwrap_or_default().into();
     if services.storage.pause_cron(name, &note).await? {
-        log::warn!(
-            entry = name,
-            "no live node has declared this entry of the timetable for a day: it is paused"
-        );
         services.events.send(Event {
             at: now,
             queue: None,

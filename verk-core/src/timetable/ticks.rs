@@ -155,7 +155,6 @@ fn tell(services: &Services, name: &str, decision: Decision) {
         if let Some(queue) = &queue {
             services.tallies.enqueued.add(|| queue.clone(), 1);
         }
-        log::debug!(entry = name, jid = %job.jid(), "a run of the timetable is enqueued");
         services.events.send(Event {
             at,
             queue,

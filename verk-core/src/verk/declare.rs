@@ -76,20 +76,12 @@ fn definition(
 }
 
 /// Without the feature `cron`, nothing is declared.
+/// Without the feature, the macro refuses a declaration.
 #[cfg(not(feature = "cron"))]
 pub(crate) fn declared(
-    registry: &Registry,
+    _: &Registry,
     _: impl Fn(&str) -> bool,
     _: &mut Vec<ConfigError>,
 ) -> Declared {
-    for worker in registry
-        .workers()
-        .filter(|worker| !worker.options().cron.is_empty())
-    {
-        crate::log::warn!(
-            class = worker.class(),
-            "this node does not enqueue the periodic jobs of a worker: it lacks the feature `cron`"
-        );
-    }
     Declared::default()
 }

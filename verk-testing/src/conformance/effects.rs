@@ -62,6 +62,7 @@ async fn assert_lock(storage: &dyn Storage, place: Option<&HolderPlace>) {
 
 /// The effects of a settlement happen in its step, alone or on the way of a fetch, and also when
 /// another node restores the job.
+// matrix: unique × retry, unique × snooze, unique × restore, unique × dead
 pub async fn each_settlement_has_its_effects(harness: &dyn Harness) {
     for (step, (to, effects, place)) in settlements().into_iter().enumerate() {
         for way in 0..3 {
@@ -148,6 +149,7 @@ fn moves() -> Vec<(MoveTarget, Vec<Effect>, Option<HolderPlace>)> {
 }
 
 /// The effects of a move happen in its step, and not when the job is not in its place.
+// matrix: unique × operator
 pub async fn each_move_has_its_effects(harness: &dyn Harness) {
     for (step, (to, effects, place)) in moves().into_iter().enumerate() {
         let fixture = Fixture::new(harness).await;
@@ -173,6 +175,7 @@ pub async fn each_move_has_its_effects(harness: &dyn Harness) {
 
 /// A due job that is moved to its queue keeps its lock, or frees it; one that is not due changes
 /// nothing.
+// matrix: unique × schedule, debounce × schedule
 pub async fn a_promotion_has_its_effects(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let storage = &*fixture.storage;
@@ -264,6 +267,7 @@ pub async fn a_broken_lock_stops_the_step_of_its_job(harness: &dyn Harness) {
 }
 
 /// A full backend frees and follows locks.
+// matrix: unique × full memory
 pub async fn a_full_backend_has_effects(harness: &dyn Harness) {
     for (to, effects, place) in settlements() {
         let mut fixture = Fixture::new(harness).await;

@@ -174,6 +174,7 @@ pub async fn jobs_with_locks_are_jobs(harness: &dyn Harness) {
 }
 
 /// An enqueue that is sent again after a lost reply stores nothing, and answers as the first one.
+// matrix: unique × lost reply
 pub async fn an_enqueue_that_comes_again_stores_nothing(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let storage = &*fixture.storage;
@@ -272,6 +273,7 @@ pub async fn a_job_replaces_a_waiting_one(harness: &dyn Harness) {
 }
 
 /// A job that another program moved is not found, and so not replaced.
+// matrix: debounce × mixed fleet
 pub async fn a_job_that_is_not_found_is_not_replaced(harness: &dyn Harness) {
     let conflict = Conflict::Replace { max_wait: None };
     let fixture = Fixture::new(harness).await;
@@ -298,6 +300,7 @@ pub async fn a_job_that_is_not_found_is_not_replaced(harness: &dyn Harness) {
 }
 
 /// A job that replaces others is due at most so long after the first of them.
+// matrix: debounce × schedule
 pub async fn replacing_jobs_wait_for_a_bounded_time(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let storage = &*fixture.storage;
@@ -516,6 +519,7 @@ pub async fn a_fresh_lock_is_no_suspect(harness: &dyn Harness) {
 }
 
 /// A full backend refuses a new job and leaves no lock. A duplicate is found there, too.
+// matrix: unique × full memory
 pub async fn a_full_backend_takes_no_lock(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let storage = &*fixture.storage;
