@@ -61,6 +61,7 @@ pub mod guide {
     //! |---|---|
     //! | [enqueueing] | clients, options, many jobs at once, errors |
     //! | [scheduling] | when a job for later starts |
+    //! | [periodic] | cron expressions and periods, in any time zone |
     //! | [unique] | one job where several would do the same; debounce and throttle |
     //! | [testing](crate::testing) | without a server, in virtual time |
     //!
@@ -160,6 +161,10 @@ pub mod guide {
     }
     pub mod outcomes {
         #![doc = include_str!("docs/outcomes.md")]
+    }
+    #[cfg(any(not(doctest), all(feature = "cron", feature = "testing")))]
+    pub mod periodic {
+        #![doc = include_str!("docs/periodic.md")]
     }
     pub mod queues {
         #![doc = include_str!("docs/queues.md")]
