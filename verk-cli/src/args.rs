@@ -2,6 +2,7 @@
 
 mod jobs;
 mod place;
+mod timetable;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 pub(crate) use self::{
     jobs::{ActArgs, FilterArgs, JobsCommand, ListArgs, Listing, OneArgs, OrderArg},
     place::PlaceArg,
+    timetable::{CronCommand, ImportCommand, LocksCommand},
 };
 use crate::{connect::Connection, failure::EXIT_CODES, times::When};
 
@@ -148,6 +150,15 @@ pub(crate) enum Command {
         #[arg(short = 'n', long, value_name = "EVENTS")]
         limit: Option<usize>,
     },
+    /// List and drive periodic jobs
+    #[command(subcommand)]
+    Cron(CronCommand),
+    /// List and release the locks of unique jobs
+    #[command(subcommand)]
+    Locks(LocksCommand),
+    /// Take over what another program had
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Watch queues, jobs and processes, and drive them by keys
     #[cfg(feature = "tui")]
     Top,
@@ -202,6 +213,8 @@ impl Command {
             | Self::Nodes
             | Self::Metrics { .. }
             | Self::Audit { .. }
+            | Self::Cron(CronCommand::Ls { .. } | CronCommand::Next { .. })
+            | Self::Locks(LocksCommand::Ls { .. })
             | Self::Tail { .. }
             | Self::Completions { .. }
             | Self::Config => true,

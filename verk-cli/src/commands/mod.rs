@@ -3,10 +3,13 @@
 mod act;
 mod audit;
 mod config;
+mod cron;
 mod doctor;
 mod enqueue;
 mod fleet;
+mod import;
 mod list;
+mod locks;
 mod metrics;
 mod pause;
 mod show;
@@ -107,6 +110,9 @@ impl Session<'_> {
             Command::Dump(args) => self.signal(args, ProcessSignal::Dump).await,
             Command::Clear { queue, consent } => self.clear(queue, consent).await,
             Command::Enqueue(args) => self.enqueue(args).await,
+            Command::Cron(command) => self.cron(command).await,
+            Command::Locks(command) => self.locks(command).await,
+            Command::Import(command) => self.import(command).await,
             Command::Tail { limit } => self.tail(*limit).await,
             Command::Metrics { class, minutes } => self.metrics(class.as_deref(), *minutes).await,
             #[cfg(feature = "tui")]

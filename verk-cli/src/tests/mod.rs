@@ -228,7 +228,7 @@ macro_rules! compared {
 }
 
 compared! {
-    changes clear doctor enqueue fleet json lists pauses running show signals usage why
+    changes clear cron doctor enqueue fleet json lists locks pauses running show signals usage why
 }
 
 #[tokio::test]
