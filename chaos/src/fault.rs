@@ -81,6 +81,8 @@ words! {
         Malformed = "malformed",
         /// A payload is put into a queue twice.
         DuplicatePayload = "duplicate_payload",
+        /// A program that knows no locks deletes a unique job.
+        DeletedPastVerk = "deleted_past_verk",
         /// A payload as large as a client may send, or three times as large.
         HugePayload = "huge_payload",
     }
@@ -135,6 +137,7 @@ impl Fault {
             Self::CutAfterEnqueue
             | Self::Malformed
             | Self::DuplicatePayload
+            | Self::DeletedPastVerk
             | Self::HugePayload => false,
         }
     }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use serde::Serialize;
-use verk_testing::{RedisServer, Reply};
 
 use crate::{
     fault::Fault,
     kind::Kind,
     ledger::{Attempt, Life, Record},
+    left::{Left, jid_of},
     payload,
 };
 
@@ -57,6 +57,22 @@ pub struct Verdict {
     pub restored: usize,
     /// Outcomes that had no effect, because the job belonged to another node.
     pub outcomes_without_effect: usize,
+    /// Unique jobs that were not stored because another one held their lock.
+    pub conflicts: usize,
+    /// Unique jobs that a node restored after the process that ran them had died.
+    pub restored_holding_a_lock: usize,
+    /// Locks that verk freed because another program had deleted their jobs.
+    pub repaired: usize,
+    /// Locks that exist when no job is left.
+    pub locks_left: usize,
+    /// Locks whose job was not stored when all locks and jobs were compared.
+    pub blocked_by_nobody: usize,
+    /// Runs of the timetable that were due.
+    pub ticks_due: usize,
+    /// Runs of the timetable that never ended well.
+    pub ticks_missing: usize,
+    /// Runs of the timetable for which two jobs were stored.
+    pub ticks_twice: usize,
     /// The jids of some of the jobs with an error.
     pub examples: Vec<String>,
 }
@@ -74,6 +90,10 @@ impl Verdict {
             && self.leaked_permits == 0
             && self.crashes == 0
             && self.stray_keys.is_empty()
+            && self.locks_left == 0
+            && self.blocked_by_nobody == 0
+            && self.ticks_missing == 0
+            && self.ticks_twice == 0
             && self.caught_panics >= self.broken_logs()
     }
 
@@ -96,6 +116,15 @@ impl Verdict {
         times.all(|times| times.is_some_and(|times| *times > 0))
     }
 
+    /// Whether locks and ticks met what they must survive. A run in which none did proves nothing.
+    #[must_use]
+    pub fn proves_something(&self) -> bool {
+        self.conflicts >= 20
+            && self.restored_holding_a_lock > 0
+            && self.repaired > 0
+            && self.ticks_due >= 20
+    }
+
     fn tell_of(&mut self, jid: &str) {
         if self.examples.len() < 20 {
             self.examples.push(jid.to_owned());
@@ -108,78 +137,6 @@ impl fmt::Display for Verdict {
         let text = serde_json::to_string_pretty(self).map_err(|_| fmt::Error)?;
         f.write_str(&text)
     }
-}
-
-/// What is in Redis.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Left {
-    keys: Vec<String>,
-    waiting: Vec<String>,
-    /// The jobs that are in `schedule`, the next first.
-    scheduled: Vec<String>,
-    dead: Vec<String>,
-    nodes: usize,
-}
-
-impl Left {
-    /// The next job, when nothing runs and all jobs wait for their time.
-    pub(crate) fn next_scheduled(&self) -> Option<&str> {
-        let rest = self.waiting.len() == self.scheduled.len();
-        self.scheduled.first().filter(|_| rest).map(String::as_str)
-    }
-
-    /// Whether no job is left to run, with so many live nodes and no other on the list.
-    pub(crate) fn is_at_rest(&self, nodes: usize) -> bool {
-        self.waiting.is_empty() && self.nodes == nodes
-    }
-}
-
-/// Everything in Redis at one moment, so that a job that moves meanwhile is not missed.
-const LOOK: &str = "
-    local keys, waiting = redis.call('KEYS', '*'), {}
-    for _, key in ipairs(keys) do
-        if key:find('^queue:') or key:find('^inprogress:') then
-            for _, job in ipairs(redis.call('LRANGE', key, 0, -1)) do
-                table.insert(waiting, job)
-            end
-        end
-    end
-    local function members(set)
-        return redis.call('ZRANGE', set, 0, -1)
-    end
-    return {
-        keys, waiting, members('schedule'), members('retry'), members('dead'),
-        redis.call('SMEMBERS', 'processes'), redis.call('SMEMBERS', 'verk_nodes')
-    }";
-
-/// Looks into Redis, without help from verk.
-pub(crate) fn what_is_left(server: &RedisServer) -> Left {
-    let texts = |reply: Reply| -> Vec<String> {
-        let entries = reply.into_array().unwrap_or_default().into_iter();
-        entries
-            .filter_map(Reply::into_bytes)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .collect()
-    };
-    let look = server.command(&["EVAL", LOOK, "0"]).into_array();
-    let mut look = look.unwrap_or_default().into_iter().map(texts);
-    let mut next = || look.next().unwrap_or_default();
-    let mut left = Left {
-        keys: next(),
-        waiting: next(),
-        scheduled: next(),
-        ..Left::default()
-    };
-    left.waiting.extend(left.scheduled.clone());
-    left.waiting.extend(next());
-    left.dead = next();
-    // The entries of killed processes in Sidekiq's registry expire, and nothing depends on them.
-    let shown = next();
-    let of_process = |key: &String| shown.iter().any(|identity| key.starts_with(identity));
-    left.keys.retain(|key| !of_process(key));
-    left.keys.sort();
-    left.nodes = next().len();
-    left
 }
 
 /// A fault and its duration, as places in the ledger.
@@ -219,6 +176,12 @@ struct Index<'a> {
     settled: HashMap<(Life, &'a Attempt), Vec<usize>>,
     died: HashMap<Life, usize>,
     faults: Vec<Struck>,
+    /// Jobs that a program deleted that knows no locks.
+    removed: HashSet<&'a str>,
+    /// Jobs that held a lock and were not stored.
+    unheld: HashSet<&'a str>,
+    /// The jobs of the timetable, by the second in which they were due.
+    ticks: BTreeMap<u64, HashSet<&'a str>>,
 }
 
 impl<'a> Index<'a> {
@@ -238,6 +201,17 @@ impl<'a> Index<'a> {
                 }
                 Record::MayBeStored(_) => verdict.may_be_stored += 1,
                 Record::NotStored(_) => verdict.not_stored += 1,
+                Record::Conflict { .. } => verdict.conflicts += 1,
+                Record::Removed(jid) => {
+                    index.removed.insert(jid);
+                }
+                Record::Repaired(..) => verdict.repaired += 1,
+                Record::Tick { jid, due } => {
+                    index.ticks.entry(*due).or_default().insert(jid);
+                }
+                Record::Unheld(jid) => {
+                    index.unheld.insert(jid);
+                }
                 Record::Started(life, attempt) => {
                     verdict.started += 1;
                     index
@@ -383,6 +357,8 @@ pub(crate) fn judge(records: &[Record], left: &Left, at_rest: bool, most: InFlig
     let index = Index::new(records, &mut verdict);
     judge_ends(&index, left, at_rest, &mut verdict);
     judge_starts(&index, most, &mut verdict);
+    judge_locks(&index, left, &mut verdict);
+    judge_ticks(&index, &mut verdict);
     verdict.crashes = index
         .died
         .iter()
@@ -408,10 +384,8 @@ pub(crate) fn judge(records: &[Record], left: &Left, at_rest: bool, most: InFlig
 fn judge_ends(index: &Index<'_>, left: &Left, at_rest: bool, verdict: &mut Verdict) {
     let mut well: HashSet<&str> = HashSet::new();
     for attempt in &index.ended {
-        let needed = match index.sent.get(attempt.jid.as_str()) {
-            Some(Kind::FailsOnce) => 2,
-            _ => 1,
-        };
+        let kind = index.sent.get(attempt.jid.as_str());
+        let needed = kind.map_or(1, |kind| kind.attempts());
         if attempt.number >= needed {
             well.insert(&attempt.jid);
         }
@@ -425,6 +399,9 @@ fn judge_ends(index: &Index<'_>, left: &Left, at_rest: bool, verdict: &mut Verdi
         let Some(kind) = index.sent.get(jid) else {
             continue;
         };
+        if index.removed.contains(jid) {
+            continue;
+        }
         let is_dead = dead.contains(*jid);
         let fault = if waiting.contains(*jid) {
             &mut verdict.stuck
@@ -460,10 +437,8 @@ fn judge_starts(index: &Index<'_>, most: InFlight, verdict: &mut Verdict) {
             Some(Kind::Twice) => 2,
             _ => 1,
         };
-        let attempts = match index.sent.get(attempt.jid.as_str()) {
-            Some(Kind::FailsOnce) => 2,
-            _ => 1,
-        };
+        let kind = index.sent.get(attempt.jid.as_str());
+        let attempts = kind.map_or(1, |kind| kind.attempts());
         if attempt.number > attempts {
             verdict.miscounted += 1;
             verdict.tell_of(&attempt.jid);
@@ -491,6 +466,10 @@ fn judge_starts(index: &Index<'_>, most: InFlight, verdict: &mut Verdict) {
         if let Some((first, cause)) = cause {
             used.insert(first);
             *explained.entry(cause).or_default() += 1;
+            let kind = index.sent.get(attempt.jid.as_str());
+            if let (Cause::Death(..), Some(true)) = (cause, kind.map(|kind| kind.is_unique())) {
+                verdict.restored_holding_a_lock += 1;
+            }
             let fault = index.fault(cause).to_string();
             *verdict.duplicates.entry(fault).or_default() += 1;
         } else {
@@ -500,17 +479,37 @@ fn judge_starts(index: &Index<'_>, most: InFlight, verdict: &mut Verdict) {
     }
 }
 
-/// The jid in the payload, whether the payload is a job or not.
-fn jid_of(payload: &str) -> Option<String> {
-    let (_, rest) = payload.split_once(r#""jid":""#)?;
-    let (jid, _) = rest.split_once('"')?;
-    Some(jid.to_owned())
+fn judge_locks(index: &Index<'_>, left: &Left, verdict: &mut Verdict) {
+    verdict.locks_left = left.holders.len();
+    for jid in index.unheld.difference(&index.removed) {
+        verdict.blocked_by_nobody += 1;
+        verdict.tell_of(jid);
+    }
+}
+
+/// A job is due in each second from the first to the last.
+fn judge_ticks(index: &Index<'_>, verdict: &mut Verdict) {
+    let (Some((first, _)), Some((last, _))) =
+        (index.ticks.first_key_value(), index.ticks.last_key_value())
+    else {
+        return;
+    };
+    let ended: HashSet<&str> = (index.ended.iter()).map(|run| run.jid.as_str()).collect();
+    for due in *first..=*last {
+        verdict.ticks_due += 1;
+        let jids = index.ticks.get(&due);
+        let well = jids.is_some_and(|jids| jids.iter().any(|jid| ended.contains(jid)));
+        verdict.ticks_missing += usize::from(!well);
+        verdict.ticks_twice += usize::from(jids.is_some_and(|jids| jids.len() > 1));
+    }
 }
 
 /// Whether a key may exist when no job is left and no node lives.
 fn is_expected(key: &str) -> bool {
-    matches!(key, "queues" | "dead" | "processes" | "process_cleanup")
-        || key.starts_with("stat:")
+    matches!(
+        key,
+        "queues" | "dead" | "processes" | "process_cleanup" | "verk:effects"
+    ) || key.starts_with("stat:")
         || key.starts_with("verk:deaths:")
         || key.starts_with("verk:restored:")
 }

@@ -33,6 +33,12 @@ words! {
         Huge = "huge",
         /// Is stored for later.
         Scheduled = "scheduled",
+        /// Takes a fifth of a second. Only one of its key is stored at a time.
+        Unique = "unique",
+        /// Fails once, then ends well. Only one of its key is stored at a time.
+        UniqueFails = "unique_fails",
+        /// Was enqueued by an entry of the timetable.
+        Tick = "tick",
         /// Ends its process: it ends in the dead set.
         Poison = "poison",
         /// Is in the queue twice, with the same bytes.
@@ -44,7 +50,24 @@ words! {
     }
 }
 
+/// The entry of the timetable of every run.
+pub(crate) const ENTRY: &str = "beat";
+
 impl Kind {
+    /// Whether only one job of its key is stored at a time.
+    #[must_use]
+    pub fn is_unique(self) -> bool {
+        matches!(self, Self::Unique | Self::UniqueFails)
+    }
+
+    /// How many attempts it takes to end well.
+    pub(crate) fn attempts(self) -> u32 {
+        match self {
+            Self::FailsOnce | Self::UniqueFails => 2,
+            _ => 1,
+        }
+    }
+
     /// Whether the job has to end in the dead set.
     #[must_use]
     pub fn ends_dead(self) -> bool {

@@ -49,6 +49,26 @@ pub enum Record {
     MayBeStored(String),
     /// verk reported that the job is not stored.
     NotStored(String),
+    /// verk reported that the job is not stored, because another one holds its lock.
+    Conflict {
+        /// The job that was not stored.
+        jid: String,
+        /// The job that holds the lock.
+        holder: String,
+    },
+    /// A program that knows no locks deleted the job.
+    Removed(String),
+    /// The worker freed the lock of this job, which was nowhere.
+    Repaired(Life, String),
+    /// A job of the timetable runs that was due then, in seconds since 1970.
+    Tick {
+        /// The job.
+        jid: String,
+        /// When it was due.
+        due: u64,
+    },
+    /// A lock was found whose job was not stored, in one moment.
+    Unheld(String),
     /// The first line of a job ran.
     Started(Life, Attempt),
     /// The last line of a job ran.
@@ -153,6 +173,11 @@ impl fmt::Display for Record {
             Self::Stored(jid) => write!(f, "stored {jid}"),
             Self::MayBeStored(jid) => write!(f, "may_be_stored {jid}"),
             Self::NotStored(jid) => write!(f, "not_stored {jid}"),
+            Self::Conflict { jid, holder } => write!(f, "conflict {jid} {holder}"),
+            Self::Removed(jid) => write!(f, "removed {jid}"),
+            Self::Repaired(life, jid) => write!(f, "repaired {life} {jid}"),
+            Self::Tick { jid, due } => write!(f, "tick {jid} {due}"),
+            Self::Unheld(jid) => write!(f, "unheld {jid}"),
             Self::Started(life, Attempt { jid, number }) => {
                 write!(f, "started {life} {jid} {number}")
             }
@@ -193,6 +218,17 @@ impl FromStr for Record {
             "stored" => Self::Stored(word()?.to_owned()),
             "may_be_stored" => Self::MayBeStored(word()?.to_owned()),
             "not_stored" => Self::NotStored(word()?.to_owned()),
+            "conflict" => Self::Conflict {
+                jid: word()?.to_owned(),
+                holder: word()?.to_owned(),
+            },
+            "removed" => Self::Removed(word()?.to_owned()),
+            "repaired" => Self::Repaired(word()?.parse()?, word()?.to_owned()),
+            "tick" => Self::Tick {
+                jid: word()?.to_owned(),
+                due: word()?.parse().map_err(drop)?,
+            },
+            "unheld" => Self::Unheld(word()?.to_owned()),
             "lost" => Self::Lost(word()?.parse()?),
             "restored" => Self::Restored(word()?.parse()?, word()?.parse().map_err(drop)?),
             "node" => Self::Node(word()?.parse()?, word()?.to_owned()),
@@ -246,6 +282,17 @@ mod tests {
                 kind: Kind::Poison,
             },
             Record::Stored("0f".to_owned()),
+            Record::Conflict {
+                jid: "0f".to_owned(),
+                holder: "0e".to_owned(),
+            },
+            Record::Removed("0f".to_owned()),
+            Record::Repaired(life, "0f".to_owned()),
+            Record::Tick {
+                jid: "0f".to_owned(),
+                due: 1_700_000_000,
+            },
+            Record::Unheld("0f".to_owned()),
             Record::Started(life, attempt.clone()),
             Record::Ended(life, attempt.clone()),
             Record::Settled(life, attempt),

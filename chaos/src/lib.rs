@@ -19,6 +19,7 @@ mod fleet;
 mod judge;
 mod kind;
 pub mod ledger;
+mod left;
 mod payload;
 mod plan;
 mod producer;

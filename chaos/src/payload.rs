@@ -2,7 +2,7 @@
 //! ours would send.
 
 use serde_json::value::RawValue;
-use verk::{Job, QueueName, Worker};
+use verk::{Job, QueueName, Unique, Worker};
 
 use crate::{
     kind::{KEPT, KEPT_KEY, Kind, QUEUE},
@@ -23,13 +23,23 @@ pub(crate) fn job(kind: Kind) -> Job {
     }
 }
 
+/// A job of which only one with this key is stored at a time.
+pub(crate) fn unique(kind: Kind, key: &str) -> (Job, Unique) {
+    let by_key = Unique::new().by(&[1]);
+    (with_text(kind, key.to_owned()), by_key)
+}
+
 /// More than a client of ours sends.
 pub(crate) fn huger() -> Job {
     padded(Kind::Huge, 3 * CLIENTS_LIMIT)
 }
 
 fn padded(kind: Kind, padding: usize) -> Job {
-    let worker = Chaos::new(kind, "x".repeat(padding));
+    with_text(kind, "x".repeat(padding))
+}
+
+fn with_text(kind: Kind, text: String) -> Job {
+    let worker = Chaos::new(kind, text);
     let args = worker
         .encode_args()
         .expect("a word and a text have a JSON form");

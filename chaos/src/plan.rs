@@ -76,6 +76,7 @@ const LANES: [&[Fault]; 3] = [
         Fault::CutAfterEnqueue,
         Fault::Malformed,
         Fault::DuplicatePayload,
+        Fault::DeletedPastVerk,
         Fault::HugePayload,
     ],
 ];

@@ -6,18 +6,33 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
 use verk::{
-    BuildError, EnqueueExt, Verk,
+    BuildError, EnqueueExt, Enqueued, Verk,
     client::IntoJob,
+    cron::{CatchUp, Cron, CronError, Overlap},
     time::{Clock, SystemClock},
 };
 
 use crate::{
     fleet::Fleet,
-    kind::{Kind, QUEUE},
+    kind::{ENTRY, Kind, QUEUE},
     ledger::{Ledger, Record},
-    payload::job,
+    payload::{self, job},
 };
 use verk::redis::RedisConfig;
+
+/// How many keys unique jobs have.
+const KEYS: u32 = 8;
+
+/// Deletes a job of the schedule, and lets its lock look untouched for long.
+const DELETE: &str = "
+    for _, job in ipairs(redis.call('ZRANGE', 'schedule', 0, -1)) do
+        local id = job:find(ARGV[1], 1, true) and job:match('\"d\":\"(%x+)\"')
+        if id then
+            redis.call('HSET', 'verk:unique:' .. id, 'touched', 0)
+            return redis.call('ZREM', 'schedule', job)
+        end
+    end
+    return 0";
 
 /// What is enqueued.
 #[derive(Clone, Debug)]
@@ -65,7 +80,11 @@ impl Producer {
                     None => return,
                 }
             };
-            self.send(kind).await;
+            let key = format!("key {}", rng.random_range(0..KEYS));
+            match kind.is_unique() {
+                true => self.send_unique(kind, &key, Duration::ZERO).await.is_some(),
+                false => self.send(kind).await,
+            };
             if !production.pause.is_zero() {
                 clock.sleep(production.pause).await;
             }
@@ -92,6 +111,72 @@ impl Producer {
         };
         self.ledger.write(&record);
         !matches!(record, Record::NotStored(_))
+    }
+
+    /// Enqueues one unique job. Returns its jid if it is stored.
+    async fn send_unique(&self, kind: Kind, key: &str, delay: Duration) -> Option<String> {
+        let (job, unique) = payload::unique(kind, key);
+        let jid = job.jid().to_string();
+        self.sent(&jid, kind);
+        let job = job.into_job().unique(unique).schedule_in(delay);
+        let record = match self.verk.client().enqueue_unique(job).await {
+            Ok(Enqueued::Duplicate { jid: holder, .. }) => Record::Conflict {
+                jid: jid.clone(),
+                holder: holder.to_string(),
+            },
+            Ok(_) => Record::Stored(jid.clone()),
+            Err(error) if error.may_be_stored() => Record::MayBeStored(jid.clone()),
+            Err(_) => Record::NotStored(jid.clone()),
+        };
+        self.ledger.write(&record);
+        matches!(record, Record::Stored(_)).then_some(jid)
+    }
+
+    /// Stores a unique job for much later, deletes it as a program that knows no locks, and
+    /// enqueues another one until that gets the lock. Returns whether it did.
+    pub(crate) async fn delete_past_verk(&self, fleet: &Fleet, key: &str) -> bool {
+        let clock: &dyn Clock = &SystemClock;
+        let later = Duration::from_secs(3600);
+        let Some(jid) = self.send_unique(Kind::Unique, key, later).await else {
+            return false;
+        };
+        let removed = {
+            let _there = fleet.server_is_there.read().await;
+            // The lock was touched long ago.
+            let reply = fleet.server.command(&["EVAL", DELETE, "0", &jid]);
+            reply.as_integer() == Some(1)
+        };
+        if !removed {
+            return false;
+        }
+        self.ledger.write(&Record::Removed(jid));
+        loop {
+            if self
+                .send_unique(Kind::Unique, key, Duration::ZERO)
+                .await
+                .is_some()
+            {
+                return true;
+            }
+            clock.sleep(fleet.heartbeat / 2).await;
+        }
+    }
+
+    /// Starts the timetable of the run: a job each second.
+    pub(crate) async fn start_timetable(&self) -> Result<(), CronError> {
+        let entry = Cron::every("1s")
+            .overlap(Overlap::Allow)
+            .catch_up(CatchUp::All)
+            .job(payload::job(Kind::Tick));
+        self.verk.cron().upsert(ENTRY, entry).await.map(drop)
+    }
+
+    /// Ends it. No run is due after this.
+    pub(crate) async fn end_timetable(&self) {
+        let clock: &dyn Clock = &SystemClock;
+        while self.verk.cron().remove(ENTRY).await.is_err() {
+            clock.sleep(Duration::from_millis(100)).await;
+        }
     }
 
     fn sent(&self, jid: &str, kind: Kind) {

@@ -17,7 +17,7 @@ use crate::{
     judge::{self, InFlight, Verdict},
     kind::Kind,
     ledger::{Ledger, Record},
-    payload,
+    left, payload,
     plan::{Plan, Step},
     producer::{Producer, Production},
 };
@@ -45,6 +45,12 @@ pub struct Run {
 /// longer than a worker stands still and than Redis refuses writes.
 const CHANCE: Duration = Duration::from_secs(8);
 
+/// How long a search for the job of a lock may take, while a queue is long and Redis is away.
+const LONG_CHANCE: Duration = Duration::from_secs(20);
+
+/// How often all locks are compared with all jobs.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// How many jobs a node prefetches at most.
 const PREFETCHED: usize = 64;
 
@@ -58,6 +64,7 @@ pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
     let producer = Producer::connect(&fleet).await?;
     // A fault that strikes before the workers have started breaks nothing.
     come_to_rest(&fleet, what.rest).await;
+    producer.start_timetable().await?;
     let over = CancellationToken::new();
     let stop = if what.produce_until_over {
         over.clone()
@@ -73,9 +80,12 @@ pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
         .collect();
     let fleet = {
         let fleet_ref = Arc::new(fleet);
+        let watch = tokio::spawn(watch_locks(Arc::clone(&fleet_ref), over.clone()));
         follow(&fleet_ref, &producer, &what.plan).await;
         over.cancel();
         join_all(producers).await;
+        producer.end_timetable().await;
+        watch.await?;
         fleet = Arc::into_inner(fleet_ref).ok_or_else(|| io::Error::other("a lane goes on"))?;
         for proxy in &fleet.proxies {
             proxy.heal();
@@ -91,13 +101,26 @@ pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
         of_a_worker: what.size.concurrency + what.size.concurrency.min(PREFETCHED),
         workers: what.size.workers,
     };
-    let left = judge::what_is_left(&fleet.server);
+    let left = left::what_is_left(&fleet.server);
     let verdict = judge::judge(&records, &left, rest, in_flight);
     if !verdict.is_clean() {
         fleet.keep_files();
         tracing::error!(ledger = %fleet.ledger_path().display(), "a promise was broken");
     }
     Ok((verdict, records))
+}
+
+/// Compares all locks with all jobs, each time in one moment, until it is over.
+async fn watch_locks(fleet: Arc<Fleet>, over: CancellationToken) {
+    while !over.is_cancelled() {
+        {
+            let _there = fleet.server_is_there.read().await;
+            for jid in left::what_is_left(&fleet.server).unheld() {
+                fleet.ledger.write(&Record::Unheld(jid));
+            }
+        }
+        pause(LOOK_EVERY).await;
+    }
 }
 
 /// Does what the plan says, each lane by itself.
@@ -242,6 +265,12 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
             let enqueues = |command: &RedisCommand| command.name() == "LPUSH";
             return lost(&fleet.producer_proxy, |it| it.lose_reply(enqueues)).await;
         }
+        Fault::DeletedPastVerk => {
+            let clock: &dyn Clock = &SystemClock;
+            let key = format!("deleted {:016x}", step.random);
+            let deleted = producer.delete_past_verk(fleet, &key);
+            return clock.timeout(LONG_CHANCE, deleted).await == Some(true);
+        }
         Fault::Poison | Fault::Malformed | Fault::DuplicatePayload | Fault::HugePayload => {
             return feed(fleet, producer, step).await;
         }
@@ -339,7 +368,7 @@ async fn come_to_rest(fleet: &Fleet, limit: Duration) -> bool {
     let clock: &dyn Clock = &SystemClock;
     let look = async {
         loop {
-            let left = judge::what_is_left(&fleet.server);
+            let left = left::what_is_left(&fleet.server);
             if left.is_at_rest(fleet.proxies.len()) {
                 return;
             }

@@ -23,6 +23,7 @@ use tracing_subscriber::{
 };
 use verk::{
     BoxError, Event, EventKind, Job, RetryIn,
+    cron::Tick,
     events::Events,
     guard,
     prelude::*,
@@ -86,7 +87,13 @@ pub(crate) async fn chaos(
         .ledger
         .write(&Record::Started(diary.life, attempt.clone()));
     drop(padding);
-    if ctx.job().get(KEPT_KEY) != Some(KEPT) {
+    if let Some(tick) = Tick::of(ctx.job()) {
+        let due = tick.due().duration_since(SystemTime::UNIX_EPOCH);
+        diary.ledger.write(&Record::Tick {
+            jid: attempt.jid.clone(),
+            due: due.unwrap_or_default().as_secs(),
+        });
+    } else if ctx.job().get(KEPT_KEY) != Some(KEPT) {
         return Err("the payload was changed");
     }
     let result = match kind {
@@ -94,15 +101,17 @@ pub(crate) async fn chaos(
             ctx.sleep(SHORT).await;
             Ok(())
         }
-        Kind::Slow => {
+        Kind::Slow | Kind::Unique => {
             ctx.sleep(SLOW).await;
             Ok(())
         }
-        Kind::FailsOnce if attempt.number == 1 => Err("once"),
+        Kind::FailsOnce | Kind::UniqueFails if attempt.number == 1 => Err("once"),
         Kind::Dies => Err("for good"),
         Kind::Poison => process::abort(),
         Kind::Quick
         | Kind::FailsOnce
+        | Kind::UniqueFails
+        | Kind::Tick
         | Kind::Huge
         | Kind::Scheduled
         | Kind::Twice
@@ -213,6 +222,10 @@ async fn tell(events: &mut Events, diary: &Diary) -> Infallible {
             })) => {
                 ledger.write(&Record::Node(life, node.to_string()));
             }
+            Some(Ok(Event {
+                what: EventKind::LockRepaired { jid, .. },
+                ..
+            })) => ledger.write(&Record::Repaired(life, jid.to_string())),
             Some(Ok(_)) => {}
             // The default client keeps the Verk until the process ends.
             None => std::future::pending().await,
