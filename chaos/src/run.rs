@@ -4,6 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
+use tokio::task;
 use tokio_util::sync::CancellationToken;
 use verk::{
     BoxError,
@@ -115,7 +116,10 @@ async fn watch_locks(fleet: Arc<Fleet>, over: CancellationToken) {
     while !over.is_cancelled() {
         {
             let _there = fleet.server_is_there.read().await;
-            for jid in left::what_is_left(&fleet.server).unheld() {
+            let look = Arc::clone(&fleet);
+            let look = task::spawn_blocking(move || left::what_is_left(&look.server).unheld());
+            // A fault may cut its connection: then it panics, and nothing is found.
+            for jid in look.await.unwrap_or_default() {
                 fleet.ledger.write(&Record::Unheld(jid));
             }
         }
@@ -267,9 +271,15 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
         }
         Fault::DeletedPastVerk => {
             let clock: &dyn Clock = &SystemClock;
-            let key = format!("deleted {:016x}", step.random);
-            let deleted = producer.delete_past_verk(fleet, &key);
-            return clock.timeout(LONG_CHANCE, deleted).await == Some(true);
+            let delete = async {
+                for random in step.random.. {
+                    if (producer.delete_past_verk(fleet, &format!("deleted {random:016x}"))).await {
+                        return;
+                    }
+                    pause(fleet.heartbeat).await;
+                }
+            };
+            return clock.timeout(LONG_CHANCE, delete).await.is_some();
         }
         Fault::Poison | Fault::Malformed | Fault::DuplicatePayload | Fault::HugePayload => {
             return feed(fleet, producer, step).await;
