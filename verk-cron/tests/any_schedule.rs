@@ -164,8 +164,10 @@ proptest! {
         follow(&schedule, after, 5);
     }
 
+    // 92 to 100, but others where a zone moved by more than an hour, and none on the day that Samoa
+    // left out.
     #[test]
-    fn any_local_day_has_92_to_100_quarters(zone in zone(), days in 0..15_000_i64) {
+    fn any_local_day_has_its_quarters(zone in zone(), days in 0..15_000_i64) {
         let day = jiff::civil::date(2000, 1, 1).checked_add(days.days()).unwrap();
         let begins = |day: jiff::civil::Date| SystemTime::UNIX_EPOCH + Duration::from_secs(
             day.in_tz(zone).unwrap().timestamp().as_second().unsigned_abs(),
@@ -176,9 +178,5 @@ proptest! {
         let (due, _) = schedule.between(start - instant, end - instant, start, 1_000);
         let length = end.duration_since(start).unwrap().as_secs();
         prop_assert_eq!(due.len(), usize::try_from(length / 900).unwrap());
-        // Casey moved by three hours, more than once, and Samoa by a day.
-        if !["Antarctica/Casey", "Pacific/Apia"].contains(&zone) {
-            prop_assert!((92..=100).contains(&due.len()), "{}", due.len());
-        }
     }
 }
