@@ -1,5 +1,9 @@
 //! The findings of the doctor in a storage with errors, and its repair.
 
+mod periodic;
+mod storages;
+mod unique;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;

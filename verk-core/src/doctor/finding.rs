@@ -1,12 +1,12 @@
 //! What an examination finds: [`Finding`].
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer};
 
 use crate::{
     names::{Jid, NodeId, QueueName},
-    storage::Source,
+    storage::{LockId, Source},
 };
 
 /// How bad a [`Finding`] is.
@@ -128,6 +128,83 @@ pub enum Finding {
         /// How many jobs wait in it.
         jobs: usize,
     },
+    /// A unique lock that no time frees, and whose job is in no queue, in no set and on no node.
+    LockWithoutJob {
+        /// The lock.
+        #[serde(serialize_with = "as_text")]
+        lock: LockId,
+        /// The class of its job; empty if that is not known.
+        class: String,
+        /// The id of its job.
+        #[serde(serialize_with = "as_text")]
+        jid: Jid,
+        /// How many seconds ago the job took the lock.
+        age_s: u64,
+    },
+    /// Jobs of a class take unique locks that no time frees, and a program also runs their queue
+    /// that does not free them.
+    LocksBypassed {
+        /// The class.
+        class: String,
+        /// The queue.
+        queue: QueueName,
+        /// Whether a process of Sidekiq runs the queue.
+        sidekiq: bool,
+        /// Whether a node of Elixir's Verk does.
+        elixir: bool,
+    },
+    /// A live node of verk runs a queue whose jobs have unique locks, and is of a version that does
+    /// not free them.
+    OldNode {
+        /// Its id.
+        #[serde(serialize_with = "as_text")]
+        node: NodeId,
+        /// The library and its version; empty if the node does not say it.
+        version: String,
+        /// One of the queues.
+        queue: QueueName,
+    },
+    /// An entry of the timetable cannot run.
+    CronDamaged {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Entries of the timetable that can run are late: no node takes their runs.
+    CronLate {
+        /// How many.
+        entries: usize,
+        /// The name of the one that is due for the longest time.
+        example: String,
+        /// For how many seconds it is due.
+        late_s: u64,
+    },
+    /// A worker declared an entry of the timetable, and no live node does. It is not reported while
+    /// no node lives.
+    CronOrphaned {
+        /// Its name.
+        name: String,
+        /// Whether it is paused. verk pauses it after a day.
+        paused: bool,
+    },
+    /// Live nodes declare an entry of the timetable differently.
+    CronDisagrees {
+        /// Its name.
+        name: String,
+        /// Whether one of them declares it as it is stored.
+        stored: bool,
+    },
+    /// An entry of the timetable enqueues jobs that no live process can run. It is not reported
+    /// while no process lives.
+    CronNobodyRuns {
+        /// Its name.
+        name: String,
+        /// The queue of its jobs.
+        queue: QueueName,
+        /// Their class.
+        class: String,
+    },
 }
 
 /// Jobs of one place that have something in common.
@@ -155,6 +232,7 @@ impl Finding {
             | Self::VerkDialect
             | Self::StringArgs(_)
             | Self::UnreadableInRuby(_)
+            | Self::CronDamaged { .. }
             | Self::OtherMovers {
                 sidekiq: true,
                 elixir: true,
@@ -171,12 +249,22 @@ impl Finding {
             | Self::ForeignList { .. }
             | Self::DeadNode { .. }
             | Self::DeadSetFull { .. }
+            | Self::LockWithoutJob { .. }
+            | Self::LocksBypassed { .. }
+            | Self::OldNode { .. }
+            | Self::CronLate { .. }
+            | Self::CronOrphaned { paused: false, .. }
+            | Self::CronDisagrees { stored: false, .. }
+            | Self::CronNobodyRuns { .. }
             | Self::OtherMovers { elixir: true, .. } => Severity::Warning,
             Self::PausedQueue { jobs, .. } if *jobs > 0 => Severity::Warning,
             // Its configuration cannot be read here.
-            Self::DeadSetCut | Self::PausedQueue { .. } | Self::OtherMovers { .. } => {
-                Severity::Notice
-            }
+            Self::DeadSetCut
+            | Self::PausedQueue { .. }
+            | Self::CronOrphaned { .. }
+            // So it is during a deploy.
+            | Self::CronDisagrees { .. }
+            | Self::OtherMovers { .. } => Severity::Notice,
         }
     }
 }
@@ -276,8 +364,59 @@ impl fmt::Display for Finding {
                 "queue {queue} is paused on all nodes, and {jobs} {} it: resume it (Admin::resume_queue_everywhere) if nobody needs the pause any more",
                 wait_in(*jobs)
             ),
+            Self::LockWithoutJob { lock, class, jid, age_s } => write!(
+                f,
+                "job {jid} of class {class:?} has held unique lock {lock} for {}, and is nowhere: another program deleted or ran it; a node frees the lock soon after an enqueue meets it, or release it (verk locks release, or Admin::release_lock)",
+                seconds(*age_s)
+            ),
+            Self::LocksBypassed { class, queue, sidekiq, elixir } => write!(
+                f,
+                "jobs of class {class:?} hold unique locks, and {}, which also runs queue {queue}, does not free the lock of a job that it ran: give the class until = done_or(..), so that a time frees it, or a queue that only verk runs",
+                match (sidekiq, elixir) {
+                    (true, true) => "each of Sidekiq and Elixir's Verk",
+                    (false, true) => "Elixir's Verk",
+                    _ => "Sidekiq",
+                }
+            ),
+            Self::OldNode { node, version, queue } => write!(
+                f,
+                "node {node} ({}) is too old to free the unique locks of jobs that it runs, such as of queue {queue}: upgrade its program",
+                if version.is_empty() { "an old version" } else { version }
+            ),
+            Self::CronDamaged { name, problem } => write!(
+                f,
+                "the entry {name:?} of the timetable cannot run ({problem}): store it again, or remove it (verk cron rm, or Timetable::remove)"
+            ),
+            Self::CronLate { entries, example, late_s } => write!(
+                f,
+                "{entries} {} late, and no node takes the runs: {example:?} was due {} ago; start a node with the feature cron, or see in the logs of the nodes why the storage refuses the runs",
+                if *entries == 1 { "entry of the timetable is" } else { "entries of the timetable are" },
+                seconds(*late_s)
+            ),
+            Self::CronOrphaned { name, paused } => write!(
+                f,
+                "no live node declares the entry {name:?} of the timetable any more, {}: start the program that declares it, or remove it (verk cron rm, or Timetable::remove)",
+                if *paused { "and it is paused" } else { "and a day later it is paused" }
+            ),
+            Self::CronDisagrees { name, stored: true } => write!(
+                f,
+                "live nodes declare the entry {name:?} of the timetable in more than one way: they run different versions of the program; if that is no deploy, stop the old one"
+            ),
+            Self::CronDisagrees { name, stored: false } => write!(
+                f,
+                "the entry {name:?} of the timetable is not stored as live nodes declare it: a newer version of the program, or a call, has replaced it; restart these nodes with the program that you want"
+            ),
+            Self::CronNobodyRuns { name, queue, class } => write!(
+                f,
+                "no live process that runs queue {queue} has a worker for {class:?}, which the entry {name:?} of the timetable enqueues: start one that has, or remove the entry (verk cron rm, or Timetable::remove)"
+            ),
         }
     }
+}
+
+/// A time as people read it.
+fn seconds(seconds: u64) -> impl fmt::Display {
+    humantime::format_duration(Duration::from_secs(seconds))
 }
 
 impl fmt::Display for JobGroup {

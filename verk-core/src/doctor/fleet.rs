@@ -90,7 +90,7 @@ fn sidekiq_version(info: &[u8]) -> Option<u32> {
 
 /// Whether a node is one of Elixir's Verk: its id lacks the ending that verk gives to every
 /// registration.
-fn is_elixir(node: &NodeId) -> bool {
+pub(super) fn is_elixir(node: &NodeId) -> bool {
     node.name() == node.as_str()
 }
 

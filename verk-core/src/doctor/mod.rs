@@ -3,12 +3,12 @@
 mod convert;
 mod finding;
 mod fleet;
+mod locks;
 mod tally;
+#[cfg(feature = "cron")]
+mod timetable;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeSet, fmt};
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
@@ -20,14 +20,17 @@ pub use self::{
 
 use self::{
     fleet::Fleet,
-    tally::{Judge, Tally},
+    tally::{Judge, Seen, Tally},
 };
 use crate::{
     error::{ErrorChain, StorageError},
-    manage::Admin,
+    manage::{Admin, NodeStatus, Process},
     names::QueueName,
     node::foreign,
-    storage::{Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, ScheduleKeys, Source, Storage},
+    storage::{
+        Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, ProcessReport, ScheduleKeys, Source,
+        Storage,
+    },
     time::server_time::{ClockReading, Measurement},
 };
 
@@ -37,6 +40,9 @@ const MAX_JOBS: usize = 1_000;
 
 /// How many parts of the storage an examination scans for lists of nodes that are not registered.
 const FOREIGN_PAGES: usize = 1_000;
+
+/// How many findings of one kind are listed.
+const MAX_LISTED: usize = 100;
 
 const ALL_SETS: [JobSet; 3] = [JobSet::Schedule, JobSet::Retry, JobSet::Dead];
 
@@ -75,21 +81,25 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How many jobs were checked.
     pub jobs: usize,
-    /// Whether all waiting jobs were checked, and all keys were scanned for lists of nodes that are
-    /// not registered.
+    /// Whether all waiting jobs, unique locks and entries of the timetable were checked, and all
+    /// keys were scanned for lists of nodes that are not registered.
     pub complete: bool,
 }
 
 impl Doctor {
-    /// Sets how many jobs of each queue and each set are checked, the next to run first. Defaults
-    /// to 1 000.
+    /// Sets how many jobs of each queue and each set are checked, the next to run first. Of unique
+    /// locks and of entries of the timetable it checks as many, in whole pages of 100. Defaults to
+    /// 1 000.
     pub fn max_jobs(mut self, max_jobs: usize) -> Self {
         self.max_jobs = max_jobs;
         self
     }
 
-    /// Checks the server, the fleet, the queues and the sets. Changes nothing, and reads in pages.
-    /// It may miss jobs that move meanwhile, or count them twice.
+    /// Checks the server, the fleet, the queues, the sets, the unique locks and the timetable.
+    /// Changes nothing, and reads in pages. It may miss jobs that move meanwhile, or count them
+    /// twice.
+    ///
+    /// The timetable is checked if the program has the feature `cron`.
     ///
     /// It uses the settings, queues and classes of the [`Verk`](crate::Verk) that the [`Admin`]
     /// comes from: run it in the program whose workers you ask about. Without a Verk it reports
@@ -114,13 +124,25 @@ impl Doctor {
         };
         examination.clock().await?;
         let nodes = examination.nodes().await;
-        let fleet = examination.fleet(&nodes).await;
+        let reports = examination.processes().await;
+        let fleet = examination.fleet(&reports, &nodes);
         let schedule_keys = examination.server(fleet).await;
-        examination.places(&nodes, fleet, schedule_keys).await;
+        let mut seen = Seen {
+            locks: examination.locks().await,
+            ..Seen::default()
+        };
+        examination
+            .places(&nodes, fleet, schedule_keys, &mut seen)
+            .await;
         examination.dead_set().await;
         examination.pauses().await;
         examination.dead_nodes(&nodes).await;
         examination.foreign_lists().await;
+        let programs = examination.programs(nodes, reports).await;
+        examination.lost_locks(&mut seen.locks, &programs).await;
+        examination.findings.extend(seen.locks.judge(&programs));
+        #[cfg(feature = "cron")]
+        examination.timetable(&programs).await;
         let Examination {
             mut findings,
             jobs,
@@ -164,6 +186,12 @@ impl fmt::Display for Report {
     }
 }
 
+/// The programs that share the storage, as they said.
+struct Programs {
+    nodes: Vec<NodeStatus>,
+    processes: Vec<Process>,
+}
+
 /// An examination in progress.
 struct Examination<'a> {
     admin: &'a Admin,
@@ -196,6 +224,13 @@ impl Examination<'_> {
         }
     }
 
+    /// How many locks or entries are read: whole pages.
+    fn max_in_pages(&self) -> usize {
+        self.max_jobs
+            .div_ceil(MAX_BATCH_JOBS)
+            .saturating_mul(MAX_BATCH_JOBS)
+    }
+
     async fn clock(&mut self) -> Result<(), StorageError> {
         let clock = self.admin.clock();
         let asked = ClockReading::now(clock);
@@ -212,10 +247,28 @@ impl Examination<'_> {
             .unwrap_or_default()
     }
 
-    async fn fleet(&mut self, nodes: &[Node]) -> Fleet {
+    async fn processes(&mut self) -> Vec<ProcessReport> {
         let processes = self.storage().processes().await;
-        let processes = self.or_unreadable("the list of processes", processes);
-        let fleet = Fleet::of(&processes.unwrap_or_default(), nodes);
+        self.or_unreadable("the list of processes", processes)
+            .unwrap_or_default()
+    }
+
+    /// What the nodes and processes said about themselves.
+    async fn programs(&mut self, nodes: Vec<Node>, reports: Vec<ProcessReport>) -> Programs {
+        let processes = reports.into_iter();
+        let processes = processes
+            .map(|report| Process::of(report, &nodes))
+            .collect();
+        let nodes = self.admin.about(nodes, Vec::new()).await;
+        let nodes = self.or_unreadable("what the nodes say about themselves", nodes);
+        Programs {
+            nodes: nodes.unwrap_or_default(),
+            processes,
+        }
+    }
+
+    fn fleet(&mut self, processes: &[ProcessReport], nodes: &[Node]) -> Fleet {
+        let fleet = Fleet::of(processes, nodes);
         if let Some(node) = self.admin.node() {
             self.findings
                 .extend(fleet.judge_config(&node.services.config));
@@ -234,7 +287,13 @@ impl Examination<'_> {
     }
 
     /// Looks at the jobs that wait.
-    async fn places(&mut self, nodes: &[Node], fleet: Fleet, schedule_keys: ScheduleKeys) {
+    async fn places(
+        &mut self,
+        nodes: &[Node],
+        fleet: Fleet,
+        schedule_keys: ScheduleKeys,
+        seen: &mut Seen,
+    ) {
         let admin = self.admin;
         let known = self.storage().queues().await;
         let known = self.or_unreadable("the list of queues", known);
@@ -246,7 +305,6 @@ impl Examination<'_> {
             runs: &|queue| running.contains(queue),
             knows: &|class| registry.is_none_or(|registry| registry.of_class(class).is_some()),
         };
-        let mut unknown_classes = BTreeMap::new();
         for place in places(running.clone(), known.unwrap_or_default(), nodes) {
             let mut tally = Tally::of(place.clone());
             let mut pages = Pages::new(admin.storage(), &place, self.max_jobs);
@@ -257,7 +315,7 @@ impl Examination<'_> {
                         return pages.is_complete().await;
                     }
                     for job in page {
-                        tally.add(job, &judge, &mut unknown_classes);
+                        tally.add(job, &judge, seen);
                     }
                 }
             };
@@ -266,7 +324,7 @@ impl Examination<'_> {
             self.complete &= self.or_unreadable(&place, complete).unwrap_or(false);
             self.findings.extend(tally.findings());
         }
-        let unknown = unknown_classes
+        let unknown = std::mem::take(&mut seen.unknown_classes)
             .into_iter()
             .map(|(class, jobs)| Finding::UnknownClass { class, jobs });
         self.findings.extend(unknown);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     finding::{Finding, JobGroup},
     fleet::Fleet,
+    locks::Locks,
 };
 use crate::{
     job::Job,
@@ -25,6 +26,14 @@ pub(super) struct Judge<'a> {
     pub(super) runs: &'a (dyn Fn(&QueueName) -> bool + Sync),
     /// Whether this node has a worker for a class.
     pub(super) knows: &'a (dyn Fn(&str) -> bool + Sync),
+}
+
+/// What the jobs of all places show together.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The classes without a worker here, and how many jobs they have.
+    pub(super) unknown_classes: BTreeMap<String, usize>,
+    pub(super) locks: Locks,
 }
 
 /// The findings about the jobs of one place.
@@ -54,14 +63,9 @@ impl Tally {
         }
     }
 
-    /// Checks one payload. If this node would have to run its class and cannot, counts it in
-    /// `unknown_classes`.
-    pub(super) fn add(
-        &mut self,
-        payload: Bytes,
-        judge: &Judge<'_>,
-        unknown_classes: &mut BTreeMap<String, usize>,
-    ) {
+    /// Checks one payload. If this node would have to run its class and cannot, counts it among
+    /// the unknown classes.
+    pub(super) fn add(&mut self, payload: Bytes, judge: &Judge<'_>, seen: &mut Seen) {
         // Such payloads belong in the dead set.
         let is_dead = self.place == Source::Set(JobSet::Dead);
         let Ok(job) = Job::decode(payload) else {
@@ -74,9 +78,11 @@ impl Tally {
             Source::Queue(queue) => Some(queue),
             Source::Set(_) => job.queue(),
         };
+        seen.locks.see(&job, queue.filter(|_| !is_dead));
         if queue.is_none() && !is_dead {
             self.count(Trait::NoQueue, Some(&job));
         } else if queue.is_some_and(judge.runs) && !is_dead && !(judge.knows)(job.class()) {
+            let unknown_classes = &mut seen.unknown_classes;
             let is_full = unknown_classes.len() >= MAX_CLASSES;
             if let Some(jobs) = unknown_classes.get_mut(job.class()) {
                 *jobs += 1;
@@ -180,10 +186,9 @@ mod tests {
             knows: &|class| class == "A",
         };
         let mut tally = Tally::of(place);
-        let mut classes = BTreeMap::new();
-        tally.add(payload.to_owned().into(), &judge, &mut classes);
-        let classes = classes
-            .into_iter()
+        let mut seen = Seen::default();
+        tally.add(payload.to_owned().into(), &judge, &mut seen);
+        let classes = (seen.unknown_classes.into_iter())
             .map(|(class, jobs)| Finding::UnknownClass { class, jobs });
         tally.findings().chain(classes).collect()
     }

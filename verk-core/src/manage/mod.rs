@@ -69,6 +69,9 @@ pub use self::{
     why::{Explanation, InvalidRefPlace, JobPlace, JobRef, Reason, RefPlace, SearchPlace, Why},
 };
 
+#[cfg(feature = "cron")]
+pub(crate) use self::why::Runner;
+
 /// The operator's handle: the waiting jobs in every place, the statistics, pauses, and the
 /// [doctor](Self::doctor). Cheap to clone; made by [`Verk::admin`] and [`Client::admin`].
 ///

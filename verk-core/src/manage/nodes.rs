@@ -50,7 +50,7 @@ impl Admin {
 
     /// What the nodes said about themselves, with the counts of their lists, in the order of
     /// [`lists`]. A list without a count has none: each costs the server two commands.
-    pub(super) async fn about(
+    pub(crate) async fn about(
         &self,
         nodes: Vec<Node>,
         held: Vec<HeldCount>,

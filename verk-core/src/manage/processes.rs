@@ -194,7 +194,13 @@ pub struct ProcessQueue {
 }
 
 impl Process {
-    fn of(report: ProcessReport, nodes: &[Node]) -> Self {
+    /// Whether it is of verk, and not of Sidekiq.
+    pub(crate) fn is_of_verk(&self) -> bool {
+        let version = self.version.as_deref();
+        version.is_some_and(|version| version.starts_with("verk "))
+    }
+
+    pub(crate) fn of(report: ProcessReport, nodes: &[Node]) -> Self {
         let info = Info::of(&report);
         let mut parts = report.identity.rsplitn(3, ':');
         let nonce = parts.next().unwrap_or_default();

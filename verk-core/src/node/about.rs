@@ -8,7 +8,11 @@ use crate::{names::NodeId, node::heartbeat::host_name, storage::StoredNodeInfo};
 
 /// Which features of other nodes this version understands. It grows with each feature that older
 /// nodes cannot follow.
-pub(crate) const FEATURE_LEVEL: u32 = 1;
+pub(crate) const FEATURE_LEVEL: u32 = 2;
+
+/// From this level on, a node frees the locks of unique jobs: it settles, restores and moves jobs
+/// with their effects.
+pub(crate) const LEVEL_OF_EFFECTS: u32 = 2;
 
 /// The most classes that a node stores, and the most bytes of them together.
 const MAX_CLASSES: usize = 1000;

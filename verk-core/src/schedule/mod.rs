@@ -1,6 +1,6 @@
 //! Moves due jobs from `schedule` and `retry` to their queues, and takes the runs of the timetable.
 
-mod suspects;
+pub(crate) mod suspects;
 
 use std::{
     collections::HashSet,

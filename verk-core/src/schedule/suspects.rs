@@ -23,9 +23,18 @@ pub(super) enum Ended {
     Freed(StoredLock),
 }
 
+/// What a search found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The job is stored.
+    Job,
+    /// The job was nowhere. The lock may have changed meanwhile: every step of its job changes it.
+    Nothing,
+}
+
 /// The search for the job of a lock.
 #[derive(Debug)]
-pub(super) struct Search {
+pub(crate) struct Search {
     lock: StoredLock,
     /// The places to read, the next one last.
     places: Vec<Spot>,
@@ -46,7 +55,7 @@ enum Spot {
 const ROUNDS: u8 = 2;
 
 impl Search {
-    pub(super) fn new(lock: StoredLock) -> Self {
+    pub(crate) fn new(lock: StoredLock) -> Self {
         Self {
             lock,
             places: Vec::new(),
@@ -55,14 +64,31 @@ impl Search {
         }
     }
 
-    /// Makes one step of the search. If the future is dropped, the step is made again.
+    /// Makes one step of the search, and frees the lock at its end. If the future is dropped, the
+    /// step is made again.
     pub(super) async fn step(
         &mut self,
         storage: &dyn Storage,
     ) -> Result<Option<Ended>, StorageError> {
+        Ok(match self.look(storage).await? {
+            None => None,
+            Some(Found::Job) => {
+                storage.clear_suspect(self.lock.id).await?;
+                Some(Ended::Held)
+            }
+            Some(Found::Nothing) => Some(self.end(storage).await?),
+        })
+    }
+
+    /// Makes one step of the search: one small read. Changes nothing. If the future is dropped, the
+    /// step is made again.
+    pub(crate) async fn look(
+        &mut self,
+        storage: &dyn Storage,
+    ) -> Result<Option<Found>, StorageError> {
         let Some(place) = self.places.last() else {
             if self.rounds == ROUNDS {
-                return self.end(storage).await.map(Some);
+                return Ok(Some(Found::Nothing));
             }
             self.places = places(storage).await?;
             self.rounds += 1;
@@ -86,8 +112,7 @@ impl Search {
             }
         };
         if has(jobs, &self.lock.jid) {
-            storage.clear_suspect(self.lock.id).await?;
-            return Ok(Some(Ended::Held));
+            return Ok(Some(Found::Job));
         }
         self.read = next.unwrap_or_default();
         if next.is_none() {

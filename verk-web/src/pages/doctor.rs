@@ -31,7 +31,18 @@ impl Note {
                 let path = format!("/retries?class={}", url::value(class));
                 (path, "Show its retries")
             }),
-            Finding::DeadNode { .. } | Finding::ForeignList { .. } => {
+            Finding::LockWithoutJob { lock, .. } => {
+                Some((format!("/locks/{lock}"), "Show the lock"))
+            }
+            Finding::LocksBypassed { .. } => Some(("/processes".to_owned(), "Show the processes")),
+            Finding::CronDamaged { .. }
+            | Finding::CronLate { .. }
+            | Finding::CronOrphaned { .. }
+            | Finding::CronDisagrees { .. }
+            | Finding::CronNobodyRuns { .. } => {
+                cfg!(feature = "cron").then(|| ("/cron".to_owned(), "Show periodic jobs"))
+            }
+            Finding::DeadNode { .. } | Finding::ForeignList { .. } | Finding::OldNode { .. } => {
                 Some(("/nodes".to_owned(), "Show the nodes"))
             }
             Finding::EvictingServer { .. } | Finding::DiskFails | Finding::NotAppendOnly => {

@@ -63,7 +63,7 @@ pub(super) struct Facts {
 
 /// A live process that runs queues.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Runner {
+pub(crate) struct Runner {
     pub(super) queues: Vec<QueueName>,
     /// The classes that it has a worker for; `None` if that is not known.
     pub(super) classes: Option<HashSet<String>>,
@@ -84,7 +84,7 @@ pub(super) struct Holder {
 
 impl Runner {
     /// The live nodes, and the processes of Ruby.
-    pub(super) fn all(nodes: &[NodeStatus], processes: &[Process]) -> Vec<Self> {
+    pub(crate) fn all(nodes: &[NodeStatus], processes: &[Process]) -> Vec<Self> {
         let of_nodes = nodes.iter().filter(|node| node.alive).map(|node| {
             let info = node.info.as_ref();
             let process = info.and_then(|info| {
@@ -99,11 +99,7 @@ impl Runner {
             }
         });
         // A process of verk lives as long as its node does.
-        let is_of_verk = |process: &&Process| {
-            let version = process.version.as_deref();
-            version.is_some_and(|version| version.starts_with("verk "))
-        };
-        let others = processes.iter().filter(|process| !is_of_verk(process));
+        let others = processes.iter().filter(|process| !process.is_of_verk());
         let of_processes = others.map(|process| Self {
             queues: (process.queues.iter())
                 .map(|queue| queue.name.clone())
@@ -114,11 +110,11 @@ impl Runner {
         of_nodes.chain(of_processes).collect()
     }
 
-    fn runs(&self, queue: &QueueName) -> bool {
+    pub(crate) fn runs(&self, queue: &QueueName) -> bool {
         self.queues.contains(queue)
     }
 
-    fn may_have(&self, class: &str) -> bool {
+    pub(crate) fn may_have(&self, class: &str) -> bool {
         let classes = self.classes.as_ref();
         classes.is_none_or(|classes| classes.contains(class))
     }

@@ -9,10 +9,9 @@ use std::time::{Duration, SystemTime};
 
 pub use self::place::{InvalidRefPlace, RefPlace, SearchPlace};
 
-use self::{
-    decide::{Facts, Runner},
-    find::Answer,
-};
+pub(crate) use self::decide::Runner;
+
+use self::{decide::Facts, find::Answer};
 use super::{Admin, Entry, NodeStatus, Pause, Process};
 use crate::{
     error::StorageError,
