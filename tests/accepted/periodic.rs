@@ -15,7 +15,7 @@ use verk::{
     cron(
         "0 7 * * MON-FRI",
         tz = "Europe/Berlin",
-        overlap = "cancel_previous",
+        overlap = "queue_one",
         catch_up = "none",
         within = "2h",
         splay = "30s",
@@ -73,7 +73,7 @@ fn accepted() {
     assert_eq!((daily.name, daily.timing), ("Reports::Daily", berlin));
     assert_eq!(
         (daily.overlap, daily.catch_up),
-        (Overlap::CancelPrevious, CatchUp::None)
+        (Overlap::QueueOne, CatchUp::None)
     );
     assert_eq!(daily.within, Duration::from_secs(7_200));
     assert_eq!(daily.splay, Duration::from_secs(30));

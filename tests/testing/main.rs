@@ -7,6 +7,8 @@ mod assertions;
 mod crash;
 mod hanging;
 mod isolation;
+#[cfg(feature = "cron")]
+mod periodic;
 mod unique;
 
 use std::{

@@ -11,7 +11,11 @@ use tokio::sync::Notify;
 
 use crate::{
     config::Config,
-    events::{EventSender, tally::Tallies},
+    events::{
+        EventSender,
+        event::{Event, EventKind},
+        tally::Tallies,
+    },
     health::{link::Link, monitor::Monitor},
     storage::Storage,
     test_seam::TestParts,
@@ -72,6 +76,18 @@ pub(crate) struct Services {
     pub(crate) monitor: Monitor,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
     pub(crate) test: Option<TestParts>,
+}
+
+impl Services {
+    /// Publishes what concerns no queue and no job.
+    pub(crate) fn publish(&self, what: EventKind) {
+        self.events.send(Event {
+            at: self.now(),
+            queue: None,
+            job: None,
+            what,
+        });
+    }
 }
 
 impl Deref for Services {

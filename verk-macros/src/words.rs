@@ -49,10 +49,7 @@ pub(crate) const CRON: Words = Words {
             "tz",
             Some(r#"a time zone in quotes, such as "Europe/Berlin""#),
         ),
-        (
-            "overlap",
-            Some(r#""skip", "allow", "queue_one" or "cancel_previous""#),
-        ),
+        ("overlap", Some(r#""skip", "allow" or "queue_one""#)),
         ("catch_up", Some(r#""none", "last" or "all""#)),
         ("within", Some(DURATION)),
         ("splay", Some(DURATION)),

@@ -1,11 +1,16 @@
 -- Takes a run of an entry of the timetable: enqueues its jobs, and moves on to the next run.
 --
--- KEYS  1 verk:cron  2 verk:crondue  3 schedule  4 queues  5.. the queues that jobs go to
+-- KEYS  1 verk:cron  2 verk:crondue  3 schedule  4 queues  5 retry  6 marks  7 locks  8 suspects
+--       9.. the queues that jobs go to, and the lock
 -- ARGV  1 NAME  2 the revision that was seen  3 the score that was seen  4 the next score
---       5 how many runs were missed  6 how many were skipped  7 the record of the tick
---       8 most records that are kept
+--       5 how many runs were missed  6 the record of the tick  7 the record if the job that has a
+--       lock is skipped  8 most records that are kept
+--       9 after how many seconds without a step a lock is a suspect  10 how many jobs of a queue
+--       are searched for one that is replaced
 --       then for each job, at most 100: "queue" INDEX_IN_KEYS Q JOB | "set" SCORE JOB
--- Returns 1 done; 0 nothing, because the entry is not as it was seen.
+--       | "job" .., at most one: see `locking.lua`
+-- Returns 1 done; 0 nothing, because the entry is not as it was seen; or {the jid of the job that
+-- has the lock, the place of that job} if the job with a lock was skipped.
 --
 -- Atomic, so that a run that several nodes see is enqueued once: the first moves the score on. Jobs
 -- are added before that, and a Redis that is full refuses the first of them, and so everything. A
@@ -21,13 +26,12 @@ if not is_as_seen(entries, due, name, ARGV[2], ARGV[3]) then
   return 0
 end
 
-local words = { queue = 4, set = 3 }
-local jobs = 0
-each_job(words, 9, function(at)
-  jobs = jobs + 1
+local words = { queue = 4, set = 3, job = LOCKED_JOB_WORDS }
+local first_job = 11
+each_job(words, first_job, function(at)
   if ARGV[at] == 'set' then
     wrong = wrong or check(KEYS[3], 'zset')
-  else
+  elseif ARGV[at] == 'queue' then
     wrong = wrong or check(KEYS[tonumber(ARGV[at + 1])], 'list')
   end
 end)
@@ -35,8 +39,7 @@ if wrong then
   return redis.error_reply(wrong)
 end
 
--- The effects of jobs come here: before the first job is added, and with its right to be refused.
-local refused
+local jobs, refused, skipped = 0, nil, nil
 local function write(command, ...)
   if refused then
     return
@@ -46,29 +49,50 @@ local function write(command, ...)
     refused = reply
   end
 end
+-- The job with a lock comes first: if it cannot be stored, nothing is.
+local keys = {
+  queues = KEYS[4], schedule = KEYS[3], retry = KEYS[5],
+  marks = KEYS[6], locks = KEYS[7], suspects = KEYS[8],
+  suspect_after = tonumber(ARGV[9]), most = tonumber(ARGV[10]),
+}
+each_job(words, first_job, function(at)
+  if ARGV[at] ~= 'job' or refused then
+    return
+  end
+  local stored = store_locked(keys, read_locked_job(at))
+  if type(stored) == 'string' then
+    refused = redis.error_reply(stored)
+  elseif type(stored) == 'table' and stored[2] then
+    skipped = { stored[1], stored[2] }
+  else
+    jobs = jobs + 1
+  end
+end)
+each_job(words, first_job, function(at)
+  if ARGV[at] == 'set' then
+    write('ZADD', KEYS[3], ARGV[at + 1], ARGV[at + 2])
+    jobs = jobs + 1
+  elseif ARGV[at] == 'queue' then
+    write('LPUSH', KEYS[tonumber(ARGV[at + 1])], ARGV[at + 3])
+    jobs = jobs + 1
+  end
+end)
 if jobs == 0 then
   -- No entry has this field.
   write('HDEL', entries, '')
 end
-each_job(words, 9, function(at)
-  if ARGV[at] == 'set' then
-    write('ZADD', KEYS[3], ARGV[at + 1], ARGV[at + 2])
-  else
-    write('LPUSH', KEYS[tonumber(ARGV[at + 1])], ARGV[at + 3])
-  end
-end)
 if refused then
   return refused
 end
 -- Now that something was written, nothing is refused any more.
-each_job(words, 9, function(at)
+each_job(words, first_job, function(at)
   if ARGV[at] == 'queue' then
     redis.pcall('SADD', KEYS[4], ARGV[at + 2])
   end
 end)
 
 redis.call('ZADD', due, ARGV[4], name)
-local kept, count = ARGV[7], 1
+local kept, count = skipped and ARGV[7] or ARGV[6], 1
 for line in string.gmatch(text(entries, 'last', name) or '', '[^\n]+') do
   if count >= tonumber(ARGV[8]) then
     break
@@ -79,5 +103,5 @@ end
 redis.call('HSET', entries, field('last', name), kept,
   field('runs', name), number(entries, 'runs', name) + jobs,
   field('missed', name), number(entries, 'missed', name) + ARGV[5],
-  field('skipped', name), number(entries, 'skipped', name) + ARGV[6])
-return 1
+  field('skipped', name), number(entries, 'skipped', name) + (skipped and 1 or 0))
+return skipped or 1

@@ -9,7 +9,8 @@ use verk_core::{
     StorageError,
     storage::{
         CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, JobSet, MAX_BATCH_BYTES,
-        MAX_BATCH_JOBS, MAX_CRON_RECORDS, MAX_SUPERSEDED, Page, StoredCron, cron_next, cron_score,
+        MAX_BATCH_JOBS, MAX_CRON_RECORDS, MAX_SUPERSEDED, Page, StoredCron, Ticked, cron_next,
+        cron_score,
     },
     time::{from_unix_seconds, unix_seconds},
 };
@@ -19,8 +20,9 @@ use crate::{
         reply,
         scripts::{self, Arg, Script, arg, borrowed},
     },
+    effect_args::{lock_numbers, push_locked, read_holder},
     error::Failure,
-    keys::Key,
+    keys::{Key, KeyList},
     storage::{RedisStorage, bounds},
 };
 
@@ -80,30 +82,38 @@ impl CronStore for RedisStorage {
         .await
     }
 
-    async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<CronChange, StorageError> {
-        let keys = &self.link.keys;
-        let mut all_keys = self.timetable().to_vec();
-        all_keys.extend([keys.set(JobSet::Schedule), keys.queues()]);
+    async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<Ticked, StorageError> {
+        let all = &self.link.keys;
+        let mut keys = KeyList::new(vec![
+            all.cron(),
+            all.cron_due(),
+            all.set(JobSet::Schedule),
+            all.queues(),
+            all.set(JobSet::Retry),
+            all.marks(),
+            all.locks(),
+            all.suspects(),
+        ]);
         let [revision, seen] = seen_words(&tick.seen);
+        let skipped = tick.locked.as_ref().map(|locked| &locked.skipped);
         let mut args = vec![
             borrowed(name),
             revision,
             seen,
             score(tick.next),
             arg(tick.missed),
-            arg(tick.skipped),
             borrowed(&tick.record),
+            skipped.map_or(borrowed(""), borrowed),
             arg(MAX_CRON_RECORDS),
         ];
+        args.extend(lock_numbers());
+        if let Some(locked) = &tick.locked {
+            push_locked(&mut args, all, &mut keys, &locked.job);
+        }
         for push in &tick.pushes {
             match push {
                 CronPush::Queue { queue, job } => {
-                    let key = keys.queue(queue);
-                    let known = all_keys[4..].iter().position(|other| *other == key);
-                    let index = known.map_or(all_keys.len(), |place| place + 4) + 1;
-                    if known.is_none() {
-                        all_keys.push(key);
-                    }
+                    let index = keys.index(all.queue(queue));
                     let queue = borrowed(queue.as_str());
                     args.extend([borrowed("queue"), arg(index), queue, borrowed(job)]);
                 }
@@ -113,13 +123,16 @@ impl CronStore for RedisStorage {
                 }
             }
         }
-        self.change_cron(
-            "take a run of the timetable",
-            &scripts::CRON_TICK,
-            all_keys,
-            &args,
-        )
-        .await
+        let reply = (self.link.run(&scripts::CRON_TICK, &keys.keys, &args)).await;
+        let ticked = reply.and_then(|reply| match reply {
+            Value::Int(1) => Ok(Ticked::Done),
+            Value::Int(0) => Ok(Ticked::Differs),
+            holder => {
+                let (jid, place) = read_holder(holder)?;
+                Ok(Ticked::Skipped { jid, place })
+            }
+        });
+        ticked.map_err(|failure| failure.during("take a run of the timetable"))
     }
 
     async fn pause_cron(&self, name: &str, note: &Bytes) -> Result<bool, StorageError> {

@@ -2,14 +2,22 @@
 
 use std::time::Duration;
 
+use bb8_redis::redis::Value;
 use bytes::Bytes;
 use verk_core::{
-    storage::{Effect, HolderPlace, LockRef},
-    time::unix_seconds,
+    Jid, QueueName,
+    storage::{
+        Conflict, Effect, HolderPlace, LockRef, LockedJob, MAX_REPLACE_SEARCH, SUSPECT_AFTER,
+    },
+    time::{from_unix_seconds, unix_seconds},
 };
 
 use crate::{
-    connect::scripts::{Arg, arg, borrowed, milliseconds},
+    connect::{
+        reply,
+        scripts::{Arg, arg, borrowed, milliseconds},
+    },
+    error::Failure,
     keys::{KeyList, Keys},
 };
 
@@ -88,6 +96,64 @@ fn push_one<'a>(
         }
         // An effect that this version does not know cannot be made by it.
         _ => {}
+    }
+}
+
+/// The numbers that `locking.lua` needs.
+pub(crate) fn lock_numbers() -> [Arg<'static>; 2] {
+    [arg(SUSPECT_AFTER.as_secs()), arg(MAX_REPLACE_SEARCH)]
+}
+
+/// A job as `locking.lua` reads it.
+pub(crate) fn push_locked<'a>(
+    args: &mut Vec<Arg<'a>>,
+    all: &Keys,
+    keys: &mut KeyList,
+    job: &'a LockedJob,
+) {
+    let LockRef { id, jid, queue } = &job.lock;
+    let (conflict, max_wait) = match job.on_conflict {
+        Conflict::Skip => ("skip", None),
+        Conflict::Replace { max_wait } => ("replace", max_wait),
+        Conflict::KeepLast => ("keep_last", None),
+        Conflict::QueueOne => ("queue_one", None),
+    };
+    args.extend([
+        borrowed("job"),
+        arg(keys.index(all.lock(*id))),
+        borrowed(jid.as_str()),
+        borrowed(&job.class),
+        arg(keys.index(all.queue(queue))),
+        borrowed(queue.as_str()),
+        job.at.map_or(borrowed(""), |at| arg(unix_seconds(at))),
+        borrowed(&job.job),
+        borrowed(conflict),
+        max_wait.map_or(borrowed(""), |wait| arg(wait.as_secs_f64())),
+        ends(job.lasts),
+    ]);
+}
+
+/// The job that has a lock, and its place, as `locking.lua` answers.
+pub(crate) fn read_holder(answer: Value) -> Result<(Jid, HolderPlace), Failure> {
+    let texts = reply::array(answer)?.into_iter().map(reply::text);
+    match &texts.collect::<Result<Vec<_>, _>>()?[..] {
+        [jid, place] => Ok((jid.as_str().into(), read_place(place)?)),
+        _ => Err(Failure::unexpected_reply("the job that has a lock")),
+    }
+}
+
+pub(crate) fn read_place(text: &str) -> Result<HolderPlace, Failure> {
+    let (kind, at) = text.split_once(' ').unwrap_or((text, ""));
+    let wrong = || Failure::unexpected_reply("the place of a job");
+    let time = || Ok(from_unix_seconds(at.parse().map_err(|_| wrong())?));
+    match kind {
+        "queue" => Ok(HolderPlace::Waiting {
+            queue: QueueName::new(at).map_err(|_| wrong())?,
+        }),
+        "schedule" => time().map(HolderPlace::Scheduled),
+        "retry" => time().map(HolderPlace::Retrying),
+        "dead" => time().map(HolderPlace::Dead),
+        _ => Err(wrong()),
     }
 }
 

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use verk_core::{
     QueueName, StorageError,
     storage::{
-        Conflict, Effect, EffectStore, HolderPlace, Inprogress, JobSet, LockId, LockPage, LockRef,
-        Locked, LockedJob, MAX_REPLACE_SEARCH, Page, SUSPECT_AFTER, Settled, StoredLock,
+        Effect, EffectStore, Inprogress, JobSet, LockId, LockPage, Locked, LockedJob, Page,
+        Settled, StoredLock,
     },
-    time::{from_unix_seconds, unix_seconds},
+    time::from_unix_seconds,
 };
 
 use crate::{
@@ -21,26 +21,11 @@ use crate::{
         reply,
         scripts::{self, arg, borrowed},
     },
-    effect_args::{ends, push},
+    effect_args::{lock_numbers, push, push_locked, read_place},
     error::Failure,
     keys::KeyList,
     storage::RedisStorage,
 };
-
-fn read_place(text: &str) -> Result<HolderPlace, Failure> {
-    let (kind, at) = text.split_once(' ').unwrap_or((text, ""));
-    let wrong = || Failure::unexpected_reply("the place of a job");
-    let time = || Ok(from_unix_seconds(at.parse().map_err(|_| wrong())?));
-    match kind {
-        "queue" => Ok(HolderPlace::Waiting {
-            queue: QueueName::new(at).map_err(|_| wrong())?,
-        }),
-        "schedule" => time().map(HolderPlace::Scheduled),
-        "retry" => time().map(HolderPlace::Retrying),
-        "dead" => time().map(HolderPlace::Dead),
-        _ => Err(wrong()),
-    }
-}
 
 const ENQUEUE: &str = "enqueue a unique job";
 
@@ -134,27 +119,9 @@ async fn enqueue_locked(link: &Link, jobs: &[LockedJob]) -> Result<Vec<Locked>, 
         all.locks(),
         all.suspects(),
     ]);
-    let mut args = vec![arg(SUSPECT_AFTER.as_secs()), arg(MAX_REPLACE_SEARCH)];
+    let mut args = lock_numbers().to_vec();
     for job in jobs {
-        let LockRef { id, jid, queue } = &job.lock;
-        let (conflict, max_wait) = match job.on_conflict {
-            Conflict::Skip => ("skip", None),
-            Conflict::Replace { max_wait } => ("replace", max_wait),
-            Conflict::KeepLast => ("keep_last", None),
-        };
-        args.extend([
-            borrowed("job"),
-            arg(keys.index(all.lock(*id))),
-            borrowed(jid.as_str()),
-            borrowed(&job.class),
-            arg(keys.index(all.queue(queue))),
-            borrowed(queue.as_str()),
-            job.at.map_or(borrowed(""), |at| arg(unix_seconds(at))),
-            borrowed(&job.job),
-            borrowed(conflict),
-            max_wait.map_or(borrowed(""), |wait| arg(wait.as_secs_f64())),
-            ends(job.lasts),
-        ]);
+        push_locked(&mut args, all, &mut keys, job);
     }
     let reply = link
         .run(&scripts::ENQUEUE_LOCKED, &keys.keys, &args)

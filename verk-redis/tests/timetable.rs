@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use verk_core::{
     Client, Job, Verk,
     cron::{Cron, Tick, Timetable},
-    storage::{CronChange, CronStore, CronTick, Page, Source, StoredCron, WaitingStore},
+    storage::{CronStore, CronTick, Page, Source, StoredCron, Ticked, WaitingStore},
 };
 use verk_redis::RedisStorage;
 use verk_testing::{RedisServer, within};
@@ -45,11 +45,11 @@ async fn make_late(storage: &RedisStorage, name: &str, by: Duration) {
         next: was.next.map(|next| next - by),
         pushes: Vec::new(),
         missed: 0,
-        skipped: 0,
+        locked: None,
         record: "{}".into(),
     };
     let done = storage.tick_cron(name, &late).await.unwrap();
-    assert_eq!(done, CronChange::Done);
+    assert_eq!(done, Ticked::Done);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,7 @@ use crate::{
     },
     error::{EnqueueAllError, EnqueueError},
     job::Job,
-    storage::{Conflict, LockId, LockRef, Locked, LockedJob},
+    storage::{Conflict, LockRef, Locked, LockedJob},
 };
 
 /// The lock of a job that is about to be stored.
@@ -33,10 +33,8 @@ impl LockOfJob {
         let queue = job.queue().ok_or_else(|| EnqueueError::NoQueue {
             jid: job.jid().clone(),
         })?;
-        let bits = effects::digest::digest(unique, job.class(), queue, job.args());
-        let claim = Claim::new(unique, LockId::from_bits(bits));
-        let verk = effects::with_claim(job.verk(), &claim);
-        job.set_verk(&verk);
+        let claim = Claim::new(unique, job.class(), queue, job.args());
+        claim.put(job);
         Ok(Self {
             claim,
             class: job.class().to_owned(),

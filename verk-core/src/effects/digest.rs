@@ -11,6 +11,9 @@
 //! 3. The canonical JSON of each chosen argument, a part each. Nulls at the end are left out: a
 //!    worker reads an absent argument as null, so a new optional argument changes no digest.
 //!
+//! The lock of a periodic job has its own text: an empty class, the byte 2, and the name of its
+//! entry, a part.
+//!
 //! Canonical JSON has no whitespace. The keys of an object are in the order of their bytes, strings
 //! have no escapes but those that JSON requires, and numbers are as they came.
 
@@ -63,6 +66,21 @@ pub(crate) fn digest(unique: &Unique, class: &str, queue: &QueueName, args: &str
         push(&mut json, arg, MAX_DEPTH);
         update(&mut hash, &json);
     }
+    bits(hash)
+}
+
+/// The digest of an entry of the timetable. Its text begins with an empty class, which no job has.
+#[cfg(feature = "cron")]
+pub(crate) fn of_entry(name: &str) -> u128 {
+    let mut hash = Hash::new();
+    update(&mut hash, "");
+    hash.update([2]);
+    update(&mut hash, name);
+    bits(hash)
+}
+
+/// The first 128 bits.
+fn bits(hash: Hash) -> u128 {
     let high = hash.finalize().into_iter().take(16);
     high.fold(0, |bits, byte| bits << 8 | u128::from(byte))
 }

@@ -61,13 +61,15 @@ enum End {
     Start,
     /// The move to its queue when it is due.
     Due,
+    /// The end of its first run, whatever its outcome.
+    Run,
     /// Time alone, or a deletion.
     Time,
 }
 
 impl Claim {
     /// What a new job says about its lock.
-    pub(crate) fn new(unique: &Unique, lock: LockId) -> Self {
+    pub(crate) fn new(unique: &Unique, class: &str, queue: &QueueName, args: &str) -> Self {
         let (end, lasts) = match (unique.debounce, unique.until) {
             (Some(_), _) => (End::Due, None),
             (None, Until::Start) => (End::Start, None),
@@ -76,12 +78,30 @@ impl Claim {
             (None, Until::DoneOr(lasts)) => (End::Done, Some(lasts)),
         };
         Self {
-            lock,
+            lock: LockId::from_bits(digest::digest(unique, class, queue, args)),
             end,
             lasts: lasts.map(milliseconds),
             hold_when_dead: unique.hold_when_dead.map(milliseconds),
             keeps_payload: conflict(unique) != Conflict::Skip,
         }
+    }
+
+    /// What the job of a run of a periodic job says about the lock of its entry.
+    #[cfg(feature = "cron")]
+    pub(crate) fn of_entry(name: &str) -> Self {
+        Self {
+            lock: LockId::from_bits(digest::of_entry(name)),
+            end: End::Run,
+            lasts: None,
+            hold_when_dead: None,
+            keeps_payload: false,
+        }
+    }
+
+    /// Writes it into the job.
+    pub(crate) fn put(&self, job: &mut Job) {
+        // Every field has a JSON form.
+        job.set_in_verk("u", serde_json::to_string(self).unwrap_or_default());
     }
 
     /// What the payload of a job says about its lock; `None` if it has none.
@@ -101,7 +121,7 @@ impl Claim {
     }
 
     /// The lock for an effect for this job. `queue` is where a job goes that waits for it.
-    fn of_job(&self, job: &Job, queue: &QueueName) -> LockRef {
+    pub(crate) fn of_job(&self, job: &Job, queue: &QueueName) -> LockRef {
         LockRef {
             id: self.lock,
             jid: job.jid().clone(),
@@ -144,14 +164,6 @@ pub(crate) fn conflict(unique: &Unique) -> Conflict {
     }
 }
 
-/// The value of the key `verk` of a new job: what it had there, and its claim.
-pub(crate) fn with_claim(verk: Option<&str>, claim: &Claim) -> String {
-    let all = verk.and_then(|json| serde_json::from_str(json).ok());
-    let mut all: serde_json::Map<String, serde_json::Value> = all.unwrap_or_default();
-    all.insert("u".to_owned(), serde_json::json!(claim));
-    serde_json::Value::Object(all).to_string()
-}
-
 /// What a settlement does besides taking a job that was fetched from `queue` to `to`.
 pub(crate) fn of_settlement(job: &Job, queue: &QueueName, to: &Target) -> Vec<Effect> {
     let Some(claim) = Claim::of(job) else {
@@ -161,6 +173,7 @@ pub(crate) fn of_settlement(job: &Job, queue: &QueueName, to: &Target) -> Vec<Ef
     let follow = |lock, place, due: &Due| match claim.end {
         // It was freed before.
         End::Due => None,
+        End::Run => Some(Effect::Unlock(lock)),
         _ => Some(claim.follow(lock, Some(place), &due.job)),
     };
     let effect = match to {
@@ -224,7 +237,7 @@ pub(crate) fn of_start(job: &Job, queue: &QueueName) -> Vec<Effect> {
 impl Claim {
     /// The effect of a step out of the dead set.
     fn revive(&self, lock: LockRef, place: HolderPlace, job: &Bytes) -> Option<Effect> {
-        if matches!(self.end, End::Time | End::Due) {
+        if matches!(self.end, End::Time | End::Due | End::Run) {
             return None;
         }
         let class = Job::decode(job.clone()).map(|job| job.class().to_owned());

@@ -152,6 +152,16 @@ pub enum EventKind {
         /// The time of the first of them.
         since: SystemTime,
     },
+    /// A run of an entry of the timetable enqueued no job, because the job of an earlier run still
+    /// waits or runs, or because its class is unique and another job has the lock.
+    CronSkipped {
+        /// The entry.
+        name: String,
+        /// The time that the run was for.
+        due: SystemTime,
+        /// The job that has the lock.
+        holder: Jid,
+    },
     /// This node declares an entry of the timetable differently from the live nodes that have
     /// replaced its declaration. Theirs holds.
     CronDisagrees {

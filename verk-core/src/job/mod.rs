@@ -19,10 +19,11 @@ mod value;
 
 pub use self::args::{ArgsError, ArgsReader, ArgsWriter};
 
-use std::{borrow::Cow, fmt, ops::Range, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Range, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::names::{Jid, QueueName};
@@ -312,15 +313,17 @@ impl Job {
         self.jid = jid;
     }
 
-    /// Adds a member to the object that verk keeps in a job, under the key `verk`. The job must not
-    /// have that member yet.
-    #[cfg(feature = "cron")]
-    pub(crate) fn add_to_verk(&mut self, member: &str, json: &str) {
-        let rest = (self.verk()).and_then(|json| json.trim_start().strip_prefix('{'));
-        let rest = rest.map_or("}", str::trim_start);
-        let comma = if rest.starts_with('}') { "" } else { "," };
-        let object = format!("{{\"{member}\":{json}{comma}{rest}");
-        self.set_verk(&object);
+    /// Sets a member of the object that verk keeps in a job, under the key `verk`. Other members
+    /// keep their bytes.
+    pub(crate) fn set_in_verk(&mut self, member: &str, json: String) {
+        let all = self.verk().and_then(|json| serde_json::from_str(json).ok());
+        let mut all: BTreeMap<String, Box<RawValue>> = all.unwrap_or_default();
+        let Ok(value) = RawValue::from_string(json) else {
+            return;
+        };
+        all.insert(member.to_owned(), value);
+        // Raw values always have a JSON form.
+        self.set_verk(&serde_json::to_string(&all).unwrap_or_default());
     }
 
     /// Moves the job to another queue.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Admin;
 use crate::{
     error::StorageError,
-    events::{Event, EventKind},
+    events::EventKind,
     job::first_chars,
     log,
     storage::{MAX_BATCH_JOBS, Page},
@@ -77,16 +77,11 @@ impl Admin {
         } = entry;
         log::info!(who, action, target, count, "an operator acted");
         if let Some(node) = self.node() {
-            node.services.events.send(Event {
-                at: now,
-                queue: None,
-                job: None,
-                what: EventKind::OperatorActed {
-                    who,
-                    action,
-                    target,
-                    count,
-                },
+            node.services.publish(EventKind::OperatorActed {
+                who,
+                action,
+                target,
+                count,
             });
         }
         stored

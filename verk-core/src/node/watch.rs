@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
-    events::event::{Event, EventKind},
+    events::event::EventKind,
     log,
     names::NodeId,
     node::{
@@ -162,14 +162,9 @@ impl NodeWatch {
         let RestoreCounts { restored, buried } = moved;
         if restored > 0 {
             log::warn!(node = %node.id, restored, "restored the jobs of a dead node");
-            self.services.events.send(Event {
-                at: self.services.now(),
-                queue: None,
-                job: None,
-                what: EventKind::JobsRestored {
-                    node: node.id.clone(),
-                    count: restored,
-                },
+            self.services.publish(EventKind::JobsRestored {
+                node: node.id.clone(),
+                count: restored,
             });
         }
         if restored + buried > 0 {

@@ -138,14 +138,9 @@ impl ScheduleManager {
             Ok(Some(Ended::Held)) => true,
             Ok(Some(Ended::Freed(lock))) => {
                 log::warn!(jid = %lock.jid, class = lock.class, "the job of a unique lock is nowhere: another program deleted or ran it; the lock is free");
-                self.services.events.send(Event {
-                    at: self.services.now(),
-                    queue: None,
-                    job: None,
-                    what: EventKind::LockRepaired {
-                        jid: lock.jid,
-                        class: lock.class,
-                    },
+                self.services.publish(EventKind::LockRepaired {
+                    jid: lock.jid,
+                    class: lock.class,
                 });
                 true
             }

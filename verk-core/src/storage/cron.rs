@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use crate::{
     error::StorageError,
-    names::QueueName,
-    storage::{Due, Page},
+    job::HolderPlace,
+    names::{Jid, QueueName},
+    storage::{Due, LockedJob, Page},
     time::{from_unix_seconds, unix_seconds},
 };
 
@@ -49,11 +50,11 @@ pub trait CronStore: fmt::Debug + Send + Sync + 'static {
     /// Sets the time of the next run of an entry, enqueues the jobs of the tick, and notes it, if
     /// the entry is still as it was [seen](CronTick::seen).
     ///
-    /// Called twice, it answers [`CronChange::Differs`] the second time if the tick moves the time
+    /// Called twice, it answers [`Ticked::Differs`] the second time if the tick moves the time
     /// of the next run. After [`Unknown`](crate::error::Applied::Unknown), read the entry: either
     /// it is as it was seen, or the tick took effect, or another one did. A storage that is full
     /// refuses a tick that enqueues, whole.
-    async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<CronChange, StorageError>;
+    async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<Ticked, StorageError>;
 
     /// Pauses an entry: it has no next run. Returns whether there is one that was not paused.
     /// Another pause keeps the first note. A full storage pauses too.
@@ -103,7 +104,7 @@ pub struct StoredCron {
     pub runs: u64,
     /// How many runs were missed: no node was there in time.
     pub missed: u64,
-    /// How many runs were skipped.
+    /// How many runs were skipped, because another job had the lock of theirs.
     pub skipped: u64,
     /// The [records](CronTick::record) of the last ticks, the newest first, at most
     /// [`MAX_CRON_RECORDS`].
@@ -155,10 +156,11 @@ pub struct CronTick {
     pub next: Option<SystemTime>,
     /// What is enqueued, at most [`MAX_BATCH_JOBS`](super::MAX_BATCH_JOBS).
     pub pushes: Vec<CronPush>,
+    /// A job that is enqueued with a lock, as
+    /// [`enqueue_locked`](super::EffectStore::enqueue_locked) does.
+    pub locked: Option<LockedPush>,
     /// How many runs were missed.
     pub missed: u64,
-    /// How many runs were skipped.
-    pub skipped: u64,
     /// What to keep of the tick: one line of text.
     pub record: Bytes,
 }
@@ -185,6 +187,32 @@ impl CronPush {
             Self::Queue { job, .. } | Self::Later(Due { job, .. }) => job,
         }
     }
+}
+
+/// A job that a tick enqueues, unless another job has its lock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LockedPush {
+    /// The job and its lock.
+    pub job: LockedJob,
+    /// What to keep of the tick, instead of its [record](CronTick::record), if the job is skipped:
+    /// one line of text.
+    pub skipped: Bytes,
+}
+
+/// The answer to [`CronStore::tick_cron`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ticked {
+    /// The tick took effect, and each job is stored. A job with a lock may wait for it.
+    Done,
+    /// The tick took effect, but the job with a lock was skipped, and counted as skipped.
+    Skipped {
+        /// The job that has the lock.
+        jid: Jid,
+        /// Its place.
+        place: HolderPlace,
+    },
+    /// Nothing happened, because the entry is not as it was seen, or is gone.
+    Differs,
 }
 
 /// What became of a change of an entry.

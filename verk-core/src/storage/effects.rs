@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::{Inprogress, Settled};
 use crate::{
@@ -220,7 +221,8 @@ pub struct LockedJob {
 }
 
 /// What an enqueue does if another job holds the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Conflict {
     /// Stores nothing.
     Skip,
@@ -234,6 +236,9 @@ pub enum Conflict {
     /// Waits for the lock, if that job is in its queue or runs; a job that waited before is
     /// discarded. Otherwise as `Replace`.
     KeepLast,
+    /// Waits for the lock, if that job is in the same queue or runs, and no other job waits.
+    /// Otherwise as `Skip`.
+    QueueOne,
 }
 
 /// The answer to one job of [`EffectStore::enqueue_locked`].

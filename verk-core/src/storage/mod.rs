@@ -40,8 +40,8 @@ pub(crate) use self::{held::read_from, places::contains};
 pub use self::{
     audit::{AuditStore, MAX_AUDIT_ENTRIES},
     cron::{
-        CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, MAX_CRON_RECORDS,
-        MAX_SUPERSEDED, StoredCron, cron_next, cron_score,
+        CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, LockedPush,
+        MAX_CRON_RECORDS, MAX_SUPERSEDED, StoredCron, Ticked, cron_next, cron_score,
     },
     due::{DuePage, DueSet, DueStore, Lease, MAX_CUT_BY_TRIM, SchedulePoll},
     effects::{

@@ -10,11 +10,11 @@ use crate::{
     config::Config,
     job::Job,
     names::Jid,
-    storage::{CronTick, MAX_BATCH_JOBS, StoredCron},
+    storage::{CronTick, LockedJob, LockedPush, MAX_BATCH_JOBS, StoredCron},
     time::clock::unix_seconds,
     timetable::{
-        definition::{Damaged, Definition, jid_of},
-        periodic::CatchUp,
+        definition::{Damaged, Definition, Push, jid_of},
+        periodic::{CatchUp, Overlap},
         tick::Tick,
     },
 };
@@ -125,15 +125,22 @@ pub(crate) fn decide(
         (&schedule, definition.anchor),
         due,
         now,
-        definition.catch_up,
+        match definition.catch_up {
+            // Only the first of several jobs would be stored.
+            CatchUp::All if definition.has_lock() => CatchUp::Last,
+            catch_up => catch_up,
+        },
         (definition.within, on_time),
     );
-    let (mut pushes, mut jobs) = (Vec::new(), Vec::new());
+    let (mut pushes, mut locked, mut jobs) = (Vec::new(), None, Vec::new());
     for (index, due) in run.into_iter().enumerate() {
         // The first job learns of those that were missed before it.
         let tick = Tick::new(&entry.name, due, if index == 0 { missed } else { 0 });
         let (push, job) = definition.run(jid_of(&entry.name, due), &tick, now, config)?;
-        pushes.push(push);
+        match push {
+            Push::Free(push) => pushes.push(push),
+            Push::Locked(job) => locked = Some(job),
+        }
         jobs.push((tick, job));
     }
     let last = jobs.last();
@@ -143,15 +150,17 @@ pub(crate) fn decide(
         jid: last.map(|(_, job)| job.jid().to_string()),
         jobs: jobs.len() as u64,
         missed,
+        skipped: 0,
         asked: false,
     };
+    let locked = locked.map(|job| record.locked(job));
     Ok(Some(Decision {
         tick: CronTick {
             seen: entry.seen(),
             next,
             pushes,
+            locked,
             missed,
-            skipped: 0,
             record: record.encode(),
         },
         jobs,
@@ -160,7 +169,8 @@ pub(crate) fn decide(
     }))
 }
 
-/// A run that an operator asks for: it is enqueued, and the time of the next run stays.
+/// A run that an operator asks for: it is enqueued whatever the overlap of the entry says, unless
+/// the class is unique, and the time of the next run stays.
 pub(crate) fn run_now(
     entry: &StoredCron,
     now: SystemTime,
@@ -169,6 +179,7 @@ pub(crate) fn run_now(
     let mut definition = Definition::decode(&entry.definition)?;
     // An operator waits for it.
     definition.splay = Duration::ZERO;
+    definition.overlap = Overlap::Allow;
     let tick = Tick::new(&entry.name, now, 0);
     let (push, job) = definition.run(Jid::random(), &tick, now, config)?;
     let record = Record {
@@ -177,21 +188,26 @@ pub(crate) fn run_now(
         jid: Some(job.jid().to_string()),
         jobs: 1,
         missed: 0,
+        skipped: 0,
         asked: true,
+    };
+    let (pushes, locked) = match push {
+        Push::Free(push) => (vec![push], None),
+        Push::Locked(job) => (Vec::new(), Some(record.locked(job))),
     };
     let step = CronTick {
         seen: entry.seen(),
         next: entry.next,
-        pushes: vec![push],
+        pushes,
+        locked,
         missed: 0,
-        skipped: 0,
         record: record.encode(),
     };
     Ok((step, job))
 }
 
 /// What the storage keeps of a tick.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The time that the last job is for, in seconds since 1970.
     pub(crate) due: f64,
@@ -204,16 +220,39 @@ pub(crate) struct Record {
     pub(crate) jobs: u64,
     #[serde(default)]
     pub(crate) missed: u64,
+    /// How many jobs were skipped, because another one had the lock of theirs.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub(crate) skipped: u64,
     /// Whether an operator asked for it.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub(crate) asked: bool,
 }
 
 impl Record {
+    /// The only job of the tick, with what is kept if it is skipped.
+    fn locked(&self, job: LockedJob) -> LockedPush {
+        let record = Self {
+            jid: None,
+            jobs: 0,
+            skipped: 1,
+            ..self.clone()
+        };
+        LockedPush {
+            job,
+            skipped: record.encode(),
+        }
+    }
+
     fn encode(&self) -> Bytes {
         // Numbers and texts always have a JSON form.
         serde_json::to_vec(self).unwrap_or_default().into()
     }
+}
+
+// serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     error::StorageError,
-    events::event::{Event, EventKind},
+    events::event::EventKind,
     names::NodeId,
     services::Services,
     storage::{CronChange, CronUpsert, MAX_BATCH_BYTES, Storage, StoredCron},
@@ -93,13 +93,8 @@ pub(crate) async fn declare(
 
 /// Publishes that another version of the program is in charge of an entry.
 pub(crate) fn tell_disagreement(services: &Services, name: &str) {
-    services.events.send(Event {
-        at: services.now(),
-        queue: None,
-        job: None,
-        what: EventKind::CronDisagrees {
-            name: name.to_owned(),
-        },
+    services.publish(EventKind::CronDisagrees {
+        name: name.to_owned(),
     });
 }
 
@@ -248,7 +243,7 @@ mod tests {
             within: Duration::ZERO,
             splay: Duration::ZERO,
         };
-        Definition::new(schedule, policies, Origin::Static, at(0), job).unwrap()
+        Definition::new(schedule, policies, Origin::Static, at(0), job, None).unwrap()
     }
 
     fn every(seconds: u64) -> Schedule {

@@ -15,9 +15,10 @@ use verk_cron::{InvalidSchedule, Schedule};
 
 use crate::{
     config::Config,
+    effects::{self, Claim, unique::Unique},
     job::{Job, MalformedJob},
     names::Jid,
-    storage::{CronPush, Due},
+    storage::{Conflict, CronPush, Due, LockedJob},
     time::clock::{from_unix_seconds, time_after, unix_seconds},
     timetable::{
         periodic::{CatchUp, Overlap},
@@ -43,6 +44,13 @@ pub(crate) struct Definition {
     pub(crate) within: Duration,
     #[serde(with = "seconds", default)]
     pub(crate) splay: Duration,
+    /// What a run does if another job has the lock of a unique class, which is in the job. Such a
+    /// class has no other lock.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    unique: Option<Conflict>,
+    /// How long the job waits in the `schedule` set, if its class is debounced.
+    #[serde(with = "seconds", skip_serializing_if = "Duration::is_zero", default)]
+    debounce: Duration,
     pub(crate) origin: Origin,
     /// What a period counts from. It is no part of the hash, so that all nodes declare the same.
     #[serde(with = "time")]
@@ -72,6 +80,11 @@ pub(crate) enum Damaged {
     Job(#[from] MalformedJob),
     #[error("its job has no queue")]
     NoQueue,
+    #[error(
+        "`catch_up` \"all\" needs `overlap` \"allow\" and a class that is not unique: only the first of \
+         several jobs would be stored"
+    )]
+    AllButOneSkipped,
 }
 
 /// The policies of an entry.
@@ -93,9 +106,17 @@ impl Definition {
         origin: Origin,
         anchor: SystemTime,
         mut job: Job,
+        unique: Option<&Unique>,
     ) -> Result<Self, Damaged> {
-        if job.queue().is_none() {
-            return Err(Damaged::NoQueue);
+        let queue = job.queue().ok_or(Damaged::NoQueue)?;
+        let claim = unique.map(|unique| Claim::new(unique, job.class(), queue, job.args()));
+        if policies.catch_up == CatchUp::All
+            && (policies.overlap != Overlap::Allow || unique.is_some())
+        {
+            return Err(Damaged::AllButOneSkipped);
+        }
+        if let Some(claim) = claim {
+            claim.put(&mut job);
         }
         job.set_jid(Jid::from(NO_JID));
         let json = String::from_utf8(job.encode().into()).map_err(|_| Damaged::Unreadable)?;
@@ -107,6 +128,8 @@ impl Definition {
             catch_up: policies.catch_up,
             within: policies.within,
             splay: policies.splay,
+            unique: unique.map(effects::conflict),
+            debounce: (unique.and_then(|unique| unique.debounce)).unwrap_or_default(),
             origin,
             anchor,
             job: RawValue::from_string(json).map_err(|_| Damaged::Unreadable)?,
@@ -165,32 +188,74 @@ impl Definition {
         }
     }
 
-    /// The job of a run, and the place that it goes to at `now`.
+    /// Whether its class is unique.
+    pub(crate) fn is_unique(&self) -> bool {
+        self.unique.is_some()
+    }
+
+    /// Whether a run may skip its job because of another one.
+    pub(crate) fn has_lock(&self) -> bool {
+        self.is_unique() || self.overlap != Overlap::Allow
+    }
+
+    /// The job of a run, and how it is stored at `now`.
     pub(crate) fn run(
         &self,
         jid: Jid,
         tick: &Tick,
         now: SystemTime,
         config: &Config,
-    ) -> Result<(CronPush, Job), Damaged> {
+    ) -> Result<(Push, Job), Damaged> {
         let mut job = self.job()?;
         let queue = job.queue().cloned().ok_or(Damaged::NoQueue)?;
         job.set_jid(jid);
-        job.add_to_verk("c", &tick.to_json());
+        job.set_in_verk("c", tick.to_json());
+        let lock = match (self.unique, self.overlap) {
+            (Some(conflict), _) => Claim::of(&job).map(|claim| (claim, conflict)),
+            (None, Overlap::Allow) => None,
+            (None, Overlap::Skip) => Some((Claim::of_entry(tick.name()), Conflict::Skip)),
+            (None, Overlap::QueueOne) => Some((Claim::of_entry(tick.name()), Conflict::QueueOne)),
+        };
+        if let Some((claim, _)) = &lock {
+            claim.put(&mut job);
+        }
         job.write_as(config.form());
-        let at = time_after(tick.due(), spread(job.jid(), self.splay));
-        let push = if !self.splay.is_zero() && at > now {
+        let spread = spread(job.jid(), self.splay);
+        let at = time_after(tick.due(), spread).max(time_after(now, self.debounce));
+        let at = (at > now && !(spread + self.debounce).is_zero()).then_some(at);
+        if at.is_some() {
             job.set_created_at(now);
             job.set_enqueued_at(None);
-            let job = job.encode();
-            CronPush::Later(Due { at, job })
         } else {
             job.set_enqueued_now(now);
-            let job = job.encode();
-            CronPush::Queue { queue, job }
+        }
+        let payload = job.encode();
+        let push = match (lock, at) {
+            (Some((claim, on_conflict)), at) => Push::Locked(LockedJob {
+                lock: claim.of_job(&job, &queue),
+                job: payload,
+                at,
+                class: job.class().to_owned(),
+                lasts: claim.lasts(),
+                on_conflict,
+            }),
+            (None, Some(at)) => Push::Free(CronPush::Later(Due { at, job: payload })),
+            (None, None) => Push::Free(CronPush::Queue {
+                queue,
+                job: payload,
+            }),
         };
         Ok((push, job))
     }
+}
+
+/// How a run stores its job.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Push {
+    /// In any case.
+    Free(CronPush),
+    /// Unless another job has its lock.
+    Locked(LockedJob),
 }
 
 /// The id of the job of a run: 24 hex digits, the same on each node that takes the run.
@@ -295,7 +360,7 @@ mod tests {
             splay,
         };
         let schedule = Schedule::cron("0 7 * * *", "Europe/Berlin").unwrap();
-        Definition::new(&schedule, policies, Origin::Static, at(seconds), job).unwrap()
+        Definition::new(&schedule, policies, Origin::Static, at(seconds), job, None).unwrap()
     }
 
     #[test]
@@ -336,7 +401,7 @@ mod tests {
         let config = Config::default();
         let run = definition.run(jid.clone(), &tick, at(86_401), &config);
         let (push, job) = run.unwrap();
-        let CronPush::Queue { queue, job: stored } = push else {
+        let Push::Free(CronPush::Queue { queue, job: stored }) = push else {
             panic!("{push:?}");
         };
         assert_eq!(queue.as_str(), "reports");
@@ -359,16 +424,19 @@ mod tests {
             let tick = Tick::new("daily", due, 0);
             let run = || definition.run(jid_of("daily", due), &tick, due, &config);
             let (push, _) = run().unwrap();
-            let CronPush::Later(later) = push else {
+            let Push::Free(CronPush::Later(later)) = push else {
                 continue;
             };
-            assert_eq!(run().unwrap().0, CronPush::Later(later.clone()));
+            assert_eq!(run().unwrap().0, Push::Free(CronPush::Later(later.clone())));
             let delay = later.at.duration_since(due).unwrap();
             assert!(delay <= splay, "{delay:?}");
             delays.insert(delay);
             // After that time, it is enqueued at once.
             let late = definition.run(jid_of("daily", due), &tick, due + splay, &config);
-            assert!(matches!(late.unwrap().0, CronPush::Queue { .. }));
+            assert!(matches!(
+                late.unwrap().0,
+                Push::Free(CronPush::Queue { .. })
+            ));
         }
         assert!(delays.len() > 20, "{}", delays.len());
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::StorageError,
-    events::event::{Event, EventKind},
+    events::event::EventKind,
     services::Services,
     storage::{MAX_BATCH_JOBS, Page, StoredCron},
     time::clock::unix_seconds,
@@ -87,14 +87,9 @@ async fn pause(
     // Texts and a finite number always have a JSON form.
     let note = serde_json::to_vec(&note).unwrap_or_default().into();
     if services.storage.pause_cron(name, &note).await? {
-        services.events.send(Event {
-            at: now,
-            queue: None,
-            job: None,
-            what: EventKind::CronOrphaned {
-                name: name.to_owned(),
-                since: orphaned,
-            },
+        services.publish(EventKind::CronOrphaned {
+            name: name.to_owned(),
+            since: orphaned,
         });
     }
     Ok(())

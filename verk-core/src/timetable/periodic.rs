@@ -53,23 +53,26 @@ pub enum Timing {
     Every(Duration),
 }
 
-/// What happens when an entry is due while its last job waits or runs. A job that waits for a retry
-/// or is dead does not count.
+/// What happens when an entry is due while the job of an earlier run waits or runs.
 ///
-/// It is stored and shown, and not obeyed yet: each run is enqueued, as with
-/// [`Allow`](Self::Allow).
+/// A job waits from the run that enqueues it, for its splay and in its queue. It counts until its
+/// first run ends. After a failure or a snooze it does not count any more, and so it does not while
+/// it is dead.
+///
+/// A class that is [unique](crate::Unique) has its own lock instead: a run that meets it does what
+/// `on_conflict` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
-    /// The tick is skipped, and counted. The default.
+    /// The run is skipped: it is counted, with the event
+    /// [`CronSkipped`](crate::EventKind::CronSkipped). The default.
     #[default]
     Skip,
-    /// Both run.
+    /// Each run enqueues its job. Needed for [`CatchUp::All`].
     Allow,
-    /// One more waits until the last one is done. Further ticks are skipped.
+    /// The job waits until the earlier one is done, and then goes to its queue. While one waits,
+    /// further runs are skipped.
     QueueOne,
-    /// The last one is cancelled.
-    CancelPrevious,
 }
 
 /// Which of the ticks that no node was there for are made up for.
@@ -82,7 +85,7 @@ pub enum CatchUp {
     /// default.
     #[default]
     Last,
-    /// Each.
+    /// Each, which needs [`Overlap::Allow`].
     All,
 }
 

@@ -10,8 +10,9 @@ use crate::{
     error::{Applied, StorageError},
     events::event::{Event, EventKind},
     log,
+    names::Jid,
     services::Services,
-    storage::{CronChange, CronPush, MAX_BATCH_JOBS, Page, StoredCron},
+    storage::{CronPush, CronTick, MAX_BATCH_JOBS, Page, StoredCron, Ticked},
     timetable::{
         decide::{Decision, decide},
         definition::Damaged,
@@ -106,20 +107,19 @@ async fn take_one(
     };
     let ticked = services.storage.tick_cron(&entry.name, &decision.tick);
     match ticked.await {
-        Ok(CronChange::Done) => {
-            tell(services, &entry.name, decision);
+        Ok(Ticked::Done) => {
+            tell(services, &entry.name, decision, None);
+            Ok(())
+        }
+        Ok(Ticked::Skipped { jid, .. }) => {
+            tell(services, &entry.name, decision, Some(jid));
             Ok(())
         }
         // Another node was faster, or an operator changed it: the next look knows.
-        Ok(CronChange::Differs | CronChange::Superseded) => Ok(()),
+        Ok(Ticked::Differs) => Ok(()),
         Err(error) if error.applied() == Applied::Unknown => {
-            services.events.send(Event {
-                at: services.now(),
-                queue: None,
-                job: None,
-                what: EventKind::ReplyLost {
-                    error: error.clone(),
-                },
+            services.publish(EventKind::ReplyLost {
+                error: error.clone(),
             });
             Err(NotTaken::Unknown(error))
         }
@@ -127,8 +127,9 @@ async fn take_one(
     }
 }
 
-/// Publishes what was enqueued, and what was missed.
-fn tell(services: &Services, name: &str, decision: Decision) {
+/// Publishes what was enqueued, and what was missed. `holder` has the lock for which the only job
+/// was skipped.
+fn tell(services: &Services, name: &str, decision: Decision, holder: Option<Jid>) {
     let at = services.now();
     if decision.missed > 0 {
         log::warn!(
@@ -147,10 +148,25 @@ fn tell(services: &Services, name: &str, decision: Decision) {
             },
         });
     }
-    for (push, (tick, job)) in decision.tick.pushes.iter().zip(decision.jobs) {
-        if let CronPush::Later(due) = push {
-            services.wake.due_at(due.at, at);
+    if let Some(holder) = holder {
+        for (tick, _) in decision.jobs {
+            services.publish(EventKind::CronSkipped {
+                name: name.to_owned(),
+                due: tick.due(),
+                holder: holder.clone(),
+            });
         }
+        return;
+    }
+    let CronTick { pushes, locked, .. } = &decision.tick;
+    let later = pushes.iter().filter_map(|push| match push {
+        CronPush::Later(due) => Some(due.at),
+        CronPush::Queue { .. } => None,
+    });
+    for due in later.chain(locked.as_ref().and_then(|locked| locked.job.at)) {
+        services.wake.due_at(due, at);
+    }
+    for (tick, job) in decision.jobs {
         let queue = job.queue().cloned();
         if let Some(queue) = &queue {
             services.tallies.enqueued.add(|| queue.clone(), 1);

@@ -62,6 +62,7 @@ fn definition(
     let schedule = schedule.map_err(|error| error.to_string())?;
     let args = (periodic.args)().map_err(|error| error.to_string())?;
     let job = worker.job(&args).map_err(|error| error.to_string())?;
+    let unique = job.unique.as_deref().copied();
     let job = job.job.map_err(|error| error.to_string())?;
     let policies = Policies {
         overlap: periodic.overlap,
@@ -71,8 +72,15 @@ fn definition(
     };
     // The storage's time replaces the anchor when the entry is stored.
     let anchor = SystemTime::UNIX_EPOCH;
-    Definition::new(&schedule, policies, Origin::Static, anchor, job)
-        .map_err(|error| error.to_string())
+    Definition::new(
+        &schedule,
+        policies,
+        Origin::Static,
+        anchor,
+        job,
+        unique.as_ref(),
+    )
+    .map_err(|error| error.to_string())
 }
 
 /// Without the feature `cron`, nothing is declared.

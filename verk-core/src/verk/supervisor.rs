@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    events::event::{Event, EventKind},
+    events::event::EventKind,
     log,
     node::{
         about::Program,
@@ -173,12 +173,7 @@ async fn live(parts: Parts, life: Life) {
 
 /// Publishes what happened to a node id of this process.
 fn tell(services: &Services, what: EventKind) {
-    services.events.send(Event {
-        at: services.now(),
-        queue: None,
-        job: None,
-        what,
-    });
+    services.publish(what);
 }
 
 async fn register_again(

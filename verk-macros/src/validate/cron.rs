@@ -23,11 +23,10 @@ use crate::{
 const MAX_NAME_BYTES: usize = 256;
 
 /// What happens while the last job waits or runs, and the variant of `Overlap`.
-const OVERLAP: [(&str, &str); 4] = [
+const OVERLAP: [(&str, &str); 3] = [
     ("skip", "Skip"),
     ("allow", "Allow"),
     ("queue_one", "QueueOne"),
-    ("cancel_previous", "CancelPrevious"),
 ];
 
 /// What is made up for, and the variant of `CatchUp`.
@@ -42,6 +41,7 @@ pub(super) fn entries(
     errors: &mut Errors,
 ) -> Vec<Periodic> {
     let mut entries: Vec<Periodic> = Vec::new();
+    let is_unique = raw.iter().any(|option| option.name == "unique");
     for option in raw
         .iter()
         .filter(|it| it.name == "cron" || it.name == "every")
@@ -74,7 +74,7 @@ pub(super) fn entries(
             }
             // `options` reports a `cron` with a value.
             Some(_) => None,
-            None => cron(option, params, errors),
+            None => cron(option, params, is_unique, errors),
         };
         let Some(entry) = entry else { continue };
         if entry.name.is_some() && entries.iter().any(|other| other.name == entry.name) {
@@ -89,7 +89,12 @@ pub(super) fn entries(
 }
 
 /// One `cron(..)`.
-fn cron(option: &RawOption, params: &[Param], errors: &mut Errors) -> Option<Periodic> {
+fn cron(
+    option: &RawOption,
+    params: &[Param],
+    is_unique: bool,
+    errors: &mut Errors,
+) -> Option<Periodic> {
     let (expression, words) = split(option.words.clone().unwrap_or_default());
     let words = CRON.read(words, errors);
     let find = |name: &str| words.iter().find(|word| word.name == name);
@@ -140,6 +145,25 @@ fn cron(option: &RawOption, params: &[Param], errors: &mut Errors) -> Option<Per
         errors.push(
             find("splay").map(|splay| &splay.value),
             "`splay` is as long as the period, so that jobs would change their order: make it shorter",
+        );
+    }
+    match (find("overlap"), entry.overlap, entry.catch_up) {
+        (Some(overlap), _, _) if is_unique => errors.push(
+            &overlap.name,
+            "the lock of a unique worker already keeps its jobs apart: remove the `overlap`, or the `unique`",
+        ),
+        (Some(overlap), Some("Skip" | "QueueOne"), Some("All")) => errors.push(
+            &overlap.value,
+            r#"with this `overlap`, only the first job that `catch_up = "all"` makes up for would be stored: write `overlap = "allow"`"#,
+        ),
+        // The jobs that are made up for come at once.
+        (None, _, Some("All")) => entry.overlap = Some("Allow"),
+        _ => {}
+    }
+    if let (true, Some("All"), Some(catch_up)) = (is_unique, entry.catch_up, find("catch_up")) {
+        errors.push(
+            &catch_up.value,
+            r#"of the jobs that `catch_up = "all"` makes up for, a unique worker stores only the first: write `catch_up = "last"`"#,
         );
     }
     args(&mut entry, &option.name, find("args"), params, errors);

@@ -212,3 +212,6 @@ impl ::verk::__private::Worker for Report {
     ::verk::__private::WorkerEntry::of:: < Report > (::core::concat!(::core::file!(),
     ":", ::core::line!()))
 }
+::core::compile_error! {
+    "with this `overlap`, only the first job that `catch_up = \"all\"` makes up for would be stored: write `overlap = \"allow\"`"
+}

@@ -8,7 +8,7 @@ use verk_core::{
     error::Applied,
     storage::{
         CronChange, CronPush, CronSeen, CronTick, CronUpsert, JobSet, MAX_BATCH_BYTES,
-        MAX_CRON_RECORDS, MAX_SUPERSEDED, Page, Storage, StoredCron,
+        MAX_CRON_RECORDS, MAX_SUPERSEDED, Page, Storage, StoredCron, Ticked,
     },
 };
 
@@ -204,27 +204,23 @@ pub async fn a_tick_enqueues_once(harness: &dyn Harness) {
             seen: was.seen(),
             next: Some(next),
             missed: 2,
-            skipped: 3,
+            locked: None,
             record: format!("tick {number}").into(),
             pushes,
         };
-        assert_eq!(
-            storage.tick_cron("a", &tick).await.unwrap(),
-            CronChange::Done
-        );
+        assert_eq!(storage.tick_cron("a", &tick).await.unwrap(), Ticked::Done);
         let before = harness.dump().await;
         let expected = StoredCron {
             next: Some(next),
             runs: was.runs + tick.pushes.len() as u64,
             missed: was.missed + 2,
-            skipped: was.skipped + 3,
             last: [vec![tick.record.clone()], was.last.clone()].concat(),
             ..was
         };
         assert_eq!(entry(&*storage, "a").await, Some(expected), "{number}");
         assert_eq!(
             storage.tick_cron("a", &tick).await.unwrap(),
-            CronChange::Differs
+            Ticked::Differs
         );
         assert_eq!(harness.dump().await, before, "{number}");
     }
@@ -243,7 +239,7 @@ pub async fn of_many_ticks_at_once_one_takes_effect(harness: &dyn Harness) {
     store(&*fixture.storage, "a", 60).await;
     let tick = tick_of(&entry(&*fixture.storage, "a").await.unwrap(), 120, &["x"]);
     let answers = join_all((0..20).map(|_| fixture.storage.tick_cron("a", &tick))).await;
-    let done = |answer: &Result<_, _>| *answer.as_ref().unwrap() == CronChange::Done;
+    let done = |answer: &Result<_, _>| *answer.as_ref().unwrap() == Ticked::Done;
     assert_eq!(answers.iter().filter(|answer| done(answer)).count(), 1);
     assert_eq!(fixture.queued().await, bytes(&["x"]));
 }
@@ -282,7 +278,7 @@ pub async fn a_tick_of_an_old_state_changes_nothing(harness: &dyn Harness) {
         .unwrap();
         let before = harness.dump().await;
         let answer = storage.tick_cron(name, &tick_of(&was, 180, &["x"])).await;
-        assert_eq!(answer.unwrap(), CronChange::Differs, "{name}");
+        assert_eq!(answer.unwrap(), Ticked::Differs, "{name}");
         assert_eq!(harness.dump().await, before, "{name}");
     }
 }
@@ -302,7 +298,7 @@ pub async fn a_run_can_be_asked_for(harness: &dyn Harness) {
         ..tick_of(&was, 0, &["y"])
     };
     let answer = storage.tick_cron("a", &asked).await.unwrap();
-    assert_eq!(answer, CronChange::Done);
+    assert_eq!(answer, Ticked::Done);
     assert_eq!(entry(storage, "a").await.unwrap().runs, 2);
     assert_eq!(fixture.queued().await, bytes(&["x", "y"]));
 }
@@ -497,7 +493,7 @@ pub async fn a_lost_reply_is_resolved_by_reading(harness: &dyn Harness) {
     let now = entry(storage, "a").await.unwrap();
     assert_eq!((now.next, now.runs), (Some(at(120)), was.runs + 1));
     let again = storage.tick_cron("a", &next).await.unwrap();
-    assert_eq!(again, CronChange::Differs);
+    assert_eq!(again, Ticked::Differs);
     assert_eq!(fixture.queued().await, bytes(&["x", "y"]));
 
     let replaced = CronUpsert {
@@ -511,7 +507,7 @@ pub async fn a_lost_reply_is_resolved_by_reading(harness: &dyn Harness) {
     assert_eq!(now.hash, replaced.hash);
 }
 
-fn upsert(name: &str, seconds: u64) -> CronUpsert {
+pub(super) fn upsert(name: &str, seconds: u64) -> CronUpsert {
     CronUpsert {
         seen: None,
         definition: format!("{name}, {seconds}").into(),
@@ -521,7 +517,7 @@ fn upsert(name: &str, seconds: u64) -> CronUpsert {
     }
 }
 
-async fn store(storage: &dyn Storage, name: &str, seconds: u64) {
+pub(super) async fn store(storage: &dyn Storage, name: &str, seconds: u64) {
     let stored = storage.upsert_cron(name, &upsert(name, seconds)).await;
     assert_eq!(stored.unwrap(), CronChange::Done);
 }
@@ -530,7 +526,7 @@ fn record(next: u64) -> String {
     format!("to {next}")
 }
 
-fn tick_of(entry: &StoredCron, next: u64, jobs: &[&str]) -> CronTick {
+pub(super) fn tick_of(entry: &StoredCron, next: u64, jobs: &[&str]) -> CronTick {
     let push = |payload: &&str| CronPush::Queue {
         queue: queue_name("default"),
         job: job(payload),
@@ -540,7 +536,7 @@ fn tick_of(entry: &StoredCron, next: u64, jobs: &[&str]) -> CronTick {
         next: Some(at(next)),
         pushes: jobs.iter().map(push).collect(),
         missed: 0,
-        skipped: 0,
+        locked: None,
         record: record(next).into(),
     }
 }
@@ -549,10 +545,10 @@ fn tick_of(entry: &StoredCron, next: u64, jobs: &[&str]) -> CronTick {
 async fn tick(storage: &dyn Storage, name: &str, next: u64, jobs: &[&str]) {
     let was = entry(storage, name).await.expect("an entry");
     let ticked = storage.tick_cron(name, &tick_of(&was, next, jobs)).await;
-    assert_eq!(ticked.unwrap(), CronChange::Done);
+    assert_eq!(ticked.unwrap(), Ticked::Done);
 }
 
-async fn entry(storage: &dyn Storage, name: &str) -> Option<StoredCron> {
+pub(super) async fn entry(storage: &dyn Storage, name: &str) -> Option<StoredCron> {
     let mut named = storage.cron_named(&[name.to_owned()]).await.unwrap();
     assert_eq!(named.len(), 1);
     named.remove(0)

@@ -105,6 +105,7 @@ pub mod lease;
 pub mod lists;
 pub mod manage;
 pub mod node;
+pub mod overlap;
 pub mod pauses;
 pub mod poison;
 pub mod process;

@@ -11,7 +11,7 @@ use verk_core::{
     StorageError,
     storage::{
         CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, JobSet, MAX_BATCH_JOBS,
-        MAX_CRON_RECORDS, MAX_SUPERSEDED, Page, StoredCron, cron_next, cron_score,
+        MAX_CRON_RECORDS, MAX_SUPERSEDED, Page, StoredCron, Ticked, cron_next, cron_score,
     },
     time::{from_unix_seconds, unix_seconds},
 };
@@ -82,7 +82,7 @@ impl CronStore for MemoryStorage {
         answer(OP, change, lost)
     }
 
-    async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<CronChange, StorageError> {
+    async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<Ticked, StorageError> {
         const OP: &str = "take a run of the timetable";
         let (change, lost) = self.write(OP, |state| {
             let change = state.tick_cron(name, tick)?;
@@ -157,7 +157,7 @@ impl MemoryStorage {
     }
 }
 
-fn answer(op: &'static str, change: CronChange, lost: bool) -> Result<CronChange, StorageError> {
+fn answer<T>(op: &'static str, change: T, lost: bool) -> Result<T, StorageError> {
     if lost {
         return Err(StorageError::unknown(op, Fault::ReplyLost));
     }
@@ -228,11 +228,11 @@ impl State {
         Ok(CronChange::Done)
     }
 
-    fn tick_cron(&mut self, name: &str, tick: &CronTick) -> Result<CronChange, Fault> {
+    fn tick_cron(&mut self, name: &str, tick: &CronTick) -> Result<Ticked, Fault> {
         self.check_timetable()?;
         let entry = self.cron.entries.get(name);
         if !entry.is_some_and(|entry| entry.is_as(&tick.seen)) {
-            return Ok(CronChange::Differs);
+            return Ok(Ticked::Differs);
         }
         for push in &tick.pushes {
             self.faults.check_key(match push {
@@ -243,6 +243,10 @@ impl State {
         if !tick.pushes.is_empty() {
             self.faults.check_room()?;
         }
+        let skipped = match tick.locked.as_ref().map(|it| self.push_locked(&it.job)) {
+            Some(pushed) => pushed?,
+            None => None,
+        };
         for push in &tick.pushes {
             match push {
                 CronPush::Queue { queue, job } => self.enqueue(queue, std::slice::from_ref(job))?,
@@ -254,12 +258,18 @@ impl State {
         if let Some(entry) = self.cron.entries.get_mut(name) {
             entry.set_next(tick.next);
             let stored = &mut entry.stored;
-            stored.runs += tick.pushes.len() as u64;
+            let locked = tick.locked.as_ref();
+            let is_stored = locked.is_some() && skipped.is_none();
+            stored.runs += tick.pushes.len() as u64 + u64::from(is_stored);
             stored.missed += tick.missed;
-            stored.skipped += tick.skipped;
-            stored.last.insert(0, tick.record.clone());
+            stored.skipped += u64::from(skipped.is_some());
+            let record = match (locked, &skipped) {
+                (Some(locked), Some(_)) => &locked.skipped,
+                _ => &tick.record,
+            };
+            stored.last.insert(0, record.clone());
             stored.last.truncate(MAX_CRON_RECORDS);
         }
-        Ok(CronChange::Done)
+        Ok(skipped.map_or(Ticked::Done, |(jid, place)| Ticked::Skipped { jid, place }))
     }
 }

@@ -295,6 +295,16 @@ impl State {
             self.locks.suspects.insert(*id);
         }
         match (job.on_conflict, self.locks.by_id.get(id)) {
+            (Conflict::QueueOne, Some(held)) => {
+                let waiting = HolderPlace::Waiting {
+                    queue: queue.clone(),
+                };
+                if held.stored.place != waiting || held.next.is_some() {
+                    return Ok(duplicate);
+                }
+                full?;
+                Ok(self.wait_for_lock(job))
+            }
             (Conflict::KeepLast, Some(held)) => {
                 if let HolderPlace::Waiting { queue: its } = &held.stored.place {
                     if its != queue || job.at.is_some() {
@@ -310,6 +320,22 @@ impl State {
                 Ok(self.replace_holder(job, latest).unwrap_or(duplicate))
             }
             _ => Ok(duplicate),
+        }
+    }
+
+    /// Stores the job of a tick and takes its lock; or returns the job that has the lock.
+    pub(super) fn push_locked(
+        &mut self,
+        job: &LockedJob,
+    ) -> Result<Option<(Jid, HolderPlace)>, Fault> {
+        match self.enqueue_locked(job) {
+            Ok(Locked::Duplicate { jid, place }) => Ok(Some((jid, place))),
+            Ok(_) => Ok(None),
+            Err(Fault::CannotWait) => {
+                let held = self.locks.get(job.lock.id).map(|held| &held.stored);
+                Ok(held.map(|held| (held.jid.clone(), held.place.clone())))
+            }
+            Err(fault) => Err(fault),
         }
     }
 
@@ -354,7 +380,10 @@ impl State {
             next: None,
             revision: before.map_or(0, |before| before.revision) + 1,
         };
-        let keeps = job.on_conflict != Conflict::Skip;
+        let keeps = matches!(
+            job.on_conflict,
+            Conflict::Replace { .. } | Conflict::KeepLast
+        );
         let lock = Lock {
             stored,
             touched: now,

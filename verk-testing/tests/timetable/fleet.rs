@@ -21,13 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A storage and its nodes.
-struct Fleet {
+pub(crate) struct Fleet {
     clock: VirtualClock,
-    storage: MemoryStorage,
+    pub(crate) storage: MemoryStorage,
 }
 
 impl Fleet {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = VirtualClock::new();
         let storage = MemoryStorage::new(Arc::new(clock.clone()));
         Self { clock, storage }
@@ -51,7 +51,7 @@ impl Fleet {
     }
 
     /// A node that declares nothing.
-    async fn other(&self) -> (Verk, Events) {
+    pub(crate) async fn other(&self) -> (Verk, Events) {
         let verk = self.builder(&self.clock).build().await.unwrap();
         let events = verk.events();
         verk.start().unwrap();
@@ -69,7 +69,7 @@ impl Fleet {
             .await
     }
 
-    async fn until_in_steps(
+    pub(crate) async fn until_in_steps(
         &self,
         verk: &Verk,
         name: &str,

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use askama::Template;
 use axum::{body::Bytes, extract::Path, response::Response};
 use verk_core::{
-    cron::{CatchUp, CronEntry, CronPause, CronRun, Origin, Schedule},
+    cron::{CatchUp, CronEntry, CronPause, CronRun, Origin, Overlap, Schedule},
     manage::{JobPlace, JobRef, Why},
     storage::Page as Slice,
     time::unix_seconds,
@@ -72,6 +72,7 @@ struct Row {
     queue: Option<(String, String)>,
     origin: &'static str,
     catch_up: String,
+    overlap: &'static str,
     splay: Option<String>,
     state: (&'static str, char, String),
     next: Option<text::When>,
@@ -95,6 +96,7 @@ struct RunRow {
     job: Option<(String, Option<String>)>,
     jobs: u64,
     missed: u64,
+    skipped: bool,
     asked: bool,
 }
 
@@ -109,6 +111,7 @@ impl RunRow {
             }),
             jobs: run.jobs,
             missed: run.missed,
+            skipped: run.skipped,
             asked: run.asked,
         }
     }
@@ -116,6 +119,7 @@ impl RunRow {
     /// What it did.
     fn result(&self) -> String {
         let jobs = match self.jobs {
+            _ if self.skipped => "skipped: an earlier job waited or ran".to_owned(),
             0 => "nothing enqueued".to_owned(),
             jobs => format!("{} enqueued", text::some(jobs, "job", "jobs")),
         };
@@ -157,6 +161,12 @@ impl Row {
                     "all are made up for that are not older than {}",
                     text::duration(entry.within)
                 ),
+            },
+            overlap: match (entry.is_unique, entry.overlap) {
+                (true, _) => "the lock of its unique class decides",
+                (_, Overlap::Skip) => "are skipped while an earlier job waits or runs",
+                (_, Overlap::QueueOne) => "wait for the earlier job, one at a time",
+                (_, Overlap::Allow) => "all run",
             },
             splay: (!entry.splay.is_zero()).then(|| text::duration(entry.splay)),
             state: state(entry),

@@ -30,6 +30,8 @@ pub struct CronValue<'a> {
     /// As they are stored; `null` where they are hidden.
     args: Option<Box<RawValue>>,
     overlap: Overlap,
+    /// Whether the lock of its unique class decides instead.
+    is_unique: bool,
     catch_up: CatchUp,
     within: f64,
     splay: f64,
@@ -69,10 +71,12 @@ struct CronRunValue<'a> {
     due: String,
     /// When it was taken.
     at: String,
-    /// `null` if all were missed.
+    /// `null` if all were missed, or it was skipped.
     jid: Option<&'a str>,
     jobs: u64,
     missed: u64,
+    /// Whether its job was skipped, because an earlier one waited or ran.
+    skipped: bool,
     /// Whether an operator asked for it.
     asked: bool,
 }
@@ -102,6 +106,7 @@ impl<'a> CronValue<'a> {
                 raw.or_else(|_| serde_json::value::to_raw_value(&args)).ok()
             }),
             overlap: entry.overlap,
+            is_unique: entry.is_unique,
             catch_up: entry.catch_up,
             within: seconds(entry.within),
             splay: seconds(entry.splay),
@@ -143,6 +148,7 @@ impl<'a> CronRunValue<'a> {
             jid: run.jid.as_ref().map(|jid| jid.as_str()),
             jobs: run.jobs,
             missed: run.missed,
+            skipped: run.skipped,
             asked: run.asked,
         }
     }

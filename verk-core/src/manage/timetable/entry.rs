@@ -38,8 +38,10 @@ pub struct CronEntry {
     pub queue: Option<QueueName>,
     /// Their arguments, the text of a JSON array.
     pub args: String,
-    /// What happens while the last job waits or runs.
+    /// What happens while the job of an earlier run waits or runs.
     pub overlap: Overlap,
+    /// Whether its class is unique: the lock of its job decides instead of `overlap`.
+    pub is_unique: bool,
     /// Which runs are made up for that no node took in time.
     pub catch_up: CatchUp,
     /// How late these may be.
@@ -87,12 +89,14 @@ pub struct CronRun {
     pub due: SystemTime,
     /// When it was taken.
     pub at: SystemTime,
-    /// The job, of several the last. `None` if all were missed.
+    /// The job, of several the last. `None` if all were missed or skipped.
     pub jid: Option<Jid>,
     /// How many jobs were enqueued.
     pub jobs: u64,
     /// How many runs were missed, at least.
     pub missed: u64,
+    /// Whether its job was skipped, because another one waited or ran.
+    pub skipped: bool,
     /// Whether an operator asked for it.
     pub asked: bool,
 }
@@ -126,6 +130,7 @@ impl CronEntry {
             queue: job.as_ref().and_then(|job| job.queue().cloned()),
             args: job.as_ref().map_or("", |job| job.args()).to_owned(),
             overlap: definition.map_or_else(Overlap::default, |it| it.overlap),
+            is_unique: definition.is_some_and(Definition::is_unique),
             catch_up: definition.map_or_else(CatchUp::default, |it| it.catch_up),
             within: definition.map_or(Duration::ZERO, |it| it.within),
             splay: definition.map_or(Duration::ZERO, |it| it.splay),
@@ -161,6 +166,7 @@ impl CronRun {
             jid: record.jid.map(Jid::from),
             jobs: record.jobs,
             missed: record.missed,
+            skipped: record.skipped > 0,
             asked: record.asked,
         })
     }

@@ -6,13 +6,16 @@ pub(crate) mod new;
 use thiserror::Error;
 use verk_cron::InvalidSchedule;
 
-use self::{entry::CronEntry, new::Cron};
+use self::{
+    entry::CronEntry,
+    new::{Cron, Parts},
+};
 use super::{Admin, PauseNote};
 use crate::{
     client::Client,
     error::{EnqueueError, StorageError},
     names::{InvalidName, Jid, check_entry_name},
-    storage::{CronChange, MAX_BATCH_JOBS, Page, StoredCron},
+    storage::{CronChange, MAX_BATCH_JOBS, Page, StoredCron, Ticked},
     timetable::{
         self,
         decide::run_now,
@@ -32,7 +35,9 @@ const TRIES: usize = 100;
 /// take the runs, so a program without queues can store an entry, too. A worker can also declare
 /// its entries itself: see [`Periodic`](crate::cron::Periodic).
 ///
-/// The jobs of runs pass no client middleware, and take no lock of a unique worker.
+/// The jobs of runs pass no client middleware. A run of a unique class takes the lock of its job;
+/// if another job has the lock, the run does what [`OnConflict`](crate::OnConflict) says, and a
+/// duplicate counts as skipped.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -121,7 +126,12 @@ impl Timetable {
     /// If the future is dropped, the entry is stored or not.
     pub async fn upsert(&self, name: &str, entry: Cron) -> Result<bool, CronError> {
         check_entry_name(name)?;
-        let (schedule, job, policies) = entry.parts()?;
+        let Parts {
+            schedule,
+            job,
+            unique,
+            policies,
+        } = entry.parts()?;
         let limit = self.client.essentials().config.max_payload_bytes;
         let size = job.encode().len();
         if size > limit {
@@ -129,7 +139,8 @@ impl Timetable {
             return Err(EnqueueError::TooLarge { jid, size, limit }.into());
         }
         let anchor = self.client.now();
-        let definition = Definition::new(&schedule, policies, Origin::Dynamic, anchor, job);
+        let (origin, unique) = (Origin::Dynamic, unique.as_deref());
+        let definition = Definition::new(&schedule, policies, origin, anchor, job, unique);
         let definition = definition.map_err(|why| damaged(name, &why))?;
         let hash = definition.hash();
         for _ in 0..TRIES {
@@ -222,8 +233,8 @@ impl Timetable {
         Err(contended("resume an entry of the timetable"))
     }
 
-    /// Enqueues the job of an entry once, now. The time of its next run stays. A paused entry can
-    /// be run, too.
+    /// Enqueues the job of an entry once, now, whatever its [`Overlap`](crate::cron::Overlap) says.
+    /// The time of its next run stays. A paused entry can be run, too.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -242,7 +253,8 @@ impl Timetable {
     /// # Errors
     ///
     /// When there is no such entry, it cannot run, or the storage fails. After a lost reply the job
-    /// may be enqueued; the last runs of the entry say so.
+    /// may be enqueued; the last runs of the entry say so. [`EnqueueError::Duplicate`] if the class
+    /// is unique and another job has the lock.
     pub async fn run_now(&self, name: &str) -> Result<Jid, CronError> {
         for _ in 0..TRIES {
             let Some(stored) = self.read(name).await? else {
@@ -253,14 +265,19 @@ impl Timetable {
             let step = run_now(&stored, self.client.now(), &essentials.config);
             let (tick, job) = step.map_err(|why| damaged(name, &why))?;
             let storage = self.client.storage();
-            if storage.tick_cron(name, &tick).await? == CronChange::Done {
-                if let Some(queue) = job.queue() {
-                    essentials.tallies.enqueued.add(|| queue.clone(), 1);
+            let jid = job.jid().clone();
+            match storage.tick_cron(name, &tick).await? {
+                Ticked::Done => {}
+                Ticked::Skipped { jid: holder, place } => {
+                    return Err(EnqueueError::Duplicate { jid, holder, place }.into());
                 }
-                let jid = job.jid().clone();
-                self.client.tell_test(|| vec![jid.clone()]).await;
-                return Ok(jid);
+                Ticked::Differs => continue,
             }
+            if let Some(queue) = job.queue() {
+                essentials.tallies.enqueued.add(|| queue.clone(), 1);
+            }
+            self.client.tell_test(|| vec![jid.clone()]).await;
+            return Ok(jid);
         }
         Err(contended("run an entry of the timetable"))
     }

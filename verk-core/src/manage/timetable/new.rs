@@ -8,6 +8,7 @@ use verk_cron::Schedule;
 use super::CronError;
 use crate::{
     client::new_job::{IntoJob, NewJob, When},
+    effects::unique::Unique,
     error::EnqueueError,
     job::{InvalidJob, Job},
     names::QueueName,
@@ -39,7 +40,10 @@ pub struct Cron {
     timing: Timing,
     zone: Option<String>,
     policies: Policies,
+    overlap: Option<Overlap>,
     job: Option<NewJob>,
+    /// Whether other programs may run the class, which free no lock.
+    is_foreign: bool,
     queue: Option<String>,
 }
 
@@ -78,7 +82,9 @@ impl Cron {
                 within: Periodic::WITHIN,
                 splay: Duration::ZERO,
             },
+            overlap: None,
             job: None,
+            is_foreign: false,
             queue: None,
         }
     }
@@ -93,6 +99,7 @@ impl Cron {
     /// the call site. It has no time of its own.
     pub fn job(mut self, job: impl IntoJob) -> Self {
         self.job = Some(job.into_job());
+        self.is_foreign = false;
         self
     }
 
@@ -108,7 +115,10 @@ impl Cron {
             when: When::Now,
             unique: None,
         };
-        self.job(job)
+        Self {
+            is_foreign: true,
+            ..self.job(job)
+        }
     }
 
     /// Puts the jobs into this queue.
@@ -117,9 +127,13 @@ impl Cron {
         self
     }
 
-    /// Sets what happens while the last job waits or runs.
+    /// Sets what happens while the job of an earlier run waits or runs.
+    ///
+    /// Defaults to [`Overlap::Skip`] for a [job](Self::job), and to [`Overlap::Allow`] for a
+    /// [class](Self::class) or with [`CatchUp::All`]. Only verk notes that a job has ended: if
+    /// Sidekiq runs the class, each second run or more would be skipped with another policy.
     pub fn overlap(mut self, overlap: Overlap) -> Self {
-        self.policies.overlap = overlap;
+        self.overlap = Some(overlap);
         self
     }
 
@@ -142,8 +156,8 @@ impl Cron {
         self
     }
 
-    /// When it is due, what it enqueues, and its policies.
-    pub(super) fn parts(self) -> Result<(Schedule, Job, Policies), CronError> {
+    /// When it is due, what it enqueues, whether that is unique, and its policies.
+    pub(super) fn parts(self) -> Result<Parts, CronError> {
         let schedule = match self.timing {
             Timing::Expression(text) => {
                 Schedule::cron(&text, self.zone.as_deref().unwrap_or("UTC"))?
@@ -151,7 +165,7 @@ impl Cron {
             Timing::Text(text) => Schedule::every(parse(&text)?)?,
             Timing::Period(period) => Schedule::every(period)?,
         };
-        let NewJob { job, when, .. } = self.job.ok_or(CronError::NoJob)?;
+        let NewJob { job, when, unique } = self.job.ok_or(CronError::NoJob)?;
         if !matches!(when, When::Now) {
             return Err(CronError::HasTime);
         }
@@ -159,8 +173,30 @@ impl Cron {
         if let Some(queue) = self.queue {
             job.set_queue(QueueName::new(&queue).map_err(EnqueueError::from)?);
         }
-        Ok((schedule, job, self.policies))
+        let default = match self.policies.catch_up {
+            CatchUp::All => Overlap::Allow,
+            _ if self.is_foreign => Overlap::Allow,
+            _ => Overlap::default(),
+        };
+        let policies = Policies {
+            overlap: self.overlap.unwrap_or(default),
+            ..self.policies
+        };
+        Ok(Parts {
+            schedule,
+            job,
+            unique,
+            policies,
+        })
     }
+}
+
+/// What a [`Cron`] says.
+pub(super) struct Parts {
+    pub(super) schedule: Schedule,
+    pub(super) job: Job,
+    pub(super) unique: Option<Box<Unique>>,
+    pub(super) policies: Policies,
 }
 
 /// A text that is no duration is reported as the period that it is not.

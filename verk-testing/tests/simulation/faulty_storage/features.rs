@@ -9,6 +9,7 @@ use verk_core::{
     storage::{
         CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, Effect, EffectStore,
         Inprogress, LockId, LockPage, Locked, LockedJob, Page, Settled, StoredCron, StoredLock,
+        Ticked,
     },
 };
 
@@ -34,11 +35,12 @@ impl CronStore for FaultyStorage {
             .await
     }
 
-    async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<CronChange, StorageError> {
+    async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<Ticked, StorageError> {
         self.call("tick", async {
             let change = self.inner.tick_cron(name, tick).await?;
-            if change == CronChange::Done {
-                let jobs = tick.pushes.iter().map(CronPush::job);
+            if change == Ticked::Done {
+                let locked = tick.locked.iter().map(|locked| &locked.job.job);
+                let jobs = tick.pushes.iter().map(CronPush::job).chain(locked);
                 self.link.ledger().stored(jobs);
             }
             Ok(change)
