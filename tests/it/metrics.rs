@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use verk::{Event, EventKind, State, Verk, prelude::*};
+use verk::{
+    Event, EventKind, State, Unique, Verk,
+    cron::{CatchUp, Cron, Overlap},
+    prelude::*,
+};
 use verk_testing::{CuttingProxy, Operation, RedisServer, within};
 
 use crate::support::{Fixture, Gate, PATIENCE, States, queue_name};
@@ -154,4 +158,72 @@ async fn a_connection_that_ends_is_counted() {
     })
     .await;
     verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn periodic_jobs_and_locks_are_shown() {
+    let (recorder, handle) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let it = Fixture::new().await;
+    let entry = Cron::every("1m").class("Nobody", [1]).queue("aside");
+    let entry = entry.catch_up(CatchUp::None).overlap(Overlap::Skip);
+    it.verk.cron().upsert("beat", entry).await.unwrap();
+    let unique = Scraped::new(false).queue("elsewhere").unique(Unique::new());
+    it.verk.enqueue(unique).await.unwrap();
+    it.advance(Duration::from_secs(3600));
+    let recording = tokio::spawn(it.verk.record_metrics(Duration::from_secs(1)));
+    until_scraped(&handle, r#"verk_cron_lag_seconds{name="beat"} 3540"#).await;
+    until_scraped(&handle, "verk_unique_locks 1").await;
+    for counter in ["runs", "missed", "skipped"] {
+        assert_scraped(&handle, &[&format!("verk_cron_{counter}_total 0")]);
+    }
+
+    it.verk.start().unwrap();
+    until_scraped(&handle, "verk_cron_runs_total 1").await;
+    until_scraped(&handle, "verk_cron_missed_total 59").await;
+    it.advance(Duration::from_secs(1));
+    until_scraped(&handle, r#"verk_cron_lag_seconds{name="beat"} 0"#).await;
+    // The job of the first run waits still.
+    it.advance(Duration::from_secs(60));
+    until_scraped(&handle, "verk_cron_skipped_total 1").await;
+    it.verk.shutdown().await;
+    within(PATIENCE, recording).await.unwrap();
+    for line in handle.render().lines() {
+        let name = line
+            .strip_prefix("# TYPE ")
+            .and_then(|line| line.split(' ').next());
+        if let Some(name) = name {
+            assert!(documented().contains(name), "{name} is not documented");
+        }
+    }
+}
+
+/// A program with an entry for each tenant makes no time series for each.
+#[tokio::test]
+async fn only_the_first_periodic_jobs_have_a_time_series() {
+    let (recorder, handle) = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let it = Fixture::new().await;
+    let timetable = it.verk.cron();
+    for tenant in 0..110 {
+        let entry = Cron::every("1m").class("Nobody", [tenant]).queue("aside");
+        let name = format!("tenant-{tenant:03}");
+        timetable.upsert(&name, entry).await.unwrap();
+    }
+    let recording = tokio::spawn(it.verk.record_metrics(Duration::from_secs(1)));
+    until_scraped(&handle, r#"verk_cron_lag_seconds{name=""} 0"#).await;
+    // The first ones run, and others come before them.
+    for tenant in 0..100 {
+        let name = format!("tenant-{tenant:03}");
+        timetable.remove(&name).await.unwrap();
+    }
+    it.advance(Duration::from_secs(61));
+    until_scraped(&handle, r#"verk_cron_lag_seconds{name=""} 1"#).await;
+    let text = handle.render();
+    let series = text
+        .lines()
+        .filter(|line| line.starts_with("verk_cron_lag_seconds{"));
+    assert_eq!(series.count(), 101);
+    it.verk.shutdown().await;
+    within(PATIENCE, recording).await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
     pin::pin,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::FutureExt;
@@ -15,6 +15,7 @@ use metrics::{
 use tokio::task::unconstrained;
 
 use crate::{
+    error::StorageError,
     events::{
         Events,
         event::{Event, EventKind},
@@ -25,8 +26,12 @@ use crate::{
     outcome::Ending,
     queues::status::QueueStatus,
     stats::{self, Stats},
+    storage::{LockPage, Page, StoredCron},
     verk::{Verk, parts::Parts},
 };
+
+/// How many entries of the timetable have a time series of their own.
+const MAX_ENTRIES: usize = 100;
 
 impl Verk {
     /// Records metrics through the crate [`metrics`](https://docs.rs/metrics), from now on until
@@ -60,7 +65,10 @@ async fn record(
     mut counted: Totals,
     ended: impl Future<Output = ()>,
 ) {
-    guard::call(describe);
+    guard::call(|| {
+        describe();
+        begin_timetable();
+    });
     tokio::select! {
         biased;
         () = count(&mut events) => {}
@@ -163,6 +171,11 @@ fn count_event(event: &Event) {
             let class = event.job.as_ref().map_or("", |job| job.class()).to_owned();
             histogram!("verk_job_seconds", "queue" => queue(), "class" => class).record(*took);
         }
+        EventKind::CronTicked { .. } => counter!("verk_cron_runs_total").increment(1),
+        EventKind::CronMissed { missed, .. } => {
+            counter!("verk_cron_missed_total").increment(*missed);
+        }
+        EventKind::CronSkipped { .. } => counter!("verk_cron_skipped_total").increment(1),
         EventKind::JobMerged => counter!("verk_jobs_merged_total").increment(1),
         EventKind::ReplyLost { .. } => counter!("verk_replies_lost_total").increment(1),
         EventKind::JobsRestored { count, .. } => {
@@ -182,13 +195,26 @@ fn count_event(event: &Event) {
 async fn watch(parts: &Parts, every: Duration, counted: &mut Totals) {
     let services = &parts.services;
     let (mut here, mut known) = (BTreeSet::new(), BTreeSet::new());
+    let mut entries = BTreeSet::new();
     loop {
         let next = services.clock.instant_in(every);
         guard::call(|| counted.record(parts));
         guard::call(|| record_node(parts, &mut here));
-        match stats::read(&*services.storage, services.now(), parts.queues.names()).await {
-            Ok(stats) => {
-                guard::call(|| record_stats(&stats, &mut known));
+        let storage = &*services.storage;
+        let first = |limit| Page { offset: 0, limit };
+        let read = async {
+            let stats = stats::read(storage, services.now(), parts.queues.names()).await?;
+            let due = storage.cron_entries(first(MAX_ENTRIES)).await?;
+            let locks = storage.locks(first(1)).await?;
+            Ok::<_, StorageError>((stats, due, locks))
+        };
+        match read.await {
+            Ok((stats, due, locks)) => {
+                guard::call(|| {
+                    record_stats(&stats, &mut known);
+                    record_timetable(&due, services.now(), &mut entries);
+                    record_locks(&locks);
+                });
             }
             Err(error) => {
                 log::warn!(
@@ -246,6 +272,47 @@ fn set_queue(queue: &QueueName, enqueued: usize, latency: Duration) {
     gauge!("verk_queue_latency_seconds", "queue" => queue.to_string()).set(latency.as_secs_f64());
 }
 
+/// The counters for alerts exist from the start.
+fn begin_timetable() {
+    counter!("verk_cron_runs_total").increment(0);
+    counter!("verk_cron_missed_total").increment(0);
+    counter!("verk_cron_skipped_total").increment(0);
+}
+
+/// Records how late the entries are that are `due` first. `names` are those that have a time series
+/// of their own: the first ones that were seen. All others have one together.
+fn record_timetable(due: &[StoredCron], now: SystemTime, names: &mut BTreeSet<String>) {
+    let mut others = None;
+    let mut late = BTreeMap::new();
+    for entry in due {
+        let next = entry.next.and_then(|next| now.duration_since(next).ok());
+        let lag = next.unwrap_or_default();
+        if names.len() < MAX_ENTRIES {
+            names.insert(entry.name.clone());
+        }
+        if names.contains(&entry.name) {
+            late.insert(&*entry.name, lag);
+        } else {
+            others = others.max(Some(lag));
+        }
+    }
+    // Those that are not among the first are not due, or gone.
+    for name in names.iter() {
+        set_lag(name, late.get(&**name).copied().unwrap_or_default());
+    }
+    if names.len() >= MAX_ENTRIES {
+        set_lag("", others.unwrap_or_default());
+    }
+}
+
+fn set_lag(name: &str, lag: Duration) {
+    gauge!("verk_cron_lag_seconds", "name" => name.to_owned()).set(lag.as_secs_f64());
+}
+
+fn record_locks(locks: &LockPage) {
+    gauge!("verk_unique_locks").set(locks.len as f64);
+}
+
 fn describe() {
     use Unit::{Count, Seconds};
     describe_counter!(
@@ -263,6 +330,27 @@ fn describe() {
         Count,
         "Jobs that were not stored because another one held their unique lock"
     );
+    describe_counter!(
+        "verk_cron_runs_total",
+        Count,
+        "Runs of the timetable that this node enqueued"
+    );
+    describe_counter!(
+        "verk_cron_missed_total",
+        Count,
+        "Runs of the timetable that no node took in time, found by this node"
+    );
+    describe_counter!(
+        "verk_cron_skipped_total",
+        Count,
+        "Runs of the timetable that enqueued nothing, because another job had their lock"
+    );
+    describe_gauge!(
+        "verk_cron_lag_seconds",
+        Seconds,
+        "For how long the next run of the entry is due, and nobody took it"
+    );
+    describe_gauge!("verk_unique_locks", Count, "Locks of unique jobs");
     describe_histogram!("verk_job_seconds", Seconds, "How long runs took");
     describe_counter!(
         "verk_jobs_merged_total",

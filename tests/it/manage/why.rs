@@ -1,18 +1,21 @@
 //! Why a job is not running, on both storages.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use verk::{
-    Client, State,
+    Client, EnqueueExt as _, OnConflict, State, Unique,
+    cron::Cron,
     manage::{Admin, Explanation, JobPlace, JobRef, PauseNote, Query, Reason, RefPlace, Why},
-    storage::{JobSet, ProcessReport, Storage},
-    time::{Clock, SystemClock},
+    storage::{HolderPlace, JobSet, ProcessReport, Storage},
+    time::{Clock, SystemClock, unix_seconds},
 };
 use verk_testing::within;
 
 use super::{payload, payloads, storages};
 use crate::support::{Fixture, Gate, PATIENCE, queue_name};
+
+const UNIQUE: Unique = Unique::new().by(&[]);
 
 /// The explanation, however many calls it takes on a busy machine.
 async fn known(admin: &Admin, job: &JobRef) -> Explanation {
@@ -280,4 +283,109 @@ async fn a_class_that_no_node_has_is_a_reason() {
         "{found:?}"
     );
     it.verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_a_lock_is_explained_by_the_job_that_holds_it() {
+    for shared in storages().await {
+        let admin = &shared.one;
+        let client = Client::new(Arc::clone(&shared.storage));
+        let unique = UNIQUE.on_conflict(OnConflict::KeepLast);
+        let send = async || client.enqueue(HeldUp::new().unique(unique)).await.unwrap();
+        let (first, second) = (send().await, send().await);
+        let queue = queue_name("default");
+
+        let waits = known(admin, &JobRef::new(second.clone())).await;
+        let JobPlace::Lock(lock) = waits.place else {
+            panic!("{waits}");
+        };
+        assert_eq!(waits.class.as_deref(), Some("HeldUp"));
+        let [
+            Reason::WaitsForLock {
+                holder,
+                place: HolderPlace::Waiting { .. },
+                queue: Some(to),
+                ..
+            },
+        ] = &waits.reasons[..]
+        else {
+            panic!("{waits}");
+        };
+        assert_eq!((holder, to), (&first, &queue));
+
+        let holds = reasons(admin, &JobRef::new(first.clone())).await;
+        let Some(Reason::HoldsLock {
+            lock: of,
+            next: Some(next),
+            until: None,
+            ..
+        }) = holds.last()
+        else {
+            panic!("{holds:?}");
+        };
+        assert_eq!((*of, next), (lock, &second));
+
+        // It comes to its queue.
+        assert_eq!(admin.queue("default").unwrap().clear().await.unwrap(), 1);
+        let now = known(admin, &JobRef::new(second)).await;
+        assert_eq!(now.place, JobPlace::Queue(queue), "{now}");
+        let holds = matches!(
+            now.reasons.last(),
+            Some(Reason::HoldsLock { next: None, .. })
+        );
+        assert!(holds, "{now}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_job_whose_lock_is_taken_says_by_whom() {
+    for shared in storages().await {
+        let admin = &shared.one;
+        let client = Client::new(Arc::clone(&shared.storage));
+        let send = async || client.enqueue(HeldUp::new().unique(UNIQUE)).await.unwrap();
+        let dead = send().await;
+        let jobs = admin.queue("default").unwrap();
+        assert!(
+            jobs.find(&dead)
+                .await
+                .unwrap()
+                .unwrap()
+                .kill()
+                .await
+                .unwrap()
+        );
+        let found = reasons(admin, &JobRef::new(dead.clone())).await;
+        assert!(matches!(found[..], [Reason::Dead { .. }]), "{found:?}");
+        let other = send().await;
+        let found = reasons(admin, &JobRef::new(dead)).await;
+        let [Reason::Dead { .. }, Reason::LockTaken { holder, .. }] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(*holder, other);
+    }
+}
+
+#[tokio::test]
+async fn the_job_of_a_run_says_which_run_it_is_also_when_it_has_ended() {
+    for shared in storages().await {
+        let admin = &shared.one;
+        let entry = Cron::new("@daily").class("Report", [0]);
+        admin.cron().upsert("report", entry).await.unwrap();
+        let job = JobRef::new(admin.cron().run_now("report").await.unwrap());
+        let found = reasons(admin, &job).await;
+        let Some(Reason::Periodic { name, due, missed }) = found.last() else {
+            panic!("{found:?}");
+        };
+        assert_eq!((name.as_str(), *missed), ("report", 0));
+
+        assert_eq!(admin.queue("default").unwrap().clear().await.unwrap(), 1);
+        let ended = reasons(admin, &job).await;
+        let [Reason::Gone, Reason::Periodic { name, due: of, .. }] = &ended[..] else {
+            panic!("{ended:?}");
+        };
+        let differ = unix_seconds(*of) - unix_seconds(*due);
+        assert!(name == "report" && differ.abs() < 0.001, "{ended:?}");
+        let other = reasons(admin, &JobRef::new("other")).await;
+        assert_eq!(other, [Reason::Gone]);
+    }
 }

@@ -371,7 +371,7 @@ impl fmt::Display for Finding {
             ),
             Self::LocksBypassed { class, queue, sidekiq, elixir } => write!(
                 f,
-                "jobs of class {class:?} hold unique locks, and {}, which also runs queue {queue}, does not free the lock of a job that it ran: give the class until = done_or(..), so that a time frees it, or a queue that only verk runs",
+                "jobs of class {class:?} hold unique locks, and {}, which also runs queue {queue}, does not free the lock of a job that it ran: give the class until = done_or(..), so that a time frees it, and a periodic job overlap = allow; or use a queue that only verk runs",
                 match (sidekiq, elixir) {
                     (true, true) => "each of Sidekiq and Elixir's Verk",
                     (false, true) => "Elixir's Verk",

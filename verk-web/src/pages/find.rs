@@ -61,6 +61,7 @@ fn path(place: &JobPlace) -> Option<String> {
         JobPlace::Set(JobSet::Schedule) => "/scheduled".to_owned(),
         JobPlace::Set(JobSet::Retry) => "/retries".to_owned(),
         JobPlace::Set(JobSet::Dead) => "/dead".to_owned(),
+        JobPlace::Lock(lock) => format!("/locks/{lock}"),
         JobPlace::Node { .. } => "/nodes".to_owned(),
         JobPlace::Process { process, .. } => return processes::path(process),
         _ => return None,

@@ -158,7 +158,7 @@ impl CronEntry {
 }
 
 impl CronRun {
-    fn of(record: &[u8]) -> Option<Self> {
+    pub(in crate::manage) fn of(record: &[u8]) -> Option<Self> {
         let record: Record = serde_json::from_slice(record).ok()?;
         Some(Self {
             due: from_unix_seconds(record.due),

@@ -34,6 +34,7 @@ impl Display for JobPlace {
             Self::Set(set) => write!(f, "waits in {}", Source::Set(*set)),
             Self::Node { node, .. } => write!(f, "is held by node {node}"),
             Self::Process { process, .. } => write!(f, "runs in process {}", OneLine(process)),
+            Self::Lock(lock) => write!(f, "waits for unique lock {lock}"),
             Self::Nowhere => f.write_str("is nowhere"),
         }
     }
@@ -121,6 +122,50 @@ impl Display for Reason {
                     failures => write!(f, " after {failures} failures")?,
                 }
                 write_error(f, ": ", error_class, error_message)
+            }
+            Self::WaitsForLock {
+                holder,
+                place,
+                since,
+                queue,
+            } => {
+                let (holder, since) = (OneLine(holder.as_str()), Time(*since));
+                write!(f, "job {holder} holds that lock since {since} ({place})")?;
+                match queue {
+                    Some(queue) => write!(f, ": this job goes to queue {queue} when that one ends"),
+                    None => Ok(()),
+                }
+            }
+            Self::HoldsLock {
+                lock,
+                since,
+                until,
+                next,
+            } => {
+                write!(f, "it holds unique lock {lock} since {}", Time(*since))?;
+                if let Some(until) = until {
+                    write!(f, ", until {} at most", Time(*until))?;
+                }
+                match next {
+                    Some(next) => write!(f, ", and job {} waits for it", OneLine(next.as_str())),
+                    None => Ok(()),
+                }
+            }
+            Self::LockTaken { lock, holder } => {
+                let holder = OneLine(holder.as_str());
+                write!(
+                    f,
+                    "job {holder} holds its unique lock {lock}, so this job cannot leave the dead \
+                     set"
+                )
+            }
+            Self::Periodic { name, due, missed } => {
+                let (name, due) = (OneLine(name), Time(*due));
+                write!(f, "it is the run of periodic job {name} for {due}")?;
+                match missed {
+                    0 => Ok(()),
+                    missed => write!(f, ", after {missed} that were missed"),
+                }
             }
             Self::Gone => f.write_str("it succeeded, was discarded or deleted, or never existed"),
         }

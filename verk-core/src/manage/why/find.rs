@@ -4,11 +4,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::try_join_all;
 
+#[cfg(feature = "cron")]
+use super::Reason;
 use super::{
     JobRef, RefPlace, SearchPlace,
     decide::{Holder, Sighting, Spot},
     place::Stage,
 };
+#[cfg(feature = "cron")]
+use crate::manage::timetable::entry::CronRun;
 use crate::{
     error::StorageError,
     job::Job,
@@ -16,7 +20,7 @@ use crate::{
     names::{Jid, QueueName},
     storage::{
         HeldCount, Inprogress, JobSet, ListRequest, MAX_BATCH_JOBS, MAX_LIST_LOOKS, Order, Page,
-        Position, Source, WaitingJob, WorkPlace,
+        Position, Source, StoredLock, WaitingJob, WorkPlace,
     },
     time::clock::from_unix_seconds,
 };
@@ -40,6 +44,8 @@ const LEFT: u64 = MAX_LIST_LOOKS as u64 - 50;
 #[derive(Debug)]
 pub(super) enum Answer {
     Found(Box<Sighting>),
+    /// It waits for this lock.
+    WaitsFor(Box<StoredLock>),
     Nowhere,
     Searching {
         looked_at: u64,
@@ -51,6 +57,7 @@ pub(super) enum Answer {
 /// What a step found.
 enum Step {
     Found(Box<Sighting>),
+    WaitsFor(Box<StoredLock>),
     /// Where the next step continues; `None` after the last.
     Next(Option<Stage>),
 }
@@ -146,6 +153,7 @@ impl<'a> Search<'a> {
         for _ in 0..MAX_STEPS {
             match self.step(stage).await? {
                 Step::Found(sighting) => return Ok(Answer::Found(sighting)),
+                Step::WaitsFor(lock) => return Ok(Answer::WaitsFor(lock)),
                 Step::Next(None) => return Ok(Answer::Nowhere),
                 Step::Next(Some(next)) => stage = next,
             }
@@ -171,7 +179,7 @@ impl<'a> Search<'a> {
                 let then = match set {
                     JobSet::Schedule => Some(Stage::Set(JobSet::Retry, Position::default())),
                     JobSet::Retry => Some(self.queue_after(None)),
-                    JobSet::Dead => None,
+                    JobSet::Dead => Some(Stage::Locks(0)),
                 };
                 let next = |position| Stage::Set(set, position);
                 self.list(Source::Set(set), position, next, then).await
@@ -182,6 +190,7 @@ impl<'a> Search<'a> {
                 let source = Source::Queue(queue.clone());
                 self.list(source, position, next, Some(then)).await
             }
+            Stage::Locks(read) => self.locks(read).await,
             Stage::Running(from) => {
                 let page = self.admin.running(from, MAX_BATCH_JOBS).await?;
                 let found = page.jobs.into_iter().find_map(|running| {
@@ -235,6 +244,22 @@ impl<'a> Search<'a> {
         Ok(match among(listing.jobs, &source, self.jid) {
             Some(sighting) => Step::Found(sighting),
             None => Step::Next(listing.next.map(next).or(then)),
+        })
+    }
+
+    /// A step through the unique locks: the job may wait for one.
+    async fn locks(&self, read: u64) -> Result<Step, StorageError> {
+        let page = Page {
+            offset: usize::try_from(read).unwrap_or(usize::MAX),
+            limit: MAX_BATCH_JOBS,
+        };
+        let page = self.admin.storage().locks(page).await?;
+        let is_next =
+            |lock: &StoredLock| lock.next.as_ref().is_some_and(|(jid, _)| jid == self.jid);
+        let after = read.saturating_add(page.looked_at as u64);
+        Ok(match page.locks.into_iter().find(is_next) {
+            Some(lock) => Step::WaitsFor(Box::new(lock)),
+            None => Step::Next((page.looked_at > 0).then_some(Stage::Locks(after))),
         })
     }
 
@@ -358,6 +383,47 @@ fn among(jobs: Vec<WaitingJob>, source: &Source, jid: &Jid) -> Option<Box<Sighti
         };
         Some(Box::new(Sighting { job, spot }))
     })
+}
+
+/// The run of the timetable that enqueued a job which is nowhere any more, if it is among the last
+/// runs of the first entries.
+#[cfg(feature = "cron")]
+pub(super) async fn run_of_timetable(
+    admin: &Admin,
+    jid: &Jid,
+) -> Result<Option<Reason>, StorageError> {
+    let mut offset = 0;
+    for _ in 0..MAX_PAGES {
+        let limit = MAX_BATCH_JOBS;
+        let page = admin.storage().cron_entries(Page { offset, limit }).await?;
+        if page.is_empty() {
+            break;
+        }
+        offset += page.len();
+        let run = page.iter().find_map(|entry| {
+            let mut runs = entry.last.iter().filter_map(|record| CronRun::of(record));
+            let run = runs.find(|run| run.jid.as_ref() == Some(jid))?;
+            Some(Reason::Periodic {
+                name: entry.name.clone(),
+                due: run.due,
+                missed: run.missed,
+            })
+        });
+        if run.is_some() {
+            return Ok(run);
+        }
+    }
+    Ok(None)
+}
+
+/// A program without the feature `cron` cannot read the runs.
+#[cfg(not(feature = "cron"))]
+#[expect(clippy::unused_async, reason = "the same as with the feature")]
+pub(super) async fn run_of_timetable(
+    _: &Admin,
+    _: &Jid,
+) -> Result<Option<super::Reason>, StorageError> {
+    Ok(None)
 }
 
 /// What is known of the node that holds the job, if one does.

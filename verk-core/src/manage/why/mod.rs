@@ -1,5 +1,6 @@
 //! Why a job is not running: [`Why`].
 
+mod besides;
 mod decide;
 mod display;
 mod find;
@@ -16,7 +17,7 @@ use super::{Admin, Entry, NodeStatus, Pause, Process};
 use crate::{
     error::StorageError,
     names::{Jid, NodeId, QueueName},
-    storage::{JobSet, Source},
+    storage::{HolderPlace, JobSet, LockId, Source, StoredLock},
 };
 
 /// # Why a job is not running
@@ -25,10 +26,11 @@ impl Admin {
     ///
     /// With the place where the caller saw the job, such as from a [list](super::Jobs::list), one
     /// bounded read finds it there. Otherwise, or if it is there no more, a search begins: first
-    /// the jobs that nodes hold, then the sets and the queues, and the dead set last. A call looks
-    /// at no more than about 10 000 jobs. If these are not all, the answer is
-    /// [`Why::Searching`]: call again with its `next`, and rest between calls, because the search
-    /// costs the server time. The search may miss a job that moves meanwhile.
+    /// the jobs that nodes hold, then the sets and the queues, then the dead set, and last the
+    /// unique locks, for which a job may wait. A call looks at no more than about 10 000 jobs. If
+    /// these are not all, the answer is [`Why::Searching`]: call again with its `next`, and rest
+    /// between calls, because the search costs the server time. The search may miss a job that
+    /// moves meanwhile.
     ///
     /// The explanation is what the storage shows at this moment. Processes report themselves every
     /// 10 seconds.
@@ -71,8 +73,19 @@ impl Admin {
     /// Changes nothing.
     pub async fn why(&self, job: &JobRef) -> Result<Why, StorageError> {
         let sighting = match find::find(self, job).await? {
-            Answer::Found(sighting) => Some(sighting),
-            Answer::Nowhere => None,
+            Answer::Found(sighting) => sighting,
+            Answer::WaitsFor(lock) => {
+                return Ok(Why::Known(Explanation::of_waiting(job.jid.clone(), *lock)));
+            }
+            Answer::Nowhere => {
+                let run = find::run_of_timetable(self, &job.jid).await?;
+                return Ok(Why::Known(Explanation {
+                    jid: job.jid.clone(),
+                    class: None,
+                    place: JobPlace::Nowhere,
+                    reasons: [Reason::Gone].into_iter().chain(run).collect(),
+                }));
+            }
             Answer::Searching {
                 looked_at,
                 of,
@@ -86,27 +99,49 @@ impl Admin {
                 });
             }
         };
-        let Some(sighting) = sighting else {
-            return Ok(Why::Known(Explanation {
-                jid: job.jid.clone(),
-                class: None,
-                place: JobPlace::Nowhere,
-                reasons: vec![Reason::Gone],
-            }));
-        };
         let pauses = self.pauses().await?;
         // Not what they hold: with many queues on many nodes, that is most of what they cost.
         let nodes = self.storage().nodes().await?;
         let processes = self.processes_among(&nodes).await?;
         let nodes = self.about(nodes, Vec::new()).await?;
         let holder = find::holder(self, &sighting, &nodes, &processes).await?;
+        let lock = match besides::lock_of(&sighting.job) {
+            Some(lock) => self.storage().lock(lock).await?,
+            None => None,
+        };
         let facts = Facts {
             now: self.now(),
             pauses,
             runners: Runner::all(&nodes, &processes),
             holder,
         };
-        Ok(Why::Known(decide::explain(&sighting, &facts)))
+        let mut explanation = decide::explain(&sighting, &facts);
+        let set = match explanation.place {
+            JobPlace::Set(set) => Some(set),
+            _ => None,
+        };
+        (explanation.reasons).extend(besides::of(&sighting.job, set, lock));
+        Ok(Why::Known(explanation))
+    }
+}
+
+impl Explanation {
+    /// Of a job that waits for this lock.
+    fn of_waiting(jid: Jid, lock: StoredLock) -> Self {
+        // Only jobs of one class wait for each other.
+        let class = Some(lock.class).filter(|class| !class.is_empty());
+        let waits = Reason::WaitsForLock {
+            holder: lock.jid,
+            place: lock.place,
+            since: lock.since,
+            queue: lock.next.map(|(_, queue)| queue),
+        };
+        Self {
+            jid,
+            class,
+            place: JobPlace::Lock(lock.id),
+            reasons: vec![waits],
+        }
     }
 }
 
@@ -207,6 +242,9 @@ pub enum JobPlace {
         /// The queue that the job was fetched from, if the process says so.
         queue: Option<QueueName>,
     },
+    /// It is in no queue and in no set: it waits for this unique lock, as
+    /// [`KeepLast`](crate::OnConflict::KeepLast) says.
+    Lock(LockId),
     /// It was found nowhere.
     Nowhere,
 }
@@ -304,6 +342,47 @@ pub enum Reason {
         error_class: Option<String>,
         /// The message of the last error, at most 1 000 characters.
         error_message: Option<String>,
+    },
+    /// Another job holds the unique lock that it waits for. When that job ends, this one goes to
+    /// its queue.
+    WaitsForLock {
+        /// The job that holds the lock.
+        holder: Jid,
+        /// The place of that job after its last step.
+        place: HolderPlace,
+        /// When that job took the lock.
+        since: SystemTime,
+        /// The queue that this job goes to.
+        queue: Option<QueueName>,
+    },
+    /// It holds its unique lock. That is no reason why it does not run, but why others do not.
+    HoldsLock {
+        /// The lock.
+        lock: LockId,
+        /// When it took the lock.
+        since: SystemTime,
+        /// When the lock is free in any case; `None` for never.
+        until: Option<SystemTime>,
+        /// The job that waits for the lock.
+        next: Option<Jid>,
+    },
+    /// It is dead, and another job has its unique lock by now. So it cannot leave the dead set.
+    LockTaken {
+        /// The lock.
+        lock: LockId,
+        /// The job that holds it.
+        holder: Jid,
+    },
+    /// It is the job of a run of the timetable. That is no reason why it does not run. For a job
+    /// that is nowhere any more, it is known only if the run is among the last 10 of its entry, and
+    /// the entry among the first 1 000.
+    Periodic {
+        /// The name of the entry.
+        name: String,
+        /// The time that the run is for.
+        due: SystemTime,
+        /// How many runs before it were missed.
+        missed: u64,
     },
     /// It was found nowhere: it succeeded, was discarded or deleted, or never existed.
     Gone,

@@ -68,6 +68,8 @@ pub(super) enum Stage {
     Running(Option<RunningCursor>),
     /// The jobs that nodes hold now.
     HeldAgain(u64),
+    /// The unique locks, after so many of them.
+    Locks(u64),
 }
 
 /// A text that is no [`RefPlace`].
@@ -90,6 +92,7 @@ impl Display for RefPlace {
                     Stage::Running(None) => f.write_str("running"),
                     Stage::Running(Some(cursor)) => write!(f, "running/{cursor}"),
                     Stage::HeldAgain(list) => write!(f, "again/{list}"),
+                    Stage::Locks(read) => write!(f, "locks/{read}"),
                 }
             }
         }
@@ -130,6 +133,7 @@ fn stage_of(text: &str) -> Option<Stage> {
     Some(match (kind, rest) {
         ("held", Some(list)) => Stage::Held(number(list)?),
         ("again", Some(list)) => Stage::HeldAgain(number(list)?),
+        ("locks", Some(read)) => Stage::Locks(number(read)?),
         ("running", None) => Stage::Running(None),
         ("running", Some(cursor)) => Stage::Running(Some(cursor.parse().ok()?)),
         ("queue", Some(rest)) => {
@@ -204,6 +208,7 @@ mod tests {
             "search/500/running",
             "search/500/running/0.web-1~3a42",
             "search/500/dead/2",
+            "search/500/locks/100",
         ] {
             let place: RefPlace = text.parse().unwrap_or_else(|_| panic!("{text}"));
             assert_eq!(place.to_string(), text);
@@ -228,6 +233,7 @@ mod tests {
             "search/x/held/0",
             "search/1/held",
             "search/1/held/99999999999999999999",
+            "search/1/locks/-1",
             "search/1/queue/default",
             "search/1/running/",
             "search/1/elsewhere/0",
