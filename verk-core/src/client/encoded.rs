@@ -35,6 +35,7 @@ pub(super) struct EncodedJob {
 impl EncodedJob {
     /// Encodes a job that is enqueued at `now`. It waits in `schedule` if its time is in the
     /// future.
+    #[inline]
     pub(super) fn new(
         job: &mut Job,
         when: When,
@@ -42,11 +43,14 @@ impl EncodedJob {
         config: &Config,
         unique: Option<&Unique>,
     ) -> Result<Self, EnqueueError> {
-        let lock = match unique {
-            None => None,
-            Some(unique) => Some(Box::new(LockOfJob::put(job, unique)?)),
+        let (lock, when) = match unique {
+            None => (None, when),
+            Some(unique) => {
+                let lock = LockOfJob::put(job, unique)?;
+                (Some(Box::new(lock)), unique::when(when, unique))
+            }
         };
-        let at = match unique::when(when, unique) {
+        let at = match when {
             When::Now => now,
             When::At(at) => at,
             When::In(delay) => time_after(now, delay),
@@ -91,6 +95,7 @@ impl EncodedJob {
     }
 
     /// Whether both can be stored by one call: both have locks, or both go to one place.
+    #[inline]
     pub(super) fn joins(&self, other: &Self) -> bool {
         self.goes_with(other.lock.is_some(), &other.place)
     }

@@ -64,8 +64,8 @@ impl LockOfJob {
 }
 
 /// When a job is due that may be debounced.
-pub(super) fn when(when: When, unique: Option<&Unique>) -> When {
-    match (when, unique.and_then(|unique| unique.debounce)) {
+pub(super) fn when(when: When, unique: &Unique) -> When {
+    match (when, unique.debounce) {
         (When::Now, Some(wait)) => When::In(wait),
         (when, _) => when,
     }

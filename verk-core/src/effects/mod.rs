@@ -18,8 +18,8 @@ use crate::{
     job::Job,
     names::QueueName,
     storage::{
-        Conflict, Due, DueSet, Effect, HolderPlace, JobSet, LockId, LockRef, MoveTarget, NewLock,
-        Source, Target,
+        Conflict, Due, DueSet, Effect, Effects, HolderPlace, JobSet, LockId, LockRef, MoveTarget,
+        NewLock, Source, Target,
     },
 };
 
@@ -105,8 +105,14 @@ impl Claim {
     }
 
     /// What the payload of a job says about its lock; `None` if it has none.
+    #[inline]
     pub(crate) fn of(job: &Job) -> Option<Self> {
-        let extra: Extra = serde_json::from_str(job.verk()?).ok()?;
+        job.verk().and_then(Self::read)
+    }
+
+    /// Reads the value of the key `verk`.
+    fn read(verk: &str) -> Option<Self> {
+        let extra: Extra = serde_json::from_str(verk).ok()?;
         extra.u
     }
 
@@ -165,9 +171,9 @@ pub(crate) fn conflict(unique: &Unique) -> Conflict {
 }
 
 /// What a settlement does besides taking a job that was fetched from `queue` to `to`.
-pub(crate) fn of_settlement(job: &Job, queue: &QueueName, to: &Target) -> Vec<Effect> {
+pub(crate) fn of_settlement(job: &Job, queue: &QueueName, to: &Target) -> Effects {
     let Some(claim) = Claim::of(job) else {
-        return Vec::new();
+        return Effects::NONE;
     };
     let lock = claim.of_job(job, queue);
     let follow = |lock, place, due: &Due| match claim.end {
@@ -184,13 +190,13 @@ pub(crate) fn of_settlement(job: &Job, queue: &QueueName, to: &Target) -> Vec<Ef
         Target::Schedule(due) => follow(lock, HolderPlace::Scheduled(due.at), due),
         Target::Dead { job, .. } => claim.death(lock, job.at),
     };
-    effect.into_iter().collect()
+    effect.into()
 }
 
 /// What a move does besides taking a waiting job out of `from`.
-pub(crate) fn of_move(job: &Job, from: &Source, to: &MoveTarget) -> Vec<Effect> {
+pub(crate) fn of_move(job: &Job, from: &Source, to: &MoveTarget) -> Effects {
     let Some(claim) = Claim::of(job) else {
-        return Vec::new();
+        return Effects::NONE;
     };
     let fallback;
     let queue = match (from, to) {
@@ -202,7 +208,7 @@ pub(crate) fn of_move(job: &Job, from: &Source, to: &MoveTarget) -> Vec<Effect> 
                 fallback = default;
                 &fallback
             }
-            (None, Err(_)) => return Vec::new(),
+            (None, Err(_)) => return Effects::NONE,
         },
     };
     let lock = claim.of_job(job, queue);
@@ -224,14 +230,13 @@ pub(crate) fn of_move(job: &Job, from: &Source, to: &MoveTarget) -> Vec<Effect> 
             Some(claim.follow(lock, Some(of_set(*set, job.at)), &job.job))
         }
     };
-    effect.into_iter().collect()
+    effect.into()
 }
 
 /// What the first start of a job does; nothing for most jobs.
-pub(crate) fn of_start(job: &Job, queue: &QueueName) -> Vec<Effect> {
-    let claim = Claim::of(job).filter(|claim| claim.end == End::Start);
-    let lock = claim.map(|claim| claim.of_job(job, queue));
-    lock.into_iter().map(Effect::Unlock).collect()
+pub(crate) fn of_start(job: &Job, queue: &QueueName) -> Option<Effect> {
+    let claim = Claim::of(job).filter(|claim| claim.end == End::Start)?;
+    Some(Effect::Unlock(claim.of_job(job, queue)))
 }
 
 impl Claim {

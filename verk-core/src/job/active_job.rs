@@ -23,10 +23,15 @@ struct JobData<'a> {
 }
 
 /// The class and the arguments within the envelope, if `args`, the text of an array, has one.
+#[inline]
 pub(super) fn open<'a>(class: &str, args: &'a str) -> Option<(Cow<'a, str>, &'a str)> {
     if !WRAPPERS.contains(&class) {
         return None;
     }
+    read(args)
+}
+
+fn read(args: &str) -> Option<(Cow<'_, str>, &str)> {
     let args: Vec<&RawValue> = serde_json::from_str(args).ok()?;
     let JobData {
         job_class,

@@ -299,6 +299,7 @@ fn range(whole: &str, part: &str) -> Range<usize> {
 }
 
 /// A value that must be a string and not empty.
+#[inline]
 fn required<'a>(raw: Option<&'a str>, key: &'static str) -> Result<Cow<'a, str>, MalformedJob> {
     let raw = raw
         .filter(|raw| *raw != "null")

@@ -383,6 +383,7 @@ impl Job {
 
     /// Whether the job may have a key, by its bit. That is quicker than a search for a key that it
     /// lacks.
+    #[inline]
     fn may_have(&self, key: u32) -> bool {
         self.seen & key != 0 || !self.patches.is_empty()
     }

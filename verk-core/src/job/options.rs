@@ -141,6 +141,7 @@ impl Job {
     }
 
     /// The JSON of the key `verk`, which has what verk's own features need.
+    #[inline]
     pub(crate) fn verk(&self) -> Option<&str> {
         if !self.may_have(VERK) {
             return None;

@@ -286,7 +286,7 @@ mod tests {
     fn a_unique_job_leaves_with_its_lock() {
         let mut job = job();
         job.set_verk(r#"{"u":{"d":"0000000000000000000000000000000a"}}"#);
-        let effect = |verdict| departure(&job, verdict).settlement.effects.pop();
+        let effect = |verdict| departure(&job, verdict).settlement.effects.first().cloned();
         // In its queue, it has the place that its lock says.
         assert_eq!(effect(Some(Verdict::Requeue)), None);
         let moved = effect(Some(Verdict::Delay(DELAY)));

@@ -34,7 +34,6 @@ use futures_util::future::OptionFuture;
 use tokio::sync::watch;
 
 use crate::{
-    effects,
     error::StorageError,
     events::event::{Event, EventKind},
     job::Job,
@@ -47,6 +46,7 @@ use crate::{
         status::{QueueEvent, next_event},
     },
     runner::{
+        begin::Begin,
         ended_run::EndedRun,
         job_log::Line,
         lanes::{Activity, Lane, Lanes, Reply, read_all},
@@ -459,15 +459,13 @@ impl QueueManager {
     fn start(&mut self, job: Arc<Job>, held: Bytes, worker: WorkerEntry) {
         Line::new(&self.services.config, &job, self.queue()).start();
         let (timeout, workforce) = (worker.options().timeout, Arc::clone(&self.workforce));
-        let effects = effects::of_start(&job, self.queue());
-        let at = if effects.is_empty() {
-            let perform = move |run| workforce.perform(worker, run);
-            self.workers.start(Arc::clone(&job), held, timeout, perform)
-        } else {
-            let inprogress = self.inprogress.clone();
-            let perform = begin::after(effects, inprogress, held.clone(), workforce, worker);
-            self.workers.start(Arc::clone(&job), held, timeout, perform)
+        let begin = Begin::of(&job, &held, &self.inprogress);
+        // One closure for both: a second one would be a second copy of all code that runs jobs.
+        let perform = move |run| match begin {
+            None => workforce.perform(worker, run),
+            Some(begin) => begin.perform(workforce, worker, run),
         };
+        let at = self.workers.start(Arc::clone(&job), held, timeout, perform);
         self.services.events.send(Event {
             at,
             queue: Some(self.queue().clone()),

@@ -21,7 +21,7 @@ use crate::{
         job_log::Line,
         retry::{Decision, decide},
     },
-    storage::{Due, Effect, Settlement, Target},
+    storage::{Due, Effect, Effects, Settlement, Target},
     time::clock::time_after,
     worker::registry::{OF_ANOTHER_CRATE, Registry},
 };
@@ -50,7 +50,7 @@ impl Pending {
     pub(super) fn new(held: Bytes, to: Target, ending: Ending, event: Event) -> Self {
         let effects = match (&event.job, &event.queue) {
             (Some(job), Some(queue)) => effects::of_settlement(job, queue, &to),
-            _ => Vec::new(),
+            _ => Effects::NONE,
         };
         Self {
             number: u64::MAX,

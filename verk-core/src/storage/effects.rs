@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::Deref,
     str::FromStr,
     time::{Duration, SystemTime},
 };
@@ -154,6 +155,45 @@ pub enum Effect {
         /// What else the lock keeps.
         new: NewLock,
     },
+}
+
+/// The effects of one step, as a slice: none, for most steps.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Effects(Option<Box<[Effect]>>);
+
+impl Effects {
+    /// No effects.
+    pub const NONE: Self = Self(None);
+}
+
+impl Deref for Effects {
+    type Target = [Effect];
+
+    #[inline]
+    fn deref(&self) -> &[Effect] {
+        match &self.0 {
+            None => &[],
+            Some(effects) => effects,
+        }
+    }
+}
+
+impl From<Vec<Effect>> for Effects {
+    fn from(effects: Vec<Effect>) -> Self {
+        Self((!effects.is_empty()).then(|| effects.into_boxed_slice()))
+    }
+}
+
+impl From<Effect> for Effects {
+    fn from(effect: Effect) -> Self {
+        vec![effect].into()
+    }
+}
+
+impl From<Option<Effect>> for Effects {
+    fn from(effect: Option<Effect>) -> Self {
+        effect.map(Self::from).unwrap_or_default()
+    }
 }
 
 impl Effect {

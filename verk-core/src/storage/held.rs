@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     error::StorageError,
     names::{NodeId, QueueName},
-    storage::{DeadLimits, Due, Effect, MAX_BATCH_JOBS, Page, Settled},
+    storage::{DeadLimits, Due, Effects, MAX_BATCH_JOBS, Page, Settled},
 };
 
 /// Jobs from the enqueue to the end of their run.
@@ -199,7 +199,7 @@ pub struct Settlement {
     /// Where the job goes.
     pub to: Target,
     /// What happens besides, if the job is there.
-    pub effects: Vec<Effect>,
+    pub effects: Effects,
 }
 
 impl Settlement {
@@ -209,7 +209,7 @@ impl Settlement {
         Self {
             held,
             to,
-            effects: Vec::new(),
+            effects: Effects::NONE,
         }
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::{
     error::StorageError,
     names::QueueName,
-    storage::{Cleared, DeadLimits, Due, DueSet, Effect, ListRequest, Listing, Settled, Source},
+    storage::{Cleared, DeadLimits, Due, DueSet, Effects, ListRequest, Listing, Settled, Source},
 };
 
 /// Waiting jobs, as an operator reads and moves them.
@@ -90,7 +90,7 @@ pub struct Move {
     /// Where the job goes.
     pub to: MoveTarget,
     /// What happens besides, if the job is there.
-    pub effects: Vec<Effect>,
+    pub effects: Effects,
 }
 
 impl Move {
@@ -100,7 +100,7 @@ impl Move {
         Self {
             held,
             to,
-            effects: Vec::new(),
+            effects: Effects::NONE,
         }
     }
 }

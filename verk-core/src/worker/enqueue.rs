@@ -151,6 +151,7 @@ impl<W: Worker> IntoJob for W {
     }
 }
 
+#[inline]
 fn new_job<W: Worker>(worker: &W) -> Result<Job, EnqueueError> {
     let options = W::OPTIONS;
     let args = worker.encode_args().map_err(|source| EnqueueError::Args {

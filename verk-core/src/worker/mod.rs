@@ -186,7 +186,8 @@ type Perform = fn(JobContext) -> BoxFuture<'static, Result<Outcome, PerformError
 pub struct WorkerEntry {
     type_id: TypeId,
     class: &'static str,
-    options: WorkerOptions,
+    /// Not in here itself: an entry is copied for each run.
+    options: &'static WorkerOptions,
     location: &'static str,
     requires: fn() -> Vec<Requirement>,
     job: NewJobOf,
@@ -200,7 +201,7 @@ impl WorkerEntry {
         Self {
             type_id: TypeId::of::<W>(),
             class: W::CLASS,
-            options: W::OPTIONS,
+            options: const { &W::OPTIONS },
             location,
             requires: W::requires,
             job: |args| Ok(decode::<W>(args)?.into_job()),
@@ -222,7 +223,7 @@ impl WorkerEntry {
     /// Returns the options of the worker.
     #[must_use]
     pub fn options(&self) -> &WorkerOptions {
-        &self.options
+        self.options
     }
 
     /// Returns where the worker is defined: `file:line`.

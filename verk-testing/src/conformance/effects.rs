@@ -4,8 +4,8 @@ use bytes::Bytes;
 use verk_core::{
     error::Applied,
     storage::{
-        Cleared, Effect, HolderPlace, JobSet, Locked, Move, MoveTarget, Settled, Settlement,
-        Source, Storage, StoredLock, Target,
+        Cleared, Effect, Effects, HolderPlace, JobSet, Locked, Move, MoveTarget, Settled,
+        Settlement, Source, Storage, StoredLock, Target,
     },
 };
 
@@ -73,7 +73,7 @@ pub async fn each_settlement_has_its_effects(harness: &dyn Harness) {
             enqueue(&*fixture.storage, "a").await;
             assert_eq!(fixture.dequeue(10).await, bytes(&["a"]), "{step}");
             let settlement = Settlement {
-                effects: effects.clone(),
+                effects: effects.clone().into(),
                 ..Settlement::new(job("a"), to.clone())
             };
             let settlements = [settlement];
@@ -156,14 +156,14 @@ pub async fn each_move_has_its_effects(harness: &dyn Harness) {
         let from = Source::Queue(fixture.held.queue.clone());
         enqueue(&*fixture.storage, "a").await;
         let gone = Move {
-            effects: effects.clone(),
+            effects: effects.clone().into(),
             ..Move::new(job("gone"), to.clone())
         };
         let moved = fixture.storage.move_jobs(&from, &[gone], None).await;
         assert!(matches!(moved[..], [Settled::NotHeld]), "{step}: {moved:?}");
         assert_held(&*fixture.storage, "a", &waiting()).await;
         let step_of = Move {
-            effects,
+            effects: effects.into(),
             ..Move::new(job("a"), to)
         };
         let moved = fixture.storage.move_jobs(&from, &[step_of], None).await;
@@ -193,7 +193,7 @@ pub async fn a_promotion_has_its_effects(harness: &dyn Harness) {
         assert!(matches!(answer[..], [Locked::New]), "{answer:?}");
         assert_held(storage, "a", &scheduled).await;
         let step = [Move {
-            effects: vec![effect],
+            effects: effect.into(),
             ..Move::new(job("a"), to())
         }];
         let moved = storage.move_jobs(&from, &step, Some(at(4))).await;
@@ -222,7 +222,7 @@ pub async fn one_job_of_a_batch_has_an_effect(harness: &dyn Harness) {
             assert_eq!(fixture.dequeue(100).await.len(), others + 1);
             let mine = if is_held { "a" } else { "not held" };
             settlements.push(Settlement {
-                effects: vec![unlock("a")],
+                effects: unlock("a").into(),
                 ..Settlement::new(job(mine), Target::Ack)
             });
             let settled = fixture.settle_each(&settlements).await;
@@ -252,7 +252,7 @@ pub async fn a_broken_lock_stops_the_step_of_its_job(harness: &dyn Harness) {
         assert_eq!(fixture.dequeue(10).await, bytes(&["a", "plain"]));
         harness.break_key(&Key::Lock(ID)).await;
         let mine = Settlement {
-            effects,
+            effects: effects.into(),
             ..Settlement::new(job("a"), to)
         };
         let plain = Settlement::new(job("plain"), Target::Ack);
@@ -275,7 +275,7 @@ pub async fn a_full_backend_has_effects(harness: &dyn Harness) {
         assert_eq!(fixture.dequeue(10).await, bytes(&["a"]));
         harness.fill().await;
         let settlement = Settlement {
-            effects,
+            effects: effects.into(),
             ..Settlement::new(job("a"), to)
         };
         assert_done(&fixture.settle_each(&[settlement]).await);
@@ -292,11 +292,11 @@ pub async fn a_dead_job_takes_its_lock_again(harness: &dyn Harness) {
     let dead = Source::Set(JobSet::Dead);
     let revive = || {
         [Move {
-            effects: vec![Effect::Lock {
+            effects: Effects::from(Effect::Lock {
                 lock: of_job("a"),
                 place: waiting(),
                 new: new_lock(),
-            }],
+            }),
             ..Move::new(
                 job("a"),
                 MoveTarget::Queue {
@@ -312,7 +312,7 @@ pub async fn a_dead_job_takes_its_lock_again(harness: &dyn Harness) {
             limits: NO_LIMITS,
         };
         let settlement = Settlement {
-            effects: vec![effect],
+            effects: effect.into(),
             ..Settlement::new(job("a"), to)
         };
         assert_done(&storage.settle(&fixture.held, &[settlement]).await);
@@ -335,7 +335,7 @@ pub async fn a_dead_job_takes_its_lock_again(harness: &dyn Harness) {
     // It is free.
     let from = Source::Queue(fixture.held.queue.clone());
     let delete = [Move {
-        effects: vec![unlock("b")],
+        effects: unlock("b").into(),
         ..Move::new(job("b"), MoveTarget::Delete)
     }];
     storage.move_jobs(&from, &delete, None).await;
@@ -394,7 +394,7 @@ pub async fn a_clear_leaves_jobs_with_effects(harness: &dyn Harness) {
     assert_done(&fixture.settle(&["a"], Target::Requeue).await);
     assert_eq!(storage.clear(&queue).await.unwrap(), Cleared::HasEffects);
     let delete = [Move {
-        effects: vec![unlock("a")],
+        effects: unlock("a").into(),
         ..Move::new(job("a"), MoveTarget::Delete)
     }];
     assert_done(&storage.move_jobs(&queue, &delete, None).await);
@@ -419,7 +419,7 @@ pub async fn a_clear_of_a_set_leaves_jobs_with_effects(harness: &dyn Harness) {
         enqueue(&*fixture.storage, "a").await;
         fixture.dequeue(10).await;
         let settlement = Settlement {
-            effects,
+            effects: effects.into(),
             ..Settlement::new(job("a"), to)
         };
         assert_done(&fixture.settle_each(&[settlement]).await);

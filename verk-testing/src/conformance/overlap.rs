@@ -138,7 +138,7 @@ async fn one_waits_until(harness: &dyn Harness, target: Target) -> Fixture<'_> {
 /// A run of a job ends, which frees its lock.
 async fn end(fixture: &Fixture<'_>, jid: &str, to: Target) {
     let ended = Settlement {
-        effects: vec![unlock(jid)],
+        effects: unlock(jid).into(),
         ..Settlement::new(job(jid), to)
     };
     assert_done(&fixture.settle_each(&[ended]).await);

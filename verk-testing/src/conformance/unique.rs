@@ -257,13 +257,13 @@ pub async fn a_job_replaces_a_waiting_one(harness: &dyn Harness) {
     fixture.dequeue(10).await;
     assert_duplicate(&send("f", None).await, "e", &waiting());
     // In the retry set, with its new payload.
-    let effects = vec![Effect::Relock {
+    let relock = Effect::Relock {
         lock: of_job("e"),
         place: Some(HolderPlace::Retrying(at(3))),
         payload: Some(job("e, failed")),
-    }];
+    };
     let retry = Settlement {
-        effects,
+        effects: relock.into(),
         ..Settlement::new(job("e"), Target::Retry(due(3, "e, failed")))
     };
     assert_done(&fixture.settle_each(&[retry]).await);
@@ -365,7 +365,7 @@ pub async fn the_last_job_waits_for_its_lock(harness: &dyn Harness) {
         assert_eq!(fixture.queued().await, bytes(&[]));
         let buried = usize::from(matches!(to, Target::Dead { .. }) && !superseded);
         let settlement = Settlement {
-            effects: vec![effect],
+            effects: effect.into(),
             ..Settlement::new(job("a"), to)
         };
         let settled = fixture.settle_each(&[settlement]).await;
@@ -579,7 +579,7 @@ async fn sets(fixture: &Fixture<'_>) -> Vec<Bytes> {
 /// Deletes a job, wherever it waits, and frees its lock.
 async fn remove(fixture: &Fixture<'_>, jid: &str) {
     let delete = [Move {
-        effects: vec![unlock(jid)],
+        effects: unlock(jid).into(),
         ..Move::new(job(jid), MoveTarget::Delete)
     }];
     let sets = [JobSet::Schedule, JobSet::Retry, JobSet::Dead].map(Source::Set);

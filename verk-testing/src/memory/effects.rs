@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -13,7 +14,7 @@ use verk_core::{
         Conflict, Effect, EffectStore, HolderPlace, Inprogress, JobSet, LockId, LockPage, LockRef,
         Locked, LockedJob, MAX_REPLACE_SEARCH, Page, SUSPECT_AFTER, Settled, Source, StoredLock,
     },
-    time::unix_seconds,
+    time::{Clock, SystemClock, unix_seconds},
 };
 
 use super::{
@@ -26,8 +27,7 @@ use crate::conformance::Dump;
 /// The locks, and where jobs with effects may be.
 #[derive(Debug)]
 pub(super) struct Locks {
-    /// The time of the change that is made.
-    pub(super) now: SystemTime,
+    clock: Arc<dyn Clock>,
     by_id: BTreeMap<LockId, Lock>,
     suspects: BTreeSet<LockId>,
     /// The places in which a job with effects was stored.
@@ -36,8 +36,14 @@ pub(super) struct Locks {
 
 impl Default for Locks {
     fn default() -> Self {
+        Self::new(Arc::new(SystemClock))
+    }
+}
+
+impl Locks {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
-            now: SystemTime::UNIX_EPOCH,
+            clock,
             by_id: BTreeMap::new(),
             suspects: BTreeSet::new(),
             marked: HashSet::new(),
@@ -85,7 +91,7 @@ pub(super) enum Verdict {
 
 impl Locks {
     fn get(&mut self, id: LockId) -> Option<&mut Lock> {
-        let now = self.now;
+        let now = self.clock.now();
         let is_over = |lock: &Lock| lock.stored.until.is_some_and(|until| until <= now);
         if self.by_id.get(&id).is_some_and(is_over) {
             self.by_id.remove(&id);
@@ -174,7 +180,7 @@ impl State {
     }
 
     fn apply_one(&mut self, effect: &Effect) {
-        let now = self.locks.now;
+        let now = self.locks.clock.now();
         match effect {
             Effect::Unlock(lock) => self.unlock(lock),
             Effect::Relock {
@@ -234,7 +240,7 @@ impl State {
 
     /// Frees a lock that this job holds; a job that waits for it comes to the queue and holds it.
     fn unlock(&mut self, lock: &LockRef) {
-        let now = self.locks.now;
+        let now = self.locks.clock.now();
         let Some(held) = self.locks.of(lock) else {
             return;
         };
@@ -270,7 +276,7 @@ impl State {
             None => Key::Queue(queue.clone()),
             Some(_) => Key::Set(JobSet::Schedule),
         })?;
-        let (full, now) = (self.faults.check_room(), self.locks.now);
+        let (full, now) = (self.faults.check_room(), self.locks.clock.now());
         let Some(held) = self.locks.get(*id) else {
             full?;
             let place = self.store_locked(job, None);
@@ -363,7 +369,7 @@ impl State {
     /// Gives a job the lock, which is held since `since`, or now.
     fn take_lock(&mut self, job: &LockedJob, place: HolderPlace, since: Option<SystemTime>) {
         let LockRef { id, jid, .. } = &job.lock;
-        let now = self.locks.now;
+        let now = self.locks.clock.now();
         self.locks.marked.insert(match &place {
             HolderPlace::Waiting { queue } => Source::Queue(queue.clone()),
             _ => Source::Set(JobSet::Schedule),
@@ -439,7 +445,7 @@ impl State {
     }
 
     fn wait_for_lock(&mut self, job: &LockedJob) -> Locked {
-        let now = self.locks.now;
+        let now = self.locks.clock.now();
         let next = Next {
             jid: job.lock.jid.clone(),
             class: job.class.clone(),
@@ -543,7 +549,7 @@ impl EffectStore for MemoryStorage {
     async fn free_lock(&self, lock: &StoredLock) -> Result<bool, StorageError> {
         self.write("free a lock", |state| {
             state.faults.check_key(Key::Lock(lock.id))?;
-            let now = state.locks.now;
+            let now = state.locks.clock.now();
             let is_same = |found: StoredLock| {
                 found.jid == lock.jid && found.revision == lock.revision && found.next == lock.next
             };
@@ -566,7 +572,7 @@ impl EffectStore for MemoryStorage {
     async fn suspect(&self) -> Result<Option<StoredLock>, StorageError> {
         self.write("look for a suspect lock", |state| {
             while let Some(id) = state.locks.suspects.first().copied() {
-                if let Some(lock) = state.locks.read(id, state.locks.now) {
+                if let Some(lock) = state.locks.read(id, state.locks.clock.now()) {
                     return Ok(Some(lock));
                 }
                 state.locks.suspects.remove(&id);

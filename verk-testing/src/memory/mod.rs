@@ -43,7 +43,7 @@ use verk_core::{
 pub(crate) use activity::{Activity, CrashOn, Driver};
 pub use faults::{Fault, Faults, Key, Operation};
 
-use self::{connection::MemoryConnection, faults::Switches, state::State};
+use self::{connection::MemoryConnection, effects::Locks, faults::Switches, state::State};
 
 /// A [`Storage`](verk_core::storage::Storage) in the memory of this process, with the semantics of
 /// the one on Redis.
@@ -104,10 +104,14 @@ impl MemoryStorage {
     /// Makes an empty storage that takes the time from `clock`.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let state = State {
+            locks: Locks::new(Arc::clone(&clock)),
+            ..State::default()
+        };
         Self {
             shared: Arc::new(Backend {
                 clock,
-                state: Mutex::default(),
+                state: Mutex::new(state),
                 changed: Notify::new(),
                 waiting: watch::Sender::new(0),
             }),
@@ -198,12 +202,7 @@ impl Backend {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let now = self.clock.now();
-        let output = {
-            let mut state = self.lock();
-            state.locks.now = now;
-            change(&mut state)
-        };
+        let output = change(&mut self.lock());
         self.changed.notify_waiters();
         output
     }

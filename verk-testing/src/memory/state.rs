@@ -228,7 +228,12 @@ impl State {
             return Ok(Settled::NotHeld);
         };
         let effects = &settlement.effects;
-        match self.look_at(effects)? {
+        let verdict = if effects.is_empty() {
+            Verdict::Go
+        } else {
+            self.look_at(effects)?
+        };
+        match verdict {
             Verdict::Go => {}
             Verdict::Conflict(jid) => return Ok(Settled::Conflict { jid }),
             Verdict::Superseded => {
@@ -251,14 +256,16 @@ impl State {
             }
         };
         self.release(inprogress, position);
-        let to = match &settlement.to {
-            Target::Ack => None,
-            Target::Retry(_) => Some(Source::Set(JobSet::Retry)),
-            Target::Schedule(_) => Some(Source::Set(JobSet::Schedule)),
-            Target::Dead { .. } => Some(Source::Set(JobSet::Dead)),
-            Target::Requeue => Some(Source::Queue(inprogress.queue.clone())),
-        };
-        self.apply(effects, to.as_ref());
+        if !effects.is_empty() {
+            let to = match &settlement.to {
+                Target::Ack => None,
+                Target::Retry(_) => Some(Source::Set(JobSet::Retry)),
+                Target::Schedule(_) => Some(Source::Set(JobSet::Schedule)),
+                Target::Dead { .. } => Some(Source::Set(JobSet::Dead)),
+                Target::Requeue => Some(Source::Queue(inprogress.queue.clone())),
+            };
+            self.apply(effects, to.as_ref());
+        }
         self.gate.settled += 1;
         Ok(done(merged))
     }
