@@ -76,6 +76,11 @@ impl Server {
         self.commands_ms(|command| matches!(command, "evalsha" | "blmove"))
     }
 
+    /// For how many milliseconds the server has run scripts so far.
+    pub(crate) fn scripts_ms(&self) -> Result<f64> {
+        self.commands_ms(|command| command == "evalsha")
+    }
+
     /// How long the server has worked so far.
     pub(crate) fn spent(&self) -> Result<Spent> {
         // Not of this question itself.

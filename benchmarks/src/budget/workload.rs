@@ -11,9 +11,9 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use tokio::sync::Semaphore;
 use verk::{
-    Client, QueueName,
+    Client, Jid, QueueName,
     prelude::*,
-    storage::{MAX_BATCH_JOBS, Source, Storage},
+    storage::{Conflict, LockRef, Locked, LockedJob, MAX_BATCH_JOBS, Source, Storage},
     time::{Clock, SystemClock},
 };
 use verk_testing::MemoryStorage;
@@ -33,10 +33,17 @@ pub(super) enum Workload {
     Bulk,
     /// Jobs that wait, run 25 at once.
     Drain,
+    /// The same, where each hundredth job is unique: the others cost what they cost without it.
+    DrainWithUnique,
 }
 
 impl Workload {
-    pub(super) const ALL: [Self; 3] = [Self::Enqueue, Self::Bulk, Self::Drain];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Enqueue,
+        Self::Bulk,
+        Self::Drain,
+        Self::DrainWithUnique,
+    ];
 
     /// Its name, on the command line and in the file.
     pub(super) fn name(self) -> &'static str {
@@ -44,6 +51,7 @@ impl Workload {
             Self::Enqueue => "enqueue",
             Self::Bulk => "bulk",
             Self::Drain => "drain",
+            Self::DrainWithUnique => "drain_with_unique",
         }
     }
 
@@ -55,13 +63,25 @@ impl Workload {
     }
 
     /// Does what is not counted.
-    pub(super) async fn prepare(self, storage: &impl Storage, jobs: usize) -> Result<()> {
-        if self == Self::Drain {
-            let queue: QueueName = QUEUE.parse()?;
-            let payloads: Vec<_> = (0..jobs).map(|number| payload(number).into()).collect();
-            for batch in payloads.chunks(MAX_BATCH_JOBS) {
-                storage.enqueue(&queue, batch).await?;
-            }
+    pub(super) async fn prepare(self, storage: &(impl Storage + Clone), jobs: usize) -> Result<()> {
+        if matches!(self, Self::Enqueue | Self::Bulk) {
+            return Ok(());
+        }
+        let queue: QueueName = QUEUE.parse()?;
+        let numbers: Vec<usize> = (0..jobs).collect();
+        for batch in numbers.chunks(MAX_BATCH_JOBS) {
+            let plain = match batch {
+                [first, rest @ ..] if self == Self::DrainWithUnique => {
+                    let stored = storage.enqueue_locked(&[unique(&queue, *first)?]).await;
+                    ensure!(matches!(stored[..], [Locked::New]), "{stored:?}");
+                    rest
+                }
+                batch => batch,
+            };
+            let payloads = plain.iter().map(|number| payload(*number).into());
+            storage
+                .enqueue(&queue, &payloads.collect::<Vec<_>>())
+                .await?;
         }
         Ok(())
     }
@@ -83,7 +103,7 @@ impl Workload {
                     client.enqueue_all(jobs.iter().cloned()).await?;
                 }
             }
-            Self::Drain => drain(storage, jobs).await?,
+            Self::Drain | Self::DrainWithUnique => drain(storage, jobs).await?,
         }
         Ok(())
     }
@@ -143,4 +163,23 @@ fn payload(number: usize) -> String {
     format!(
         r#"{{"retry":true,"queue":"{QUEUE}","args":[{number}],"class":"Budgeted","jid":"{number:024x}","created_at":1732387200.5,"enqueued_at":1732387200.5}}"#
     )
+}
+
+/// The same with a lock of its own.
+fn unique(queue: &QueueName, number: usize) -> Result<LockedJob> {
+    let id = format!("{number:032x}");
+    let payload = payload(number);
+    let keys = payload.trim_end_matches('}');
+    Ok(LockedJob {
+        job: format!(r#"{keys},"verk":{{"u":{{"d":"{id}"}}}}}}"#).into(),
+        lock: LockRef {
+            id: id.parse()?,
+            jid: Jid::from(format!("{number:024x}")),
+            queue: queue.clone(),
+        },
+        at: None,
+        class: "Budgeted".to_owned(),
+        lasts: None,
+        on_conflict: Conflict::Skip,
+    })
 }

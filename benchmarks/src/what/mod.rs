@@ -7,6 +7,7 @@ mod enqueue;
 mod growth;
 mod idle;
 mod latency;
+mod locks;
 mod memory;
 mod queues;
 mod rtt;
@@ -31,6 +32,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Report> {
         What::Rtt => Ok(rtt::run(lab)),
         What::Growth => Ok(growth::run(lab)),
         What::Queues => Ok(queues::run(lab)),
+        What::Locks => locks::run(lab),
         What::Web => web::run(lab),
         What::Compare => compare::run(lab, &all),
         What::Budget => bail!("a budget is counted, and not measured in a lab"),
