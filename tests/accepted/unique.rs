@@ -17,7 +17,7 @@ pub async fn all(user: u64) {
 #[verk::worker(unique(
     by = (kind, user),
     until = done_or("1h"),
-    on_conflict = "keep_last",
+    on_conflict = "replace",
     hold_when_dead = "1h",
     across_queues,
 ))]
@@ -55,7 +55,7 @@ fn accepted() {
     let each = Unique::new()
         .by(&[2, 0])
         .until(Until::DoneOr(HOUR))
-        .on_conflict(OnConflict::KeepLast)
+        .on_conflict(OnConflict::Replace)
         .hold_when_dead(HOUR)
         .across_queues();
     assert_eq!(Each::OPTIONS.unique, Some(each));

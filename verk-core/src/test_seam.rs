@@ -3,14 +3,17 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::{
+    effects,
     error::ConfigError,
     events::event::Event,
     job::Job,
-    names::Jid,
+    names::{Jid, QueueName},
     outcome::{Outcome, PerformError},
+    storage::{Effects, Move, MoveTarget, Settlement, Source, Target},
 };
 
 /// What a run comes to.
@@ -39,6 +42,32 @@ pub trait TestSeam: fmt::Debug + Send + Sync + 'static {
     fn beats(&self) -> bool {
         false
     }
+}
+
+/// The settlement of a job that was fetched from `queue`, with the effects that a node gives it.
+#[must_use]
+pub fn settlement(held: Bytes, queue: &QueueName, to: Target) -> Settlement {
+    let effects = of_job(&held, |job| effects::of_settlement(job, queue, &to));
+    Settlement { held, to, effects }
+}
+
+/// The move of a job that waits in `from`, with the effects that a node gives it.
+#[must_use]
+pub fn move_of(held: Bytes, from: &Source, to: MoveTarget) -> Move {
+    let effects = of_job(&held, |job| effects::of_move(job, from, &to));
+    Move { held, to, effects }
+}
+
+/// The effects of the first start of a job that was fetched from `queue`.
+#[must_use]
+pub fn start(held: &Bytes, queue: &QueueName) -> Effects {
+    of_job(held, |job| effects::of_start(job, queue).into())
+}
+
+/// A payload that is no job has no effects.
+fn of_job(held: &Bytes, effects: impl FnOnce(&Job) -> Effects) -> Effects {
+    let job = Job::decode(held.clone());
+    job.map(|job| effects(&job)).unwrap_or_default()
 }
 
 /// The extra parts of a node in a test.

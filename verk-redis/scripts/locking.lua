@@ -61,6 +61,10 @@ local function replace(keys, job, held)
   if not held.payload then
     return nil
   end
+  -- The job that waits is only in the lock.
+  if held.next_jid and job.ends ~= '' then
+    return nil
+  end
   local kind, at = string.match(held.place, '^(%w+) (.*)$')
   if kind == 'queue' then
     if at ~= job.name then
@@ -108,6 +112,11 @@ local function wait(job, held)
   return held.next_jid and { held.next_jid } or DONE
 end
 
+-- Whether a job may wait for its lock. It is only in the lock then, which must not end by itself.
+local function may_wait(job)
+  return job.ends == '' and redis.call('PTTL', job.lock) == -1
+end
+
 -- Does what is to be done about the job that has the lock. Returns the result of this one.
 local function meet(keys, job, held)
   redis.pcall('HINCRBY', job.lock, 'conflicts', 1)
@@ -122,7 +131,8 @@ local function meet(keys, job, held)
   end
   local queue = string.match(held.place, '^queue (.*)$')
   if job.on_conflict == 'queue_one' then
-    return queue == job.name and not held.next_jid and wait(job, held) or duplicate
+    local may = queue == job.name and not held.next_jid and may_wait(job)
+    return may and wait(job, held) or duplicate
   end
   if job.on_conflict == 'keep_last' then
     if not queue then
@@ -132,7 +142,7 @@ local function meet(keys, job, held)
       return { held.jid, held.place, 'ERR the job cannot wait for its lock: the holder is in '
         .. 'another queue, or the job is for later' }
     end
-    return wait(job, held)
+    return may_wait(job) and wait(job, held) or duplicate
   end
   return duplicate
 end

@@ -62,8 +62,10 @@ end
 local function ack_with_effects(effects, keys, first)
   local refused, some_refused = {}, false
   for job, mine in pairs(effects.of) do
-    refused[job] = look_at(effects, mine)
-    some_refused = some_refused or refused[job] ~= nil
+    local fault = look_at(effects, mine)
+    if fault and read('list', 'LPOS', keys.inprogress, ARGV[first + job], 'RANK', -1) then
+      refused[job], some_refused = fault, true
+    end
   end
   local answers, wrong
   if ARGV[first] == 'acks' and not some_refused then

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use verk_core::{
     config::ScheduleKeys,
     names::NodeId,
-    storage::{Inprogress, JobSet, JobStore, Source, Storage, WaitingStore},
+    storage::{Inprogress, JobSet, JobStore, LockId, Source, Storage, WaitingStore},
     time::{Clock, SystemClock},
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -290,6 +290,16 @@ impl Harness for RedisHarness {
 
     async fn expire_name(&self, node: &NodeId) {
         self.command([b"DEL", &self.name(node)]);
+    }
+
+    async fn expire_lock(&self, lock: LockId) {
+        let key = self.place(&Key::Lock(lock));
+        if self.command([b"PTTL", &key]).as_integer() > Some(0) {
+            self.command([b"DEL", &key]);
+            // Its member of the set of all locks stays until another lock begins or ends.
+            let locks = self.key("verk:unique");
+            self.command([b"ZADD", &locks, b"XX", b"1", lock.to_string().as_bytes()]);
+        }
     }
 
     async fn expire_process(&self, identity: &str) {

@@ -65,6 +65,9 @@ pub enum OnConflict {
     /// Waits until the other job is done if that job is in its queue or runs, and replaces a job
     /// that waited before. A job in a set is replaced as with `Replace`. So the newest arguments
     /// always run, and two jobs never run at once.
+    ///
+    /// No job waits for a lock that has a time, as with [`Until::Time`] and [`Until::DoneOr`]: then
+    /// as `Skip`.
     KeepLast,
 }
 

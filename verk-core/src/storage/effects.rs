@@ -275,9 +275,13 @@ pub enum Conflict {
     },
     /// Waits for the lock, if that job is in its queue or runs; a job that waited before is
     /// discarded. Otherwise as `Replace`.
+    ///
+    /// The lock is the only place of a job that waits, so a lock has a time or such a job, never
+    /// both. Nobody waits for a lock that has a time, nor does a job whose lock would have one: as
+    /// `Skip`. Such a job does not replace the holder of a lock for which another waits, either.
     KeepLast,
-    /// Waits for the lock, if that job is in the same queue or runs, and no other job waits.
-    /// Otherwise as `Skip`.
+    /// Waits for the lock, if that job is in the same queue or runs, no other job waits, and no
+    /// lock would have a time, as with `KeepLast`. Otherwise as `Skip`.
     QueueOne,
 }
 

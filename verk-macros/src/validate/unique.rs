@@ -131,6 +131,15 @@ fn together(unique: &Unique, words: &[Word], errors: &mut Errors) {
             );
         }
     }
+    if let Some(Until::Time(_) | Until::DoneOr(_)) = unique.until
+        && unique.on_conflict == Some("KeepLast")
+        && let Some(on_conflict) = find("on_conflict")
+    {
+        errors.push(
+            &on_conflict.value,
+            "no job waits for a lock that ends after a time: use another `until`, or `\"replace\"`",
+        );
+    }
     if let Some(Until::Start | Until::Time(_)) = unique.until
         && find("throttle").or(find("debounce")).is_none()
         && let Some(hold) = find("hold_when_dead")

@@ -1,7 +1,7 @@
 #[verk::worker(unique(
     by = (kind, r#type),
     until = done_or("1d 500ms"),
-    on_conflict = "keep_last",
+    on_conflict = "replace",
     hold_when_dead = "2h",
     across_queues
 ))]

@@ -175,7 +175,7 @@ impl ::verk::__private::Worker for SyncAll {
                         ::core::time::Duration::new(86400u64, 500000000u32),
                     ),
                 )
-                .on_conflict(::verk::__private::OnConflict::KeepLast)
+                .on_conflict(::verk::__private::OnConflict::Replace)
                 .hold_when_dead(::core::time::Duration::new(7200u64, 0u32))
                 .across_queues(),
         );

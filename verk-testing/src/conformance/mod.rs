@@ -15,7 +15,7 @@
 //!
 //! use async_trait::async_trait;
 //! use bytes::Bytes;
-//! use verk_core::{names::NodeId, storage::{Inprogress, JobSet, Storage}};
+//! use verk_core::{names::NodeId, storage::{Inprogress, JobSet, LockId, Storage}};
 //! use verk_testing::{Key, MemoryStorage, Operation, conformance::{Dump, Harness, ScoredJob}};
 //!
 //! /// A new database of its own for each test. Here it is a storage in memory, which can do all of this itself.
@@ -45,6 +45,9 @@
 //!     }
 //!     async fn expire_name(&self, node: &NodeId) {
 //!         self.database.expire_name(node).await
+//!     }
+//!     async fn expire_lock(&self, lock: LockId) {
+//!         self.database.expire_lock(lock).await // delete its key
 //!     }
 //!     async fn expire_process(&self, identity: &str) {
 //!         self.database.expire_process(identity).await // delete its key
@@ -124,7 +127,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     names::NodeId,
-    storage::{Inprogress, JobSet, Storage},
+    storage::{Inprogress, JobSet, LockId, Storage},
 };
 
 use crate::{Key, Operation, within};
@@ -162,6 +165,9 @@ pub trait Harness: Send + Sync {
 
     /// Ends the claim on the name of `node` (for any holder), as if its time to live had passed.
     async fn expire_name(&self, node: &NodeId);
+
+    /// Ends a lock that has a time, as if that had passed.
+    async fn expire_lock(&self, lock: LockId);
 
     /// Ends the report of the process called `identity`, as if its time to live had passed.
     async fn expire_process(&self, identity: &str);

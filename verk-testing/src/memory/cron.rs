@@ -222,9 +222,8 @@ impl State {
         }
         stored.definition = upsert.definition.clone();
         stored.revision += 1;
-        if stored.pause.is_none() {
-            entry.set_next(upsert.next);
-        }
+        let is_paused = stored.pause.is_some();
+        entry.set_next(upsert.next.filter(|_| !is_paused));
         Ok(CronChange::Done)
     }
 

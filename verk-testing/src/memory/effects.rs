@@ -1,9 +1,11 @@
 //! Unique locks: how they change with the steps of their jobs.
 
+mod enqueue;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -11,10 +13,10 @@ use bytes::Bytes;
 use verk_core::{
     Jid, Job, QueueName, StorageError,
     storage::{
-        Conflict, Effect, EffectStore, HolderPlace, Inprogress, JobSet, LockId, LockPage, LockRef,
-        Locked, LockedJob, MAX_REPLACE_SEARCH, Page, SUSPECT_AFTER, Settled, Source, StoredLock,
+        Effect, EffectStore, HolderPlace, Inprogress, LockId, LockPage, LockRef, Locked, LockedJob,
+        Page, Settled, Source, StoredLock,
     },
-    time::{Clock, SystemClock, unix_seconds},
+    time::{Clock, SystemClock},
 };
 
 use super::{
@@ -108,6 +110,17 @@ impl Locks {
         let lock = self.by_id.get(&id)?;
         let is_over = lock.stored.until.is_some_and(|until| until <= now);
         (!is_over).then(|| lock.read())
+    }
+
+    /// The time of a lock that has one has passed.
+    pub(super) fn expire(&mut self, id: LockId, now: SystemTime) {
+        if let Some(until) = self
+            .by_id
+            .get_mut(&id)
+            .and_then(|lock| lock.stored.until.as_mut())
+        {
+            *until = now;
+        }
     }
 
     pub(super) fn has_suspects(&self) -> bool {
@@ -210,10 +223,9 @@ impl State {
                 }
             }
             Effect::Lock { lock, place, new } => {
-                let revision = self
-                    .locks
-                    .get(lock.id)
-                    .map_or(0, |held| held.stored.revision);
+                let before = self.locks.get(lock.id);
+                let (revision, conflicts) =
+                    before.map_or((0, 0), |held| (held.stored.revision, held.stored.conflicts));
                 self.locks.by_id.insert(
                     lock.id,
                     Lock {
@@ -224,7 +236,7 @@ impl State {
                             place: place.clone(),
                             since: now,
                             until: new.lasts.and_then(|lasts| now.checked_add(lasts)),
-                            conflicts: 0,
+                            conflicts,
                             next: None,
                             revision: revision + 1,
                         },
@@ -264,202 +276,6 @@ impl State {
     fn push(&mut self, queue: &QueueName, job: Bytes) {
         self.queue_names.insert(queue.clone());
         self.queues.entry(queue.clone()).or_default().push_back(job);
-    }
-}
-
-/// # Enqueues with a lock
-impl State {
-    fn enqueue_locked(&mut self, job: &LockedJob) -> Result<Locked, Fault> {
-        let LockRef { id, jid, queue } = &job.lock;
-        self.faults.check_key(Key::Lock(*id))?;
-        self.faults.check_key(match job.at {
-            None => Key::Queue(queue.clone()),
-            Some(_) => Key::Set(JobSet::Schedule),
-        })?;
-        let (full, now) = (self.faults.check_room(), self.locks.clock.now());
-        let Some(held) = self.locks.get(*id) else {
-            full?;
-            let place = self.store_locked(job, None);
-            self.take_lock(job, place, None);
-            return Ok(Locked::New);
-        };
-        let waits = held.next.as_ref().is_some_and(|next| next.jid == *jid);
-        if held.stored.jid == *jid || waits {
-            return Ok(Locked::New);
-        }
-        if full.is_ok() {
-            held.stored.conflicts += 1;
-        }
-        let is_suspect = now
-            .duration_since(held.touched)
-            .is_ok_and(|age| age >= SUSPECT_AFTER);
-        let duplicate = Locked::Duplicate {
-            jid: held.stored.jid.clone(),
-            place: held.stored.place.clone(),
-        };
-        if is_suspect && full.is_ok() {
-            self.locks.suspects.insert(*id);
-        }
-        match (job.on_conflict, self.locks.by_id.get(id)) {
-            (Conflict::QueueOne, Some(held)) => {
-                let waiting = HolderPlace::Waiting {
-                    queue: queue.clone(),
-                };
-                if held.stored.place != waiting || held.next.is_some() {
-                    return Ok(duplicate);
-                }
-                full?;
-                Ok(self.wait_for_lock(job))
-            }
-            (Conflict::KeepLast, Some(held)) => {
-                if let HolderPlace::Waiting { queue: its } = &held.stored.place {
-                    if its != queue || job.at.is_some() {
-                        return Err(Fault::CannotWait);
-                    }
-                    full?;
-                    return Ok(self.wait_for_lock(job));
-                }
-                Ok(self.replace_holder(job, None).unwrap_or(duplicate))
-            }
-            (Conflict::Replace { max_wait }, Some(held)) => {
-                let latest = max_wait.and_then(|wait| held.stored.since.checked_add(wait));
-                Ok(self.replace_holder(job, latest).unwrap_or(duplicate))
-            }
-            _ => Ok(duplicate),
-        }
-    }
-
-    /// Stores the job of a tick and takes its lock; or returns the job that has the lock.
-    pub(super) fn push_locked(
-        &mut self,
-        job: &LockedJob,
-    ) -> Result<Option<(Jid, HolderPlace)>, Fault> {
-        match self.enqueue_locked(job) {
-            Ok(Locked::Duplicate { jid, place }) => Ok(Some((jid, place))),
-            Ok(_) => Ok(None),
-            Err(Fault::CannotWait) => {
-                let held = self.locks.get(job.lock.id).map(|held| &held.stored);
-                Ok(held.map(|held| (held.jid.clone(), held.place.clone())))
-            }
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// Stores a job, at the latest at `latest`.
-    fn store_locked(&mut self, job: &LockedJob, latest: Option<SystemTime>) -> HolderPlace {
-        let queue = &job.lock.queue;
-        let at = match (job.at, latest) {
-            (Some(at), Some(latest)) => Some(at.min(latest)),
-            (at, _) => at,
-        };
-        match at {
-            None => {
-                self.push(queue, job.job.clone());
-                HolderPlace::Waiting {
-                    queue: queue.clone(),
-                }
-            }
-            Some(at) => {
-                self.schedule.insert(unix_seconds(at), job.job.clone());
-                HolderPlace::Scheduled(at)
-            }
-        }
-    }
-
-    /// Gives a job the lock, which is held since `since`, or now.
-    fn take_lock(&mut self, job: &LockedJob, place: HolderPlace, since: Option<SystemTime>) {
-        let LockRef { id, jid, .. } = &job.lock;
-        let now = self.locks.clock.now();
-        self.locks.marked.insert(match &place {
-            HolderPlace::Waiting { queue } => Source::Queue(queue.clone()),
-            _ => Source::Set(JobSet::Schedule),
-        });
-        let before = self.locks.by_id.get(id).map(|held| &held.stored);
-        let stored = StoredLock {
-            id: *id,
-            jid: jid.clone(),
-            class: job.class.clone(),
-            place,
-            since: since.unwrap_or(now),
-            until: job.lasts.and_then(|lasts| now.checked_add(lasts)),
-            conflicts: before.map_or(0, |before| before.conflicts),
-            next: None,
-            revision: before.map_or(0, |before| before.revision) + 1,
-        };
-        let keeps = matches!(
-            job.on_conflict,
-            Conflict::Replace { .. } | Conflict::KeepLast
-        );
-        let lock = Lock {
-            stored,
-            touched: now,
-            payload: keeps.then(|| job.job.clone()),
-            next: None,
-        };
-        self.locks.by_id.insert(*id, lock);
-    }
-
-    /// Replaces the job that holds the lock of this one, if that waits where it can be found.
-    fn replace_holder(&mut self, job: &LockedJob, latest: Option<SystemTime>) -> Option<Locked> {
-        let held = self.locks.by_id.get(&job.lock.id)?;
-        let payload = held.payload.clone()?;
-        let (old, since) = (held.stored.jid.clone(), held.stored.since);
-        match &held.stored.place {
-            HolderPlace::Waiting { queue } => {
-                let queue = queue.clone();
-                if queue != job.lock.queue {
-                    return None;
-                }
-                let jobs = self.queues.get_mut(&queue)?;
-                let newest = jobs.iter().rev().take(MAX_REPLACE_SEARCH);
-                let place = newest.enumerate().find(|(_, other)| **other == payload)?.0;
-                let place = jobs.len() - 1 - place;
-                if job.at.is_none() {
-                    // It keeps the place of the other in the queue.
-                    jobs[place] = job.job.clone();
-                    self.take_lock(job, HolderPlace::Waiting { queue }, Some(since));
-                    return Some(Locked::Replaced { old });
-                }
-                jobs.remove(place);
-                if jobs.is_empty() {
-                    self.queues.remove(&queue);
-                }
-            }
-            HolderPlace::Scheduled(_) | HolderPlace::Retrying(_) => {
-                let set = match held.stored.place {
-                    HolderPlace::Scheduled(_) => JobSet::Schedule,
-                    _ => JobSet::Retry,
-                };
-                if self.faults.check_key(Key::Set(set)).is_err() {
-                    return None;
-                }
-                let set = self.set_mut(set);
-                set.score(&payload)?;
-                set.remove(&payload);
-            }
-            HolderPlace::Dead(_) => return None,
-        }
-        let place = self.store_locked(job, latest);
-        self.take_lock(job, place, Some(since));
-        Some(Locked::Replaced { old })
-    }
-
-    fn wait_for_lock(&mut self, job: &LockedJob) -> Locked {
-        let now = self.locks.clock.now();
-        let next = Next {
-            jid: job.lock.jid.clone(),
-            class: job.class.clone(),
-            payload: job.job.clone(),
-            queue: job.lock.queue.clone(),
-        };
-        let Some(held) = self.locks.by_id.get_mut(&job.lock.id) else {
-            return Locked::New;
-        };
-        held.touch(now);
-        match held.next.replace(next) {
-            Some(old) => Locked::Replaced { old: old.jid },
-            None => Locked::New,
-        }
     }
 }
 
@@ -521,7 +337,7 @@ impl EffectStore for MemoryStorage {
         let now = self.shared.clock.now();
         self.read("read the locks", |state| {
             let all = &state.locks.by_id;
-            let last = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(u32::MAX.into());
+            let last = SystemTime::UNIX_EPOCH + Duration::from_secs(u32::MAX.into());
             let mut ids: Vec<_> = all
                 .iter()
                 .map(|(id, lock)| (lock.stored.until.unwrap_or(last), *id))
@@ -560,6 +376,7 @@ impl EffectStore for MemoryStorage {
                 Some((_, queue)) => queue.clone(),
                 None => return Ok(state.locks.by_id.remove(&lock.id).is_some()),
             };
+            state.faults.check_key(Key::Queue(queue.clone()))?;
             state.unlock(&LockRef {
                 id: lock.id,
                 jid: lock.jid.clone(),

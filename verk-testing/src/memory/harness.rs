@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
     names::NodeId,
-    storage::{Counts, Inprogress, JobSet, Storage},
+    storage::{Counts, Inprogress, JobSet, LockId, Storage},
 };
 
 use super::{Key, MemoryStorage, Operation, sorted_set::SortedSet};
@@ -120,6 +120,11 @@ impl Harness for MemoryStorage {
 
     async fn expire_name(&self, node: &NodeId) {
         self.faults().expire_name(node);
+    }
+
+    async fn expire_lock(&self, lock: LockId) {
+        let now = self.shared.clock.now();
+        self.shared.change(|state| state.locks.expire(lock, now));
     }
 
     async fn expire_process(&self, identity: &str) {

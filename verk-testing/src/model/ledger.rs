@@ -1,5 +1,8 @@
 //! What a storage must hold and answer: the [`Ledger`].
 
+pub(super) mod locks;
+mod timetable;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::SystemTime,
@@ -8,13 +11,18 @@ use std::{
 use bytes::Bytes;
 use verk_core::{
     QueueName,
-    storage::{DeadLimits, Due, Inprogress, JobSet, Move, MoveTarget, Settlement, Source, Target},
+    storage::{
+        DeadLimits, Due, Effect, Inprogress, JobSet, Move, MoveTarget, Settlement, Source, Target,
+    },
     time::unix_seconds,
 };
 
+use self::{locks::Locks, timetable::Timetable};
 use super::{
-    request::{Answer, Outcome, Request, at, node_id},
-    step::Trouble,
+    request::{Answer, Outcome, Request, at, node_id, queue_name},
+    step::{Spot, Trouble},
+    timetable::CronRequest,
+    unique::UniqueRequest,
     view::View,
     walk::Walk,
 };
@@ -46,6 +54,14 @@ pub(super) struct Ledger {
     /// The version in the info of each node that registered and did not deregister.
     infos: BTreeMap<usize, String>,
     alive: BTreeSet<usize>,
+    locks: Locks,
+    timetable: Timetable,
+    /// The last tick that was sent.
+    pub(super) last_tick: Option<CronRequest>,
+    /// The place that cannot be used during this step.
+    broken: Option<Source>,
+    /// Whether the storage has no room during this step.
+    full: bool,
 }
 
 impl Ledger {
@@ -62,6 +78,12 @@ impl Ledger {
             self.apply(settle, settled, trouble)?;
             return self.apply(dequeue, dequeued, trouble);
         }
+        self.broken = match trouble {
+            Some(Trouble::Broken(Spot::Set(set))) => Some(Source::Set(set)),
+            Some(Trouble::Broken(Spot::Queue(queue))) => Some(Source::Queue(queue_name(queue))),
+            _ => None,
+        };
+        self.full = matches!(trouble, Some(Trouble::Full));
         if is_refused(answer) && !may_refuse(trouble, request) {
             return Err(format!("refused without a reason: {answer:?}"));
         }
@@ -92,10 +114,7 @@ impl Ledger {
     /// Applies the request, except for the parts that were refused. Returns the answer that it must
     /// have, if the ledger knows.
     fn follow(&mut self, request: &Request, answer: &Answer) -> Option<Answer> {
-        let refused = |place: usize| match answer {
-            Answer::Each(outcomes) => outcomes.get(place) == Some(&Outcome::Refused),
-            _ => false,
-        };
+        let refused = refusals(answer);
         Some(match request {
             Request::Enqueue { queue, jobs } => {
                 self.names.insert(queue.clone());
@@ -136,6 +155,7 @@ impl Ledger {
                 moves,
                 due_by,
             } => each(moves, refused, |step| self.move_one(from, step, *due_by)),
+            Request::Clear { from } if !self.may_clear(from) => Answer::HasEffects,
             Request::Clear { from } => Answer::Count(match from {
                 Source::Queue(queue) => {
                     self.names.remove(queue);
@@ -182,6 +202,8 @@ impl Ledger {
                 };
                 Answer::Walked(Walk::expected(walk, jobs))
             }
+            Request::Unique(request) => self.follow_unique(request, answer),
+            Request::Cron(request) => self.follow_cron(request),
             Request::Exchange { .. }
             | Request::ClaimName { .. }
             | Request::LoseName { .. }
@@ -243,26 +265,34 @@ impl Ledger {
         settlement: &Settlement,
         front: &mut Vec<Bytes>,
     ) -> Outcome {
-        let Settlement { held, to, .. } = settlement;
+        let Settlement { held, to, effects } = settlement;
         let list = self.held(node, queue);
         let Some(place) = list.iter().position(|job| job == held) else {
             return Outcome::NotHeld;
         };
-        list.remove(place);
-        done(match to {
-            Target::Ack => false,
-            Target::Retry(job) => self.insert(JobSet::Retry, job),
-            Target::Schedule(job) => self.insert(JobSet::Schedule, job),
-            Target::Dead { job, limits } => self.bury(job, *limits),
+        let verdict = self.verdict(effects);
+        if let None | Some(Outcome::Superseded) = verdict {
+            self.held(node, queue).remove(place);
+        }
+        if let Some(verdict) = verdict {
+            return self.end(verdict, effects);
+        }
+        let (merged, to) = match to {
+            Target::Ack => (false, None),
+            Target::Retry(job) => (self.insert(JobSet::Retry, job), Some(JobSet::Retry)),
+            Target::Schedule(job) => (self.insert(JobSet::Schedule, job), Some(JobSet::Schedule)),
+            Target::Dead { job, limits } => (self.bury(job, *limits), Some(JobSet::Dead)),
             Target::Requeue => {
                 front.push(held.clone());
-                false
+                (false, None)
             }
-        })
+        };
+        self.apply_effects(effects, to.map(Source::Set).as_ref());
+        done(merged)
     }
 
     fn move_one(&mut self, from: &Source, step: &Move, due_by: Option<SystemTime>) -> Outcome {
-        let Move { held, to, .. } = step;
+        let Move { held, to, effects } = step;
         let score = match from {
             Source::Queue(queue) if self.queue(queue).contains(held) => 0.0,
             Source::Set(set) if self.set(*set).contains_key(held) => self.set(*set)[held],
@@ -272,6 +302,28 @@ impl Ledger {
         if is_set && due_by.is_some_and(|due_by| score > unix_seconds(due_by)) {
             return Outcome::NotHeld;
         }
+        if let Some(verdict) = self.verdict(effects) {
+            if verdict == Outcome::Superseded {
+                self.take(from, held);
+            }
+            return self.end(verdict, effects);
+        }
+        let outcome = self.move_held(from, held, score, to);
+        let target = match to {
+            MoveTarget::Delete => None,
+            MoveTarget::Replace { .. } => Some(from.clone()),
+            MoveTarget::Queue { queue, .. } => Some(Source::Queue(queue.clone())),
+            MoveTarget::Set { set, .. } => Some(Source::Set((*set).into())),
+            MoveTarget::Dead { .. } => Some(Source::Set(JobSet::Dead)),
+        };
+        if outcome != Outcome::NotHeld {
+            self.apply_effects(effects, target.as_ref());
+        }
+        outcome
+    }
+
+    /// Moves a job that exists, without its effects.
+    fn move_held(&mut self, from: &Source, held: &Bytes, score: f64, to: &MoveTarget) -> Outcome {
         if let MoveTarget::Replace { job } = to {
             return done(self.replace(from, held, score, job));
         }
@@ -384,6 +436,19 @@ impl Ledger {
         }
     }
 
+    /// A step that does not move its job.
+    fn end(&mut self, verdict: Outcome, effects: &[Effect]) -> Outcome {
+        if verdict == Outcome::Superseded {
+            self.supersede(effects);
+        }
+        verdict
+    }
+
+    /// What is true of all places together.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.check_locks()
+    }
+
     /// What a storage must show.
     pub(super) fn view(&self) -> View {
         let mut view = View::default();
@@ -419,6 +484,12 @@ impl Ledger {
             let version = self.infos.get(node).map_or("", |version| version);
             view.add_node_info(&node_id(*node), version);
         }
+        for lock in self.stored_locks() {
+            view.add_lock(lock);
+        }
+        for entry in self.cron_entries() {
+            view.add_cron(entry);
+        }
         view
     }
 
@@ -450,6 +521,14 @@ fn each<T>(
     Answer::Each(outcomes.collect())
 }
 
+/// Which jobs of a batch were refused.
+fn refusals(answer: &Answer) -> impl Fn(usize) -> bool {
+    move |place| match answer {
+        Answer::Each(outcomes) => outcomes.get(place) == Some(&Outcome::Refused),
+        _ => false,
+    }
+}
+
 fn done(merged: bool) -> Outcome {
     if merged {
         Outcome::Merged
@@ -470,9 +549,16 @@ fn is_refused(answer: &Answer) -> bool {
 /// that.
 fn may_refuse(trouble: Option<Trouble>, request: &Request) -> bool {
     match trouble {
-        Some(Trouble::Full) => {
-            matches!(request, Request::Enqueue { .. } | Request::Schedule { .. })
-        }
+        Some(Trouble::Full) => match request {
+            Request::Enqueue { .. }
+            | Request::Schedule { .. }
+            | Request::Unique(UniqueRequest::Enqueue(_))
+            | Request::Cron(CronRequest::Upsert(..)) => true,
+            Request::Cron(CronRequest::Tick(_, tick)) => {
+                !tick.pushes.is_empty() || tick.locked.is_some()
+            }
+            _ => false,
+        },
         Some(Trouble::Broken(_)) => true,
         Some(Trouble::LostReply) | None => false,
     }

@@ -2,15 +2,20 @@
 //! `proptest`).
 //!
 //! The [conformance suite](crate::conformance) has one case for each rule; this finds cases that
-//! nobody thought of. A case is a list of random steps: jobs are enqueued, fetched, settled,
-//! promoted, moved by an operator; nodes come, die, wake up and are restored; keys break, replies
-//! are lost, the memory is full, time passes. After each step,
+//! nobody thought of. A case is a list of random steps: jobs are enqueued with locks and without,
+//! fetched, settled, promoted, moved by an operator; periodic jobs are declared, and tick; nodes
+//! come, die, wake up and are restored; keys break, replies are lost, the memory is full, time
+//! passes. After each step,
 //!
 //! - the answers of both storages are the same, and those that the ledger expects;
 //! - each job that was stored and not yet acknowledged or deleted is in exactly one place, and in
 //!   its order there (P1);
 //! - an outcome took effect if and only if the node held the job (P2);
 //! - every payload has the bytes that it was stored with (P3);
+//! - each lock has one job that lives, and each unique job that lives has its lock, unless its rule
+//!   or an operator took it away; a job that waits for a lock is nowhere else;
+//! - a change of the timetable took effect if and only if the entry was as it was seen, and a tick
+//!   that did moved the due time and enqueued its jobs, once;
 //! - both storages show the same nodes, queues and pauses, and walks through a place, page by page
 //!   in both directions and by a scan, show all that it has.
 //!
@@ -26,6 +31,8 @@ mod ledger;
 mod request;
 mod side;
 mod step;
+mod timetable;
+mod unique;
 mod view;
 mod walk;
 
@@ -158,6 +165,7 @@ async fn take(
 
 /// Both sides show what the ledger expects.
 async fn compare(sides: &[Side<'_>; 2], ledger: &Ledger) -> Result<(), TestCaseError> {
+    ledger.check().map_err(TestCaseError::fail)?;
     let expected = ledger.view();
     for side in sides {
         let found = side.view().await.map_err(failed)?;

@@ -9,14 +9,17 @@ use verk_core::{
     error::Applied,
     names::NodeId,
     storage::{
-        DeadLimits, Due, DueSet, JobSet, Move, MoveTarget, Settled, Settlement, Source,
-        StoredNodeInfo, Target,
+        CronChange, DeadLimits, Due, DueSet, HolderPlace, Inprogress, JobSet, Move, MoveTarget,
+        Settled, Settlement, Source, StoredNodeInfo, Target,
     },
+    test_seam,
 };
 
 use super::{
     ledger::Ledger,
     step::{Action, From, Limits, Payload, Pick, Place, QUEUES, Shape, To},
+    timetable::CronRequest,
+    unique::UniqueRequest,
     walk::{Walk, WalkRequest},
 };
 
@@ -94,6 +97,8 @@ pub(super) enum Request {
         limits: DeadLimits,
     },
     Walk(WalkRequest),
+    Unique(UniqueRequest),
+    Cron(CronRequest),
 }
 
 /// What it answers.
@@ -101,6 +106,8 @@ pub(super) enum Request {
 pub(super) enum Answer {
     Done,
     Flag(bool),
+    /// A clear that did nothing.
+    HasEffects,
     Count(usize),
     Jobs(Vec<Bytes>),
     Paused,
@@ -118,13 +125,24 @@ pub(super) enum Answer {
     Unknown,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outcome {
     Done,
     Merged,
     NotHeld,
-    /// What only jobs with effects can be.
-    OfEffects,
+    /// A job that waits for its lock comes instead.
+    Superseded,
+    /// Another job has its lock.
+    Conflict(Jid),
+    /// Not stored, because another job has its lock.
+    Duplicate {
+        jid: Jid,
+        place: HolderPlace,
+    },
+    /// Stored instead of another.
+    Replaced(Jid),
+    /// Not stored, because it cannot wait for its lock.
+    CannotWait,
     Refused,
     Unknown,
 }
@@ -142,12 +160,20 @@ impl Answer {
         let outcomes = settled.iter().map(|settled| match settled {
             Settled::Done => Outcome::Done,
             Settled::Merged => Outcome::Merged,
-            Settled::Superseded | Settled::Conflict { .. } => Outcome::OfEffects,
+            Settled::Superseded => Outcome::Superseded,
+            Settled::Conflict { jid } => Outcome::Conflict(jid.clone()),
             Settled::NotHeld => Outcome::NotHeld,
-            Settled::Failed(error) if error.applied() == Applied::NotApplied => Outcome::Refused,
-            Settled::Failed(_) => Outcome::Unknown,
+            Settled::Failed(error) => Outcome::of_error(error),
         });
         Self::Each(outcomes.collect())
+    }
+
+    pub(super) fn of_change(change: CronChange) -> Self {
+        match change {
+            CronChange::Done => Self::Done,
+            CronChange::Differs => Self::Text("differs".to_owned()),
+            CronChange::Superseded => Self::Text("superseded".to_owned()),
+        }
     }
 
     pub(super) fn is_unknown(&self) -> bool {
@@ -155,6 +181,15 @@ impl Answer {
             Self::Unknown => true,
             Self::Each(outcomes) => outcomes.iter().all(|outcome| *outcome == Outcome::Unknown),
             _ => false,
+        }
+    }
+}
+
+impl Outcome {
+    pub(super) fn of_error(error: &StorageError) -> Self {
+        match error.applied() {
+            Applied::NotApplied => Self::Refused,
+            Applied::Unknown => Self::Unknown,
         }
     }
 }
@@ -217,12 +252,12 @@ impl Ledger {
             Action::SettleAll { node, queue } => {
                 let queue = queue_name(*queue);
                 let held = self.held(*node, &queue).iter().cloned();
-                let ack = |held| Settlement::new(held, Target::Ack);
+                let ack = |held| test_seam::settlement(held, &queue, Target::Ack);
                 Request::Settle {
                     node: *node,
                     restore: false,
                     settlements: held.map(ack).collect(),
-                    queue,
+                    queue: queue.clone(),
                 }
             }
             Action::Promote { set, jobs } => {
@@ -230,9 +265,23 @@ impl Ledger {
                 self.move_some(Source::Set((*set).into()), jobs, due_by)
             }
             Action::Move { from, jobs } => self.move_some(source(*from), jobs, None),
-            Action::Clear { from } => Request::Clear {
-                from: source(*from),
-            },
+            Action::MoveAll { from } => {
+                let from = source(*from);
+                let all = self.there(&from).into_iter();
+                let moves = all.map(|held| test_seam::move_of(held, &from, MoveTarget::Delete));
+                Request::Move {
+                    moves: moves.collect(),
+                    from,
+                    due_by: None,
+                }
+            }
+            Action::Clear { from } => {
+                let from = source(*from);
+                if self.may_stay_marked(&from) {
+                    return None;
+                }
+                Request::Clear { from }
+            }
             Action::SetPaused { queue, paused } => Request::SetPaused {
                 queue: queue_name(*queue),
                 // Of two notes, it shows which one is kept.
@@ -277,6 +326,8 @@ impl Ledger {
                 max_bytes: *max_bytes,
                 texts: text.iter().map(ToString::to_string).collect(),
             }),
+            Action::Unique(action) => Request::Unique(self.unique_request(action)?),
+            Action::Cron(action) => Request::Cron(self.cron_request(action)?),
             Action::TimePasses { seconds } => {
                 self.now += seconds;
                 return None;
@@ -295,7 +346,7 @@ impl Ledger {
         let there = self.held(node, &queue).iter().cloned().collect();
         let settlements = self.steps(there, jobs, |ledger, held, to| {
             let to = ledger.target(&held, to);
-            Settlement::new(held, to)
+            test_seam::settlement(held, &queue, to)
         });
         Request::Settle {
             node,
@@ -311,18 +362,23 @@ impl Ledger {
         jobs: &[(Pick, To)],
         due_by: Option<SystemTime>,
     ) -> Request {
-        let there = match &from {
-            Source::Queue(queue) => self.queue(queue).iter().cloned().collect(),
-            Source::Set(set) => self.set(*set).keys().cloned().collect(),
-        };
+        let there = self.there(&from);
         let moves = self.steps(there, jobs, |ledger, held, to| {
             let to = ledger.move_target(&from, &held, to);
-            Move::new(held, to)
+            test_seam::move_of(held, &from, to)
         });
         Request::Move {
             from,
             moves,
             due_by,
+        }
+    }
+
+    /// The jobs that wait in a place.
+    fn there(&mut self, from: &Source) -> Vec<Bytes> {
+        match from {
+            Source::Queue(queue) => self.queue(queue).iter().cloned().collect(),
+            Source::Set(set) => self.set(*set).keys().cloned().collect(),
         }
     }
 
@@ -396,18 +452,33 @@ impl Ledger {
         if !to.changed {
             return held.clone();
         }
-        let changed = Bytes::from([held, &b"+"[..]].concat());
+        let claim = self.claim_of(held).cloned();
+        let change = if claim.is_some() { " " } else { "+" };
+        let changed = Bytes::from([held, change.as_bytes()].concat());
         self.known.push(changed.clone());
+        if let Some(claim) = claim {
+            self.claim(changed.clone(), claim);
+        }
         changed
     }
 
-    fn payload(&mut self, payload: Payload) -> Bytes {
+    pub(super) fn payload(&mut self, payload: Payload) -> Bytes {
         let shape = match payload {
             Payload::New(shape) => shape,
-            Payload::Again(number) if !self.known.is_empty() => {
-                return self.known[number % self.known.len()].clone();
+            Payload::Again(number) => {
+                // A unique job is not stored without its lock.
+                let known = self
+                    .known
+                    .iter()
+                    .cycle()
+                    .skip(number)
+                    .take(self.known.len());
+                let mut plain = known.filter(|job| self.claim_of(job).is_none());
+                if let Some(job) = plain.next() {
+                    return job.clone();
+                }
+                Shape::Short
             }
-            Payload::Again(_) => Shape::Short,
         };
         let mut bytes = format!("job {}", self.known.len()).into_bytes();
         bytes.extend_from_slice(match shape {
@@ -461,6 +532,13 @@ pub(super) fn queue_name(queue: usize) -> QueueName {
 pub(super) fn node_id(node: usize) -> NodeId {
     let name = if node == 0 { "app" } else { "web" };
     NodeId::from(&*format!("{name}.{node:012x}"))
+}
+
+pub(super) fn list(node: usize, queue: &QueueName) -> Inprogress {
+    Inprogress {
+        queue: queue.clone(),
+        node: node_id(node),
+    }
 }
 
 pub(super) fn all_sets() -> [JobSet; 3] {

@@ -17,8 +17,10 @@ use verk_core::{
 };
 
 use super::{
-    request::{Answer, Request, all_sets, node_id, queue_name},
+    request::{Answer, Request, all_sets, list, node_id, queue_name},
     step::{NODES, QUEUES, Spot, Trouble},
+    timetable::{self, CronRequest},
+    unique::{self, UniqueRequest, lock_id},
     view::View,
     walk::Walk,
 };
@@ -177,7 +179,7 @@ impl<'a> Side<'a> {
             Request::Clear { from } => {
                 Answer::of(storage.clear(from).await, |cleared| match cleared {
                     Cleared::Jobs(jobs) => Answer::Count(jobs),
-                    Cleared::HasEffects => Answer::Text("has effects".to_owned()),
+                    Cleared::HasEffects => Answer::HasEffects,
                 })
             }
             Request::SetPaused { queue, note } => {
@@ -227,12 +229,20 @@ impl<'a> Side<'a> {
             Request::TrimDead { now, limits } => {
                 Answer::of(storage.trim_dead(*now, *limits).await, Answer::Flag)
             }
+            Request::Unique(request) => {
+                if let UniqueRequest::Expire(lock) = request {
+                    self.harness.expire_lock(*lock).await;
+                }
+                unique::ask(&**storage, request).await
+            }
+            Request::Cron(request) => timetable::ask(&**storage, request).await,
             Request::Walk(walk) => Answer::of(Walk::take(&**storage, walk).await, Answer::Walked),
             Request::PollSchedule { node } => {
                 let poll = storage.poll_schedule(&node_id(*node), TTL).await;
                 Answer::of(poll, |poll| {
                     let granted = poll.lease == Lease::Granted;
-                    Answer::Text(format!("{granted} {:?} {:?}", poll.schedule, poll.retry))
+                    let due = (poll.schedule, poll.retry, poll.cron);
+                    Answer::Text(format!("{granted} {due:?}"))
                 })
             }
         })
@@ -267,13 +277,15 @@ impl<'a> Side<'a> {
             let members = storage.list(&Source::Set(set), &ALL.into()).await?.jobs;
             Ok::<_, StorageError>((set, members))
         });
-        let (queues, lists, sets, names, paused, nodes) = tokio::try_join!(
+        let (queues, lists, sets, names, paused, nodes, locks, entries) = tokio::try_join!(
             try_join_all(queues),
             try_join_all(lists),
             try_join_all(sets),
             storage.queues(),
             storage.pauses(),
             storage.nodes(),
+            storage.locks(ALL),
+            timetable::entries(&**storage),
         )?;
 
         let mut view = View::default();
@@ -299,6 +311,12 @@ impl<'a> Side<'a> {
             view.add_node(&node.id, node.alive, &queues);
             let version = info.map(|info| info.version).unwrap_or_default();
             view.add_node_info(&node.id, &version);
+        }
+        for lock in locks.locks {
+            view.add_lock(lock);
+        }
+        for entry in &entries {
+            view.add_cron(entry);
         }
         Ok(view)
     }
@@ -348,13 +366,6 @@ fn of_dequeued(dequeued: Result<Dequeued, StorageError>) -> Answer {
     })
 }
 
-fn list(node: usize, queue: &QueueName) -> Inprogress {
-    Inprogress {
-        queue: queue.clone(),
-        node: node_id(node),
-    }
-}
-
 fn lists() -> impl Iterator<Item = Inprogress> {
     let queues = || (0..QUEUES).map(queue_name);
     (0..NODES).flat_map(move |node| queues().map(move |queue| list(node, &queue)))
@@ -366,6 +377,9 @@ fn key(spot: Spot) -> Key {
         Spot::Inprogress { node, queue } => Key::Inprogress(list(node, &queue_name(queue))),
         Spot::Set(set) => Key::Set(set),
         Spot::Paused => Key::Paused,
+        Spot::Lock(lock) => Key::Lock(lock_id(lock)),
+        Spot::Cron => Key::Cron,
+        Spot::CronDue => Key::CronDue,
     }
 }
 
@@ -378,6 +392,8 @@ fn operation(request: &Request) -> Option<Operation> {
             settlements,
             ..
         } if !settlements.is_empty() => Some(Operation::Settle),
+        Request::Cron(CronRequest::Upsert(..)) => Some(Operation::UpsertCron),
+        Request::Cron(CronRequest::Tick(..)) => Some(Operation::TickCron),
         Request::Move { moves, .. } if !moves.is_empty() => Some(Operation::MoveJobs),
         _ => None,
     }

@@ -3,6 +3,11 @@
 use proptest::{bool::weighted, collection::vec, option, prelude::*, sample::Index};
 use verk_core::storage::{DueSet, JobSet, Order};
 
+use super::{
+    timetable::{self, CronAction, ENTRIES, Next, Saw},
+    unique::{self, LOCKS, NewUnique, UniqueAction},
+};
+
 /// How many nodes there are. Two of them have the same name.
 pub(super) const NODES: usize = 3;
 
@@ -66,6 +71,10 @@ pub(super) enum Action {
         from: From,
         jobs: Vec<(Pick, To)>,
     },
+    /// Deletes all jobs of a place, one by one.
+    MoveAll {
+        from: From,
+    },
     Clear {
         from: From,
     },
@@ -114,6 +123,8 @@ pub(super) enum Action {
         max_bytes: usize,
         text: Option<&'static str>,
     },
+    Unique(UniqueAction),
+    Cron(CronAction),
 }
 
 /// A job to store.
@@ -198,17 +209,32 @@ pub(super) enum Spot {
     Inprogress { node: usize, queue: usize },
     Set(JobSet),
     Paused,
+    Lock(usize),
+    Cron,
+    CronDue,
 }
 
 /// Any step; one in four goes wrong, where it hurts.
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let trouble = (0..4_u8, any::<Index>());
-    (action(), option::weighted(0.25, trouble)).prop_map(|(action, trouble)| {
+    (action(), option::weighted(0.25, trouble)).prop_map(|(mut action, trouble)| {
         let trouble = trouble.map(|(kind, which)| match kind {
             0 => Trouble::Full,
             1 => Trouble::LostReply,
             _ => Trouble::Broken(*which.get(&action.spots())),
         });
+        let trouble = match &mut action {
+            Action::Unique(action) => action.fitting(trouble),
+            // It may find room when it takes the place of a job that has its lock.
+            Action::Cron(CronAction::Tick {
+                locked: locked @ Some(_),
+                ..
+            }) if matches!(trouble, Some(Trouble::Full)) => {
+                *locked = None;
+                trouble
+            }
+            _ => trouble,
+        };
         Step { action, trouble }
     })
 }
@@ -231,6 +257,9 @@ impl Action {
             Place::Nowhere | Place::Same => None,
         });
         let mut spots: Vec<Spot> = targets.collect();
+        if !jobs.is_empty() {
+            spots.extend(Spot::locks());
+        }
         match *self {
             Self::Enqueue { queue, .. } => spots.push(Spot::Queue(queue)),
             Self::Schedule { .. } => spots.push(Spot::Set(JobSet::Schedule)),
@@ -244,12 +273,15 @@ impl Action {
                 Spot::Paused,
             ]),
             Self::Promote { set, .. } => spots.push(Spot::Set(set.into())),
-            Self::Move { from, .. } | Self::Clear { from } | Self::Walk { from, .. } => {
-                spots.push(match from {
-                    From::Queue(queue) => Spot::Queue(queue),
-                    From::Set(set) => Spot::Set(set),
-                })
-            }
+            Self::Unique(ref action) => spots.extend(action.spots()),
+            Self::Cron(ref action) => spots.extend(action.spots()),
+            Self::Move { from, .. }
+            | Self::MoveAll { from }
+            | Self::Clear { from }
+            | Self::Walk { from, .. } => spots.push(match from {
+                From::Queue(queue) => Spot::Queue(queue),
+                From::Set(set) => Spot::Set(set),
+            }),
             Self::SetPaused { .. } => spots.push(Spot::Paused),
             Self::TrimDead { .. } => spots.push(Spot::Set(JobSet::Dead)),
             Self::Register { node, .. }
@@ -267,6 +299,15 @@ impl Action {
             Self::TimePasses { .. } => spots.push(Spot::Paused),
         }
         spots
+    }
+}
+
+impl Spot {
+    /// Where jobs wait that are due later.
+    pub(super) const DUE: [Self; 2] = [Self::Set(JobSet::Schedule), Self::Set(JobSet::Retry)];
+
+    pub(super) fn locks() -> impl Iterator<Item = Self> {
+        (0..LOCKS).map(Self::Lock)
     }
 }
 
@@ -295,6 +336,8 @@ fn action() -> impl Strategy<Value = Action> {
         1 => limits().prop_map(|limits| Action::TrimDead { limits }),
         4 => (1..30_u64).prop_map(|seconds| Action::TimePasses { seconds }),
         4 => walk(),
+        16 => unique::action().prop_map(Action::Unique),
+        8 => timetable::action().prop_map(Action::Cron),
     ]
 }
 
@@ -327,12 +370,12 @@ fn walk() -> impl Strategy<Value = Action> {
 }
 
 /// Most often the first, so that steps have to do with each other.
-fn node() -> impl Strategy<Value = usize> {
+pub(super) fn node() -> impl Strategy<Value = usize> {
     prop_oneof![3 => Just(0), 1 => 1..NODES]
 }
 
 /// Most often the first.
-fn queue() -> impl Strategy<Value = usize> {
+pub(super) fn queue() -> impl Strategy<Value = usize> {
     prop_oneof![3 => Just(0), 1 => 1..QUEUES]
 }
 
@@ -353,7 +396,7 @@ fn job_set() -> impl Strategy<Value = JobSet> {
     ]
 }
 
-fn payload() -> impl Strategy<Value = Payload> {
+pub(super) fn payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
         8 => shape().prop_map(Payload::New),
         1 => (0..20_usize).prop_map(Payload::Again),
@@ -426,6 +469,21 @@ pub(super) fn opening() -> Vec<Step> {
             from: From::Queue(queue),
             jobs: one(),
         },
+        Action::Cron(CronAction::Upsert {
+            entry: 0,
+            definition: 0,
+            saw: Saw::Nothing,
+            next: Some(0),
+            even_if_superseded: false,
+        }),
+        Action::Cron(CronAction::Tick {
+            entry: 0,
+            saw: Saw::Now,
+            next: Next::In(10),
+            pushes: Vec::new(),
+            locked: None,
+            missed: 0,
+        }),
     ])
 }
 
@@ -452,13 +510,26 @@ pub(super) fn ending() -> Vec<Step> {
         }
         actions.push(Action::Deregister { node });
     }
-    for queue in 0..QUEUES {
-        let from = From::Queue(queue);
-        actions.push(Action::Clear { from });
+    let queues = (0..QUEUES).map(From::Queue);
+    let sets = [JobSet::Schedule, JobSet::Retry, JobSet::Dead].map(From::Set);
+    let places: Vec<From> = queues.chain(sets).collect();
+    let all = |action: fn(From) -> Action| places.iter().copied().map(action);
+    let delete = |from| Action::MoveAll { from };
+    // A job that waited for the lock of one that is deleted comes, and is deleted then.
+    actions.extend(all(delete).chain(all(delete)));
+    // What was held for a time is taken once more, or still held. Then it is freed.
+    for lock in 0..LOCKS {
+        let jobs = vec![NewUnique::for_a_time(lock)];
+        actions.push(Action::Unique(UniqueAction::Enqueue { queue: 0, jobs }));
     }
-    for set in [JobSet::Schedule, JobSet::Retry, JobSet::Dead] {
-        let from = From::Set(set);
-        actions.push(Action::Clear { from });
+    for lock in 0..LOCKS {
+        let stale = false;
+        actions.push(Action::Unique(UniqueAction::Free { lock, stale }));
+    }
+    actions.extend(all(delete));
+    actions.extend(all(|from| Action::Clear { from }));
+    for entry in 0..ENTRIES {
+        actions.push(Action::Cron(CronAction::Remove { entry }));
     }
     well(actions)
 }

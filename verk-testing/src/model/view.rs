@@ -1,12 +1,15 @@
 //! What a storage shows, to compare: [`View`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::UNIX_EPOCH,
+};
 
 use bytes::Bytes;
 use verk_core::{
     QueueName,
     names::NodeId,
-    storage::{Inprogress, JobSet},
+    storage::{Inprogress, JobSet, StoredCron, StoredLock},
 };
 
 /// The content of each place, in its order. An empty place is left out.
@@ -63,6 +66,25 @@ impl View {
         self.add(format!("info of {node}"), version.into_iter());
     }
 
+    /// Not its times, which are those of the storage.
+    pub(super) fn add_lock(&mut self, lock: StoredLock) {
+        let lock = StoredLock {
+            since: UNIX_EPOCH,
+            until: lock.until.map(|_| UNIX_EPOCH),
+            ..lock
+        };
+        let id = lock.id;
+        self.add(
+            format!("lock {id}"),
+            [text(format!("{lock:?}"))].into_iter(),
+        );
+    }
+
+    pub(super) fn add_cron(&mut self, entry: &StoredCron) {
+        let shown = [text(format!("{entry:?}"))].into_iter();
+        self.add(format!("periodic {}", entry.name), shown);
+    }
+
     fn add(&mut self, place: String, entries: impl Iterator<Item = Bytes>) {
         let entries: Vec<Bytes> = entries.collect();
         if !entries.is_empty() {
@@ -89,7 +111,7 @@ fn text(value: impl ToString) -> Bytes {
 
 /// The entries, the long ones cut.
 fn shown(entries: Option<&Vec<Bytes>>) -> String {
-    const LONGEST: usize = 60;
+    const LONGEST: usize = 600;
     let entries = entries.into_iter().flatten().map(|entry| {
         let end = entry.len().min(LONGEST);
         format!("{:?}", entry.slice(..end))

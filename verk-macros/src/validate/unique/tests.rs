@@ -243,6 +243,14 @@ fn words_that_exclude_each_other() {
     for (words, message) in [
         (quote!(throttle = "1s", debounce = "1s"), "keep one"),
         (quote!(max_wait = "1s"), "add one"),
+        (
+            quote!(until = "1h", on_conflict = "keep_last"),
+            "no job waits for a lock that ends after a time",
+        ),
+        (
+            quote!(until = done_or("1h"), on_conflict = "keep_last"),
+            "no job waits for a lock that ends after a time",
+        ),
         (quote!(max_wait = "1s", throttle = "1s"), "add one"),
         (
             quote!(max_wait = "1s", debounce = "2s"),
