@@ -54,7 +54,7 @@ use self::{
 use crate::{MemoryStorage, VirtualClock, conformance::Harness, within};
 
 /// How many lists are tried, unless `PROPTEST_CASES` says another number.
-const CASES: u32 = 150;
+const CASES: u32 = 100;
 
 /// The most steps of a list.
 const MAX_STEPS: usize = 50;

@@ -14,9 +14,10 @@ use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::task::TaskTracker;
 use verk_core::{
-    Client, EnqueueExt, Event, Jid, Job, Verk,
+    Client, EnqueueExt, Enqueued, Event, Jid, Job, Verk,
+    cron::{CatchUp, Cron, Overlap, Timetable},
     error::ConfigError,
-    storage::PauseStore,
+    storage::{CronStore, EffectStore, PauseStore, StoredCron},
     test_seam::{RunFuture, TestSeam},
     time::{Clock, JobWait},
 };
@@ -24,7 +25,7 @@ use verk_testing::{MemoryStorage, VirtualClock};
 
 use crate::{
     faulty_storage::FaultyStorage,
-    ledger::{Balance, Ledger},
+    ledger::{ALL, Balance, Ledger},
     link::Link,
     trouble::Trouble,
     worker::{Errand, Kind},
@@ -32,6 +33,8 @@ use crate::{
 
 const NODES: usize = 4;
 const QUEUE: &str = "default";
+const ENTRY: &str = "beat";
+const PERIOD: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// How long everything may take to end once nothing goes wrong any more, in virtual time: jobs that
@@ -47,6 +50,8 @@ pub(crate) struct Cluster {
     storage: MemoryStorage,
     ledger: Arc<Ledger>,
     nodes: Arc<Mutex<Vec<Option<Node>>>>,
+    /// When the periodic job was due for the first time.
+    first_tick: Arc<Mutex<Option<SystemTime>>>,
     /// Other tasks, until they have ended.
     beside: TaskTracker,
 }
@@ -68,6 +73,7 @@ impl Cluster {
             clock,
             ledger: Arc::new(Ledger::new(jobs)),
             nodes: Arc::new(Mutex::new(vec![None; NODES])),
+            first_tick: Arc::default(),
             beside: TaskTracker::new(),
         }
     }
@@ -87,8 +93,10 @@ impl Cluster {
         for node in self.all() {
             node.link.heal();
         }
+        self.end_timetable().await;
         let until = self.clock.instant() + PATIENCE;
         while self.ledger.open() > 0 && self.clock.instant() < until {
+            self.compare_locks().await;
             self.sleep(Duration::from_secs(30)).await;
         }
         // Until those that died are off the list.
@@ -173,6 +181,7 @@ impl Cluster {
                 Err(_) => self.sleep(Duration::from_secs(1)).await,
             }
         };
+        self.start_timetable(&producer.cron()).await;
         let mut number = 0;
         while number < self.jobs {
             for _ in 0..random.random_range(1..80) {
@@ -190,11 +199,24 @@ impl Cluster {
 
     async fn store(&self, client: &Client, errand: Errand, random: &mut ChaCha8Rng) {
         loop {
-            let result = match errand.kind() {
-                Kind::Scheduled(delay) => client.enqueue(errand.schedule_in(delay)).await,
-                _ => client.enqueue(errand).await,
+            let delay = match errand.kind() {
+                Kind::Scheduled(delay) => delay,
+                _ => Duration::ZERO,
+            };
+            let result = match errand.policy() {
+                Some(unique) if delay > Duration::ZERO => {
+                    let job = errand.schedule_in(delay).unique(unique);
+                    client.enqueue_unique(job).await
+                }
+                Some(unique) => client.enqueue_unique(errand.unique(unique)).await,
+                None if delay > Duration::ZERO => client
+                    .enqueue(errand.schedule_in(delay))
+                    .await
+                    .map(Enqueued::New),
+                None => client.enqueue(errand).await.map(Enqueued::New),
             };
             match result {
+                Ok(Enqueued::Duplicate { .. }) => return,
                 Ok(_) => return self.ledger.promised(errand),
                 Err(error) if error.may_be_stored() && random.random_bool(0.5) => {
                     return;
@@ -204,12 +226,68 @@ impl Cluster {
         }
     }
 
+    /// Compares the locks with the books; nothing happens meanwhile.
+    async fn compare_locks(&self) {
+        // Not while the storage refuses everything.
+        if let Ok(locks) = self.storage.locks(ALL).await {
+            self.ledger.compare(&locks.locks);
+        }
+    }
+
+    /// Declares the periodic job, again and again until that is stored. It makes up for every run.
+    async fn start_timetable(&self, timetable: &Timetable) {
+        loop {
+            let entry = Cron::period(PERIOD)
+                .overlap(Overlap::Allow)
+                .catch_up(CatchUp::All)
+                .within(PATIENCE)
+                .queue(QUEUE)
+                .job(Errand::periodic(self.jobs));
+            let _ = timetable.upsert(ENTRY, entry).await;
+            let stored = self.entry().await;
+            if let Some(next) = stored.and_then(|stored| stored.next) {
+                let mut first = self
+                    .first_tick
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                *first = Some(next);
+                return;
+            }
+            self.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Ends it. Each run before the next one has been due.
+    async fn end_timetable(&self) {
+        let next = self.entry().await.and_then(|stored| stored.next);
+        self.storage
+            .remove_cron(ENTRY)
+            .await
+            .expect("nothing is wrong any more");
+        let first = *self
+            .first_tick
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let passed = next
+            .zip(first)
+            .and_then(|(next, first)| next.duration_since(first).ok());
+        let passed = passed.expect("a periodic job that runs");
+        self.ledger.were_due(passed.as_secs() / PERIOD.as_secs());
+    }
+
+    /// The periodic job as it is stored.
+    async fn entry(&self) -> Option<StoredCron> {
+        let stored = self.storage.cron_named(&[ENTRY.to_owned()]).await.ok()?;
+        stored.into_iter().flatten().next()
+    }
+
     /// Causes one fault after the other, forever.
     async fn let_things_go_wrong(&self) {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         loop {
             self.sleep(Duration::from_millis(random.random_range(100..4_000)))
                 .await;
+            self.compare_locks().await;
             let trouble = *Trouble::ALL.choose(&mut random).expect("some");
             let place = random.random_range(0..NODES);
             let time = Duration::from_millis(random.random_range(100..15_000));

@@ -393,7 +393,15 @@ impl WaitingStore for FaultyStorage {
         due_by: Option<SystemTime>,
     ) -> Vec<Settled> {
         let op = if due_by.is_some() { "promote" } else { "move" };
-        let work = self.inner.move_jobs(from, moves, due_by);
+        let work = async {
+            let answers = self.inner.move_jobs(from, moves, due_by).await;
+            for (step, answer) in moves.iter().zip(&answers) {
+                if let Settled::Superseded = answer {
+                    self.link.ledger().superseded(&step.held);
+                }
+            }
+            answers
+        };
         self.call_each(op, moves.len(), work).await
     }
 

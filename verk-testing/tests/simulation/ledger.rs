@@ -1,14 +1,19 @@
 //! The books: what was stored, what ran, and the outcome of each job.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
 use verk_core::{
+    Jid, Job,
     names::NodeId,
-    storage::{Inprogress, JobSet, Page, Settled, Settlement, Source, Storage, Target},
+    storage::{
+        Inprogress, JobSet, Locked, LockedJob, Page, Settled, Settlement, Source, Storage,
+        StoredLock, Target,
+    },
 };
 
 use crate::{
@@ -25,6 +30,12 @@ struct Books {
     jobs: Vec<Entry>,
     /// Nodes whose jobs may be given to others, since something happened to them.
     in_trouble: BTreeSet<NodeId>,
+    /// The numbers of the unique jobs.
+    unique: HashMap<Jid, usize>,
+    /// The job of each run of the periodic job that some node has tried to take.
+    runs: HashMap<Option<SystemTime>, Jid>,
+    /// How often each run of the periodic job was enqueued.
+    ticks: HashMap<Jid, usize>,
     balance: Balance,
 }
 
@@ -44,6 +55,8 @@ struct Entry {
     acknowledged: u16,
     /// How often it went to the dead set.
     buried: u16,
+    /// How often it was discarded for a newer one.
+    discarded: u16,
     /// Whether it asked for another time.
     snoozed: bool,
 }
@@ -66,6 +79,12 @@ pub(crate) struct Balance {
     pub(crate) without_effect: usize,
     /// How many exchanges of one node were on their way at once, at most: it has one queue.
     pub(crate) exchanges_at_once: usize,
+    /// Jobs that were not stored, because another one had their lock.
+    pub(crate) conflicts: usize,
+    /// Jobs that were discarded for a newer one.
+    pub(crate) discarded: usize,
+    /// Runs of the periodic job that were due.
+    pub(crate) ticks_due: u64,
     /// How often each trouble struck.
     pub(crate) troubles: BTreeMap<Trouble, usize>,
     /// Virtual seconds.
@@ -83,6 +102,16 @@ pub(crate) struct Balance {
     pub(crate) taken_away: usize,
     /// Nodes that are still registered.
     pub(crate) nodes_left: usize,
+    /// Locks that exist though no job is left.
+    pub(crate) locks_left: usize,
+    /// Locks whose job had ended when all locks were compared with the books.
+    pub(crate) blocked_by_nobody: usize,
+    /// Runs that were due and were not enqueued.
+    pub(crate) ticks_missing: u64,
+    /// Runs that were enqueued more than once.
+    pub(crate) ticks_twice: usize,
+    /// Ticks that tried to take a run once more, and gave another id to its job.
+    pub(crate) ticks_renamed: usize,
 }
 
 impl Balance {
@@ -93,6 +122,11 @@ impl Balance {
             && self.wrong_end.is_empty()
             && self.taken_away == 0
             && self.nodes_left == 0
+            && self.locks_left == 0
+            && self.blocked_by_nobody == 0
+            && self.ticks_missing == 0
+            && self.ticks_twice == 0
+            && self.ticks_renamed == 0
             && self.exchanges_at_once <= 2
     }
 }
@@ -100,7 +134,10 @@ impl Balance {
 impl Ledger {
     pub(crate) fn new(jobs: usize) -> Self {
         Self(Mutex::new(Books {
-            jobs: vec![Entry::default(); jobs],
+            jobs: vec![Entry::default(); Errand::periodic(jobs).0 + 1],
+            unique: HashMap::new(),
+            runs: HashMap::new(),
+            ticks: HashMap::new(),
             in_trouble: BTreeSet::new(),
             balance: Balance::default(),
         }))
@@ -122,6 +159,68 @@ impl Ledger {
             entry.stored += 1;
             entry.arrivals += 1;
         }
+    }
+
+    /// What the storage did with a unique job.
+    pub(crate) fn locked(&self, job: &LockedJob, answer: &Locked) {
+        match answer {
+            Locked::New | Locked::Replaced { .. } => self.stored(std::iter::once(&job.job)),
+            Locked::Duplicate { .. } => self.books().balance.conflicts += 1,
+            Locked::Failed(_) => return,
+        }
+        let mut books = self.books();
+        let number = number_of(&job.job);
+        books.unique.insert(job.lock.jid.clone(), number);
+        if let Locked::Replaced { old } = answer {
+            let old = books.unique[old];
+            books.discarded(old);
+        }
+    }
+
+    /// A job was discarded for the newer one that waits for its lock.
+    pub(crate) fn superseded(&self, payload: &Bytes) {
+        self.books().discarded(number_of(payload));
+    }
+
+    /// A node tries to take the run that is due at this time.
+    pub(crate) fn tries(&self, due: Option<SystemTime>, job: &Bytes) {
+        let job = Job::decode(job.clone()).expect("a job");
+        let mut books = self.books();
+        let before = books.runs.insert(due, job.jid().clone());
+        let is_other = before.is_some_and(|before| before != *job.jid());
+        books.balance.ticks_renamed += usize::from(is_other);
+    }
+
+    /// A tick enqueued these jobs.
+    pub(crate) fn ticked<'a>(&self, jobs: impl Iterator<Item = &'a Bytes> + Clone) {
+        self.stored(jobs.clone());
+        let mut books = self.books();
+        for job in jobs {
+            let job = Job::decode(job.clone()).expect("a job");
+            *books.ticks.entry(job.jid().clone()).or_default() += 1;
+        }
+    }
+
+    /// So many runs of the periodic job were due in all.
+    pub(crate) fn were_due(&self, ticks: u64) {
+        let mut books = self.books();
+        let taken = books.ticks.len() as u64;
+        let twice = books.ticks.values().filter(|times| **times > 1).count();
+        let balance = &mut books.balance;
+        balance.ticks_due = ticks;
+        balance.ticks_missing = ticks.abs_diff(taken);
+        balance.ticks_twice = twice;
+    }
+
+    /// Compares all locks with the books.
+    pub(crate) fn compare(&self, locks: &[StoredLock]) {
+        let mut books = self.books();
+        let has_ended = |lock: &&StoredLock| {
+            let entry = books.jobs[books.unique[&lock.jid]];
+            entry.ended() >= entry.stored
+        };
+        let nobodys = locks.iter().filter(has_ended).count();
+        books.balance.blocked_by_nobody += nobodys;
     }
 
     /// A job with these arguments starts.
@@ -164,10 +263,16 @@ impl Ledger {
         answers: &[Settled],
     ) {
         let mut books = self.books();
+        let superseded = settlements.iter().zip(answers);
+        let superseded = superseded.filter(|(_, answer)| matches!(answer, Settled::Superseded));
+        for (settlement, _) in superseded {
+            books.discarded(number_of(&settlement.held));
+        }
         let Books {
             jobs,
             in_trouble,
             balance,
+            ..
         } = &mut *books;
         for (settlement, answer) in settlements.iter().zip(answers) {
             match answer {
@@ -218,10 +323,12 @@ impl Ledger {
     pub(crate) async fn balance(&self, storage: &dyn Storage, seconds: u64) -> Balance {
         let waiting = waiting(storage).await;
         let nodes = storage.nodes().await.expect("the nodes");
+        let locks = storage.locks(ALL).await.expect("the locks");
         let mut books = self.books();
         let Books { jobs, balance, .. } = &mut *books;
         balance.seconds = seconds;
         balance.nodes_left = nodes.len();
+        balance.locks_left = locks.locks.len();
         for (number, entry) in jobs.iter().enumerate() {
             balance.stored += usize::from(entry.promised);
             let kept = entry.stored.max(u16::from(entry.promised));
@@ -233,7 +340,7 @@ impl Ledger {
             }
             let dies = matches!(Errand(number).kind(), Kind::Killed | Kind::Hopeless);
             let well_buried = if dies { entry.buried } else { 0 };
-            if entry.ended() > entry.completed + well_buried {
+            if entry.acknowledged + entry.buried > entry.completed + well_buried {
                 balance.wrong_end.push(number);
             }
         }
@@ -245,23 +352,31 @@ impl Ledger {
 impl Entry {
     /// How often it came to an end.
     fn ended(&self) -> u16 {
-        self.acknowledged + self.buried
+        self.acknowledged + self.buried + self.discarded
     }
 }
 
+impl Books {
+    fn discarded(&mut self, number: usize) {
+        self.jobs[number].discarded += 1;
+        self.balance.discarded += 1;
+    }
+}
+
+pub(crate) const ALL: Page = Page {
+    offset: 0,
+    limit: 1000,
+};
+
 /// The jobs that are in any place where they do not stay.
 async fn waiting(storage: &dyn Storage) -> BTreeMap<usize, String> {
-    let all = Page {
-        offset: 0,
-        limit: 1000,
-    };
     let mut waiting = BTreeMap::new();
     let mut add = |place: String, payloads: Vec<Bytes>| {
         waiting.extend(payloads.iter().map(|job| (number_of(job), place.clone())));
     };
     for queue in storage.queues().await.expect("the queues") {
         let jobs = storage
-            .list(&Source::Queue(queue.clone()), &all.into())
+            .list(&Source::Queue(queue.clone()), &ALL.into())
             .await
             .expect("a queue");
         let jobs = jobs.jobs.into_iter().map(|waiting| waiting.job);
@@ -271,12 +386,12 @@ async fn waiting(storage: &dyn Storage) -> BTreeMap<usize, String> {
                 queue: queue.clone(),
                 node: node.id,
             };
-            let jobs = storage.inprogress(&list, all).await.expect("a list");
+            let jobs = storage.inprogress(&list, ALL).await.expect("a list");
             add(format!("{list:?}"), jobs);
         }
     }
     for set in [JobSet::Schedule, JobSet::Retry] {
-        let members = storage.list(&Source::Set(set), &all.into()).await;
+        let members = storage.list(&Source::Set(set), &ALL.into()).await;
         for member in members.expect("a set").jobs {
             add(format!("{set:?} at {:?}", member.score), vec![member.job]);
         }

@@ -1,6 +1,7 @@
 //! A whole cluster in one thread: several nodes with the real managers on one storage in memory, in
 //! virtual time, while faults from a seed strike. At the end the books must balance: nothing lost,
-//! nothing stuck, and every start of a job paid for.
+//! nothing stuck, and every start of a job paid for; no lock without its job, and each run of a
+//! periodic job enqueued once.
 //!
 //! Time moves if and only if nobody has anything left to do: then the clock steps to the next time
 //! that somebody waits for. The same seed gives the same faults at the same times; which node is
@@ -10,8 +11,10 @@
 //! A million in release mode:
 //!
 //! ```console
-//! $ VERK_SIMULATION_JOBS=1000000 cargo nextest run --release -p verk-testing --test simulation --no-capture
+//! $ VERK_SIMULATION_JOBS=1000000 cargo nextest run --release -p verk-testing --all-features --test simulation --no-capture
 //! ```
+
+#![cfg(feature = "cron")]
 
 mod cluster;
 mod faulty_storage;
@@ -77,6 +80,12 @@ fn nothing_is_lost_whatever_happens() {
                 let balance = simulate(seed, jobs);
                 println!("seed {seed}: {balance:#?}");
                 assert!(balance.is_clean(), "seed {seed}: {balance:#?}");
+                let has_met =
+                    balance.conflicts > 0 && balance.discarded > 0 && balance.ticks_due > 0;
+                assert!(
+                    has_met,
+                    "no lock or tick was met, seed {seed}: {balance:#?}"
+                );
                 let two_batches = balance.exchanges_at_once == 2;
                 assert!(two_batches || !is_far(seed), "seed {seed}: {balance:#?}");
             });

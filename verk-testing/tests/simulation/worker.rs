@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use verk_core::{
-    JobContext, Outcome, RetryIn, Worker, WorkerOptions,
+    JobContext, OnConflict, Outcome, RetryIn, Unique, Worker, WorkerOptions,
     job::{ArgsError, ArgsReader, ArgsWriter},
     outcome::PerformError,
 };
@@ -37,6 +37,9 @@ pub(crate) enum Kind {
     Scheduled(Duration),
 }
 
+/// How many keys the unique jobs have. While as many hold their locks, others meet them.
+const KEYS: usize = 5;
+
 impl Errand {
     pub(crate) fn kind(self) -> Kind {
         let number = self.0 as u64;
@@ -50,9 +53,28 @@ impl Errand {
             13 => Kind::Discarded,
             14 => Kind::Killed,
             15 => Kind::Hopeless,
-            16..20 => Kind::Scheduled(Duration::from_millis(number * 91 % 20_000)),
+            16..20 | 25 => Kind::Scheduled(Duration::from_millis(number * 91 % 20_000)),
+            22 | 27 => Kind::Fails(1),
+            23 | 28 => Kind::Slow(Duration::from_millis(number * 53 % 4_000)),
+            29 => Kind::Killed,
             _ => Kind::Plain,
         }
+    }
+
+    /// How it is unique, if it is.
+    pub(crate) fn policy(self) -> Option<Unique> {
+        const BY_KEY: Unique = Unique::new().by(&[1]);
+        match self.0 % 64 {
+            20..24 => Some(BY_KEY),
+            24..26 => Some(BY_KEY.on_conflict(OnConflict::Replace)),
+            26..30 => Some(BY_KEY.on_conflict(OnConflict::KeepLast)),
+            _ => None,
+        }
+    }
+
+    /// The number of a job that comes again and again, so that `jobs` others have lower ones.
+    pub(crate) fn periodic(jobs: usize) -> Self {
+        Self(jobs.next_multiple_of(64) + 40)
     }
 }
 
@@ -61,11 +83,14 @@ impl Worker for Errand {
     const OPTIONS: WorkerOptions = WorkerOptions::DEFAULT.max_retry_count(5);
 
     fn encode_args(&self) -> Result<String, ArgsError> {
-        Ok(ArgsWriter::new().arg("number", &self.0)?.finish())
+        let args = ArgsWriter::new().arg("number", &self.0)?;
+        Ok(args.arg("key", &(self.0 % KEYS))?.finish())
     }
 
     fn decode_args(args: &mut ArgsReader<'_>) -> Result<Self, ArgsError> {
-        Ok(Self(args.arg("number")?))
+        let number = args.arg("number")?;
+        args.arg::<usize>("key")?;
+        Ok(Self(number))
     }
 
     async fn perform(self, ctx: JobContext) -> Result<Outcome, PerformError> {

@@ -30,6 +30,20 @@ async fn a_worker_declares_its_periodic_jobs() {
     verk.assert_ticks("report", 365);
 }
 
+/// So two nodes that take the same run give its job the same id.
+#[tokio::test]
+async fn the_id_of_a_run_follows_from_its_name_and_its_time() {
+    let verk = TestVerk::builder().build();
+    let timetable = verk.verk().cron();
+    let entry = Cron::every("1h").class("Nobody", [1]).queue("aside");
+    timetable.upsert("hourly", entry).await.unwrap();
+    verk.advance(DAY / 24).await;
+    let entry = timetable.get("hourly").await.unwrap().unwrap();
+    let jid = entry.last[0].jid.as_ref().map(|jid| jid.as_str());
+    // The first 24 hex digits of the SHA-256 of "hourly\n1735693200000000".
+    assert_eq!(jid, Some("307e7efbad303618407bbdef"));
+}
+
 #[tokio::test]
 async fn periodic_jobs_of_other_workers_do_not_run_in_a_test() {
     let verk = TestVerk::builder().register::<Report>().build();

@@ -36,12 +36,15 @@ impl CronStore for FaultyStorage {
     }
 
     async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<Ticked, StorageError> {
+        if let Some(first) = tick.pushes.first() {
+            self.link.ledger().tries(tick.seen.next, first.job());
+        }
         self.call("tick", async {
             let change = self.inner.tick_cron(name, tick).await?;
             if change == Ticked::Done {
                 let locked = tick.locked.iter().map(|locked| &locked.job.job);
                 let jobs = tick.pushes.iter().map(CronPush::job).chain(locked);
-                self.link.ledger().stored(jobs);
+                self.link.ledger().ticked(jobs);
             }
             Ok(change)
         })
@@ -82,9 +85,9 @@ impl EffectStore for FaultyStorage {
     async fn enqueue_locked(&self, jobs: &[LockedJob]) -> Vec<Locked> {
         let work = async {
             let answers = self.inner.enqueue_locked(jobs).await;
-            let stored = jobs.iter().zip(&answers);
-            let stored = stored.filter(|(_, answer)| matches!(answer, Locked::New));
-            self.link.ledger().stored(stored.map(|(job, _)| &job.job));
+            for (job, answer) in jobs.iter().zip(&answers) {
+                self.link.ledger().locked(job, answer);
+            }
             Ok(answers)
         };
         match self.call("enqueue", work).await {
