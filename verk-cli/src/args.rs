@@ -284,6 +284,10 @@ pub(crate) struct EnqueueArgs {
     /// Run it at this time, such as `2026-12-24T18:00`
     #[arg(long, value_name = "TIME", value_parser = When::at)]
     pub(crate) at: Option<When>,
+    /// Of the enqueues with one key in 24 hours, only the first stores a job: for scripts that may
+    /// run twice
+    #[arg(long, value_name = "KEY")]
+    pub(crate) once: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -240,6 +240,15 @@ pub enum EnqueueError {
         /// Where that is.
         place: HolderPlace,
     },
+    /// Another job was enqueued with the same key before; nothing was stored. See
+    /// [`Client::enqueue_once`](crate::Client::enqueue_once).
+    #[error("job {jid} is not enqueued: job {earlier}, which is another one, had its key")]
+    KeyReused {
+        /// The job that was not stored.
+        jid: Jid,
+        /// The job that was stored with the key.
+        earlier: Jid,
+    },
     /// An earlier job of the same `enqueue_all` failed, so this one was not sent; nothing was
     /// stored. Only a client middleware sees it.
     #[error("job {jid} was not sent: another job of its bulk enqueue failed")]
@@ -280,6 +289,7 @@ impl EnqueueError {
             | Self::Middleware { jid, .. }
             | Self::BulkFailed { jid }
             | Self::Duplicate { jid, .. }
+            | Self::KeyReused { jid, .. }
             | Self::Storage { jid, .. } => Some(jid),
             Self::NoClient
             | Self::Args { .. }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use verk_core::{
     StorageError,
     storage::{
-        CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, JobSet, MAX_BATCH_BYTES,
+        CronChange, CronSeen, CronStore, CronTick, CronUpsert, JobSet, MAX_BATCH_BYTES,
         MAX_BATCH_JOBS, MAX_CRON_RECORDS, MAX_SUPERSEDED, Page, StoredCron, Ticked, cron_next,
         cron_score,
     },
@@ -20,7 +20,7 @@ use crate::{
         reply,
         scripts::{self, Arg, Script, arg, borrowed},
     },
-    effect_args::{lock_numbers, push_locked, read_holder},
+    effect_args::{lock_numbers, push_free, push_locked, read_holder},
     error::Failure,
     keys::{Key, KeyList},
     storage::{RedisStorage, bounds},
@@ -111,17 +111,7 @@ impl CronStore for RedisStorage {
             push_locked(&mut args, all, &mut keys, &locked.job);
         }
         for push in &tick.pushes {
-            match push {
-                CronPush::Queue { queue, job } => {
-                    let index = keys.index(all.queue(queue));
-                    let queue = borrowed(queue.as_str());
-                    args.extend([borrowed("queue"), arg(index), queue, borrowed(job)]);
-                }
-                CronPush::Later(due) => {
-                    let at = arg(unix_seconds(due.at));
-                    args.extend([borrowed("set"), at, borrowed(&due.job)]);
-                }
-            }
+            push_free(&mut args, all, &mut keys, push);
         }
         let reply = (self.link.run(&scripts::CRON_TICK, &keys.keys, &args)).await;
         let ticked = reply.and_then(|reply| match reply {

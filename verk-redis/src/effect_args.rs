@@ -7,7 +7,8 @@ use bytes::Bytes;
 use verk_core::{
     Jid, QueueName,
     storage::{
-        Conflict, Effect, HolderPlace, LockRef, LockedJob, MAX_REPLACE_SEARCH, SUSPECT_AFTER,
+        Conflict, CronPush, Effect, HolderPlace, LockRef, LockedJob, MAX_REPLACE_SEARCH,
+        SUSPECT_AFTER,
     },
     time::{from_unix_seconds, unix_seconds},
 };
@@ -102,6 +103,28 @@ fn push_one<'a>(
 /// The numbers that `locking.lua` needs.
 pub(crate) fn lock_numbers() -> [Arg<'static>; 2] {
     [arg(SUSPECT_AFTER.as_secs()), arg(MAX_REPLACE_SEARCH)]
+}
+
+/// A job without a lock.
+pub(crate) fn push_free<'a>(
+    args: &mut Vec<Arg<'a>>,
+    all: &Keys,
+    keys: &mut KeyList,
+    push: &'a CronPush,
+) {
+    match push {
+        CronPush::Queue { queue, job } => args.extend([
+            borrowed("queue"),
+            arg(keys.index(all.queue(queue))),
+            borrowed(queue.as_str()),
+            borrowed(job),
+        ]),
+        CronPush::Later(due) => args.extend([
+            borrowed("set"),
+            arg(unix_seconds(due.at)),
+            borrowed(&due.job),
+        ]),
+    }
 }
 
 /// A job as `locking.lua` reads it.

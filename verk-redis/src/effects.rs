@@ -8,8 +8,8 @@ use bytes::Bytes;
 use verk_core::{
     QueueName, StorageError,
     storage::{
-        Effect, EffectStore, Inprogress, JobSet, LockId, LockPage, Locked, LockedJob, Page,
-        Settled, StoredLock,
+        Effect, EffectStore, Inprogress, JobSet, LockId, LockPage, Locked, LockedJob, Once,
+        OnceAnswer, OnceJob, Page, Settled, StoredLock,
     },
     time::from_unix_seconds,
 };
@@ -19,15 +19,16 @@ use crate::{
     connect::{
         link::Link,
         reply,
-        scripts::{self, arg, borrowed},
+        scripts::{self, arg, borrowed, milliseconds},
     },
-    effect_args::{lock_numbers, push, push_locked, read_place},
+    effect_args::{lock_numbers, push, push_free, push_locked, read_place},
     error::Failure,
     keys::KeyList,
     storage::RedisStorage,
 };
 
 const ENQUEUE: &str = "enqueue a unique job";
+const ONCE: &str = "enqueue a job once";
 
 #[async_trait]
 impl EffectStore for RedisStorage {
@@ -41,6 +42,11 @@ impl EffectStore for RedisStorage {
             }));
         }
         answers
+    }
+
+    async fn enqueue_once(&self, once: &Once, job: &OnceJob) -> OnceAnswer {
+        let stored = enqueue_once(&self.link, once, job).await;
+        stored.unwrap_or_else(|failure| OnceAnswer::First(Locked::Failed(failure.during(ONCE))))
     }
 
     async fn begin(&self, inprogress: &Inprogress, held: &Bytes, effects: &[Effect]) -> Settled {
@@ -130,14 +136,52 @@ async fn enqueue_locked(link: &Link, jobs: &[LockedJob]) -> Result<Vec<Locked>, 
     if answers.len() != jobs.len() {
         return Err(Failure::unexpected_reply("an answer for each job"));
     }
-    answers.into_iter().map(locked).collect()
+    answers
+        .into_iter()
+        .map(|answer| locked(answer, ENQUEUE))
+        .collect()
 }
 
-fn locked(answer: Value) -> Result<Locked, Failure> {
+async fn enqueue_once(link: &Link, once: &Once, job: &OnceJob) -> Result<OnceAnswer, Failure> {
+    let all = &link.keys;
+    let mut keys = KeyList::new(vec![
+        all.seen(&once.key),
+        all.queues(),
+        all.set(JobSet::Schedule),
+        all.set(JobSet::Retry),
+        all.marks(),
+        all.locks(),
+        all.suspects(),
+    ]);
+    let mut args = vec![
+        borrowed(&once.request),
+        arg(milliseconds(once.lasts)),
+        borrowed(once.jid.as_str()),
+    ];
+    args.extend(lock_numbers());
+    match job {
+        OnceJob::Free(push) => push_free(&mut args, all, &mut keys, push),
+        OnceJob::Locked(job) => push_locked(&mut args, all, &mut keys, job),
+    }
+    let reply = link.run(&scripts::ENQUEUE_ONCE, &keys.keys, &args).await?;
+    if let Value::Array(parts) = &reply
+        && parts.len() == 3
+    {
+        let [_, jid, request] = <[Value; 3]>::try_from(reply::array(reply)?)
+            .map_err(|_| Failure::unexpected_reply("the job that was stored with a key"))?;
+        return Ok(OnceAnswer::Seen {
+            jid: reply::text(jid)?.as_str().into(),
+            request: reply::text(request)?,
+        });
+    }
+    locked(reply, ONCE).map(OnceAnswer::First)
+}
+
+fn locked(answer: Value, op: &'static str) -> Result<Locked, Failure> {
     let answer = match answer {
         Value::Int(1) => return Ok(Locked::New),
         Value::BulkString(text) => {
-            return Ok(Locked::Failed(Failure::refused(&text).during(ENQUEUE)));
+            return Ok(Locked::Failed(Failure::refused(&text).during(op)));
         }
         answer => reply::array(answer)?,
     };

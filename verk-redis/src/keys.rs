@@ -100,6 +100,11 @@ impl Keys {
         self.key("verk:unique:suspects")
     }
 
+    /// What was enqueued with a key of the caller, as long as that is remembered.
+    pub(crate) fn seen(&self, key: &str) -> Key {
+        self.key(format_args!("verk:seen:{key}"))
+    }
+
     /// The set of the keys in which a job with effects was stored.
     pub(crate) fn marks(&self) -> Key {
         self.key("verk:effects")

@@ -385,6 +385,7 @@ impl Harness for RedisHarness {
                 script(command, 2, |key| key == "verk:crondue")
                     && command.args().last().is_some_and(|word| &word[..] == b"20")
             }
+            Operation::EnqueueOnce => script(command, 1, |key| key.starts_with("verk:seen:")),
             Operation::CountDeaths => script(command, 2, |key| key.ends_with(":deaths")),
         });
     }

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use serde::Serialize;
-use verk_core::{EnqueueExt as _, manage::AuditEntry};
+use verk_core::{EnqueueExt as _, Enqueued as Stored, manage::AuditEntry};
 
 use super::Session;
 use crate::{
@@ -17,6 +17,8 @@ struct Enqueued<'a> {
     jid: &'a str,
     /// Whether a worker of this program read the arguments.
     checked: bool,
+    /// Whether an earlier enqueue with the same key has stored it.
+    seen: bool,
 }
 
 impl Session<'_> {
@@ -45,12 +47,21 @@ impl Session<'_> {
             job = job.schedule_at(at.ok_or_else(|| Failure::usage("no calendar has that time"))?);
         }
         self.output.begins_change();
-        let jid = self.admin.enqueue(job).await?;
-        let entry = AuditEntry::new("enqueue").on(format!("{class} {jid}"));
-        self.record(entry).await;
+        let (jid, seen) = match &args.once {
+            None => (self.admin.enqueue(job).await?, false),
+            Some(key) => {
+                let stored = self.admin.enqueue_once(key, job).await?;
+                (stored.jid().clone(), matches!(stored, Stored::Seen(_)))
+            }
+        };
+        if !seen {
+            let entry = AuditEntry::new("enqueue").on(format!("{class} {jid}"));
+            self.record(entry).await;
+        }
         let value = Enqueued {
             jid: jid.as_str(),
             checked,
+            seen,
         };
         self.output.outcome(jid.as_str(), &value)?;
         Ok(Exit::DONE)

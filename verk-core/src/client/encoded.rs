@@ -91,7 +91,7 @@ impl EncodedJob {
 impl EncodedJob {
     /// Whether the job came to a queue, if this became of it.
     pub(super) fn is_queued_by(&self, answer: &Enqueued) -> bool {
-        matches!(self.place, Place::Queue(_)) && !matches!(answer, Enqueued::Duplicate { .. })
+        matches!(self.place, Place::Queue(_)) && answer.is_stored()
     }
 
     /// Whether both can be stored by one call: both have locks, or both go to one place.

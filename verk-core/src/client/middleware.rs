@@ -81,14 +81,26 @@ pub enum Enqueued {
         /// The job that was discarded.
         old: Jid,
     },
+    /// A job was stored with the same key before: nothing was stored. See
+    /// [`Client::enqueue_once`](crate::Client::enqueue_once).
+    Seen(Jid),
 }
 
 impl Enqueued {
-    /// The id of the job that is stored: of a duplicate, the job that holds the lock.
+    /// Whether the job was stored.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self, Self::New(_) | Self::Replaced { .. })
+    }
+
+    /// The id of the job that is stored: of a duplicate, the job that holds the lock; of one that
+    /// was seen, the job that was stored before.
     #[must_use]
     pub fn jid(&self) -> &Jid {
         match self {
-            Self::New(jid) | Self::Duplicate { jid, .. } | Self::Replaced { jid, .. } => jid,
+            Self::New(jid)
+            | Self::Duplicate { jid, .. }
+            | Self::Replaced { jid, .. }
+            | Self::Seen(jid) => jid,
         }
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod current;
 mod encoded;
 pub(crate) mod middleware;
 pub(crate) mod new_job;
+mod once;
 mod unique;
 
 pub use self::{
@@ -129,7 +130,7 @@ impl Client {
             let mut job = job?;
             if unique.is_some() || !self.inner.middleware.is_empty() {
                 // In a box, so that other enqueues need no space for it.
-                let stored = Box::pin(self.enqueue_through(job, when, unique)).await?;
+                let stored = Box::pin(self.enqueue_through(job, when, unique, None)).await?;
                 return Ok(stored.jid().clone());
             }
             self.prepare(&mut job, when, None, None)?
@@ -467,6 +468,8 @@ struct StoreOne<'a> {
     client: &'a Client,
     when: When,
     unique: Option<Box<Unique>>,
+    /// Present if it happens once.
+    once: Option<once::Key>,
 }
 
 impl Store for StoreOne<'_> {
@@ -474,6 +477,9 @@ impl Store for StoreOne<'_> {
         Box::pin(async move {
             let unique = self.unique.as_deref();
             let ready = self.client.prepare(job, self.when, None, unique)?;
+            if let Some(key) = &self.once {
+                return self.client.store_once(&ready, key).await;
+            }
             if ready.lock.is_some() {
                 let mut answers = self.client.store_locked(slice::from_ref(&ready)).await;
                 return answers.remove(0);

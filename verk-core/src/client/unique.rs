@@ -8,6 +8,7 @@ use crate::{
         encoded::{EncodedJob, Place},
         middleware::Enqueued,
         new_job::{IntoJob, When},
+        once::Key,
     },
     effects::{
         self, Claim,
@@ -43,7 +44,7 @@ impl LockOfJob {
         })
     }
 
-    fn job(&self, ready: &EncodedJob) -> LockedJob {
+    pub(super) fn job(&self, ready: &EncodedJob) -> LockedJob {
         let (at, queue) = match &ready.place {
             Place::Queue(queue) => (None, queue),
             Place::Schedule(at, queue) => (Some(*at), queue),
@@ -103,7 +104,7 @@ impl Client {
     /// As `enqueue`.
     pub async fn enqueue_unique(&self, job: impl IntoJob) -> Result<Enqueued, EnqueueError> {
         let NewJob { job, when, unique } = job.into_job();
-        Box::pin(self.enqueue_through(job?, when, unique)).await
+        Box::pin(self.enqueue_through(job?, when, unique, None)).await
     }
 
     /// Stores many jobs as [`enqueue_all`](Self::enqueue_all) does, and returns the outcome of
@@ -134,15 +135,17 @@ impl Client {
         mut job: Job,
         when: When,
         unique: Option<Box<Unique>>,
+        once: Option<Key>,
     ) -> Result<Enqueued, EnqueueError> {
         let store = StoreOne {
             client: self,
             when,
             unique,
+            once,
         };
         let stored = self.inner.middleware.pass(&mut job, &store).await?;
         let is_queued = job.enqueued_at().is_some();
-        if is_queued && !matches!(stored, Enqueued::Duplicate { .. }) {
+        if is_queued && stored.is_stored() {
             let jid = stored.jid().clone();
             self.tell_test(|| vec![jid]).await;
         }
@@ -165,7 +168,7 @@ impl Client {
             .collect()
     }
 
-    fn answer(
+    pub(super) fn answer(
         &self,
         ready: &EncodedJob,
         answer: Locked,

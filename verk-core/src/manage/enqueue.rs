@@ -2,7 +2,10 @@
 
 use super::Admin;
 use crate::{
-    client::new_job::{IntoJob, NewJob, When},
+    client::{
+        middleware::Enqueued,
+        new_job::{IntoJob, NewJob, When},
+    },
     error::EnqueueError,
     job::{Job, args::ArgsError},
     names::{Jid, QueueName},
@@ -65,6 +68,24 @@ impl Admin {
     /// As `Client::enqueue`.
     pub async fn enqueue(&self, job: impl IntoJob) -> Result<Jid, EnqueueError> {
         self.client.enqueue(job).await
+    }
+
+    /// Enqueues a job, unless one was stored with this key before: see
+    /// [`Client::enqueue_once`](crate::Client::enqueue_once).
+    ///
+    /// # Errors
+    ///
+    /// As `Client::enqueue_once`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `Client::enqueue_once`.
+    pub async fn enqueue_once(
+        &self,
+        key: &str,
+        job: impl IntoJob,
+    ) -> Result<Enqueued, EnqueueError> {
+        self.client.enqueue_once(key, job).await
     }
 
     /// Returns the worker of a class, if this program has one: every worker in the crates that are

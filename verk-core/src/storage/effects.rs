@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Inprogress, Settled};
+use super::{CronPush, Inprogress, Settled};
 use crate::{
     error::StorageError,
     job::HolderPlace,
@@ -35,6 +35,13 @@ pub trait EffectStore: fmt::Debug + Send + Sync + 'static {
     /// batches. A job that already holds its lock is not stored again: the answer is
     /// [`Locked::New`], as when it was stored.
     async fn enqueue_locked(&self, jobs: &[LockedJob]) -> Vec<Locked>;
+
+    /// Stores a job, unless one was stored with this key before; in one atomic step.
+    ///
+    /// The key is remembered for its time, together with the id of the job, once a job is stored or
+    /// waits for its lock. So after [`Unknown`](crate::error::Applied::Unknown) the caller can call
+    /// this again. A job that another one keeps from its lock is not remembered.
+    async fn enqueue_once(&self, once: &Once, job: &OnceJob) -> OnceAnswer;
 
     /// Applies effects to a job that is about to run: nothing happens unless it is still in
     /// `inprogress`, where it stays.
@@ -304,6 +311,43 @@ pub enum Locked {
     },
     /// Nothing happened, or nobody knows: see [`StorageError::applied`].
     Failed(StorageError),
+}
+
+/// The key of an enqueue that happens once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// The id of the key: letters and digits.
+    pub key: String,
+    /// The id of what is enqueued, by which two requests are compared: letters and digits.
+    pub request: String,
+    /// The id of the job.
+    pub jid: Jid,
+    /// How long the key is remembered.
+    pub lasts: Duration,
+}
+
+/// A job for [`EffectStore::enqueue_once`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum OnceJob {
+    /// It has no lock.
+    Free(CronPush),
+    /// As [`enqueue_locked`](EffectStore::enqueue_locked) stores it.
+    Locked(LockedJob),
+}
+
+/// The answer to [`EffectStore::enqueue_once`].
+#[derive(Clone, Debug)]
+pub enum OnceAnswer {
+    /// No job was stored with the key before: this became of the job. One without a lock is
+    /// [`Locked::New`] or [`Locked::Failed`].
+    First(Locked),
+    /// Nothing was stored: a job was stored with the key before.
+    Seen {
+        /// That job.
+        jid: Jid,
+        /// What was enqueued then.
+        request: String,
+    },
 }
 
 /// A lock as it is stored.

@@ -46,7 +46,8 @@ pub use self::{
     due::{DuePage, DueSet, DueStore, Lease, MAX_CUT_BY_TRIM, SchedulePoll},
     effects::{
         Cleared, Conflict, Effect, EffectStore, Effects, InvalidLockId, LockId, LockPage, LockRef,
-        Locked, LockedJob, MAX_REPLACE_SEARCH, NewLock, SUSPECT_AFTER, StoredLock,
+        Locked, LockedJob, MAX_REPLACE_SEARCH, NewLock, Once, OnceAnswer, OnceJob, SUSPECT_AFTER,
+        StoredLock,
     },
     held::{
         DequeueRequest, Dequeued, HeldCount, Inprogress, JobStore, NO_PREFETCH_AFTER_RESTORE,

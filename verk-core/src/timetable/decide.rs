@@ -10,10 +10,10 @@ use crate::{
     config::Config,
     job::Job,
     names::Jid,
-    storage::{CronTick, LockedJob, LockedPush, MAX_BATCH_JOBS, StoredCron},
+    storage::{CronTick, LockedJob, LockedPush, MAX_BATCH_JOBS, OnceJob, StoredCron},
     time::clock::unix_seconds,
     timetable::{
-        definition::{Damaged, Definition, Push, jid_of},
+        definition::{Damaged, Definition, jid_of},
         periodic::{CatchUp, Overlap},
         tick::Tick,
     },
@@ -138,8 +138,8 @@ pub(crate) fn decide(
         let tick = Tick::new(&entry.name, due, if index == 0 { missed } else { 0 });
         let (push, job) = definition.run(jid_of(&entry.name, due), &tick, now, config)?;
         match push {
-            Push::Free(push) => pushes.push(push),
-            Push::Locked(job) => locked = Some(job),
+            OnceJob::Free(push) => pushes.push(push),
+            OnceJob::Locked(job) => locked = Some(job),
         }
         jobs.push((tick, job));
     }
@@ -192,8 +192,8 @@ pub(crate) fn run_now(
         asked: true,
     };
     let (pushes, locked) = match push {
-        Push::Free(push) => (vec![push], None),
-        Push::Locked(job) => (Vec::new(), Some(record.locked(job))),
+        OnceJob::Free(push) => (vec![push], None),
+        OnceJob::Locked(job) => (Vec::new(), Some(record.locked(job))),
     };
     let step = CronTick {
         seen: entry.seen(),

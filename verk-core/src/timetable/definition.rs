@@ -18,7 +18,7 @@ use crate::{
     effects::{self, Claim, unique::Unique},
     job::{Job, MalformedJob},
     names::Jid,
-    storage::{Conflict, CronPush, Due, LockedJob},
+    storage::{Conflict, CronPush, Due, LockedJob, OnceJob},
     time::clock::{from_unix_seconds, time_after, unix_seconds},
     timetable::{
         periodic::{CatchUp, Overlap},
@@ -205,7 +205,7 @@ impl Definition {
         tick: &Tick,
         now: SystemTime,
         config: &Config,
-    ) -> Result<(Push, Job), Damaged> {
+    ) -> Result<(OnceJob, Job), Damaged> {
         let mut job = self.job()?;
         let queue = job.queue().cloned().ok_or(Damaged::NoQueue)?;
         job.set_jid(jid);
@@ -231,7 +231,7 @@ impl Definition {
         }
         let payload = job.encode();
         let push = match (lock, at) {
-            (Some((claim, on_conflict)), at) => Push::Locked(LockedJob {
+            (Some((claim, on_conflict)), at) => OnceJob::Locked(LockedJob {
                 lock: claim.of_job(&job, &queue),
                 job: payload,
                 at,
@@ -239,23 +239,14 @@ impl Definition {
                 lasts: claim.lasts(),
                 on_conflict,
             }),
-            (None, Some(at)) => Push::Free(CronPush::Later(Due { at, job: payload })),
-            (None, None) => Push::Free(CronPush::Queue {
+            (None, Some(at)) => OnceJob::Free(CronPush::Later(Due { at, job: payload })),
+            (None, None) => OnceJob::Free(CronPush::Queue {
                 queue,
                 job: payload,
             }),
         };
         Ok((push, job))
     }
-}
-
-/// How a run stores its job.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Push {
-    /// In any case.
-    Free(CronPush),
-    /// Unless another job has its lock.
-    Locked(LockedJob),
 }
 
 /// The id of the job of a run: 24 hex digits, the same on each node that takes the run.
@@ -401,7 +392,7 @@ mod tests {
         let config = Config::default();
         let run = definition.run(jid.clone(), &tick, at(86_401), &config);
         let (push, job) = run.unwrap();
-        let Push::Free(CronPush::Queue { queue, job: stored }) = push else {
+        let OnceJob::Free(CronPush::Queue { queue, job: stored }) = push else {
             panic!("{push:?}");
         };
         assert_eq!(queue.as_str(), "reports");
@@ -424,10 +415,13 @@ mod tests {
             let tick = Tick::new("daily", due, 0);
             let run = || definition.run(jid_of("daily", due), &tick, due, &config);
             let (push, _) = run().unwrap();
-            let Push::Free(CronPush::Later(later)) = push else {
+            let OnceJob::Free(CronPush::Later(later)) = push else {
                 continue;
             };
-            assert_eq!(run().unwrap().0, Push::Free(CronPush::Later(later.clone())));
+            assert_eq!(
+                run().unwrap().0,
+                OnceJob::Free(CronPush::Later(later.clone()))
+            );
             let delay = later.at.duration_since(due).unwrap();
             assert!(delay <= splay, "{delay:?}");
             delays.insert(delay);
@@ -435,7 +429,7 @@ mod tests {
             let late = definition.run(jid_of("daily", due), &tick, due + splay, &config);
             assert!(matches!(
                 late.unwrap().0,
-                Push::Free(CronPush::Queue { .. })
+                OnceJob::Free(CronPush::Queue { .. })
             ));
         }
         assert!(delays.len() > 20, "{}", delays.len());

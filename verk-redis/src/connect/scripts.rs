@@ -35,6 +35,7 @@ pub(crate) static DEQUEUE: Script = script!("effects", "settling", "dequeue");
 pub(crate) static DEREGISTER: Script = script!("deregister");
 pub(crate) static DUE: Script = script!("due");
 pub(crate) static ENQUEUE_LOCKED: Script = script!("effects", "locking", "enqueue_locked");
+pub(crate) static ENQUEUE_ONCE: Script = script!("effects", "locking", "enqueue_once");
 pub(crate) static FORGET_PROCESS: Script = script!("forget_process");
 pub(crate) static FREE_LOCK: Script = script!("effects", "free_lock");
 pub(crate) static HEARTBEAT: Script = script!("heartbeat");

@@ -108,6 +108,7 @@ pub mod lease;
 pub mod lists;
 pub mod manage;
 pub mod node;
+pub mod once;
 pub mod overlap;
 pub mod pauses;
 pub mod poison;

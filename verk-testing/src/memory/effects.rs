@@ -13,15 +13,15 @@ use bytes::Bytes;
 use verk_core::{
     Jid, Job, QueueName, StorageError,
     storage::{
-        Effect, EffectStore, HolderPlace, Inprogress, LockId, LockPage, LockRef, Locked, LockedJob,
-        Page, Settled, Source, StoredLock,
+        Effect, EffectStore, HolderPlace, Inprogress, LockId, LockPage, LockRef, Locked, LockedJob, Once,
+        OnceAnswer, OnceJob, Page, Settled, Source, StoredLock,
     },
     time::{Clock, SystemClock},
 };
 
 use super::{
     MemoryStorage,
-    faults::{Fault, Key},
+    faults::{Fault, Key, Operation},
     state::State,
 };
 use crate::conformance::Dump;
@@ -92,8 +92,12 @@ pub(super) enum Verdict {
 }
 
 impl Locks {
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
     fn get(&mut self, id: LockId) -> Option<&mut Lock> {
-        let now = self.clock.now();
+        let now = self.now();
         let is_over = |lock: &Lock| lock.stored.until.is_some_and(|until| until <= now);
         if self.by_id.get(&id).is_some_and(is_over) {
             self.by_id.remove(&id);
@@ -193,7 +197,7 @@ impl State {
     }
 
     fn apply_one(&mut self, effect: &Effect) {
-        let now = self.locks.clock.now();
+        let now = self.locks.now();
         match effect {
             Effect::Unlock(lock) => self.unlock(lock),
             Effect::Relock {
@@ -252,7 +256,7 @@ impl State {
 
     /// Frees a lock that this job holds; a job that waits for it comes to the queue and holds it.
     fn unlock(&mut self, lock: &LockRef) {
-        let now = self.locks.clock.now();
+        let now = self.locks.now();
         let Some(held) = self.locks.of(lock) else {
             return;
         };
@@ -317,6 +321,20 @@ impl EffectStore for MemoryStorage {
         stored.unwrap_or_else(|error| vec![failed(error); jobs.len()])
     }
 
+    async fn enqueue_once(&self, once: &Once, job: &OnceJob) -> OnceAnswer {
+        const OP: &str = "enqueue a job once";
+        let failed = |error| OnceAnswer::First(Locked::Failed(error));
+        let stored = self.write(OP, |state| {
+            let answer = state.enqueue_once(once, job)?;
+            Ok((answer, state.faults.loses_reply(Operation::EnqueueOnce)))
+        });
+        match stored {
+            Ok((answer, false)) => answer,
+            Ok((_, true)) => failed(StorageError::unknown(OP, Fault::ReplyLost)),
+            Err(error) => failed(error),
+        }
+    }
+
     async fn begin(&self, inprogress: &Inprogress, held: &Bytes, effects: &[Effect]) -> Settled {
         let begun = self.write("begin a job", |state| {
             state
@@ -365,7 +383,7 @@ impl EffectStore for MemoryStorage {
     async fn free_lock(&self, lock: &StoredLock) -> Result<bool, StorageError> {
         self.write("free a lock", |state| {
             state.faults.check_key(Key::Lock(lock.id))?;
-            let now = state.locks.clock.now();
+            let now = state.locks.now();
             let is_same = |found: StoredLock| {
                 found.jid == lock.jid && found.revision == lock.revision && found.next == lock.next
             };
@@ -389,7 +407,7 @@ impl EffectStore for MemoryStorage {
     async fn suspect(&self) -> Result<Option<StoredLock>, StorageError> {
         self.write("look for a suspect lock", |state| {
             while let Some(id) = state.locks.suspects.first().copied() {
-                if let Some(lock) = state.locks.read(id, state.locks.clock.now()) {
+                if let Some(lock) = state.locks.read(id, state.locks.now()) {
                     return Ok(Some(lock));
                 }
                 state.locks.suspects.remove(&id);

@@ -153,6 +153,8 @@ pub enum Operation {
     TickCron,
     /// [`CronStore::upsert_cron`](verk_core::storage::CronStore::upsert_cron).
     UpsertCron,
+    /// [`EffectStore::enqueue_once`](verk_core::storage::EffectStore::enqueue_once).
+    EnqueueOnce,
 }
 
 /// Why a [`MemoryStorage`](super::MemoryStorage) failed: the source of its

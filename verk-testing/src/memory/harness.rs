@@ -77,6 +77,9 @@ impl Harness for MemoryStorage {
             dump.add(format!("cron {name}"), [text(format!("{entry:?}"))]);
         }
         state.locks.dump(&mut dump);
+        for (key, seen) in &state.seen {
+            dump.add(format!("seen {key}"), [text(format!("{seen:?}"))]);
+        }
         let stats = &state.stats;
         for (node, sequence) in &stats.sequences {
             dump.add(format!("node {node} stats"), [text(sequence)]);

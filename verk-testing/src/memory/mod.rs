@@ -10,6 +10,7 @@ mod harness;
 mod lists;
 mod manage;
 mod nodes;
+mod once;
 mod pauses;
 mod processes;
 mod sorted_set;

@@ -24,6 +24,7 @@ use super::{
     effects::{Locks, Verdict},
     faults::{Fault, Key, Switches},
     nodes::Deaths,
+    once::AllSeen,
     processes::Processes,
     sorted_set::SortedSet,
     stats::Counters,
@@ -66,6 +67,7 @@ pub(super) struct State {
     /// What operators did; the front is the newest.
     pub(super) actions: JobList,
     pub(super) locks: Locks,
+    pub(super) seen: AllSeen,
     pub(super) faults: Switches,
     pub(super) gate: Gate,
 }

@@ -6,6 +6,7 @@ pub(crate) mod cron;
 use std::sync::Arc;
 
 use verk_core::{
+    Enqueued,
     client::NewJob,
     log,
     manage::{Acted, AuditEntry, Entry, LockId, PauseNote, StoredLock},
@@ -88,12 +89,25 @@ impl Context {
         Ok(removed)
     }
 
-    /// Enqueues a job of a class.
-    pub(crate) async fn enqueue(&self, class: &str, job: NewJob) -> Result<Jid, Failure> {
-        let jid = self.app.admin.enqueue(job).await?;
+    /// Enqueues a job of a class, once if there is a key. Returns its id, and whether it was
+    /// enqueued before.
+    pub(crate) async fn enqueue(
+        &self,
+        class: &str,
+        job: NewJob,
+        key: Option<&str>,
+    ) -> Result<(Jid, bool), Failure> {
+        let admin = &self.app.admin;
+        let jid = match key {
+            None => admin.enqueue(job).await?,
+            Some(key) => match admin.enqueue_once(key, job).await? {
+                Enqueued::Seen(jid) => return Ok((jid, true)),
+                stored => stored.jid().clone(),
+            },
+        };
         let entry = AuditEntry::new("enqueue").on(format!("{} {jid}", text::short(class, 200)));
         self.audit(entry).await;
-        Ok(jid)
+        Ok((jid, false))
     }
 
     /// Sends a process the signal `name`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     body::Bytes,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -42,9 +42,35 @@ struct Enqueued {
     jid: String,
     /// Whether a worker of this program read the arguments.
     checked: bool,
+    /// Whether an earlier request with the same key has enqueued it.
+    seen: bool,
 }
 
-async fn enqueue(context: Context, body: Bytes) -> Result<Response, Failure> {
+/// The header with the key of a request that enqueues once.
+const KEY: &str = "idempotency-key";
+
+/// The longest key, in bytes.
+const MAX_KEY_BYTES: usize = 255;
+
+fn key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+    let mut keys = headers.get_all(KEY).into_iter();
+    let (Some(key), None) = (keys.next(), keys.next()) else {
+        return match headers.contains_key(KEY) {
+            true => Err(Failure::bad("Give one Idempotency-Key.")),
+            false => Ok(None),
+        };
+    };
+    let key = key.to_str().unwrap_or_default();
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(Failure::bad(format!(
+            "The Idempotency-Key has 1 to {MAX_KEY_BYTES} visible ASCII characters."
+        )));
+    }
+    Ok(Some(key))
+}
+
+async fn enqueue(context: Context, headers: HeaderMap, body: Bytes) -> Result<Response, Failure> {
+    let key = key(&headers)?;
     let body: Body = serde_json::from_slice(&body)
         .map_err(|error| Failure::bad(format!("The body: {error}")))?;
     let admin = &context.app.admin;
@@ -62,10 +88,15 @@ async fn enqueue(context: Context, body: Bytes) -> Result<Response, Failure> {
     } else if let Some(seconds) = body.r#in {
         job = job.schedule_in(Duration::from_secs(seconds));
     }
-    let jid = context.enqueue(&body.class, job).await?;
+    let (jid, seen) = context.enqueue(&body.class, job, key).await?;
     let jid = jid.to_string();
-    let created = json(&Enqueued { jid, checked })?;
-    Ok((StatusCode::CREATED, created).into_response())
+    let status = if seen {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let enqueued = json(&Enqueued { jid, checked, seen })?;
+    Ok((status, enqueued).into_response())
 }
 
 /// Nothing is stored, unless the error says that it may be.
@@ -74,11 +105,10 @@ impl From<EnqueueError> for Failure {
         if let EnqueueError::Duplicate { holder, .. } = &error {
             return Self::held(error.to_string(), Some(holder.clone()));
         }
-        let is_of_storage = matches!(error, EnqueueError::Storage { .. });
-        let status = if is_of_storage {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::BAD_REQUEST
+        let status = match error {
+            EnqueueError::Storage { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            EnqueueError::KeyReused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::BAD_REQUEST,
         };
         Self {
             applied: Some(if error.may_be_stored() {

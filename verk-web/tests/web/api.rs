@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use verk_core::{
     QueueName,
@@ -12,7 +12,7 @@ use verk_core::{
 };
 use verk_testing::within;
 
-use crate::support::{Web, failed, time};
+use crate::support::{Answer, Web, failed, time};
 
 #[tokio::test]
 async fn lists_have_jobs_with_exact_arguments() {
@@ -186,6 +186,36 @@ async fn a_job_is_enqueued_with_every_digit_of_its_arguments() {
         .unwrap();
     assert_eq!(audit.len(), 2);
     assert_eq!(audit[0].action, "enqueue");
+}
+
+/// Of requests with one key, the first enqueues.
+#[tokio::test]
+async fn a_request_with_a_key_enqueues_once() {
+    let web = Web::open().await;
+    let post = async |key: &str, args: u32| {
+        let body = format!(r#"{{"class":"Ruby::Job","args":[{args}],"queue":"q"}}"#);
+        let headers = [("idempotency-key", key)];
+        web.send(Method::POST, "/api/v1/jobs", &body, &headers)
+            .await
+    };
+    let first = post("order 17", 1).await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.body);
+    let again = post("order 17", 1).await;
+    assert_eq!(again.status, StatusCode::OK, "{}", again.body);
+    let read = |answer: &Answer| serde_json::from_str::<Value>(&answer.body).unwrap();
+    assert_eq!(read(&first)["jid"], read(&again)["jid"]);
+    assert_eq!(
+        (&read(&first)["seen"], &read(&again)["seen"]),
+        (&json!(false), &json!(true))
+    );
+    let other = post("order 17", 2).await;
+    assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(read(&other)["applied"], "no");
+    assert_eq!(post("order 18", 2).await.status, StatusCode::CREATED);
+    for wrong in ["", &"k".repeat(256)] {
+        assert_eq!(post(wrong, 3).await.status, StatusCode::BAD_REQUEST);
+    }
+    assert_eq!(web.json("/api/v1/stats").await["waiting"], json!(2));
 }
 
 #[tokio::test]

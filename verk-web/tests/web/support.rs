@@ -65,12 +65,12 @@ impl Web {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, "").await
+        self.send(Method::GET, path, "", &[]).await
     }
 
     /// Sends a form of this page.
     pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
-        self.send(Method::POST, path, form).await
+        self.send(Method::POST, path, form, &[]).await
     }
 
     pub(crate) async fn json(&self, path: &str) -> Value {
@@ -79,13 +79,21 @@ impl Web {
         serde_json::from_str(&answer.body).unwrap()
     }
 
-    async fn send(&self, method: Method, path: &str, body: &str) -> Answer {
-        let request = Request::builder()
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("sec-fetch-site", "same-origin")
-            .body(Body::from(body.to_owned()))
-            .unwrap();
+            .header("sec-fetch-site", "same-origin");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let location = response.headers().get(header::LOCATION);

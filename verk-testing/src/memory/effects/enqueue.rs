@@ -18,12 +18,12 @@ use crate::memory::{
 };
 
 impl State {
-    pub(super) fn enqueue_locked(&mut self, job: &LockedJob) -> Result<Locked, Fault> {
+    pub(in crate::memory) fn enqueue_locked(&mut self, job: &LockedJob) -> Result<Locked, Fault> {
         let LockRef { id, jid, queue } = &job.lock;
         self.faults.check_key(Key::Lock(*id))?;
         self.faults.check_key(Key::Queue(queue.clone()))?;
         self.faults.check_key(Key::Set(JobSet::Schedule))?;
-        let (full, now) = (self.faults.check_room(), self.locks.clock.now());
+        let (full, now) = (self.faults.check_room(), self.locks.now());
         let Some(held) = self.locks.get(*id) else {
             full?;
             let place = self.store_locked(job, None);
@@ -121,7 +121,7 @@ impl State {
     /// Gives a job the lock, which is held since `since`, or now.
     fn take_lock(&mut self, job: &LockedJob, place: HolderPlace, since: Option<SystemTime>) {
         let LockRef { id, jid, .. } = &job.lock;
-        let now = self.locks.clock.now();
+        let now = self.locks.now();
         self.locks.marked.insert(match &place {
             HolderPlace::Waiting { queue } => Source::Queue(queue.clone()),
             _ => Source::Set(JobSet::Schedule),
@@ -219,7 +219,7 @@ impl State {
     }
 
     fn wait_for_lock(&mut self, job: &LockedJob) -> Locked {
-        let now = self.locks.clock.now();
+        let now = self.locks.now();
         let next = Next {
             jid: job.lock.jid.clone(),
             class: job.class.clone(),

@@ -8,8 +8,8 @@ use verk_core::{
     StorageError,
     storage::{
         CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, Effect, EffectStore,
-        Inprogress, LockId, LockPage, Locked, LockedJob, Page, Settled, StoredCron, StoredLock,
-        Ticked,
+        Inprogress, LockId, LockPage, Locked, LockedJob, Once, OnceAnswer, OnceJob, Page, Settled,
+        StoredCron, StoredLock, Ticked,
     },
 };
 
@@ -94,6 +94,10 @@ impl EffectStore for FaultyStorage {
             Ok(answers) => answers,
             Err(error) => vec![Locked::Failed(error); jobs.len()],
         }
+    }
+
+    async fn enqueue_once(&self, once: &Once, job: &OnceJob) -> OnceAnswer {
+        self.inner.enqueue_once(once, job).await
     }
 
     async fn begin(&self, list: &Inprogress, held: &Bytes, effects: &[Effect]) -> Settled {
