@@ -5,6 +5,7 @@
 
 mod assertions;
 mod crash;
+mod debounce;
 mod hanging;
 mod isolation;
 #[cfg(feature = "cron")]

@@ -481,6 +481,28 @@ async fn a_debounced_job_that_fails_holds_no_lock() {
     assert!(log.entries().contains(&"7 newer".to_owned()));
 }
 
+/// A dead job whose lock another job holds runs only without a lock, and frees none.
+// matrix: unique × operator, unique × dead
+#[tokio::test]
+async fn a_dead_job_can_run_without_its_lock() {
+    let (test, log) = test();
+    send("kills", BY_USER).await;
+    test.drain().await;
+    let holder = send("done", BY_USER).await;
+    assert_new(&holder);
+    let dead = test.verk().admin().dead_set();
+    let acted = dead.select().act(Action::Requeue).await;
+    assert!(!matches!(acted, Ok(1)), "{acted:?}");
+    assert_eq!(dead.count().await.unwrap(), 1);
+    let forced = dead.select().act(Action::RequeueWithoutLock).await;
+    assert_eq!(forced.unwrap(), 1);
+    assert_duplicate(&send("other", BY_USER).await, &holder);
+    test.assert_locked::<Refresh>(|job| job.how == "done");
+    test.drain().await;
+    assert_eq!(log.entries().len(), 3);
+    test.refute_locked::<Refresh>(|_| true);
+}
+
 /// An operator deletes a debounced job, or runs it at once: the next one waits by itself.
 // matrix: debounce × operator
 #[tokio::test]

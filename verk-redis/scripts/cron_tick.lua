@@ -14,8 +14,8 @@
 --
 -- Atomic, so that a run that several nodes see is enqueued once: the first moves the score on. Jobs
 -- are added before that, and a Redis that is full refuses the first of them, and so everything. A
--- tick without jobs begins with a command that a full Redis allows. After that first write, Redis
--- allows all others.
+-- tick that stores no job begins with a command that a full Redis allows. After that first write,
+-- Redis allows all others.
 
 local entries, due, name = KEYS[1], KEYS[2], ARGV[1]
 local wrong = wrong_timetable(entries, due)
@@ -77,10 +77,8 @@ each_job(words, first_job, function(at)
     jobs = jobs + 1
   end
 end)
-if jobs == 0 then
-  -- No entry has this field.
-  write('HDEL', entries, '')
-end
+-- A tick may have stored nothing yet. No entry has this field.
+write('HDEL', entries, '')
 if refused then
   return refused
 end

@@ -12,11 +12,11 @@ use verk_core::{
     config::ScheduleKeys,
     names::NodeId,
     storage::{
-        AuditStore, Conflict, Counts, CronChange, CronStore, CronUpsert, DeadLimits,
+        AuditStore, Conflict, Counts, CronChange, CronPush, CronStore, CronUpsert, DeadLimits,
         DequeueRequest, Dequeued, Due, DueStore, EffectStore, Executions, Inprogress, JobStore,
-        Lease, LockId, LockRef, Locked, LockedJob, Minute, NameClaim, NodeStore, PauseStore,
-        ProcessReport, ProcessSignal, ProcessStore, Settled, Settlement, StatsReport, StatsStore,
-        StoredNodeInfo, Target,
+        Lease, LockId, LockRef, Locked, LockedJob, Minute, NameClaim, NodeStore, Once, OnceAnswer,
+        OnceJob, PauseStore, ProcessReport, ProcessSignal, ProcessStore, Settled, Settlement,
+        StatsReport, StatsStore, StoredNodeInfo, Target,
     },
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -71,6 +71,7 @@ impl Row {
             .replace("CLASS-D-H:M", "Job-14-8:3")
             .replace("DAY", "2025-02-14")
             .replace("LOCK", "00000000000000000000000000000001")
+            .replace("KEY", "ab")
             .replace("JID", "held")
             .replace("NODE", node.as_str())
             .replace("NAME", node.name());
@@ -180,7 +181,7 @@ async fn make_every_key(server: &RedisServer) -> [NodeId; 2] {
         at: None,
         class: "Sync".to_owned(),
         lasts: Some(LONG),
-        on_conflict: Conflict::KeepLast,
+        on_conflict: Conflict::Skip,
     };
     let stored = storage.enqueue_locked(&[unique("unique")]).await;
     assert!(matches!(stored[..], [Locked::New]), "{stored:?}");
@@ -188,7 +189,25 @@ async fn make_every_key(server: &RedisServer) -> [NodeId; 2] {
     let key = format!("verk:unique:{}", lock.id);
     server.command(&["HSET", &key, "touched", "0"]);
     let stored = storage.enqueue_locked(&[unique("next")]).await;
-    assert!(matches!(stored[..], [Locked::New]), "{stored:?}");
+    assert!(
+        matches!(stored[..], [Locked::Duplicate { .. }]),
+        "{stored:?}"
+    );
+    let once = Once {
+        key: "ab".to_owned(),
+        request: "cd".to_owned(),
+        jid: "once".into(),
+        lasts: LONG,
+    };
+    let job = OnceJob::Free(CronPush::Queue {
+        queue: held.queue.clone(),
+        job: "once".into(),
+    });
+    let stored = storage.enqueue_once(&once, &job).await;
+    assert!(
+        matches!(stored, OnceAnswer::First(Locked::New)),
+        "{stored:?}"
+    );
 
     let node = &held.node;
     let claimed = storage.claim_name(node, LONG).await.unwrap();

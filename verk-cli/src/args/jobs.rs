@@ -14,7 +14,7 @@ pub(crate) enum JobsCommand {
     /// Say why a job does not run
     Why(OneArgs),
     /// Run jobs now: move them to their queues
-    Run(ActArgs),
+    Run(RunArgs),
     /// Delete jobs
     Delete(ActArgs),
     /// Move jobs to the dead set
@@ -103,6 +103,15 @@ pub(crate) struct ActArgs {
     pub(crate) order: Option<OrderArg>,
     #[command(flatten)]
     pub(crate) consent: Consent,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) jobs: ActArgs,
+    /// Also dead jobs whose unique lock another job holds: they run without a lock
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

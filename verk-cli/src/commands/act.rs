@@ -30,6 +30,8 @@ const EXAMPLES: usize = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Run,
+    /// As `Run`, without a lock.
+    Force,
     Delete,
     Kill,
     Reschedule(SystemTime),
@@ -39,6 +41,7 @@ impl Verb {
     pub(crate) fn action(self) -> Action {
         match self {
             Self::Run => Action::Requeue,
+            Self::Force => Action::RequeueWithoutLock,
             Self::Delete => Action::Delete,
             Self::Kill => Action::Kill,
             Self::Reschedule(at) => Action::Reschedule(at),
@@ -49,6 +52,7 @@ impl Verb {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Run => "requeue",
+            Self::Force => "requeue without lock",
             Self::Delete => "delete",
             Self::Kill => "kill",
             Self::Reschedule(_) => "reschedule",
@@ -59,6 +63,7 @@ impl Verb {
     pub(crate) fn past(self, jobs: &str) -> String {
         match self {
             Self::Run => format!("moved {jobs} to the queue"),
+            Self::Force => format!("moved {jobs} to the queue, without a lock"),
             Self::Delete => format!("deleted {jobs}"),
             Self::Kill => format!("moved {jobs} to the dead set"),
             Self::Reschedule(_) => format!("rescheduled {jobs}"),
@@ -68,6 +73,7 @@ impl Verb {
     pub(crate) fn question(self, jobs: &str) -> String {
         match self {
             Self::Run => format!("Run {jobs} now?"),
+            Self::Force => format!("Run {jobs} now, without a lock?"),
             Self::Delete => format!("Delete {jobs}?"),
             Self::Kill => format!("Move {jobs} to the dead set?"),
             Self::Reschedule(_) => format!("Reschedule {jobs}?"),

@@ -139,7 +139,10 @@ impl Session<'_> {
             }) => self.list(place, filter, list).await,
             JobsCommand::Show(args) => self.show(args).await,
             JobsCommand::Why(args) => self.why(args).await,
-            JobsCommand::Run(args) => self.act(args, Verb::Run).await,
+            JobsCommand::Run(args) => {
+                let verb = if args.force { Verb::Force } else { Verb::Run };
+                self.act(&args.jobs, verb).await
+            }
             JobsCommand::Delete(args) => self.act(args, Verb::Delete).await,
             JobsCommand::Kill(args) => self.act(args, Verb::Kill).await,
             JobsCommand::Reschedule(args) => {

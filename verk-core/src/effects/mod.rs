@@ -101,7 +101,7 @@ impl Claim {
     /// Writes it into the job.
     pub(crate) fn put(&self, job: &mut Job) {
         // Every field has a JSON form.
-        job.set_in_verk("u", serde_json::to_string(self).unwrap_or_default());
+        job.set_in_verk("u", serde_json::to_string(self).ok());
     }
 
     /// What the payload of a job says about its lock; `None` if it has none.
@@ -167,6 +167,13 @@ pub(crate) fn conflict(unique: &Unique) -> Conflict {
         (None, OnConflict::Skip | OnConflict::Error) => Conflict::Skip,
         (None, OnConflict::Replace) => Conflict::Replace { max_wait: None },
         (None, OnConflict::KeepLast) => Conflict::KeepLast,
+    }
+}
+
+/// Lets the job have no lock any more.
+pub(crate) fn forget_lock(job: &mut Job) {
+    if Claim::of(job).is_some() {
+        job.set_in_verk("u", None);
     }
 }
 

@@ -313,15 +313,15 @@ impl Job {
         self.jid = jid;
     }
 
-    /// Sets a member of the object that verk keeps in a job, under the key `verk`. Other members
-    /// keep their bytes.
-    pub(crate) fn set_in_verk(&mut self, member: &str, json: String) {
+    /// Sets a member of the object that verk keeps in a job, under the key `verk`, or removes it.
+    /// Other members keep their bytes.
+    pub(crate) fn set_in_verk(&mut self, member: &str, json: Option<String>) {
         let all = self.verk().and_then(|json| serde_json::from_str(json).ok());
         let mut all: BTreeMap<String, Box<RawValue>> = all.unwrap_or_default();
-        let Ok(value) = RawValue::from_string(json) else {
-            return;
+        match json.and_then(|json| RawValue::from_string(json).ok()) {
+            Some(value) => all.insert(member.to_owned(), value),
+            None => all.remove(member),
         };
-        all.insert(member.to_owned(), value);
         // Raw values always have a JSON form.
         self.set_verk(&serde_json::to_string(&all).unwrap_or_default());
     }

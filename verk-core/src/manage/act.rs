@@ -23,6 +23,9 @@ pub enum Action {
     Delete,
     /// As [`Entry::requeue`].
     Requeue,
+    /// As [`Requeue`](Self::Requeue), but a unique job gives up its lock for good: a dead job can
+    /// run although another job holds its lock, and both may run at once.
+    RequeueWithoutLock,
     /// As [`Entry::kill`].
     Kill,
     /// As [`Entry::reschedule`].
@@ -118,9 +121,13 @@ impl Action {
             .filter_map(|&entry| {
                 let held = entry.payload.clone();
                 let to = self.target(entry, now, limits, form)?;
-                let effects = entry
-                    .job()
-                    .map(|job| effects::of_move(job, &jobs.source, &to));
+                let effects = entry.job().map(|job| match self {
+                    // A dead job may hold it for a time.
+                    Self::RequeueWithoutLock => {
+                        effects::of_move(job, &jobs.source, &MoveTarget::Delete)
+                    }
+                    _ => effects::of_move(job, &jobs.source, &to),
+                });
                 let effects = effects.unwrap_or_default();
                 Some((entry, Move { held, to, effects }))
             })
@@ -142,7 +149,7 @@ impl Action {
         }
         match self {
             Self::Reschedule(at) => wake.due_at(at, client.now()),
-            Self::Requeue => {
+            Self::Requeue | Self::RequeueWithoutLock => {
                 client
                     .tell_test(|| {
                         let done = |settled: &Settled| matches!(settled, Settled::Done);
@@ -169,11 +176,15 @@ impl Action {
         let as_it_is = || entry.payload.clone();
         Some(match (self, entry.source()) {
             (Self::Delete, _) => MoveTarget::Delete,
-            (Self::Requeue, Source::Queue(_)) | (Self::Kill, Source::Set(JobSet::Dead)) => {
+            (Self::Requeue | Self::RequeueWithoutLock, Source::Queue(_))
+            | (Self::Kill, Source::Set(JobSet::Dead)) => {
                 return None;
             }
-            (Self::Requeue, Source::Set(set)) => {
+            (Self::Requeue | Self::RequeueWithoutLock, Source::Set(set)) => {
                 let mut job = entry.job.clone().ok()?;
+                if self == Self::RequeueWithoutLock {
+                    effects::forget_lock(&mut job);
+                }
                 let queue = job.queue()?.clone();
                 if let JobSet::Retry | JobSet::Dead = set {
                     job.uncount_retry();

@@ -209,7 +209,7 @@ impl Definition {
         let mut job = self.job()?;
         let queue = job.queue().cloned().ok_or(Damaged::NoQueue)?;
         job.set_jid(jid);
-        job.set_in_verk("c", tick.to_json());
+        job.set_in_verk("c", Some(tick.to_json()));
         let lock = match (self.unique, self.overlap) {
             (Some(conflict), _) => Claim::of(&job).map(|claim| (claim, conflict)),
             (None, Overlap::Allow) => None,

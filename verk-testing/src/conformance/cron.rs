@@ -481,6 +481,7 @@ pub async fn a_broken_key_stops_the_timetable(harness: &dyn Harness) {
 }
 
 /// After a lost reply, the entry says whether the tick took effect.
+// matrix: cron × lost reply
 pub async fn a_lost_reply_is_resolved_by_reading(harness: &dyn Harness) {
     let fixture = Fixture::new(harness).await;
     let storage = &*fixture.storage;

@@ -185,6 +185,7 @@ pub async fn a_run_replaces_a_job(harness: &dyn Harness) {
 }
 
 /// A run whose job cannot be stored changes nothing. Neither does one that is taken twice.
+// matrix: cron × lost reply
 pub async fn a_run_takes_its_lock_or_nothing(harness: &dyn Harness) {
     let fixture = begin(harness).await;
     let storage = &*fixture.storage;
@@ -215,6 +216,7 @@ pub async fn a_run_takes_its_lock_or_nothing(harness: &dyn Harness) {
 }
 
 /// A full backend refuses a run that takes a lock or waits for it, and takes one that is skipped.
+// matrix: cron × full memory
 pub async fn a_full_backend_skips(harness: &dyn Harness) {
     let fixture = begin(harness).await;
     let storage = &*fixture.storage;

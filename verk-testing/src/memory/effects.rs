@@ -13,8 +13,8 @@ use bytes::Bytes;
 use verk_core::{
     Jid, Job, QueueName, StorageError,
     storage::{
-        Effect, EffectStore, HolderPlace, Inprogress, LockId, LockPage, LockRef, Locked, LockedJob, Once,
-        OnceAnswer, OnceJob, Page, Settled, Source, StoredLock,
+        Effect, EffectStore, HolderPlace, Inprogress, LockId, LockPage, LockRef, Locked, LockedJob,
+        Once, OnceAnswer, OnceJob, Page, Settled, Source, StoredLock,
     },
     time::{Clock, SystemClock},
 };
