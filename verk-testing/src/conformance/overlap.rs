@@ -1,5 +1,4 @@
-//! Ticks of the timetable whose job has a lock:
-//! [`LockedPush`](verk_core::storage::LockedPush).
+//! Ticks of the timetable whose job has a lock: [`LockedPush`].
 
 use std::sync::Arc;
 
