@@ -4,8 +4,8 @@ use bytes::Bytes;
 use verk_core::{
     error::Applied,
     storage::{
-        Cleared, Effect, Effects, HolderPlace, JobSet, Locked, Move, MoveTarget, Settled,
-        Settlement, Source, Storage, StoredLock, Target,
+        Cleared, Conflict, DueSet, Effect, Effects, HolderPlace, JobSet, Locked, LockedJob, Move,
+        MoveTarget, Settled, Settlement, Source, Storage, StoredLock, Target,
     },
 };
 
@@ -171,6 +171,32 @@ pub async fn each_move_has_its_effects(harness: &dyn Harness) {
         assert_lock(&*fixture.storage, place.as_ref()).await;
         clean(&fixture).await;
     }
+
+    // Nor does the job come that waits for the lock.
+    let fixture = Fixture::new(harness).await;
+    let storage = &*fixture.storage;
+    enqueue(storage, "a").await;
+    let next = LockedJob {
+        on_conflict: Conflict::KeepLast,
+        ..take("b", None)
+    };
+    let answer = storage.enqueue_locked(&[next]).await;
+    assert!(matches!(answer[..], [Locked::New]), "{answer:?}");
+    let gone = Move {
+        effects: followed("a", &HolderPlace::Scheduled(at(9))).into(),
+        ..Move::new(
+            job("gone"),
+            MoveTarget::Set {
+                set: DueSet::Schedule,
+                job: due(9, "later"),
+            },
+        )
+    };
+    let from = Source::Queue(fixture.held.queue.clone());
+    let moved = storage.move_jobs(&from, &[gone], None).await;
+    assert!(matches!(moved[..], [Settled::NotHeld]), "{moved:?}");
+    assert_held(storage, "a", &waiting()).await;
+    assert_eq!(fixture.queued().await, bytes(&["a"]));
 }
 
 /// A due job that is moved to its queue keeps its lock, or frees it; one that is not due changes

@@ -321,7 +321,8 @@ fn action() -> impl Strategy<Value = Action> {
             |(node, queue, jobs, max_jobs, prefetched)| Action::Exchange { node, queue, jobs, max_jobs, prefetched }
         ),
         4 => (node(), queue(), jobs()).prop_map(|(node, queue, jobs)| Action::Restore { node, queue, jobs }),
-        6 => (due_set(), jobs()).prop_map(|(set, jobs)| Action::Promote { set, jobs }),
+        4 => (due_set(), jobs()).prop_map(|(set, jobs)| Action::Promote { set, jobs }),
+        4 => (due_set(), promoted()).prop_map(|(set, jobs)| Action::Promote { set, jobs }),
         6 => (from(), jobs()).prop_map(|(from, jobs)| Action::Move { from, jobs }),
         1 => from().prop_map(|from| Action::Clear { from }),
         2 => (queue(), weighted(0.3)).prop_map(|(queue, paused)| Action::SetPaused { queue, paused }),
@@ -426,6 +427,15 @@ fn jobs() -> impl Strategy<Value = Vec<(Pick, To)>> {
     ];
     let to = (place, any::<bool>()).prop_map(|(place, changed)| To { place, changed });
     vec((pick, to), 1..5)
+}
+
+/// Jobs that go to a queue, as those do that are due.
+fn promoted() -> impl Strategy<Value = Vec<(Pick, To)>> {
+    let job = (0..6_usize, queue(), any::<bool>()).prop_map(|(job, queue, changed)| {
+        let place = Place::Queue(queue);
+        (Pick::There(job), To { place, changed })
+    });
+    vec(job, 1..4)
 }
 
 fn limits() -> impl Strategy<Value = Limits> {

@@ -189,7 +189,7 @@ impl Ledger {
         for effect in effects {
             let LockRef { id, jid, queue } = effect.lock();
             if let Effect::Unlock(_) = effect {
-                if self.unlock(*id, jid, queue) && to.is_some() {
+                if self.unlock(*id, jid, queue) && self.may_lose_it(jid, to) {
                     self.locks.free.insert(jid.clone());
                 }
                 continue;
@@ -236,6 +236,16 @@ impl Ledger {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Whether a job that went to `to` gives up its lock on the way, and lives.
+    fn may_lose_it(&self, jid: &Jid, to: Option<&Source>) -> bool {
+        let claim = self.locks.claims.values().find(|claim| claim.jid == *jid);
+        match to {
+            Some(Source::Set(JobSet::Dead)) => true,
+            Some(Source::Queue(_)) => claim.is_some_and(|claim| claim.rule.end == End::Due),
+            _ => false,
         }
     }
 
