@@ -32,6 +32,8 @@ pub(crate) struct Load {
     pub(crate) every: Option<Duration>,
     pub(crate) sleep: Duration,
     pub(crate) log: Option<std::path::PathBuf>,
+    /// How many threads its runtime has, instead of the default.
+    pub(crate) threads: Option<usize>,
 }
 
 impl Load {
@@ -45,6 +47,7 @@ impl Load {
             every: None,
             sleep: Duration::ZERO,
             log: None,
+            threads: None,
         }
     }
 }
@@ -108,6 +111,9 @@ impl Child {
         }
         if let Some(log) = &load.log {
             command.arg("--log").arg(log);
+        }
+        if let Some(threads) = load.threads {
+            command.env("TOKIO_WORKER_THREADS", threads.to_string());
         }
         if let Some(ahead) = contender.ahead {
             command.args(["--ahead", &ahead.to_string()]);

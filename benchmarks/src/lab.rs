@@ -122,11 +122,13 @@ pub(crate) fn fill(contender: &Contender, server: &Server, load: &Load) -> Resul
     let load = if contender.has_bulk {
         Load {
             batch: 1000.min(load.jobs.unwrap_or(1).div_ceil(load.queues)),
+            threads: None,
             ..load.clone()
         }
     } else {
         Load {
             tasks: 50,
+            threads: None,
             ..load.clone()
         }
     };

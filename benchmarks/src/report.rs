@@ -124,7 +124,8 @@ impl Outcome {
 }
 
 impl Report {
-    /// Sorts the results of the systems. `main` is the figure for the ratios.
+    /// Sorts the results of the systems. `main` is the figure for the ratios. The settings always
+    /// have the number of threads of a program.
     pub(crate) fn new(
         what: &str,
         main: &str,
@@ -139,6 +140,8 @@ impl Report {
                 .collect(),
             ..Self::default()
         };
+        let threads = report.settings.entry("threads");
+        threads.or_insert_with(|| benchmark_harness::threads().into());
         for (name, outcome) in outcomes {
             match name.as_str() {
                 "verk" => report.verk = outcome,

@@ -53,14 +53,12 @@ pub fn main<S: System>() -> Result<()> {
     run::<S>(Options::parse())
 }
 
-/// How many threads the runtime of a program has: one less than the machine has cores, at least
-/// one, unless `TOKIO_WORKER_THREADS` sets another number.
+/// How many threads the runtime of a program has: as many as that of `#[tokio::main]`. This is one
+/// for each core, unless `TOKIO_WORKER_THREADS` sets another number.
 pub fn threads() -> usize {
-    let told = env::var("TOKIO_WORKER_THREADS").ok();
-    told.and_then(|told| told.parse().ok()).unwrap_or_else(|| {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        cores.saturating_sub(1).max(1)
-    })
+    let set = env::var("TOKIO_WORKER_THREADS").ok();
+    set.and_then(|set| set.parse().ok())
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 /// Does what `options` say.

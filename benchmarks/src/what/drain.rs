@@ -17,8 +17,9 @@ use crate::{
 };
 
 /// The main figure is that of 25 no-op jobs at once, from one queue. The parts are for verk and the
-/// floor: 100 at once; four queues, 25 of each at once; 2000 jobs at once that sleep 100 ms; the
-/// worker's log at info, into a file.
+/// floor: 100 at once; four queues, 25 of each at once; a runtime with one thread, which is the
+/// fastest setting where Redis needs a core; 2000 jobs at once that sleep 100 ms; the worker's log
+/// at info, into a file.
 pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
     let load = Load::of(lab.settings.jobs(100_000));
     let wide = Load {
@@ -27,6 +28,10 @@ pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
     };
     let four = Load {
         queues: 4,
+        ..load.clone()
+    };
+    let narrow = Load {
+        threads: Some(1),
         ..load.clone()
     };
     let sleeping = Load {
@@ -48,6 +53,7 @@ pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
             with(lab, "drain, 100 at once", &own, &wide),
         )
         .with("queues_4", with(lab, "drain, 4 queues", &own, &four))
+        .with("one_thread", with(lab, "drain, one thread", &own, &narrow))
         .with(
             "sleep_100_ms",
             with(lab, "drain, sleeping jobs", &only_verk, &sleeping),
@@ -82,6 +88,10 @@ fn with(lab: &Lab, what: &str, contenders: &[Contender], load: &Load) -> Report 
         (
             "floor_ahead",
             json!(lab.settings.floor_ahead.unwrap_or(load.concurrency.min(64))),
+        ),
+        (
+            "threads",
+            json!(load.threads.unwrap_or_else(benchmark_harness::threads)),
         ),
         ("runs", json!(lab.settings.runs())),
     ];

@@ -138,6 +138,7 @@ fn measured(size: Size) -> Result<Report> {
         ("waiting", json!(size.waiting)),
         ("locks", json!(size.locks)),
         ("enqueues", json!(size.conflicts)),
+        ("threads", json!(1)),
     ];
     Ok(Report::new("locks", "", &settings, Vec::new()).rows(rows))
 }

@@ -23,6 +23,21 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
     let mut targets = vec![
         at_least("drain / the floor", 0.7, to_floor("drain", "jobs_per_s")),
         at_least(
+            "drain, 100 at once / the floor",
+            0.7,
+            to_floor("drain/concurrency_100", "jobs_per_s"),
+        ),
+        at_least(
+            "drain of 4 queues / the floor",
+            0.7,
+            to_floor("drain/queues_4", "jobs_per_s"),
+        ),
+        at_least(
+            "drain / with one thread",
+            0.9,
+            quotient(drained, rate("drain/one_thread")),
+        ),
+        at_least(
             "drain, 100 at once / 25 at once",
             1.0,
             quotient(rate("drain/concurrency_100"), drained),
@@ -44,7 +59,7 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
         ),
         at_least(
             "enqueue / the floor",
-            0.9,
+            0.95,
             to_floor("enqueue", "jobs_per_s"),
         ),
         at_least(
@@ -52,10 +67,10 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
             0.8,
             to_floor("enqueue/tasks_50", "jobs_per_s"),
         ),
-        at_least("bulk / the floor", 0.7, to_floor("bulk", "jobs_per_s")),
+        at_least("bulk / the floor", 0.75, to_floor("bulk", "jobs_per_s")),
         at_most(
             "latency p50 / the floor",
-            1.5,
+            1.2,
             to_floor("latency", "p50_ms"),
         ),
         at_most(
@@ -88,12 +103,15 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
                 verk("memory/flat", "mib_after_tenth"),
             ),
         ),
-        at_least(
-            "drain with 1 ms each way / without",
-            0.5,
-            quotient(rate("rtt"), rate("rtt/direct")),
-        ),
     ];
+    // The second is out of reach for any program that prefetches no more than verk may.
+    for wanted in [0.35, 0.5] {
+        targets.push(at_least(
+            "drain with 1 ms each way / without",
+            wanted,
+            quotient(rate("rtt"), rate("rtt/direct")),
+        ));
+    }
     for (part, with) in [
         ("waiting", "a million waiting jobs"),
         ("scheduled", "a million scheduled jobs"),
