@@ -30,7 +30,11 @@ pub(crate) struct Load {
     pub(crate) tasks: u64,
     pub(crate) batch: u64,
     pub(crate) every: Option<Duration>,
+    /// How many jobs are enqueued in a second, instead of as many as possible.
+    pub(crate) rate: Option<u64>,
     pub(crate) sleep: Duration,
+    /// How much CPU a job takes.
+    pub(crate) spin: Duration,
     pub(crate) log: Option<std::path::PathBuf>,
     /// How many threads its runtime has, instead of the default.
     pub(crate) threads: Option<usize>,
@@ -45,7 +49,9 @@ impl Load {
             tasks: 1,
             batch: 1,
             every: None,
+            rate: None,
             sleep: Duration::ZERO,
+            spin: Duration::ZERO,
             log: None,
             threads: None,
         }
@@ -108,6 +114,13 @@ impl Child {
         }
         if let Some(every) = load.every {
             command.args(["--every", &every.as_micros().to_string()]);
+        }
+        // Not all programs have these two.
+        if let Some(rate) = load.rate {
+            command.args(["--rate", &rate.to_string()]);
+        }
+        if !load.spin.is_zero() {
+            command.args(["--spin", &load.spin.as_micros().to_string()]);
         }
         if let Some(log) = &load.log {
             command.arg("--log").arg(log);

@@ -1,6 +1,7 @@
 //! The job that all systems run, and what is counted about it.
 
 use std::{
+    hint,
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -34,19 +36,43 @@ impl Job {
     }
 }
 
-/// Runs the job: counts it, and sleeps if the job says so.
+/// Runs the job: counts it, computes if the command line says so, and sleeps if the job says so.
 pub async fn perform(job: Job) {
     TALLY.started(job);
+    let spin = TALLY.spin.load(Ordering::Relaxed);
+    if spin > 0 {
+        compute(Duration::from_micros(spin));
+    }
     if job.sleep > 0 {
         tokio::time::sleep(Duration::from_millis(job.sleep)).await;
     }
     TALLY.ended();
 }
 
+/// Computes until the thread has used so much CPU. Time does not count while another thread has the
+/// core, as with a job that computes something.
+fn compute(cpu: Duration) {
+    let until = on_cpu() + cpu;
+    let mut value = 1_u64;
+    while on_cpu() < until {
+        // Half a microsecond or so: less than a hundredth of the shortest job that is measured.
+        for _ in 0..500 {
+            value = hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005) + 1);
+        }
+    }
+}
+
+/// The CPU that this thread has used.
+fn on_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.try_into().unwrap_or_default()
+}
+
 /// The counts of this process. They are global, because programs of all kinds run the job, and not
 /// all can pass it a value.
 pub(crate) static TALLY: Tally = Tally {
     wanted: AtomicU64::new(u64::MAX),
+    spin: AtomicU64::new(0),
     started: AtomicU64::new(0),
     ended: AtomicU64::new(0),
     first: OnceLock::new(),
@@ -56,6 +82,8 @@ pub(crate) static TALLY: Tally = Tally {
 
 pub(crate) struct Tally {
     wanted: AtomicU64,
+    /// How long each job computes, in microseconds.
+    spin: AtomicU64,
     started: AtomicU64,
     ended: AtomicU64,
     first: OnceLock<Instant>,
@@ -97,6 +125,11 @@ impl Tally {
     /// Sets how many jobs [`Self::done`] waits for, before the first runs.
     pub(crate) fn want(&self, jobs: u64) {
         self.wanted.store(jobs, Ordering::Relaxed);
+    }
+
+    /// Sets for how many microseconds each job computes, before the first runs.
+    pub(crate) fn spin(&self, microseconds: u64) {
+        self.spin.store(microseconds, Ordering::Relaxed);
     }
 
     /// Waits for the last job.

@@ -32,9 +32,16 @@ pub struct Options {
     /// which they were sent.
     #[arg(long)]
     pub every: Option<u64>,
+    /// How many jobs are enqueued in a second, by all tasks together: each at its time. Without it,
+    /// as many as possible.
+    #[arg(long)]
+    pub rate: Option<u64>,
     /// How long a job sleeps, in milliseconds.
     #[arg(long, default_value_t = 0)]
     pub sleep: u64,
+    /// Of a worker: how long each job computes, in microseconds of CPU.
+    #[arg(long, default_value_t = 0)]
+    pub spin: u64,
     /// Writes the log of the worker, at level info, into this file.
     #[arg(long)]
     pub log: Option<PathBuf>,

@@ -100,6 +100,10 @@ async fn enqueue<S: System>(options: Options, lines: &mut Lines) -> Result<()> {
                 if first >= jobs {
                     return Ok(());
                 }
+                if let Some(rate) = options.rate {
+                    let due = Duration::from_secs_f64(first as f64 / rate.max(1) as f64);
+                    tokio::time::sleep_until((begun + due).into()).await;
+                }
                 let queue = &queues[(first / batch) as usize % queues.len()];
                 enqueue_some::<S>(&client, queue, batch.min(jobs - first), &options).await?;
             }
@@ -139,6 +143,7 @@ async fn work<S: System>(options: Options, lines: &mut Lines) -> Result<()> {
     if let Some(jobs) = options.jobs {
         TALLY.want(jobs);
     }
+    TALLY.spin(options.spin);
     say(Said::Ready)?;
     lines.recv().await.context("nobody said go")?;
     let watch = async {

@@ -1,7 +1,7 @@
 //! Jobs that wait in Redis, run until none is left: from the first job's start to the last one's
 //! end.
 
-use std::time::Duration;
+use std::{num::NonZero, thread, time::Duration};
 
 use anyhow::Result;
 use benchmark_harness::Role;
@@ -19,7 +19,7 @@ use crate::{
 /// The main figure is that of 25 no-op jobs at once, from one queue. The parts are for verk and the
 /// floor: 100 at once; four queues, 25 of each at once; a runtime with one thread, which is the
 /// fastest setting where Redis needs a core; 2000 jobs at once that sleep 100 ms; the worker's log
-/// at info, into a file.
+/// at info, into a file; jobs that compute for 100 µs and for 1 ms.
 pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
     let load = Load::of(lab.settings.jobs(100_000));
     let wide = Load {
@@ -39,6 +39,14 @@ pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
         sleep: Duration::from_millis(100),
         ..load.clone()
     };
+    let computing = |spin, usual| Load {
+        spin,
+        ..Load::of(lab.settings.jobs(usual))
+    };
+    let (short, long) = (
+        computing(Duration::from_micros(100), 20_000),
+        computing(Duration::from_millis(1), 4_000),
+    );
     let file = NamedTempFile::new()?;
     let logged = Load {
         log: Some(file.path().to_owned()),
@@ -59,6 +67,14 @@ pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
             with(lab, "drain, sleeping jobs", &only_verk, &sleeping),
         )
         .with(
+            "spin_100_us",
+            with(lab, "drain, 100 µs of CPU", &only_verk, &short),
+        )
+        .with(
+            "spin_1_ms",
+            with(lab, "drain, 1 ms of CPU", &only_verk, &long),
+        )
+        .with(
             "log_info",
             with(lab, "drain, with a log", &only_verk, &logged),
         ))
@@ -75,24 +91,34 @@ pub(crate) fn plain(lab: &Lab, contenders: &[Contender]) -> Report {
 }
 
 fn with(lab: &Lab, what: &str, contenders: &[Contender], load: &Load) -> Report {
+    let threads = load.threads.unwrap_or_else(benchmark_harness::threads);
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    // If all threads do nothing but compute: Redis, and the worker itself, need CPU too.
+    let ideal = if load.spin.is_zero() {
+        0.0
+    } else {
+        threads.min(cores) as f64 / load.spin.as_secs_f64()
+    };
     let outcomes = lab.measure(what, contenders, |contender| {
         let server = Server::start();
-        measure(contender, load, &server, &server.url())
+        let mut measured = measure(contender, load, &server, &server.url())?;
+        if let Some((_, rate)) = measured.first().filter(|_| ideal > 0.0) {
+            measured.push(("of_ideal", rate / ideal));
+        }
+        Ok(measured)
     });
     let settings = [
         ("jobs", json!(load.jobs)),
         ("concurrency", json!(load.concurrency)),
         ("queues", json!(load.queues)),
         ("sleep_ms", json!(load.sleep.as_millis() as u64)),
+        ("spin_us", json!(load.spin.as_micros() as u64)),
         ("log", json!(load.log.is_some())),
         (
             "floor_ahead",
             json!(lab.settings.floor_ahead.unwrap_or(load.concurrency.min(64))),
         ),
-        (
-            "threads",
-            json!(load.threads.unwrap_or_else(benchmark_harness::threads)),
-        ),
+        ("threads", json!(threads)),
         ("runs", json!(lab.settings.runs())),
     ];
     Report::new("drain", "jobs_per_s", &settings, outcomes)

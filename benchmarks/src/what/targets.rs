@@ -53,6 +53,16 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
             quotient(rate("drain/sleep_100_ms"), Some(IDEAL_PER_S)),
         ),
         at_least(
+            "drain of jobs of 100 µs of CPU / the ideal",
+            0.9,
+            verk("drain/spin_100_us", "of_ideal"),
+        ),
+        at_least(
+            "drain of jobs of 1 ms of CPU / the ideal",
+            0.9,
+            verk("drain/spin_1_ms", "of_ideal"),
+        ),
+        at_least(
             "drain with a log / without",
             0.5,
             quotient(rate("drain/log_info"), drained),
