@@ -63,11 +63,12 @@ pub(crate) enum What {
     Memory,
     /// Drain with a millisecond of network each way.
     Rtt,
-    /// Drain and idle with a million other jobs, and with 100 other nodes; drain of payloads of
-    /// three sizes.
+    /// Drain and idle with a million other jobs, and with 100 other nodes.
     Growth,
     /// One node with 500 queues.
     Queues,
+    /// Drain of payloads of five sizes.
+    Payloads,
     /// All of the above.
     Compare,
     /// What the dashboard costs the server beside a million jobs of each kind. Fails if a page, a

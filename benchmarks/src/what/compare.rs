@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use serde_json::json;
 
-use super::{bulk, drain, enqueue, growth, idle, latency, memory, queues, rtt, targets};
+use super::{bulk, drain, enqueue, growth, idle, latency, memory, payloads, queues, rtt, targets};
 use crate::{
     lab::Lab,
     report::{Outcome, Report},
@@ -40,6 +40,7 @@ pub(crate) fn run(lab: &Lab, contenders: &[Contender]) -> Result<Report> {
         idle::run(lab, contenders),
         rtt::run(lab),
         growth::run(lab),
+        payloads::run(lab),
         queues::run(lab),
     ]
     .into_iter()

@@ -9,6 +9,7 @@ mod idle;
 mod latency;
 mod locks;
 mod memory;
+mod payloads;
 mod queues;
 mod rtt;
 mod targets;
@@ -31,6 +32,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Report> {
         What::Memory => Ok(memory::run(lab, &all)),
         What::Rtt => Ok(rtt::run(lab)),
         What::Growth => Ok(growth::run(lab)),
+        What::Payloads => Ok(payloads::run(lab)),
         What::Queues => Ok(queues::run(lab)),
         What::Locks => locks::run(lab),
         What::Web => web::run(lab),

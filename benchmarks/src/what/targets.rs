@@ -136,7 +136,7 @@ pub(crate) fn of(compare: &Report) -> Vec<Target> {
     for concurrency in [25, 100] {
         let server = |concurrency: u64| {
             verk(
-                &format!("growth/payload_1_mb_at_{concurrency}"),
+                &format!("payloads/1_mb_at_{concurrency}"),
                 "server_ms_per_mb",
             )
         };
