@@ -55,7 +55,7 @@ fn main() -> Result<()> {
     } else {
         print!("{}", markdown::render(&report));
     }
-    if matches!(settings.what, What::Web | What::Locks) && !settings.quick {
+    if matches!(settings.what, What::Web | What::Locks | What::Nodes) && !settings.quick {
         let missed = report.targets.iter().filter(|target| !target.met);
         let missed: Vec<&str> = missed.map(|target| &*target.name).collect();
         ensure!(missed.is_empty(), "above its bound: {}", missed.join("; "));

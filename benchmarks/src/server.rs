@@ -160,6 +160,19 @@ impl Server {
         len.context("not a list")
     }
 
+    pub(crate) fn set_len(&self, key: &str) -> Result<i64> {
+        let len = self.redis.command(&["SCARD", key]).as_integer();
+        len.context("not a set")
+    }
+
+    /// How many clients are connected, without the one that asks.
+    pub(crate) fn connections(&self) -> Result<f64> {
+        let info = self.info("clients")?;
+        let clients = (info.lines()).find_map(|line| line.strip_prefix("connected_clients:"));
+        let clients: f64 = clients.context("no number of clients")?.trim().parse()?;
+        Ok(clients - 1.0)
+    }
+
     fn info(&self, section: &str) -> Result<String> {
         match self.redis.command(&["INFO", section]) {
             Reply::Bulk(info) => Ok(String::from_utf8_lossy(&info).into_owned()),

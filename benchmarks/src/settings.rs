@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     /// How many jobs, instead of what suits the measurement.
     #[arg(long)]
     pub(crate) jobs: Option<u64>,
-    /// For how many seconds an idle worker is watched.
+    /// For how many seconds a worker is watched that is idle, or of `nodes` busy.
     #[arg(long, default_value_t = 20)]
     pub(crate) seconds: u64,
     /// How many jobs the floor may hold in addition to those that run; without it, as many as verk
@@ -77,6 +77,9 @@ pub(crate) enum What {
     /// How long the server takes for an enqueue that meets the lock of a unique job, beside a
     /// million jobs and 100 000 locks. Fails if 99 of 100 take longer than a millisecond.
     Locks,
+    /// What each of up to 100 nodes on one Redis costs, idle and busy. Fails if a node of 100 costs
+    /// more than one of 10.
+    Nodes,
     /// Counts what a job costs, in instructions and commands, and compares that with the record.
     Budget,
 }

@@ -9,6 +9,7 @@ mod idle;
 mod latency;
 mod locks;
 mod memory;
+mod nodes;
 mod payloads;
 mod queues;
 mod rtt;
@@ -33,6 +34,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Report> {
         What::Rtt => Ok(rtt::run(lab)),
         What::Growth => Ok(growth::run(lab)),
         What::Payloads => Ok(payloads::run(lab)),
+        What::Nodes => Ok(nodes::run(lab)),
         What::Queues => Ok(queues::run(lab)),
         What::Locks => locks::run(lab),
         What::Web => web::run(lab),
