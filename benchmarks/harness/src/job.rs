@@ -6,6 +6,7 @@ use std::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -55,11 +56,32 @@ fn compute(cpu: Duration) {
     let until = on_cpu() + cpu;
     let mut value = 1_u64;
     while on_cpu() < until {
-        // Half a microsecond or so: less than a hundredth of the shortest job that is measured.
-        for _ in 0..500 {
+        // A fraction of a microsecond, so that a job is hardly longer than it is to be.
+        for _ in 0..100 {
             value = hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005) + 1);
         }
     }
+}
+
+/// How many cores so many threads get that do nothing but compute, for so long. It is less than
+/// the machine has while other programs run.
+pub fn cores_available(threads: usize, watch: Duration) -> f64 {
+    let begun = Instant::now();
+    let used = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    while begun.elapsed() < watch {
+                        compute(Duration::from_micros(100));
+                    }
+                    on_cpu()
+                })
+            })
+            .collect();
+        let used = threads.into_iter().map(|thread| thread.join());
+        used.filter_map(Result::ok).sum::<Duration>()
+    });
+    used.as_secs_f64() / begun.elapsed().as_secs_f64()
 }
 
 /// The CPU that this thread has used.

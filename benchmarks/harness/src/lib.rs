@@ -9,6 +9,6 @@ mod job;
 mod protocol;
 mod system;
 
-pub use job::{Job, perform};
+pub use job::{Job, cores_available, perform};
 pub use protocol::{Done, Latency, Options, Role, Said};
 pub use system::{System, main, run, threads};

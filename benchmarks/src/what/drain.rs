@@ -16,6 +16,9 @@ use crate::{
     systems::Contender,
 };
 
+/// For how long the tool measures how much CPU other programs leave.
+const PROBE: Duration = Duration::from_millis(500);
+
 /// The main figure is that of 25 no-op jobs at once, from one queue. The parts are for verk and the
 /// floor: 100 at once; four queues, 25 of each at once; a runtime with one thread, which is the
 /// fastest setting where Redis needs a core; 2000 jobs at once that sleep 100 ms; the worker's log
@@ -92,18 +95,17 @@ pub(crate) fn plain(lab: &Lab, contenders: &[Contender]) -> Report {
 
 fn with(lab: &Lab, what: &str, contenders: &[Contender], load: &Load) -> Report {
     let threads = load.threads.unwrap_or_else(benchmark_harness::threads);
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    // If all threads do nothing but compute: Redis, and the worker itself, need CPU too.
-    let ideal = if load.spin.is_zero() {
-        0.0
-    } else {
-        threads.min(cores) as f64 / load.spin.as_secs_f64()
-    };
     let outcomes = lab.measure(what, contenders, |contender| {
+        let computes = !load.spin.is_zero();
+        let available = computes.then(|| benchmark_harness::cores_available(threads, PROBE));
         let server = Server::start();
         let mut measured = measure(contender, load, &server, &server.url())?;
-        if let Some((_, rate)) = measured.first().filter(|_| ideal > 0.0) {
-            measured.push(("of_ideal", rate / ideal));
+        if let Some((available, (_, rate))) = available.zip(measured.first().copied()) {
+            // How many cores compute jobs. Redis, and the worker itself, need some CPU too.
+            let busy = rate * load.spin.as_secs_f64();
+            let cores = thread::available_parallelism().map_or(1, NonZero::get);
+            measured.push(("of_ideal", busy / threads.min(cores) as f64));
+            measured.push(("of_available", busy / available));
         }
         Ok(measured)
     });
