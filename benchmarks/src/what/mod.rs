@@ -4,6 +4,7 @@ mod bulk;
 mod compare;
 mod drain;
 mod enqueue;
+mod footprint;
 mod growth;
 mod idle;
 mod latency;
@@ -34,6 +35,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Report> {
         What::Rtt => Ok(rtt::run(lab)),
         What::Growth => Ok(growth::run(lab)),
         What::Payloads => Ok(payloads::run(lab)),
+        What::Footprint => Ok(footprint::run(lab)),
         What::Nodes => Ok(nodes::run(lab)),
         What::Queues => Ok(queues::run(lab)),
         What::Locks => locks::run(lab),
