@@ -83,12 +83,12 @@ async fn jobs_that_would_wait_go_back_in_order() {
     let mut events = node.verk.events();
     node.run(40, 10).await;
     let mut handed_back = 0;
-    // Two run, and at most as many were fetched ahead.
+    // Two run, and at most four times as many were fetched ahead.
     while handed_back == 0 || node.in_progress() != 2 {
         let event = wait_for(&mut events, Some).await;
         handed_back += usize::from(matches!(event.what, EventKind::JobHandedBack));
     }
-    assert!(handed_back <= 2, "{handed_back}");
+    assert!(handed_back <= 8, "{handed_back}");
     assert_eq!(node.queued().await.len(), 8);
 
     node.states.gate.open();

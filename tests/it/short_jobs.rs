@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -15,10 +18,12 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
     util::SubscriberInitExt,
 };
-use verk::{EventKind, prelude::*, storage::Source};
-use verk_testing::{CuttingProxy, RedisServer};
+use verk::{EventKind, events::Events, prelude::*, storage::Source};
+use verk_testing::{CuttingProxy, RedisServer, within};
 
-use crate::support::{Fixture, Gate, Log, States, queue_name, wait_for};
+use crate::support::{
+    Fixture, Gate, Log, PATIENCE, SlowClock, States, Thread, queue_name, until, wait_for,
+};
 
 /// How many jobs a row may have.
 const CONCURRENCY: usize = 10;
@@ -70,6 +75,7 @@ async fn run(does: &str) -> Ran {
     let states = States::new();
     let builder = Verk::builder()
         .redis(proxy.url())
+        .clock(SlowClock::new())
         .queue("default", CONCURRENCY)
         .shutdown_timeout(Duration::ZERO);
     let verk = states.give(builder).build().await.unwrap();
@@ -101,6 +107,111 @@ async fn several_share_a_task() {
     let ran = run("nothing").await;
     assert_eq!((ran.succeeded, ran.failed), (JOBS, 0));
     assert!(ran.tasks.len() < JOBS as usize, "{} tasks", ran.tasks.len());
+}
+
+/// How many short jobs run, and which of them keeps its thread.
+const MANY: u32 = 2_000;
+const KEEPS: u32 = 1_000;
+
+/// Ends at once, but for one, which keeps its thread until the test is done with it.
+#[verk::worker]
+async fn one_keeps_its_thread(number: u32, State(thread): State<Thread>) {
+    if number == KEEPS {
+        thread.keep();
+    }
+}
+
+/// A node that runs many short jobs, one of which keeps its thread.
+async fn with_a_kept_thread() -> (Verk, Events, RedisServer, Thread) {
+    let redis = RedisServer::start();
+    let states = States::new();
+    let builder = Verk::builder()
+        .redis(redis.url())
+        .clock(SlowClock::new())
+        .queue("default", CONCURRENCY);
+    let verk = states.give(builder).build().await.unwrap();
+    let jobs = (0..MANY).map(OneKeepsItsThread::new);
+    verk.client().enqueue_all(jobs).await.unwrap();
+    let events = verk.events();
+    verk.start().unwrap();
+    (verk, events, redis, states.thread)
+}
+
+async fn finished(events: &mut Events, count: u32) {
+    for _ in 0..count {
+        wait_for(events, |event| {
+            matches!(event.what, EventKind::JobFinished { .. }).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_keeps_its_thread_holds_up_no_other() {
+    let (verk, mut events, redis, thread) = with_a_kept_thread().await;
+    let _release = thread.release_on_drop();
+    // The outcomes of all others are stored meanwhile.
+    finished(&mut events, MANY - 1).await;
+    assert!(thread.is_kept());
+    let verk = Arc::new(verk);
+    let shutdown = {
+        let verk = Arc::clone(&verk);
+        tokio::spawn(async move { verk.shutdown().await })
+    };
+    // The others are settled, and the list has only the job that runs.
+    let held = || {
+        let keys = redis.command(&["KEYS", "inprogress:default:*"]);
+        let key = keys.into_array().unwrap().remove(0).into_bytes().unwrap();
+        let key = std::str::from_utf8(&key).unwrap().to_owned();
+        redis.command(&["LLEN", &key]).as_integer()
+    };
+    until(|| held() == Some(1)).await;
+    thread.release();
+    within(PATIENCE, shutdown).await.unwrap();
+    assert!(
+        redis
+            .command(&["KEYS", "inprogress:*"])
+            .into_array()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_job_of_a_class_may_keep_its_thread() {
+    let (redis, states) = (RedisServer::start(), States::new());
+    let _release = states.thread.release_on_drop();
+    let builder = Verk::builder()
+        .redis(redis.url())
+        .queue("default", 1)
+        .queue("others", 1);
+    let verk = states.give(builder).build().await.unwrap();
+    verk.start().unwrap();
+    let mut events = verk.events();
+    verk.client()
+        .enqueue(OneKeepsItsThread::new(KEEPS))
+        .await
+        .unwrap();
+    until(|| states.thread.is_kept()).await;
+    // Another process enqueues, so nothing in this one wakes a thread.
+    let job = r#"{"class":"OneKeepsItsThread","args":[0],"jid":"0","queue":"others"}"#;
+    redis.command(&["LPUSH", "queue:others", job]);
+    finished(&mut events, 1).await;
+    assert!(states.thread.is_kept());
+    states.thread.release();
+    within(PATIENCE, verk.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn after_a_job_that_kept_the_only_thread_the_others_run() {
+    let (verk, mut events, _redis, thread) = with_a_kept_thread().await;
+    // The test has a thread of its own, and no timer and no event wakes it meanwhile.
+    while !thread.is_kept() {
+        thread::yield_now();
+    }
+    thread.release();
+    finished(&mut events, MANY).await;
+    within(PATIENCE, verk.shutdown()).await;
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::{
     io,
+    pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -17,6 +18,7 @@ use verk::{
     Event, EventKind, Job, QueueName, Verk, VerkBuilder,
     events::Events,
     storage::{JobSet, Page, Source, WaitingJob},
+    time::{Clock, SystemClock},
 };
 use verk_testing::{MemoryStorage, RedisServer, VirtualClock, within};
 
@@ -94,12 +96,84 @@ impl Gauge {
     }
 }
 
+/// A thread that a job keeps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Thread(Arc<(Mutex<Kept>, Condvar)>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kept {
+    #[default]
+    NotYet,
+    Now,
+    NoMore,
+}
+
+impl Thread {
+    /// Keeps the thread of the caller until it is released.
+    pub(crate) fn keep(&self) {
+        let (kept, changed) = &*self.0;
+        let mut kept = kept.lock().unwrap();
+        if *kept == Kept::NotYet {
+            *kept = Kept::Now;
+        }
+        drop(changed.wait_while(kept, |kept| *kept == Kept::Now).unwrap());
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        *self.0.0.lock().unwrap() == Kept::Now
+    }
+
+    pub(crate) fn release(&self) {
+        *self.0.0.lock().unwrap() = Kept::NoMore;
+        self.0.1.notify_all();
+    }
+
+    /// Releases it when a test fails, because its runtime would wait for the thread.
+    pub(crate) fn release_on_drop(&self) -> impl Drop + use<> {
+        struct Release(Thread);
+        impl Drop for Release {
+            fn drop(&mut self) {
+                self.0.release();
+            }
+        }
+        Release(self.clone())
+    }
+}
+
+/// Time that passes ten times more slowly. A node decides by how long its steps take, and the tests
+/// are not optimised, on a machine that does more than one thing.
+#[derive(Debug)]
+pub(crate) struct SlowClock(Instant);
+
+impl SlowClock {
+    const TIMES: u32 = 10;
+
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(SystemClock.instant()))
+    }
+}
+
+impl Clock for SlowClock {
+    fn now(&self) -> SystemTime {
+        SystemClock.now()
+    }
+
+    fn instant(&self) -> Instant {
+        self.0 + self.0.elapsed() / Self::TIMES
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        SystemClock.sleep_until(self.0 + deadline.saturating_duration_since(self.0) * Self::TIMES)
+    }
+}
+
 /// Everything that the workers of this program ask for.
 #[derive(Clone, Debug)]
 pub(crate) struct States {
     pub(crate) log: Log,
     pub(crate) gate: Gate,
     pub(crate) gauge: Gauge,
+    pub(crate) thread: Thread,
 }
 
 impl States {
@@ -108,6 +182,7 @@ impl States {
             log: Log::default(),
             gate: Gate(Arc::new(Semaphore::new(0))),
             gauge: Gauge::default(),
+            thread: Thread::default(),
         }
     }
 
@@ -117,6 +192,7 @@ impl States {
             .state(self.log.clone())
             .state(self.gate.clone())
             .state(self.gauge.clone())
+            .state(self.thread.clone())
     }
 }
 
@@ -176,7 +252,9 @@ impl Fixture {
             .build()
             .await
             .unwrap();
-        let States { log, gate, gauge } = states;
+        let States {
+            log, gate, gauge, ..
+        } = states;
         Self {
             events: verk.events(),
             verk,

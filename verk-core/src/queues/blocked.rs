@@ -4,16 +4,22 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     log,
-    queues::{Queues, status::RunSnapshot},
+    queues::{Queues, row, status::RunSnapshot},
     time::clock::{Clock, SystemClock},
 };
 
 /// The shortest poll that is reported. A poll of less than twice this time may be missed.
 const TOO_LONG: Duration = Duration::from_secs(1);
 
+/// Does both: warns of jobs that keep their thread, and parts the rows that they block. Does not
+/// end.
+pub(crate) async fn watch(queues: Arc<Queues>) {
+    tokio::join!(warn(Arc::clone(&queues)), row::watch(queues));
+}
+
 /// Checks the running jobs, again and again, and warns of each run that keeps its thread, once.
 /// Does not end.
-pub(crate) async fn watch(queues: Arc<Queues>) {
+async fn warn(queues: Arc<Queues>) {
     // In real time, also with the clock of a test, because the thread is kept in real time.
     let clock: &dyn Clock = &SystemClock;
     loop {

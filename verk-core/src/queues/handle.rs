@@ -8,7 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
-    queues::{Queues, run::Run, status::RunSnapshot},
+    queues::{
+        Queues,
+        row::{Row, Rows},
+        run::Run,
+        status::RunSnapshot,
+    },
     storage::Inprogress,
 };
 
@@ -22,6 +27,7 @@ pub(crate) struct ManagerHandle {
     /// Cancelled when the manager has ended.
     pub(crate) ended: CancellationToken,
     pub(crate) state: Mutex<ManagerState>,
+    pub(crate) rows: Arc<Rows>,
 }
 
 /// The state that a manager shows, and its running jobs.
@@ -30,6 +36,8 @@ pub(crate) struct ManagerState {
     /// The running jobs, each in the place that its start returned.
     pub(crate) running: Slab<Run>,
     pub(crate) paused: bool,
+    /// The last row of short runs.
+    pub(crate) row: Option<Arc<Row>>,
     /// The result of the last fetch; `None` before the first connection.
     pub(crate) connected: Option<Result<(), String>>,
 }
@@ -82,6 +90,19 @@ impl ManagerHandle {
         blocked.map(|running| self.snapshot(running)).collect()
     }
 
+    /// A row of short runs begins.
+    pub(crate) fn begin_row(&self, row: Arc<Row>) {
+        self.state().row = Some(row);
+        self.rows.begin();
+    }
+
+    pub(crate) fn part_row_blocked(&self) {
+        let row = self.state().row.clone();
+        if let Some(row) = row {
+            row.part_if_blocked();
+        }
+    }
+
     pub(crate) fn set_paused(&self, paused: bool) {
         self.state().paused = paused;
     }
@@ -111,7 +132,7 @@ pub(crate) struct ManagerGuard {
 
 impl Drop for ManagerGuard {
     fn drop(&mut self) {
-        self.queues.0.send_if_modified(|state| {
+        self.queues.state.send_if_modified(|state| {
             state
                 .managers
                 .retain(|manager| !Arc::ptr_eq(manager, &self.handle));

@@ -4,6 +4,7 @@
 pub(crate) mod blocked;
 pub(crate) mod handle;
 pub(crate) mod pauses;
+pub(crate) mod row;
 pub(crate) mod run;
 pub(crate) mod status;
 
@@ -24,6 +25,7 @@ use crate::{
     names::{NodeId, QueueName},
     queues::{
         handle::{ManagerGuard, ManagerHandle},
+        row::Rows,
         status::{RunSnapshot, status},
     },
     storage::Inprogress,
@@ -53,7 +55,10 @@ impl QueueSettings {
 
 /// The queues of one Verk.
 #[derive(Debug)]
-pub(crate) struct Queues(watch::Sender<State>);
+pub(crate) struct Queues {
+    state: watch::Sender<State>,
+    rows: Arc<Rows>,
+}
 
 /// The queues to run, and their managers. A change of the queues to run wakes subscribers.
 #[derive(Debug, Default)]
@@ -73,23 +78,26 @@ impl Queues {
             .iter()
             .map(|(name, concurrency)| (name.clone(), QueueSettings::new(*concurrency)))
             .collect();
-        Self(watch::Sender::new(State {
-            wanted,
-            ..State::default()
-        }))
+        Self {
+            state: watch::Sender::new(State {
+                wanted,
+                ..State::default()
+            }),
+            rows: Arc::default(),
+        }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<State> {
-        self.0.subscribe()
+        self.state.subscribe()
     }
 
     pub(crate) fn names(&self) -> Vec<QueueName> {
-        self.0.borrow().wanted.keys().cloned().collect()
+        self.state.borrow().wanted.keys().cloned().collect()
     }
 
     /// Adds a queue, if the node does not run it yet.
     pub(crate) fn add(&self, name: QueueName, concurrency: usize) {
-        self.0.send_if_modified(|state| {
+        self.state.send_if_modified(|state| {
             let before = state.wanted.len();
             let wanted = &mut state.wanted;
             wanted
@@ -103,7 +111,7 @@ impl Queues {
     /// has ended, or `None` if the node does not know the queue.
     pub(crate) fn remove(&self, name: &QueueName) -> Option<Vec<CancellationToken>> {
         let mut ends = Vec::new();
-        let known = self.0.send_if_modified(|state| {
+        let known = self.state.send_if_modified(|state| {
             for manager in state.managers_of(name) {
                 manager.removed.cancel();
                 ends.push(manager.ended.clone());
@@ -126,7 +134,7 @@ impl Queues {
     /// Pauses all queues, those that are added later too, until the process ends. Returns whether
     /// that changes anything.
     pub(crate) fn quiet(&self) -> bool {
-        self.0.send_if_modified(|state| {
+        self.state.send_if_modified(|state| {
             let changed = !std::mem::replace(&mut state.quiet, true);
             for wanted in state.wanted.values_mut() {
                 wanted.changes += u64::from(changed);
@@ -136,7 +144,7 @@ impl Queues {
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.0.borrow().quiet
+        self.state.borrow().quiet
     }
 
     pub(crate) async fn until_quiet(&self) {
@@ -146,7 +154,7 @@ impl Queues {
 
     /// Sets which queues are paused for all nodes.
     pub(crate) fn set_paused_everywhere(&self, paused: BTreeSet<QueueName>) {
-        self.0.send_if_modified(|state| {
+        self.state.send_if_modified(|state| {
             for changed in state.paused_everywhere.symmetric_difference(&paused) {
                 if let Some(wanted) = state.wanted.get_mut(changed) {
                     wanted.changes += 1;
@@ -165,7 +173,7 @@ impl Queues {
 
     fn change(&self, name: &QueueName, change: impl FnOnce(&mut QueueSettings)) -> Option<bool> {
         let mut changed = None;
-        self.0.send_if_modified(|state| {
+        self.state.send_if_modified(|state| {
             changed = state.wanted.get_mut(name).map(|wanted| {
                 let before = *wanted;
                 change(wanted);
@@ -179,7 +187,7 @@ impl Queues {
     /// Registers a manager for each queue to run that no manager of this node id works on.
     pub(crate) fn register_managers(self: &Arc<Self>, node: &NodeId) -> Vec<ManagerGuard> {
         let mut guards = Vec::new();
-        self.0.send_if_modified(|state| {
+        self.state.send_if_modified(|state| {
             for queue in state.free(node) {
                 let handle = Arc::new(ManagerHandle {
                     inprogress: Inprogress {
@@ -189,6 +197,7 @@ impl Queues {
                     removed: CancellationToken::new(),
                     ended: CancellationToken::new(),
                     state: Mutex::default(),
+                    rows: Arc::clone(&self.rows),
                 });
                 state.managers.push(Arc::clone(&handle));
                 guards.push(ManagerGuard {
@@ -203,7 +212,7 @@ impl Queues {
     }
 
     pub(crate) fn statuses(&self) -> Vec<QueueStatus> {
-        let state = self.0.borrow();
+        let state = self.state.borrow();
         let status = |(name, wanted): (&QueueName, &QueueSettings)| {
             let (mut running, mut quiet) = (0, true);
             for manager in state.managers_of(name) {
@@ -224,7 +233,7 @@ impl Queues {
 
     /// Why queues that should run do not.
     pub(crate) fn reasons(&self) -> Vec<Reason> {
-        let state = self.0.borrow();
+        let state = self.state.borrow();
         let is_open =
             |(name, wanted): &(&QueueName, &QueueSettings)| !state.is_paused(name, wanted);
         if !state.wanted.is_empty() && !state.wanted.iter().any(|queue| is_open(&queue)) {
@@ -276,14 +285,22 @@ impl Queues {
 
     /// The runs that keep their thread since the last check, and were not reported earlier.
     pub(crate) fn blocked(&self) -> Vec<RunSnapshot> {
-        let state = self.0.borrow();
+        let state = self.state.borrow();
         let managers = state.managers.iter();
         managers.flat_map(|manager| manager.blocked()).collect()
     }
 
+    /// Parts the rows of short runs that one of their runs blocks since the last call.
+    fn part_rows_blocked(&self) {
+        let managers = self.state.borrow().managers.clone();
+        for manager in managers {
+            manager.part_row_blocked();
+        }
+    }
+
     /// What runs now, the oldest run first.
     pub(crate) fn runs(&self) -> Vec<RunSnapshot> {
-        let state = self.0.borrow();
+        let state = self.state.borrow();
         let mut runs = Vec::new();
         for manager in &state.managers {
             runs.extend(manager.running(|running| manager.snapshot(running)));
@@ -404,7 +421,7 @@ mod tests {
     fn a_queue_is_open_when_neither_pause_holds() {
         let queues = queues();
         let wanted = |queue: &str| {
-            let wanted = queues.0.borrow().wanted(&name(queue)).unwrap();
+            let wanted = queues.state.borrow().wanted(&name(queue)).unwrap();
             (wanted.paused, wanted.changes)
         };
         let everywhere =

@@ -21,7 +21,7 @@ const WORTH_A_TRIP: usize = 32;
 impl QueueManager {
     /// Asks for as many jobs as may start, and for a few that start when others end. Settles in the
     /// same trip what is ready. If nothing is ready, the fetch waits for a job.
-    pub(super) async fn fetch(&mut self) {
+    pub(super) fn fetch(&mut self) {
         let Some(request) = self.request(1) else {
             return;
         };
@@ -45,16 +45,13 @@ impl QueueManager {
         // once.
         let has_time = self.prefetch.is_empty() || batch.is_empty();
         self.lanes.first = self.exchange(queue, batch, request);
-        if (!has_time || self.most_of_two().is_some()) && !self.lanes.first.send() {
-            tokio::task::yield_now().await;
-            self.lanes.first.spawn();
+        if !has_time || self.most_of_two().is_some() {
+            self.lanes.first.send();
         }
     }
 
     /// Sends a second batch while the first is on its way, when jobs end before the next reply.
-    pub(super) async fn fetch_beside(&mut self) {
-        // Lets the jobs of the last batch end first, if they take no longer than this.
-        tokio::task::yield_now().await;
+    pub(super) fn fetch_beside(&mut self) {
         self.take_ended();
         let Some(most) = self.most_of_two() else {
             return;
@@ -67,7 +64,7 @@ impl QueueManager {
                 {
                     let batch = self.batch_on_the_way();
                     self.lanes.second = self.exchange(queue, batch, request);
-                    self.lanes.second.spawn();
+                    self.lanes.second.send();
                 }
             }
             _ => {}

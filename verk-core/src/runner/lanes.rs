@@ -2,13 +2,16 @@
 
 use std::{
     fmt,
+    future::poll_fn,
+    pin::pin,
     sync::Arc,
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
@@ -124,6 +127,28 @@ impl Activity {
     }
 }
 
+/// What happened on the lanes.
+pub(super) enum Next {
+    /// The first lane has a reply.
+    Replied(Reply),
+    /// The second lane is open, or could not be opened.
+    OpenedSecond(Result<Box<dyn QueueConnection>, StorageError>),
+}
+
+/// Waits for a reply of the first lane, or for the connection of the second, and receives the reply
+/// of the second, which is handled after that of the first.
+///
+/// Cancel safe: what is in flight stays in flight.
+pub(super) async fn next(first: &mut Lane, second: &mut Lane) -> Next {
+    let mut first = pin!(first.reply());
+    // The second first: while it reads their connection, the reply of the first may arrive.
+    poll_fn(|cx| match second.poll_beside(cx) {
+        Poll::Ready(result) => Poll::Ready(Next::OpenedSecond(result)),
+        Poll::Pending => first.as_mut().poll(cx).map(Next::Replied),
+    })
+    .await
+}
+
 /// The result of the operation of a lane.
 pub(super) enum Reply {
     Opened(Result<Box<dyn QueueConnection>, StorageError>),
@@ -183,7 +208,7 @@ impl Lane {
     /// connection. Pends forever when nothing is in flight.
     ///
     /// Cancel safe: what is in flight stays in flight.
-    pub(super) async fn reply(&mut self) -> Reply {
+    async fn reply(&mut self) -> Reply {
         let reply = match self {
             Self::Closed | Self::Idle(_) => std::future::pending().await,
             Self::Opening(reply) => Reply::Opened(reply.await),
@@ -211,53 +236,42 @@ impl Lane {
         reply
     }
 
-    /// Waits for a connection to open. The lane is closed then. Pends forever when no connection is
-    /// being opened.
-    ///
-    /// Cancel safe: the connection continues to open.
-    pub(super) async fn opened(&mut self) -> Result<Box<dyn QueueConnection>, StorageError> {
-        let Self::Opening(reply) = self else {
-            return std::future::pending().await;
-        };
-        let result = reply.await;
-        *self = Self::Closed;
-        result
+    /// As the second lane: opens, or receives the reply to its exchange and keeps it.
+    fn poll_beside(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Box<dyn QueueConnection>, StorageError>> {
+        match self {
+            Self::Opening(reply) => {
+                let result = ready!(reply.as_mut().poll(cx));
+                *self = Self::Closed;
+                Poll::Ready(result)
+            }
+            Self::Exchanging {
+                reply, is_answered, ..
+            } => {
+                if !*is_answered && let Poll::Ready(exchange) = reply.as_mut().poll(cx) {
+                    *reply = Box::pin(std::future::ready(exchange));
+                    *is_answered = true;
+                }
+                Poll::Pending
+            }
+            _ => Poll::Pending,
+        }
     }
 
-    /// Sends an exchange that was just begun. Returns whether it was answered at once.
-    pub(super) fn send(&mut self) -> bool {
+    /// Sends an exchange that was just begun, before the queue waits for its reply.
+    pub(super) fn send(&mut self) {
         let Self::Exchanging {
             reply, is_answered, ..
         } = self
         else {
-            return false;
-        };
-        let Some(exchange) = reply.now_or_never() else {
-            return false;
-        };
-        *reply = Box::pin(std::future::ready(exchange));
-        *is_answered = true;
-        true
-    }
-
-    /// Moves an exchange to a task of its own: the reply is read while the task of the queue starts
-    /// jobs.
-    pub(super) fn spawn(&mut self) {
-        let Self::Exchanging { reply, .. } = self else {
             return;
         };
-        let exchange = std::mem::replace(reply, Box::pin(std::future::pending()));
-        let task = AbortOnDropHandle::new(tokio::spawn(exchange));
-        *reply = Box::pin(async {
-            match task.await {
-                Ok(exchange) => exchange,
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    // The runtime ends, and the waiting task with it.
-                    Err(_) => std::future::pending().await,
-                },
-            }
-        });
+        if let Some(exchange) = reply.now_or_never() {
+            *reply = Box::pin(std::future::ready(exchange));
+            *is_answered = true;
+        }
     }
 
     /// Takes the connection if it is idle. The lane is closed then.

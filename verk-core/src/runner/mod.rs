@@ -8,6 +8,7 @@
 
 mod begin;
 pub(crate) mod ended_run;
+pub(crate) mod ends;
 mod fetch;
 pub(crate) mod job_log;
 mod lanes;
@@ -19,13 +20,15 @@ pub(crate) mod prefetch;
 pub(crate) mod reconcile;
 mod replies;
 pub(crate) mod retry;
-pub(crate) mod row;
+mod row;
 pub(crate) mod settle;
 pub(crate) mod stop;
 pub(crate) mod workers;
 
 use std::{
+    future::poll_fn,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -34,7 +37,6 @@ use futures_util::future::OptionFuture;
 use tokio::sync::watch;
 
 use crate::{
-    error::StorageError,
     events::event::{Event, EventKind},
     job::Job,
     log,
@@ -49,19 +51,20 @@ use crate::{
         begin::Begin,
         ended_run::EndedRun,
         job_log::Line,
-        lanes::{Activity, Lane, Lanes, Reply, read_all},
+        lanes::{Activity, Lane, Lanes, Next, read_all},
         outbox::Outbox,
         payload::Payload,
         plan::{Step, View, gives_up, waits_for_reply},
         prefetch::Prefetch,
+        row::Tasks,
         settle::{Pending, Rules},
         stop::{Phase, Stop},
         workers::WorkersManager,
     },
     services::Services,
     stats::counters::{Counters, QueueCounters},
-    storage::{Inprogress, QueueConnection, Settled},
-    worker::{WorkerEntry, workforce::Workforce},
+    storage::{Inprogress, Settled},
+    worker::{WorkerEntry, polls::PollTime, workforce::Workforce},
 };
 
 /// The `inprogress` list is compared with the jobs that really run once in this many heartbeats.
@@ -86,6 +89,9 @@ pub(crate) struct QueueManager {
     queues: watch::Receiver<State>,
     wanted: QueueSettings,
     workers: WorkersManager,
+    tasks: Tasks,
+    /// Whether another thread of the runtime must be woken before the queue waits.
+    wakes_another: bool,
     /// Jobs that were fetched and have no permit yet.
     prefetch: Prefetch,
     /// Counts the outcomes of its jobs.
@@ -132,13 +138,20 @@ impl QueueManager {
         let now = services.clock.instant();
         let mut queues = queues.subscribe();
         queues.mark_changed();
+        let workers = WorkersManager::new(
+            Arc::clone(&services.server_time),
+            Arc::clone(&registration),
+            Arc::clone(&handle),
+        );
         Self {
-            counters: counters.of_queue(&handle.inprogress().queue),
-            workers: WorkersManager::new(
-                Arc::clone(&services.server_time),
-                Arc::clone(&registration),
+            tasks: Tasks::new(
+                Arc::clone(&workforce),
                 Arc::clone(&handle),
+                Arc::clone(workers.ends()),
             ),
+            workers,
+            wakes_another: false,
+            counters: counters.of_queue(&handle.inprogress().queue),
             prefetch: Prefetch::new(now),
             inprogress: handle.inprogress().clone(),
             handle,
@@ -186,7 +199,7 @@ impl QueueManager {
             if self.phase > Phase::Running && self.is_done() {
                 break;
             }
-            let view = self.act().await;
+            let view = self.act();
             let happened = self.wait(&view).await;
             if let Happened::TimeIsUp = happened {
                 break;
@@ -226,25 +239,25 @@ impl QueueManager {
     }
 
     /// Takes the steps that are due. Returns the view of the queue after them.
-    async fn act(&mut self) -> View {
+    fn act(&mut self) -> View {
         let mut view = self.view();
         for step in Step::TURN {
             if step.is_due(&view) {
-                self.take(step).await;
+                self.take(step);
                 view = self.view();
             }
         }
         view
     }
 
-    async fn take(&mut self, step: Step) {
+    fn take(&mut self, step: Step) {
         match step {
             Step::Open => self.lanes.first = self.open(),
             Step::ReadList => self.read_list(),
-            Step::Fetch => self.fetch().await,
+            Step::Fetch => self.fetch(),
             Step::Begin => self.begin(),
             Step::TellStored => self.tell_stored(),
-            Step::FetchBeside => self.fetch_beside().await,
+            Step::FetchBeside => self.fetch_beside(),
             Step::SettleAlone => self.settle_alone(),
         }
     }
@@ -264,6 +277,7 @@ impl QueueManager {
             has_pending: !self.outbox.is_empty(),
             has_stored: !self.stored.0.is_empty(),
             is_short: self.most_of_two().is_some(),
+            in_a_row: self.workers.ends().in_a_row(),
         }
     }
 
@@ -272,6 +286,11 @@ impl QueueManager {
     ///
     /// Cancel safe.
     async fn wait(&mut self, view: &View) -> Happened {
+        if std::mem::take(&mut self.wakes_another) {
+            // A task that is woken while it runs is queued behind the task that it spawned, and
+            // another thread is woken to take it.
+            poll_fn(|cx| Poll::Ready(cx.waker().wake_by_ref())).await;
+        }
         let waits_for_reply = waits_for_reply(view);
         let (clock, registration) = (&*self.services.clock, &*self.registration);
         let wake = OptionFuture::from(self.wake_at(view).map(|at| clock.sleep_until(at)));
@@ -283,8 +302,7 @@ impl QueueManager {
             () = self.stop.advance(self.phase, self.node_ends) => Happened::LookDue,
             Some(results) = settled => Happened::SettledAlone(results),
             run = self.workers.next_finished(), if !waits_for_reply => Happened::Ended(run),
-            reply = self.lanes.first.reply() => Happened::Replied(reply),
-            result = self.lanes.second.opened() => Happened::OpenedSecond(result),
+            next = lanes::next(&mut self.lanes.first, &mut self.lanes.second) => Happened::Next(next),
             () = registration.server_changed(&mut self.server) => Happened::ServerChanged,
             // An error says that the sender is gone; it is in `Queues`.
             _ = self.queues.changed() => {
@@ -304,11 +322,11 @@ impl QueueManager {
                 self.ended(run);
                 self.take_ended();
             }
-            Happened::Replied(reply) => {
+            Happened::Next(Next::Replied(reply)) => {
                 self.take_ended();
                 self.replied(reply);
             }
-            Happened::OpenedSecond(result) => {
+            Happened::Next(Next::OpenedSecond(result)) => {
                 self.look_at_what_is_wanted();
                 self.lanes.second = self.opened(result);
             }
@@ -390,8 +408,8 @@ impl QueueManager {
                 self.hand_back(payload.held);
             }
         }
-        let short = self.most_of_two().is_some();
-        row::spawn(self.workers.started(), short, &self.workforce);
+        let busy = self.most_of_two().is_some();
+        self.wakes_another |= self.tasks.spawn(self.workers.started(), busy);
     }
 
     /// Reads the list of what the node holds, on the first lane, after it has ensured that the
@@ -443,20 +461,23 @@ impl QueueManager {
             Err(reason) => rules.malformed(held, &reason, now()),
             Ok(job) => {
                 let owned = Arc::unwrap_or_clone;
-                match rules.registry.of_class(job.class()) {
+                match rules.registry.registered(job.class()) {
                     None => rules.unknown_class(owned(job), held, now()),
                     Some(_) if job.expires_at().is_some_and(|at| at < now()) => {
                         rules.expired(owned(job), held, now())
                     }
                     Some(_) if job.is_encrypted() => rules.encrypted(owned(job), held, now()),
-                    Some(&worker) => return self.start(job, held, worker),
+                    Some(worker) => {
+                        let (entry, recent) = (worker.entry, Arc::clone(&worker.recent));
+                        return self.start(job, held, entry, recent);
+                    }
                 }
             }
         };
         self.outbox.push(pending);
     }
 
-    fn start(&mut self, job: Arc<Job>, held: Bytes, worker: WorkerEntry) {
+    fn start(&mut self, job: Arc<Job>, held: Bytes, worker: WorkerEntry, recent: Arc<PollTime>) {
         Line::new(&self.services.config, &job, self.queue()).start();
         let (timeout, workforce) = (worker.options().timeout, Arc::clone(&self.workforce));
         let begin = Begin::of(&job, &held, &self.inprogress);
@@ -465,7 +486,8 @@ impl QueueManager {
             None => workforce.perform(worker, run),
             Some(begin) => begin.perform(workforce, worker, run),
         };
-        let at = self.workers.start(Arc::clone(&job), held, timeout, perform);
+        let started = Arc::clone(&job);
+        let at = self.workers.start(started, held, timeout, recent, perform);
         self.services.events.send(Event {
             at,
             queue: Some(self.queue().clone()),
@@ -505,10 +527,7 @@ enum Happened {
     SettledAlone(Vec<Settled>),
     /// A run has ended; others may have ended too.
     Ended(EndedRun),
-    /// The first lane has a reply.
-    Replied(Reply),
-    /// The second lane is open, or could not be opened.
-    OpenedSecond(Result<Box<dyn QueueConnection>, StorageError>),
+    Next(Next),
     /// Another server answers than before: it may lack writes that the last one had.
     ServerChanged,
     /// Something changed that each turn checks.

@@ -33,6 +33,8 @@ pub(super) struct View {
     pub(super) has_stored: bool,
     /// Whether jobs end so fast that two exchanges should be on their way at once.
     pub(super) is_short: bool,
+    /// Whether a row of short runs is on its way.
+    pub(super) in_a_row: bool,
 }
 
 /// A step of a turn.
@@ -87,14 +89,16 @@ impl Step {
             Self::Fetch => view.first == Activity::Idle && may_ask && !view.must_reconcile,
             Self::Begin => view.has_prefetched || view.has_started,
             Self::TellStored => view.has_stored,
-            // The jobs without a permit are enough for the time of one trip.
+            // The jobs without a permit are enough for the time of one trip, and those of a row end
+            // at once.
             Self::FetchBeside => {
                 view.first == Activity::Exchanging
-                    && view.second != Activity::Exchanging
+                    && !view.second.may_bring_jobs()
                     && may_ask
                     && !view.must_reconcile
                     && view.is_short
                     && !view.has_prefetched
+                    && !view.in_a_row
             }
             // What can be settled together with a fetch waits for that fetch.
             Self::SettleAlone => {
@@ -112,7 +116,7 @@ impl Step {
 pub(super) fn waits_for_reply(view: &View) -> bool {
     view.phase == Phase::Running
         && view.first == Activity::Exchanging
-        && (view.second == Activity::Exchanging || !view.is_short)
+        && (view.second.may_bring_jobs() || !view.is_short)
         && !view.has_prefetched
 }
 
@@ -146,6 +150,7 @@ mod tests {
         has_pending: false,
         has_stored: false,
         is_short: false,
+        in_a_row: false,
     };
 
     fn due(view: &View) -> Vec<Step> {
@@ -265,6 +270,14 @@ mod tests {
         for enough in [
             View {
                 second: Activity::Exchanging,
+                ..short
+            },
+            View {
+                second: Activity::Answered,
+                ..short
+            },
+            View {
+                in_a_row: true,
                 ..short
             },
             View {

@@ -20,6 +20,15 @@ use crate::{
 /// permits.
 const MAX_PREFETCHED: usize = 64;
 
+/// The same while the storage is [far](Prefetch::is_far). Then there may be four times as many as
+/// permits.
+const MAX_PREFETCHED_FROM_FAR: usize = 256;
+const TIMES_FROM_FAR: usize = 4;
+
+/// The storage is far if a round trip takes so many times as long as a job. With as many jobs ahead
+/// as permits, a queue has nothing to do for most of such a trip.
+const FAR: u32 = 16;
+
 /// How long the first of them waits for a permit. Then all go back to the queue, where other nodes
 /// find them.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -82,14 +91,30 @@ impl Prefetch {
         }
         self.trip
             .times(concurrency, &self.run)
-            .min(most_ahead(concurrency))
+            .min(self.most_ahead(concurrency))
+    }
+
+    /// The most jobs that may wait for this many permits.
+    fn most_ahead(&self, concurrency: usize) -> usize {
+        if self.is_far() {
+            let most = concurrency.saturating_mul(TIMES_FROM_FAR);
+            most.min(MAX_PREFETCHED_FROM_FAR)
+        } else {
+            concurrency.min(MAX_PREFETCHED)
+        }
+    }
+
+    /// Whether many jobs could run one after the other during a round trip.
+    fn is_far(&self) -> bool {
+        let times = self.trip.0.zip(self.run.0);
+        times.is_some_and(|(trip, run)| trip > run.saturating_mul(FAR))
     }
 
     /// The most jobs of each batch, if jobs end so fast that two batches should be on their way at
     /// once. With one permit there is only one batch, so that its jobs start in the order of the
     /// queue.
     pub(crate) fn most_of_two(&self, concurrency: usize, on_their_way: Demand) -> Option<usize> {
-        let most_ahead = most_ahead(concurrency);
+        let most_ahead = self.most_ahead(concurrency);
         let is_short = concurrency > 1 && self.ahead(concurrency, on_their_way) == most_ahead;
         is_short.then(|| (concurrency + most_ahead).div_ceil(2).min(MAX_BATCH_JOBS))
     }
@@ -167,11 +192,6 @@ impl Add for Demand {
     }
 }
 
-/// The most jobs that may wait for this many permits.
-fn most_ahead(concurrency: usize) -> usize {
-    concurrency.min(MAX_PREFETCHED)
-}
-
 /// A moving average of how long something takes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Average(Option<Duration>);
@@ -206,6 +226,8 @@ mod tests {
     use crate::time::clock::{Clock, SystemClock};
 
     const TRIP: Duration = Duration::from_millis(2);
+    /// Jobs that are short, but not so short that the storage is far.
+    const NEAR: Duration = Duration::from_micros(125);
     const NONE: Demand = Demand { jobs: 0, bytes: 0 };
 
     fn prefetch(run: Duration) -> (Prefetch, Instant) {
@@ -224,9 +246,12 @@ mod tests {
     #[test]
     fn as_many_wait_as_end_within_a_trip() {
         for (run, concurrency, room) in [
-            (Duration::ZERO, 25, 25),
-            (Duration::from_micros(10), 25, 25),
-            (Duration::from_micros(10), 2000, MAX_PREFETCHED),
+            (NEAR, 25, 25),
+            (NEAR, 2000, MAX_PREFETCHED),
+            (Duration::ZERO, 25, 100),
+            (Duration::from_micros(10), 25, 100),
+            (Duration::from_micros(10), 1, 4),
+            (Duration::from_micros(10), 2000, MAX_PREFETCHED_FROM_FAR),
             (Duration::from_millis(10), 25, 5),
             (Duration::from_millis(100), 25, 0),
             (Duration::from_millis(100), 2000, 40),
@@ -246,7 +271,7 @@ mod tests {
         assert_eq!(prefetch.room(25, 0, NONE), 0);
         prefetch.trip_took(TRIP);
         assert_eq!(prefetch.room(25, 0, NONE), 0);
-        prefetch.run_took(Duration::ZERO);
+        prefetch.run_took(NEAR);
         assert_eq!(prefetch.room(25, 0, NONE), 25);
         prefetch.fetched(1, Vec::new(), now);
         assert_eq!(prefetch.room(25, 0, NONE), 0, "the queue is nearly empty");
@@ -254,7 +279,7 @@ mod tests {
 
     #[test]
     fn room_is_bounded_by_jobs_and_bytes() {
-        let (mut prefetch, now) = prefetch(Duration::ZERO);
+        let (mut prefetch, now) = prefetch(NEAR);
         prefetch.push(payload(Bytes::from_static(b"job")), now);
         assert_eq!(
             (prefetch.room(25, 0, NONE), prefetch.room(25, 5, NONE)),
@@ -280,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_is_on_its_way_has_its_room() {
-        let (prefetch, _) = prefetch(Duration::ZERO);
+        let (prefetch, _) = prefetch(NEAR);
         let half = Demand {
             jobs: 25,
             bytes: MAX_BATCH_BYTES / 2,
@@ -295,13 +320,16 @@ mod tests {
     #[test]
     fn two_batches_are_on_their_way_while_jobs_are_short() {
         for (run, concurrency, half) in [
-            (Duration::ZERO, 25, Some(25)),
+            (NEAR, 25, Some(25)),
             (TRIP, 25, Some(25)),
             (2 * TRIP, 25, None),
-            (Duration::ZERO, 2, Some(2)),
+            (NEAR, 2, Some(2)),
+            (NEAR, 1, None),
+            (NEAR, 100, Some(82)),
+            (NEAR, 2000, Some(MAX_BATCH_JOBS)),
+            (Duration::ZERO, 25, Some(63)),
             (Duration::ZERO, 1, None),
-            (Duration::ZERO, 100, Some(82)),
-            (Duration::ZERO, 2000, Some(MAX_BATCH_JOBS)),
+            (Duration::ZERO, 100, Some(MAX_BATCH_JOBS)),
         ] {
             let (mut prefetch, now) = prefetch(run);
             assert_eq!(prefetch.most_of_two(concurrency, NONE), half, "{run:?}");
@@ -337,9 +365,9 @@ mod tests {
     fn times_follow_what_happens() {
         let (mut prefetch, _) = prefetch(Duration::from_secs(1));
         assert_eq!(prefetch.room(25, 0, NONE), 0);
-        for _ in 0..100 {
-            prefetch.run_took(Duration::from_micros(100));
-        }
+        (0..200).for_each(|_| prefetch.run_took(NEAR));
         assert_eq!(prefetch.room(25, 0, NONE), 25);
+        (0..100).for_each(|_| prefetch.run_took(NEAR / 2));
+        assert_eq!(prefetch.room(25, 0, NONE), 100, "the storage is far");
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     error::{Applied, StorageError},
     log,
     runner::{
-        lanes::{Activity, Exchange, Fetch, Lane, Reply},
+        lanes::{Exchange, Fetch, Lane, Reply},
         payload::Payload,
         prefetch::Demand,
         reconcile::compare,
@@ -43,7 +43,7 @@ impl QueueManager {
                     took,
                 } = exchange;
                 self.lanes.first = Lane::Idle(queue);
-                if self.lanes.second.activity() == Activity::Exchanging {
+                if self.lanes.second.activity().may_bring_jobs() {
                     std::mem::swap(&mut self.lanes.first, &mut self.lanes.second);
                 }
                 self.prefetch.trip_took(took);

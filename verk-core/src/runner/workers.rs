@@ -1,6 +1,7 @@
 //! Runs the jobs of one queue: permits, panics, time-outs, cancellation.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     pin::pin,
     sync::Arc,
@@ -10,7 +11,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::OptionFuture;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,18 +20,21 @@ use crate::{
     names::QueueName,
     node::registration::Registration,
     outcome::PerformError,
-    queues::{handle::ManagerHandle, run::Run},
+    queues::{handle::ManagerHandle, row::StartedRun, run::Run},
     runner::{
         ended_run::{EndedRun, RunEnd, Times},
+        ends::{EndMessage, Ends},
         job_log,
-        row::StartedRun,
     },
     test_seam::RunFuture,
     time::{
         clock::{Clock, JobWait},
         server_time::ServerTime,
     },
-    worker::{polls::Seen, run_state::RunState},
+    worker::{
+        polls::{PollTime, Seen},
+        run_state::RunState,
+    },
 };
 
 /// The running jobs of one queue, never more than its concurrency.
@@ -44,24 +47,17 @@ pub(crate) struct WorkersManager {
     next_run: u64,
     /// Cancelled when the time of all running jobs is up.
     cancel: CancellationToken,
-    ends_in: mpsc::UnboundedSender<EndMessage>,
-    ends: mpsc::UnboundedReceiver<EndMessage>,
+    ends: Arc<Ends>,
+    /// The ends that were taken, and are not handled yet.
+    taken: VecDeque<EndMessage>,
     /// Runs that have started and are not in a task yet, oldest first.
     to_spawn: Vec<StartedRun>,
-}
-
-#[derive(Debug)]
-struct EndMessage {
-    /// Its place among the running jobs.
-    place: usize,
-    times: Times,
-    end: RunEnd,
 }
 
 /// The end of a run, for which the manager waits before the permit is free again. It is sent in any
 /// case: at the latest when this is dropped.
 struct EndSender {
-    ends: mpsc::UnboundedSender<EndMessage>,
+    ends: Arc<Ends>,
     time: Arc<ServerTime>,
     place: usize,
     began: Instant,
@@ -78,8 +74,7 @@ impl EndSender {
             (ended, self.time.at(ended))
         });
         let (ended, ended_at) = read.unwrap_or((self.began, self.started_at));
-        // An error says that the manager is gone, and nothing waits for the run.
-        let _ = self.ends.send(EndMessage {
+        self.ends.send(EndMessage {
             place: self.place,
             times: Times {
                 started_at: self.started_at,
@@ -115,8 +110,6 @@ impl WorkersManager {
         registration: Arc<Registration>,
         handle: Arc<ManagerHandle>,
     ) -> Self {
-        // The permits bound it, not the channel: each running job sends once.
-        let (ends_in, ends) = mpsc::unbounded_channel();
         Self {
             time,
             registration,
@@ -124,8 +117,8 @@ impl WorkersManager {
             concurrency: 0,
             next_run: 0,
             cancel: CancellationToken::new(),
-            ends_in,
-            ends,
+            ends: Arc::default(),
+            taken: VecDeque::new(),
             to_spawn: Vec::new(),
         }
     }
@@ -173,6 +166,7 @@ impl WorkersManager {
         job: Arc<Job>,
         held: Bytes,
         timeout: Option<Duration>,
+        recent: Arc<PollTime>,
         perform: impl FnOnce(Arc<RunState>) -> RunFuture + Send + 'static,
     ) -> SystemTime {
         let number = self.next_run;
@@ -193,7 +187,7 @@ impl WorkersManager {
         });
 
         let mut end_sender = EndSender {
-            ends: self.ends_in.clone(),
+            ends: Arc::clone(&self.ends),
             time: Arc::clone(&self.time),
             place,
             began,
@@ -202,7 +196,7 @@ impl WorkersManager {
         };
         let time = Arc::clone(&self.time);
         let registration = Arc::clone(&self.registration);
-        self.to_spawn.push(Box::pin(async move {
+        let run = async move {
             // The worker's future is made, run and dropped in here: a panic in any of these is a
             // failure.
             let mut run = pin!(guard::catch_future(async {
@@ -220,7 +214,11 @@ impl WorkersManager {
                 end.unwrap_or_else(|panic| RunEnd::Returned(Err(PerformError::panicked(&panic))));
             job_log::close(span, &end);
             end_sender.send(end)
-        }));
+        };
+        self.to_spawn.push(StartedRun {
+            run: Box::pin(run),
+            recent,
+        });
         started_at
     }
 
@@ -235,29 +233,39 @@ impl WorkersManager {
         !self.to_spawn.is_empty()
     }
 
-    /// Waits for the next run to end. Pends forever when none runs.
+    pub(crate) fn ends(&self) -> &Arc<Ends> {
+        &self.ends
+    }
+
+    /// Waits for the next run to end; if a row of short runs is on its way, until that is done.
+    /// Pends forever when none runs.
     ///
     /// Cancel safe.
     pub(crate) async fn next_finished(&mut self) -> EndedRun {
         loop {
-            // The channel never closes: `self` holds a sender.
-            let Some(message) = self.ends.recv().await else {
-                std::future::pending().await
-            };
-            if let Some(run) = self.end(message) {
+            if let Some(run) = self.next_taken() {
                 return run;
             }
+            let Self { ends, taken, .. } = self;
+            poll_fn(|cx| ends.poll_take(cx, taken)).await;
         }
     }
 
     /// The next run that has ended by now.
     pub(crate) fn try_finished(&mut self) -> Option<EndedRun> {
-        loop {
-            let message = self.ends.try_recv().ok()?;
+        self.next_taken().or_else(|| {
+            self.ends.take(&mut self.taken);
+            self.next_taken()
+        })
+    }
+
+    fn next_taken(&mut self) -> Option<EndedRun> {
+        while let Some(message) = self.taken.pop_front() {
             if let Some(run) = self.end(message) {
                 return Some(run);
             }
         }
+        None
     }
 
     fn end(&mut self, message: EndMessage) -> Option<EndedRun> {

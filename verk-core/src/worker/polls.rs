@@ -3,7 +3,10 @@
 //! A run only counts its polls, before and after each one. A thread that no job can block reads
 //! that count twice, and so finds a poll that takes long. So a run reads no clock for it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 /// How often a run was polled: odd during a poll. Only the task of the run changes it.
 #[derive(Debug, Default)]
@@ -18,6 +21,36 @@ impl Polls {
         let polled = poll();
         self.0.store(before.wrapping_add(2), Ordering::Relaxed);
         polled
+    }
+}
+
+/// How long the recent runs of a class kept their thread: a moving average, in nanoseconds; 0 while
+/// none ran. Threads that write at the same time may lose a time, which the next ones make up for.
+#[derive(Debug, Default)]
+pub(crate) struct PollTime(AtomicU32);
+
+impl PollTime {
+    /// A poll that takes longer is not worth holding up others: a task of its own costs less than a
+    /// tenth of it.
+    const SHORT: Duration = Duration::from_micros(20);
+
+    /// The weight of the last time is one divided by this.
+    const MEMORY: u32 = 8;
+
+    /// A run took so long; if it waited, with the time that it waited.
+    pub(crate) fn took(&self, took: Duration) {
+        let took = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX).max(1);
+        let average = match self.0.load(Ordering::Relaxed) {
+            0 => took,
+            average => average - average / Self::MEMORY + took / Self::MEMORY,
+        };
+        self.0.store(average.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether runs of the class end at once.
+    pub(crate) fn is_short(&self) -> bool {
+        let average = self.0.load(Ordering::Relaxed);
+        average > 0 && Duration::from_nanos(average.into()) <= Self::SHORT
     }
 }
 
@@ -68,5 +101,24 @@ mod tests {
             assert!(!seen.look(&polls), "it waits");
             assert!(!seen.look(&polls), "it waits");
         }
+    }
+
+    #[test]
+    fn a_class_is_short_while_its_recent_runs_were() {
+        let (recent, us) = (PollTime::default(), Duration::from_micros);
+        assert!(!recent.is_short(), "none ran yet");
+        recent.took(us(2));
+        assert!(recent.is_short());
+        // The system took the thread away once.
+        recent.took(us(4_000));
+        assert!(!recent.is_short());
+        (0..30).for_each(|_| recent.took(us(2)));
+        assert!(recent.is_short());
+        (0..30).for_each(|_| recent.took(us(25)));
+        assert!(!recent.is_short());
+        recent.took(Duration::MAX);
+        assert!(!recent.is_short());
+        (0..200).for_each(|_| recent.took(Duration::ZERO));
+        assert!(recent.is_short(), "as with a clock that stands still");
     }
 }

@@ -1,15 +1,25 @@
 //! The workers of a program, by class.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{error::ConfigError, worker::WorkerEntry};
+use crate::{
+    error::ConfigError,
+    worker::{WorkerEntry, polls::PollTime},
+};
 
 inventory::collect!(WorkerEntry);
 
 /// Every worker that a node can run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Registry {
-    workers: BTreeMap<&'static str, WorkerEntry>,
+    workers: BTreeMap<&'static str, Registered>,
+}
+
+/// A worker of the node, and what was seen of its runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Registered {
+    pub(crate) entry: WorkerEntry,
+    pub(crate) recent: Arc<PollTime>,
 }
 
 impl Registry {
@@ -26,7 +36,12 @@ impl Registry {
         entries.sort_by_key(|entry| (entry.class(), entry.location()));
         for entry in entries {
             // A worker may be registered by the macro and by hand.
-            let first = registry.workers.insert(entry.class(), entry);
+            let registered = Registered {
+                entry,
+                recent: Arc::default(),
+            };
+            let first = registry.workers.insert(entry.class(), registered);
+            let first = first.map(|first| first.entry);
             if let Some(first) = first.filter(|first| first.type_id() != entry.type_id()) {
                 errors.push(ConfigError::DuplicateClass {
                     class: entry.class(),
@@ -39,6 +54,11 @@ impl Registry {
     }
 
     pub(crate) fn of_class(&self, class: &str) -> Option<&WorkerEntry> {
+        self.registered(class).map(|registered| &registered.entry)
+    }
+
+    /// As [`Self::of_class`], with what was seen of its runs.
+    pub(crate) fn registered(&self, class: &str) -> Option<&Registered> {
         self.workers.get(class)
     }
 
@@ -52,7 +72,7 @@ impl Registry {
     }
 
     pub(crate) fn workers(&self) -> impl Iterator<Item = &WorkerEntry> {
-        self.workers.values()
+        self.workers.values().map(|registered| &registered.entry)
     }
 }
 

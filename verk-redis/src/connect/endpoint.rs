@@ -5,13 +5,15 @@ use std::time::Duration;
 use bb8_redis::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
     ProtocolVersion, RedisError, RedisResult,
-    aio::MultiplexedConnection,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
+
+use verk_core::time::{Clock, SystemClock};
 
 use crate::{
     config::{RedisConfig, redacted},
     connect::{
+        driven::Driven,
         sentinel::{self, Sentinels},
         tls::Tls,
     },
@@ -46,22 +48,16 @@ impl Endpoint {
     /// Opens a connection; with Sentinels, to the current primary. Takes up to `patience`.
     pub(crate) async fn connect(
         &self,
+        by: By,
         config: &AsyncConnectionConfig,
         patience: Duration,
-    ) -> RedisResult<MultiplexedConnection> {
+    ) -> RedisResult<Driven> {
         match self {
-            Self::Server(client) => {
-                client
-                    .get_multiplexed_async_connection_with_config(config)
-                    .await
-            }
+            Self::Server(client) => connect(client, by, config, patience).await,
             Self::Sentinels(sentinels) => {
                 let primary = sentinels.find_primary(patience / 2).await?;
                 // The rest of the patience, at least.
-                let config = config.clone().set_connection_timeout(Some(patience / 2));
-                let mut connection = primary
-                    .get_multiplexed_async_connection_with_config(&config)
-                    .await?;
+                let mut connection = connect(&primary, by, config, patience / 2).await?;
                 sentinel::assert_primary(&mut connection).await?;
                 Ok(connection)
             }
@@ -107,6 +103,36 @@ impl Endpoint {
     }
 }
 
+/// What reads and writes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A task of its own: many tasks may use the connection.
+    ATask,
+    /// Its requests: only one task may use the connection at a time.
+    ItsRequests,
+}
+
+async fn connect(
+    client: &Client,
+    by: By,
+    config: &AsyncConnectionConfig,
+    patience: Duration,
+) -> RedisResult<Driven> {
+    if by == By::ItsRequests {
+        let clock: &dyn Clock = &SystemClock;
+        let open = Driven::by_its_requests(client.get_connection_info(), config);
+        match clock.timeout(patience, open).await {
+            None => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            Some(Err(error)) => return Err(error),
+            Some(Ok(Some(connection))) => return Ok(connection),
+            Some(Ok(None)) => {}
+        }
+    }
+    let config = config.clone().set_connection_timeout(Some(patience));
+    let connected = client.get_multiplexed_async_connection_with_config(&config);
+    connected.await.map(Driven::by_a_task)
+}
+
 /// The content of a URL, unless it asks to skip the check of certificates.
 pub(crate) fn parse(url: &str, tcp: &TcpSettings) -> RedisResult<ConnectionInfo> {
     if cfg!(not(feature = "tls")) && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
@@ -127,7 +153,11 @@ fn tcp_settings(response_timeout: Duration) -> TcpSettings {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_AFTER)
         .with_interval(KEEPALIVE_EVERY);
-    let settings = TcpSettings::default().set_keepalive(keepalive);
+    // With Nagle's algorithm, a request would wait until the server has acknowledged the one
+    // before.
+    let settings = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(keepalive);
     // Bounds how long sent data may stay unacknowledged, and probes unanswered.
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     let settings = settings.set_user_timeout(response_timeout);

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use bb8_redis::redis::{
-    self, RedisError, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
-};
+use bb8_redis::redis::{self, RedisError, Value, aio::ConnectionLike};
 use verk_core::Jid;
 
 use crate::{
@@ -25,7 +22,7 @@ pub(crate) struct Identity {
 impl Identity {
     /// Gives the connection a name and asks for its id; `None` when the server does not allow that.
     pub(crate) async fn introduce(
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
     ) -> Result<Option<Self>, RedisError> {
         let name = format!("verk-{}", Jid::random());
         let mut commands = redis::pipe();

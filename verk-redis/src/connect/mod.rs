@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod any_url;
+pub(crate) mod driven;
 pub(crate) mod endpoint;
 pub(crate) mod enqueue;
 pub(crate) mod identity;

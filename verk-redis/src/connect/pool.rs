@@ -19,8 +19,7 @@ use bb8_redis::{
     bb8::{self, ManageConnection, QueueStrategy, RunError},
     redis::{
         self, AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError,
-        ServerErrorKind, Value,
-        aio::{ConnectionLike, MultiplexedConnection},
+        ServerErrorKind, Value, aio::ConnectionLike,
     },
 };
 use futures_util::future::{Either, select};
@@ -33,7 +32,11 @@ use verk_core::{
 
 use crate::{
     config::RedisConfig,
-    connect::{endpoint::Endpoint, identity::Identity},
+    connect::{
+        driven::Driven,
+        endpoint::{By, Endpoint},
+        identity::Identity,
+    },
     error::{Error, Failure, applied, cause::Cause},
 };
 
@@ -107,10 +110,24 @@ impl Connector {
         self.connect_with(|| ()).await
     }
 
+    /// As [`connect`](Self::connect), for one task that uses the connection alone. The connection
+    /// has no task of its own, if that is possible: see [`Driven`].
+    pub(crate) async fn connect_alone(&self) -> Result<Connection, RedisError> {
+        self.open(By::ItsRequests, || ()).await
+    }
+
     /// As [`connect`](Self::connect). It calls `told` for each message on a channel that the
     /// connection [subscribed](Connection::subscribe) to, and when the connection ended.
     pub(crate) async fn connect_with(
         &self,
+        told: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Connection, RedisError> {
+        self.open(By::ATask, told).await
+    }
+
+    async fn open(
+        &self,
+        by: By,
         told: impl Fn() + Send + Sync + 'static,
     ) -> Result<Connection, RedisError> {
         if Handle::try_current().is_err() {
@@ -138,7 +155,8 @@ impl Connector {
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.response_timeout))
             .set_push_sender(on_push);
-        let connected = self.endpoint.connect(&config, self.connect_timeout).await;
+        let connected = self.endpoint.connect(by, &config, self.connect_timeout);
+        let connected = connected.await;
         let mut inner = connected.map_err(|error| self.without_password(error))?;
         let identity = Identity::introduce(&mut inner).await?;
         Ok(Connection {
@@ -224,7 +242,7 @@ impl ManageConnection for Connector {
 /// A connection that carries many requests at once; clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    inner: MultiplexedConnection,
+    inner: Driven,
     /// Whether a reply did not come, or the connection ended.
     broken: Broken,
     /// How many [silences](Losses::silences) there were when it was last known to answer.
@@ -251,6 +269,13 @@ impl Broken {
 impl Connection {
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.is.load(Ordering::Relaxed)
+    }
+
+    /// As [`Self::is_broken`], for a connection that was idle and may have no task that would have
+    /// seen its end.
+    pub(crate) fn is_broken_now(&self) -> bool {
+        self.inner.look();
+        self.is_broken()
     }
 
     /// Lets nobody use the connection any more.
@@ -305,7 +330,7 @@ impl Connection {
 
     /// Subscribes the connection to `channel`.
     pub(crate) async fn subscribe(&mut self, channel: &[u8]) -> Result<(), Failure> {
-        let reply = self.inner.subscribe(channel).await;
+        let reply = self.inner.with_a_task().subscribe(channel).await;
         self.seen(reply).map_err(Failure::of_command)
     }
 

@@ -7,7 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use bb8_redis::redis::{
     self, AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError,
-    RedisResult, Value, aio::MultiplexedConnection, from_redis_value, io::tcp::TcpSettings,
+    RedisResult, Value, aio::ConnectionLike, from_redis_value, io::tcp::TcpSettings,
 };
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -205,7 +205,7 @@ impl Sentinels {
 
 /// Refuses a server that is no primary (any more, or yet): Sentinels learn of that later than the
 /// server itself.
-pub(crate) async fn assert_primary(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+pub(crate) async fn assert_primary(connection: &mut impl ConnectionLike) -> RedisResult<()> {
     // Unlike ROLE it needs no rights.
     let hello: Value = redis::cmd("HELLO").query_async(connection).await?;
     let hello: HashMap<String, Value> = from_redis_value(hello)?;

@@ -41,8 +41,8 @@ pub(crate) struct QueueId(u64);
 
 /// The right to wait on the server with one command.
 #[derive(Debug)]
-pub(crate) struct Slot<'a> {
-    blocking: &'a Blocking,
+pub(crate) struct Slot {
+    blocking: Arc<Blocking>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -79,7 +79,7 @@ impl Blocking {
 
     /// A slot, if the queue is one of the most recently active ones. If it has just become one,
     /// another queue may still wait in its place, for as long as one command blocks.
-    pub(crate) fn slot(&self, queue: QueueId) -> Option<Slot<'_>> {
+    pub(crate) fn slot(self: &Arc<Self>, queue: QueueId) -> Option<Slot> {
         let queues = &mut self.state().queues;
         if !queues.contains(&queue) {
             if queues.len() >= self.most {
@@ -89,7 +89,7 @@ impl Blocking {
         }
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         Some(Slot {
-            blocking: self,
+            blocking: Arc::clone(self),
             _permit: permit,
         })
     }
@@ -99,23 +99,23 @@ impl Blocking {
     }
 }
 
-impl Slot<'_> {
+impl Slot {
     /// A connection that nobody else uses.
     pub(crate) async fn connection(&self, connector: &Connector) -> Result<Connection, Failure> {
         let idle = || self.blocking.state().idle.pop();
         while let Some(connection) = idle() {
-            if !connection.is_broken() {
+            if !connection.is_broken_now() {
                 return Ok(connection);
             }
         }
-        connector.connect().await.map_err(Failure::not_sent)
+        connector.connect_alone().await.map_err(Failure::not_sent)
     }
 
-    /// Keeps a connection for the next wait. A connection without an answer must not be passed
+    /// Keeps a connection for the next use. A connection without an answer must not be passed
     /// here.
-    pub(crate) fn give_back(self, connection: Connection) {
+    pub(crate) fn give_back(&self, connection: &Connection) {
         if !connection.is_broken() {
-            self.blocking.state().idle.push(connection);
+            self.blocking.state().idle.push(connection.clone());
         }
     }
 }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn slots_are_for_the_queues_that_had_jobs_last() {
-        let blocking = Blocking::new(2);
+        let blocking = Arc::new(Blocking::new(2));
         let [a, b, c] = [(); 3].map(|()| blocking.open());
         let (slot_a, slot_b) = (blocking.slot(a), blocking.slot(b));
         assert!(slot_a.is_some() && slot_b.is_some());
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn there_may_be_no_slot_at_all() {
-        let blocking = Blocking::new(0);
+        let blocking = Arc::new(Blocking::new(0));
         let queue = blocking.open();
         blocking.had_jobs(queue);
         assert!(blocking.slot(queue).is_none());

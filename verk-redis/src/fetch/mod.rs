@@ -1,12 +1,13 @@
 //! The fetches of open queues: which of them wait on the server, and which share one poll.
 
 mod blocking;
+mod line;
 mod queue_connection;
 mod quiet;
 
 use std::sync::Arc;
 
-use self::{blocking::Blocking, quiet::QuietQueues};
+use self::{blocking::Blocking, line::Lines, quiet::QuietQueues};
 use crate::connect::link::Link;
 
 pub(crate) use self::queue_connection::RedisQueueConnection;
@@ -15,7 +16,8 @@ pub(crate) use self::queue_connection::RedisQueueConnection;
 #[derive(Debug)]
 pub(crate) struct OpenQueues {
     link: Arc<Link>,
-    blocking: Blocking,
+    blocking: Arc<Blocking>,
+    lines: Lines,
     quiet: QuietQueues,
 }
 
@@ -25,7 +27,8 @@ impl OpenQueues {
     pub(crate) fn new(link: Arc<Link>, blocking_connections: usize) -> Self {
         Self {
             link,
-            blocking: Blocking::new(blocking_connections),
+            blocking: Arc::new(Blocking::new(blocking_connections)),
+            lines: Lines::default(),
             quiet: QuietQueues::default(),
         }
     }

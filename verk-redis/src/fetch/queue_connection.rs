@@ -33,7 +33,7 @@ use crate::{
     error::Failure,
     fetch::{
         OpenQueues,
-        blocking::{QueueId, Slot},
+        line::{Held, Line},
         quiet::QuietQueues,
     },
     keys::{Key, KeyList},
@@ -62,7 +62,7 @@ const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct RedisQueueConnection {
     queues: Arc<OpenQueues>,
-    id: QueueId,
+    line: Arc<Line>,
     /// The keys of the script; the last ones are for settlements.
     keys: [Key; 12],
     /// The node and the queue, as the script takes them.
@@ -113,7 +113,7 @@ impl RedisQueueConnection {
         ];
         match queues.link.connection().await {
             Ok(_) => Ok(Self {
-                id: queues.blocking.open(),
+                line: Line::of(&queues, inprogress),
                 queues,
                 keys,
                 names: Arc::new([arg(node), arg(queue)]),
@@ -128,30 +128,29 @@ impl RedisQueueConnection {
     }
 
     async fn try_dequeue(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
-        let queues = Arc::clone(&self.queues);
         let waits = !request.wait.is_zero() && !request.interrupt.is_cancelled();
-        let slot = if waits {
-            queues.blocking.slot(self.id)
-        } else {
-            None
-        };
+        let held = if waits { self.line.hold().await? } else { None };
         let found_empty = std::mem::take(&mut self.found_empty);
-        let looked = found_empty || (self.quiet && slot.is_none());
+        let looked = found_empty || (self.quiet && held.is_none());
         if !waits || !looked {
-            let fetched = self.fetch(request).await?;
+            let fetched = self.fetch(request, held.as_ref()).await?;
             if !waits || !is_none(&fetched) {
                 return Ok(fetched);
             }
         }
-        match slot {
-            Some(slot) => self.block(slot, request).await,
+        match held {
+            Some(held) => self.block(held, request).await,
             None => self.wait_quietly(request).await,
         }
     }
 
     /// Looks once, without waiting.
-    async fn fetch(&mut self, request: &DequeueRequest) -> Result<Dequeued, Failure> {
-        let (_, taken) = self.run(&[], request).await?;
+    async fn fetch(
+        &mut self,
+        request: &DequeueRequest,
+        held: Option<&Arc<Held>>,
+    ) -> Result<Dequeued, Failure> {
+        let (_, taken) = self.run(&[], request, held).await?;
         self.taken(taken)
     }
 
@@ -184,15 +183,17 @@ impl RedisQueueConnection {
             }
             self.mean_bytes = bytes.div_ceil(jobs.len());
             self.largest_bytes = largest;
-            self.queues.blocking.had_jobs(self.id);
+            self.queues.blocking.had_jobs(self.line.id);
         }
     }
 
-    /// Runs the script. Returns the results of the settlements, and the jobs that it took.
+    /// Runs the script, on the connection of the queue or on a shared one. Returns the results of
+    /// the settlements, and the jobs that it took.
     async fn run(
         &mut self,
         settlements: &[Settlement],
         request: &DequeueRequest,
+        held: Option<&Arc<Held>>,
     ) -> Result<(Value, Value), Failure> {
         let names = Arc::clone(&self.names);
         let [node, queue] = &*names;
@@ -221,8 +222,11 @@ impl RedisQueueConnection {
         }
         push_settlements(&mut args, settlements, self.largest_bytes);
         self.quiet = false;
-        let mut connection = self.queues.link.connection().await?;
-        self.begin(&connection, Duration::ZERO);
+        let mut connection = match held {
+            Some(held) => held.connection.clone(),
+            None => self.queues.link.connection().await?,
+        };
+        self.begin(&connection, held, Duration::ZERO);
         let keys = match (settlements, &others) {
             ([], _) => &self.keys[..FIRST_KEY_TO_SETTLE],
             (_, None) => &self.keys,
@@ -236,19 +240,19 @@ impl RedisQueueConnection {
                     .map(|[settled, taken]| (settled, taken))
                     .map_err(|_| Failure::unexpected_reply("what was settled and what was taken"))
             });
-        self.end(reply)
+        self.end(reply, held)
     }
 
     /// Waits on the server for one job.
     async fn block(
         &mut self,
-        slot: Slot<'_>,
+        held: Arc<Held>,
         request: &DequeueRequest,
     ) -> Result<Dequeued, Failure> {
         let connector = &self.queues.link.connector;
         let block = request.wait.clamp(SHORTEST_BLOCK, LONGEST_WAIT);
         let patience = connector.response_timeout().max(BLOCK_SLACK);
-        let connection = slot.connection(connector).await?;
+        let connection = &held.connection;
         let mut blocked = connection
             .clone()
             .with_response_timeout(block.saturating_add(patience));
@@ -266,18 +270,17 @@ impl RedisQueueConnection {
             .arg(&self.keys[5])
             .arg(&*self.names[1]);
 
-        self.begin(&connection, block);
+        self.begin(connection, Some(&held), block);
         let replies = {
             let mut replies = pin!(blocked.query_all(&commands));
             tokio::select! {
                 biased;
                 replies = &mut replies => replies,
-                () = self.unblock_when_interrupted(&connection, request) => replies.await,
+                () = self.unblock_when_interrupted(connection, request) => replies.await,
             }
         };
-        let dequeued = self.end(replies.and_then(read_block))?;
+        let dequeued = self.end(replies.and_then(read_block), Some(&held))?;
         self.had_jobs(&dequeued);
-        slot.give_back(connection);
         Ok(dequeued)
     }
 
@@ -324,10 +327,10 @@ impl RedisQueueConnection {
             tokio::select! {
                 biased;
                 () = request.interrupt.cancelled() => break,
-                filled = QuietQueues::until_filled(&self.queues, self.id, &self.keys[0]) => filled?,
+                filled = QuietQueues::until_filled(&self.queues, self.line.id, &self.keys[0]) => filled?,
                 () = clock.sleep_until(until) => break,
             }
-            let fetched = self.fetch(request).await?;
+            let fetched = self.fetch(request, None).await?;
             if !is_none(&fetched) {
                 return Ok(fetched);
             }
@@ -336,7 +339,10 @@ impl RedisQueueConnection {
         Ok(Dequeued::Jobs(Vec::new()))
     }
 
-    fn begin(&mut self, connection: &Connection, block: Duration) {
+    fn begin(&mut self, connection: &Connection, held: Option<&Arc<Held>>, block: Duration) {
+        if let Some(held) = held {
+            held.begin();
+        }
         self.doubt = Some(UnansweredCommand {
             identity: connection.identity().cloned(),
             connection: Some(connection.clone()),
@@ -344,9 +350,16 @@ impl RedisQueueConnection {
         });
     }
 
-    fn end<T>(&mut self, reply: Result<T, Failure>) -> Result<T, Failure> {
+    fn end<T>(
+        &mut self,
+        reply: Result<T, Failure>,
+        held: Option<&Arc<Held>>,
+    ) -> Result<T, Failure> {
         if !matches!(&reply, Err(failure) if failure.applied() == Applied::Unknown) {
             self.doubt = None;
+            if let Some(held) = held {
+                held.end();
+            }
         }
         reply
     }
@@ -355,12 +368,6 @@ impl RedisQueueConnection {
         let mut command = redis::cmd("EXISTS");
         command.arg(&self.keys[2]);
         self.queues.link.ask(&command).await.is_ok()
-    }
-}
-
-impl Drop for RedisQueueConnection {
-    fn drop(&mut self) {
-        self.queues.blocking.close(self.id);
     }
 }
 
@@ -379,7 +386,10 @@ impl QueueConnection for RedisQueueConnection {
         request: &DequeueRequest,
     ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
         let reply = match self.reset().await {
-            Ok(()) => self.run(settlements, request).await,
+            Ok(()) => match self.line.hold().await {
+                Ok(held) => self.run(settlements, request, held.as_ref()).await,
+                Err(failure) => Err(failure),
+            },
             Err(error) => Err(Failure::not_sent(error)),
         };
         match reply {
@@ -502,12 +512,11 @@ mod tests {
     async fn an_interrupt_of_a_server_that_is_paused_does_no_harm() {
         let server = RedisServer::start();
         let (mut connection, request) = open(&server).await;
-        let queues = Arc::clone(&connection.queues);
-        let slot = queues.blocking.slot(connection.id).unwrap();
+        let held = connection.line.hold().await.unwrap().unwrap();
         server.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
         let interrupt = request.interrupt.clone();
         let (answer, ()) = within(PATIENCE, async {
-            tokio::join!(connection.block(slot, &request), async {
+            tokio::join!(connection.block(held, &request), async {
                 interrupt.cancel();
                 until_info_has(&server, "commandstats", "cmdstat_multi:calls=1").await;
                 assert!(server.command(&["CLIENT", "LIST"]).into_bytes().is_some());

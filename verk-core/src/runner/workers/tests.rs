@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, future, time::UNIX_EPOCH};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 
 use super::*;
@@ -42,7 +42,9 @@ impl Fixture {
     ) {
         let job = Job::new("Welcome", "mailers".parse().unwrap(), "[]".to_owned()).unwrap();
         let held = Bytes::from_static(held.as_bytes());
-        self.workers.start(Arc::new(job), held, timeout, perform);
+        let recent = Arc::default();
+        self.workers
+            .start(Arc::new(job), held, timeout, recent, perform);
     }
 
     /// Starts a job that does not end by itself.
@@ -51,15 +53,15 @@ impl Fixture {
     }
 
     /// The future of the job that started last. It is polled once.
-    fn begun(&mut self) -> StartedRun {
-        let mut run = self.workers.started().pop().unwrap();
+    fn begun(&mut self) -> BoxFuture<'static, Instant> {
+        let mut run = self.workers.started().pop().unwrap().run;
         assert!((&mut run).now_or_never().is_none(), "it ended at once");
         run
     }
 
     /// Polls the job that started last until it ends.
     fn run(&mut self) {
-        let run = self.workers.started().pop().unwrap();
+        let run = self.workers.started().pop().unwrap().run;
         assert!(run.now_or_never().is_some(), "it waits");
     }
 
