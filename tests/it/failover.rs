@@ -88,7 +88,7 @@ impl Kind {
             Self::Poll => starts(0, "verk:schedule_manager"),
             Self::Due => keys == [b"retry"],
             Self::Promote => starts(0, "retry") && starts(1, "dead"),
-            Self::Heartbeat => keys.len() == 3 && starts(1, "verk:name:"),
+            Self::Heartbeat => keys.len() >= 5 && starts(1, "verk:name:"),
             Self::Register => keys.len() == 4 && starts(1, "verk_nodes"),
         }
     }

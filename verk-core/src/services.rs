@@ -7,7 +7,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     config::Config,
@@ -17,7 +17,7 @@ use crate::{
         tally::Tallies,
     },
     health::{link::Link, monitor::Monitor},
-    storage::Storage,
+    storage::{Beat, Storage},
     test_seam::TestParts,
     time::{alarm::ScheduleWake, clock::Clock, server_time::ServerTime},
 };
@@ -73,9 +73,38 @@ pub(crate) struct Services {
     /// Notified when a fetch finds its queue paused for all nodes, and this node does not know it
     /// yet.
     pub(crate) found_paused: Notify,
+    pub(crate) last_beat: LastBeat,
     pub(crate) monitor: Monitor,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
     pub(crate) test: Option<TestParts>,
+}
+
+/// The last heartbeat of this process that the storage acknowledged. Its answer says what several
+/// parts would otherwise ask for, each by itself.
+#[derive(Debug, Default)]
+pub(crate) struct LastBeat(watch::Sender<Option<SentBeat>>);
+
+/// A heartbeat that was acknowledged.
+#[derive(Debug)]
+pub(crate) struct SentBeat {
+    pub(crate) sent_at: Instant,
+    pub(crate) beat: Beat,
+}
+
+impl LastBeat {
+    pub(crate) fn set(&self, sent_at: Instant, beat: Beat) {
+        self.0.send_replace(Some(SentBeat { sent_at, beat }));
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<SentBeat>> {
+        self.0.subscribe()
+    }
+
+    /// Whether there was a heartbeat since `since` of which this is true.
+    pub(crate) fn is(&self, since: Instant, what: impl FnOnce(&Beat) -> bool) -> bool {
+        let last = self.0.borrow();
+        (last.as_ref()).is_some_and(|last| last.sent_at >= since && what(&last.beat))
+    }
 }
 
 impl Services {

@@ -1,9 +1,11 @@
 -- Takes or renews the lease on moving due jobs, and returns when the next are due.
 --
 -- KEYS  1 verk:schedule_manager  2 schedule  3 retry  4 verk:crondue  5 verk:unique:suspects
+--       6 dead
 -- ARGV  1 NODE  2 time to live in milliseconds
 -- Returns {-1 if the node has the lease now, else for how many ms another node has it; then of 2 to
--- 5: the lowest score, or false}. The score of a key that is no sorted set is "-inf".
+-- 6: the lowest score, or false; how many members 6 has}. The score of a key that is no sorted set
+-- is "-inf", and it has no members.
 --
 -- Atomic, so that only one of two nodes that ask at once gets the lease; one script, so that an
 -- idle node sends few requests. Jobs are safe without the lease: if its key has another type, every
@@ -29,4 +31,8 @@ local function first(key)
   return member.err and '-inf' or member[2] or false
 end
 
-return { left, first(KEYS[2]), first(KEYS[3]), first(KEYS[4]), first(KEYS[5]) }
+local dead = redis.pcall('ZCARD', KEYS[6])
+return {
+  left, first(KEYS[2]), first(KEYS[3]), first(KEYS[4]), first(KEYS[5]), first(KEYS[6]),
+  type(dead) == 'number' and dead or 0,
+}

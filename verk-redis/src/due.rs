@@ -53,11 +53,12 @@ impl DueStore for RedisStorage {
             keys.set(JobSet::Retry),
             keys.cron_due(),
             keys.suspects(),
+            keys.set(JobSet::Dead),
         ];
         let args = [arg(node), arg(milliseconds(ttl))];
         let reply = (self.link.run(&scripts::POLL_SCHEDULE, &keys, &args)).await;
-        let poll = reply.and_then(|reply| match <[Value; 5]>::try_from(reply::array(reply)?) {
-            Ok([left, schedule, retry, cron, suspects]) => Ok(SchedulePoll {
+        let poll = reply.and_then(|reply| match <[Value; 7]>::try_from(reply::array(reply)?) {
+            Ok([left, schedule, retry, cron, suspects, first_death, dead]) => Ok(SchedulePoll {
                 lease: match u64::try_from(reply::integer(left)?) {
                     Ok(left) => Lease::Held {
                         ttl: Duration::from_millis(left),
@@ -71,8 +72,10 @@ impl DueStore for RedisStorage {
                     first => cron_next(reply::score(first)?),
                 },
                 has_suspects: suspects != Value::Nil,
+                dead: reply::count(dead)?,
+                first_death: reply::due_time(first_death)?,
             }),
-            Err(_) => Err(Failure::unexpected_reply("a lease and four scores")),
+            Err(_) => Err(Failure::unexpected_reply("a lease, scores and a count")),
         });
         poll.map_err(|failure| failure.during("look when a job is due"))
     }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bb8_redis::redis::Value;
 use verk_core::{
     StorageError,
     names::NodeId,
@@ -25,12 +26,19 @@ const BEAT: &str = "send a heartbeat";
 /// How long what a node said about itself is kept after its last heartbeat, in seconds.
 pub(crate) const INFO_LASTS: u32 = 24 * 60 * 60;
 
+/// The most nodes, and the most paused queues, that a heartbeat returns: so many that it stays
+/// small. With more, the node asks for them by itself.
+const MOST_MEMBERS: usize = 100;
+
 /// Renews the keys of a node that have a time to live.
 #[derive(Debug)]
 pub(crate) struct RedisHeartbeat {
     link: Arc<Link>,
-    keys: [Key; 3],
-    args: [Arg<'static>; 3],
+    keys: [Key; 5],
+    args: [Arg<'static>; 4],
+    /// The nodes that were on the list at the last heartbeat, sorted. The next one looks for their
+    /// heartbeats. Empty if there were too many.
+    nodes: Vec<NodeId>,
     /// Opened in the runtime of the heartbeat, and opened again at the next heartbeat after an
     /// error.
     connection: Option<Connection>,
@@ -47,8 +55,16 @@ impl RedisHeartbeat {
                 link.keys.heartbeat(node),
                 link.keys.name(node),
                 link.keys.node_info(node),
+                link.keys.nodes(),
+                link.keys.paused(),
             ],
-            args: [arg(milliseconds(ttl)), arg(node), arg(INFO_LASTS)],
+            args: [
+                arg(milliseconds(ttl)),
+                arg(node),
+                arg(INFO_LASTS),
+                arg(MOST_MEMBERS),
+            ],
+            nodes: Vec::new(),
             link,
             connection: None,
         };
@@ -73,18 +89,35 @@ impl RedisHeartbeat {
 
     async fn try_beat(&mut self) -> Result<Beat, Failure> {
         let mut connection = self.connect().await?;
+        let mut keys = self.keys.to_vec();
+        keys.extend(self.nodes.iter().map(|node| self.link.keys.heartbeat(node)));
         let reply = scripts::HEARTBEAT
-            .run(&mut connection, &self.keys, &self.args)
+            .run(&mut connection, &keys, &self.args)
             .await?;
-        let [alive, seconds, microseconds, server] = reply::array(reply)?
+        let [alive, seconds, microseconds, server, beating, nodes, paused] = reply::array(reply)?
             .try_into()
             .map_err(|_| Failure::unexpected_reply("a heartbeat with the time of day"))?;
+        let nodes = node_ids(nodes);
+        let all_beat = reply::count(beating)? == self.nodes.len();
+        let all_alive = all_beat && !nodes.is_empty() && nodes == self.nodes;
+        self.nodes = nodes;
         Ok(Beat {
             alive: reply::integer(alive)? == 1,
             server_time: reply::time(seconds, microseconds)?,
             server: reply::text(server)?,
+            all_alive,
+            paused: (reply::queue_names(paused).ok()).map(|queues| queues.into_iter().collect()),
         })
     }
+}
+
+/// The members of the list of nodes, sorted; none if they are not known.
+fn node_ids(members: Value) -> Vec<NodeId> {
+    let ids = reply::payloads(members).unwrap_or_default();
+    let texts = ids.iter().filter_map(|id| std::str::from_utf8(id).ok());
+    let mut ids: Vec<NodeId> = texts.map(NodeId::from).collect();
+    ids.sort();
+    ids
 }
 
 #[async_trait]

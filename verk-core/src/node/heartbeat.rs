@@ -151,8 +151,9 @@ fn keep_beating(
                 Ok(beat) => {
                     let heartbeat = services.config.heartbeat;
                     health.send_modify(|health| {
-                        health.acknowledge(sent_at, beat.server, failures, heartbeat);
+                        health.acknowledge(sent_at, beat.server.clone(), failures, heartbeat);
                     });
+                    services.last_beat.set(sent_at, beat);
                     failures = 0;
                     services.monitor.heartbeat.well();
                     services.config.heartbeat / 3

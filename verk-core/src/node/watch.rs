@@ -72,7 +72,9 @@ impl NodeWatch {
 
     /// Runs until it is stopped.
     pub(crate) async fn run(&mut self) {
+        let mut beats = self.services.last_beat.subscribe();
         while !self.stop.is_cancelled() {
+            beats.mark_unchanged();
             if let Err(error) = self.look().await {
                 log::warn!(
                     error = %error,
@@ -81,13 +83,19 @@ impl NodeWatch {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
+                // It says whether all nodes live.
+                Ok(()) = beats.changed() => {}
                 () = self.services.clock.sleep(self.judge.pause()) => {}
             }
         }
     }
 
     async fn look(&mut self) -> Result<(), StorageError> {
-        let mut nodes = self.services.storage.silent_nodes().await?;
+        let mut nodes = if self.all_alive() {
+            Vec::new()
+        } else {
+            self.services.storage.silent_nodes().await?
+        };
         nodes.retain(|node| !self.drains(&node.id));
         let now = self.services.clock.instant();
         let mut dead = self.judge.look(now, self.registration.well_since(), &nodes);
@@ -104,6 +112,15 @@ impl NodeWatch {
             result = result.and(self.empty(node).await);
         }
         result
+    }
+
+    /// Whether the last heartbeat of this node found a heartbeat of each node, and is not overdue
+    /// itself.
+    fn all_alive(&self) -> bool {
+        let now = self.services.clock.instant();
+        let overdue = 2 * self.judge.pause();
+        let since = now.checked_sub(overdue).unwrap_or(now);
+        (self.services.last_beat).is(since, |beat| beat.all_alive)
     }
 
     /// Logs of each silent node, once, when its jobs come back. After a crash, operators see

@@ -1,16 +1,23 @@
 //! Follows which queues are paused for all nodes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::StorageError, log, queues::Queues, services::Services, time::backoff::pause_before_retry,
+    error::StorageError,
+    log,
+    names::QueueName,
+    queues::Queues,
+    services::{SentBeat, Services},
+    storage::Beat,
+    time::backoff::pause_before_retry,
 };
 
 /// Reads the paused queues when a change is announced, when a fetch finds its queue paused, and
-/// every third of a heartbeat. The reason: an announcement may be lost, and other programs announce
-/// nothing.
+/// when a heartbeat, which the node sends three times in each `heartbeat`, finds others paused. The
+/// reason: an announcement may be lost, and other programs announce nothing. If heartbeats do not
+/// say which queues are paused, the manager reads them as often.
 #[derive(Debug)]
 pub(crate) struct PauseManager {
     services: Arc<Services>,
@@ -59,13 +66,42 @@ impl PauseManager {
         let services = &self.services;
         let mut listener = services.storage.open_pause_listener().await?;
         loop {
+            let asked_at = services.clock.instant();
             let paused = listener.paused().await?;
-            self.queues.set_paused_everywhere(paused);
+            self.queues.set_paused_everywhere(paused.clone());
             *failures = 0;
             tokio::select! {
                 changed = listener.changed() => changed?,
                 () = services.found_paused.notified() => {}
-                () = services.clock.sleep(services.config.heartbeat / 3) => {}
+                () = self.until_beat_differs(asked_at, &paused) => {}
+                () = self.until_beats_are_missing() => {}
+            }
+        }
+    }
+
+    /// Waits for a heartbeat that was sent after `asked_at` and found other queues paused.
+    async fn until_beat_differs(&self, asked_at: Instant, paused: &BTreeSet<QueueName>) {
+        let mut beats = self.services.last_beat.subscribe();
+        let differs = |last: &Option<SentBeat>| {
+            let last = last.as_ref().filter(|last| last.sent_at > asked_at);
+            let found = last.and_then(|last| last.beat.paused.as_ref());
+            found.is_some_and(|found| found != paused)
+        };
+        // An error says that the sender is gone; it is in `Services`.
+        let _ = beats.wait_for(differs).await;
+    }
+
+    /// Waits until the heartbeats do not say which queues are paused.
+    async fn until_beats_are_missing(&self) {
+        let (clock, every) = (&self.services.clock, self.services.config.heartbeat / 3);
+        loop {
+            let since = clock.instant();
+            clock.sleep(every).await;
+            // One that is due now may still be on its way, so the last one counts, too.
+            let since = since.checked_sub(every).unwrap_or(since);
+            let told = |beat: &Beat| beat.paused.is_some();
+            if !self.services.last_beat.is(since, told) {
+                return;
             }
         }
     }

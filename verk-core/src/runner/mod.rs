@@ -289,7 +289,11 @@ impl QueueManager {
         if std::mem::take(&mut self.wakes_another) {
             // A task that is woken while it runs is queued behind the task that it spawned, and
             // another thread is woken to take it.
-            poll_fn(|cx| Poll::Ready(cx.waker().wake_by_ref())).await;
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                Poll::Ready(())
+            })
+            .await;
         }
         let waits_for_reply = waits_for_reply(view);
         let (clock, registration) = (&*self.services.clock, &*self.registration);

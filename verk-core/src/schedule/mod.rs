@@ -21,8 +21,8 @@ use crate::{
     names::{NodeId, QueueName},
     services::Services,
     storage::{
-        Due, DueSet, Lease, MAX_BATCH_JOBS, Move, MoveTarget, Page, SchedulePoll, Settled, Source,
-        Storage,
+        DeadLimits, Due, DueSet, Lease, MAX_BATCH_JOBS, Move, MoveTarget, Page, SchedulePoll,
+        Settled, Source, Storage,
     },
     time::{backoff::pause_before_retry, clock::time_after},
     timetable::{Declared, Keeper},
@@ -30,8 +30,9 @@ use crate::{
 
 use self::suspects::{Ended, Search};
 
-/// How often the dead set is cut to its limits, in addition to what each death cuts. Unless deaths
-/// have stopped, or another program fills the set, there is nothing to cut.
+/// How often the dead set is cut to its limits at most, in addition to what each death cuts. Unless
+/// deaths have stopped, or another program fills the set, there is nothing to cut, and each poll
+/// says so.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 
 /// How many members that cannot be moved one poll skips.
@@ -183,7 +184,9 @@ impl ScheduleManager {
         self.moves_until = self.moves_until.max(self.services.wake.take(now));
         let storage = &self.services.storage;
         let poll = storage.poll_schedule(&self.node, poll_interval).await?;
-        self.trims = poll.lease == Lease::Granted && self.services.clock.instant() >= self.trim_at;
+        self.trims = poll.lease == Lease::Granted
+            && self.services.clock.instant() >= self.trim_at
+            && exceeds(&poll, self.services.config.dead_limits(), now);
         if poll.lease == Lease::Granted && poll.has_suspects && self.search.is_none() {
             self.search = storage.suspect().await?.map(Search::new);
         }
@@ -320,6 +323,12 @@ impl ScheduleManager {
             }
         }
     }
+}
+
+/// Whether the dead set is over its limits.
+fn exceeds(poll: &SchedulePoll, limits: DeadLimits, now: SystemTime) -> bool {
+    let expires = |death| time_after(death, limits.timeout);
+    poll.dead > limits.max_jobs || poll.first_death.is_some_and(|death| expires(death) <= now)
 }
 
 async fn search_step(

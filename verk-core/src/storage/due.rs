@@ -70,6 +70,10 @@ pub struct SchedulePoll {
     /// Whether there are locks whose jobs should be looked for: see
     /// [`suspect`](super::EffectStore::suspect).
     pub has_suspects: bool,
+    /// How many jobs the `dead` set has, or more if the backend does not know.
+    pub dead: usize,
+    /// When the first of them died; `None` when there is none.
+    pub first_death: Option<SystemTime>,
 }
 
 impl SchedulePoll {

@@ -1,7 +1,7 @@
 //! The nodes that share a storage.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     time::{Duration, SystemTime},
 };
@@ -124,6 +124,12 @@ pub struct Beat {
     /// What distinguishes one server from another, and a server from itself after a restart or a
     /// change of its role. Use it only for comparison. Empty if it cannot be known.
     pub server: String,
+    /// Whether each registered node had a heartbeat at that moment. If the backend does not know,
+    /// `false`: then the node asks for [`silent_nodes`](NodeStore::silent_nodes).
+    pub all_alive: bool,
+    /// The queues that were paused for all nodes at that moment. If the backend does not know,
+    /// `None`: then the node asks a [`PauseListener`](super::PauseListener).
+    pub paused: Option<BTreeSet<QueueName>>,
 }
 
 /// The answer to [`NodeStore::claim_name`](crate::storage::NodeStore::claim_name).

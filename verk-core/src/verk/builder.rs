@@ -21,7 +21,7 @@ use crate::{
     names::QueueName,
     node::{about::Program, heartbeat::register},
     queues::{Queues, blocked},
-    services::{Essentials, Services},
+    services::{Essentials, LastBeat, Services},
     storage::{ScheduleKeys, Storage},
     test_seam::{TestParts, TestSeam},
     time::{
@@ -249,6 +249,7 @@ impl VerkBuilder {
             essentials: Arc::clone(&essentials),
             events: EventSender::new(test_events),
             found_paused: Notify::new(),
+            last_beat: LastBeat::default(),
             monitor: Monitor::new(Arc::clone(&essentials.enqueues)),
             test: self.test.map(|seam| TestParts::new(seam, of_test)),
         });

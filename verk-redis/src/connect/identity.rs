@@ -13,7 +13,7 @@ use crate::{
 /// A name that no other connection has, and the server's id of the connection.
 ///
 /// The id alone is not enough to end a connection: a restarted server gives it to another.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) id: i64,
     name: Arc<str>,

@@ -23,6 +23,7 @@ macro_rules! script {
     };
 }
 
+pub(crate) static AFTER_WAIT: Script = script!("after_wait");
 pub(crate) static BEGIN: Script = script!("effects", "begin");
 pub(crate) static CLAIM_NAME: Script = script!("claim_name");
 pub(crate) static CLEAR: Script = script!("clear");
@@ -100,11 +101,7 @@ impl Script {
         keys: &[Key],
         args: &[Arg<'_>],
     ) -> Result<Value, Failure> {
-        let hash = match self.hash.get() {
-            Some(hash) => hash,
-            None => self.load(connection).await?,
-        };
-        let call = call(hash, keys, args);
+        let call = self.call(connection, keys, args).await?;
         match connection.query_script(&call).await {
             Ok(reply) => Ok(reply),
             Err(ScriptFailure::Other(failure)) => Err(failure),
@@ -122,6 +119,27 @@ impl Script {
         }
     }
 
+    /// The command that runs the script, for a pipeline. Loads the script if this process has not
+    /// done so yet. A server that has lost it since answers with an error: then [`run`](Self::run)
+    /// it.
+    pub(crate) async fn call(
+        &self,
+        connection: &mut Connection,
+        keys: &[Key],
+        args: &[Arg<'_>],
+    ) -> Result<Cmd, Failure> {
+        let hash = match self.hash.get() {
+            Some(hash) => hash,
+            None => self.load(connection).await?,
+        };
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(hash).arg(keys.len()).arg(keys);
+        for arg in args {
+            call.arg(&**arg);
+        }
+        Ok(call)
+    }
+
     async fn load(&self, connection: &mut Connection) -> Result<&str, Failure> {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(self.code);
@@ -131,13 +149,4 @@ impl Script {
             .map_err(Failure::before_sending)?;
         Ok(self.hash.get_or_init(|| hash))
     }
-}
-
-fn call(hash: &str, keys: &[Key], args: &[Arg<'_>]) -> Cmd {
-    let mut call = redis::cmd("EVALSHA");
-    call.arg(hash).arg(keys.len()).arg(keys);
-    for arg in args {
-        call.arg(&**arg);
-    }
-    call
 }

@@ -55,6 +55,9 @@ const BLOCK_SLACK: Duration = Duration::from_secs(1);
 /// How long it may take until an unused connection is closed.
 const CLOSE_SLACK: Duration = Duration::from_millis(100);
 
+/// How long a check after a wait counts as the look before the next one.
+const CHECK_HOLDS: Duration = Duration::from_secs(1);
+
 /// How long to wait before trying again to end a block that has not begun yet.
 const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -76,8 +79,18 @@ pub(crate) struct RedisQueueConnection {
     quiet: bool,
     /// Whether the last call settled jobs, and found no job to take.
     found_empty: bool,
+    /// Set if the last call waited and no job came, and the check after its wait found all in
+    /// order.
+    checked: Option<Check>,
     /// Set while a command is in flight, and kept if its reply did not come.
     doubt: Option<UnansweredCommand>,
+}
+
+/// The check after a wait: the node was registered for the queue, and the queue was not paused.
+#[derive(Debug)]
+struct Check {
+    on: Identity,
+    at: Instant,
 }
 
 /// A command whose reply was not seen: the server may still move a job for it.
@@ -121,6 +134,7 @@ impl RedisQueueConnection {
                 largest_bytes: 0,
                 quiet: false,
                 found_empty: false,
+                checked: None,
                 doubt: None,
             }),
             Err(failure) => Err(failure.during("open the connection of a queue")),
@@ -131,17 +145,34 @@ impl RedisQueueConnection {
         let waits = !request.wait.is_zero() && !request.interrupt.is_cancelled();
         let held = if waits { self.line.hold().await? } else { None };
         let found_empty = std::mem::take(&mut self.found_empty);
-        let looked = found_empty || (self.quiet && held.is_none());
+        let check = self.checked.take();
+        let check_holds = (check.as_ref().zip(held.as_ref()))
+            .is_some_and(|(check, held)| self.holds(check, &held.connection, request));
+        let looked = found_empty || check_holds || (self.quiet && held.is_none());
         if !waits || !looked {
             let fetched = self.fetch(request, held.as_ref()).await?;
             if !waits || !is_none(&fetched) {
                 return Ok(fetched);
             }
         }
-        match held {
+        let dequeued = match held {
             Some(held) => self.block(held, request).await,
             None => self.wait_quietly(request).await,
+        };
+        if found_empty {
+            // The settlement's look may have noted a job that is not started.
+            self.checked = None;
         }
+        dequeued
+    }
+
+    /// Whether the check after the last wait replaces the fetch before the next one. A fetch also
+    /// notes how many jobs are not started: after such a wait that is none.
+    fn holds(&self, check: &Check, connection: &Connection, request: &DequeueRequest) -> bool {
+        let now = self.queues.link.clock.instant();
+        connection.identity() == Some(&check.on)
+            && now.saturating_duration_since(check.at) <= CHECK_HOLDS
+            && starts_at_once(request)
     }
 
     /// Looks once, without waiting.
@@ -257,7 +288,13 @@ impl RedisQueueConnection {
             .clone()
             .with_response_timeout(block.saturating_add(patience));
         // The server checks whether the queue is paused after the move. The check costs no round
-        // trip, and is never too early.
+        // trip, and is never too early. If no job came, it is also the look before the next wait.
+        let keys = [2, 3, 4, 5].map(|key| self.keys[key].clone());
+        let names = Arc::clone(&self.names);
+        let mut checking = connection.clone();
+        let check = scripts::AFTER_WAIT
+            .call(&mut checking, &keys, &*names)
+            .await?;
         let mut commands = redis::pipe();
         commands
             .cmd("BLMOVE")
@@ -266,9 +303,7 @@ impl RedisQueueConnection {
             .arg("RIGHT")
             .arg("LEFT")
             .arg(block.as_secs_f64())
-            .cmd("SISMEMBER")
-            .arg(&self.keys[5])
-            .arg(&*self.names[1]);
+            .add_command(check);
 
         self.begin(connection, Some(&held), block);
         let replies = {
@@ -279,7 +314,24 @@ impl RedisQueueConnection {
                 () = self.unblock_when_interrupted(connection, request) => replies.await,
             }
         };
-        let dequeued = self.end(replies.and_then(read_block), Some(&held))?;
+        let (jobs, check) = self.end(replies.and_then(read_block), Some(&held))?;
+        let check = match check {
+            // The server may have lost the script.
+            Err(_) => scripts::AFTER_WAIT.run(&mut checking, &keys, &*names).await,
+            check => check,
+        };
+        // If the keys cannot be read, the next look stops. These jobs may run.
+        let check = check.and_then(reply::integer).ok();
+        if jobs.is_empty() && check == Some(IN_ORDER) && starts_at_once(request) {
+            let at = self.queues.link.clock.instant();
+            let on = connection.identity().cloned();
+            self.checked = on.map(|on| Check { on, at });
+        }
+        let dequeued = if check == Some(PAUSED) {
+            Dequeued::Paused(jobs)
+        } else {
+            Dequeued::Jobs(jobs)
+        };
         self.had_jobs(&dequeued);
         Ok(dequeued)
     }
@@ -445,108 +497,30 @@ const FIRST_KEY_TO_SETTLE: usize = 8;
 const NODE_GONE: i64 = -1;
 const PAUSED: i64 = -2;
 
+/// What the check after a wait answers if the next wait needs no look.
+const IN_ORDER: i64 = 1;
+
 fn is_none(dequeued: &Dequeued) -> bool {
     matches!(dequeued, Dequeued::Jobs(jobs) if jobs.is_empty())
 }
 
-/// Reads the replies to a move and to the check whether the queue is paused.
-fn read_block(replies: Vec<Result<Value, Failure>>) -> Result<Dequeued, Failure> {
-    let [moved, paused] =
+/// Whether a job that comes while the caller waits is started at once, and so are all before it.
+fn starts_at_once(request: &DequeueRequest) -> bool {
+    request.prefetched < request.max_jobs
+}
+
+/// Reads the replies to a move and to the check after it.
+fn read_block(
+    replies: Vec<Result<Value, Failure>>,
+) -> Result<(Vec<Bytes>, Result<Value, Failure>), Failure> {
+    let [moved, check] =
         <[_; 2]>::try_from(replies).map_err(|_| Failure::unexpected_reply("two replies"))?;
     let jobs = match moved? {
         Value::Nil => Vec::new(),
         job => vec![reply::payload(job)?],
     };
-    // If the set cannot be read, the next fetch stops. These jobs may run.
-    Ok(match paused {
-        Ok(Value::Int(1)) => Dequeued::Paused(jobs),
-        _ => Dequeued::Jobs(jobs),
-    })
+    Ok((jobs, check))
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio_util::sync::CancellationToken;
-    use verk_core::{names::NodeId, storage::Server};
-    use verk_testing::{RedisServer, within};
-
-    use super::*;
-    use crate::RedisStorage;
-
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    async fn open(server: &RedisServer) -> (RedisQueueConnection, DequeueRequest) {
-        let storage = RedisStorage::connect(server.url()).await.unwrap();
-        let inprogress = Inprogress {
-            queue: "default".parse().unwrap(),
-            node: NodeId::from("web"),
-        };
-        storage.server_time().await.unwrap();
-        let queues = Arc::clone(&storage.queues);
-        let connection = RedisQueueConnection::open(queues, &inprogress)
-            .await
-            .unwrap();
-        let request = DequeueRequest {
-            max_jobs: 1,
-            max_bytes: 1,
-            prefetched: 0,
-            wait: Duration::from_secs(300),
-            interrupt: CancellationToken::new(),
-        };
-        (connection, request)
-    }
-
-    async fn until_info_has(server: &RedisServer, section: &str, text: &str) {
-        let look = async {
-            loop {
-                if server.info(section).contains(text) {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        within(PATIENCE, look).await;
-    }
-
-    #[tokio::test]
-    async fn an_interrupt_of_a_server_that_is_paused_does_no_harm() {
-        let server = RedisServer::start();
-        let (mut connection, request) = open(&server).await;
-        let held = connection.line.hold().await.unwrap().unwrap();
-        server.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
-        let interrupt = request.interrupt.clone();
-        let (answer, ()) = within(PATIENCE, async {
-            tokio::join!(connection.block(held, &request), async {
-                interrupt.cancel();
-                until_info_has(&server, "commandstats", "cmdstat_multi:calls=1").await;
-                assert!(server.command(&["CLIENT", "LIST"]).into_bytes().is_some());
-                server.command(&["CLIENT", "UNPAUSE"]);
-            })
-        })
-        .await;
-        assert_eq!(answer.unwrap(), Dequeued::Jobs(Vec::new()));
-    }
-
-    #[tokio::test]
-    async fn a_block_that_begins_after_the_interrupt_is_ended_too() {
-        let server = RedisServer::start();
-        let (connection, request) = open(&server).await;
-        let blocked = connection.queues.link.connector.connect().await.unwrap();
-        request.interrupt.cancel();
-        let block = async {
-            let unblocked = "cmdstat_client|unblock:calls=1";
-            until_info_has(&server, "commandstats", unblocked).await;
-            let mut block = redis::cmd("BLPOP");
-            block.arg("nothing").arg(0);
-            blocked.clone().query(&block).await
-        };
-        let both = async {
-            tokio::join!(
-                block,
-                connection.unblock_when_interrupted(&blocked, &request)
-            )
-            .0
-        };
-        assert_eq!(within(PATIENCE, both).await.unwrap(), Value::Nil);
-    }
-}
+mod tests;

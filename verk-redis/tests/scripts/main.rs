@@ -1,6 +1,7 @@
 //! What only a real server shows: scripts that are flushed, connections that end, rights that are
 //! missing.
 
+mod idle;
 mod pauses;
 mod payloads;
 mod shown;
@@ -124,23 +125,39 @@ impl Monitor {
 
     /// How many entries of `key` were asked for, by each `LRANGE` or `ZRANGE` since the last call.
     fn reads_of(&mut self, key: &str, server: &RedisServer) -> Vec<i64> {
+        let lines = self.lines_so_far(server);
+        let reads = lines.iter().filter_map(|line| {
+            let words: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+            let [command, of, first, last, ..] = words[..] else {
+                return None;
+            };
+            let place = |text: &str| text.parse::<i64>().unwrap();
+            (of == key && matches!(command, "LRANGE" | "ZRANGE"))
+                .then(|| place(last) - place(first) + 1)
+        });
+        reads.collect()
+    }
+
+    /// The names of the commands that were sent since the last call, a script as one.
+    fn sent(&mut self, server: &RedisServer) -> Vec<String> {
+        let lines = self.lines_so_far(server);
+        let sent = lines.iter().filter(|line| !line.contains(" lua] "));
+        let names = sent.filter_map(|line| line.split('"').nth(1));
+        names.map(str::to_owned).collect()
+    }
+
+    /// What the server ran since the last call.
+    fn lines_so_far(&mut self, server: &RedisServer) -> Vec<String> {
         server.command(&["ECHO", "so far"]);
-        let mut reads = Vec::new();
+        let mut lines = Vec::new();
         loop {
             let mut line = Vec::new();
             self.lines.read_until(b'\n', &mut line).unwrap();
-            let line = String::from_utf8_lossy(&line);
-            let words: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
-            match words[..] {
-                ["ECHO", "so far"] => return reads,
-                [command, of, first, last, ..]
-                    if of == key && matches!(command, "LRANGE" | "ZRANGE") =>
-                {
-                    let place = |text: &str| text.parse::<i64>().unwrap();
-                    reads.push(place(last) - place(first) + 1);
-                }
-                _ => {}
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if line.contains(r#""ECHO" "so far""#) {
+                return lines;
             }
+            lines.push(line);
         }
     }
 }

@@ -28,6 +28,8 @@ pub async fn one_node_has_the_lease(harness: &dyn Harness) {
             retry: None,
             cron: None,
             has_suspects: false,
+            dead: 0,
+            first_death: None,
         };
         assert_eq!(poll, nothing);
         let Lease::Held { ttl } = storage.poll_schedule(&other, TTL).await.unwrap().lease else {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use verk_core::{
     names::NodeId,
     storage::{NameClaim, Node, StoredNodeInfo, Target},
@@ -130,6 +131,38 @@ pub async fn a_beat_renews_the_heartbeat(harness: &dyn Harness) {
     assert_realistic(beat.server_time);
     assert!(harness.heartbeat_ttl(&node).await > Some(SHORT));
     assert!(heartbeat.beat().await.unwrap().alive);
+}
+
+/// A heartbeat says that all nodes live only if they do, and which queues are paused. A backend may
+/// need one heartbeat to know the nodes.
+pub async fn a_beat_shows_silent_nodes_and_pauses(harness: &dyn Harness) {
+    let fixture = Fixture::new(harness).await;
+    let (storage, queue) = (&fixture.storage, &fixture.held.queue);
+    let mut heartbeat = fixture.heartbeat(TTL).await;
+    heartbeat.beat().await.unwrap();
+    let beat = heartbeat.beat().await.unwrap();
+    assert_eq!((beat.all_alive, beat.paused), (true, Some([].into())));
+
+    let other = node_id();
+    storage
+        .register(&other, &[], TTL, &Default::default())
+        .await
+        .unwrap();
+    storage.pause(queue, &Bytes::new()).await.unwrap();
+    heartbeat.beat().await.unwrap();
+    let beat = heartbeat.beat().await.unwrap();
+    let paused = [queue.clone()].into();
+    assert_eq!((beat.all_alive, beat.paused), (true, Some(paused)));
+
+    harness.expire_heartbeat(&other).await;
+    storage.resume(queue).await.unwrap();
+    for _ in 0..3 {
+        let beat = heartbeat.beat().await.unwrap();
+        assert_eq!((beat.all_alive, beat.paused), (false, Some([].into())));
+    }
+    assert!(storage.deregister(&other).await.unwrap());
+    heartbeat.beat().await.unwrap();
+    assert!(heartbeat.beat().await.unwrap().all_alive);
 }
 
 /// A heartbeat never creates a missing one again.

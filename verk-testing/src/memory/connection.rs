@@ -223,6 +223,8 @@ impl Heartbeat for MemoryHeartbeat {
                 alive: state.beat(&self.node, self.ttl, now),
                 server_time,
                 server: String::new(),
+                all_alive: state.nodes(now).iter().all(|node| node.alive),
+                paused: state.paused_queues().ok(),
             }))
         })?;
         beat.ok_or_else(|| StorageError::unknown(BEAT, Fault::ReplyLost))

@@ -212,6 +212,11 @@ impl State {
             retry: self.next_due(JobSet::Retry),
             cron: self.next_cron(),
             has_suspects: self.locks.has_suspects(),
+            dead: match self.faults.check_key(Key::Set(JobSet::Dead)) {
+                Ok(()) => self.dead.len(),
+                Err(_) => 0,
+            },
+            first_death: self.next_due(JobSet::Dead),
         }
     }
 

@@ -500,6 +500,8 @@ impl Heartbeat for FaultyHeartbeat {
                 alive: false,
                 server_time: link.clock().now(),
                 server: String::new(),
+                all_alive: false,
+                paused: None,
             });
         }
         if link.loses_heartbeats() {
