@@ -31,7 +31,7 @@ pub(crate) struct Settings {
     #[arg(long, default_value_t = 20)]
     pub(crate) seconds: u64,
     /// How many jobs the floor may hold in addition to those that run; without it, as many as verk
-    /// may: its concurrency, at most 64.
+    /// may: four times its concurrency, at most 256.
     #[arg(long)]
     pub(crate) floor_ahead: Option<u64>,
     /// Only tests whether everything works: one run with few jobs. The figures mean nothing.

@@ -118,7 +118,11 @@ fn with(lab: &Lab, what: &str, contenders: &[Contender], load: &Load) -> Report 
         ("log", json!(load.log.is_some())),
         (
             "floor_ahead",
-            json!(lab.settings.floor_ahead.unwrap_or(load.concurrency.min(64))),
+            json!(
+                lab.settings
+                    .floor_ahead
+                    .unwrap_or((4 * load.concurrency).min(256))
+            ),
         ),
         ("threads", json!(threads)),
         ("runs", json!(lab.settings.runs())),

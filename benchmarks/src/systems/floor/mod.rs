@@ -1,8 +1,8 @@
 //! The floor: a program on raw Redis, written by hand for this one job. It is as fast as Redis
 //! allows without losing a job. One multiplexed connection carries everything that does not block.
 //!
-//! A worker holds no more jobs than verk may: its concurrency, and as many again that it
-//! prefetched, but at most 64 of those. It settles a batch and fetches the next by one script, in
+//! A worker holds no more jobs than verk may: its concurrency, and four times as many that it
+//! prefetched, but at most 256 of those. It settles a batch and fetches the next by one script, in
 //! one trip. When the queue is empty, it waits for a job by a blocking move, on a connection of its
 //! queue.
 
@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 
 /// As many jobs as verk moves at once.
 const MOST_JOBS: usize = 100;
-/// Prefetches at most as many jobs as verk, and no more than it runs.
-const MOST_AHEAD: usize = 64;
+/// Prefetches at most as many jobs as verk, and four times as many as it runs.
+const MOST_AHEAD: usize = 256;
 /// How many batches each queue has. They share what the queue may hold: Redis works on one while
 /// this program works on the other.
 const TURNS: usize = 2;
@@ -67,7 +67,7 @@ impl System for Floor {
             .ignore()
             .query_async::<()>(&mut shared)
             .await?;
-        let ahead = (options.ahead).unwrap_or(options.concurrency.min(MOST_AHEAD));
+        let ahead = (options.ahead).unwrap_or((4 * options.concurrency).min(MOST_AHEAD));
         let held = options.concurrency + ahead;
         let mut queues = JoinSet::new();
         for name in options.queue_names() {
