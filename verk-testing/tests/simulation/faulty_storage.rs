@@ -463,7 +463,7 @@ impl QueueConnection for FaultyQueue {
         request: &DequeueRequest,
     ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
         let (ledger, list) = (self.storage.link.ledger(), &self.list);
-        let _on_its_way = self.storage.link.exchange();
+        let _on_its_way = self.storage.link.exchange(list);
         let inner = &mut self.inner;
         let both = self.storage.call("settle", async {
             let answers = inner.settle_and_dequeue(settlements, request).await;

@@ -1,17 +1,15 @@
 //! The link between one process and the storage: the result of each call.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
-use verk_core::{StorageError, names::NodeId, time::Clock};
+use verk_core::{StorageError, names::NodeId, storage::Inprogress, time::Clock};
 
 use crate::{ledger::Ledger, trouble::Trouble};
 
@@ -30,17 +28,23 @@ pub(crate) struct Link {
     ledger: Arc<Ledger>,
     /// Whether every call is late: longer than most jobs take.
     far: bool,
-    /// How many exchanges are on their way.
-    exchanges: AtomicUsize,
+    /// How many exchanges are on their way, for each list. A node that was lost may still wait for
+    /// its own while the next one of the process works.
+    exchanges: Mutex<HashMap<Inprogress, usize>>,
     state: Mutex<State>,
 }
 
 /// An exchange on its way.
-pub(crate) struct Exchange<'a>(&'a Link);
+pub(crate) struct Exchange<'a> {
+    link: &'a Link,
+    list: Inprogress,
+}
 
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
-        self.0.exchanges.fetch_sub(1, Ordering::Relaxed);
+        if let Some(count) = self.link.exchanges().get_mut(&self.list) {
+            *count -= 1;
+        }
     }
 }
 
@@ -105,7 +109,7 @@ impl Link {
             clock,
             ledger,
             far,
-            exchanges: AtomicUsize::new(0),
+            exchanges: Mutex::default(),
             state: Mutex::new(state),
         })
     }
@@ -118,11 +122,18 @@ impl Link {
         &self.ledger
     }
 
-    /// An exchange begins.
-    pub(crate) fn exchange(&self) -> Exchange<'_> {
-        let before = self.exchanges.fetch_add(1, Ordering::Relaxed);
-        self.ledger.exchanges_at_once(before + 1);
-        Exchange(self)
+    /// An exchange of a list begins.
+    pub(crate) fn exchange(&self, list: &Inprogress) -> Exchange<'_> {
+        let mut exchanges = self.exchanges();
+        let count = exchanges.entry(list.clone()).or_default();
+        *count += 1;
+        self.ledger.exchanges_at_once(*count);
+        let list = list.clone();
+        Exchange { link: self, list }
+    }
+
+    fn exchanges(&self) -> MutexGuard<'_, HashMap<Inprogress, usize>> {
+        self.exchanges.lock().expect("nobody panics with it")
     }
 
     /// Whether heartbeats are lost now.
