@@ -46,7 +46,7 @@ pub struct Options {
     #[arg(long)]
     pub log: Option<PathBuf>,
     /// How many jobs the floor may hold in addition to those that run; without it, as many as verk
-    /// may: its concurrency, at most 64.
+    /// may: four times its concurrency, at most 256.
     #[arg(long)]
     pub ahead: Option<usize>,
     /// Uses the fastest settings instead of those that its documentation recommends.

@@ -1,6 +1,6 @@
 //! The systems that are measured.
 
-mod floor;
+pub(crate) mod floor;
 mod verk;
 
 use anyhow::{Result, bail};

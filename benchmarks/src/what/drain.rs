@@ -13,7 +13,7 @@ use crate::{
     lab::{self, Lab},
     report::{Measured, Report},
     server::Server,
-    systems::Contender,
+    systems::{Contender, floor},
 };
 
 /// For how long the tool measures how much CPU other programs leave.
@@ -121,7 +121,7 @@ fn with(lab: &Lab, what: &str, contenders: &[Contender], load: &Load) -> Report 
             json!(
                 lab.settings
                     .floor_ahead
-                    .unwrap_or((4 * load.concurrency).min(256))
+                    .unwrap_or_else(|| floor::most_ahead(load.concurrency as usize) as u64)
             ),
         ),
         ("threads", json!(threads)),

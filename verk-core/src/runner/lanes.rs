@@ -5,12 +5,12 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -247,28 +247,26 @@ impl Lane {
                 *self = Self::Closed;
                 Poll::Ready(result)
             }
-            Self::Exchanging {
-                reply, is_answered, ..
-            } => {
-                if !*is_answered && let Poll::Ready(exchange) = reply.as_mut().poll(cx) {
-                    *reply = Box::pin(std::future::ready(exchange));
-                    *is_answered = true;
-                }
+            _ => {
+                self.receive(cx);
                 Poll::Pending
             }
-            _ => Poll::Pending,
         }
     }
 
     /// Sends an exchange that was just begun, before the queue waits for its reply.
     pub(super) fn send(&mut self) {
-        let Self::Exchanging {
+        self.receive(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Moves an exchange on, and keeps its reply if that is here.
+    fn receive(&mut self, cx: &mut Context<'_>) {
+        if let Self::Exchanging {
             reply, is_answered, ..
         } = self
-        else {
-            return;
-        };
-        if let Some(exchange) = reply.now_or_never() {
+            && !*is_answered
+            && let Poll::Ready(exchange) = reply.as_mut().poll(cx)
+        {
             *reply = Box::pin(std::future::ready(exchange));
             *is_answered = true;
         }

@@ -122,9 +122,8 @@ impl Driver {
     fn poll_with<T>(
         &self,
         task: &Waker,
-        request: Pin<&mut (dyn Future<Output = T> + Send)>,
+        mut request: Pin<&mut (dyn Future<Output = T> + Send)>,
     ) -> Poll<T> {
-        let mut request = request;
         self.gate.begin(task);
         let cx = &mut Context::from_waker(&self.waker);
         for _ in 0..MOST_TURNS {

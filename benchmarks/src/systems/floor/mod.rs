@@ -28,6 +28,11 @@ const HEARTBEAT: Duration = Duration::from_secs(3600);
 /// How long one move blocks.
 const BLOCK: Duration = Duration::from_secs(5);
 
+/// How many jobs a worker prefetches at most that runs so many at once.
+pub(crate) fn most_ahead(concurrency: usize) -> usize {
+    (4 * concurrency).min(MOST_AHEAD)
+}
+
 pub(crate) struct Floor;
 
 impl System for Floor {
@@ -67,7 +72,7 @@ impl System for Floor {
             .ignore()
             .query_async::<()>(&mut shared)
             .await?;
-        let ahead = (options.ahead).unwrap_or((4 * options.concurrency).min(MOST_AHEAD));
+        let ahead = (options.ahead).unwrap_or_else(|| most_ahead(options.concurrency));
         let held = options.concurrency + ahead;
         let mut queues = JoinSet::new();
         for name in options.queue_names() {
