@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -21,18 +22,16 @@ pub const MAX_NAME_BYTES: usize = 256;
 /// assert_ne!(jid, Jid::random());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Jid(Arc<str>);
+pub struct Jid(CompactString);
 
 impl Jid {
     /// Makes a new id from 96 random bits.
     #[must_use]
     pub fn random() -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut jid = [0; 24];
         let bytes = rand::random::<u128>().to_le_bytes();
-        for (byte, digits) in bytes.iter().zip(jid.chunks_exact_mut(2)) {
-            digits[0] = DIGITS[usize::from(byte >> 4)];
-            digits[1] = DIGITS[usize::from(byte & 0xf)];
+        for (byte, digits) in bytes.iter().zip(jid.as_chunks_mut().0) {
+            *digits = HEX[usize::from(*byte)];
         }
         Self(str::from_utf8(&jid).expect("digits are text").into())
     }
@@ -43,6 +42,18 @@ impl Jid {
         &self.0
     }
 }
+
+/// The two hex digits of each byte.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        hex[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    hex
+};
 
 impl From<&str> for Jid {
     fn from(jid: &str) -> Self {
@@ -80,7 +91,7 @@ impl fmt::Display for Jid {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct QueueName(Arc<str>);
+pub struct QueueName(CompactString);
 
 impl QueueName {
     /// Checks `name` and wraps it.
@@ -91,6 +102,15 @@ impl QueueName {
     /// characters.
     pub fn new(name: &str) -> Result<Self, InvalidName> {
         check_name("queue", name).map(|()| Self(name.into()))
+    }
+
+    /// As [`new`](Self::new), for a name of which the caller knows whether it [is one](is_name).
+    #[inline]
+    pub(crate) fn checked(name: &str, is_name: bool) -> Result<Self, InvalidName> {
+        match is_name {
+            true => Ok(Self(name.into())),
+            false => Self::new(name),
+        }
     }
 
     /// The name as text.
@@ -212,10 +232,27 @@ pub(crate) fn check_entry_name(name: &str) -> Result<(), InvalidName> {
 }
 
 fn check_name(kind: &'static str, name: &str) -> Result<(), InvalidName> {
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+    if !is_name(name) {
         // The message is one line in a log, so a hostile name is cut.
         let name = name.chars().take(64).collect();
         return Err(InvalidName { kind, name });
     }
     Ok(())
+}
+
+/// Whether a queue or a node may have this name.
+pub(crate) const fn is_name(name: &str) -> bool {
+    let name = name.as_bytes();
+    let mut before = 0;
+    let mut index = 0;
+    while index < name.len() {
+        let byte = name[index];
+        // Those of Unicode beyond ASCII are U+0080 to U+009F.
+        if byte.is_ascii_control() || before == 0xc2 && byte <= 0x9f {
+            return false;
+        }
+        before = byte;
+        index += 1;
+    }
+    !name.is_empty() && name.len() <= MAX_NAME_BYTES
 }

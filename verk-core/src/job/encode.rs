@@ -40,14 +40,20 @@ impl Job {
             return self.original_json.as_bytes().clone();
         }
         let retry = self.missing_retry();
-        let retry = retry.as_deref().map(|retry| (RETRY, Some(retry)));
+        let retry = retry.as_deref();
+        let bytes = self.original_json.len() + self.patches.bytes();
+        let bytes = bytes + retry.map_or(0, |retry| ",\"retry\":".len() + retry.len());
+        // With the brace at the end.
+        let mut json = Object(Vec::with_capacity(bytes + 1));
+        if self.entries.is_empty() {
+            if let Some(retry) = retry {
+                json.append(RETRY, retry);
+            }
+            self.patches.append_to(&mut json.0);
+            return json.finish();
+        }
+        let retry = retry.map(|retry| (RETRY, Some(retry)));
         let patches = || retry.into_iter().chain(self.patches.iter());
-        // With its comma, its quotes and a colon.
-        let size = |(key, value): (PatchKey<'_>, Option<&str>)| {
-            value.map_or(0, |value| key.name.len() + value.len() + 4)
-        };
-        let patched: usize = patches().map(size).sum();
-        let mut json = Object(Vec::with_capacity(self.original_json.len() + patched + 1));
         for (index, entry) in self.entries.iter().enumerate() {
             let key = self.slice(&entry.key);
             let patch = patches().find(|(key, _)| self.is_key(entry, key.name));
@@ -105,7 +111,7 @@ impl Job {
         if depth_over(&json, MAX_DEPTH - 1) {
             return Err(InvalidJob::ValueTooDeep);
         }
-        let value = self.patches.write(|text| text.push_str(&json));
+        let value = self.patches.write(key, |text| text.push_str(&json));
         self.patches.put(key.to_owned(), Some(value));
         Ok(())
     }
@@ -117,7 +123,7 @@ impl Job {
 
     /// As [`patch`](Self::patch), with what `write` appends.
     pub(super) fn patch_with(&mut self, key: &'static str, write: impl FnOnce(&mut String)) {
-        let value = self.patches.write(write);
+        let value = self.patches.write(key, write);
         if self.get(key) != Some(self.patches.text(&value)) {
             self.patches.put(key, Some(value));
         }

@@ -176,15 +176,15 @@ impl Job {
         let args = decode::check_args(&args)?;
         let jid = Jid::random();
         let mut patches = Patches::of_new_job();
-        let mut put = |key: &'static str, write: &dyn Fn(&mut String)| {
-            let value = patches.write(write);
-            patches.put(key, Some(value.clone()));
-            value
-        };
-        put("queue", &|text| push_quoted(text, queue.as_str()));
-        let args = put("args", &|text| text.push_str(args));
-        let quoted_class = put("class", &|text| push_quoted(text, class));
-        put("jid", &|text| push_quoted(text, jid.as_str()));
+        patches.add("queue", |text| push_quoted(text, queue.as_str()));
+        let args = patches.add("args", |text| text.push_str(args));
+        let quoted_class = patches.add("class", |text| push_quoted(text, class));
+        patches.add("jid", |text| {
+            // Its digits need no escapes.
+            text.push('"');
+            text.push_str(jid.as_str());
+            text.push('"');
+        });
         let class = if quoted_class.len() == class.len() + 2 {
             Text::Patch(quoted_class.start + 1..quoted_class.end - 1)
         } else {
@@ -298,6 +298,7 @@ impl Job {
 
     /// Returns the JSON text of any key, known to verk or not.
     #[must_use]
+    #[inline]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.patches.get_or(key, || {
             // The last one counts, as in every other reader.
@@ -369,11 +370,13 @@ impl Job {
     /// that is known.
     pub(crate) fn set_enqueued_now(&mut self, now: SystemTime) {
         let form = self.time_form();
-        let time = self.patches.write(|text| form.write(now, text));
         if self.present("created_at").is_none() {
-            self.patches.put("created_at", Some(time.clone()));
+            let time = self.patches.add("created_at", |text| form.write(now, text));
+            self.patches
+                .add("enqueued_at", |text| text.extend_from_within(time));
+            return;
         }
-        self.patches.put("enqueued_at", Some(time));
+        self.patch_time("enqueued_at", now);
     }
 
     /// The JSON text of a key that is neither missing nor null.

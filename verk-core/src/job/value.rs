@@ -104,11 +104,10 @@ pub(super) fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string has a JSON form")
 }
 
-/// Appends a JSON string.
+/// Appends a short text as a JSON string.
 pub(super) fn push_quoted(json: &mut String, text: &str) {
     let escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-    // Without an exit from the loop, the compiler checks many bytes at once.
-    if !text.bytes().fold(false, |any, byte| any | escaped(byte)) {
+    if !text.bytes().any(escaped) {
         json.push('"');
         json.push_str(text);
         json.push('"');

@@ -13,7 +13,7 @@ use crate::{
     effects::unique::Unique,
     error::EnqueueError,
     job::{Job, RetryLimit},
-    names::{Jid, QueueName},
+    names::{Jid, QueueName, is_name},
     worker::Worker,
 };
 
@@ -158,7 +158,9 @@ fn new_job<W: Worker>(worker: &W) -> Result<Job, EnqueueError> {
         class: W::CLASS,
         source,
     })?;
-    let mut job = Job::new(W::CLASS, QueueName::new(options.queue)?, args)?;
+    // Its name is checked when the program is compiled.
+    let queue = QueueName::checked(options.queue, const { is_name(W::OPTIONS.queue) })?;
+    let mut job = Job::new(W::CLASS, queue, args)?;
     if let Some(count) = options.max_retry_count {
         job.set_max_retry_count(count);
     }
