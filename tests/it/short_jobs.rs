@@ -178,6 +178,29 @@ async fn a_job_that_keeps_its_thread_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_arrives_alone_may_keep_its_thread() {
+    let (redis, states) = (RedisServer::start(), States::new());
+    let _release = states.thread.release_on_drop();
+    let builder = Verk::builder()
+        .redis(redis.url())
+        .clock(SlowClock::new())
+        .queue("default", CONCURRENCY);
+    let verk = states.give(builder).build().await.unwrap();
+    let short = (0..KEEPS).map(OneKeepsItsThread::new);
+    verk.client().enqueue_all(short).await.unwrap();
+    let mut events = verk.events();
+    verk.start().unwrap();
+    finished(&mut events, KEEPS).await;
+    // The queue waits for it, and would fetch again once it has ended.
+    let client = verk.client();
+    client.enqueue(OneKeepsItsThread::new(KEEPS)).await.unwrap();
+    until(|| states.thread.is_kept()).await;
+    client.enqueue(OneKeepsItsThread::new(0)).await.unwrap();
+    finished(&mut events, 1).await;
+    assert!(states.thread.is_kept());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_job_of_a_class_may_keep_its_thread() {
     let (redis, states) = (RedisServer::start(), States::new());
     let _release = states.thread.release_on_drop();

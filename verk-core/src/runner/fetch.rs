@@ -28,6 +28,7 @@ impl QueueManager {
         let Some(mut queue) = self.lanes.first.take_idle() else {
             return;
         };
+        self.has_one_short = false;
         self.lanes.interrupt = request.interrupt.clone();
         let batch = self.batch_on_the_way();
         if batch.is_empty() && self.prefetch.is_empty() && self.workers.free() > 0 {

@@ -33,7 +33,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::OptionFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::sync::watch;
 
 use crate::{
@@ -94,6 +94,8 @@ pub(crate) struct QueueManager {
     wakes_another: bool,
     /// Jobs that were fetched and have no permit yet.
     prefetch: Prefetch,
+    /// Whether the last wait brought one job, of a class whose runs are short.
+    has_one_short: bool,
     /// Counts the outcomes of its jobs.
     counters: Arc<QueueCounters>,
     /// Runs that have ended, and are still in `inprogress`.
@@ -117,6 +119,8 @@ pub(crate) struct QueueManager {
     hand_back_at: Option<Instant>,
     /// When the queue ends, even if jobs are left.
     give_up_at: Option<Instant>,
+    /// Wakes the queue, at this time, even if nothing happens.
+    alarm: Option<(Instant, BoxFuture<'static, ()>)>,
     /// The event of the queue that was published last, and the number of changes of its settings
     /// before it.
     told: Option<(u64, QueueEvent)>,
@@ -153,6 +157,7 @@ impl QueueManager {
             wakes_another: false,
             counters: counters.of_queue(&handle.inprogress().queue),
             prefetch: Prefetch::new(now),
+            has_one_short: false,
             inprogress: handle.inprogress().clone(),
             handle,
             queues,
@@ -172,6 +177,7 @@ impl QueueManager {
             node_ends: false,
             hand_back_at: None,
             give_up_at: None,
+            alarm: None,
             told: None,
             fetch_failures: 0,
         }
@@ -278,6 +284,7 @@ impl QueueManager {
             has_stored: !self.stored.0.is_empty(),
             is_short: self.most_of_two().is_some(),
             in_a_row: self.workers.ends().in_a_row(),
+            has_one_short: self.has_one_short,
         }
     }
 
@@ -296,8 +303,9 @@ impl QueueManager {
             .await;
         }
         let waits_for_reply = waits_for_reply(view);
+        self.set_alarm(view);
         let (clock, registration) = (&*self.services.clock, &*self.registration);
-        let wake = OptionFuture::from(self.wake_at(view).map(|at| clock.sleep_until(at)));
+        let alarm = OptionFuture::from(self.alarm.as_mut().map(|(_, alarm)| alarm));
         let give_up = OptionFuture::from(self.give_up_at.map(|at| clock.sleep_until(at)));
         let settling = self.lanes.settling.as_mut();
         let settled = OptionFuture::from(settling.map(|call| &mut call.reply));
@@ -314,7 +322,10 @@ impl QueueManager {
                 Happened::LookDue
             }
             () = registration.until_fresh(clock), if !view.knows_whose_it_is => Happened::LookDue,
-            Some(()) = wake => Happened::LookDue,
+            Some(()) = alarm => {
+                self.alarm = None;
+                Happened::LookDue
+            }
             Some(()) = give_up => Happened::TimeIsUp,
         }
     }
@@ -412,8 +423,10 @@ impl QueueManager {
                 self.hand_back(payload.held);
             }
         }
-        let busy = self.most_of_two().is_some();
-        self.wakes_another |= self.tasks.spawn(self.workers.started(), busy);
+        let is_busy = self.most_of_two().is_some();
+        let started = self.workers.started();
+        let in_a_row = self.has_one_short || (is_busy && started.len() > 1);
+        self.wakes_another |= self.tasks.spawn(started, in_a_row);
     }
 
     /// Reads the list of what the node holds, on the first lane, after it has ensured that the
@@ -432,6 +445,17 @@ impl QueueManager {
         Lane::Opening(Box::pin(
             async move { storage.open_queue(&inprogress).await },
         ))
+    }
+
+    /// Sets the alarm for the time at which the queue must act. One that is set for an earlier time
+    /// stays, because each new timer may wake a thread of the runtime.
+    fn set_alarm(&mut self, view: &View) {
+        let Some(at) = self.wake_at(view) else {
+            return;
+        };
+        if self.alarm.as_ref().is_none_or(|(set_for, _)| at < *set_for) {
+            self.alarm = Some((at, self.services.clock.sleep_until(at)));
+        }
     }
 
     /// When the queue must act even if nothing happens.

@@ -35,6 +35,8 @@ pub(super) struct View {
     pub(super) is_short: bool,
     /// Whether a row of short runs is on its way.
     pub(super) in_a_row: bool,
+    /// Whether the last wait brought one job, of a class whose runs are short.
+    pub(super) has_one_short: bool,
 }
 
 /// A step of a turn.
@@ -86,7 +88,13 @@ impl Step {
                     && view.knows_whose_it_is
                     && !view.settles_alone
             }
-            Self::Fetch => view.first == Activity::Idle && may_ask && !view.must_reconcile,
+            // One short job ends sooner than the fetch is sent, which then settles it.
+            Self::Fetch => {
+                view.first == Activity::Idle
+                    && may_ask
+                    && !view.must_reconcile
+                    && !(view.has_one_short && (view.has_prefetched || view.in_a_row))
+            }
             Self::Begin => view.has_prefetched || view.has_started,
             Self::TellStored => view.has_stored,
             // The jobs without a permit are enough for the time of one trip, and those of a row end
@@ -151,6 +159,7 @@ mod tests {
         has_stored: false,
         is_short: false,
         in_a_row: false,
+        has_one_short: false,
     };
 
     fn due(view: &View) -> Vec<Step> {
@@ -299,6 +308,28 @@ mod tests {
         ] {
             assert_eq!(due(&enough), [], "{enough:?}");
         }
+    }
+
+    #[test]
+    fn a_short_job_that_ended_a_wait_runs_before_the_next_fetch() {
+        let arrived = View {
+            has_one_short: true,
+            has_prefetched: true,
+            ..IDLE
+        };
+        assert_eq!(due(&arrived), [Step::Begin]);
+        let runs = View {
+            has_prefetched: false,
+            in_a_row: true,
+            ..arrived
+        };
+        assert_eq!(due(&runs), []);
+        let ended = View {
+            in_a_row: false,
+            has_pending: true,
+            ..runs
+        };
+        assert_eq!(due(&ended)[0], Step::Fetch);
     }
 
     #[test]

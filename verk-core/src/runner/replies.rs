@@ -65,6 +65,7 @@ impl QueueManager {
             } => {
                 self.lanes.first = Lane::Idle(queue);
                 self.fetched(fetch, demand);
+                self.has_one_short = self.prefetched_one_short();
             }
             Reply::Read(list) => {
                 self.lanes.first = Lane::Idle(list.queue);
@@ -142,6 +143,16 @@ impl QueueManager {
                 self.pause_fetching(&error);
             }
         }
+    }
+
+    /// Whether one job was prefetched, it may start, and its class has had short runs.
+    fn prefetched_one_short(&self) -> bool {
+        let mut jobs = self.prefetch.jobs();
+        let (Some(Payload { job: Ok(job), .. }), None) = (jobs.next(), jobs.next()) else {
+            return false;
+        };
+        let class = self.workforce.registry.registered(job.class());
+        self.workers.free() > 0 && class.is_some_and(|class| class.recent.is_short())
     }
 
     fn pause_fetching(&mut self, error: &StorageError) {
