@@ -119,7 +119,10 @@ impl RedisConfig {
     /// - `redis+sentinel://user:password@host1:26379,host2:26379/name/0`, the primary that these
     ///   Sentinels know by `name`; `rediss+sentinel://...` uses TLS with all of them. User and
     ///   password are for the primary; `?sentinel_user=user&sentinel_pass=password` are for the
-    ///   Sentinels. The port of a Sentinel defaults to 26379.
+    ///   Sentinels. The port of a Sentinel defaults to 26379;
+    /// - `redis+cluster://user:password@host1:6379,host2:6379`, a Redis Cluster or Valkey Cluster
+    ///   of which these are some servers; `rediss+cluster://...` uses TLS with all of them. All
+    ///   keys are in one slot, so the [prefix](Self::prefix) needs a hash tag, such as `{shop}`.
     ///
     /// Percent-encode the characters `@ : / ? # %` in a user or password.
     pub fn new(url: impl Into<String>) -> Self {
@@ -239,6 +242,7 @@ mod tests {
                 "redis+sentinel://:secret@a,b:1/name/2?sentinel_pass=secret",
                 "redis+sentinel://***@a,b:1/name/2?***",
             ),
+            ("redis+cluster://:secret@a,b:1", "redis+cluster://***@a,b:1"),
         ] {
             assert_eq!(redacted(url), shown);
             let debug = format!("{:?}", RedisConfig::new(url));
