@@ -39,7 +39,8 @@ macro_rules! settings_of_redis {
             /// How long an operation waits for a connection before it fails.
             ///
             /// While the server refuses connections, an enqueue fails after this time, and nothing
-            /// is stored. A web server that only enqueues may need less, such as 500 ms.
+            /// is stored. A web server that only enqueues may need less, such as 500 ms. For as
+            /// long, a request is sent again that no server of a cluster has taken.
             #[serde(with = "duration")]
             connect_timeout: Duration = Duration::from_secs(5);
 

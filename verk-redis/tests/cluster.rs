@@ -326,6 +326,24 @@ async fn what_is_wrong_with_a_cluster_is_said() {
         assert!(matches!(error, Error::NoHashTag { .. }), "{error}");
         assert_eq!(error.kind(), StorageErrorKind::Misconfigured);
     }
+    let password = cluster.url().replace("://", "://:hunter2@");
+    let password = RedisConfig::new(password).prefix(PREFIX.to_owned());
+    let error = RedisStorage::connect(password).await.unwrap_err();
+    let text = format!("{error} {error:?}");
+    assert!(matches!(error, Error::Connect { .. }), "{text}");
+    assert!(
+        text.contains("no server of the cluster") && !text.contains("hunter2"),
+        "{text}"
+    );
+    let alone = RedisServer::builder().tcp().start();
+    let alone = alone.url().replace("redis://", "redis+cluster://");
+    let alone = RedisConfig::new(alone).prefix(PREFIX.to_owned());
+    let error = RedisStorage::connect(alone).await.unwrap_err();
+    assert!(
+        error.to_string().contains("cluster support disabled"),
+        "{error}"
+    );
+
     // One of its servers alone.
     let slot = cluster.slot_of(PREFIX);
     let wrong = RedisConfig::new(cluster.other_primary(slot).url()).prefix(PREFIX.to_owned());

@@ -48,7 +48,7 @@ pub(crate) async fn send(
     let is_silence = replies.as_ref().is_err_and(Failure::is_silence);
     local.enqueues.silent.store(is_silence, Ordering::Relaxed);
     let mut results = vec![Ok(()); count];
-    let redirected = request.note(replies, (0..count).collect(), &mut results);
+    let redirected = request.note(replies, 0..count, &mut results);
     if !redirected.is_empty() {
         request.repeat(redirected, &mut results).await;
     }
@@ -103,7 +103,7 @@ impl Request<'_> {
     fn note(
         &self,
         replies: Result<Vec<Result<Value, Failure>>, Failure>,
-        places: Vec<usize>,
+        places: impl Iterator<Item = usize>,
         results: &mut Results,
     ) -> Vec<Redirected> {
         let op = |place| if place == 0 { NAME_QUEUES } else { OP };
@@ -119,7 +119,7 @@ impl Request<'_> {
         };
         let is_cluster = self.local.pool.connector().slot().is_some();
         let mut redirected = Vec::new();
-        for (place, reply) in places.into_iter().zip(replies) {
+        for (place, reply) in places.zip(replies) {
             results[place] = match reply {
                 Ok(_) => Ok(()),
                 Err(failure) if is_cluster && failure.redirect().is_some() => {
@@ -149,7 +149,7 @@ impl Request<'_> {
             let places: Vec<usize> = redirected.iter().map(|(place, _)| *place).collect();
             let commands = self.commands(places.iter().copied());
             let replies = connection.query_all(&commands).await;
-            redirected = self.note(replies, places, results);
+            redirected = self.note(replies, places.into_iter(), results);
         }
         for (place, failure) in redirected {
             results[place] = Err(failure.during(OP));
@@ -179,7 +179,7 @@ impl Request<'_> {
         let places: Vec<usize> = asked.iter().map(|(place, _)| *place).collect();
         let commands = places.iter().map(|place| self.command(*place));
         let replies = asking::query_all(&mut connection, commands).await;
-        others.extend(self.note(replies, places, results));
+        others.extend(self.note(replies, places.into_iter(), results));
         others
     }
 }
