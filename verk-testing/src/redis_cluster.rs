@@ -195,13 +195,20 @@ impl RedisCluster {
             from: self.owner(slot),
             to,
         };
-        migration.set(to, &["IMPORTING", &id(migration.from)]);
-        migration.set(migration.from, &["MIGRATING", &id(to)]);
+        let (from_id, to_id) = (id(migration.from), id(to));
+        self.wait_until_known(slot, &from_id);
+        self.wait_for("servers that know the new primary", || {
+            let all = Nodes::of(migration.from);
+            let is_primary = all.all().any(|node| node.id == to_id && node.is_primary());
+            is_primary.then_some(())
+        });
+        migration.set(to, &["IMPORTING", &from_id]);
+        migration.set(migration.from, &["MIGRATING", &to_id]);
         migration
     }
 
     /// Lets the replica of the owner of a slot take its place, without a loss (`CLUSTER FAILOVER`),
-    /// and waits until both know.
+    /// and waits until all servers know.
     ///
     /// # Panics
     ///
@@ -212,6 +219,14 @@ impl RedisCluster {
         self.wait_for("a failover", || {
             let done = Nodes::of(new).me()?.is_primary() && !Nodes::of(old).me()?.is_primary();
             done.then_some(())
+        });
+        self.wait_until_known(slot, &id(new));
+    }
+
+    fn wait_until_known(&self, slot: u16, owner: &str) {
+        self.wait_for("servers that know the owner", || {
+            let knows = |server: &RedisServer| Nodes::of(server).owner(slot) == owner;
+            self.running().all(knows).then_some(())
         });
     }
 
@@ -315,11 +330,7 @@ impl Migration<'_> {
         let to = id(self.to);
         self.set(self.to, &["NODE", &to]);
         self.set(self.from, &["NODE", &to]);
-        self.cluster
-            .wait_for("servers that know the new owner", || {
-                let knows = |server: &RedisServer| Nodes::of(server).owner(self.slot) == to;
-                self.cluster.running().all(knows).then_some(())
-            });
+        self.cluster.wait_until_known(self.slot, &to);
     }
 
     /// Lets both servers forget the migration. Only before a key was moved.
