@@ -69,7 +69,7 @@ pub mod guide {
     //! |---|---|
     //! | [configuration] | all settings, by builder, environment or file |
     //! | [queues] | add, pause and remove queues; prefetching; very many queues |
-    //! | [redis] | URLs, TLS, time-outs, rights, Sentinel, connections |
+    //! | [redis] | URLs, TLS, time-outs, rights, Sentinel, clusters, connections |
     //! | [deployment] | signals, systemd, containers, scaling, new versions |
     //!
     //! | watch | |

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "#[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_cases {{
-    () => {{ $crate::__conformance_tests! {{ {modules} }} }};
+    ($then:ident $($before:tt)*) => {{ $crate::$then! {{ $($before)* {modules} }} }};
 }}
 "
     );

@@ -60,6 +60,14 @@ words! {
         DiskFull = "disk_full",
         /// A script of another program keeps Redis busy, until it answers `BUSY`.
         SlowScript = "slow_script",
+        /// The slot of all keys moves to another primary of the cluster, and stays in between for
+        /// longer than a time to live.
+        MoveSlot = "move_slot",
+        /// A replica of the cluster takes over on request.
+        FailOver = "fail_over",
+        /// The primary of the cluster is killed (-9), and started again when its replica has taken
+        /// over.
+        KillPrimary = "kill_primary",
         /// Redis forgets its scripts.
         ScriptFlush = "script_flush",
         /// Redis ends every connection.
@@ -122,6 +130,7 @@ impl Fault {
             | Self::StallRedis
             | Self::DiskFull
             | Self::ClientKill
+            | Self::KillPrimary
             | Self::CutAfterSettle
             | Self::CutAfterFetch
             | Self::CutMidReply => true,
@@ -131,6 +140,8 @@ impl Fault {
             Self::LogDies | Self::SubscriberPanics => false,
             // Time, and what waits for an answer that comes.
             Self::ClockJump | Self::Delay | Self::SlowScript | Self::ScriptFlush => false,
+            // A server that refuses a request has not run it, and heartbeats reach the keys.
+            Self::MoveSlot | Self::FailOver => false,
             // A full server refuses jobs, and nothing else.
             Self::OutOfMemory => false,
             // Producers send nothing twice.

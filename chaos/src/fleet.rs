@@ -16,17 +16,20 @@ use tokio::{
     sync::{RwLock, mpsc},
     task::JoinHandle,
 };
-use verk_testing::{CuttingProxy, RedisServer, Reply};
+use verk::redis::RedisConfig;
+use verk_testing::{CuttingProxy, Migration, RedisCluster, RedisServer, Reply};
 
-use crate::ledger::{Ledger, Life, Record};
+use crate::{
+    ledger::{Ledger, Life, Record},
+    left::{self, Left},
+};
 
 /// A Redis that keeps its data, worker processes that reach it through a proxy each, and a proxy
-/// for the producers.
+/// for the producers; or a cluster instead of that Redis.
 #[derive(Debug)]
 pub struct Fleet {
     dir: TempDir,
-    /// The server.
-    pub server: RedisServer,
+    store: Store,
     /// Held for writing while the server is down; held for reading by callers that use it directly.
     pub(crate) server_is_there: RwLock<()>,
     /// Where everything is written.
@@ -40,6 +43,14 @@ pub struct Fleet {
     pub heartbeat: Duration,
 }
 
+/// Where the jobs are.
+#[derive(Debug)]
+enum Store {
+    Server(RedisServer),
+    /// In one slot of it.
+    Cluster(RedisCluster),
+}
+
 /// What a fleet is made of.
 #[derive(Clone, Debug)]
 pub struct Size {
@@ -47,6 +58,8 @@ pub struct Size {
     pub program: PathBuf,
     /// How many worker processes.
     pub workers: usize,
+    /// Whether the jobs are in a slot of a cluster, which all processes reach without a proxy.
+    pub cluster: bool,
     /// How many jobs each runs at once.
     pub concurrency: usize,
     /// The heartbeat of the nodes.
@@ -80,15 +93,9 @@ impl Fleet {
     pub fn start(size: &Size) -> io::Result<Self> {
         let dir = TempDir::with_prefix("verk-chaos")?;
         let ledger = Ledger::open(&dir.path().join("ledger"))?;
-        let server = RedisServer::builder()
-            .setting("appendonly", "yes")
-            .setting("appendfsync", "always")
-            .setting("busy-reply-threshold", "50")
-            // A long run needs no more disk than a short one.
-            .setting("auto-aof-rewrite-min-size", "16mb")
-            .start();
+        let store = Store::start(size.cluster);
         let proxies: Vec<_> = (0..size.workers)
-            .map(|_| CuttingProxy::start(&server))
+            .map(|_| CuttingProxy::start(store.server()))
             .collect();
         let workers = (0..)
             .zip(&proxies)
@@ -101,22 +108,45 @@ impl Fleet {
                 let start = Start {
                     size: size.clone(),
                     dir: dir.path().to_owned(),
-                    redis: proxy.url().to_owned(),
+                    redis: store.url(proxy),
+                    prefix: store.prefix(),
                 };
                 let task = tokio::spawn(keep(life, start, ledger.clone(), orders));
                 Keeper { commands, task }
             })
             .collect();
         Ok(Self {
-            producer_proxy: CuttingProxy::start(&server),
+            producer_proxy: CuttingProxy::start(store.server()),
             server_is_there: RwLock::default(),
             dir,
-            server,
+            store,
             ledger,
             proxies,
             workers,
             heartbeat: size.heartbeat,
         })
+    }
+
+    /// The server that has the jobs now.
+    #[must_use]
+    pub fn server(&self) -> &RedisServer {
+        self.store.server()
+    }
+
+    /// Before every key, with its colon.
+    pub(crate) fn prefix(&self) -> String {
+        let prefix = self.store.prefix();
+        prefix.map_or_else(String::new, |prefix| format!("{prefix}:"))
+    }
+
+    /// How to reach the jobs, through a proxy if they are on one server.
+    pub(crate) fn redis(&self, proxy: &CuttingProxy) -> RedisConfig {
+        RedisConfig::new(self.store.url(proxy)).prefix(self.store.prefix())
+    }
+
+    /// Looks at the jobs, without help from verk.
+    pub(crate) fn what_is_left(&self) -> Left {
+        left::what_is_left(self.server(), &self.prefix())
     }
 
     /// The time to live of a node's heartbeat.
@@ -181,7 +211,7 @@ impl Fleet {
     ///
     /// When `redis-check-aof`, which comes with the server, is missing, or cannot do that.
     pub(crate) fn restart_server(&self) {
-        self.server.stop();
+        self.server().stop();
         let mut check = std::process::Command::new("redis-check-aof")
             .arg("--fix")
             .arg(self.aof_dir().join("appendonly.aof.manifest"))
@@ -196,25 +226,25 @@ impl Fleet {
         let checked = check.wait_with_output().expect("redis-check-aof ends");
         let said = String::from_utf8_lossy(&checked.stdout);
         assert!(checked.status.success(), "{said}");
-        self.server.restart();
+        self.server().restart();
     }
 
     fn aof_dir(&self) -> PathBuf {
-        self.server.socket().with_file_name("appendonlydir")
+        self.server().socket().with_file_name("appendonlydir")
     }
 
     /// Whether somebody listens. The server may not answer.
     pub(crate) fn server_accepts(&self) -> bool {
-        UnixStream::connect(self.server.socket()).is_ok()
+        UnixStream::connect(self.server().socket()).is_ok()
     }
 
     /// Sends the server a command. Returns whether the answer was no error.
     pub(crate) fn ask(&self, command: &[&str]) -> bool {
-        !matches!(self.server.command(command), Reply::Error(_))
+        !matches!(self.server().command(command), Reply::Error(_))
     }
 
     fn server_pid(&self) -> Option<Pid> {
-        let pid = i32::try_from(self.server.pid()?).ok()?;
+        let pid = i32::try_from(self.server().pid()?).ok()?;
         Pid::from_raw(pid)
     }
 
@@ -236,12 +266,87 @@ impl Fleet {
     }
 }
 
+impl Store {
+    fn start(cluster: bool) -> Self {
+        if cluster {
+            let cluster = RedisCluster::builder()
+                .setting("cluster-node-timeout", "2000")
+                // A primary that lost its replica takes no jobs, which would be lost with it.
+                .setting("min-replicas-to-write", "1");
+            return Self::Cluster(cluster.start());
+        }
+        let server = RedisServer::builder()
+            .setting("appendonly", "yes")
+            .setting("appendfsync", "always")
+            .setting("busy-reply-threshold", "50")
+            // A long run needs no more disk than a short one.
+            .setting("auto-aof-rewrite-min-size", "16mb");
+        Self::Server(server.start())
+    }
+
+    fn server(&self) -> &RedisServer {
+        match self {
+            Self::Server(server) => server,
+            Self::Cluster(cluster) => cluster.owner(cluster.slot_of(TAG)),
+        }
+    }
+
+    fn prefix(&self) -> Option<String> {
+        match self {
+            Self::Server(_) => None,
+            Self::Cluster(_) => Some(TAG.to_owned()),
+        }
+    }
+
+    fn url(&self, proxy: &CuttingProxy) -> String {
+        match self {
+            Self::Server(_) => proxy.url().to_owned(),
+            Self::Cluster(cluster) => cluster.url(),
+        }
+    }
+
+    fn cluster(&self) -> (&RedisCluster, u16) {
+        match self {
+            Self::Server(_) => panic!("a fault of clusters needs --cluster"),
+            Self::Cluster(cluster) => (cluster, cluster.slot_of(TAG)),
+        }
+    }
+}
+
+/// The prefix of the keys on a cluster.
+const TAG: &str = "{chaos}";
+
+/// What a cluster can do.
+impl Fleet {
+    pub(crate) fn begin_to_move(&self) -> Migration<'_> {
+        let (cluster, slot) = self.store.cluster();
+        cluster.migrate(slot, cluster.other_primary(slot))
+    }
+
+    pub(crate) fn fail_over(&self) {
+        let (cluster, slot) = self.store.cluster();
+        cluster.fail_over(slot);
+    }
+
+    /// Kills the primary, and starts it again when its replica has taken over. Then it is a
+    /// replica.
+    pub(crate) fn kill_primary(&self) {
+        let (cluster, slot) = self.store.cluster();
+        let (primary, _) = (cluster.owner(slot), cluster.replica(slot));
+        primary.stop();
+        let _new = cluster.owner(slot);
+        primary.restart();
+        let _old = cluster.replica(slot);
+    }
+}
+
 /// How to start a worker process.
 #[derive(Clone, Debug)]
 struct Start {
     size: Size,
     dir: PathBuf,
     redis: String,
+    prefix: Option<String>,
 }
 
 impl Start {
@@ -263,6 +368,7 @@ impl Start {
             .arg("worker")
             .args(["--life", &life.to_string()])
             .args(["--redis", &self.redis])
+            .args(self.prefix.iter().flat_map(|prefix| ["--prefix", prefix]))
             .args(["--heartbeat", &self.size.heartbeat.as_millis().to_string()])
             .args(["--concurrency", &self.size.concurrency.to_string()])
             .arg("--ledger")
@@ -345,12 +451,13 @@ mod tests {
         let size = Size {
             program: PathBuf::new(),
             workers: 0,
+            cluster: false,
             concurrency: 1,
             heartbeat: Duration::from_secs(1),
         };
         let fleet = Fleet::start(&size).unwrap();
         assert!(fleet.ask(&["LPUSH", "list", "kept"]));
-        fleet.server.stop();
+        fleet.server().stop();
         let half =
             b"*1\r\n$5\r\nMULTI\r\n*3\r\n$5\r\nLPUSH\r\n$4\r\nlist\r\n$4\r\nhalf\r\n*3\r\n$5\r\nLT";
         let file = fleet.aof_dir().join("appendonly.aof.1.incr.aof");
@@ -360,7 +467,7 @@ mod tests {
             fleet.restart_server();
             let pushes = "redis.call('LPUSH', 'a', 1) redis.call('LPUSH', 'b', 1)";
             assert!(fleet.ask(&["EVAL", pushes, "0"]));
-            assert_eq!(fleet.server.command(&["LLEN", "list"]), Reply::Integer(1));
+            assert_eq!(fleet.server().command(&["LLEN", "list"]), Reply::Integer(1));
         }
     }
 }

@@ -37,33 +37,38 @@ impl Left {
     }
 }
 
-/// Everything in Redis at one moment, so that a job that moves meanwhile is not missed.
+/// Everything in Redis at one moment, so that a job that moves meanwhile is not missed. The names
+/// are those without the prefix.
 const LOOK: &str = "
-    local keys, waiting = redis.call('KEYS', '*'), {}
+    local prefix, keys, waiting = ARGV[1], {}, {}
+    for _, key in ipairs(redis.call('KEYS', prefix .. '*')) do
+        table.insert(keys, key:sub(#prefix + 1))
+    end
     for _, key in ipairs(keys) do
         if key:find('^queue:') or key:find('^inprogress:') then
-            for _, job in ipairs(redis.call('LRANGE', key, 0, -1)) do
+            for _, job in ipairs(redis.call('LRANGE', prefix .. key, 0, -1)) do
                 table.insert(waiting, job)
             end
         end
     end
     local holders = {}
     for _, key in ipairs(keys) do
-        if key:find('^verk:unique:') and redis.call('TYPE', key).ok == 'hash' then
-            table.insert(holders, redis.call('HGET', key, 'jid') or '')
+        if key:find('^verk:unique:') and redis.call('TYPE', prefix .. key).ok == 'hash' then
+            table.insert(holders, redis.call('HGET', prefix .. key, 'jid') or '')
         end
     end
     local function members(set)
-        return redis.call('ZRANGE', set, 0, -1)
+        return redis.call('ZRANGE', prefix .. set, 0, -1)
     end
     return {
         keys, waiting, members('schedule'), members('retry'), members('dead'),
-        redis.call('SMEMBERS', 'processes'), redis.call('SMEMBERS', 'verk_nodes'),
+        redis.call('SMEMBERS', prefix .. 'processes'),
+        redis.call('SMEMBERS', prefix .. 'verk_nodes'),
         holders
     }";
 
 /// Looks into Redis, without help from verk.
-pub(crate) fn what_is_left(server: &RedisServer) -> Left {
+pub(crate) fn what_is_left(server: &RedisServer, prefix: &str) -> Left {
     let texts = |reply: Reply| -> Vec<String> {
         let entries = reply.into_array().unwrap_or_default().into_iter();
         entries
@@ -71,7 +76,7 @@ pub(crate) fn what_is_left(server: &RedisServer) -> Left {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .collect()
     };
-    let look = server.command(&["EVAL", LOOK, "0"]).into_array();
+    let look = server.command(&["EVAL", LOOK, "0", prefix]).into_array();
     let mut look = look.unwrap_or_default().into_iter().map(texts);
     let mut next = || look.next().unwrap_or_default();
     let mut left = Left {

@@ -9,7 +9,7 @@
     reason = "a tool logs through tracing itself"
 )]
 
-use std::{process::ExitCode, slice, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use verk::BoxError;
@@ -26,6 +26,9 @@ struct Options {
     /// Causes only this fault, for each worker every four seconds on average.
     #[arg(long, value_parser = |word: &str| word.parse::<Fault>().map_err(|()| "no fault"))]
     only: Option<Fault>,
+    /// Works in one slot of a cluster, which moves and whose primaries fail.
+    #[arg(long)]
+    cluster: bool,
     /// For how long things break.
     #[arg(long, default_value_t = 45)]
     seconds: u64,
@@ -68,7 +71,7 @@ async fn main() -> Result<ExitCode, BoxError> {
             let times = usize::try_from(options.seconds.div_ceil(4))?;
             Plan::for_each_worker(seed, length, workers, fault, times)
         }
-        None => Plan::from_seed(seed, length, workers),
+        None => Plan::from_seed(seed, length, workers, options.cluster),
     };
     if options.command.is_some() {
         print!("{plan}");
@@ -78,6 +81,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         size: Size {
             program: this_program()?,
             workers: options.workers,
+            cluster: options.cluster,
             concurrency: 10,
             heartbeat: Duration::from_millis(600),
         },
@@ -106,9 +110,12 @@ async fn main() -> Result<ExitCode, BoxError> {
     } else {
         println!("{verdict}");
     }
-    let expected = options.only.as_ref();
-    let met = verdict.met(expected.map_or(Fault::ALL, slice::from_ref))
-        && (expected.is_some() || verdict.proves_something());
+    let met = match options.only {
+        Some(fault) => verdict.met(&[fault]),
+        None => {
+            verdict.met(&Plan::faults(options.cluster)) && verdict.proves_something(options.cluster)
+        }
+    };
     if !met {
         eprintln!("a fault did not happen, or no lock or tick met one: give it more time");
     }

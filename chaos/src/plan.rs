@@ -22,7 +22,7 @@ pub struct Step {
     pub random: u64,
 }
 
-/// The faults of a run, in three lanes. In a lane one comes after the other. The lanes run at the
+/// The faults of a run, in lanes. In a lane one comes after the other. The lanes run at the
 /// same time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -81,13 +81,44 @@ const LANES: [&[Fault]; 3] = [
     ],
 ];
 
+/// As [`LANES`], on a cluster.
+const LANES_ON_A_CLUSTER: [&[Fault]; 2] = [
+    &[
+        Fault::KillWorker,
+        Fault::DeployWorker,
+        Fault::FreezeWorker,
+        Fault::ClockJump,
+    ],
+    &[
+        Fault::MoveSlot,
+        Fault::FailOver,
+        Fault::KillPrimary,
+        Fault::MoveSlot,
+        Fault::ScriptFlush,
+        Fault::ClientKill,
+    ],
+];
+
+fn lanes(on_cluster: bool) -> &'static [&'static [Fault]] {
+    match on_cluster {
+        true => &LANES_ON_A_CLUSTER,
+        false => &LANES,
+    }
+}
+
 impl Plan {
+    /// The faults of a plan that follows from a seed, on a cluster or on one server.
+    #[must_use]
+    pub fn faults(on_cluster: bool) -> Vec<Fault> {
+        lanes(on_cluster).concat()
+    }
+
     /// The plan that follows from a seed. Each fault is in it at least once: like cards, they are
     /// dealt from one deck for each lane.
     #[must_use]
-    pub fn from_seed(seed: u64, length: Duration, workers: usize) -> Self {
+    pub fn from_seed(seed: u64, length: Duration, workers: usize, on_cluster: bool) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let lanes = LANES
+        let lanes = lanes(on_cluster)
             .iter()
             .map(|faults| {
                 // Two decks for each 20 seconds, so that everything happens at least once, and more
@@ -166,14 +197,18 @@ mod tests {
     #[test]
     fn a_seed_is_a_plan_and_everything_is_in_it() {
         let length = Duration::from_secs(45);
-        let plan = Plan::from_seed(7, length, 3);
-        assert_eq!(plan, Plan::from_seed(7, length, 3));
-        assert_ne!(plan, Plan::from_seed(8, length, 3));
+        let plan = Plan::from_seed(7, length, 3, false);
+        assert_eq!(plan, Plan::from_seed(7, length, 3, false));
+        assert_ne!(plan, Plan::from_seed(8, length, 3, false));
         let steps = plan.lanes.iter().flatten().count();
         assert_eq!(plan.to_string().lines().count(), steps);
+        let on_cluster = Plan::from_seed(7, length, 3, true);
         for fault in Fault::ALL {
-            let all = plan.lanes.iter().flatten();
-            assert!(all.clone().any(|step| step.fault == *fault), "{fault}");
+            let mut all = [&plan, &on_cluster]
+                .into_iter()
+                .flat_map(|it| &it.lanes)
+                .flatten();
+            assert!(all.any(|step| step.fault == *fault), "{fault}");
         }
         for lane in plan.lanes {
             assert!(lane.is_sorted_by_key(|step| step.at));

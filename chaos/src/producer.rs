@@ -18,7 +18,6 @@ use crate::{
     ledger::{Ledger, Record},
     payload::{self, job},
 };
-use verk::redis::RedisConfig;
 
 /// How many keys unique jobs have.
 const KEYS: u32 = 8;
@@ -55,7 +54,7 @@ pub(crate) struct Producer {
 impl Producer {
     pub(crate) async fn connect(fleet: &Fleet) -> Result<Self, BuildError> {
         use verk::prelude::RedisBuilderExt;
-        let redis = RedisConfig::new(fleet.producer_proxy.url());
+        let redis = fleet.redis(&fleet.producer_proxy);
         Ok(Self {
             verk: Verk::builder().redis(redis).build().await?,
             ledger: fleet.ledger.clone(),
@@ -143,7 +142,7 @@ impl Producer {
         let removed = {
             let _there = fleet.server_is_there.read().await;
             // The lock was touched long ago.
-            let reply = fleet.server.command(&["EVAL", DELETE, "0", &jid]);
+            let reply = fleet.server().command(&["EVAL", DELETE, "0", &jid]);
             reply.as_integer() == Some(1)
         };
         if !removed {
@@ -205,7 +204,7 @@ impl Producer {
     async fn tell(&self, fleet: &Fleet, kind: Kind, jid: &str, command: &[&[u8]]) -> bool {
         let _there = fleet.server_is_there.read().await;
         self.sent(jid, kind);
-        let stored = fleet.server.command(command).as_integer().is_some();
+        let stored = fleet.server().command(command).as_integer().is_some();
         let jid = jid.to_owned();
         self.ledger.write(&match stored {
             true => Record::Stored(jid),

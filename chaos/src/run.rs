@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
-use tokio::task;
+use tokio::task::{self, block_in_place};
 use tokio_util::sync::CancellationToken;
 use verk::{
     BoxError,
@@ -18,7 +18,7 @@ use crate::{
     judge::{self, InFlight, Verdict},
     kind::Kind,
     ledger::{Ledger, Record},
-    left, payload,
+    payload,
     plan::{Plan, Step},
     producer::{Producer, Production},
 };
@@ -102,7 +102,7 @@ pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
         of_a_worker: what.size.concurrency + what.size.concurrency.min(PREFETCHED),
         workers: what.size.workers,
     };
-    let left = left::what_is_left(&fleet.server);
+    let left = fleet.what_is_left();
     let verdict = judge::judge(&records, &left, rest, in_flight);
     if !verdict.is_clean() {
         fleet.keep_files();
@@ -117,7 +117,7 @@ async fn watch_locks(fleet: Arc<Fleet>, over: CancellationToken) {
         {
             let _there = fleet.server_is_there.read().await;
             let look = Arc::clone(&fleet);
-            let look = task::spawn_blocking(move || left::what_is_left(&look.server).unheld());
+            let look = task::spawn_blocking(move || look.what_is_left().unheld());
             // A fault may cut its connection: then it panics, and nothing is found.
             for jid in look.await.unwrap_or_default() {
                 fleet.ledger.write(&Record::Unheld(jid));
@@ -195,13 +195,13 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
         }
         Fault::RestartRedis => {
             let _away = fleet.server_is_there.write().await;
-            fleet.server.shut_down();
+            fleet.server().shut_down();
             lasts(ttl / 4).await;
             fleet.restart_server();
         }
         Fault::KillRedis => {
             let _away = fleet.server_is_there.write().await;
-            fleet.server.stop();
+            fleet.server().stop();
             lasts(ttl / 4).await;
             fleet.restart_server();
         }
@@ -229,6 +229,21 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
         Fault::SlowScript => {
             let _there = fleet.server_is_there.read().await;
             return fleet.ask(&["EVAL", SPIN, "0"]);
+        }
+        Fault::MoveSlot => {
+            // No look at both servers would be at one moment.
+            let _away = fleet.server_is_there.write().await;
+            let migration = block_in_place(|| fleet.begin_to_move());
+            lasts(ttl * 2).await;
+            block_in_place(|| migration.finish());
+        }
+        Fault::FailOver => {
+            let _away = fleet.server_is_there.write().await;
+            block_in_place(|| fleet.fail_over());
+        }
+        Fault::KillPrimary => {
+            let _away = fleet.server_is_there.write().await;
+            block_in_place(|| fleet.kill_primary());
         }
         Fault::ScriptFlush => {
             let _there = fleet.server_is_there.read().await;
@@ -378,12 +393,13 @@ async fn come_to_rest(fleet: &Fleet, limit: Duration) -> bool {
     let clock: &dyn Clock = &SystemClock;
     let look = async {
         loop {
-            let left = left::what_is_left(&fleet.server);
+            let left = fleet.what_is_left();
             if left.is_at_rest(fleet.proxies.len()) {
                 return;
             }
             if let Some(job) = left.next_scheduled() {
-                fleet.server.command(&["ZADD", "schedule", "XX", "0", job]);
+                let schedule = format!("{}schedule", fleet.prefix());
+                fleet.server().command(&["ZADD", &schedule, "XX", "0", job]);
             }
             clock.sleep(Duration::from_millis(50)).await;
         }

@@ -27,6 +27,7 @@ use verk::{
     events::Events,
     guard,
     prelude::*,
+    redis::RedisConfig,
     time::{Clock, SystemClock},
 };
 
@@ -47,6 +48,9 @@ pub struct Options {
     /// Where Redis is.
     #[arg(long)]
     pub redis: String,
+    /// The text before every key.
+    #[arg(long)]
+    pub prefix: Option<String>,
     /// The heartbeat, in milliseconds.
     #[arg(long)]
     pub heartbeat: u64,
@@ -148,7 +152,7 @@ pub async fn run(options: Options) -> Result<(), BoxError> {
     }
     let verk = loop {
         let built = Verk::builder()
-            .redis(options.redis.clone())
+            .redis(RedisConfig::new(&options.redis).prefix(options.prefix.clone()))
             .queue(QUEUE, options.concurrency)
             .heartbeat(Duration::from_millis(options.heartbeat))
             .poll_interval(Duration::from_secs(1))

@@ -17,6 +17,7 @@ fn load(seconds: u64, plan: Plan) -> Run {
         size: Size {
             program: env!("CARGO_BIN_EXE_verk-chaos").into(),
             workers: 3,
+            cluster: false,
             concurrency: 25,
             heartbeat: Duration::from_millis(600),
         },

@@ -7,6 +7,7 @@
 
 mod build;
 mod client_middleware;
+mod cluster;
 mod coming_from;
 mod crash;
 mod doctor;

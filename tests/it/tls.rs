@@ -10,10 +10,12 @@ use verk::{
     EventKind, State, Verk,
     prelude::*,
     redis::{Error, RedisConfig, RedisStorage},
+    storage::JobStore,
+    time::{Clock, SystemClock},
 };
-use verk_testing::{RedisServer, RedisServerBuilder};
+use verk_testing::{RedisServer, RedisServerBuilder, within};
 
-use crate::support::{Log, States, wait_for};
+use crate::support::{Log, PATIENCE, States, wait_for};
 
 #[verk::worker]
 async fn secret_number(number: u32, State(log): State<Log>) {
@@ -128,6 +130,43 @@ async fn a_node_works_over_tls_with_a_private_authority_and_a_client_certificate
     }
     assert_eq!(states.log.entries().len(), 20);
     verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn all_servers_of_a_cluster_are_reached_over_tls() {
+    let authority = Authority::new();
+    let server = authority.server("127.0.0.1").cluster();
+    let server = anybody(server).setting("tls-cluster", "yes").start();
+    server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    let works = || {
+        let info = server.command(&["CLUSTER", "INFO"]).into_bytes().unwrap();
+        String::from_utf8_lossy(&info).contains("cluster_state:ok")
+    };
+    within(PATIENCE, async {
+        let clock: &dyn Clock = &SystemClock;
+        while !works() {
+            clock.sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let url = server.url().replace("rediss://", "rediss+cluster://");
+    let config = RedisConfig::new(url).prefix("{shop}".to_owned());
+    let storage = RedisStorage::connect(config.clone().tls_ca(authority.ca())).await;
+    let queue = "default".parse().unwrap();
+    storage
+        .unwrap()
+        .enqueue(&queue, &["{}".into()])
+        .await
+        .unwrap();
+    assert_eq!(
+        server
+            .command(&["LLEN", "{shop}:queue:default"])
+            .as_integer(),
+        Some(1)
+    );
+    // Nobody whom the system trusts has signed the certificate.
+    let why = refused(config).await;
+    assert!(why.contains("redis.tls_ca"), "{why}");
 }
 
 #[tokio::test]

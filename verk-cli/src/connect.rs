@@ -208,6 +208,7 @@ mod tests {
             "rediss://:hunter2@host",
             "redis+unix:///run/redis.sock?pass=hunter2",
             "redis+sentinel://a,b/name?sentinel_pass=hunter2",
+            "redis+cluster://:hunter2@a,b",
         ] {
             let error = connection(url).read().unwrap_err();
             assert_eq!(error.exit(), 2);

@@ -17,6 +17,7 @@ use crate::{
         link::Link,
         reply,
         scripts::{Arg, Script, arg, borrowed},
+        slot::Repeats,
     },
     effect_args,
     error::Failure,
@@ -208,7 +209,7 @@ fn settlement_bytes(settlement: &Settlement) -> usize {
 }
 
 /// Runs a script for `jobs` jobs, in calls one after the other, until one gets no reply: the calls
-/// after it are not sent.
+/// after it are not sent. In a cluster, a call is sent again as long as no server has taken it.
 pub(crate) async fn run(
     link: &Link,
     op: &'static str,
@@ -224,11 +225,19 @@ pub(crate) async fn run(
         Err(failure) => return vec![Settled::Failed(failure.during(op)); jobs],
     };
     let mut settled = vec![None; jobs];
+    let mut repeats = Repeats::new(&link.connector);
     for (range, call) in calls {
-        let reply = if connection.is_broken() {
-            Err(Failure::not_sent(BROKEN))
-        } else {
-            script.run(&mut connection, &call.keys, &call.args).await
+        let reply = loop {
+            if connection.is_broken() {
+                break Err(Failure::not_sent(BROKEN));
+            }
+            match script.run(&mut connection, &call.keys, &call.args).await {
+                Err(failure) if repeats.after(&failure).await => match link.connection().await {
+                    Ok(other) => connection = other,
+                    Err(_) => break Err(failure),
+                },
+                reply => break reply,
+            }
         };
         let of_call = answers(op, reply, range.len());
         for (job, answer) in settled[range].iter_mut().zip(of_call) {

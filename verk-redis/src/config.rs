@@ -39,7 +39,8 @@ macro_rules! settings_of_redis {
             /// How long an operation waits for a connection before it fails.
             ///
             /// While the server refuses connections, an enqueue fails after this time, and nothing
-            /// is stored. A web server that only enqueues may need less, such as 500 ms.
+            /// is stored. A web server that only enqueues may need less, such as 500 ms. For as
+            /// long, a request is sent again that no server of a cluster has taken.
             #[serde(with = "duration")]
             connect_timeout: Duration = Duration::from_secs(5);
 
@@ -119,7 +120,10 @@ impl RedisConfig {
     /// - `redis+sentinel://user:password@host1:26379,host2:26379/name/0`, the primary that these
     ///   Sentinels know by `name`; `rediss+sentinel://...` uses TLS with all of them. User and
     ///   password are for the primary; `?sentinel_user=user&sentinel_pass=password` are for the
-    ///   Sentinels. The port of a Sentinel defaults to 26379.
+    ///   Sentinels. The port of a Sentinel defaults to 26379;
+    /// - `redis+cluster://user:password@host1:6379,host2:6379`, a Redis Cluster or Valkey Cluster
+    ///   of which these are some servers; `rediss+cluster://...` uses TLS with all of them. All
+    ///   keys are in one slot, so the [prefix](Self::prefix) needs a hash tag, such as `{shop}`.
     ///
     /// Percent-encode the characters `@ : / ? # %` in a user or password.
     pub fn new(url: impl Into<String>) -> Self {
@@ -239,6 +243,7 @@ mod tests {
                 "redis+sentinel://:secret@a,b:1/name/2?sentinel_pass=secret",
                 "redis+sentinel://***@a,b:1/name/2?***",
             ),
+            ("redis+cluster://:secret@a,b:1", "redis+cluster://***@a,b:1"),
         ] {
             assert_eq!(redacted(url), shown);
             let debug = format!("{:?}", RedisConfig::new(url));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bb8_redis::redis::Value;
+use bb8_redis::redis::{self, Cmd, Value};
 use verk_core::{
     StorageError,
     names::NodeId,
@@ -12,12 +12,14 @@ use verk_core::{
 
 use crate::{
     connect::{
+        asking::Asking,
         link::Link,
         pool::Connection,
         reply,
         scripts::{self, Arg, arg, milliseconds},
+        server,
     },
-    error::Failure,
+    error::{Failure, redirect::Redirect},
     keys::Key,
 };
 
@@ -42,6 +44,7 @@ pub(crate) struct RedisHeartbeat {
     /// Opened in the runtime of the heartbeat, and opened again at the next heartbeat after an
     /// error.
     connection: Option<Connection>,
+    asking: Asking,
 }
 
 impl RedisHeartbeat {
@@ -65,6 +68,7 @@ impl RedisHeartbeat {
                 arg(MOST_MEMBERS),
             ],
             nodes: Vec::new(),
+            asking: Asking::new(link.connector.clone()),
             link,
             connection: None,
         };
@@ -88,6 +92,83 @@ impl RedisHeartbeat {
     }
 
     async fn try_beat(&mut self) -> Result<Beat, Failure> {
+        match self.beat_at_once().await {
+            Err(failure) if self.is_moving(&failure) => self.beat_by_key().await,
+            beat => beat,
+        }
+    }
+
+    /// Whether a server refused the script because the slot of its keys is being moved.
+    fn is_moving(&self, failure: &Failure) -> bool {
+        self.link.connector.slot().is_some()
+            && matches!(
+                failure.redirect(),
+                Some(Redirect::Ask(_) | Redirect::TryAgain)
+            )
+    }
+
+    /// Renews each key by itself, wherever it is: a migration that lasts longer than the time to
+    /// live would end the registrations of all nodes.
+    ///
+    /// The name is not renewed in the same step in which it was read. If the claim ends between the
+    /// two, and another node makes one, that claim lasts longer by the time since it was made.
+    async fn beat_by_key(&mut self) -> Result<Beat, Failure> {
+        let [alive, name, info, ..] = &self.keys;
+        let [ttl, node, info_lasts, _] = &self.args;
+        let renew = |name: &str, key: &Key, time: &Arg<'_>| {
+            let mut command = redis::cmd(name);
+            command.arg(key).arg(&**time);
+            command
+        };
+        let beat = renew("PEXPIRE", alive, ttl);
+        let renew_info = renew("EXPIRE", info, info_lasts);
+        let renew_name = renew("PEXPIRE", name, ttl);
+        let mut read_name = redis::cmd("GET");
+        read_name.arg(name);
+        let node = node.to_vec();
+        let alive = reply::integer(self.query_key(&beat).await?)? == 1;
+        if alive {
+            self.query_key(&renew_info).await?;
+            // A key of another program may have this name.
+            if let Ok(Value::BulkString(holder)) = self.query_key(&read_name).await
+                && holder == node
+            {
+                self.query_key(&renew_name).await?;
+            }
+        }
+        self.nodes.clear();
+        let mut connection = self.connect().await?;
+        let mut facts = redis::pipe();
+        facts.cmd("TIME");
+        for section in ["server", "replication"] {
+            facts.cmd("INFO").arg(section);
+        }
+        let [time, server, replication] =
+            <[_; 3]>::try_from(connection.query_all(&facts).await?)
+                .map_err(|_| Failure::unexpected_reply("three replies"))?;
+        let [seconds, microseconds] = <[Value; 2]>::try_from(reply::array(time?)?)
+            .map_err(|_| Failure::unexpected_reply("a time of day"))?;
+        let fact = |info: Result<Value, Failure>, name| {
+            let info = info.and_then(reply::text).unwrap_or_default();
+            server::field(&info, name).unwrap_or_default().to_owned()
+        };
+        Ok(Beat {
+            alive,
+            server_time: reply::time(seconds, microseconds)?,
+            // As the script says it, so that the end of a migration to here changes nothing.
+            server: format!("{} {}", fact(server, "run_id"), fact(replication, "role")),
+            all_alive: false,
+            paused: None,
+        })
+    }
+
+    /// Sends a command of one key to the server that has it now.
+    async fn query_key(&mut self, command: &Cmd) -> Result<Value, Failure> {
+        let reply = self.connect().await?.query(command).await;
+        self.asking.follow(command, reply).await
+    }
+
+    async fn beat_at_once(&mut self) -> Result<Beat, Failure> {
         let mut connection = self.connect().await?;
         let mut keys = self.keys.to_vec();
         keys.extend(self.nodes.iter().map(|node| self.link.keys.heartbeat(node)));

@@ -1,11 +1,18 @@
 //! The conformance suite on a real Redis: with the bare keys, under a prefix, with schedule keys of
-//! its own, with queues that share one look instead of waiting on the server, and as a user who has
-//! only the rights that the guide lists.
+//! its own, with queues that share one look instead of waiting on the server, as a user who has
+//! only the rights that the guide lists, and in slots of a cluster.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::runtime;
 use verk_core::{
     config::ScheduleKeys,
     names::NodeId,
@@ -14,8 +21,8 @@ use verk_core::{
 };
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{
-    CuttingProxy, Key, Operation, RedisCommand, RedisServer, Reply,
-    conformance::{Dump, Harness, ScoredJob},
+    CuttingProxy, Key, Operation, RedisCluster, RedisCommand, RedisServer, Reply,
+    conformance::{Case, Dump, Harness, ScoredJob},
 };
 
 mod bare {
@@ -37,6 +44,66 @@ mod quiet {
 mod restricted {
     verk_testing::storage_conformance!(super::RedisHarness::restricted().await);
 }
+
+/// The suite in a slot of each primary of one cluster, as the user of the guide. In one test,
+/// because a cluster takes seconds to start.
+#[test]
+fn in_a_slot_of_a_cluster() {
+    let cluster = Arc::new(
+        RedisCluster::builder()
+            // So the servers name the proxies to clients, and their own addresses to each other.
+            .setting("cluster-announce-hostname", PROXIES)
+            .setting("cluster-preferred-endpoint-type", "hostname")
+            // They tell each other of that in each half of this time.
+            .setting("cluster-node-timeout", "1000")
+            .start(),
+    );
+    let prefixes = ["{b}:", "{c}:", "{a}:"];
+    for server in cluster.servers() {
+        allow(server, &prefixes);
+        let known = || server.command(&["CLUSTER", "NODES"]);
+        while format!("{:?}", known()).matches(PROXIES).count() < cluster.servers().len() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    for server in cluster.servers() {
+        server.command(&["CONFIG", "SET", "cluster-node-timeout", "15000"]);
+    }
+    let cases: Vec<Case<RedisHarness>> = verk_testing::conformance_cases!(RedisHarness);
+    assert!(cases.len() > 200, "{}", cases.len());
+    let (next, failed) = (Mutex::new(cases.iter()), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for prefix in prefixes {
+            let (cluster, next, failed) = (&cluster, &next, &failed);
+            scope.spawn(move || {
+                loop {
+                    let case = next.lock().expect("the cases").next();
+                    let Some(case) = case else { return };
+                    let run = || run_in_a_slot(cluster, prefix, case);
+                    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                        failed.lock().expect("the names").push(case.name());
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().expect("the names");
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+fn run_in_a_slot(cluster: &Arc<RedisCluster>, prefix: &'static str, case: &Case<RedisHarness>) {
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let harness = RedisHarness::in_a_slot(Arc::clone(cluster), prefix).await;
+        case.run(&harness).await;
+    });
+}
+
+/// The address of the proxies in front of the servers of a cluster, each at the port of its server.
+const PROXIES: &str = "127.0.0.2";
 
 /// Random steps on Redis and on the storage in memory alike.
 #[test]
@@ -82,9 +149,25 @@ async fn the_user_of_the_guide_may_also_choose_a_database_and_delete_the_prefix(
     );
 }
 
+/// A server of its own, or one of a cluster that is used alone.
+enum Server {
+    Alone(Arc<RedisServer>),
+    /// By its place.
+    InCluster(Arc<RedisCluster>, usize),
+}
+
+impl Server {
+    fn get(&self) -> &RedisServer {
+        match self {
+            Self::Alone(server) => server,
+            Self::InCluster(cluster, place) => &cluster.servers()[*place],
+        }
+    }
+}
+
 /// A server of its own, and a network in front of it that can break.
 struct RedisHarness {
-    server: Arc<RedisServer>,
+    server: Server,
     proxy: CuttingProxy,
     storage: RedisStorage,
     /// Before every key.
@@ -113,23 +196,30 @@ impl RedisHarness {
     /// As the user of the guide.
     async fn restricted() -> Self {
         let server = RedisServer::start();
-        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/docs/redis.md");
-        let guide = std::fs::read_to_string(guide).expect("the guide");
-        let command = guide.split("```acl\n").nth(1).expect("a block with rights");
-        let command = command.split("```").next().expect("the end of the block");
-        let words: Vec<_> = command.split_whitespace().collect();
-        assert_eq!(server.command(&words), Reply::Status("OK".to_owned()));
-        // From Redis 7.2 on; before that there is none, and nobody asks for it.
-        server.command(&["ACL", "SETUSER", "verk", "+client|setinfo"]);
-        let credentials = "?user=verk&pass=password";
+        allow(&server, &["shop:"]);
         Self::on(
             Arc::new(server),
-            credentials,
+            "?user=verk&pass=password",
             "shop:",
             ScheduleKeys::Shared,
             16,
         )
         .await
+    }
+
+    /// In the slot of the prefix, whose owner no other test uses meanwhile.
+    async fn in_a_slot(cluster: Arc<RedisCluster>, prefix: &'static str) -> Self {
+        let owner = cluster.owner(cluster.slot_of(prefix));
+        owner.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        owner.command(&["FLUSHALL"]);
+        owner.command(&["ACL", "LOG", "RESET"]);
+        let address = SocketAddr::new(PROXIES.parse().expect("an address"), owner.port());
+        let proxy = CuttingProxy::start_at(owner, address);
+        let url = cluster.url().replace("://", "://verk:password@");
+        let mut servers = cluster.servers().iter();
+        let place = servers.position(|server| server.port() == owner.port());
+        let server = Server::InCluster(Arc::clone(&cluster), place.expect("its place"));
+        Self::connect(server, proxy, &url, prefix, ScheduleKeys::Shared, 16).await
     }
 
     async fn on(
@@ -140,7 +230,28 @@ impl RedisHarness {
         blocking_connections: usize,
     ) -> Self {
         let proxy = CuttingProxy::start(&server);
-        let config = RedisConfig::new(format!("{}{credentials}", proxy.url()))
+        let url = format!("{}{credentials}", proxy.url());
+        let server = Server::Alone(server);
+        Self::connect(
+            server,
+            proxy,
+            &url,
+            prefix,
+            schedule_keys,
+            blocking_connections,
+        )
+        .await
+    }
+
+    async fn connect(
+        server: Server,
+        proxy: CuttingProxy,
+        url: &str,
+        prefix: &'static str,
+        schedule_keys: ScheduleKeys,
+        blocking_connections: usize,
+    ) -> Self {
+        let config = RedisConfig::new(url)
             .prefix(prefix.to_owned())
             .schedule_keys(schedule_keys)
             .blocking_connections(blocking_connections)
@@ -157,7 +268,7 @@ impl RedisHarness {
     }
 
     fn command<const N: usize>(&self, args: [&[u8]; N]) -> Reply {
-        match self.server.command(&args) {
+        match self.server.get().command(&args) {
             Reply::Error(error) => panic!("{error}"),
             reply => reply,
         }
@@ -226,6 +337,25 @@ impl RedisHarness {
     fn heartbeat(&self, node: &NodeId) -> Vec<u8> {
         self.key(format_args!("verk:node:{node}"))
     }
+}
+
+/// Makes the user of the guide, for the keys with these prefixes.
+fn allow(server: &RedisServer, prefixes: &[&str]) {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/docs/redis.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide");
+    let command = guide.split("```acl\n").nth(1).expect("a block with rights");
+    let command = command.split("```").next().expect("the end of the block");
+    let words = command.split_whitespace().flat_map(|word| match word {
+        word if word.contains("shop:") => {
+            let of_each = prefixes.iter().map(|prefix| word.replace("shop:", prefix));
+            of_each.collect()
+        }
+        word => vec![word.to_owned()],
+    });
+    let words: Vec<_> = words.collect();
+    assert_eq!(server.command(&words), Reply::Status("OK".to_owned()));
+    // From Redis 7.2 on; before that there is none, and nobody asks for it.
+    server.command(&["ACL", "SETUSER", "verk", "+client|setinfo"]);
 }
 
 impl Drop for RedisHarness {

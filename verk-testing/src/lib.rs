@@ -6,8 +6,8 @@
 //! - [`MemoryStorage`] stores jobs without a server, with the semantics of Redis; its [`Faults`]
 //!   make it fail like a server.
 //! - [`VirtualClock`] stands still until the test moves it.
-//! - `RedisServer` is a real `redis-server` for one test, and `CuttingProxy` a network in front of
-//!   it that breaks on command (on Unix).
+//! - `RedisServer` is a real `redis-server` for one test, `RedisCluster` a cluster of them, and
+//!   `CuttingProxy` a network in front of a server that breaks on command (on Unix).
 //! - `fuzz` and `model` (with the feature `proptest`) try random inputs on a reader, and random
 //!   operations on a backend.
 //! - [`conformance`] has the tests that every [`Storage`](verk_core::storage::Storage) passes;
@@ -24,6 +24,8 @@ pub mod model;
 #[cfg(unix)]
 mod proxy;
 #[cfg(unix)]
+mod redis_cluster;
+#[cfg(unix)]
 mod redis_server;
 #[cfg(unix)]
 mod resp;
@@ -36,6 +38,8 @@ pub use clock::VirtualClock;
 pub use memory::{Fault, Faults, Key, MemoryStorage, Operation};
 #[cfg(unix)]
 pub use proxy::{CuttingProxy, RedisCommand};
+#[cfg(unix)]
+pub use redis_cluster::{Migration, RedisCluster, RedisClusterBuilder};
 #[cfg(unix)]
 pub use redis_server::{RedisServer, RedisServerBuilder};
 #[cfg(unix)]

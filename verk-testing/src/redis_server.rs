@@ -50,6 +50,8 @@ pub struct RedisServer {
     port: u16,
     tls: bool,
     sentinel: bool,
+    /// The port for the other servers of a cluster; zero for none.
+    bus_port: u16,
     /// `None` while stopped.
     process: Mutex<Option<Child>>,
 }
@@ -61,6 +63,7 @@ pub struct RedisServerBuilder {
     tcp: bool,
     tls: bool,
     sentinel: bool,
+    cluster: bool,
     settings: Vec<(String, String)>,
 }
 
@@ -94,6 +97,13 @@ impl RedisServerBuilder {
         self.tcp()
     }
 
+    /// Lets the server be a part of a cluster, on a port. It has no slot yet, and knows no other
+    /// server: see [`RedisCluster`](crate::RedisCluster).
+    pub fn cluster(mut self) -> Self {
+        self.cluster = true;
+        self.tcp().setting("cluster-enabled", "yes")
+    }
+
     /// Adds a setting, as in `redis.conf`: `("maxmemory", "2mb")`, or `("appendonly", "yes")` for
     /// data that outlive a [restart](RedisServer::restart).
     pub fn setting(mut self, name: &str, value: &str) -> Self {
@@ -117,10 +127,14 @@ impl RedisServerBuilder {
                 port: 0,
                 tls: self.tls,
                 sentinel: self.sentinel,
+                bus_port: 0,
                 process: Mutex::default(),
             };
             if self.tcp {
                 server.port = free_port();
+            }
+            if self.cluster {
+                server.bus_port = free_port();
             }
             match server.launch() {
                 Ok(()) => return server,
@@ -165,6 +179,12 @@ impl RedisServer {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port for the other servers of its cluster; 0 for none.
+    #[must_use]
+    pub fn bus_port(&self) -> u16 {
+        self.bus_port
     }
 
     /// The unix socket.
@@ -281,6 +301,9 @@ impl RedisServer {
             .args(["--bind", "127.0.0.1"])
             .args(["--unixsocket", "redis.sock"])
             .args(["--save", ""]);
+        if self.bus_port > 0 {
+            command.args(["--cluster-port", &self.bus_port.to_string()]);
+        }
         for (name, value) in &self.settings {
             command.arg(format!("--{name}")).arg(value);
         }

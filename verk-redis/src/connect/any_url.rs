@@ -13,6 +13,7 @@ const WORDS: &[&str] = &[
     "redis+unix://",
     "unix:///",
     "redis+sentinel://",
+    "redis+cluster://",
     "valkey://",
     "@",
     ":",
@@ -39,7 +40,7 @@ const WORDS: &[&str] = &[
 
 /// Everything that is shown of a URL.
 fn shown(url: &str) -> String {
-    let config = RedisConfig::new(url);
+    let config = RedisConfig::new(url).prefix("{shop}".to_owned());
     let json = serde_json::to_string(&config).expect("a configuration is JSON");
     let mut text = format!("{config:?} {json}");
     match Endpoint::new(&config) {
@@ -66,6 +67,8 @@ fn any_url_is_a_server_or_a_mistake_and_shows_no_password() {
             format!("redis+unix:///run/redis.sock?db=1&pass={text}{SECRET}"),
             format!("redis+sentinel://:{SECRET}{text}@a,b:26379/name"),
             format!("redis+sentinel://a/name?sentinel_pass={SECRET}{text}"),
+            format!("redis+cluster://:{SECRET}{text}@a,b:7000"),
+            format!("rediss+cluster://user:{text}{SECRET}@a"),
         ] {
             let shown = shown(&url);
             assert!(!shown.contains(SECRET), "{url}: {shown}");

@@ -13,6 +13,8 @@ use verk_core::time::{Clock, SystemClock};
 use crate::{
     config::{RedisConfig, redacted},
     connect::{
+        cluster::{self, Cluster},
+        directory::assert_primary,
         driven::Driven,
         sentinel::{self, Sentinels},
         tls::Tls,
@@ -20,10 +22,11 @@ use crate::{
     error::{Error, cause::Cause},
 };
 
-/// A server, or the Sentinels that know which one it is.
+/// A server, or those that know which one it is.
 pub(crate) enum Endpoint {
     Server(Client),
     Sentinels(Sentinels),
+    Cluster(Cluster),
 }
 
 impl Endpoint {
@@ -31,11 +34,16 @@ impl Endpoint {
     pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
         let tls = Tls::new(config)?;
         let tcp = tcp_settings(config.response_timeout);
-        let parsed = match sentinel::parse(&config.url) {
-            Some(url) => url
+        let parsed = match (sentinel::parse(&config.url), cluster::parse(&config.url)) {
+            (Some(url), _) => url
                 .and_then(|url| Sentinels::new(&url, tls, &tcp))
                 .map(Self::Sentinels),
-            None => parse(&config.url, &tcp)
+            (_, Some(url)) => {
+                let slot = cluster::slot_of(config.prefix.as_deref().unwrap_or_default())?;
+                url.and_then(|url| Cluster::new(&url, slot, tls, &tcp))
+                    .map(Self::Cluster)
+            }
+            (None, None) => parse(&config.url, &tcp)
                 .and_then(|info| tls.client(with_push_messages(info)))
                 .map(Self::Server),
         };
@@ -45,58 +53,84 @@ impl Endpoint {
         })
     }
 
-    /// Opens a connection; with Sentinels, to the current primary. Takes up to `patience`.
+    /// Opens a connection; with Sentinels, to the current primary, and with a cluster, to the
+    /// primary that has the slot. Takes up to `patience`.
     pub(crate) async fn connect(
         &self,
         by: By,
         config: &AsyncConnectionConfig,
         patience: Duration,
     ) -> RedisResult<Driven> {
+        let primary = match self {
+            Self::Server(client) => return connect(client, by, config, patience).await,
+            Self::Sentinels(sentinels) => sentinels.find_primary(patience / 2).await?,
+            Self::Cluster(cluster) => cluster.find_owner(patience / 2).await?,
+        };
+        // The rest of the patience, at least.
+        let mut connection = connect(&primary, by, config, patience / 2).await?;
+        assert_primary(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Opens a connection to the server of a cluster that another one named.
+    pub(crate) async fn connect_to(
+        &self,
+        address: &str,
+        config: &AsyncConnectionConfig,
+        patience: Duration,
+    ) -> RedisResult<Driven> {
         match self {
-            Self::Server(client) => connect(client, by, config, patience).await,
-            Self::Sentinels(sentinels) => {
-                let primary = sentinels.find_primary(patience / 2).await?;
-                // The rest of the patience, at least.
-                let mut connection = connect(&primary, by, config, patience / 2).await?;
-                sentinel::assert_primary(&mut connection).await?;
-                Ok(connection)
+            Self::Cluster(cluster) => {
+                let server = cluster.server(address)?;
+                connect(&server, By::ATask, config, patience).await
             }
+            _ => Err(invalid("this is no cluster")),
+        }
+    }
+
+    /// The slot of all keys; `None` without a cluster.
+    pub(crate) fn slot(&self) -> Option<u16> {
+        match self {
+            Self::Cluster(cluster) => Some(cluster.slot()),
+            _ => None,
+        }
+    }
+
+    /// How to connect to the server. Its address may be meaningless.
+    fn server(&self) -> &ConnectionInfo {
+        match self {
+            Self::Server(client) => client.get_connection_info(),
+            Self::Sentinels(sentinels) => sentinels.primary(),
+            Self::Cluster(cluster) => cluster.owner(),
         }
     }
 
     /// Why a connection could not be opened.
     pub(crate) fn cause(&self, error: RedisError) -> Cause {
-        let addr = match self {
-            Self::Server(client) => client.get_connection_info().addr(),
-            Self::Sentinels(sentinels) => sentinels.primary().addr(),
-        };
-        Cause::of_connecting(error, Some(addr))
+        Cause::of_connecting(error, Some(self.server().addr()))
     }
 
-    /// Where the server is, or its Sentinels, without credentials.
+    /// Where the server is, or those that know it, without credentials.
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Server(client) => client.get_connection_info().addr().to_string(),
             Self::Sentinels(sentinels) => sentinels.address(),
+            Self::Cluster(cluster) => cluster.address(),
         }
     }
 
     /// Which of the server's databases the jobs are in.
     pub(crate) fn database(&self) -> i64 {
-        let info = match self {
-            Self::Server(client) => client.get_connection_info(),
-            Self::Sentinels(sentinels) => sentinels.primary(),
-        };
-        info.redis_settings().db()
+        self.server().redis_settings().db()
     }
 
     /// The texts that no message may have.
     pub(crate) fn passwords(&self) -> impl Iterator<Item = &str> {
-        let (primary, sentinel) = match self {
-            Self::Server(client) => (client.get_connection_info(), None),
-            Self::Sentinels(sentinels) => (sentinels.primary(), sentinels.sentinel()),
+        let sentinel = match self {
+            Self::Sentinels(sentinels) => sentinels.sentinel(),
+            _ => None,
         };
-        let infos = [Some(primary), sentinel].into_iter().flatten();
+        let infos = [Some(self.server()), sentinel].into_iter().flatten();
         infos
             .filter_map(|info| info.redis_settings().password())
             .filter(|password| !password.is_empty())
@@ -209,11 +243,12 @@ fn why_invalid(error: &RedisError, url: &str) -> String {
 
 fn is_unknown(scheme: &str) -> bool {
     let scheme = scheme.trim_end_matches("+sentinel");
+    let scheme = scheme.trim_end_matches("+cluster");
     let scheme = scheme.replace("+unix", "").replace("valkey", "redis");
     !matches!(scheme.as_str(), "redis" | "rediss" | "unix")
 }
 
-const SCHEMES: &str = "redis://, rediss://, redis+unix:// or redis+sentinel://";
+const SCHEMES: &str = "redis://, rediss://, redis+unix://, redis+sentinel:// or redis+cluster://";
 
 #[cfg(all(test, not(feature = "tls")))]
 mod tests {
@@ -236,8 +271,13 @@ mod tests {
                 "redis+sentinel://:hunter2@s1,s2:26380/main/4",
                 "main of the Sentinels s1:26379, s2:26380, database 4",
             ),
+            (
+                "redis+cluster://:hunter2@c1,c2:7000",
+                "slot 3808 of the cluster c1:6379, c2:7000",
+            ),
         ] {
-            let connector = Connector::new(&RedisConfig::new(url)).unwrap();
+            let config = RedisConfig::new(url).prefix("{shop}".to_owned());
+            let connector = Connector::new(&config).unwrap();
             assert_eq!(connector.address_and_database(), address);
         }
     }
@@ -248,8 +288,10 @@ mod tests {
             "rediss://host",
             "valkeys://host",
             "rediss+sentinel://host/main",
+            "rediss+cluster://host",
         ];
-        for config in urls.map(RedisConfig::new) {
+        let config = |url| RedisConfig::new(url).prefix("{shop}".to_owned());
+        for config in urls.map(config) {
             let error = Endpoint::new(&config).err().unwrap();
             assert!(error.to_string().contains("feature `tls`"), "{error}");
         }

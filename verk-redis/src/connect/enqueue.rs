@@ -8,16 +8,14 @@ use std::{
     },
 };
 
-use bb8_redis::redis::{self, Cmd};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{runtime::Handle, sync::oneshot};
-use verk_core::{QueueName, StorageError, guard, log, storage::MAX_BATCH_BYTES};
+use verk_core::{QueueName, StorageError, guard, storage::MAX_BATCH_BYTES};
 
-use crate::{
-    connect::{pool::Connection, runtimes::Local},
-    error::Failure,
-    keys::Keys,
+use crate::connect::{
+    push::{Push, send},
+    runtimes::Local,
 };
 
 /// Appends `jobs` to the back of `queue`, all or none.
@@ -53,7 +51,7 @@ pub(crate) struct Enqueues {
     state: Mutex<State>,
     /// Whether the last request got no reply in time. Waiting calls have waited for that reply,
     /// too.
-    silent: AtomicBool,
+    pub(crate) silent: AtomicBool,
     /// The one that the calls come from.
     runtime: Handle,
 }
@@ -254,71 +252,8 @@ impl Drop for Request {
     }
 }
 
-/// What goes to one queue.
-struct Push<'a> {
-    queue: &'a QueueName,
-    /// Of each call.
-    jobs: Vec<&'a [Bytes]>,
-}
-
-impl Push<'_> {
-    fn command(&self, keys: &Keys) -> Cmd {
-        let jobs = || self.jobs.iter().copied().flatten();
-        let key = keys.queue(self.queue);
-        let bytes = jobs().map(Bytes::len).sum::<usize>() + key.len() + LPUSH.len();
-        let mut command = Cmd::with_capacity(jobs().count() + 2, bytes);
-        command.arg(LPUSH).arg(key);
-        for job in jobs() {
-            command.arg(&job[..]);
-        }
-        command
-    }
-}
-
-/// Sends pushes in one request. Each has its own answer.
-async fn send(
-    local: &Local,
-    mut connection: Connection,
-    pushes: &[Push<'_>],
-) -> Vec<Result<(), StorageError>> {
-    let mut name = redis::cmd("SADD");
-    name.arg(local.keys.queues());
-    let mut commands = redis::Pipeline::with_capacity(pushes.len() + 1);
-    for push in pushes {
-        name.arg(push.queue.as_str());
-    }
-    commands.add_command(name);
-    for push in pushes {
-        commands.add_command(push.command(&local.keys));
-    }
-    let replies = connection.query_all(&commands).await;
-    let is_silence = replies.as_ref().is_err_and(Failure::is_silence);
-    local.enqueues.silent.store(is_silence, Ordering::Relaxed);
-    let mut replies = match replies {
-        Ok(replies) => replies.into_iter(),
-        Err(failure) => return vec![Err(failure.during(OP)); pushes.len()],
-    };
-    let unnamed = replies.next().and_then(Result::err);
-    let results: Vec<_> = replies
-        .map(|reply| reply.map(drop).map_err(|failure| failure.during(OP)))
-        .collect();
-    if let Some(failure) = unnamed {
-        tell_unnamed(pushes, &results, failure);
-    }
-    results
-}
-
-fn tell_unnamed(pushes: &[Push<'_>], results: &[Result<(), StorageError>], failure: Failure) {
-    let error = failure.during("add queues to the list of queues");
-    for (push, _) in pushes.iter().zip(results).filter(|(_, it)| it.is_ok()) {
-        let queue = push.queue;
-        log::warn!(%queue, error = %error, "jobs are enqueued, but their queue may not be listed");
-    }
-}
-
 pub(crate) const OP: &str = "enqueue jobs";
 const RUNTIME_ENDED: &str = "the tokio runtime of the call has ended";
-const LPUSH: &str = "LPUSH";
 
 /// While so many requests are in flight, others wait.
 const MOST_REQUESTS: usize = 2;

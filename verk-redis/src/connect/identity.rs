@@ -6,7 +6,7 @@ use bb8_redis::redis::{self, RedisError, Value, aio::ConnectionLike};
 use verk_core::Jid;
 
 use crate::{
-    connect::{link::Link, reply},
+    connect::{link::Link, pool::Connection, reply},
     error::Failure,
 };
 
@@ -44,15 +44,58 @@ impl Identity {
 
     /// Ends the connection on the server, if it still exists.
     pub(crate) async fn end(&self, link: &Link) -> Result<(), Failure> {
-        let mut list = redis::cmd("CLIENT");
-        list.arg("LIST").arg("ID").arg(self.id);
-        let clients = reply::text(link.ask(&list).await?)?;
-        let name = format!("name={}", self.name);
-        if !clients.split_whitespace().any(|field| field == name) {
+        let mut tries = link.runtimes.pool_size();
+        loop {
+            let mut connection = link.connection().await?;
+            match self.end_over(&mut connection).await {
+                Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Both requests over one connection: in a cluster, another may lead to another server, which
+    /// gave the id to somebody else.
+    async fn end_over(&self, connection: &mut Connection) -> Result<(), Failure> {
+        if !self.is_known_to(connection).await? {
             return Ok(());
         }
         let mut kill = redis::cmd("CLIENT");
         kill.arg("KILL").arg("ID").arg(self.id);
-        link.ask(&kill).await.map(|_| ())
+        connection.query(&kill).await.map(|_| ())
+    }
+
+    /// Whether this connection is open at the server of another one.
+    pub(crate) async fn is_known_to(&self, other: &mut Connection) -> Result<bool, Failure> {
+        let mut list = redis::cmd("CLIENT");
+        list.arg("LIST").arg("ID").arg(self.id);
+        let clients = reply::text(other.query(&list).await?)?;
+        let name = format!("name={}", self.name);
+        Ok(clients.split_whitespace().any(|field| field == name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use verk_testing::RedisServer;
+
+    use crate::{RedisConfig, connect::pool::Connector};
+
+    #[tokio::test]
+    async fn an_id_of_another_server_is_somebody_else() {
+        let servers = [RedisServer::start(), RedisServer::start()];
+        let connectors = servers.each_ref().map(|server| {
+            let config = RedisConfig::new(server.url());
+            Connector::new(&config).unwrap()
+        });
+        let connection = connectors[0].connect().await.unwrap();
+        let identity = connection.identity().unwrap();
+        let mut same = connectors[0].connect().await.unwrap();
+        assert!(identity.is_known_to(&mut same).await.unwrap());
+        let mut other = connectors[1].connect().await.unwrap();
+        while other.identity().unwrap().id < identity.id {
+            other = connectors[1].connect().await.unwrap();
+        }
+        assert!(!identity.is_known_to(&mut other).await.unwrap());
     }
 }

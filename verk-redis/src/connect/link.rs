@@ -10,6 +10,7 @@ use crate::{
         pool::{Connection, Connector},
         runtimes::Runtimes,
         scripts::{Arg, Script},
+        slot::Repeats,
     },
     error::Failure,
     keys::{Key, Keys},
@@ -35,9 +36,25 @@ impl Link {
         self.runtimes.here()?.pool.drop_broken().await
     }
 
-    /// Sends one command over the pool.
+    /// Sends one command over the pool. In a cluster it is sent again as long as no server has
+    /// taken it.
     pub(crate) async fn query(&self, command: &Cmd) -> Result<Value, Failure> {
-        self.connection().await?.query(command).await
+        let mut repeats = Repeats::new(&self.connector);
+        loop {
+            match self.query_once(command).await {
+                Err(failure) if repeats.after(&failure).await => {}
+                reply => return reply,
+            }
+        }
+    }
+
+    async fn query_once(&self, command: &Cmd) -> Result<Value, Failure> {
+        let local = self.runtimes.here()?;
+        let reply = local.pool.get().await?.query(command).await;
+        match self.connector.slot() {
+            Some(_) => local.asking.follow(command, reply).await,
+            None => reply,
+        }
     }
 
     /// Sends one command that may be sent twice, because it changes nothing, or makes the same
@@ -58,10 +75,18 @@ impl Link {
         commands: &Pipeline,
     ) -> Result<Vec<Result<Value, Failure>>, Failure> {
         let mut tries = self.runtimes.pool_size();
+        let mut repeats = Repeats::new(&self.connector);
         loop {
             let mut connection = self.connection().await?;
             match connection.query_all(commands).await {
                 Err(failure) if failure.is_disconnected() && tries > 0 => tries -= 1,
+                Ok(replies) => {
+                    let mut refused = replies.iter().filter_map(|reply| reply.as_ref().err());
+                    match refused.find(|it| it.redirect().is_some()) {
+                        Some(failure) if repeats.after(failure).await => {}
+                        _ => return Ok(replies),
+                    }
+                }
                 replies => return replies,
             }
         }
@@ -93,13 +118,21 @@ impl Link {
         }
     }
 
-    /// Runs a script over the pool.
+    /// Runs a script over the pool. In a cluster it is sent again as long as no server has taken
+    /// it.
     pub(crate) async fn run(
         &self,
         script: &Script,
         keys: &[Key],
         args: &[Arg<'_>],
     ) -> Result<Value, Failure> {
-        script.run(&mut self.connection().await?, keys, args).await
+        let mut repeats = Repeats::new(&self.connector);
+        loop {
+            let mut connection = self.connection().await?;
+            match script.run(&mut connection, keys, args).await {
+                Err(failure) if repeats.after(&failure).await => {}
+                reply => return reply,
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use bb8_redis::{
     bb8::{self, ManageConnection, QueueStrategy, RunError},
     redis::{
         self, AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError,
-        ServerErrorKind, Value, aio::ConnectionLike,
+        Value, aio::ConnectionLike,
     },
 };
 use futures_util::future::{Either, select};
@@ -36,8 +36,9 @@ use crate::{
         driven::Driven,
         endpoint::{By, Endpoint},
         identity::Identity,
+        slot::Slot,
     },
-    error::{Error, Failure, applied, cause::Cause},
+    error::{Error, Failure, applied, cause::Cause, redirect::Redirect},
 };
 
 /// Opens connections to one server, or to the primary of several.
@@ -50,6 +51,15 @@ pub(crate) struct Connector {
     /// out.
     last_error: Arc<Mutex<Option<RedisError>>>,
     losses: Arc<Losses>,
+    /// `None` without a cluster.
+    slot: Option<Arc<Slot>>,
+}
+
+/// Where a new connection leads.
+enum To<'a> {
+    Primary(By),
+    /// By its address.
+    Server(&'a str),
 }
 
 /// How many connections are gone.
@@ -63,8 +73,10 @@ struct Losses {
 
 impl Connector {
     pub(crate) fn new(config: &RedisConfig) -> Result<Self, Error> {
+        let endpoint = Endpoint::new(config)?;
         Ok(Self {
-            endpoint: Arc::new(Endpoint::new(config)?),
+            slot: endpoint.slot().map(|slot| Arc::new(Slot::new(slot))),
+            endpoint: Arc::new(endpoint),
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             last_error: Arc::default(),
@@ -100,6 +112,16 @@ impl Connector {
         self.losses.silences.load(Ordering::Relaxed)
     }
 
+    /// The slot of all keys; `None` without a cluster.
+    pub(crate) fn slot(&self) -> Option<&Slot> {
+        self.slot.as_deref()
+    }
+
+    /// How long an operation may wait for a connection.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// How long a reply may take.
     pub(crate) fn response_timeout(&self) -> Duration {
         self.response_timeout
@@ -113,7 +135,12 @@ impl Connector {
     /// As [`connect`](Self::connect), for one task that uses the connection alone. The connection
     /// has no task of its own, if that is possible: see [`Driven`].
     pub(crate) async fn connect_alone(&self) -> Result<Connection, RedisError> {
-        self.open(By::ItsRequests, || ()).await
+        self.open(To::Primary(By::ItsRequests), || ()).await
+    }
+
+    /// As [`connect`](Self::connect), to a server of a cluster that another one named.
+    pub(crate) async fn connect_to(&self, address: &str) -> Result<Connection, RedisError> {
+        self.open(To::Server(address), || ()).await
     }
 
     /// As [`connect`](Self::connect). It calls `told` for each message on a channel that the
@@ -122,12 +149,12 @@ impl Connector {
         &self,
         told: impl Fn() + Send + Sync + 'static,
     ) -> Result<Connection, RedisError> {
-        self.open(By::ATask, told).await
+        self.open(To::Primary(By::ATask), told).await
     }
 
     async fn open(
         &self,
-        by: By,
+        to: To<'_>,
         told: impl Fn() + Send + Sync + 'static,
     ) -> Result<Connection, RedisError> {
         if Handle::try_current().is_err() {
@@ -155,8 +182,11 @@ impl Connector {
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.response_timeout))
             .set_push_sender(on_push);
-        let connected = self.endpoint.connect(by, &config, self.connect_timeout);
-        let connected = connected.await;
+        let patience = self.connect_timeout;
+        let connected = match to {
+            To::Primary(by) => self.endpoint.connect(by, &config, patience).await,
+            To::Server(address) => self.endpoint.connect_to(address, &config, patience).await,
+        };
         let mut inner = connected.map_err(|error| self.without_password(error))?;
         let identity = Identity::introduce(&mut inner).await?;
         Ok(Connection {
@@ -164,6 +194,7 @@ impl Connector {
             broken,
             proven,
             identity,
+            slot: self.slot.clone(),
         })
     }
 
@@ -249,6 +280,8 @@ pub(crate) struct Connection {
     proven: u64,
     /// `None` when the server does not tell.
     identity: Option<Identity>,
+    /// `None` without a cluster.
+    slot: Option<Arc<Slot>>,
 }
 
 /// Set once, and counted then.
@@ -296,16 +329,20 @@ impl Connection {
     /// Sends one command and waits for its reply.
     pub(crate) async fn query(&mut self, command: &Cmd) -> Result<Value, Failure> {
         let reply = command.query_async(&mut self.inner).await;
-        self.seen(reply).map_err(Failure::of_command)
+        self.seen(reply).map_err(|error| self.failure(error))
     }
 
     /// As [`query`](Self::query), for a script.
     pub(crate) async fn query_script(&mut self, command: &Cmd) -> Result<Value, ScriptFailure> {
         let reply = command.query_async(&mut self.inner).await;
-        self.seen(reply).map_err(|error| match error.code() {
+        let reply = self.seen(reply).map_err(|error| match error.code() {
             Some("NOSCRIPT") => ScriptFailure::NotLoaded(error),
-            _ => ScriptFailure::Other(Failure::of_script(error)),
-        })
+            _ => ScriptFailure::Other(self.of_slot(error, Failure::of_script)),
+        });
+        if let (Ok(_), Some(slot)) = (&reply, &self.slot) {
+            slot.ran_script();
+        }
+        reply
     }
 
     /// Sends several commands at once; each has its own answer.
@@ -315,7 +352,7 @@ impl Connection {
     ) -> Result<Vec<Result<Value, Failure>>, Failure> {
         let count = commands.len();
         let replies = self.inner.req_packed_commands(commands, 0, count).await;
-        let replies = self.seen(replies).map_err(Failure::of_command)?;
+        let replies = self.seen(replies).map_err(|error| self.failure(error))?;
         if replies.len() != count {
             return Err(Failure::unexpected_reply("a reply to each command"));
         }
@@ -323,7 +360,7 @@ impl Connection {
             .into_iter()
             .map(|reply| {
                 self.seen(reply.extract_error())
-                    .map_err(Failure::of_command)
+                    .map_err(|error| self.failure(error))
             })
             .collect())
     }
@@ -331,7 +368,7 @@ impl Connection {
     /// Subscribes the connection to `channel`.
     pub(crate) async fn subscribe(&mut self, channel: &[u8]) -> Result<(), Failure> {
         let reply = self.inner.with_a_task().subscribe(channel).await;
-        self.seen(reply).map_err(Failure::of_command)
+        self.seen(reply).map_err(|error| self.failure(error))
     }
 
     /// Sends several commands as one transaction. Returns the replies to those that are not
@@ -341,15 +378,29 @@ impl Connection {
         commands: &Pipeline,
     ) -> Result<Vec<Value>, Failure> {
         let replies = commands.query_async(&mut self.inner).await;
-        self.seen(replies).map_err(Failure::of_command)
+        self.seen(replies).map_err(|error| self.failure(error))
+    }
+
+    fn failure(&self, error: RedisError) -> Failure {
+        self.of_slot(error, Failure::of_command)
+    }
+
+    /// In a cluster, the failure says what the error means for the slot.
+    fn of_slot(&self, error: RedisError, failure: fn(RedisError) -> Failure) -> Failure {
+        let advice = self.slot.as_ref().and_then(|slot| slot.explain(&error));
+        match advice {
+            Some(advice) => failure(error).of_slot(advice),
+            None => failure(error),
+        }
     }
 
     /// Gives up a connection on which a reply did not come, or not in one piece, and one to a
-    /// server that became a replica. The reason: after a failover, the address may lead to another
-    /// server.
+    /// server that became a replica, or does not have the slot any more. The reason: after a
+    /// failover, the address may lead to another server.
     fn seen<T>(&self, reply: Result<T, RedisError>) -> Result<T, RedisError> {
         if let Err(error) = &reply
-            && (applied(error) == Applied::Unknown || is_replica(error))
+            && (applied(error) == Applied::Unknown
+                || Redirect::of(error) == Some(Redirect::Elsewhere))
         {
             if error.is_timeout() {
                 let silences = &self.broken.losses.silences;
@@ -359,13 +410,6 @@ impl Connection {
         }
         reply
     }
-}
-
-fn is_replica(error: &RedisError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
-    )
 }
 
 /// Why a script gave no result.
@@ -404,6 +448,10 @@ impl Pool {
             connector,
             size,
         }
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// Ensures that no connection is one that was given up before the call.
@@ -446,118 +494,4 @@ impl Pool {
 }
 
 #[cfg(test)]
-mod tests {
-    use bb8_redis::redis;
-    use verk_core::error::StorageErrorKind;
-    use verk_testing::{RedisServer, within};
-
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    fn connector(server: &RedisServer) -> Connector {
-        let config = RedisConfig::new(server.url()).response_timeout(Duration::from_secs(1));
-        Connector::new(&config).unwrap()
-    }
-
-    #[tokio::test]
-    async fn connections_that_end_while_idle_are_replaced_before_they_are_used() {
-        let server = RedisServer::start();
-        let connector = connector(&server);
-        let pool = Pool::new(connector.clone(), 3);
-        let mut idle = Vec::new();
-        for _ in 0..3 {
-            let mut connection = pool.get().await.unwrap();
-            connection.query(&redis::cmd("PING")).await.unwrap();
-            idle.push(connection);
-        }
-        server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-        let noticed = async {
-            while !idle.iter().all(Connection::is_broken) {
-                tokio::task::yield_now().await;
-            }
-        };
-        within(PATIENCE, noticed).await;
-        assert_eq!(connector.lost(), 3);
-        for _ in 0..6 {
-            let mut connection = pool.get().await.unwrap();
-            connection.query(&redis::cmd("PING")).await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_connection_without_a_reply_is_given_up() {
-        let server = RedisServer::start();
-        let pool = Pool::new(connector(&server), 1);
-        let mut connection = pool.get().await.unwrap();
-        let mut block = redis::cmd("BLPOP");
-        block.arg("nothing").arg(0);
-        let failure = connection.query(&block).await.unwrap_err();
-        assert_eq!(failure.applied(), Applied::Unknown);
-        assert!(connection.is_broken());
-        let mut connection = pool.get().await.unwrap();
-        connection.query(&redis::cmd("PING")).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn what_the_server_refuses_breaks_nothing() {
-        let server = RedisServer::start();
-        server.command(&["SET", "text", "x"]);
-        let mut connection = connector(&server).connect().await.unwrap();
-        for command in [vec!["LLEN", "text"], vec!["NONSENSE"]] {
-            let mut wrong = redis::cmd(command[0]);
-            wrong.arg(&command[1..]);
-            let failure = connection.query(&wrong).await.unwrap_err();
-            assert_eq!(failure.applied(), Applied::NotApplied);
-            assert!(!connection.is_broken());
-        }
-    }
-
-    #[tokio::test]
-    async fn a_server_that_became_a_replica_is_left() {
-        let server = RedisServer::start();
-        let mut connection = connector(&server).connect().await.unwrap();
-        let mut pipelined = connection.clone();
-        server.command(&["REPLICAOF", "127.0.0.1", "1"]);
-        let mut write = redis::cmd("SADD");
-        write.arg("key").arg("member");
-        let failure = connection.query(&write).await.unwrap_err();
-        assert_eq!(failure.applied(), Applied::NotApplied);
-        assert!(
-            connection.is_broken(),
-            "another server may be the master now"
-        );
-
-        pipelined.broken.is = Arc::default();
-        let mut writes = redis::pipe();
-        writes.cmd("SADD").arg("key").arg("member");
-        let replies = pipelined.query_all(&writes).await.unwrap();
-        assert!(replies[0].is_err() && pipelined.is_broken());
-    }
-
-    #[tokio::test]
-    async fn an_empty_password_hides_no_error() {
-        let connector = Connector::new(&RedisConfig::new("redis://:@127.0.0.1:1")).unwrap();
-        let error = connector.connect().await.unwrap_err();
-        assert!(error.is_connection_refusal(), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_pool_says_why_there_is_no_connection() {
-        let server = RedisServer::start();
-        server.stop();
-        let config = RedisConfig::new(server.url()).connect_timeout(Duration::from_secs(1));
-        let pool = Pool::new(Connector::new(&config).unwrap(), 1);
-        let failure = pool.get().await.unwrap_err();
-        assert_eq!(failure.applied(), Applied::NotApplied);
-        let error = failure.during("try");
-        assert_eq!(error.kind(), StorageErrorKind::Unreachable);
-        let error = error.to_string();
-        assert!(
-            error.contains("(nothing was sent)")
-                && error.contains("redis.sock")
-                && error.contains("nobody listens there"),
-            "{error}"
-        );
-    }
-}
+mod tests;

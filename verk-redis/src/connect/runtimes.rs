@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     connect::{
+        asking::Asking,
         enqueue::Enqueues,
         pool::{Connector, Pool},
     },
@@ -27,6 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Local {
     pub(crate) pool: Pool,
+    pub(crate) asking: Asking,
     pub(crate) enqueues: Enqueues,
     pub(crate) keys: Arc<Keys>,
     /// Ends the task that waits for the end of the runtime.
@@ -77,6 +79,7 @@ impl Runtimes {
             }
             let local = Arc::new(Local {
                 pool: Pool::new(self.connector.clone(), self.pool_size),
+                asking: Asking::new(self.connector.clone()),
                 enqueues: Enqueues::new(runtime.clone()),
                 keys: Arc::clone(&self.keys),
                 _open: open,

@@ -1,22 +1,16 @@
 //! Redis Sentinel: finds the current primary.
-//!
-//! A connection asks once, and no answer is kept: when a broken connection is opened again, it asks
-//! again.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use bb8_redis::redis::{
-    self, AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError,
-    RedisResult, Value, aio::ConnectionLike, from_redis_value, io::tcp::TcpSettings,
+    self, Client, ConnectionInfo, ErrorKind, RedisResult, Value, from_redis_value,
+    io::tcp::TcpSettings,
 };
-use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::{
-    connect::{
-        endpoint::{invalid, parse as parse_server, with_push_messages},
-        tls::Tls,
-    },
-    error::cause::Cause,
+use crate::connect::{
+    directory::{self, Address, Directory},
+    endpoint::invalid,
+    tls::Tls,
 };
 
 const DEFAULT_PORT: u16 = 26379;
@@ -25,10 +19,7 @@ const DEFAULT_PORT: u16 = 26379;
 pub(crate) struct Sentinels {
     /// What the primary is called.
     name: String,
-    sentinels: Vec<Client>,
-    /// Everything that is known of the primary, with a meaningless address.
-    primary: ConnectionInfo,
-    tls: Tls,
+    directory: Directory,
 }
 
 /// The parts of a URL. They may be passwords, so `Debug` is only for tests.
@@ -81,147 +72,61 @@ fn take_apart(scheme: &str, rest: &str) -> RedisResult<SentinelUrl> {
         ("", "") => String::new(),
         (user, pass) => format!("{user}:{pass}@"),
     };
-    let sentinels = hosts.split(',').map(|host| {
-        // Behind the brackets of an IPv6 address.
-        let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
-        let port = if has_port {
-            String::new()
-        } else {
-            format!(":{DEFAULT_PORT}")
-        };
-        format!("{scheme}://{sentinel_credentials}{host}{port}")
-    });
     Ok(SentinelUrl {
         name: name.to_owned(),
-        sentinels: sentinels.collect(),
+        sentinels: directory::urls(scheme, &sentinel_credentials, hosts, DEFAULT_PORT),
         primary: format!("{scheme}://{credentials}primary/{db}"),
     })
 }
 
 impl Sentinels {
     pub(crate) fn new(url: &SentinelUrl, tls: Tls, tcp: &TcpSettings) -> RedisResult<Self> {
-        let sentinels = url.sentinels.iter();
-        let sentinels = sentinels.map(|url| tls.client(parse_server(url, tcp)?));
         Ok(Self {
             name: url.name.clone(),
-            sentinels: sentinels.collect::<RedisResult<_>>()?,
-            primary: with_push_messages(parse_server(&url.primary, tcp)?),
-            tls,
+            directory: Directory::new(&url.sentinels, &url.primary, tls, tcp)?,
         })
     }
 
-    /// The primary that most Sentinels name, because a Sentinel that is cut off may still name the
-    /// old one. All are asked at once, for no longer than `patience`.
+    /// The primary that most Sentinels name.
     pub(crate) async fn find_primary(&self, patience: Duration) -> RedisResult<Client> {
-        let asked = self.sentinels.iter();
-        let mut answers: FuturesUnordered<_> =
-            asked.map(|sentinel| self.ask(sentinel, patience)).collect();
-        let mut votes: HashMap<(String, u16), usize> = HashMap::new();
-        let mut failures = Vec::new();
-        while let Some((sentinel, answer)) = answers.next().await {
-            match answer {
-                Ok(address) => {
-                    let count = votes.entry(address.clone()).or_default();
-                    *count += 1;
-                    if *count * 2 > self.sentinels.len() {
-                        return self.client(address);
-                    }
-                }
-                Err(error) => {
-                    let addr = sentinel.get_connection_info().addr();
-                    let cause = Cause::of_connecting(error, Some(addr));
-                    failures.push(format!("{}: {cause}", address_of(sentinel)));
-                }
-            }
-        }
-        match votes.into_iter().max_by_key(|(_, count)| *count) {
-            Some((address, _)) => self.client(address),
-            None => Err(RedisError::from((
+        let nobody = (
+            ErrorKind::MasterNameNotFoundBySentinel,
+            "no Sentinel names a primary",
+        );
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
+        let read = |answer| self.read(answer);
+        self.directory.find(&question, read, nobody, patience).await
+    }
+
+    fn read(&self, answer: Value) -> RedisResult<Address> {
+        let address: Option<Address> = from_redis_value(answer)?;
+        address.ok_or_else(|| {
+            let what = "it watches no primary of this name";
+            (
                 ErrorKind::MasterNameNotFoundBySentinel,
-                "no Sentinel names a primary",
-                failures.join("; "),
-            ))),
-        }
-    }
-
-    async fn ask<'a>(
-        &self,
-        sentinel: &'a Client,
-        patience: Duration,
-    ) -> (&'a Client, RedisResult<(String, u16)>) {
-        // Two steps share the patience.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(patience / 2))
-            .set_response_timeout(Some(patience / 2));
-        let answer = async {
-            let mut connection = sentinel
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?;
-            let mut question = redis::cmd("SENTINEL");
-            question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
-            let address: Option<(String, u16)> = question.query_async(&mut connection).await?;
-            address.ok_or_else(|| {
-                let what = "it watches no primary of this name";
-                (
-                    ErrorKind::MasterNameNotFoundBySentinel,
-                    what,
-                    self.name.clone(),
-                )
-                    .into()
-            })
-        };
-        (sentinel, answer.await)
-    }
-
-    fn client(&self, (host, port): (String, u16)) -> RedisResult<Client> {
-        let addr = match self.primary.addr() {
-            ConnectionAddr::TcpTls { .. } => ConnectionAddr::TcpTls {
-                host,
-                port,
-                insecure: false,
-                tls_params: None,
-            },
-            _ => ConnectionAddr::Tcp(host, port),
-        };
-        self.tls.client(self.primary.clone().set_addr(addr))
+                what,
+                self.name.clone(),
+            )
+                .into()
+        })
     }
 
     /// For messages.
     pub(crate) fn address(&self) -> String {
-        let sentinels: Vec<_> = self.sentinels.iter().map(address_of).collect();
-        format!("{} of the Sentinels {}", self.name, sentinels.join(", "))
+        let sentinels = self.directory.addresses();
+        format!("{} of the Sentinels {sentinels}", self.name)
     }
 
     /// How to connect to the primary, with a meaningless address.
     pub(crate) fn primary(&self) -> &ConnectionInfo {
-        &self.primary
+        self.directory.named()
     }
 
-    /// How to connect to one of the Sentinels. They share their user and password.
+    /// How to connect to one of the Sentinels.
     pub(crate) fn sentinel(&self) -> Option<&ConnectionInfo> {
-        self.sentinels.first().map(Client::get_connection_info)
+        self.directory.asked()
     }
-}
-
-/// Refuses a server that is no primary (any more, or yet): Sentinels learn of that later than the
-/// server itself.
-pub(crate) async fn assert_primary(connection: &mut impl ConnectionLike) -> RedisResult<()> {
-    // Unlike ROLE it needs no rights.
-    let hello: Value = redis::cmd("HELLO").query_async(connection).await?;
-    let hello: HashMap<String, Value> = from_redis_value(hello)?;
-    let role = hello.get("role").cloned().map(from_redis_value::<String>);
-    match role.transpose()?.as_deref() {
-        Some("master") => Ok(()),
-        role => Err(RedisError::from((
-            ErrorKind::Io,
-            "the Sentinels name a server that is no primary",
-            format!("it is {role:?}"),
-        ))),
-    }
-}
-
-fn address_of(client: &Client) -> String {
-    client.get_connection_info().addr().to_string()
 }
 
 #[cfg(test)]

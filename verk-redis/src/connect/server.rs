@@ -151,7 +151,8 @@ fn evicting(info: &str) -> Option<&str> {
         .filter(|policy| *policy != "noeviction" && field(info, "maxmemory") != Some("0"))
 }
 
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+/// The value of a fact in the text of INFO.
+pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
         (key == name).then(|| value.trim())

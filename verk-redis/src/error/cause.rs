@@ -1,6 +1,6 @@
 //! Why Redis refused a request: [`Cause`], with one sentence that says what to do.
 
-use std::{error::Error as _, fmt, io, sync::Arc};
+use std::{borrow::Cow, error::Error as _, fmt, io, sync::Arc};
 
 use bb8_redis::redis::{ConnectionAddr, ErrorKind, RedisError, ServerErrorKind};
 use verk_core::error::StorageErrorKind as Kind;
@@ -12,7 +12,7 @@ use verk_core::error::StorageErrorKind as Kind;
 pub(crate) struct Cause {
     kind: Kind,
     /// What it means and what to do.
-    advice: Option<&'static str>,
+    advice: Option<Cow<'static, str>>,
     error: RedisError,
 }
 
@@ -28,7 +28,7 @@ impl Cause {
         let hint = addr.and_then(|addr| tls_hint(&error, addr));
         Self {
             kind,
-            advice: hint.or(advice),
+            advice: hint.or(advice).map(Cow::Borrowed),
             error,
         }
     }
@@ -39,9 +39,15 @@ impl Cause {
         let (kind, advice) = refused(&error).unwrap_or_else(|| no_reply(&error));
         Self {
             kind,
-            advice,
+            advice: advice.map(Cow::Borrowed),
             error,
         }
+    }
+
+    /// As this one, of a server of a cluster, with what it says of the slot.
+    pub(crate) fn of_slot(&mut self, advice: String) {
+        self.kind = Kind::Unavailable;
+        self.advice = Some(Cow::Owned(advice));
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -55,7 +61,7 @@ impl Cause {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(advice) = self.advice {
+        if let Some(advice) = &self.advice {
             write!(f, "{advice}: ")?;
         }
         self.error.fmt(f)
@@ -132,7 +138,7 @@ pub(crate) fn of_code(code: &str, text: &str) -> (Kind, Option<&'static str>) {
         ),
         "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN" => (
             Kind::Misconfigured,
-            Some("this is a node of a Redis Cluster: verk needs a server that is no cluster"),
+            Some("this is a server of a cluster: its URL begins with redis+cluster"),
         ),
         _ if says("unknown command") => (
             Kind::NotPermitted,

@@ -2,6 +2,7 @@
 //! Redis.
 
 pub(crate) mod cause;
+pub(crate) mod redirect;
 
 use bb8_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 use thiserror::Error;
@@ -10,7 +11,7 @@ use verk_core::{
     error::{Applied, ErrorChain, StorageErrorKind},
 };
 
-use self::cause::Cause;
+use self::{cause::Cause, redirect::Redirect};
 
 /// Connecting to Redis failed, or this crate refused to use it.
 ///
@@ -40,6 +41,15 @@ pub enum Error {
         "the key prefix {prefix:?} is not valid: it must have at most 256 bytes and no control characters"
     )]
     InvalidPrefix {
+        /// The prefix, cut.
+        prefix: String,
+    },
+    /// On a cluster, all keys must be in one slot, and the prefix has no hash tag that says which.
+    /// Configure a prefix with one, such as `{shop}`.
+    #[error(
+        "on a cluster the key prefix needs a hash tag, such as {{shop}}, so that all keys are in one slot: it is {prefix:?}"
+    )]
+    NoHashTag {
         /// The prefix, cut.
         prefix: String,
     },
@@ -94,6 +104,7 @@ impl Error {
             Self::InvalidUrl { .. }
             | Self::InvalidTls { .. }
             | Self::InvalidPrefix { .. }
+            | Self::NoHashTag { .. }
             | Self::TooOld { .. }
             | Self::NoPrefix
             | Self::NoRuntime => StorageErrorKind::Misconfigured,
@@ -179,6 +190,15 @@ impl Failure {
         failure
     }
 
+    /// As this one, which a server of a cluster caused, with what that means for the slot.
+    pub(crate) fn of_slot(mut self, advice: String) -> Self {
+        if let Some(cause) = self.source.downcast_mut::<Cause>() {
+            cause.of_slot(advice);
+            self.kind = cause.kind();
+        }
+        self
+    }
+
     /// A part of a batch was refused; the text is that of the script.
     pub(crate) fn refused(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
@@ -217,6 +237,12 @@ impl Failure {
         self.applied == Applied::Unknown
             && (self.source.downcast_ref::<Cause>())
                 .is_some_and(|cause| cause.error().is_io_error() && !cause.error().is_timeout())
+    }
+
+    /// What to do if a server of a cluster did not take the request.
+    pub(crate) fn redirect(&self) -> Option<Redirect<'_>> {
+        let cause = self.source.downcast_ref::<Cause>()?;
+        (self.applied == Applied::NotApplied).then(|| Redirect::of(cause.error()))?
     }
 
     /// Whether no reply came in time.

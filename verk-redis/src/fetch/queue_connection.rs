@@ -28,6 +28,7 @@ use crate::{
         pool::Connection,
         reply,
         scripts::{self, Arg, arg, borrowed},
+        slot::Repeats,
     },
     effect_args,
     error::Failure,
@@ -274,6 +275,23 @@ impl RedisQueueConnection {
         self.end(reply, held)
     }
 
+    /// As [`run`](Self::run). In a cluster, it is sent again as long as no server has taken it.
+    async fn exchange(
+        &mut self,
+        settlements: &[Settlement],
+        request: &DequeueRequest,
+    ) -> Result<(Value, Value), Failure> {
+        let queues = Arc::clone(&self.queues);
+        let mut repeats = Repeats::new(&queues.link.connector);
+        loop {
+            let held = self.line.hold().await?;
+            match self.run(settlements, request, held.as_ref()).await {
+                Err(failure) if repeats.before(&request.interrupt, &failure).await => {}
+                reply => return reply,
+            }
+        }
+    }
+
     /// Waits on the server for one job.
     async fn block(
         &mut self,
@@ -357,13 +375,22 @@ impl RedisQueueConnection {
             .cmd("CLIENT")
             .arg("UNBLOCK")
             .arg(identity.id);
+        let link = &self.queues.link;
         loop {
-            let unblocked = match self.queues.link.connection().await {
-                Ok(mut connection) => connection.query_transaction(&commands).await,
+            let unblocked = match link.connection().await {
+                Ok(mut other) => {
+                    // The slot may have moved, and another server knows others by these ids.
+                    if link.connector.slot().is_some()
+                        && !matches!(identity.is_known_to(&mut other).await, Ok(true))
+                    {
+                        return;
+                    }
+                    other.query_transaction(&commands).await
+                }
                 Err(failure) => Err(failure),
             };
             match unblocked.as_deref() {
-                Ok([Value::Int(0)]) => self.queues.link.clock.sleep(UNBLOCK_AGAIN).await,
+                Ok([Value::Int(0)]) => link.clock.sleep(UNBLOCK_AGAIN).await,
                 _ => return,
             }
         }
@@ -427,9 +454,14 @@ impl RedisQueueConnection {
 impl QueueConnection for RedisQueueConnection {
     async fn dequeue(&mut self, request: DequeueRequest) -> Result<Dequeued, StorageError> {
         self.reset().await?;
-        self.try_dequeue(&request)
-            .await
-            .map_err(|failure| failure.during(DEQUEUE))
+        let queues = Arc::clone(&self.queues);
+        let mut repeats = Repeats::new(&queues.link.connector);
+        loop {
+            match self.try_dequeue(&request).await {
+                Err(failure) if repeats.before(&request.interrupt, &failure).await => {}
+                dequeued => return dequeued.map_err(|failure| failure.during(DEQUEUE)),
+            }
+        }
     }
 
     async fn settle_and_dequeue(
@@ -438,10 +470,7 @@ impl QueueConnection for RedisQueueConnection {
         request: &DequeueRequest,
     ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
         let reply = match self.reset().await {
-            Ok(()) => match self.line.hold().await {
-                Ok(held) => self.run(settlements, request, held.as_ref()).await,
-                Err(failure) => Err(failure),
-            },
+            Ok(()) => self.exchange(settlements, request).await,
             Err(error) => Err(Failure::not_sent(error)),
         };
         match reply {

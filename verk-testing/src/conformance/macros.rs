@@ -19,7 +19,47 @@ macro_rules! storage_conformance {
             $harness
         }
 
-        $crate::__conformance_cases!();
+        $crate::__conformance_cases!(__conformance_tests);
+    };
+}
+
+/// Lists every case of the [conformance suite](crate::conformance), as a `Vec` of
+/// [`Case`](crate::conformance::Case), for harnesses of one type.
+///
+/// For harnesses that share what takes long to start, so that a test of its own for each case would
+/// take too long.
+///
+/// # Example
+///
+/// ```
+/// use verk_testing::{MemoryStorage, conformance::Case};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let cases: Vec<Case<MemoryStorage>> = verk_testing::conformance_cases!(MemoryStorage);
+/// let of_queues = cases.iter().filter(|case| case.name().starts_with("queue::"));
+/// for case in of_queues.take(3) {
+///     case.run(&MemoryStorage::default()).await;
+/// }
+/// # }
+/// ```
+#[macro_export]
+macro_rules! conformance_cases {
+    ($harness:ty) => {
+        $crate::__conformance_cases!(__conformance_list[$harness])
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_list {
+    ([$harness:ty] $($module:ident { $($case:ident,)* })*) => {
+        vec![$($(
+            $crate::conformance::Case::<$harness>::new(
+                concat!(stringify!($module), "::", stringify!($case)),
+                |harness| Box::pin($crate::conformance::$module::$case(harness)),
+            ),
+        )*)*]
     };
 }
 

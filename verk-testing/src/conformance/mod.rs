@@ -122,7 +122,7 @@ pub mod schedule;
 pub mod stats;
 pub mod unique;
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -234,6 +234,45 @@ impl Dump {
     #[must_use]
     pub fn keys(&self) -> &BTreeMap<String, Vec<Bytes>> {
         &self.0
+    }
+}
+
+/// One case of the suite: see [`conformance_cases!`](crate::conformance_cases).
+pub struct Case<H> {
+    name: &'static str,
+    run: Run<H>,
+}
+
+type Run<H> = for<'a> fn(&'a H) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+impl<H> Case<H> {
+    /// For the macro.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(name: &'static str, run: Run<H>) -> Self {
+        Self { name, run }
+    }
+
+    /// Its module and its function: `queue::jobs_are_fetched_in_the_order_of_enqueue`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Runs it on a fresh harness.
+    ///
+    /// # Panics
+    ///
+    /// When the storage does not do what it must, and when the case hangs.
+    #[track_caller]
+    pub fn run<'a>(&self, harness: &'a H) -> impl Future<Output = ()> + use<'a, H> {
+        run_case((self.run)(harness))
+    }
+}
+
+impl<H> fmt::Debug for Case<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Case").field(&self.name).finish()
     }
 }
 

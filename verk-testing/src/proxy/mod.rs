@@ -4,7 +4,7 @@ mod forward;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -132,6 +132,20 @@ impl CuttingProxy {
             let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
             let url = format!("redis://{}", listener.local_addr()?);
             Ok((url, Listener::Tcp(listener)))
+        })
+    }
+
+    /// As [`start_tcp`](Self::start_tcp), at an address: of a server of a cluster, the one that the
+    /// servers name to clients.
+    ///
+    /// # Panics
+    ///
+    /// When the address is in use.
+    #[must_use]
+    pub fn start_at(server: &RedisServer, address: SocketAddr) -> Self {
+        Self::run(server, None, |runtime| {
+            let listener = runtime.block_on(TcpListener::bind(address))?;
+            Ok((format!("redis://{address}"), Listener::Tcp(listener)))
         })
     }
 

@@ -1,0 +1,259 @@
+//! Redis Cluster and Valkey Cluster: finds the server that has the slot of all keys.
+
+use std::time::Duration;
+
+use bb8_redis::redis::{
+    self, Client, ConnectionInfo, ErrorKind, RedisResult, Value, from_redis_value,
+    io::tcp::TcpSettings,
+};
+
+use crate::{
+    connect::{
+        directory::{self, Address, Directory},
+        endpoint::invalid,
+        tls::Tls,
+    },
+    error::Error,
+};
+
+const DEFAULT_PORT: u16 = 6379;
+
+/// How many slots a cluster has.
+const SLOTS: u16 = 16384;
+
+/// A cluster, of which one slot has all keys.
+pub(crate) struct Cluster {
+    slot: u16,
+    directory: Directory,
+}
+
+/// The parts of a URL. They may be passwords, so `Debug` is only for tests.
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
+pub(crate) struct ClusterUrl {
+    /// A URL for each server that is asked.
+    seeds: Vec<String>,
+    /// A URL for the owner of the slot, with a meaningless host.
+    owner: String,
+}
+
+/// Parses `redis+cluster://user:password@host:port,host:port`; `None` for any other scheme.
+pub(crate) fn parse(url: &str) -> Option<RedisResult<ClusterUrl>> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = scheme.strip_suffix("+cluster")?;
+    Some(match scheme {
+        "redis" | "rediss" => take_apart(scheme, rest),
+        _ => Err(invalid("before +cluster comes redis or rediss")),
+    })
+}
+
+fn take_apart(scheme: &str, rest: &str) -> RedisResult<ClusterUrl> {
+    if rest.contains('?') {
+        return Err(invalid("the URL of a cluster has no query"));
+    }
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if !matches!(path, "" | "0" | "0/") {
+        return Err(invalid("a cluster has only the database 0"));
+    }
+    let (credentials, hosts) = match authority.rsplit_once('@') {
+        Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
+        None => (String::new(), authority),
+    };
+    Ok(ClusterUrl {
+        seeds: directory::urls(scheme, &credentials, hosts, DEFAULT_PORT),
+        owner: format!("{scheme}://{credentials}owner"),
+    })
+}
+
+/// The slot of all keys that begin with `prefix`, which must have a hash tag.
+pub(crate) fn slot_of(prefix: &str) -> Result<u16, Error> {
+    match hash_tag(prefix) {
+        Some(tag) => Ok(crc16(tag.as_bytes()) % SLOTS),
+        None => Err(Error::NoHashTag {
+            prefix: prefix.chars().take(64).collect(),
+        }),
+    }
+}
+
+/// The part of a key of which a cluster makes the slot: what is between the first brace and the
+/// next closing one, if that is not empty.
+fn hash_tag(key: &str) -> Option<&str> {
+    let (_, rest) = key.split_once('{')?;
+    let (tag, _) = rest.split_once('}')?;
+    (!tag.is_empty()).then_some(tag)
+}
+
+/// CRC-16/XMODEM.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| match crc >> 15 {
+            0 => crc << 1,
+            _ => (crc << 1) ^ 0x1021,
+        })
+    })
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        url: &ClusterUrl,
+        slot: u16,
+        tls: Tls,
+        tcp: &TcpSettings,
+    ) -> RedisResult<Self> {
+        Ok(Self {
+            slot,
+            directory: Directory::new(&url.seeds, &url.owner, tls, tcp)?,
+        })
+    }
+
+    pub(crate) fn slot(&self) -> u16 {
+        self.slot
+    }
+
+    /// The owner of the slot that most servers name.
+    pub(crate) async fn find_owner(&self, patience: Duration) -> RedisResult<Client> {
+        let nobody = (ErrorKind::Io, "no server of the cluster names an owner");
+        let mut question = redis::cmd("CLUSTER");
+        question.arg("SLOTS");
+        let read = |answer| owner(answer, self.slot);
+        self.directory.find(&question, read, nobody, patience).await
+    }
+
+    /// The server at an address of the form `host:port`, as a server of the cluster names it.
+    pub(crate) fn server(&self, address: &str) -> RedisResult<Client> {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+        let port = port
+            .parse()
+            .map_err(|_| invalid("the address of a server has no port"))?;
+        self.directory.client((host.to_owned(), port))
+    }
+
+    /// For messages.
+    pub(crate) fn address(&self) -> String {
+        let seeds = self.directory.addresses();
+        format!("slot {} of the cluster {seeds}", self.slot)
+    }
+
+    /// How to connect to the owner, with a meaningless address.
+    pub(crate) fn owner(&self) -> &ConnectionInfo {
+        self.directory.named()
+    }
+}
+
+/// Finds the owner of a slot in the answer to `CLUSTER SLOTS`: ranges, each with its first and its
+/// last slot, its primary, and replicas. The host is empty if it is the one that was asked.
+fn owner(slots: Value, slot: u16) -> RedisResult<Address> {
+    let ranges: Vec<Vec<Value>> = from_redis_value(slots)?;
+    for range in ranges {
+        let [first, last, primary, ..] = &range[..] else {
+            continue;
+        };
+        let (Value::Int(first), Value::Int(last), Value::Array(primary)) = (first, last, primary)
+        else {
+            continue;
+        };
+        if !(*first..=*last).contains(&i64::from(slot)) {
+            continue;
+        }
+        if let [host, Value::Int(port), ..] = &primary[..]
+            && let Ok(port) = u16::try_from(*port)
+        {
+            let host: Option<String> = from_redis_value(host.clone())?;
+            // Redis writes a question mark for a host that it does not know.
+            let host = host.filter(|host| host != "?").unwrap_or_default();
+            return Ok((host, port));
+        }
+    }
+    let what = "it says that no server has the slot";
+    Err((ErrorKind::Io, what, slot.to_string()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use bb8_redis::redis::parse_redis_value;
+
+    use super::*;
+    use crate::{RedisConfig, connect::endpoint::Endpoint};
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let full = "redis+cluster://user:pa%40ss@one:1,[::1],three/";
+        assert_eq!(
+            parse(full).unwrap().unwrap(),
+            ClusterUrl {
+                seeds: vec![
+                    "redis://user:pa%40ss@one:1".to_owned(),
+                    "redis://user:pa%40ss@[::1]:6379".to_owned(),
+                    "redis://user:pa%40ss@three:6379".to_owned(),
+                ],
+                owner: "redis://user:pa%40ss@owner".to_owned(),
+            }
+        );
+        let short = parse("rediss+cluster://[::1]:7/0").unwrap().unwrap();
+        assert_eq!(short.seeds, ["rediss://[::1]:7"]);
+        assert_eq!(short.owner, "rediss://owner");
+    }
+
+    #[test]
+    fn other_urls_are_left_alone_and_wrong_ones_refused() {
+        assert!(parse("redis://host/0").is_none());
+        assert!(parse("redis+sentinel://host/main").is_none());
+        assert!(parse("cluster").is_none());
+        for url in [
+            "http+cluster://host",
+            "redis+cluster://host/1",
+            "redis+cluster://host/main",
+            "redis+cluster://host?db=1",
+        ] {
+            assert!(parse(url).unwrap().is_err(), "{url}");
+        }
+        let config = RedisConfig::new("redis+cluster://").prefix("{shop}".to_owned());
+        let error = Endpoint::new(&config).err().unwrap();
+        assert!(matches!(error, Error::InvalidUrl { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_prefix_has_the_slot_of_its_hash_tag() {
+        // As `CLUSTER KEYSLOT` answers.
+        for (prefix, slot) in [
+            ("{shop}", 3808),
+            ("{shop}:", 3808),
+            ("app{shop}x{other}", 3808),
+            ("{{shop}", 16281),
+            ("{123456789}", 12739),
+        ] {
+            assert_eq!(slot_of(prefix).unwrap(), slot, "{prefix}");
+        }
+        for prefix in ["", "shop", "shop{", "}shop{", "{}", "{}{shop}"] {
+            let config = RedisConfig::new("redis+cluster://host").prefix(prefix.to_owned());
+            let error = Endpoint::new(&config).err().unwrap();
+            assert!(matches!(error, Error::NoHashTag { .. }), "{prefix}");
+            assert!(error.to_string().contains("{shop}"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_owner_is_the_first_server_of_the_range() {
+        let server = |host: &str, port| format!("*3\r\n{host}:{port}\r\n$2\r\nid\r\n");
+        let replica = server("$8\r\nreplica1\r\n", 1);
+        let slots = format!(
+            "*3\r\n*4\r\n:0\r\n:99\r\n{}{replica}*3\r\n:100\r\n:100\r\n{}*3\r\n:101\r\n:9999\r\n{}",
+            server("$3\r\none\r\n", 7),
+            server("$-1\r\n", 8),
+            server("$1\r\n?\r\n", 9),
+        );
+        let owner = |slot| owner(parse_redis_value(slots.as_bytes()).unwrap(), slot);
+        assert_eq!(owner(99).unwrap(), ("one".to_owned(), 7));
+        assert_eq!(owner(100).unwrap(), (String::new(), 8));
+        assert_eq!(owner(101).unwrap(), (String::new(), 9));
+        let error = owner(10_000).unwrap_err().to_string();
+        assert!(error.contains("no server has the slot"), "{error}");
+    }
+
+    #[test]
+    fn any_answer_is_an_owner_or_an_error() {
+        for answer in ["*0\r\n", "$-1\r\n", "*1\r\n*1\r\n:1\r\n", "*1\r\n:1\r\n"] {
+            let answer = parse_redis_value(answer.as_bytes()).unwrap();
+            assert!(owner(answer, 0).is_err());
+        }
+    }
+}
