@@ -10,7 +10,9 @@ use verk::{
 };
 use verk_testing::{Key, Operation, within};
 
-use crate::support::{ALL, Fixture, Gate, Log, Logged, PATIENCE, at_once, queue_name, wait_for};
+use crate::support::{
+    ALL, Fixture, Gate, Log, Logged, PATIENCE, SLEEPERS, at_once, queue_name, wait_for,
+};
 
 #[verk::worker]
 pub(crate) async fn steady(number: u32, State(log): State<Log>) {
@@ -100,6 +102,7 @@ async fn what_was_read_long_ago_does_not_start() {
     faults.set_holding_reads(false);
     tokio::task::yield_now().await;
 
+    within(PATIENCE, it.clock.wait_for_sleepers(SLEEPERS)).await;
     faults.set_losing_heartbeats(false);
     it.advance(Duration::from_secs(11));
     it.wait_for_finished(1).await;

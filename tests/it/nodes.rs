@@ -128,6 +128,7 @@ async fn a_job_does_not_begin_in_a_process_that_stood_still() {
     stands_still.await.unwrap();
     assert!(it.log.entries().is_empty());
 
+    within(PATIENCE, it.clock.wait_for_sleepers(SLEEPERS)).await;
     it.storage.faults().set_losing_heartbeats(false);
     it.advance(Duration::from_secs(5));
     it.wait_for_finished(1).await;
