@@ -94,7 +94,7 @@ pub(crate) struct QueueManager {
     wakes_another: bool,
     /// Jobs that were fetched and have no permit yet.
     prefetch: Prefetch,
-    /// Whether the last wait brought one job, of a class whose runs are short.
+    /// Whether the last wait brought one job, of a class whose runs end within a trip.
     has_one_short: bool,
     /// Counts the outcomes of its jobs.
     counters: Arc<QueueCounters>,
@@ -424,9 +424,13 @@ impl QueueManager {
             }
         }
         let is_busy = self.most_of_two().is_some();
+        let one_row = self.has_one_short && !self.workers.ends().in_a_row();
         let started = self.workers.started();
-        let in_a_row = self.has_one_short || (is_busy && started.len() > 1);
-        self.wakes_another |= self.tasks.spawn(started, in_a_row);
+        if one_row && !started.is_empty() {
+            self.tasks.spawn_row(std::mem::take(started));
+        } else {
+            self.wakes_another |= self.tasks.spawn(started, is_busy);
+        }
     }
 
     /// Reads the list of what the node holds, on the first lane, after it has ensured that the

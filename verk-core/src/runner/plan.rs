@@ -35,7 +35,7 @@ pub(super) struct View {
     pub(super) is_short: bool,
     /// Whether a row of short runs is on its way.
     pub(super) in_a_row: bool,
-    /// Whether the last wait brought one job, of a class whose runs are short.
+    /// Whether the last wait brought one job, of a class whose runs end within a trip.
     pub(super) has_one_short: bool,
 }
 

@@ -145,14 +145,14 @@ impl QueueManager {
         }
     }
 
-    /// Whether one job was prefetched, it may start, and its class has had short runs.
+    /// Whether one job was prefetched, may start, and most likely ends within a trip.
     fn prefetched_one_short(&self) -> bool {
         let mut jobs = self.prefetch.jobs();
         let (Some(Payload { job: Ok(job), .. }), None) = (jobs.next(), jobs.next()) else {
             return false;
         };
         let class = self.workforce.registry.registered(job.class());
-        self.workers.free() > 0 && class.is_some_and(|class| class.recent.is_short())
+        self.workers.free() > 0 && class.is_some_and(|class| class.recent.ends_within_a_trip())
     }
 
     fn pause_fetching(&mut self, error: &StorageError) {

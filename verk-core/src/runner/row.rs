@@ -41,16 +41,16 @@ impl Tasks {
         }
     }
 
-    /// Runs jobs that have started, each in a task of its own; or, `in_a_row`, those of short
-    /// classes in one task, one after the other. While a queue is busy with short jobs, a task
-    /// costs more than a job.
+    /// Runs jobs that have started, each in a task of its own. If the queue is `busy` with short
+    /// jobs, a task costs more than a job: then one task runs those whose class ends at once, one
+    /// after the other.
     ///
     /// Returns whether another thread must be woken. The runtime wakes one for two tasks, but not
     /// for one: the thread of the caller runs that next. If it is long, nobody reads the sockets
     /// meanwhile.
     #[must_use]
-    pub(super) fn spawn(&mut self, started: &mut Vec<StartedRun>, in_a_row: bool) -> bool {
-        if !in_a_row || self.ends.in_a_row() {
+    pub(super) fn spawn(&mut self, started: &mut Vec<StartedRun>, busy: bool) -> bool {
+        if !busy || started.len() == 1 || self.ends.in_a_row() {
             let is_alone = started.len() == 1 && !started[0].recent.is_short();
             for run in started.drain(..) {
                 spawn(&self.workforce, run);
@@ -71,7 +71,9 @@ impl Tasks {
         false
     }
 
-    fn spawn_row(&mut self, runs: Vec<StartedRun>) {
+    /// Runs jobs that have started in one task, one after the other. The manager is woken when the
+    /// last has ended or waits.
+    pub(super) fn spawn_row(&mut self, runs: Vec<StartedRun>) {
         let part = self.part.get_or_insert_with(|| {
             let (workforce, ends) = (Arc::clone(&self.workforce), Arc::clone(&self.ends));
             let runtime = Handle::current();

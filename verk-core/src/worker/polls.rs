@@ -34,6 +34,10 @@ impl PollTime {
     /// tenth of it.
     const SHORT: Duration = Duration::from_micros(20);
 
+    /// A request takes about so long, at least. One job after a pause takes longer than one of
+    /// many: its code and its data are in no cache.
+    const TRIP: Duration = Duration::from_micros(100);
+
     /// The weight of the last time is one divided by this.
     const MEMORY: u32 = 8;
 
@@ -49,8 +53,17 @@ impl PollTime {
 
     /// Whether runs of the class end at once.
     pub(crate) fn is_short(&self) -> bool {
+        self.is_at_most(Self::SHORT)
+    }
+
+    /// Whether runs of the class end while a request goes to the storage and back.
+    pub(crate) fn ends_within_a_trip(&self) -> bool {
+        self.is_at_most(Self::TRIP)
+    }
+
+    fn is_at_most(&self, most: Duration) -> bool {
         let average = self.0.load(Ordering::Relaxed);
-        average > 0 && Duration::from_nanos(average.into()) <= Self::SHORT
+        average > 0 && Duration::from_nanos(average.into()) <= most
     }
 }
 
