@@ -100,7 +100,7 @@ enum To {
 #[derive(Clone, Debug)]
 pub(super) enum CronRequest {
     Upsert(String, CronUpsert),
-    Tick(String, CronTick),
+    Tick(String, Box<CronTick>),
     Pause(String, Bytes),
     Resume(String, CronSeen, Option<SystemTime>),
     Mark(String, Option<SystemTime>),
@@ -236,15 +236,15 @@ impl Ledger {
                     missed: *missed,
                     record: Bytes::from(format!("tick at {}", self.now)),
                 };
-                let request = CronRequest::Tick(name_of(*entry), tick);
+                let request = CronRequest::Tick(name_of(*entry), Box::new(tick));
                 self.last_tick = Some(request.clone());
                 request
             }
             CronAction::TickAgain => {
                 let last = self.last_tick.clone();
                 last.filter(|last| match last {
-                    CronRequest::Tick(_, CronTick { locked, .. }) => {
-                        let mut locked = locked.iter();
+                    CronRequest::Tick(_, tick) => {
+                        let mut locked = tick.locked.iter();
                         locked.all(|locked| self.may_be_stored(&locked.job))
                     }
                     _ => false,
