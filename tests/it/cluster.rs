@@ -3,16 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::task::block_in_place;
-use verk::{
-    Verk,
-    health::Reason,
-    prelude::*,
-    redis::RedisConfig,
-    time::{Clock, SystemClock},
-};
+use verk::{Verk, health::Reason, prelude::*, redis::RedisConfig};
 use verk_testing::{RedisCluster, RedisServer, within};
 
-use crate::support::{Gate, Log, PATIENCE, States, wait_for};
+use crate::support::{Gate, Log, PATIENCE, States, a_moment, offset, until_slowly, wait_for};
 
 const PREFIX: &str = "{shop}";
 
@@ -60,18 +54,17 @@ fn left(owner: &RedisServer) -> Vec<String> {
     left.filter(|key| !key.contains("stat:")).collect()
 }
 
-async fn until(mut condition: impl FnMut() -> bool) {
-    within(PATIENCE, async {
-        while !condition() {
-            a_moment().await;
-        }
-    })
-    .await;
-}
-
-async fn a_moment() {
-    let clock: &dyn Clock = &SystemClock;
-    clock.sleep(Duration::from_millis(5)).await;
+/// Enqueues 40 jobs, of which 15 run, and the others wait for the gate.
+async fn run_15_of_40(verk: &Verk, states: &States) {
+    let jobs = (0..40).map(GatedNumber::new);
+    verk.client().enqueue_all(jobs).await.unwrap();
+    let mut events = verk.events();
+    for _ in 0..15 {
+        states.gate.open_once();
+    }
+    while states.log.entries().len() < 15 {
+        wait_for(&mut events, Some).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,9 +92,9 @@ async fn each_job_runs_once_while_the_slot_moves_there_and_back() {
             client.enqueue(SlotNumber::new(enqueued)).await.unwrap();
             enqueued += 1;
         }
-        until(|| ran(&states).len() == enqueued as usize).await;
+        until_slowly(|| ran(&states).len() == enqueued as usize).await;
     }
-    until(|| verk.health().ready).await;
+    until_slowly(|| verk.health().ready).await;
     verk.shutdown().await;
     let ran = ran(&states);
     assert!(ran.values().all(|times| *times == 1), "{ran:?}");
@@ -114,21 +107,12 @@ async fn after_a_failover_on_request_each_job_runs_once() {
     let states = States::new();
     let verk = start(config(&cluster), &states).await;
     let slot = cluster.slot_of(PREFIX);
-    let client = verk.client();
-    let jobs = (0..40).map(GatedNumber::new);
-    client.enqueue_all(jobs).await.unwrap();
-    let mut events = verk.events();
-    for _ in 0..15 {
-        states.gate.open_once();
-    }
-    while states.log.entries().len() < 15 {
-        wait_for(&mut events, Some).await;
-    }
+    run_15_of_40(&verk, &states).await;
     block_in_place(|| cluster.fail_over(slot));
-    client.enqueue(GatedNumber::new(40)).await.unwrap();
+    verk.enqueue(GatedNumber::new(40)).await.unwrap();
     states.gate.open();
-    until(|| ran(&states).len() == 41).await;
-    until(|| verk.health().ready).await;
+    until_slowly(|| ran(&states).len() == 41).await;
+    until_slowly(|| verk.health().ready).await;
     verk.shutdown().await;
     let ran = ran(&states);
     assert!(ran.values().all(|times| *times == 1), "{ran:?}");
@@ -143,20 +127,11 @@ async fn after_the_primary_was_killed_all_jobs_run() {
     let states = States::new();
     let verk = start(config(&cluster), &states).await;
     let slot = cluster.slot_of(PREFIX);
-    let client = verk.client();
-    let jobs = (0..40).map(GatedNumber::new);
-    client.enqueue_all(jobs).await.unwrap();
-    let mut events = verk.events();
-    for _ in 0..15 {
-        states.gate.open_once();
-    }
-    while states.log.entries().len() < 15 {
-        wait_for(&mut events, Some).await;
-    }
+    run_15_of_40(&verk, &states).await;
     let (old, replica) = (cluster.owner(slot), cluster.replica(slot));
     // Writes that no replica has are lost with the primary, for every client: not here.
     let written = offset(old);
-    until(|| offset(replica) >= written).await;
+    until_slowly(|| offset(replica) >= written).await;
 
     old.stop();
     within(PATIENCE, async {
@@ -167,19 +142,10 @@ async fn after_the_primary_was_killed_all_jobs_run() {
     .await;
     assert_eq!(cluster.owner(slot).port(), replica.port());
     states.gate.open();
-    until(|| ran(&states).len() == 41).await;
-    until(|| verk.health().ready).await;
+    until_slowly(|| ran(&states).len() == 41).await;
+    until_slowly(|| verk.health().ready).await;
     verk.shutdown().await;
     assert_eq!(left(replica), <[&str; 0]>::default());
-}
-
-/// How far the server is in the stream of writes.
-fn offset(server: &RedisServer) -> u64 {
-    let info = server.info("replication");
-    let offset = info
-        .lines()
-        .find_map(|it| it.strip_prefix("master_repl_offset:"));
-    offset.unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,7 +155,7 @@ async fn a_migration_that_is_stuck_is_a_reason_not_to_be_ready() {
     let config = config(&cluster).connect_timeout(Duration::from_millis(500));
     let verk = start(config, &states).await;
     let slot = cluster.slot_of(PREFIX);
-    until(|| verk.health().ready).await;
+    until_slowly(|| verk.health().ready).await;
     let migration = block_in_place(|| cluster.migrate(slot, cluster.other_primary(slot)));
     verk.enqueue(SlotNumber::new(1)).await.unwrap();
     let stuck = || {
@@ -204,11 +170,11 @@ async fn a_migration_that_is_stuck_is_a_reason_not_to_be_ready() {
                 is_of_queue && text.contains(&format!("slot {slot}: TRYAGAIN for "))
             })
     };
-    until(stuck).await;
+    until_slowly(stuck).await;
     // The node stays registered meanwhile.
     let fresh = |reason: &Reason| !matches!(reason, Reason::RegistrationLost);
     assert!(verk.health().reasons.iter().all(fresh));
     block_in_place(|| migration.finish());
-    until(|| verk.health().ready && ran(&states).len() == 1).await;
+    until_slowly(|| verk.health().ready && ran(&states).len() == 1).await;
     verk.shutdown().await;
 }

@@ -7,11 +7,10 @@ use verk::{
     prelude::*,
     redis::{Error, RedisConfig, RedisStorage},
     storage::JobStore,
-    time::{Clock, SystemClock},
 };
 use verk_testing::{RedisServer, Reply, within};
 
-use crate::support::{Gate, Log, PATIENCE, States, wait_for};
+use crate::support::{Gate, Log, PATIENCE, States, a_moment, offset, until_slowly, wait_for};
 
 #[verk::worker(timeout = "60s")]
 async fn watched_number(number: u32, State(log): State<Log>, State(gate): State<Gate>) {
@@ -38,7 +37,7 @@ impl Watched {
         let replica = server().start();
         let port = primary.port().to_string();
         replica.command(&["REPLICAOF", "127.0.0.1", &port]);
-        until(|| {
+        until_slowly(|| {
             replica
                 .info("replication")
                 .contains("master_link_status:up")
@@ -46,7 +45,7 @@ impl Watched {
         .await;
         let sentinels: Vec<_> = (0..3).map(|_| sentinel(&primary, "2")).collect();
         // They learn of each other and of the replica.
-        until(|| {
+        until_slowly(|| {
             sentinels.iter().all(|sentinel| {
                 let info = sentinel.info("sentinel");
                 info.contains("slaves=1") && info.contains("sentinels=3")
@@ -87,30 +86,6 @@ fn sentinel(primary: &RedisServer, quorum: &str) -> RedisServer {
     sentinel
 }
 
-/// How far the server is in the stream of writes.
-fn offset(server: &RedisServer) -> u64 {
-    let info = server.info("replication");
-    let offset = info
-        .lines()
-        .find_map(|it| it.strip_prefix("master_repl_offset:"));
-    offset.unwrap().parse().unwrap()
-}
-
-async fn until(mut condition: impl FnMut() -> bool) {
-    within(PATIENCE, async {
-        while !condition() {
-            a_moment().await;
-        }
-    })
-    .await;
-}
-
-/// Sentinels take seconds to decide.
-async fn a_moment() {
-    let clock: &dyn Clock = &SystemClock;
-    clock.sleep(Duration::from_millis(10)).await;
-}
-
 #[tokio::test]
 async fn after_the_primary_died_all_goes_on_at_the_new_one() {
     fail_over(|watched| watched.primary.stop()).await;
@@ -147,11 +122,11 @@ async fn fail_over(begin: impl FnOnce(&Watched)) {
     }
     // Writes that no replica has are lost with the primary, for every client: not here.
     let written = offset(&watched.primary);
-    until(|| offset(&watched.replica) >= written).await;
+    until_slowly(|| offset(&watched.replica) >= written).await;
 
     begin(&watched);
     let new = watched.replica.port().to_string();
-    until(|| {
+    until_slowly(|| {
         let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"];
         let address = watched.sentinels[0].command(&question);
         address.into_array().unwrap()[1] == Reply::Bulk(new.clone().into())

@@ -367,6 +367,30 @@ pub(crate) async fn until(reached: impl Fn() -> bool) {
     .await;
 }
 
+/// As [`until`], with pauses, for what servers take seconds to decide.
+pub(crate) async fn until_slowly(mut reached: impl FnMut() -> bool) {
+    within(PATIENCE, async {
+        while !reached() {
+            a_moment().await;
+        }
+    })
+    .await;
+}
+
+pub(crate) async fn a_moment() {
+    let clock: &dyn Clock = &SystemClock;
+    clock.sleep(Duration::from_millis(10)).await;
+}
+
+/// How far the server is in the stream of writes.
+pub(crate) fn offset(server: &RedisServer) -> u64 {
+    let info = server.info("replication");
+    let offset = info
+        .lines()
+        .find_map(|it| it.strip_prefix("master_repl_offset:"));
+    offset.unwrap().parse().unwrap()
+}
+
 /// How often commands were called since the server started, whose names begin with `name`; what the
 /// tests themselves ask is left out.
 pub(crate) fn calls(server: &RedisServer, name: &str) -> usize {

@@ -108,27 +108,21 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(80);
 
 #[cfg(test)]
 mod tests {
-    use bb8_redis::redis::parse_redis_value;
-
     use super::*;
-
-    fn answer(line: &str) -> RedisError {
-        let value = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
-        value.extract_error().unwrap_err()
-    }
+    use crate::error::tests::answered;
 
     #[test]
     fn a_migration_is_shown_with_its_slot() {
         let slot = Slot::new(3808);
-        let shown = slot.explain(&answer("TRYAGAIN Multiple keys")).unwrap();
+        let shown = slot.explain(&answered("TRYAGAIN Multiple keys")).unwrap();
         assert!(shown.starts_with("slot 3808: TRYAGAIN for 0 s"), "{shown}");
         let minute = Duration::from_secs(60);
         *slot.moving_since.lock() = SystemClock.instant().checked_sub(minute);
-        let shown = slot.explain(&answer("ASK 3808 host:1")).unwrap();
+        let shown = slot.explain(&answered("ASK 3808 host:1")).unwrap();
         assert!(shown.starts_with("slot 3808: ASK for 6"), "{shown}");
         slot.ran_script();
-        let shown = slot.explain(&answer("TRYAGAIN Multiple keys")).unwrap();
+        let shown = slot.explain(&answered("TRYAGAIN Multiple keys")).unwrap();
         assert!(shown.starts_with("slot 3808: TRYAGAIN for 0 s"), "{shown}");
-        assert_eq!(slot.explain(&answer("OOM no room")), None);
+        assert_eq!(slot.explain(&answered("OOM no room")), None);
     }
 }

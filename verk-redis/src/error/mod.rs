@@ -279,14 +279,15 @@ struct UnexpectedReply {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io;
 
     use bb8_redis::redis::parse_redis_value;
 
     use super::*;
 
-    fn answered(line: &str) -> RedisError {
+    /// The error that a server answers with this line.
+    pub(crate) fn answered(line: &str) -> RedisError {
         let value = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
         value.extract_error().unwrap_err()
     }

@@ -38,16 +38,10 @@ impl<'a> Redirect<'a> {
 
 #[cfg(test)]
 mod tests {
-    use bb8_redis::redis::parse_redis_value;
     use verk_core::error::Applied;
 
     use super::*;
-    use crate::error::{Failure, applied};
-
-    fn answer(line: &str) -> RedisError {
-        let value = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
-        value.extract_error().unwrap_err()
-    }
+    use crate::error::{Failure, applied, tests::answered};
 
     #[test]
     fn an_answer_says_what_to_do() {
@@ -80,10 +74,10 @@ mod tests {
                 None,
             ),
         ] {
-            let error = answer(line);
+            let error = answered(line);
             assert_eq!(Redirect::of(&error), redirect, "{line}");
             assert_eq!(applied(&error), Applied::NotApplied, "{line}");
-            let failure = Failure::of_script(answer(line));
+            let failure = Failure::of_script(answered(line));
             assert_eq!(failure.redirect(), redirect, "{line}");
             if redirect.is_some() {
                 assert_eq!(failure.applied(), Applied::NotApplied, "{line}");
