@@ -521,6 +521,18 @@ pub enum BuildError {
         /// Who holds it.
         holder: NodeId,
     },
+    /// A storage is another cell than this program takes it for. Nothing was started.
+    #[error(
+        "the storage at {address} is not the cell that this program takes it for: it has {found:?}, this program needs {wanted:?}; all programs of a fleet need the same cells in the same order"
+    )]
+    Layout {
+        /// The [address](crate::storage::Server::address) of the storage.
+        address: String,
+        /// What it is for this program.
+        wanted: String,
+        /// What it is for the programs before.
+        found: String,
+    },
     /// The heartbeat's thread could not be started.
     #[error("cannot start the heartbeat's thread: {0}")]
     Thread(std::io::Error),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use verk_core::{Config, Connect, StorageError, VerkBuilder, storage::Storage, time::Clock};
+use verk_core::{Config, Connect, StorageError, VerkBuilder, cells::Cells, time::Clock};
 
 use crate::{config::RedisConfig, storage::RedisStorage};
 
@@ -35,11 +35,7 @@ impl RedisBuilderExt for VerkBuilder {
 
 #[async_trait]
 impl Connect for RedisConfig {
-    async fn connect(
-        &self,
-        config: &Config,
-        _: Arc<dyn Clock>,
-    ) -> Result<Arc<dyn Storage>, StorageError> {
+    async fn connect(&self, config: &Config, _: Arc<dyn Clock>) -> Result<Cells, StorageError> {
         let prefix = self.prefix.clone().or_else(|| config.prefix.clone());
         let schedule_keys = self.schedule_keys.unwrap_or(config.schedule_keys);
         let redis = self.clone().prefix(prefix).schedule_keys(schedule_keys);
@@ -48,6 +44,6 @@ impl Connect for RedisConfig {
             let kind = error.kind();
             StorageError::not_applied("connect to Redis", error).with_kind(kind)
         })?;
-        Ok(Arc::new(storage))
+        Ok(Cells::new(Arc::new(storage)))
     }
 }

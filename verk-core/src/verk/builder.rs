@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 
 use crate::{
+    cells::Cells,
     client::{
         self, Client,
         current::Life,
@@ -45,34 +46,28 @@ settings! {
     impl VerkBuilder [.config];
 }
 
-/// A storage that [`build`](VerkBuilder::build) connects to.
+/// One storage, or several [cells](Cells), that [`build`](VerkBuilder::build) connects to.
 #[async_trait]
 pub trait Connect: fmt::Debug + Send + Sync + 'static {
-    /// Connects, and proves that the storage answers.
+    /// Connects, and proves that each storage answers.
     ///
     /// # Errors
     ///
-    /// When the storage does not answer, after a bounded wait, with its address but no password.
-    async fn connect(
-        &self,
-        config: &Config,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<dyn Storage>, StorageError>;
+    /// When a storage does not answer, after a bounded wait, with its address but no password.
+    async fn connect(&self, config: &Config, clock: Arc<dyn Clock>) -> Result<Cells, StorageError>;
 }
 
-/// A storage that is already open.
+/// Storages that are already open.
 #[derive(Debug)]
-struct OpenStorage(Arc<dyn Storage>);
+struct OpenStorages(Cells);
 
 #[async_trait]
-impl Connect for OpenStorage {
-    async fn connect(
-        &self,
-        _: &Config,
-        _: Arc<dyn Clock>,
-    ) -> Result<Arc<dyn Storage>, StorageError> {
-        self.0.server_time().await?;
-        Ok(Arc::clone(&self.0))
+impl Connect for OpenStorages {
+    async fn connect(&self, _: &Config, _: Arc<dyn Clock>) -> Result<Cells, StorageError> {
+        for storage in self.0.storages() {
+            storage.server_time().await?;
+        }
+        Ok(self.0.clone())
     }
 }
 
@@ -115,7 +110,12 @@ impl VerkBuilder {
 
     /// Uses a storage that is already open.
     pub fn storage(self, storage: impl Storage) -> Self {
-        self.connect(OpenStorage(Arc::new(storage)))
+        self.cells(Cells::new(Arc::new(storage)))
+    }
+
+    /// Spreads the queues over several storages that are already open.
+    pub fn cells(self, cells: Cells) -> Self {
+        self.connect(OpenStorages(cells))
     }
 
     /// Uses the storage that `connect` will connect to. Backends have a method of their own for
@@ -216,9 +216,11 @@ impl VerkBuilder {
             return Err(ConfigErrors::new(errors).into());
         };
         ConfigErrors::check(errors)?;
-        let storage = connect
+        let cells = connect
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
+        cells.claim().await?;
+        let storage = Arc::clone(&cells.storages()[0]);
         let essentials = Arc::new(Essentials::new(storage, self.clock, self.config));
         let Essentials {
             storage,
