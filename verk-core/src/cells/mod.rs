@@ -58,6 +58,17 @@ impl Cells {
         place(queue.as_str(), self.count())
     }
 
+    /// The number of the cell in which something of this name lies that belongs to no queue.
+    pub(crate) fn of_name(&self, name: &str) -> usize {
+        place(name, self.count())
+    }
+
+    /// All cells as one storage, for clients and operators.
+    #[must_use]
+    pub fn view(&self) -> Arc<dyn Storage> {
+        Arc::clone(&self.0[0])
+    }
+
     /// The storage of each cell.
     pub(crate) fn storages(&self) -> &[Arc<dyn Storage>] {
         &self.0

@@ -1,6 +1,7 @@
 //! The queues of this node: their settings, and the managers that run for them. They are in one
 //! place, so that no two managers ever work on one `inprogress` list.
 
+pub(crate) mod all;
 pub(crate) mod blocked;
 pub(crate) mod handle;
 pub(crate) mod pauses;
@@ -21,15 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     health::{Reason, failing},
-    log,
     names::{NodeId, QueueName},
     queues::{
         handle::{ManagerGuard, ManagerHandle},
         row::Rows,
-        status::{RunSnapshot, status},
+        status::{QueueFigures, RunSnapshot},
     },
     storage::Inprogress,
-    time::clock::unix_seconds,
 };
 
 /// How a queue is to run.
@@ -53,7 +52,7 @@ impl QueueSettings {
     }
 }
 
-/// The queues of one Verk.
+/// The queues of one Verk that lie in one cell.
 #[derive(Debug)]
 pub(crate) struct Queues {
     state: watch::Sender<State>,
@@ -211,24 +210,24 @@ impl Queues {
         guards
     }
 
-    pub(crate) fn statuses(&self) -> Vec<QueueStatus> {
+    pub(crate) fn figures(&self) -> BTreeMap<QueueName, QueueFigures> {
         let state = self.state.borrow();
-        let status = |(name, wanted): (&QueueName, &QueueSettings)| {
-            let (mut running, mut quiet) = (0, true);
+        let figures = |(name, wanted): (&QueueName, &QueueSettings)| {
+            let mut figures = QueueFigures {
+                concurrency: wanted.concurrency,
+                running: 0,
+                is_paused: state.is_paused(name, wanted),
+                is_done: true,
+                paused_everywhere: state.paused_everywhere.contains(name),
+            };
             for manager in state.managers_of(name) {
                 let shown = manager.state();
-                running += shown.running.len();
-                quiet &= shown.paused;
+                figures.running += shown.running.len();
+                figures.is_done &= shown.paused;
             }
-            QueueStatus {
-                name: name.clone(),
-                concurrency: wanted.concurrency,
-                running,
-                status: status(state.is_paused(name, wanted), running, quiet),
-                paused_everywhere: state.paused_everywhere.contains(name),
-            }
+            (name.clone(), figures)
         };
-        state.wanted.iter().map(status).collect()
+        state.wanted.iter().map(figures).collect()
     }
 
     /// Why queues that should run do not.
@@ -254,35 +253,6 @@ impl Queues {
         reasons
     }
 
-    pub(crate) fn running_jobs(&self) -> Vec<RunningJob> {
-        let public = |RunSnapshot {
-                          job,
-                          queue,
-                          started_at,
-                      }: RunSnapshot| RunningJob {
-            class: job.class().to_owned(),
-            jid: job.jid().clone(),
-            queue,
-            started_at,
-        };
-        self.runs().into_iter().map(public).collect()
-    }
-
-    /// Logs what runs now, as Sidekiq logs its threads.
-    pub(crate) fn log_running_jobs(&self) {
-        let runs = self.runs();
-        log::info!(count = runs.len(), "running jobs");
-        for RunSnapshot {
-            job,
-            queue,
-            started_at,
-        } in runs
-        {
-            let started_at = unix_seconds(started_at);
-            log::info!(class = job.class(), jid = %job.jid(), %queue, started_at, "runs");
-        }
-    }
-
     /// The runs that keep their thread since the last check, and were not reported earlier.
     pub(crate) fn blocked(&self) -> Vec<RunSnapshot> {
         let state = self.state.borrow();
@@ -298,14 +268,13 @@ impl Queues {
         }
     }
 
-    /// What runs now, the oldest run first.
+    /// What runs now.
     pub(crate) fn runs(&self) -> Vec<RunSnapshot> {
         let state = self.state.borrow();
         let mut runs = Vec::new();
         for manager in &state.managers {
             runs.extend(manager.running(|running| manager.snapshot(running)));
         }
-        runs.sort_by_key(|run| run.started_at);
         runs
     }
 }
@@ -451,14 +420,21 @@ mod tests {
 
     #[test]
     fn the_four_statuses() {
+        let status = |is_paused, running, is_done| {
+            let figures = QueueFigures {
+                concurrency: 1,
+                running,
+                is_paused,
+                is_done,
+                paused_everywhere: false,
+            };
+            figures.status()
+        };
         assert_eq!(status(false, 0, false), Status::Idle);
         assert_eq!(status(false, 1, false), Status::Running);
         assert_eq!(status(true, 1, false), Status::Pausing);
-        assert_eq!(
-            status(true, 0, false),
-            Status::Pausing,
-            "a fetch is in flight"
-        );
+        let fetches = Status::Pausing;
+        assert_eq!(status(true, 0, false), fetches, "a fetch is in flight");
         assert_eq!(status(true, 0, true), Status::Paused);
     }
 
