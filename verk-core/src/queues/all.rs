@@ -1,8 +1,12 @@
 //! The queues of a node in all its cells: [`AllQueues`].
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -11,6 +15,7 @@ use crate::{
     names::QueueName,
     queues::{
         Queues,
+        shares::{next_step, shares},
         status::{QueueFigures, QueueStatus, RunSnapshot, RunningJob},
     },
     time::clock::unix_seconds,
@@ -21,6 +26,8 @@ use crate::{
 pub(crate) struct AllQueues {
     cells: Cells,
     of_cells: Arc<[Arc<Queues>]>,
+    /// How many jobs of each queue may run at once, in all cells together.
+    totals: Arc<Mutex<BTreeMap<QueueName, usize>>>,
 }
 
 impl AllQueues {
@@ -34,6 +41,7 @@ impl AllQueues {
         Self {
             of_cells: (0..cells.count()).map(of_cell).collect(),
             cells,
+            totals: Arc::new(Mutex::new(queues.clone())),
         }
     }
 
@@ -42,26 +50,24 @@ impl AllQueues {
         &self.of_cells
     }
 
-    /// Those of the cell in which this queue lies.
-    fn home(&self, queue: &QueueName) -> &Queues {
-        &self.of_cells[self.cells.of(queue)]
-    }
-
     pub(crate) fn names(&self) -> Vec<QueueName> {
-        let mut names: Vec<_> = self.of_cells.iter().flat_map(|cell| cell.names()).collect();
-        names.sort();
-        names.dedup();
-        names
+        self.totals.lock().keys().cloned().collect()
     }
 
     /// Adds a queue, if the node does not run it yet.
     pub(crate) fn add(&self, name: QueueName, concurrency: usize) {
-        self.home(&name).add(name.clone(), concurrency);
+        let mut totals = self.totals.lock();
+        if let Entry::Vacant(total) = totals.entry(name) {
+            let name = total.key().clone();
+            total.insert(concurrency);
+            self.divide(&name, concurrency, &[]);
+        }
     }
 
     /// Removes a queue, and stops its managers. Returns tokens that are cancelled when each of them
     /// has ended, or `None` if the node does not know the queue.
     pub(crate) fn remove(&self, name: &QueueName) -> Option<Vec<CancellationToken>> {
+        self.totals.lock().remove(name);
         let ends: Vec<_> = (self.of_cells.iter())
             .filter_map(|cell| cell.remove(name))
             .collect();
@@ -78,7 +84,71 @@ impl AllQueues {
 
     /// Returns whether that changes anything, or `None` if the node does not run the queue.
     pub(crate) fn set_concurrency(&self, name: &QueueName, concurrency: usize) -> Option<bool> {
-        self.home(name).set_concurrency(name, concurrency)
+        let mut totals = self.totals.lock();
+        let total = totals.get_mut(name)?;
+        let changes = *total != concurrency;
+        *total = concurrency;
+        self.divide(name, concurrency, &self.lent_to(name));
+        Some(changes)
+    }
+
+    /// The cells besides its own in which a queue runs.
+    fn lent_to(&self, name: &QueueName) -> Vec<usize> {
+        let home = self.cells.of(name);
+        let others = (0..self.cells.count()).filter(|cell| *cell != home);
+        others
+            .filter(|cell| self.of_cells[*cell].has(name))
+            .collect()
+    }
+
+    /// Takes a step towards running a queue in its own cell, and in these others in which it has
+    /// jobs. Returns whether that is reached. The caller has the lock of the totals.
+    fn divide(&self, name: &QueueName, total: usize, others: &[usize]) -> bool {
+        let home = self.cells.of(name);
+        let has_jobs: Vec<bool> = (0..self.cells.count())
+            .map(|cell| cell == home || others.contains(&cell))
+            .collect();
+        let wanted = shares(total, home, &has_jobs);
+        let in_use: Vec<usize> = (self.of_cells.iter())
+            .map(|queues| queues.in_use(name))
+            .collect();
+        let paused = self.of_cells[home].is_paused_here(name);
+        let step = next_step(total, &wanted, &in_use);
+        let mut is_reached = step == wanted;
+        for (cell, (share, in_use)) in step.into_iter().zip(in_use).enumerate() {
+            let queues = &self.of_cells[cell];
+            if cell == home || share > 0 {
+                queues.set_share(name, share, paused);
+            } else if queues.has(name) && in_use > 0 {
+                queues.set_share(name, 0, paused);
+                is_reached = false;
+            } else if queues.has(name) {
+                queues.remove(name);
+            }
+        }
+        is_reached
+    }
+
+    /// The queues of the program that lie in another cell than this one, and whether they run here.
+    pub(crate) fn of_other_cells(&self, cell: usize) -> Vec<(QueueName, bool)> {
+        let names = self.names().into_iter();
+        let others = names.filter(|name| self.cells.of(name) != cell);
+        others
+            .map(|name| {
+                let runs_here = self.of_cells[cell].has(&name);
+                (name, runs_here)
+            })
+            .collect()
+    }
+
+    /// Runs a queue in its own cell, and as soon as permits are free in these others, in which it
+    /// has jobs. In any other, it runs no more. Returns whether that is so.
+    pub(crate) fn run_in(&self, name: &QueueName, others: &[usize]) -> bool {
+        let totals = self.totals.lock();
+        let Some(total) = totals.get(name) else {
+            return true;
+        };
+        self.divide(name, *total, others)
     }
 
     /// Pauses all queues until the process ends. Returns whether that changes anything.
@@ -105,9 +175,10 @@ impl AllQueues {
                 .and_modify(|known| known.add(&figures))
                 .or_insert(figures);
         }
+        let totals = self.totals.lock();
         let status = |(name, figures): (QueueName, QueueFigures)| QueueStatus {
+            concurrency: totals.get(&name).copied().unwrap_or_default(),
             name,
-            concurrency: figures.concurrency,
             running: figures.running,
             status: figures.status(),
             paused_everywhere: figures.paused_everywhere,

@@ -7,12 +7,14 @@ pub(crate) mod handle;
 pub(crate) mod pauses;
 pub(crate) mod row;
 pub(crate) mod run;
+pub(crate) mod shares;
 pub(crate) mod status;
+pub(crate) mod strays;
 
 pub use self::status::{QueueStatus, RunningJob, Status};
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -94,18 +96,6 @@ impl Queues {
         self.state.borrow().wanted.keys().cloned().collect()
     }
 
-    /// Adds a queue, if the node does not run it yet.
-    pub(crate) fn add(&self, name: QueueName, concurrency: usize) {
-        self.state.send_if_modified(|state| {
-            let before = state.wanted.len();
-            let wanted = &mut state.wanted;
-            wanted
-                .entry(name)
-                .or_insert(QueueSettings::new(concurrency));
-            wanted.len() > before
-        });
-    }
-
     /// Removes a queue, and stops its managers. Returns tokens that are cancelled when each of them
     /// has ended, or `None` if the node does not know the queue.
     pub(crate) fn remove(&self, name: &QueueName) -> Option<Vec<CancellationToken>> {
@@ -123,11 +113,17 @@ impl Queues {
     /// Pauses or resumes a queue on this node. Returns whether that changes anything, or `None` if
     /// the node does not run the queue.
     pub(crate) fn set_paused(&self, name: &QueueName, paused: bool) -> Option<bool> {
-        self.change(name, |wanted| {
-            let changed = wanted.paused != paused;
-            wanted.paused = paused;
-            wanted.changes += u64::from(changed);
-        })
+        let mut changed = None;
+        self.state.send_if_modified(|state| {
+            changed = state.wanted.get_mut(name).map(|wanted| {
+                let changed = wanted.paused != paused;
+                wanted.paused = paused;
+                wanted.changes += u64::from(changed);
+                changed
+            });
+            changed == Some(true)
+        });
+        changed
     }
 
     /// Pauses all queues, those that are added later too, until the process ends. Returns whether
@@ -165,22 +161,41 @@ impl Queues {
         });
     }
 
-    /// Returns whether that changes anything, or `None` if the node does not run the queue.
-    pub(crate) fn set_concurrency(&self, name: &QueueName, concurrency: usize) -> Option<bool> {
-        self.change(name, |wanted| wanted.concurrency = concurrency)
+    /// Runs a queue that may run in other cells too: so many of its jobs at once here, paused or not
+    /// if it was not run here before.
+    pub(crate) fn set_share(&self, name: &QueueName, share: usize, paused: bool) {
+        self.state.send_if_modified(|state| {
+            let settings = state.wanted.entry(name.clone());
+            let is_new = matches!(settings, Entry::Vacant(_));
+            let settings = settings.or_insert(QueueSettings {
+                paused,
+                ..QueueSettings::new(share)
+            });
+            let changes = is_new || settings.concurrency != share;
+            settings.concurrency = share;
+            changes
+        });
     }
 
-    fn change(&self, name: &QueueName, change: impl FnOnce(&mut QueueSettings)) -> Option<bool> {
-        let mut changed = None;
-        self.state.send_if_modified(|state| {
-            changed = state.wanted.get_mut(name).map(|wanted| {
-                let before = *wanted;
-                change(wanted);
-                *wanted != before
-            });
-            changed == Some(true)
-        });
-        changed
+    /// How many jobs of a queue run at most, also by a manager that has not seen the last change.
+    pub(crate) fn in_use(&self, name: &QueueName) -> usize {
+        let state = self.state.borrow();
+        let most = |manager: &Arc<ManagerHandle>| {
+            let shown = manager.state();
+            shown.limit.max(shown.running.len())
+        };
+        let of_managers: usize = state.managers_of(name).map(most).sum();
+        let wanted = state.wanted.get(name);
+        of_managers.max(wanted.map_or(0, |wanted| wanted.concurrency))
+    }
+
+    pub(crate) fn has(&self, name: &QueueName) -> bool {
+        self.state.borrow().wanted.contains_key(name)
+    }
+
+    pub(crate) fn is_paused_here(&self, name: &QueueName) -> bool {
+        let state = self.state.borrow();
+        state.wanted.get(name).is_some_and(|wanted| wanted.paused)
     }
 
     /// Registers a manager for each queue to run that no manager of this node id works on.
@@ -214,7 +229,6 @@ impl Queues {
         let state = self.state.borrow();
         let figures = |(name, wanted): (&QueueName, &QueueSettings)| {
             let mut figures = QueueFigures {
-                concurrency: wanted.concurrency,
                 running: 0,
                 is_paused: state.is_paused(name, wanted),
                 is_done: true,
@@ -340,7 +354,7 @@ mod tests {
         assert_eq!(queues.register_managers(&node).len(), 0);
 
         let ends = queues.remove(&name("a")).unwrap();
-        queues.add(name("a"), 7);
+        queues.set_share(&name("a"), 7, false);
         assert_eq!(
             queues.register_managers(&node).len(),
             0,
@@ -365,7 +379,6 @@ mod tests {
     fn what_is_not_there_cannot_be_changed() {
         let queues = queues();
         assert_eq!(queues.set_paused(&name("c"), true), None);
-        assert_eq!(queues.set_concurrency(&name("c"), 1), None);
         assert!(queues.remove(&name("c")).is_none());
         assert_eq!(queues.set_paused(&name("a"), true), Some(true));
         assert_eq!(queues.set_paused(&name("a"), true), Some(false));
@@ -377,7 +390,7 @@ mod tests {
         queues.set_paused(&name("a"), true);
         assert!(queues.quiet());
         assert!(!queues.quiet(), "it was before");
-        queues.add(name("c"), 1);
+        queues.set_share(&name("c"), 1, false);
         queues.set_paused(&name("a"), false);
         let state = queues.subscribe();
         for (queue, changes) in [("a", 3), ("b", 1), ("c", 0)] {
@@ -402,7 +415,7 @@ mod tests {
         assert_eq!(wanted("a"), (true, 3), "still paused here");
         queues.set_paused(&name("a"), false);
         assert_eq!(wanted("a"), (false, 4));
-        queues.add(name("new"), 1);
+        queues.set_share(&name("new"), 1, false);
         assert!(wanted("new").0, "it was paused before it was added");
 
         let mut watching = queues.subscribe();
@@ -422,7 +435,6 @@ mod tests {
     fn the_four_statuses() {
         let status = |is_paused, running, is_done| {
             let figures = QueueFigures {
-                concurrency: 1,
                 running,
                 is_paused,
                 is_done,

@@ -75,7 +75,6 @@ pub(crate) struct RunSnapshot {
 /// What a queue does in one cell.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueueFigures {
-    pub(crate) concurrency: usize,
     pub(crate) running: usize,
     /// Whether nothing is to be fetched.
     pub(crate) is_paused: bool,
@@ -87,7 +86,6 @@ pub(crate) struct QueueFigures {
 impl QueueFigures {
     /// Adds those of the same queue in another cell.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.concurrency += other.concurrency;
         self.running += other.running;
         self.is_paused &= other.is_paused;
         self.is_done &= other.is_done;

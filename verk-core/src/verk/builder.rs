@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 
@@ -23,7 +23,7 @@ use crate::{
     names::{NodeId, QueueName},
     node::{
         about::Program,
-        heartbeat::{host_name, register},
+        heartbeat::{deregister, host_name, register},
         registration::Registration,
     },
     queues::{all::AllQueues, blocked},
@@ -372,7 +372,8 @@ impl Shared {
 }
 
 /// Registers the node in each cell, in the order of the cells. The cell in which its name lies
-/// comes first: it decides which of two nodes gets a configured name.
+/// comes first: it decides which of two nodes gets a configured name. If a cell fails, the node
+/// deregisters from the others.
 async fn register_in_cells(parts: &Parts) -> Result<Vec<Arc<Registration>>, BuildError> {
     let name = parts.essentials.config.name();
     let name = name.map_or_else(host_name, str::to_owned);
@@ -384,7 +385,14 @@ async fn register_in_cells(parts: &Parts) -> Result<Vec<Arc<Registration>>, Buil
         }
         register_in(cell, Some(first.node())).await
     });
-    try_join_all(cells).await
+    let registered = join_all(cells).await;
+    if registered.iter().any(Result::is_err) {
+        let cells = parts.cells.iter().zip(&registered);
+        let registered = cells.filter_map(|(cell, known)| Some((cell, known.as_ref().ok()?)));
+        let deregister = registered.map(|(cell, known)| deregister(&cell.services, known));
+        join_all(deregister).await;
+    }
+    registered.into_iter().collect()
 }
 
 async fn register_in(

@@ -23,7 +23,7 @@ use crate::{
     error::{EnqueueAllError, EnqueueError, RunError},
     guard::panic_place,
     log,
-    names::{Jid, NodeId},
+    names::Jid,
     node::{heartbeat::deregister, registration::Registration},
     process::signals::{self, Signals},
     services::Essentials,
@@ -203,7 +203,7 @@ impl Verk {
             return Ok(());
         };
         panic_place::install_hook(current::in_job);
-        let nodes: Vec<NodeId> = first.iter().map(|first| first.node().clone()).collect();
+        let nodes: Vec<_> = first.iter().map(|first| first.node().to_string()).collect();
         let (parts, stop) = (self.inner.parts.clone(), self.inner.stop.clone());
         self.inner.supervisor.spawn(supervise(parts, first, stop));
         drop(registrations);
@@ -213,7 +213,7 @@ impl Verk {
 
     /// Logs the most important facts of a node: the version of verk, its id in each cell, its
     /// queues and its storage.
-    fn log_start(&self, nodes: &[NodeId]) {
+    fn log_start(&self, nodes: &[String]) {
         let parts = &self.inner.parts;
         let queues = parts.queues.statuses().into_iter();
         let queues: Vec<_> = queues
@@ -221,11 +221,7 @@ impl Verk {
             .collect();
         log::info!(
             version = env!("CARGO_PKG_VERSION"),
-            node = nodes
-                .iter()
-                .map(NodeId::as_str)
-                .collect::<Vec<_>>()
-                .join(","),
+            node = %nodes.join(","),
             queues = queues.join(","),
             workers = parts.first().workforce.registry.len(),
             storage = parts.essentials.storage.address(),

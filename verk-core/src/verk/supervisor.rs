@@ -18,7 +18,7 @@ use crate::{
         watch::NodeWatch,
     },
     process::manager::ProcessManager,
-    queues::{blocked, handle::ManagerGuard, pauses::PauseManager},
+    queues::{blocked, handle::ManagerGuard, pauses::PauseManager, strays::StrayManager},
     runner::{
         QueueManager,
         stop::{Ends, Stop},
@@ -63,6 +63,18 @@ pub(crate) async fn supervise(
             |manager| Box::pin(manager.run()),
         ));
     }
+    let strays = TaskTracker::new();
+    if parts.cells.len() > 1 {
+        strays.spawn(keep_running(
+            StrayManager::new(Arc::clone(essentials), parts.queues.clone(), stop.clone()),
+            (
+                "strays",
+                "what runs jobs in other cells than that of their queue",
+            ),
+            Arc::clone(services),
+            |manager| Box::pin(manager.run()),
+        ));
+    }
     let mut cells = JoinSet::new();
     for (cell, registration) in parts.cells.iter().zip(&first) {
         let (cell, registration) = (cell.clone(), Arc::clone(registration));
@@ -70,6 +82,8 @@ pub(crate) async fn supervise(
         cells.spawn(supervise_cell(cell, registration, of_process, stop));
     }
     while cells.join_next().await.is_some() {}
+    strays.close();
+    strays.wait().await;
     ended.cancel();
     process.close();
     let signed_off = essentials.clock.timeout(SIGN_OFF, process.wait());
