@@ -23,6 +23,7 @@ use crate::{
     names::{NodeId, QueueName},
     node::{
         about::Program,
+        beats::HeartbeatThread,
         heartbeat::{deregister, host_name, register},
         registration::Registration,
     },
@@ -267,6 +268,7 @@ impl VerkBuilder {
                 client: client_of_jobs,
                 state: self.state,
             }),
+            heartbeats: Arc::default(),
             live: Arc::default(),
             declared: Arc::new(declared),
             essentials,
@@ -327,6 +329,7 @@ struct Shared {
     registry: Registry,
     middleware: ServerStack,
     reach: Arc<Reach>,
+    heartbeats: Arc<HeartbeatThread>,
     live: Arc<LiveCounters>,
     declared: Arc<Declared>,
 }
@@ -361,6 +364,7 @@ impl Shared {
         CellParts {
             services,
             workforce: Arc::new(workforce),
+            heartbeats: Arc::clone(&self.heartbeats),
             queues: Arc::clone(&self.queues.of_cells()[cell]),
             live: Arc::clone(&self.live),
             declared: match cells.count() {
@@ -405,7 +409,14 @@ async fn register_in(
         program = program.registered_as(first);
     }
     let watch = blocked::watch(Arc::clone(&cell.queues));
-    register(&cell.services, &program, &cell.queues.names(), watch).await
+    register(
+        &cell.services,
+        &program,
+        &cell.queues.names(),
+        &cell.heartbeats,
+        watch,
+    )
+    .await
 }
 
 impl Verk {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    node::beats::HeartbeatThread,
     queues::{Queues, all::AllQueues},
     services::{Essentials, Services},
     stats::counters::LiveCounters,
@@ -37,6 +38,8 @@ impl Parts {
 pub(crate) struct CellParts {
     pub(crate) services: Arc<Services>,
     pub(crate) workforce: Arc<Workforce>,
+    /// Shared by all cells.
+    pub(crate) heartbeats: Arc<HeartbeatThread>,
     /// Those that lie in this cell.
     pub(crate) queues: Arc<Queues>,
     pub(crate) live: Arc<LiveCounters>,

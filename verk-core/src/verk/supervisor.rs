@@ -217,14 +217,18 @@ async fn register_again(
     stop: &CancellationToken,
 ) -> Option<Arc<Registration>> {
     let CellParts {
-        services, queues, ..
+        services,
+        queues,
+        heartbeats,
+        ..
     } = parts;
     let mut failures = 0;
     loop {
         let names = queues.names();
+        let watch = blocked::watch(Arc::clone(queues));
         let result = tokio::select! {
             () = stop.cancelled() => return None,
-            result = register(services, program, &names, blocked::watch(Arc::clone(queues))) => result,
+            result = register(services, program, &names, heartbeats, watch) => result,
         };
         match result {
             Ok(registration) => {
