@@ -4,6 +4,8 @@
 //! queue lies in one cell, which follows from its name ([`Cells::of`]). No atomic step ever crosses
 //! a cell.
 
+pub(crate) mod clear;
+mod fleet;
 mod layout;
 mod placement;
 
@@ -11,7 +13,12 @@ pub use self::layout::Layout;
 
 use std::sync::Arc;
 
-use crate::{cells::placement::place, error::BuildError, names::QueueName, storage::Storage};
+use crate::{
+    cells::{fleet::Fleet, placement::place},
+    error::BuildError,
+    names::QueueName,
+    storage::Storage,
+};
 
 /// The storages of a fleet, by number. There is at least one. Cheap to clone.
 ///
@@ -58,15 +65,45 @@ impl Cells {
         place(queue.as_str(), self.count())
     }
 
-    /// The number of the cell in which something of this name lies that belongs to no queue.
-    pub(crate) fn of_name(&self, name: &str) -> usize {
+    /// The number of the cell in which something else lies that has a name, such as the report of a
+    /// process.
+    #[must_use]
+    pub fn of_name(&self, name: &str) -> usize {
         place(name, self.count())
     }
 
-    /// All cells as one storage, for clients and operators.
+    /// The whole fleet as one storage, for a program that only enqueues or manages: make a
+    /// [`Client`](crate::Client) of it. Of one cell it is that cell's storage, which costs nothing.
+    ///
+    /// A step of a node, such as a fetch or a heartbeat, fails there: a node works on each cell by
+    /// itself. A read asks all cells and fails if one of them does. A change of a job goes to one
+    /// cell, as one atomic step; a pause goes to all, and may be repeated after an error. Each
+    /// error names its cell.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    ///
+    /// use verk_core::{Client, Job, cells::Cells};
+    /// use verk_testing::MemoryStorage;
+    ///
+    /// let cells = Cells::new(Arc::new(MemoryStorage::default()))
+    ///     .with(Arc::new(MemoryStorage::default()))
+    ///     .with(Arc::new(MemoryStorage::default()));
+    /// let client = Client::new(cells.view());
+    /// for queue in ["mailers", "default", "critical"] {
+    ///     client.enqueue(Job::new("Welcome", queue.parse()?, r#"["ada"]"#.to_owned())?).await?;
+    /// }
+    /// assert_eq!(client.admin().stats().await?.enqueued(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn view(&self) -> Arc<dyn Storage> {
-        Arc::clone(&self.0[0])
+        match self.storages() {
+            [storage] => Arc::clone(storage),
+            _ => Arc::new(Fleet::new(self.clone())),
+        }
     }
 
     /// The storage of each cell.
