@@ -271,7 +271,7 @@ impl Examination<'_> {
         let fleet = Fleet::of(processes, nodes);
         if let Some(node) = self.admin.node() {
             self.findings
-                .extend(fleet.judge_config(&node.services.config));
+                .extend(fleet.judge_config(&node.essentials.config));
         }
         fleet
     }
@@ -298,7 +298,7 @@ impl Examination<'_> {
         let known = self.storage().queues().await;
         let known = self.or_unreadable("the list of queues", known);
         let running = admin.queues_of_node();
-        let registry = admin.node().map(|node| &node.workforce.registry);
+        let registry = admin.node().map(|node| &node.first().workforce.registry);
         let judge = Judge {
             fleet,
             schedule_keys,

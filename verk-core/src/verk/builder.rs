@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 
@@ -19,10 +20,16 @@ use crate::{
     health::monitor::Monitor,
     job::{Dialect, TimeFormat},
     log,
-    names::QueueName,
-    node::{about::Program, heartbeat::register},
-    queues::{Queues, blocked},
+    names::{NodeId, QueueName},
+    node::{
+        about::Program,
+        beats::HeartbeatThread,
+        heartbeat::{deregister, host_name, register},
+        registration::Registration,
+    },
+    queues::{all::AllQueues, blocked},
     services::{Essentials, LastBeat, Services},
+    stats::counters::LiveCounters,
     storage::{ScheduleKeys, Storage},
     test_seam::{TestParts, TestSeam},
     time::{
@@ -30,7 +37,11 @@ use crate::{
         server_time::ClockReading,
     },
     timetable::Declared,
-    verk::{Verk, declare, parts::Parts, startup::warn_of_program},
+    verk::{
+        Verk, declare,
+        parts::{CellParts, Parts},
+        startup::warn_of_program,
+    },
     worker::{
         Worker, WorkerEntry,
         context::{Reach, StateMap},
@@ -220,8 +231,7 @@ impl VerkBuilder {
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
         cells.claim().await?;
-        let storage = Arc::clone(&cells.storages()[0]);
-        let essentials = Arc::new(Essentials::new(storage, self.clock, self.config));
+        let essentials = Arc::new(Essentials::new(cells, self.clock, self.config));
         let Essentials {
             storage,
             clock,
@@ -246,45 +256,37 @@ impl VerkBuilder {
             let told: Arc<Witness> = Arc::new(move |event| test.event(event));
             told
         });
-        let queues = Arc::new(Queues::new(&config.queues));
-        let services = Arc::new(Services {
-            essentials: Arc::clone(&essentials),
+        let shared = Shared {
+            queues: AllQueues::new(essentials.cells.clone(), &config.queues),
             events: EventSender::new(test_events),
-            found_paused: Notify::new(),
-            last_beat: LastBeat::default(),
-            monitor: Monitor::new(Arc::clone(&essentials.enqueues)),
-            test: self.test.map(|seam| TestParts::new(seam, of_test)),
-        });
-        let workforce = Workforce {
-            services: Arc::clone(&services),
+            test: self
+                .test
+                .map(|seam| Arc::new(TestParts::new(seam, of_test))),
             registry,
             middleware: self.server_middleware,
             reach: Arc::new(Reach {
                 client: client_of_jobs,
                 state: self.state,
             }),
+            heartbeats: Arc::default(),
+            live: Arc::default(),
+            declared: Arc::new(declared),
+            essentials,
         };
-        let registration = if services.config.queues.is_empty() {
-            None
-        } else {
-            let watch = blocked::watch(Arc::clone(&queues));
-            let program = Program::new(workforce.registry.classes(), declared.to_json());
-            Some(register(&services, &program, &queues.names(), watch).await?)
+        let parts = shared.parts();
+        let registrations = match shared.essentials.config.queues.is_empty() {
+            true => None,
+            false => Some(register_in_cells(&parts).await?),
         };
-        if services.test.is_none() {
+        if shared.test.is_none() {
             client.announce();
         } else {
             // So that a test finds the entries before it runs anything.
-            declared.declare(&services).await?;
+            for cell in &*parts.cells {
+                cell.declared.declare(&cell.services).await?;
+            }
         }
-        let parts = Parts {
-            services,
-            workforce: Arc::new(workforce),
-            queues,
-            live: Arc::default(),
-            declared: Arc::new(declared),
-        };
-        Ok(Verk::new(parts, client, registration))
+        Ok(Verk::new(parts, client, registrations))
     }
 
     /// Collects the workers, and checks what only a node that runs queues needs.
@@ -316,6 +318,105 @@ impl VerkBuilder {
         }
         (registry, errors)
     }
+}
+
+/// What the parts of all cells share.
+struct Shared {
+    essentials: Arc<Essentials>,
+    queues: AllQueues,
+    events: EventSender,
+    test: Option<Arc<TestParts>>,
+    registry: Registry,
+    middleware: ServerStack,
+    reach: Arc<Reach>,
+    heartbeats: Arc<HeartbeatThread>,
+    live: Arc<LiveCounters>,
+    declared: Arc<Declared>,
+}
+
+impl Shared {
+    fn parts(&self) -> Parts {
+        let cells = 0..self.essentials.cells.count();
+        Parts {
+            essentials: Arc::clone(&self.essentials),
+            queues: self.queues.clone(),
+            live: Arc::clone(&self.live),
+            cells: cells.map(|cell| self.in_cell(cell)).collect(),
+        }
+    }
+
+    fn in_cell(&self, cell: usize) -> CellParts {
+        let services = Arc::new(Services {
+            essentials: self.essentials.of_cell(cell),
+            events: self.events.clone(),
+            found_paused: Notify::new(),
+            last_beat: LastBeat::default(),
+            monitor: Monitor::default(),
+            test: self.test.clone(),
+        });
+        let workforce = Workforce {
+            services: Arc::clone(&services),
+            registry: self.registry.clone(),
+            middleware: self.middleware.clone(),
+            reach: Arc::clone(&self.reach),
+        };
+        let cells = &self.essentials.cells;
+        CellParts {
+            services,
+            workforce: Arc::new(workforce),
+            heartbeats: Arc::clone(&self.heartbeats),
+            queues: Arc::clone(&self.queues.of_cells()[cell]),
+            live: Arc::clone(&self.live),
+            declared: match cells.count() {
+                1 => Arc::clone(&self.declared),
+                _ => Arc::new(self.declared.of_queues(|queue| cells.of(queue) == cell)),
+            },
+        }
+    }
+}
+
+/// Registers the node in each cell, in the order of the cells. The cell in which its name lies
+/// comes first: it decides which of two nodes gets a configured name. If a cell fails, the node
+/// deregisters from the others.
+async fn register_in_cells(parts: &Parts) -> Result<Vec<Arc<Registration>>, BuildError> {
+    let name = parts.essentials.config.name();
+    let name = name.map_or_else(host_name, str::to_owned);
+    let home = parts.essentials.cells.of_name(&name);
+    let first = register_in(&parts.cells[home], None).await?;
+    let cells = parts.cells.iter().enumerate().map(async |(number, cell)| {
+        if number == home {
+            return Ok(Arc::clone(&first));
+        }
+        register_in(cell, Some(first.node())).await
+    });
+    let registered = join_all(cells).await;
+    if registered.iter().any(Result::is_err) {
+        let cells = parts.cells.iter().zip(&registered);
+        let registered = cells.filter_map(|(cell, known)| Some((cell, known.as_ref().ok()?)));
+        let deregister = registered.map(|(cell, known)| deregister(&cell.services, known));
+        join_all(deregister).await;
+    }
+    registered.into_iter().collect()
+}
+
+async fn register_in(
+    cell: &CellParts,
+    first: Option<&NodeId>,
+) -> Result<Arc<Registration>, BuildError> {
+    let classes = cell.workforce.registry.classes();
+    let mut program = Program::new(classes, cell.declared.to_json());
+    if let Some(first) = first {
+        program = program.registered_as(first);
+    }
+    let watch = blocked::watch(Arc::clone(&cell.queues));
+    register(
+        &cell.services,
+        &program,
+        &cell.queues.names(),
+        &cell.heartbeats,
+        watch,
+    )
+    .await
 }
 
 impl Verk {

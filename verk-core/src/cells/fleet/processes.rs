@@ -14,13 +14,15 @@ use crate::{
 impl ProcessStore for Fleet {
     async fn report_process(
         &self,
-        _report: &ProcessReport,
+        report: &ProcessReport,
     ) -> Result<Vec<ProcessSignal>, StorageError> {
-        of_a_node("report a process")
+        let cell = self.cells.of_name(&report.identity);
+        self.at(cell, |cell| cell.report_process(report)).await
     }
 
-    async fn forget_process(&self, _identity: &str) -> Result<(), StorageError> {
-        of_a_node("forget a process")
+    async fn forget_process(&self, identity: &str) -> Result<(), StorageError> {
+        let cell = self.cells.of_name(identity);
+        self.at(cell, |cell| cell.forget_process(identity)).await
     }
 
     async fn processes(&self) -> Result<Vec<ProcessReport>, StorageError> {
