@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Fleet, of_a_node, running};
+use super::{Fleet, running};
 use crate::{
     error::StorageError,
     storage::{ProcessReport, ProcessSignal, ProcessStore, WorkPage, WorkPlace},
