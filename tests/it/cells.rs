@@ -3,17 +3,15 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use verk::{
-    EventKind,
     cells::Cells,
     client::Client,
-    health::Reason,
     prelude::*,
     queues::Status,
     storage::{NodeStore, Source, Storage, WaitingStore},
 };
-use verk_testing::{MemoryStorage, RedisServer};
+use verk_testing::MemoryStorage;
 
-use crate::support::{Gauge, Log, States, queue_name, until, until_slowly, wait_for};
+use crate::support::{Gauge, Log, States, queue_name, until, until_slowly};
 
 const QUEUES: usize = 12;
 
@@ -34,9 +32,12 @@ async fn counted_in_cells(State(gauge): State<Gauge>, State(log): State<Log>) {
 /// Three cells in memory.
 fn three() -> (Vec<MemoryStorage>, Cells) {
     let storages: Vec<_> = (0..3).map(|_| MemoryStorage::default()).collect();
-    let cells = storages.iter().cloned();
-    let cells = cells.map(|storage| Arc::new(storage) as Arc<dyn Storage>);
-    (storages, cells.collect())
+    let cells: Vec<MemoryStorage> = storages.clone();
+    let cells = cells
+        .into_iter()
+        .map(|storage| Arc::new(storage) as Arc<dyn Storage>);
+    let cells = cells.collect();
+    (storages, cells)
 }
 
 fn queue_of(number: usize) -> String {
@@ -71,7 +72,7 @@ async fn each_queue_runs_in_its_cell() {
 
     verk.start().unwrap();
     for number in 0..QUEUES {
-        let job = InACell::new(queue_of(number)).queue(queue_of(number));
+        let job = InACell::new(queue_of(number)).queue(&queue_of(number));
         verk.enqueue(job).await.unwrap();
     }
     until(|| states.log.entries().len() == QUEUES).await;
@@ -168,52 +169,4 @@ async fn jobs_in_other_cells_share_the_permits_of_their_queue() {
 #[tokio::test]
 async fn jobs_in_other_cells_run_with_one_permit() {
     run_strays(1).await;
-}
-
-/// Two plain servers. One of them ends.
-#[tokio::test]
-async fn a_cell_that_is_down_stops_only_its_own_queues() {
-    let (one, other) = (RedisServer::start(), RedisServer::start());
-    let states = States::new();
-    let mut builder = Verk::builder().redis_cells([one.url(), other.url()]);
-    for number in 0..QUEUES {
-        builder = builder.queue(&queue_of(number), 1);
-    }
-    let verk = states.give(builder).build().await.unwrap();
-    let mut events = verk.events();
-    verk.start().unwrap();
-    until(|| verk.health().reasons.is_empty()).await;
-    drop(other);
-    let in_one = |reason: &Reason| matches!(reason, Reason::Cell { cell: 1, .. });
-    until_slowly(|| verk.health().reasons.iter().any(in_one)).await;
-    let health = verk.health();
-    assert!(health.ready && health.live, "{health:?}");
-
-    let cells = Cells::new(Arc::new(MemoryStorage::default()));
-    let cells = cells.with(Arc::new(MemoryStorage::default()));
-    let here = (0..QUEUES)
-        .map(queue_of)
-        .filter(|queue| cells.of(&queue_name(queue)) == 0);
-    let here: Vec<String> = here.collect();
-    for queue in &here {
-        verk.enqueue(InACell::new(queue.clone()).queue(queue.clone()))
-            .await
-            .unwrap();
-    }
-    for _ in &here {
-        wait_for(&mut events, |event| {
-            matches!(event.what, EventKind::JobFinished { .. }).then_some(())
-        })
-        .await;
-    }
-    let there = (0..QUEUES)
-        .map(queue_of)
-        .find(|queue| !here.contains(queue))
-        .unwrap();
-    let refused = verk
-        .enqueue(InACell::new("x").queue(there))
-        .await
-        .unwrap_err();
-    assert!(!refused.may_be_stored(), "{refused}");
-    verk.shutdown().await;
 }

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Cmd, Value};
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::runtime::Handle;
 use verk_core::{
     StorageError,
@@ -17,6 +18,7 @@ use crate::{
     batch,
     config::RedisConfig,
     connect::{
+        cells,
         link::Link,
         pool::Connector,
         reply,
@@ -24,7 +26,7 @@ use crate::{
         scripts::{self, Arg, arg},
         server,
     },
-    error::{Error, Failure},
+    error::{Error, Failure, cut},
     fetch::OpenQueues,
     keys::{Key, Keys},
     prefix,
@@ -46,7 +48,8 @@ impl RedisStorage {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidUrl`], [`Error::InvalidTls`] and [`Error::InvalidPrefix`] at once;
+    /// [`Error::InvalidUrl`], [`Error::InvalidTls`] and [`Error::InvalidPrefix`] at once, and on a
+    /// cluster [`Error::NoHashTag`], [`Error::InvalidCells`] and [`Error::TagWithCells`];
     /// [`Error::Connect`] when the server does not answer within the [connect
     /// time-out](RedisConfig::connect_timeout) and the [response
     /// time-out](RedisConfig::response_timeout), or refuses this client; [`Error::TooOld`] when it
@@ -67,7 +70,49 @@ impl RedisStorage {
     /// # }
     /// ```
     pub async fn connect(config: impl Into<RedisConfig>) -> Result<Self, Error> {
-        let config = config.into();
+        let mut cells = cells::each(config.into())?;
+        match (cells.pop(), cells.len()) {
+            (Some(only), 0) => Self::connect_to(only).await,
+            (_, others) => Err(Error::InvalidCells {
+                cells: others + 1,
+                reason: "RedisStorage::connect makes one storage, RedisStorage::connect_cells one for each cell",
+            }),
+        }
+    }
+
+    /// Connects to all [cells](RedisConfig::cells) of a cluster, in their order; to the one storage
+    /// of a configuration without cells.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), if one of them fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what was opened.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use verk_redis::RedisStorage;
+    ///
+    /// # async fn example() -> Result<(), verk_redis::Error> {
+    /// let cells = RedisStorage::connect_cells("redis+cluster://c1:7000,c2:7000/?cells=16").await?;
+    /// assert_eq!(cells.len(), 16);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_cells(config: impl Into<RedisConfig>) -> Result<Vec<Self>, Error> {
+        let cells = cells::each(config.into())?.into_iter();
+        let connecting = cells.map(Self::connect_to);
+        stream::iter(connecting)
+            .buffered(MOST_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Connects to the storage of a configuration without cells.
+    async fn connect_to(config: RedisConfig) -> Result<Self, Error> {
         let keys = Arc::new(Keys::new(
             config.prefix.as_deref().unwrap_or_default(),
             config.schedule_keys.unwrap_or_default(),
@@ -167,6 +212,16 @@ impl Server for RedisStorage {
             .map_err(|failure| failure.during("ask Redis about itself"))
     }
 
+    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
+        let key = self.link.keys.layout();
+        let args = [Arg::Borrowed(layout.as_bytes())];
+        // Twice is as good as once, so a broken connection is no error.
+        let found = self.link.ask_script(&scripts::CLAIM_LAYOUT, key, &args);
+        (found.await.and_then(reply::text))
+            .map(|found| cut(&found))
+            .map_err(|failure| failure.during("keep which cell this is"))
+    }
+
     fn lost_connections(&self) -> u64 {
         self.link.connector.lost()
     }
@@ -175,6 +230,9 @@ impl Server for RedisStorage {
         self.link.connector.address_and_database()
     }
 }
+
+/// How many storages are connected to at once.
+pub(crate) const MOST_AT_ONCE: usize = 8;
 
 /// The first place of a page and the most entries in it, for a script.
 pub(crate) fn bounds(page: Page) -> [Arg<'static>; 2] {

@@ -188,6 +188,13 @@ impl VerkBuilder {
         self
     }
 
+    /// Lets [`build`](Self::build) fail with this error, too: for a backend whose method finds one.
+    #[doc(hidden)]
+    pub fn with_error(mut self, error: ConfigError) -> Self {
+        self.errors.push(error);
+        self
+    }
+
     /// Checks everything, connects and, if there are queues to run, registers the node.
     ///
     /// `MyJob::enqueue(..)` uses the client of the newest Verk until that is shut down or dropped,

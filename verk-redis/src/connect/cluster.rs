@@ -11,15 +11,13 @@ use crate::{
     connect::{
         directory::{self, Address, Directory},
         endpoint::invalid,
+        tags,
         tls::Tls,
     },
-    error::Error,
+    error::{Error, cut},
 };
 
 const DEFAULT_PORT: u16 = 6379;
-
-/// How many slots a cluster has.
-const SLOTS: u16 = 16384;
 
 /// A cluster, of which one slot has all keys.
 pub(crate) struct Cluster {
@@ -34,9 +32,12 @@ pub(crate) struct ClusterUrl {
     seeds: Vec<String>,
     /// A URL for the owner of the slot, with a meaningless host.
     owner: String,
+    /// How many cells the keys are spread over, if the URL says so.
+    pub(crate) cells: Option<usize>,
 }
 
-/// Parses `redis+cluster://user:password@host:port,host:port`; `None` for any other scheme.
+/// Parses `redis+cluster://user:password@host:port,host:port/?cells=16`; `None` for any other
+/// scheme.
 pub(crate) fn parse(url: &str) -> Option<RedisResult<ClusterUrl>> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.strip_suffix("+cluster")?;
@@ -47,9 +48,10 @@ pub(crate) fn parse(url: &str) -> Option<RedisResult<ClusterUrl>> {
 }
 
 fn take_apart(scheme: &str, rest: &str) -> RedisResult<ClusterUrl> {
-    if rest.contains('?') {
-        return Err(invalid("the URL of a cluster has no query"));
-    }
+    let (rest, cells) = match rest.split_once('?') {
+        Some((rest, query)) => (rest, Some(cells_of(query)?)),
+        None => (rest, None),
+    };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     if !matches!(path, "" | "0" | "0/") {
         return Err(invalid("a cluster has only the database 0"));
@@ -61,34 +63,23 @@ fn take_apart(scheme: &str, rest: &str) -> RedisResult<ClusterUrl> {
     Ok(ClusterUrl {
         seeds: directory::urls(scheme, &credentials, hosts, DEFAULT_PORT),
         owner: format!("{scheme}://{credentials}owner"),
+        cells,
     })
+}
+
+fn cells_of(query: &str) -> RedisResult<usize> {
+    let number = query.strip_prefix("cells=").map(str::parse);
+    match number {
+        Some(Ok(cells)) => Ok(cells),
+        Some(Err(_)) => Err(invalid("in ?cells=16, the number is a whole one")),
+        None => Err(invalid("the query of a cluster is ?cells=16, or none")),
+    }
 }
 
 /// The slot of all keys that begin with `prefix`, which must have a hash tag.
 pub(crate) fn slot_of(prefix: &str) -> Result<u16, Error> {
-    match hash_tag(prefix) {
-        Some(tag) => Ok(crc16(tag.as_bytes()) % SLOTS),
-        None => Err(Error::NoHashTag {
-            prefix: prefix.chars().take(64).collect(),
-        }),
-    }
-}
-
-/// The part of a key of which a cluster makes the slot: what is between the first brace and the
-/// next closing one, if that is not empty.
-fn hash_tag(key: &str) -> Option<&str> {
-    let (_, rest) = key.split_once('{')?;
-    let (tag, _) = rest.split_once('}')?;
-    (!tag.is_empty()).then_some(tag)
-}
-
-/// CRC-16/XMODEM.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| match crc >> 15 {
-            0 => crc << 1,
-            _ => (crc << 1) ^ 0x1021,
-        })
+    tags::slot_of(prefix).ok_or_else(|| Error::NoHashTag {
+        prefix: cut(prefix),
     })
 }
 
@@ -186,11 +177,20 @@ mod tests {
                     "redis://user:pa%40ss@three:6379".to_owned(),
                 ],
                 owner: "redis://user:pa%40ss@owner".to_owned(),
+                cells: None,
             }
         );
         let short = parse("rediss+cluster://[::1]:7/0").unwrap().unwrap();
         assert_eq!(short.seeds, ["rediss://[::1]:7"]);
         assert_eq!(short.owner, "rediss://owner");
+        for url in [
+            "redis+cluster://a,b?cells=16",
+            "redis+cluster://a,b/?cells=16",
+        ] {
+            let url = parse(url).unwrap().unwrap();
+            assert_eq!(url.seeds, ["redis://a:6379", "redis://b:6379"]);
+            assert_eq!(url.cells, Some(16));
+        }
     }
 
     #[test]
@@ -203,6 +203,12 @@ mod tests {
             "redis+cluster://host/1",
             "redis+cluster://host/main",
             "redis+cluster://host?db=1",
+            "redis+cluster://host?",
+            "redis+cluster://host?cells",
+            "redis+cluster://host?cells=",
+            "redis+cluster://host?cells=-1",
+            "redis+cluster://host?cells=many",
+            "redis+cluster://host?cells=1&cells=2",
         ] {
             assert!(parse(url).unwrap().is_err(), "{url}");
         }
@@ -212,17 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_has_the_slot_of_its_hash_tag() {
-        // As `CLUSTER KEYSLOT` answers.
-        for (prefix, slot) in [
-            ("{shop}", 3808),
-            ("{shop}:", 3808),
-            ("app{shop}x{other}", 3808),
-            ("{{shop}", 16281),
-            ("{123456789}", 12739),
-        ] {
-            assert_eq!(slot_of(prefix).unwrap(), slot, "{prefix}");
-        }
+    fn a_prefix_without_a_hash_tag_is_refused() {
         for prefix in ["", "shop", "shop{", "}shop{", "{}", "{}{shop}"] {
             let config = RedisConfig::new("redis+cluster://host").prefix(prefix.to_owned());
             let error = Endpoint::new(&config).err().unwrap();

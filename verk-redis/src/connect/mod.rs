@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod any_url;
 pub(crate) mod asking;
+pub(crate) mod cells;
 mod cluster;
 mod directory;
 pub(crate) mod driven;
@@ -18,4 +19,5 @@ pub(crate) mod scripts;
 mod sentinel;
 pub(crate) mod server;
 pub(crate) mod slot;
+pub(crate) mod tags;
 pub(crate) mod tls;

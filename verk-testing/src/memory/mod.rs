@@ -415,6 +415,13 @@ impl Server for MemoryStorage {
     async fn server_time(&self) -> Result<SystemTime, StorageError> {
         self.read("read the time", |_| Ok(self.shared.clock.now()))
     }
+
+    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
+        self.write("keep which cell this is", |state| {
+            let kept = state.layout.get_or_insert_with(|| layout.to_owned());
+            Ok(kept.clone())
+        })
+    }
 }
 
 /// The same failure for each job of a batch.

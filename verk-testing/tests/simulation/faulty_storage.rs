@@ -433,6 +433,10 @@ impl Server for FaultyStorage {
         self.call("server facts", self.inner.server_facts()).await
     }
 
+    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
+        self.call("claim", self.inner.claim_layout(layout)).await
+    }
+
     fn lost_connections(&self) -> u64 {
         self.inner.lost_connections()
     }
