@@ -197,3 +197,10 @@ async fn processes_and_their_jobs_are_read_from_all_cells() {
         assert!(!sent.await.unwrap());
     }
 }
+
+#[tokio::test]
+async fn the_address_names_a_few_cells() {
+    let [one, three, many] = fleets().map(|fleet| fleet.admin.address());
+    assert_eq!(three, [&one[..]; 3].join(", "));
+    assert_eq!(many, format!("{}, and 12 more", [&one[..]; 4].join(", ")));
+}
