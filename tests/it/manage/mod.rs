@@ -23,6 +23,7 @@ use futures_util::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 use verk::{
     Client, Job, QueueName,
+    cells::Cells,
     manage::{Admin, Query},
     names::{InvalidName, NodeId},
     storage::{
@@ -41,18 +42,26 @@ struct Shared {
     one: Admin,
     other: Admin,
     storage: Arc<dyn Storage>,
+    /// Where the nodes work that run the queue `default`.
+    of_node: Arc<dyn Storage>,
     _redis: Option<RedisServer>,
 }
 
-/// In memory, in Redis, and in Redis under a prefix.
+/// In memory, in several cells in memory, in Redis, and in Redis under a prefix.
 async fn storages() -> Vec<Shared> {
-    let memory: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
-    let mut all = vec![Shared {
-        one: Client::new(Arc::clone(&memory)).admin(),
-        other: Client::new(Arc::clone(&memory)).admin(),
-        storage: memory,
-        _redis: None,
-    }];
+    let memory = || Arc::new(MemoryStorage::default()) as Arc<dyn Storage>;
+    let in_memory = [1, 3, 16].map(|count| {
+        let storages: Vec<Arc<dyn Storage>> = std::iter::repeat_with(memory).take(count).collect();
+        let cells: Cells = storages.iter().cloned().collect();
+        Shared {
+            one: Client::new(cells.view()).admin(),
+            other: Client::new(cells.view()).admin(),
+            storage: cells.view(),
+            of_node: Arc::clone(&storages[cells.of(&queue_name("default"))]),
+            _redis: None,
+        }
+    });
+    let mut all = Vec::from(in_memory);
     for prefix in ["", "app"] {
         let redis = RedisServer::start();
         let config = RedisConfig::new(redis.url()).prefix(prefix.to_owned());
@@ -61,6 +70,7 @@ async fn storages() -> Vec<Shared> {
         all.push(Shared {
             one: Client::new(Arc::clone(&one)).admin(),
             other: Client::new(other).admin(),
+            of_node: Arc::clone(&one),
             storage: one,
             _redis: Some(redis),
         });
@@ -142,11 +152,11 @@ impl Shared {
         };
         let queues = std::slice::from_ref(&held.queue);
         let ttl = Duration::from_secs(600);
-        self.storage
+        self.of_node
             .register(&held.node, queues, ttl, &Default::default())
             .await
             .unwrap();
-        Consumer(self.storage.open_queue(&held).await.unwrap())
+        Consumer(self.of_node.open_queue(&held).await.unwrap())
     }
 }
 

@@ -59,12 +59,14 @@ mod tests {
 
     #[test]
     fn the_worst_of_each_is_shown() {
-        let mut one = ServerFacts::default();
-        one.append_only = Some(true);
-        one.version = Some("7.0.15".to_owned());
-        one.uptime = Some(Duration::from_secs(9));
-        one.memory_used = Some(5);
-        one.elsewhere = 1;
+        let one = ServerFacts {
+            append_only: Some(true),
+            version: Some("7.0.15".to_owned()),
+            uptime: Some(Duration::from_secs(9)),
+            memory_used: Some(5),
+            elsewhere: 1,
+            ..ServerFacts::default()
+        };
         let mut other = one.clone();
         assert_eq!(worst(one.clone(), other.clone()).append_only, Some(true));
         other.append_only = Some(false);

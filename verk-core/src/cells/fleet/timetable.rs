@@ -65,7 +65,9 @@ impl CronStore for Fleet {
     }
 
     /// Stores the entry in the cell of its queue. If another cell has the name, the entry moves: it
-    /// keeps its pause, but neither its counts nor its last runs.
+    /// keeps its pause, but neither its counts nor its last runs. It is removed there last, so that
+    /// a crash does not lose it. Then both run, until the name is stored with another definition,
+    /// or removed.
     async fn upsert_cron(
         &self,
         name: &str,
@@ -174,13 +176,15 @@ impl Fleet {
         job.queue().map(|queue| self.cells.of(queue))
     }
 
-    /// The cells that have an entry of this name, with the entry.
+    /// The cells that have an entry of this name, with the entry: first that which counts.
     async fn holders(&self, name: &str) -> Result<Vec<(usize, StoredCron)>, StorageError> {
         let names = [name.to_owned()];
         let all = self.all(|cell| cell.cron_named(&names)).await?;
         let found = all.into_iter().enumerate();
         let found = found.filter_map(|(cell, mut named)| Some((cell, named.pop()??)));
-        Ok(found.collect())
+        let mut found: Vec<(usize, StoredCron)> = found.collect();
+        found.sort_by_key(|(cell, entry)| self.lies_in(&entry.definition) != Some(*cell));
+        Ok(found)
     }
 
     /// The first entries of a cell.

@@ -12,6 +12,10 @@ use crate::{
 /// The members of one cell, in order.
 type Cell = Vec<(f64, String)>;
 
+fn clamped(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 /// How a backend reads its own set: at most `looks` jobs in a search.
 fn read(cell: &Cell, request: &ListRequest, looks: usize) -> Listing {
     let mut members: Vec<&(f64, String)> = cell.iter().collect();
@@ -25,10 +29,10 @@ fn read(cell: &Cell, request: &ListRequest, looks: usize) -> Listing {
     };
     let count = |of: &dyn Fn(f64) -> bool| members.iter().filter(|(score, _)| of(*score)).count();
     let start = match request.from {
-        Position::Index(index) => (index as usize).min(len),
+        Position::Index(index) => clamped(index).min(len),
         Position::Score { score, skip } => {
             let equal = count(&|other| other == score);
-            count(&|other| is_before(other, score)) + equal.min(skip.min(1 << 40) as usize)
+            count(&|other| is_before(other, score)) + equal.min(clamped(skip))
         }
     };
     let looks = if request.texts.is_empty() {
