@@ -27,7 +27,8 @@ async fn in_a_cell(name: String, State(log): State<Log>) {
 #[verk::worker]
 async fn counted_in_cells(State(gauge): State<Gauge>, State(log): State<Log>) {
     gauge.enter();
-    SystemClock.sleep(Duration::from_millis(1)).await;
+    let clock: &dyn Clock = &SystemClock;
+    clock.sleep(Duration::from_millis(1)).await;
     log.push(String::new());
     gauge.leave();
 }
