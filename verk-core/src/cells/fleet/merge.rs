@@ -57,7 +57,6 @@ pub(super) fn starts(from: Position, cells: usize) -> Vec<Position> {
     let start = |rank: usize| {
         let skip = match rank.cmp(&of) {
             Ordering::Less => u64::MAX,
-            Ordering::Equal if skip == ALL => u64::MAX,
             Ordering::Equal => skip,
             Ordering::Greater => 0,
         };
@@ -258,8 +257,8 @@ impl Passed {
     fn before(part: &Part) -> Self {
         let (score, skip) = match part.start {
             // A cell of which all are passed over returns no more with this score.
-            Position::Score { score, skip } if skip != u64::MAX => (Some(normal(score)), skip),
-            _ => (None, 0),
+            Position::Score { score, skip } => (Some(normal(score)), skip),
+            Position::Index(_) => (None, 0),
         };
         Self {
             score,
