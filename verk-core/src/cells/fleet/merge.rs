@@ -288,9 +288,13 @@ fn previous(from: Position, parts: &[Part]) -> Option<Position> {
     if parts.iter().all(|part| part.listing.previous.is_none()) {
         return None;
     }
+    let is_end = |part: &Part| part.listing.looked_at == 0 && part.listing.next.is_none();
     let Position::Score { score, skip } = from else {
         return None;
     };
+    if parts.iter().all(is_end) {
+        return Some(Position::default());
+    }
     let (rank, _) = unpacked(skip, parts.len());
     let after = match parts.get(rank)?.listing.previous {
         // Nothing of this cell comes before the start.
