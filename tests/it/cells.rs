@@ -3,15 +3,18 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use verk::{
+    BuildError, EventKind,
     cells::Cells,
     client::Client,
+    health::Reason,
     prelude::*,
     queues::Status,
     storage::{NodeStore, Source, Storage, WaitingStore},
+    time::{Clock, SystemClock},
 };
-use verk_testing::MemoryStorage;
+use verk_testing::{MemoryStorage, RedisServer};
 
-use crate::support::{Gauge, Log, States, queue_name, until, until_slowly};
+use crate::support::{Gauge, Log, States, queue_name, until, until_slowly, wait_for};
 
 const QUEUES: usize = 12;
 
@@ -24,7 +27,8 @@ async fn in_a_cell(name: String, State(log): State<Log>) {
 #[verk::worker]
 async fn counted_in_cells(State(gauge): State<Gauge>, State(log): State<Log>) {
     gauge.enter();
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    let clock: &dyn Clock = &SystemClock;
+    clock.sleep(Duration::from_millis(1)).await;
     log.push(String::new());
     gauge.leave();
 }
@@ -169,4 +173,72 @@ async fn jobs_in_other_cells_share_the_permits_of_their_queue() {
 #[tokio::test]
 async fn jobs_in_other_cells_run_with_one_permit() {
     run_strays(1).await;
+}
+
+#[tokio::test]
+async fn another_order_of_cells_does_not_start() {
+    let (storages, cells) = three();
+    let build = async |cells| {
+        let builder = States::new().give(Verk::builder().cells(cells));
+        builder.queue("default", 1).build().await
+    };
+    build(cells.clone()).await.unwrap().shutdown().await;
+    let swapped = [1, 0, 2].map(|cell| Arc::new(storages[cell].clone()) as Arc<dyn Storage>);
+    let fewer = [0, 1].map(|cell| Arc::new(storages[cell].clone()) as Arc<dyn Storage>);
+    for cells in [swapped.into_iter().collect(), fewer.into_iter().collect()] {
+        let refused = build(cells).await.unwrap_err();
+        assert!(matches!(refused, BuildError::Layout { .. }), "{refused}");
+    }
+    for storage in &storages {
+        assert_eq!(storage.nodes().await.unwrap(), [], "nothing was registered");
+    }
+    build(cells).await.unwrap().shutdown().await;
+}
+
+/// Two plain servers. One of them ends.
+#[tokio::test]
+async fn a_cell_that_is_down_stops_only_its_own_queues() {
+    let (one, other) = (RedisServer::start(), RedisServer::start());
+    let states = States::new();
+    let mut builder = Verk::builder().redis_cells([one.url(), other.url()]);
+    for number in 0..QUEUES {
+        builder = builder.queue(&queue_of(number), 1);
+    }
+    let verk = states.give(builder).build().await.unwrap();
+    let mut events = verk.events();
+    verk.start().unwrap();
+    until(|| verk.health().reasons.is_empty()).await;
+    drop(other);
+    let in_one = |reason: &Reason| matches!(reason, Reason::Cell { cell: 1, .. });
+    until_slowly(|| verk.health().reasons.iter().any(in_one)).await;
+    let health = verk.health();
+    assert!(health.ready && health.live, "{health:?}");
+
+    let cells = Cells::new(Arc::new(MemoryStorage::default()));
+    let cells = cells.with(Arc::new(MemoryStorage::default()));
+    let here = (0..QUEUES)
+        .map(queue_of)
+        .filter(|queue| cells.of(&queue_name(queue)) == 0);
+    let here: Vec<String> = here.collect();
+    for queue in &here {
+        verk.enqueue(InACell::new(queue.clone()).queue(queue))
+            .await
+            .unwrap();
+    }
+    for _ in &here {
+        wait_for(&mut events, |event| {
+            matches!(event.what, EventKind::JobFinished { .. }).then_some(())
+        })
+        .await;
+    }
+    let there = (0..QUEUES)
+        .map(queue_of)
+        .find(|queue| !here.contains(queue))
+        .unwrap();
+    let refused = verk
+        .enqueue(InACell::new("x").queue(&there))
+        .await
+        .unwrap_err();
+    assert!(!refused.may_be_stored(), "{refused}");
+    verk.shutdown().await;
 }

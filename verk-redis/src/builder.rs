@@ -9,10 +9,10 @@ use verk_core::{
     time::Clock,
 };
 
-use crate::{
-    config::RedisConfig,
-    storage::{MOST_AT_ONCE, RedisStorage},
-};
+use crate::{config::RedisConfig, storage::RedisStorage};
+
+/// How many servers are connected to at once.
+const MOST_AT_ONCE: usize = 8;
 
 /// Lets a Verk be built on Redis.
 pub trait RedisBuilderExt {

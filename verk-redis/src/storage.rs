@@ -6,7 +6,7 @@ use std::{sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Cmd, Value};
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::future::try_join_all;
 use tokio::runtime::Handle;
 use verk_core::{
     StorageError,
@@ -19,6 +19,7 @@ use crate::{
     config::RedisConfig,
     connect::{
         cells,
+        fleet::Fleet,
         link::Link,
         pool::Connector,
         reply,
@@ -27,7 +28,7 @@ use crate::{
         server,
     },
     error::{Error, Failure, cut},
-    fetch::OpenQueues,
+    fetch::{Blocking, OpenQueues},
     keys::{Key, Keys},
     prefix,
 };
@@ -103,20 +104,28 @@ impl RedisStorage {
     /// # }
     /// ```
     pub async fn connect_cells(config: impl Into<RedisConfig>) -> Result<Vec<Self>, Error> {
-        let cells = cells::each(config.into())?.into_iter();
-        let connecting = cells.map(Self::connect_to);
-        stream::iter(connecting)
-            .buffered(MOST_AT_ONCE)
-            .try_collect()
-            .await
+        let cells = cells::each(config.into())?;
+        if cells.len() == 1 {
+            let only = cells.into_iter().map(Self::connect_to);
+            return try_join_all(only).await;
+        }
+        let keys = cells.iter().map(keys).collect::<Result<Vec<_>, _>>()?;
+        if Handle::try_current().is_err() {
+            return Err(Error::NoRuntime);
+        }
+        let (fleet, connectors) = Fleet::new(&cells)?;
+        fleet.check().await?;
+        let blocking = Arc::new(Blocking::new(cells[0].blocking_connections));
+        let cells = connectors.into_iter().zip(keys).zip(&cells);
+        let storages = cells.map(|((connector, keys), config)| {
+            Self::with(connector, keys, config.pool_size, Arc::clone(&blocking))
+        });
+        Ok(storages.collect())
     }
 
     /// Connects to the storage of a configuration without cells.
     async fn connect_to(config: RedisConfig) -> Result<Self, Error> {
-        let keys = Arc::new(Keys::new(
-            config.prefix.as_deref().unwrap_or_default(),
-            config.schedule_keys.unwrap_or_default(),
-        )?);
+        let keys = keys(&config)?;
         if Handle::try_current().is_err() {
             return Err(Error::NoRuntime);
         }
@@ -126,20 +135,27 @@ impl RedisStorage {
             .await
             .map_err(|error| Error::not_connected(connector.address(), connector.cause(error)))?;
         server::check(&connector, &mut connection).await?;
-        let runtimes = Runtimes::new(connector.clone(), config.pool_size, Arc::clone(&keys));
+        let blocking = Arc::new(Blocking::new(config.blocking_connections));
+        Ok(Self::with(connector, keys, config.pool_size, blocking))
+    }
+
+    fn with(
+        connector: Connector,
+        keys: Arc<Keys>,
+        pool_size: u32,
+        blocking: Arc<Blocking>,
+    ) -> Self {
+        let runtimes = Runtimes::new(connector.clone(), pool_size, Arc::clone(&keys));
         let link = Arc::new(Link {
             connector,
             runtimes: Arc::new(runtimes),
             keys,
             clock: Arc::new(SystemClock),
         });
-        Ok(Self {
-            queues: Arc::new(OpenQueues::new(
-                Arc::clone(&link),
-                config.blocking_connections,
-            )),
+        Self {
+            queues: Arc::new(OpenQueues::new(Arc::clone(&link), blocking)),
             link,
-        })
+        }
     }
 
     /// Deletes every key under the prefix, also those of other programs. For tests and examples.
@@ -231,8 +247,11 @@ impl Server for RedisStorage {
     }
 }
 
-/// How many storages are connected to at once.
-pub(crate) const MOST_AT_ONCE: usize = 8;
+fn keys(config: &RedisConfig) -> Result<Arc<Keys>, Error> {
+    let prefix = config.prefix.as_deref().unwrap_or_default();
+    let schedule_keys = config.schedule_keys.unwrap_or_default();
+    Keys::new(prefix, schedule_keys).map(Arc::new)
+}
 
 /// The first place of a page and the most entries in it, for a script.
 pub(crate) fn bounds(page: Page) -> [Arg<'static>; 2] {

@@ -1,9 +1,9 @@
 //! Redis Cluster and Valkey Cluster: finds the server that has the slot of all keys.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bb8_redis::redis::{
-    self, Client, ConnectionInfo, ErrorKind, RedisResult, Value, from_redis_value,
+    self, Client, Cmd, ConnectionInfo, ErrorKind, RedisResult, Value, from_redis_value,
     io::tcp::TcpSettings,
 };
 
@@ -22,7 +22,7 @@ const DEFAULT_PORT: u16 = 6379;
 /// A cluster, of which one slot has all keys.
 pub(crate) struct Cluster {
     slot: u16,
-    directory: Directory,
+    directory: Arc<Directory>,
 }
 
 /// The parts of a URL. They may be passwords, so `Debug` is only for tests.
@@ -92,8 +92,16 @@ impl Cluster {
     ) -> RedisResult<Self> {
         Ok(Self {
             slot,
-            directory: Directory::new(&url.seeds, &url.owner, tls, tcp)?,
+            directory: Arc::new(Directory::new(&url.seeds, &url.owner, tls, tcp)?),
         })
+    }
+
+    /// The same cluster, with another slot.
+    pub(crate) fn with_slot(&self, slot: u16) -> Self {
+        Self {
+            slot,
+            directory: Arc::clone(&self.directory),
+        }
     }
 
     pub(crate) fn slot(&self) -> u16 {
@@ -102,11 +110,31 @@ impl Cluster {
 
     /// The owner of the slot that most servers name.
     pub(crate) async fn find_owner(&self, patience: Duration) -> RedisResult<Client> {
-        let nobody = (ErrorKind::Io, "no server of the cluster names an owner");
-        let mut question = redis::cmd("CLUSTER");
-        question.arg("SLOTS");
-        let read = |answer| owner(answer, self.slot);
-        self.directory.find(&question, read, nobody, patience).await
+        let read = |answer| owner(&ranges(answer)?, self.slot);
+        self.directory
+            .find(&question(), read, NOBODY, patience)
+            .await
+    }
+
+    /// As [`find_owner`](Self::find_owner), of each of some slots; `None` for one that has none.
+    pub(crate) async fn find_owners(
+        &self,
+        slots: &[u16],
+        patience: Duration,
+    ) -> RedisResult<Vec<Option<Address>>> {
+        let read = |answer| {
+            let ranges = ranges(answer)?;
+            let owners = slots.iter().map(|slot| owner(&ranges, *slot).ok());
+            Ok(owners.collect())
+        };
+        self.directory
+            .find_each(&question(), read, NOBODY, patience)
+            .await
+    }
+
+    /// The server at an address that others named.
+    pub(crate) fn client(&self, address: &Address) -> RedisResult<Client> {
+        self.directory.client(address.clone())
     }
 
     /// The server at an address of the form `host:port`, as a server of the cluster names it.
@@ -130,10 +158,22 @@ impl Cluster {
     }
 }
 
+const NOBODY: (ErrorKind, &str) = (ErrorKind::Io, "no server of the cluster names an owner");
+
+fn question() -> Cmd {
+    let mut question = redis::cmd("CLUSTER");
+    question.arg("SLOTS");
+    question
+}
+
+/// The ranges of slots in the answer.
+fn ranges(answer: Value) -> RedisResult<Vec<Vec<Value>>> {
+    Ok(from_redis_value(answer)?)
+}
+
 /// Finds the owner of a slot in the answer to `CLUSTER SLOTS`: ranges, each with its first and its
 /// last slot, its primary, and replicas. The host is empty if it is the one that was asked.
-fn owner(slots: Value, slot: u16) -> RedisResult<Address> {
-    let ranges: Vec<Vec<Value>> = from_redis_value(slots)?;
+fn owner(ranges: &[Vec<Value>], slot: u16) -> RedisResult<Address> {
     for range in ranges {
         let [first, last, primary, ..] = &range[..] else {
             continue;
@@ -237,7 +277,8 @@ mod tests {
             server("$-1\r\n", 8),
             server("$1\r\n?\r\n", 9),
         );
-        let owner = |slot| owner(parse_redis_value(slots.as_bytes()).unwrap(), slot);
+        let ranges = ranges(parse_redis_value(slots.as_bytes()).unwrap()).unwrap();
+        let owner = |slot| owner(&ranges, slot);
         assert_eq!(owner(99).unwrap(), ("one".to_owned(), 7));
         assert_eq!(owner(100).unwrap(), (String::new(), 8));
         assert_eq!(owner(101).unwrap(), (String::new(), 9));
@@ -249,7 +290,7 @@ mod tests {
     fn any_answer_is_an_owner_or_an_error() {
         for answer in ["*0\r\n", "$-1\r\n", "*1\r\n*1\r\n:1\r\n", "*1\r\n:1\r\n"] {
             let answer = parse_redis_value(answer.as_bytes()).unwrap();
-            assert!(owner(answer, 0).is_err());
+            assert!(ranges(answer).and_then(|ranges| owner(&ranges, 0)).is_err());
         }
     }
 }

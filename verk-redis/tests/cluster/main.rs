@@ -1,4 +1,6 @@
-//! A storage in one slot of a cluster, while that slot moves.
+//! A storage in one slot of a cluster, while that slot moves; and one in each of several.
+
+mod cells;
 
 use std::{
     sync::{
@@ -13,7 +15,7 @@ use futures_util::future::join_all;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use verk_core::{
-    BuildError, QueueName, Verk,
+    QueueName,
     error::{Applied, StorageErrorKind},
     names::NodeId,
     storage::{
@@ -22,7 +24,7 @@ use verk_core::{
     },
     time::{Clock, SystemClock},
 };
-use verk_redis::{Error, RedisBuilderExt, RedisConfig, RedisStorage};
+use verk_redis::{Error, RedisConfig, RedisStorage};
 use verk_testing::{RedisCluster, RedisServer, within};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,12 +131,16 @@ async fn an_enqueue_goes_where_its_queue_is() {
     );
 }
 
-/// Enqueues, fetches and settles while the slot moves there and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_job_is_lost_or_twice_while_the_slot_moves() {
-    let cluster = Arc::new(cluster());
-    let storage = connect(&cluster).await;
-    let slot = cluster.slot_of(PREFIX);
+    let cluster = cluster();
+    let (storage, slot) = (connect(&cluster).await, cluster.slot_of(PREFIX));
+    run_jobs_while_it_moves(cluster, storage, slot).await;
+}
+
+/// Enqueues, fetches and settles while the slot moves there and back.
+async fn run_jobs_while_it_moves(cluster: RedisCluster, storage: RedisStorage, slot: u16) {
+    let cluster = Arc::new(cluster);
     let node = NodeId::register("one").unwrap();
     let info = StoredNodeInfo::default();
     storage.register(&node, &[], TTL, &info).await.unwrap();
@@ -382,128 +388,4 @@ async fn what_is_wrong_with_a_cluster_is_said() {
     migration.cancel();
     storage.register(&node, &queues, TTL, &info).await.unwrap();
     storage.stats(&[]).await.unwrap();
-}
-
-/// How many keys of this pattern each primary has.
-fn counts(cluster: &RedisCluster, pattern: &str) -> Vec<usize> {
-    let servers = cluster.servers().iter();
-    servers
-        .map(|server| server.command(&["KEYS", pattern]).into_array().unwrap())
-        .map(|keys| keys.len())
-        .collect()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cells_are_spread_over_the_primaries() {
-    let cluster = cluster();
-    let with = |query: &str| RedisConfig::new(format!("{}/{query}", cluster.url()));
-    let build = async |config: RedisConfig| {
-        let building = Verk::builder()
-            .redis(config.prefix("shop".to_owned()))
-            .build();
-        within(PATIENCE, building).await
-    };
-    build(with("?cells=16")).await.unwrap();
-    assert_eq!(counts(&cluster, "shop:{*}:verk:layout"), [6, 5, 5]);
-    assert_eq!(counts(&cluster, "*").iter().sum::<usize>(), 16);
-    // The same again, and others.
-    build(with("").cells(16)).await.unwrap();
-    for cells in [8, 32] {
-        let error = build(with("").cells(cells)).await.unwrap_err();
-        let BuildError::Layout { wanted, found, .. } = &error else {
-            panic!("{error}");
-        };
-        assert_eq!(*wanted, format!("cells={cells} cell=0 hash=1"));
-        assert_eq!(found, "cells=16 cell=0 hash=1");
-    }
-    assert_eq!(counts(&cluster, "*").iter().sum::<usize>(), 16);
-
-    let cells = RedisStorage::connect_cells(with("?cells=16").prefix("shop".to_owned()));
-    let cells = within(PATIENCE, cells).await.unwrap();
-    assert_eq!(cells.len(), 16);
-    for (number, cell) in cells.iter().enumerate() {
-        assert!(jobs(cell, "default").await.is_empty(), "{number}");
-        enqueue(cell, "default", &number.to_string()).await;
-        assert_eq!(jobs(cell, "default").await, [number.to_string()]);
-    }
-    assert_eq!(counts(&cluster, "shop:{*}:queue:default"), [6, 5, 5]);
-    let addresses: Vec<_> = cells.iter().map(Server::address).collect();
-    assert!(
-        addresses[0].starts_with("slot 32 of the cluster 127.0.0.1:"),
-        "{addresses:?}"
-    );
-    cells[3].delete_prefix().await.unwrap();
-    assert_eq!(counts(&cluster, "*:{3.57383}:*"), [0, 0, 0]);
-    assert_eq!(
-        counts(&cluster, "*:queue:default").iter().sum::<usize>(),
-        15
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cell_moves_alone() {
-    let cluster = cluster();
-    let config = RedisConfig::new(cluster.url())
-        .cells(4)
-        .connect_timeout(Duration::from_secs(30));
-    let cells = RedisStorage::connect_cells(config).await.unwrap();
-    let all = async |job: &str| {
-        for cell in &cells {
-            enqueue(cell, "default", job).await;
-        }
-    };
-    all("1").await;
-    let slot = cluster.slot_of("{0.18298}");
-    assert_eq!(slot, 32);
-    let migration = cluster.migrate(slot, cluster.other_primary(slot));
-    all("2").await;
-    migration.finish();
-    all("3").await;
-    cluster.migrate(slot, cluster.other_primary(slot)).finish();
-    all("4").await;
-    for cell in &cells {
-        assert_eq!(jobs(cell, "default").await, ["1", "2", "3", "4"]);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_servers_are_cells() {
-    let servers = [(); 3].map(|()| RedisServer::start());
-    let [one, two, three] = servers.each_ref().map(|server| server.url().to_owned());
-    let build = async |urls: &[&String]| {
-        let urls = urls.iter().map(|url| url.as_str());
-        let building = Verk::builder()
-            .redis_cells(urls)
-            .prefix("shop".to_owned())
-            .build();
-        within(PATIENCE, building).await
-    };
-    build(&[&one, &two]).await.unwrap();
-    let layout = |server: &RedisServer| {
-        let layout = server.command(&["GET", "shop:verk:layout"]).into_bytes();
-        layout.map(|layout| String::from_utf8(layout.to_vec()).unwrap())
-    };
-    let layouts = || servers.each_ref().map(layout);
-    let expected = [0, 1].map(|cell| format!("cells=2 cell={cell} hash=1"));
-    assert_eq!(layouts()[..2], expected.clone().map(Some));
-    build(&[&one, &two]).await.unwrap();
-    for others in [&[&two, &one][..], &[&one, &two, &three]] {
-        let error = build(others).await.unwrap_err();
-        assert!(matches!(error, BuildError::Layout { .. }), "{error}");
-    }
-    // The same one twice.
-    let error = build(&[&three, &three]).await.unwrap_err();
-    assert!(matches!(error, BuildError::Layout { .. }), "{error}");
-    // One alone keeps nothing.
-    servers[2].command(&["FLUSHALL"]);
-    build(&[&three]).await.unwrap();
-    assert_eq!(layouts()[2], None);
-
-    let error = build(&[]).await.unwrap_err();
-    assert!(matches!(error, BuildError::Config(_)), "{error}");
-    assert!(error.to_string().contains("redis_cells"), "{error}");
-    // One of them is down.
-    servers[1].stop();
-    let error = build(&[&one, &two]).await.unwrap_err();
-    assert!(matches!(error, BuildError::Storage(_)), "{error}");
 }
