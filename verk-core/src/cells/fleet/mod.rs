@@ -34,7 +34,9 @@ mod sums;
 mod timetable;
 mod waiting;
 
-use std::{collections::HashMap, future::Future, pin::Pin, time::SystemTime};
+use std::{
+    collections::HashMap, future::Future, pin::Pin, sync::atomic::AtomicUsize, time::SystemTime,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -46,7 +48,7 @@ use crate::{
     error::{Applied, StorageError},
     job::Job,
     names::NodeId,
-    storage::{AuditStore, Page, Server, ServerFacts, Storage},
+    storage::{AuditStore, LockRef, Page, Server, ServerFacts, Storage},
 };
 
 /// Several cells as one storage. The [module](self) says what it can do.
@@ -56,6 +58,8 @@ pub(super) struct Fleet {
     /// In which cells the nodes are registered that were last read. An id is made for one
     /// registration, so what this has stays true.
     homes: Mutex<HashMap<NodeId, Vec<usize>>>,
+    /// How many times jobs without a partition went to queues that are spread.
+    turns: AtomicUsize,
 }
 
 /// The answer of a cell, on its way.
@@ -66,6 +70,7 @@ impl Fleet {
         Self {
             cells,
             homes: Mutex::default(),
+            turns: AtomicUsize::new(0),
         }
     }
 
@@ -78,11 +83,25 @@ impl Fleet {
         &*self.cells.storages()[cell]
     }
 
-    /// The cell in which a job belongs. One that names no queue belongs in cell 0.
+    /// The cell in which a job belongs. One that names no queue belongs in cell 0. One of a queue
+    /// that is spread over several cells belongs in that of its partition; without a partition, in
+    /// that of its id.
     fn of_payload(&self, payload: &Bytes) -> usize {
         let job = Job::decode(payload.clone()).ok();
-        let queue = job.as_ref().and_then(Job::queue);
-        queue.map_or(0, |queue| self.cells.of(queue))
+        let queue = job.as_ref().and_then(|job| Some((job, job.queue()?)));
+        queue.map_or(0, |(job, queue)| {
+            if !self.cells.is_spread(queue) {
+                return self.cells.of(queue);
+            }
+            let partition = job.partition_key();
+            let partition = partition.unwrap_or_else(|| job.jid().to_string());
+            self.cells.of_partition(queue, &partition)
+        })
+    }
+
+    /// The cell of a lock: in a queue that is spread over several cells, the lock is the partition.
+    fn of_lock(&self, lock: &LockRef) -> usize {
+        self.cells.of_partition(&lock.queue, &lock.id.to_string())
     }
 
     /// All cells, the first of them this one.
