@@ -3,7 +3,8 @@
 //! A storage that shards inside cannot carry the protocol of a node: a heartbeat, a fetch, a
 //! settlement and a restore are only right if each is one atomic step of one storage. So this view
 //! takes no part in that protocol. A node works on the storage of each cell, and every step of a
-//! node fails here with [`NotApplied`](crate::error::Applied::NotApplied).
+//! node fails here with [`NotApplied`](crate::error::Applied::NotApplied). The report of a process
+//! is no such step: it goes to the cell of its identity.
 //!
 //! What is left is sound over several cells:
 //!
@@ -13,6 +14,8 @@
 //! 2. A change of all cells, such as a pause, is idempotent. After an error the caller repeats it.
 //! 3. A read asks all cells at once and joins their answers. If a cell fails, the read fails: a sum
 //!    that lacks a cell would be wrong. Each error names its cell by number and address.
+//!
+//! Each cell has sets of its own, and each keeps its own limits: `max_dead_jobs` is that of a cell.
 //!
 //! The decisions are pure, in `merge`, `cursor`, `facts`, `running` and `sums`.
 
