@@ -7,14 +7,15 @@ use tokio::task::block_in_place;
 use verk_core::{
     BuildError, Verk,
     names::NodeId,
-    storage::{JobStore, NodeStore, Server, StoredNodeInfo},
+    storage::{Dequeued, Inprogress, JobStore, NodeStore, Server, StoredNodeInfo},
     time::{Clock, SystemClock},
 };
 use verk_redis::{Error, RedisBuilderExt, RedisConfig, RedisStorage};
 use verk_testing::{RedisCluster, RedisServer, within};
 
 use super::{
-    PATIENCE, TTL, beat_while_it_moves, cluster, enqueue, jobs, name, run_jobs_while_it_moves,
+    PATIENCE, TTL, beat_while_it_moves, cluster, enqueue, jobs, name, request,
+    run_jobs_while_it_moves,
 };
 
 async fn connect_cells(cluster: &RedisCluster, cells: usize) -> Vec<RedisStorage> {
@@ -180,6 +181,35 @@ async fn cells_share_the_connections_to_their_primaries() {
     for cell in &cells {
         assert_eq!(jobs(cell, "default").await.len(), 8);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cells_share_the_connections_that_wait() {
+    let cluster = cluster();
+    let config = RedisConfig::new(cluster.url()).cells(8);
+    let cells = RedisStorage::connect_cells(config.blocking_connections(2));
+    let cells = within(PATIENCE, cells).await.unwrap();
+    let mut queues = Vec::new();
+    for cell in &cells {
+        let node = NodeId::register("one").unwrap();
+        let info = StoredNodeInfo::default();
+        cell.register(&node, &[], TTL, &info).await.unwrap();
+        let queue = name("default");
+        queues.push(cell.open_queue(&Inprogress { queue, node }).await.unwrap());
+    }
+    for round in ["1", "2", "3"] {
+        for (cell, queue) in cells.iter().zip(&mut queues) {
+            enqueue(cell, "default", round).await;
+            let dequeued = queue.dequeue(request(PATIENCE)).await.unwrap();
+            assert_eq!(dequeued, Dequeued::Jobs(vec![round.into()]));
+            let dequeued = queue.dequeue(request(Duration::from_millis(1))).await;
+            assert_eq!(dequeued.unwrap(), Dequeued::Jobs(Vec::new()));
+            // Two of each primary are for commands.
+            let open = || connections(&cluster).iter().sum::<usize>() <= 3 * 2 + 2;
+            wait_until(open).await;
+        }
+    }
+    assert_eq!(lost(&cells), [0; 8]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
