@@ -207,7 +207,8 @@ async fn another_order_of_cells_does_not_start() {
 async fn a_cell_that_is_down_stops_only_its_own_queues() {
     let (one, other) = (RedisServer::start(), RedisServer::start());
     let states = States::new();
-    let mut builder = Verk::builder().redis_cells([one.url(), other.url()]);
+    let builder = Verk::builder().redis_cells([one.url(), other.url()]);
+    let mut builder = builder.poll_interval(Duration::from_millis(100));
     for number in 0..QUEUES {
         builder = builder.queue(&queue_of(number), 1);
     }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Which cell of how many a storage is. Each cell of several keeps this as a text, so that a program
-/// with other cells, or with the same ones in another order, does not start.
+/// Which cell of how many a storage is. Each cell of several keeps this as a text, so that a
+/// program with other cells, or with the same ones in another order, does not start.
 ///
 /// ```
 /// # use verk_core::cells::Layout;

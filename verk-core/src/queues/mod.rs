@@ -161,8 +161,8 @@ impl Queues {
         });
     }
 
-    /// Runs a queue that may run in other cells too: so many of its jobs at once here, paused or not
-    /// if it was not run here before.
+    /// Runs a queue that may run in other cells too: so many of its jobs at once here. `paused`
+    /// counts if it was not run here before.
     pub(crate) fn set_share(&self, name: &QueueName, share: usize, paused: bool) {
         self.state.send_if_modified(|state| {
             let settings = state.wanted.entry(name.clone());

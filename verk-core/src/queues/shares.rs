@@ -1,10 +1,11 @@
 //! How the permits of a queue are divided between the cells in which it has jobs. No I/O.
 
-/// How many jobs of a queue may run in each cell, of `total` at once. `homes` are the cells in which
-/// the queue lies, at most `total` of them, and `has_jobs` says which cells have jobs of it.
+/// How many jobs of a queue may run in each cell, of `total` at once. `homes` are the cells in
+/// which the queue lies, at most `total` of them, and `has_jobs` says which cells have jobs of it.
 ///
-/// 1. The cells in which the queue does not lie, but has jobs, together get at most half of `total`.
-///    A queue that runs one job at once runs those of the first such cell first: they are few.
+/// 1. The cells in which the queue does not lie, but has jobs, together get at most half of
+///    `total`. A queue that runs one job at once runs those of the first such cell first: they are
+///    few.
 /// 2. Each home gets one permit, to find out whether there are jobs.
 /// 3. The homes with jobs get the rest in equal parts; all homes, if none has jobs.
 pub(super) fn shares(total: usize, homes: &[usize], has_jobs: &[bool]) -> Vec<usize> {

@@ -17,10 +17,10 @@ use crate::{
 /// How long it waits for permits that others have.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Runs jobs where they are, because no step crosses two cells. A job is a *stray* if its queue lies
-/// in another cell: a failed job went to a `retry_queue`, an operator moved it to another queue, or
-/// the fleet had other cells when it was stored. The permits of a queue that lies in several cells
-/// go where its jobs are.
+/// Runs jobs where they are, because no step crosses two cells. A job is a *stray* if its queue
+/// lies in another cell: a failed job went to a `retry_queue`, an operator moved it to another
+/// queue, or the fleet had other cells when it was stored. The permits of a queue that lies in
+/// several cells go where its jobs are.
 ///
 /// Every `poll_interval`, the manager reads the names of the queues of each cell. A queue of this
 /// node that has jobs in another cell runs there too, with a part of its permits, until it has no
@@ -75,8 +75,8 @@ impl StrayManager {
         reached.fold(true, |all, one| all & one)
     }
 
-    /// In which cells besides their own the queues of this node have jobs, and in which of their own
-    /// those that have several. What a cell that does not answer had stays as it is.
+    /// In which cells besides their own the queues of this node have jobs; of a queue that lies in
+    /// several, in which of them too. What a cell that does not answer had stays as it is.
     async fn look(&self) -> BTreeMap<QueueName, Vec<usize>> {
         let cells = self.essentials.cells.storages().iter().enumerate();
         let found = cells.map(async |(cell, storage)| {
@@ -84,7 +84,11 @@ impl StrayManager {
             match strays(&**storage, &known).await {
                 Ok(strays) => strays,
                 Err(error) => {
-                    log::warn!(cell, error = %error, "cannot look for jobs of queues that lie in other cells");
+                    log::warn!(
+                        cell,
+                        error = %error,
+                        "cannot look for jobs of queues that lie in other cells"
+                    );
                     let runs_here = known.into_iter().filter(|(_, runs_here)| *runs_here);
                     runs_here.map(|(queue, _)| queue).collect()
                 }

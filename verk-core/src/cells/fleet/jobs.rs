@@ -129,8 +129,8 @@ impl Fleet {
         self.store(stores).await.map(drop)
     }
 
-    /// Stores jobs in one cell after another. It ends at the first error, which is `NotApplied` only
-    /// if no cell stored a job.
+    /// Stores jobs in one cell after another. It ends at the first error, which is `NotApplied`
+    /// only if no cell stored a job.
     async fn store<'a, T>(
         &self,
         stores: impl Iterator<Item = (usize, Asked<'a, T>)>,
