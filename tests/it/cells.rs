@@ -248,6 +248,7 @@ async fn a_cell_that_is_down_stops_only_its_own_queues() {
         .await
         .unwrap_err();
     assert!(!refused.may_be_stored(), "{refused}");
+    assert!(verk.health().ready, "an enqueue to one cell failed");
     verk.shutdown().await;
 }
 

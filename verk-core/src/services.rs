@@ -73,7 +73,11 @@ impl Essentials {
             clock: Arc::clone(&self.clock),
             config: Arc::clone(&self.config),
             tallies: Arc::clone(&self.tallies),
-            server_time: Arc::new(ServerTime::new(Arc::clone(&self.clock))),
+            // Clients follow the time of the first cell.
+            server_time: match cell {
+                0 => Arc::clone(&self.server_time),
+                _ => Arc::new(ServerTime::new(Arc::clone(&self.clock))),
+            },
             enqueues: Arc::clone(&self.enqueues),
         })
     }

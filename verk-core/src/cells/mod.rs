@@ -176,6 +176,7 @@ impl Cells {
     }
 }
 
+/// The storages in the order of the cells. Without any, [`build`](crate::VerkBuilder::build) fails.
 impl FromIterator<Arc<dyn Storage>> for Cells {
     fn from_iter<I: IntoIterator<Item = Arc<dyn Storage>>>(storages: I) -> Self {
         Self {

@@ -30,13 +30,21 @@ pub struct Health {
 }
 
 impl Health {
-    /// `reasons` concern the whole node, and each of `cells` one cell. Of several cells, one that
-    /// works keeps the node ready.
-    pub(crate) fn new(mut reasons: Vec<Reason>, mut cells: Vec<Vec<Reason>>) -> Self {
+    /// `reasons` concern the whole node, `enqueue` an enqueue that failed, and each of `cells` one
+    /// cell. Of several cells, one that works keeps the node ready, although an enqueue to another
+    /// one failed.
+    pub(crate) fn new(
+        mut reasons: Vec<Reason>,
+        enqueue: Option<Reason>,
+        mut cells: Vec<Vec<Reason>>,
+    ) -> Self {
+        let is_only = cells.len() == 1;
         if let [only] = &mut *cells {
             reasons.append(only);
         }
         let is_ready = reasons.is_empty() && cells.iter().any(Vec::is_empty);
+        let is_ready = is_ready && !(is_only && enqueue.is_some());
+        reasons.extend(enqueue);
         for (cell, of_cell) in cells.into_iter().enumerate() {
             reasons.extend(of_cell.into_iter().map(|reason| Reason::Cell {
                 cell,
@@ -139,5 +147,36 @@ pub(crate) fn failing(part: &str, error: String) -> Reason {
     Reason::StorageFailing {
         part: part.to_owned(),
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_cell_that_works_keeps_a_node_ready() {
+        let lost = || vec![Reason::RegistrationLost];
+        let enqueue = || Some(failing("enqueue", "full".to_owned()));
+        for (reasons, enqueue, cells, ready, count) in [
+            (vec![], None, vec![vec![]], true, 0),
+            (vec![], None, vec![lost()], false, 1),
+            (vec![], enqueue(), vec![vec![]], false, 1),
+            (vec![], None, vec![lost(), vec![]], true, 1),
+            (vec![], enqueue(), vec![lost(), vec![]], true, 2),
+            (vec![], None, vec![lost(), lost()], false, 2),
+            (vec![Reason::Stopping], None, vec![vec![], vec![]], false, 1),
+        ] {
+            let health = Health::new(reasons, enqueue, cells);
+            assert_eq!((health.ready, health.reasons.len()), (ready, count));
+            assert!(health.live);
+        }
+        let ended = vec![vec![], vec![Reason::HeartbeatEnded]];
+        let health = Health::new(vec![], None, ended);
+        assert!(!health.live);
+        assert_eq!(
+            health.reasons[0].to_string(),
+            "cell 1: the heartbeat has ended"
+        );
     }
 }

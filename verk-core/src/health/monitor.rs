@@ -105,7 +105,7 @@ mod tests {
             assert_eq!(monitor.of_parts(now), []);
         }
         monitor.panicked("queue default", now);
-        let health = Health::new(Vec::new(), vec![monitor.of_parts(now)]);
+        let health = Health::new(Vec::new(), None, vec![monitor.of_parts(now)]);
         assert!(!health.live && !health.ready);
         assert_eq!(
             health.reasons[0].to_string(),
@@ -128,7 +128,7 @@ mod tests {
             reasons[0].to_string(),
             "enqueue: failed to enqueue jobs (not applied): no memory"
         );
-        assert!(Health::new(reasons, Vec::new()).live);
+        assert!(Health::new(reasons, None, Vec::new()).live);
         assert_eq!(of_enqueues(&enqueues, now + HEARTBEAT, HEARTBEAT), None);
         enqueues.well();
         assert_eq!(of_enqueues(&enqueues, now, HEARTBEAT), None);

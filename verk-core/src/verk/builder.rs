@@ -251,6 +251,9 @@ impl VerkBuilder {
         let cells = connect
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
+        if cells.count() == 0 {
+            return Err(ConfigErrors::new(vec![ConfigError::NoStorage]).into());
+        }
         cells.claim().await?;
         let cells = cells.spread(&self.config.spread_queues);
         let essentials = Arc::new(Essentials::new(cells, self.clock, self.config));

@@ -59,7 +59,6 @@ impl Verk {
         } else if has_queues && self.inner.supervisor.is_empty() {
             reasons.push(Reason::SupervisorEnded);
         }
-        reasons.extend(monitor::of_enqueues(&essentials.enqueues, now, heartbeat));
         let of_cell = |cell: &CellParts| {
             let monitor = &cell.services.monitor;
             let mut reasons = Vec::new();
@@ -72,6 +71,7 @@ impl Verk {
             reasons.extend(monitor.of_parts(now));
             reasons
         };
-        Health::new(reasons, cells.iter().map(of_cell).collect())
+        let enqueue = monitor::of_enqueues(&essentials.enqueues, now, heartbeat);
+        Health::new(reasons, enqueue, cells.iter().map(of_cell).collect())
     }
 }

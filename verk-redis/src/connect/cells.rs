@@ -14,7 +14,10 @@ pub(crate) fn each(config: RedisConfig) -> Result<Vec<RedisConfig>, Error> {
     let url = cluster::parse(&config.url);
     let is_cluster = url.is_some();
     // What is wrong with the URL is reported where it is used.
-    let of_url = url.and_then(Result::ok).and_then(|url| url.cells);
+    let of_url = match url {
+        Some(url) => url.ok().and_then(|url| url.cells),
+        None => in_query(&config.url),
+    };
     let Some(cells) = of_url.or(config.cells) else {
         return Ok(vec![config]);
     };
@@ -50,6 +53,16 @@ pub(crate) fn each(config: RedisConfig) -> Result<Vec<RedisConfig>, Error> {
         config.clone().cells(None).prefix(format!("{prefix}{tag}"))
     };
     Ok((0..=u8::MAX).take(cells).map(cell).collect())
+}
+
+/// The number in the query of a URL that is none of a cluster: other URLs may have other parts
+/// there, and the client library passes over what it does not know.
+fn in_query(url: &str) -> Option<usize> {
+    let (_, query) = url.split_once('?')?;
+    let cells = query
+        .split('&')
+        .find_map(|part| part.strip_prefix("cells="))?;
+    cells.parse().ok()
 }
 
 #[cfg(test)]
@@ -115,6 +128,10 @@ mod tests {
                 "redis.cells is 8: the URL and the setting",
             ),
             (with("redis://host", 2), "redis.cells is 2: only a cluster"),
+            (
+                RedisConfig::new("redis://host/0?protocol=resp3&cells=4"),
+                "redis.cells is 4: only a cluster",
+            ),
             (
                 with("redis+sentinel://host/main", 2),
                 "redis.cells is 2: only a cluster",
