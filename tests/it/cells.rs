@@ -87,7 +87,7 @@ async fn each_queue_runs_in_its_cell() {
         verk.enqueue(job).await.unwrap();
     }
     until(|| states.log.entries().len() == QUEUES).await;
-    assert_eq!(verk.live_stats().processed, QUEUES as u64);
+    until(|| verk.live_stats().processed == QUEUES as u64).await;
     let statuses = verk.queues();
     assert_eq!(statuses.len(), QUEUES);
     assert!(statuses.iter().all(|queue| queue.concurrency == 2));
