@@ -16,12 +16,13 @@ use verk::{
     manage::Query,
     prelude::*,
     queues::Status,
+    redis::RedisStorage,
     storage::{NodeStore, Source, Storage, WaitingStore},
     time::{Clock, SystemClock},
 };
 use verk_testing::{MemoryStorage, RedisServer};
 
-use crate::support::{Gauge, Log, States, queue_name, until, until_slowly, wait_for};
+use crate::support::{Gate, Gauge, Log, States, calls, queue_name, until, until_slowly, wait_for};
 
 const QUEUES: usize = 12;
 
@@ -327,4 +328,55 @@ async fn a_partition_lies_in_one_cell_in_its_order() {
     }
     let all: BTreeSet<usize> = cells_of.values().map(|of_key| of_key[0].0).collect();
     assert!(all.len() > 1, "several partitions lie in several cells");
+}
+
+/// Runs until the gate opens.
+#[verk::worker]
+async fn held_in_cells(State(gauge): State<Gauge>, State(gate): State<Gate>) {
+    gauge.enter();
+    gate.pass().await;
+    gauge.leave();
+}
+
+#[tokio::test]
+async fn a_cell_gets_a_permit_when_another_gives_it_up() {
+    let servers = [RedisServer::start(), RedisServer::start()];
+    let urls = servers.each_ref().map(RedisServer::url);
+    let states = States::new();
+    let builder = Verk::builder()
+        .redis_cells(urls.clone())
+        .poll_interval(Duration::from_millis(20))
+        .queue("default", 2);
+    let verk = states.give(builder).build().await.unwrap();
+    let mut events = verk.events();
+    let job = || HeldInCells::new().queue("default");
+    verk.enqueue_all([job(), job()]).await.unwrap();
+    let has_jobs = |url| async move {
+        let storage = RedisStorage::connect(url).await.unwrap();
+        let default = Source::Queue(queue_name("default"));
+        (storage.len(&default).await.unwrap(), storage)
+    };
+    let [one, two] = [
+        has_jobs(urls[0].clone()).await,
+        has_jobs(urls[1].clone()).await,
+    ];
+    let (other, storage) = if one.0 == 0 { (0, one.1) } else { (1, two.1) };
+    let elsewhere = Client::new(Arc::new(storage));
+
+    verk.start().unwrap();
+    until(|| states.gauge.most() == 2).await;
+    elsewhere.enqueue_all([job(), job()]).await.unwrap();
+    // The node looks for jobs there again and again, and both permits are taken.
+    let seen = calls(&servers[other], "llen");
+    until_slowly(|| calls(&servers[other], "llen") > seen + 10).await;
+    assert_eq!(states.gauge.most(), 2);
+    states.gate.open();
+    for _ in 0..4 {
+        wait_for(&mut events, |event| {
+            matches!(event.what, EventKind::JobFinished { .. }).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(states.gauge.most(), 2);
+    verk.shutdown().await;
 }
