@@ -1,12 +1,19 @@
 //! A node on several storages: each is a cell, with queues and a registration of its own.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
 
 use verk::{
-    BuildError, EventKind,
+    BuildError, Enqueued, EventKind, Unique,
     cells::Cells,
     client::Client,
     health::Reason,
+    manage::Query,
     prelude::*,
     queues::Status,
     storage::{NodeStore, Source, Storage, WaitingStore},
@@ -241,4 +248,81 @@ async fn a_cell_that_is_down_stops_only_its_own_queues() {
         .unwrap_err();
     assert!(!refused.may_be_stored(), "{refused}");
     verk.shutdown().await;
+}
+
+async fn lens(storages: &[MemoryStorage], queue: &str) -> Vec<usize> {
+    let queue = Source::Queue(queue_name(queue));
+    join_all(storages.iter().map(|storage| storage.len(&queue)))
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_spread_queue_lies_in_several_cells() {
+    const JOBS: usize = 60;
+    let (storages, cells) = three();
+    let states = States::new();
+    let builder = Verk::builder()
+        .cells(cells)
+        .poll_interval(Duration::from_millis(20))
+        .queue("hot", 4)
+        .spread_queue("hot", 2);
+    let verk = states.give(builder).build().await.unwrap();
+    for _ in 0..JOBS {
+        let job = CountedInCells::new().queue("hot");
+        verk.enqueue(job).await.unwrap();
+    }
+    let mut half = lens(&storages, "hot").await;
+    half.sort_unstable();
+    assert_eq!(half, [0, JOBS / 2, JOBS / 2]);
+
+    let job = || CountedInCells::new().queue("hot").unique(Unique::new());
+    let first = verk.client().enqueue_unique(job()).await.unwrap();
+    let second = verk.client().enqueue_unique(job()).await.unwrap();
+    assert!(matches!(second, Enqueued::Duplicate { jid, .. } if jid == *first.jid()));
+
+    verk.start().unwrap();
+    until_slowly(|| states.log.entries().len() == JOBS + 1).await;
+    assert!(states.gauge.most() <= 4, "{}", states.gauge.most());
+    let queues = verk.queues();
+    assert_eq!((queues.len(), queues[0].concurrency), (1, 4));
+    verk.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_partition_lies_in_one_cell_in_its_order() {
+    let (storages, cells) = three();
+    let builder = Verk::builder().cells(cells).spread_queue("hot", 3);
+    let verk = States::new().give(builder).build().await.unwrap();
+    let job = |number: usize| {
+        let key = format!("customer-{}", number % 7);
+        let job = InACell::new(number.to_string()).queue("hot");
+        job.partition_key(&key)
+    };
+    verk.enqueue_all((0..70).map(job)).await.unwrap();
+    verk.enqueue_all((70..140).map(job)).await.unwrap();
+    let mut cells_of = BTreeMap::new();
+    for (cell, storage) in storages.iter().enumerate() {
+        let hot = Client::new(Arc::new(storage.clone())).admin();
+        let query = Query::new().limit(100);
+        let listed = hot.queue("hot").unwrap().list(&query).await.unwrap();
+        assert_eq!(listed.next, None);
+        for entry in listed.entries {
+            let job = entry.job().unwrap();
+            let number: usize = job.args()[2..job.args().len() - 2].parse().unwrap();
+            let of_key: &mut Vec<(usize, usize)> =
+                cells_of.entry(job.partition_key().unwrap()).or_default();
+            of_key.push((cell, number));
+        }
+    }
+    assert_eq!(cells_of.len(), 7);
+    for of_key in cells_of.values() {
+        assert_eq!(of_key.len(), 20);
+        assert!(of_key.is_sorted(), "{of_key:?}");
+        assert_eq!(of_key[0].0, of_key[19].0, "one cell");
+    }
+    let all: BTreeSet<usize> = cells_of.values().map(|of_key| of_key[0].0).collect();
+    assert!(all.len() > 1, "several partitions lie in several cells");
 }

@@ -216,6 +216,8 @@ mod tests {
         }
         assert!(connection("redis://host:6379/0").read().is_ok());
         assert!(connection("redis+unix:///run/redis.sock").read().is_ok());
+        let cells = connection("redis+cluster://a,b/?cells=16");
+        assert!(cells.read().is_ok());
     }
 
     #[test]

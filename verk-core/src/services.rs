@@ -80,6 +80,9 @@ impl Essentials {
 
     /// Reports that a job of `queue` was stored at `now` that is due at `at`.
     pub(crate) fn due_at(&self, queue: &QueueName, at: SystemTime, now: SystemTime) {
+        if self.cells.is_spread(queue) {
+            return self.due_somewhere(at, now);
+        }
         self.wakes[self.cells.of(queue)].due_at(at, now);
     }
 

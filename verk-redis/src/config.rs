@@ -33,7 +33,9 @@ macro_rules! settings_of_redis {
                 set by (cells: impl Into<Option<usize>>) cells.into();
 
             /// How many connections carry all commands that do not wait, in each tokio runtime that
-            /// uses the storage. Each can carry many requests at once. At least 1.
+            /// uses the storage. Each can carry many requests at once. At least 1. With
+            /// [`cells`](Self::cells), half as many, rounded up, go to each primary, for all of its
+            /// cells.
             pool_size: u32 = 4;
 
             /// How many idle queues of a node wait for their next job on a connection of their own,

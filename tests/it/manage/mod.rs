@@ -1,6 +1,7 @@
 //! An operator's work on jobs, on both storages, while other programs change them.
 
 mod audit;
+mod cells;
 mod chosen;
 mod enqueue;
 mod executions;
@@ -42,24 +43,20 @@ struct Shared {
     one: Admin,
     other: Admin,
     storage: Arc<dyn Storage>,
-    /// Where the nodes work that run the queue `default`.
+    /// The cells of it, which may be one.
+    cells: Vec<Arc<dyn Storage>>,
+    /// The cell in which the nodes work that run the queue `default`.
     of_node: Arc<dyn Storage>,
     _redis: Option<RedisServer>,
 }
 
-/// In memory, in several cells in memory, in Redis, and in Redis under a prefix.
+/// In memory, in several cells in memory, in Redis, in Redis under a prefix, and in several cells
+/// in Redis.
 async fn storages() -> Vec<Shared> {
     let memory = || Arc::new(MemoryStorage::default()) as Arc<dyn Storage>;
     let in_memory = [1, 3, 16].map(|count| {
         let storages: Vec<Arc<dyn Storage>> = std::iter::repeat_with(memory).take(count).collect();
-        let cells: Cells = storages.iter().cloned().collect();
-        Shared {
-            one: Client::new(cells.view()).admin(),
-            other: Client::new(cells.view()).admin(),
-            storage: cells.view(),
-            of_node: Arc::clone(&storages[cells.of(&queue_name("default"))]),
-            _redis: None,
-        }
+        Shared::of_cells(storages)
     });
     let mut all = Vec::from(in_memory);
     for prefix in ["", "app"] {
@@ -70,15 +67,39 @@ async fn storages() -> Vec<Shared> {
         all.push(Shared {
             one: Client::new(Arc::clone(&one)).admin(),
             other: Client::new(other).admin(),
+            cells: vec![Arc::clone(&one)],
             of_node: Arc::clone(&one),
             storage: one,
             _redis: Some(redis),
         });
     }
+    let redis = RedisServer::start();
+    let mut storages: Vec<Arc<dyn Storage>> = Vec::new();
+    for number in 0..3 {
+        let config = RedisConfig::new(redis.url()).prefix(format!("cell-{number}"));
+        storages.push(Arc::new(RedisStorage::connect(config).await.unwrap()));
+    }
+    let of_cells = Shared::of_cells(storages);
+    all.push(Shared {
+        _redis: Some(redis),
+        ..of_cells
+    });
     all
 }
 
 impl Shared {
+    fn of_cells(storages: Vec<Arc<dyn Storage>>) -> Self {
+        let cells: Cells = storages.iter().cloned().collect();
+        Self {
+            one: Client::new(cells.view()).admin(),
+            other: Client::new(cells.view()).admin(),
+            storage: cells.view(),
+            of_node: Arc::clone(&storages[cells.of(&queue_name("default"))]),
+            cells: storages,
+            _redis: None,
+        }
+    }
+
     async fn enqueue(&self, payloads: &[Bytes]) {
         let queue = queue_name("default");
         for payloads in payloads.chunks(100) {

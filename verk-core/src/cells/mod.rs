@@ -11,10 +11,13 @@ mod placement;
 
 pub use self::layout::Layout;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    cells::{fleet::Fleet, placement::place},
+    cells::{
+        fleet::Fleet,
+        placement::{place, places},
+    },
     error::BuildError,
     names::QueueName,
     storage::Storage,
@@ -38,31 +41,71 @@ use crate::{
 /// assert_eq!((cells.count(), cells.of(&mailers)), (3, 1));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Cells(Arc<[Arc<dyn Storage>]>);
+pub struct Cells {
+    storages: Arc<[Arc<dyn Storage>]>,
+    /// In how many cells each queue lies that lies in several.
+    spread: Arc<BTreeMap<QueueName, usize>>,
+}
 
 impl Cells {
     /// A fleet on one storage, cell 0.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        Self(Arc::new([storage]))
+        Self::from_iter([storage])
     }
 
     /// Adds the next cell.
     #[must_use]
     pub fn with(self, storage: Arc<dyn Storage>) -> Self {
-        self.0.iter().cloned().chain([storage]).collect()
+        let storages = self.storages.iter().cloned().chain([storage]);
+        Self {
+            storages: storages.collect(),
+            spread: self.spread,
+        }
+    }
+
+    /// Spreads each of these queues over so many cells; more than there are mean all.
+    pub(crate) fn spread(self, queues: &BTreeMap<QueueName, usize>) -> Self {
+        Self {
+            spread: Arc::new(queues.clone()),
+            ..self
+        }
     }
 
     /// How many cells there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.storages.len()
     }
 
-    /// The number of the cell in which a queue lies.
+    /// The number of the cell in which a queue lies; of a queue that is spread over several, the
+    /// first.
     #[must_use]
     pub fn of(&self, queue: &QueueName) -> usize {
         place(queue.as_str(), self.count())
+    }
+
+    /// The numbers of the cells in which a queue lies. There is at least one.
+    pub(crate) fn all_of(&self, queue: &QueueName) -> Vec<usize> {
+        match self.spread.get(queue) {
+            None => vec![self.of(queue)],
+            Some(&most) => places(queue.as_str(), self.count(), most.max(1)),
+        }
+    }
+
+    /// The number of the cell for a job of a queue. In a queue that is spread over several cells,
+    /// jobs of one partition have one cell.
+    pub(crate) fn of_partition(&self, queue: &QueueName, partition: &str) -> usize {
+        if !self.is_spread(queue) {
+            return self.of(queue);
+        }
+        let all = self.all_of(queue);
+        all[place(partition, all.len())]
+    }
+
+    /// Whether a queue lies in several cells.
+    pub(crate) fn is_spread(&self, queue: &QueueName) -> bool {
+        self.spread.contains_key(queue)
     }
 
     /// The number of the cell in which something else lies that has a name, such as the report of a
@@ -108,7 +151,7 @@ impl Cells {
 
     /// The storage of each cell.
     pub(crate) fn storages(&self) -> &[Arc<dyn Storage>] {
-        &self.0
+        &self.storages
     }
 
     /// Makes sure that each storage is the cell for which this program takes it. One storage alone
@@ -135,6 +178,9 @@ impl Cells {
 
 impl FromIterator<Arc<dyn Storage>> for Cells {
     fn from_iter<I: IntoIterator<Item = Arc<dyn Storage>>>(storages: I) -> Self {
-        Self(storages.into_iter().collect())
+        Self {
+            storages: storages.into_iter().collect(),
+            spread: Arc::default(),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Which cell has what, by its name. Version 1 of the rule, which `docs/wire-format.md` has.
 
+use std::cmp::Reverse;
+
 /// The number of the cell, of `cells`, in which something of this name lies.
 ///
 /// It is a rendezvous hash (Thaler and Ravishankar, 1998): each cell has a weight for the name, and
@@ -9,8 +11,23 @@ pub(super) fn place(name: &str, cells: usize) -> usize {
         return 0;
     }
     let name = fnv1a(name.as_bytes());
-    let weight = |cell: &usize| mix(name ^ GOLDEN.wrapping_mul(*cell as u64 + 1));
-    (0..cells).max_by_key(weight).unwrap_or_default()
+    (0..cells)
+        .max_by_key(|cell| weight(name, *cell))
+        .unwrap_or_default()
+}
+
+/// The numbers of the `most` cells, of `cells`, with the greatest weight for a name, the greatest
+/// first: the first is that of [`place`].
+pub(super) fn places(name: &str, cells: usize, most: usize) -> Vec<usize> {
+    let name = fnv1a(name.as_bytes());
+    let mut places: Vec<usize> = (0..cells).collect();
+    places.sort_by_key(|cell| Reverse((weight(name, *cell), *cell)));
+    places.truncate(most);
+    places
+}
+
+fn weight(name: u64, cell: usize) -> u64 {
+    mix(name ^ GOLDEN.wrapping_mul(cell as u64 + 1))
 }
 
 /// 2^64 divided by the golden ratio: the multiples of it are spread evenly.
@@ -41,6 +58,19 @@ mod tests {
         // As another implementation of the rule has them.
         assert_eq!(places(3), [1, 1, 2, 2, 0]);
         assert_eq!(places(16), [11, 9, 9, 5, 3]);
+    }
+
+    #[test]
+    fn the_first_of_several_places_is_the_only_one() {
+        for number in 0..1_000 {
+            let name = format!("queue-{number}");
+            let all = places(&name, 16, 16);
+            assert_eq!(all[0], place(&name, 16));
+            assert_eq!(places(&name, 16, 3), all[..3]);
+            let mut sorted = all;
+            sorted.sort_unstable();
+            assert!(sorted.into_iter().eq(0..16));
+        }
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub use self::{
     running::{InvalidRunningCursor, RunningCursor, RunningJob, RunningPage},
     search::{Found, JobInProgress},
     selection::{Progress, Selection},
+    server::CellStatus,
     tail::{Skipped, Tail, TailEvent},
     why::{Explanation, InvalidRefPlace, JobPlace, JobRef, Reason, RefPlace, SearchPlace, Why},
 };

@@ -33,13 +33,23 @@ pub(crate) struct AllQueues {
 impl AllQueues {
     /// Each queue in its cell.
     pub(crate) fn new(cells: Cells, queues: &BTreeMap<QueueName, usize>) -> Self {
-        let of_cell = |cell| {
-            let lies_there = queues.iter().filter(|(queue, _)| cells.of(queue) == cell);
-            let there = lies_there.map(|(queue, concurrency)| (queue.clone(), *concurrency));
-            Arc::new(Queues::new(&there.collect()))
-        };
+        let mut there = vec![BTreeMap::new(); cells.count()];
+        for (queue, &concurrency) in queues {
+            let no_jobs = vec![false; cells.count()];
+            let shares = shares(concurrency, &cells.all_of(queue), &no_jobs);
+            for (cell, share) in shares
+                .into_iter()
+                .enumerate()
+                .filter(|(_, share)| *share > 0)
+            {
+                there[cell].insert(queue.clone(), share);
+            }
+        }
         Self {
-            of_cells: (0..cells.count()).map(of_cell).collect(),
+            of_cells: there
+                .iter()
+                .map(|there| Arc::new(Queues::new(there)))
+                .collect(),
             cells,
             totals: Arc::new(Mutex::new(queues.clone())),
         }
@@ -92,32 +102,32 @@ impl AllQueues {
         Some(changes)
     }
 
-    /// The cells besides its own in which a queue runs.
+    /// The cells in which a queue does not lie, and runs.
     fn lent_to(&self, name: &QueueName) -> Vec<usize> {
-        let home = self.cells.of(name);
-        let others = (0..self.cells.count()).filter(|cell| *cell != home);
+        let homes = self.cells.all_of(name);
+        let others = (0..self.cells.count()).filter(|cell| !homes.contains(cell));
         others
             .filter(|cell| self.of_cells[*cell].has(name))
             .collect()
     }
 
-    /// Takes a step towards running a queue in its own cell, and in these others in which it has
-    /// jobs. Returns whether that is reached. The caller has the lock of the totals.
-    fn divide(&self, name: &QueueName, total: usize, others: &[usize]) -> bool {
-        let home = self.cells.of(name);
+    /// Takes a step towards running a queue in the cells in which it lies, and in others in which
+    /// it has jobs. Returns whether that is reached. The caller has the lock of the totals.
+    fn divide(&self, name: &QueueName, total: usize, with_jobs: &[usize]) -> bool {
+        let homes = self.cells.all_of(name);
         let has_jobs: Vec<bool> = (0..self.cells.count())
-            .map(|cell| cell == home || others.contains(&cell))
+            .map(|cell| with_jobs.contains(&cell))
             .collect();
-        let wanted = shares(total, home, &has_jobs);
+        let wanted = shares(total, &homes, &has_jobs);
         let in_use: Vec<usize> = (self.of_cells.iter())
             .map(|queues| queues.in_use(name))
             .collect();
-        let paused = self.of_cells[home].is_paused_here(name);
+        let paused = self.of_cells[homes[0]].is_paused_here(name);
         let step = next_step(total, &wanted, &in_use);
         let mut is_reached = step == wanted;
         for (cell, (share, in_use)) in step.into_iter().zip(in_use).enumerate() {
             let queues = &self.of_cells[cell];
-            if cell == home || share > 0 {
+            if share > 0 || homes.contains(&cell) {
                 queues.set_share(name, share, paused);
             } else if queues.has(name) && in_use > 0 {
                 queues.set_share(name, 0, paused);
@@ -129,10 +139,11 @@ impl AllQueues {
         is_reached
     }
 
-    /// The queues of the program that lie in another cell than this one, and whether they run here.
-    pub(crate) fn of_other_cells(&self, cell: usize) -> Vec<(QueueName, bool)> {
+    /// The queues of the program of which it matters whether a cell has jobs, and whether they run
+    /// there: all that do not lie only there.
+    pub(crate) fn to_look_for(&self, cell: usize) -> Vec<(QueueName, bool)> {
         let names = self.names().into_iter();
-        let others = names.filter(|name| self.cells.of(name) != cell);
+        let others = names.filter(|name| self.cells.all_of(name) != [cell]);
         others
             .map(|name| {
                 let runs_here = self.of_cells[cell].has(&name);
@@ -141,14 +152,14 @@ impl AllQueues {
             .collect()
     }
 
-    /// Runs a queue in its own cell, and as soon as permits are free in these others, in which it
-    /// has jobs. In any other, it runs no more. Returns whether that is so.
-    pub(crate) fn run_in(&self, name: &QueueName, others: &[usize]) -> bool {
+    /// Runs a queue where it lies and where it has jobs, as soon as permits are free there. In any
+    /// other cell, it runs no more. Returns whether that is so.
+    pub(crate) fn run_in(&self, name: &QueueName, with_jobs: &[usize]) -> bool {
         let totals = self.totals.lock();
         let Some(total) = totals.get(name) else {
             return true;
         };
-        self.divide(name, *total, others)
+        self.divide(name, *total, with_jobs)
     }
 
     /// Pauses all queues until the process ends. Returns whether that changes anything.

@@ -1,24 +1,46 @@
 //! How the permits of a queue are divided between the cells in which it has jobs. No I/O.
 
-/// How many jobs of a queue may run in each cell, of `total` at once. `has_jobs` says in which cells
-/// the queue has jobs, besides `home`, the one in which it lies.
+/// How many jobs of a queue may run in each cell, of `total` at once. `homes` are the cells in which
+/// the queue lies, at most `total` of them, and `has_jobs` says which cells have jobs of it.
 ///
-/// The home gets what the others leave, and the others together at most half of `total`. A queue
-/// that runs one job at once runs those of the first other cell first: they are few.
-pub(super) fn shares(total: usize, home: usize, has_jobs: &[bool]) -> Vec<usize> {
-    let is_other = |cell: usize| cell != home && has_jobs[cell];
-    let others = (0..has_jobs.len()).filter(|cell| is_other(*cell)).count();
-    let lent = (total / 2).max(others.min(total).min(1));
+/// 1. The cells in which the queue does not lie, but has jobs, together get at most half of `total`.
+///    A queue that runs one job at once runs those of the first such cell first: they are few.
+/// 2. Each home gets one permit, to find out whether there are jobs.
+/// 3. The homes with jobs get the rest in equal parts; all homes, if none has jobs.
+pub(super) fn shares(total: usize, homes: &[usize], has_jobs: &[bool]) -> Vec<usize> {
+    let cells = 0..has_jobs.len();
+    let strays: Vec<usize> = cells
+        .filter(|cell| has_jobs[*cell] && !homes.contains(cell))
+        .collect();
+    let busy: Vec<usize> = homes
+        .iter()
+        .copied()
+        .filter(|cell| has_jobs[*cell])
+        .collect();
+    let lent = match (homes.len(), strays.len()) {
+        (_, 0) => 0,
+        (1, _) => (total / 2).max(total.min(1)),
+        (homes, _) => (total / 2).min(total - homes.min(total)),
+    };
     let mut shares = vec![0; has_jobs.len()];
-    if let Some(each) = lent.checked_div(others) {
-        let mut left = lent - each * others;
-        for cell in (0..has_jobs.len()).filter(|cell| is_other(*cell)) {
-            shares[cell] = each + usize::from(left > 0);
-            left = left.saturating_sub(1);
-        }
-    }
-    shares[home] = total - shares.iter().sum::<usize>();
+    deal(&mut shares, &strays, lent);
+    let for_each = homes.len().min(total - lent);
+    deal(&mut shares, homes, for_each);
+    let rest = total - lent - for_each;
+    deal(
+        &mut shares,
+        if busy.is_empty() { homes } else { &busy },
+        rest,
+    );
     shares
+}
+
+/// Adds so many permits to these cells, in equal parts. The first ones get what is left over.
+fn deal(shares: &mut [usize], cells: &[usize], permits: usize) {
+    for (place, cell) in cells.iter().enumerate() {
+        let is_first = place < permits % cells.len();
+        shares[*cell] += permits / cells.len() + usize::from(is_first);
+    }
 }
 
 /// What each cell may have now. `wanted` are the shares that it should have, `in_use` how many jobs
@@ -54,12 +76,28 @@ mod tests {
             (0, [true, true, false], [0, 0, 0]),
         ] {
             assert_eq!(
-                shares(total, 0, &has_jobs),
+                shares(total, &[0], &has_jobs),
                 expected,
                 "{total} {has_jobs:?}"
             );
         }
-        assert_eq!(shares(4, 1, &[true, true, true]), [1, 2, 1]);
+        assert_eq!(shares(4, &[1], &[true, true, true]), [1, 2, 1]);
+    }
+
+    #[test]
+    fn homes_without_jobs_keep_one_permit() {
+        for (total, has_jobs, expected) in [
+            (10, [false, false, false, false], [4, 3, 3, 0]),
+            (10, [true, true, true, false], [4, 3, 3, 0]),
+            (10, [true, false, false, false], [8, 1, 1, 0]),
+            (10, [false, true, true, false], [1, 5, 4, 0]),
+            (10, [false, true, false, true], [1, 3, 1, 5]),
+            (4, [true, true, true, true], [1, 1, 1, 1]),
+            (3, [true, true, true, true], [1, 1, 1, 0]),
+        ] {
+            let shares = shares(total, &[0, 1, 2], &has_jobs);
+            assert_eq!(shares, expected, "{total} {has_jobs:?}");
+        }
     }
 
     #[test]
@@ -86,7 +124,7 @@ mod tests {
             let mut in_use = vec![total, 0, 0, 0];
             for _ in 0..20 {
                 let has_jobs: Vec<bool> = (0..4).map(|_| random(2) == 0).collect();
-                let wanted = shares(total, 0, &has_jobs);
+                let wanted = shares(total, &[0, 2][..total.min(2)], &has_jobs);
                 let step = next_step(total, &wanted, &in_use);
                 for (in_use, share) in in_use.iter_mut().zip(&step) {
                     // Some managers see a smaller share late.

@@ -1,4 +1,4 @@
-//! Runs the jobs of this node's queues that are in another cell than their queue: [`StrayManager`].
+//! Runs the jobs of this node's queues in the cells in which they are: [`StrayManager`].
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,7 +19,8 @@ const STEP: Duration = Duration::from_millis(100);
 
 /// Runs jobs where they are, because no step crosses two cells. A job is a *stray* if its queue lies
 /// in another cell: a failed job went to a `retry_queue`, an operator moved it to another queue, or
-/// the fleet had other cells when it was stored.
+/// the fleet had other cells when it was stored. The permits of a queue that lies in several cells
+/// go where its jobs are.
 ///
 /// Every `poll_interval`, the manager reads the names of the queues of each cell. A queue of this
 /// node that has jobs in another cell runs there too, with a part of its permits, until it has no
@@ -74,12 +75,12 @@ impl StrayManager {
         reached.fold(true, |all, one| all & one)
     }
 
-    /// In which cells besides their own the queues of this node have jobs. What a cell that does not
-    /// answer had stays as it is.
+    /// In which cells besides their own the queues of this node have jobs, and in which of their own
+    /// those that have several. What a cell that does not answer had stays as it is.
     async fn look(&self) -> BTreeMap<QueueName, Vec<usize>> {
         let cells = self.essentials.cells.storages().iter().enumerate();
         let found = cells.map(async |(cell, storage)| {
-            let known = self.queues.of_other_cells(cell);
+            let known = self.queues.to_look_for(cell);
             match strays(&**storage, &known).await {
                 Ok(strays) => strays,
                 Err(error) => {

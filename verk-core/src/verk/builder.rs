@@ -147,6 +147,20 @@ impl VerkBuilder {
         self
     }
 
+    /// Lets a queue lie in so many of several [cells](Cells), because one cannot take all of its
+    /// jobs. All programs that enqueue such jobs or run the queue need it; one without it still
+    /// finds all jobs. Jobs of a spread queue have no order among each other, except those with the
+    /// same [`partition_key`](crate::EnqueueExt::partition_key). With one cell it does nothing.
+    pub fn spread_queue(mut self, name: &str, cells: usize) -> Self {
+        match QueueName::new(name) {
+            Ok(name) => {
+                self.config.spread_queues.insert(name, cells);
+            }
+            Err(error) => self.errors.push(error.into()),
+        }
+        self
+    }
+
     /// Shares a value with workers that take a `State<T>`. There is one value of each type.
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.state.insert(value);
@@ -238,6 +252,7 @@ impl VerkBuilder {
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
         cells.claim().await?;
+        let cells = cells.spread(&self.config.spread_queues);
         let essentials = Arc::new(Essentials::new(cells, self.clock, self.config));
         let Essentials {
             storage,

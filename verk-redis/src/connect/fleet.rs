@@ -46,10 +46,19 @@ pub(crate) struct Fleet {
     slots: Vec<u16>,
     /// The time-outs of all connections, and how many were lost.
     base: Connector,
-    /// How many connections each primary gets in each runtime.
+    /// How many connections for commands each primary gets in each runtime.
     pool_size: u32,
     known: watch::Sender<Known>,
-    open: Mutex<Vec<(runtime::Id, Weak<Primaries>)>>,
+    open: Mutex<Vec<(For, runtime::Id, Weak<Primaries>)>>,
+}
+
+/// What connections are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// All commands that do not wait.
+    Commands,
+    /// The heartbeats, which must not wait behind other commands.
+    Heartbeats,
 }
 
 /// What the servers said last.
@@ -117,15 +126,18 @@ impl Fleet {
 
     /// Checks that each slot has a primary, and that each of these can be used.
     pub(crate) async fn check(self: &Arc<Self>) -> Result<(), Error> {
-        let unreachable = |error| {
-            let cause = self.base.cause(error);
-            Error::not_connected(self.base.address(), cause)
+        let unreachable = |slot, error| {
+            let address = self.cluster.with_slot(slot).address();
+            Error::not_connected(address, self.base.cause(error))
         };
-        self.ask().await.map_err(unreachable)?;
+        let first = self.slots[0];
+        self.ask()
+            .await
+            .map_err(|error| unreachable(first, error))?;
         let owners = self.known.borrow().owners.clone();
         if let Some(cell) = owners.iter().position(Option::is_none) {
-            let slot = self.slots[cell].to_string();
-            return Err(unreachable(nobody_has(slot)));
+            let slot = self.slots[cell];
+            return Err(unreachable(slot, nobody_has(slot)));
         }
         let mut owners: Vec<_> = owners.into_iter().flatten().collect();
         owners.sort();
@@ -147,11 +159,7 @@ impl Fleet {
 
     /// The primary of a cell, for messages.
     pub(crate) fn owner(&self, cell: usize) -> Option<String> {
-        let known = self.known.borrow();
-        let (host, port) = known.owner(cell)?;
-        // The host is what some server said.
-        let plain = host.bytes().all(|byte| byte.is_ascii_graphic());
-        plain.then(|| format!("{host}:{port}"))
+        self.known.borrow().owner(cell).map(shown)
     }
 
     /// The primary of a cell does not have its slot any more.
@@ -195,11 +203,6 @@ impl Fleet {
         self.base.with(endpoint, None)
     }
 
-    /// How many connections each primary gets in each runtime.
-    pub(crate) fn pool_size(&self) -> u32 {
-        self.pool_size
-    }
-
     /// How long a request may wait for a connection.
     pub(crate) fn patience(&self) -> Duration {
         self.base.connect_timeout()
@@ -210,20 +213,25 @@ impl Fleet {
         let slot = self.slots.get(cell).copied().unwrap_or_default();
         let address = self.cluster.with_slot(slot).address();
         let error = self.known.borrow().error.clone();
-        let error = error.unwrap_or_else(|| nobody_has(slot.to_string()));
+        let error = error.unwrap_or_else(|| nobody_has(slot));
         Failure::not_connected(address, self.base.cause(error))
     }
 
     /// The pools of the calling runtime.
-    pub(crate) fn here(self: &Arc<Self>, runtime: &Handle) -> Arc<Primaries> {
+    pub(crate) fn here(self: &Arc<Self>, of: For, runtime: &Handle) -> Arc<Primaries> {
         let mut open = self.open.lock();
-        open.retain(|(_, primaries)| primaries.strong_count() > 0);
-        let mut known = open.iter().filter(|(id, _)| *id == runtime.id());
-        if let Some(primaries) = known.find_map(|(_, primaries)| primaries.upgrade()) {
+        open.retain(|(.., primaries)| primaries.strong_count() > 0);
+        let mut known = open.iter();
+        let known = known.find(|(other, id, _)| (*other, *id) == (of, runtime.id()));
+        if let Some(primaries) = known.and_then(|(.., primaries)| primaries.upgrade()) {
             return primaries;
         }
-        let primaries = Arc::new(Primaries::new(Arc::clone(self)));
-        open.push((runtime.id(), Arc::downgrade(&primaries)));
+        let size = match of {
+            For::Commands => self.pool_size,
+            For::Heartbeats => 1,
+        };
+        let primaries = Arc::new(Primaries::new(Arc::clone(self), size));
+        open.push((of, runtime.id(), Arc::downgrade(&primaries)));
         primaries
     }
 }
@@ -235,8 +243,17 @@ async fn check(connector: Connector) -> Result<(), Error> {
     server::check(&connector, &mut connection).await
 }
 
-fn nobody_has(slot: String) -> RedisError {
-    (ErrorKind::Io, "no server has the slot", slot).into()
+fn nobody_has(slot: u16) -> RedisError {
+    let what = "the servers say that none of them has the slot";
+    (ErrorKind::Io, what, slot.to_string()).into()
+}
+
+/// The address of a server for messages. Its host is what some server said.
+fn shown((host, port): &Address) -> String {
+    match host.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => format!("{host}:{port}"),
+        false => "a host that cannot be shown".to_owned(),
+    }
 }
 
 /// How many primaries are checked at once.
@@ -291,8 +308,7 @@ impl Primary {
     }
 
     pub(crate) fn address(&self) -> String {
-        let (host, port) = &self.address;
-        format!("{host}:{port}")
+        shown(&self.address)
     }
 
     /// How to connect to it, with a meaningless address.

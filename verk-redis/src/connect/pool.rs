@@ -35,6 +35,7 @@ use crate::{
     connect::{
         driven::Driven,
         endpoint::{By, Endpoint},
+        fleet::For,
         identity::Identity,
         primaries::Primaries,
         slot::Slot,
@@ -469,13 +470,19 @@ enum Inner {
 impl Pool {
     /// A pool of its own, or the part of a cell in those that it shares in this runtime.
     pub(crate) fn of(connector: Connector, size: u32, runtime: &Handle) -> Self {
-        match connector.slot().and_then(Slot::cell) {
-            Some((fleet, cell)) => Self {
-                inner: Inner::Shared(fleet.here(runtime), cell),
-                connector,
-            },
+        match Self::shared(&connector, For::Commands, runtime) {
+            Some(pool) => pool,
             None => Self::new(connector, size),
         }
+    }
+
+    /// The part of a cell in the pools that it shares in this runtime; `None` if it shares none.
+    pub(crate) fn shared(connector: &Connector, of: For, runtime: &Handle) -> Option<Self> {
+        let (fleet, cell) = connector.slot()?.cell()?;
+        Some(Self {
+            inner: Inner::Shared(fleet.here(of, runtime), cell),
+            connector: connector.clone(),
+        })
     }
 
     /// Starts to connect; proves nothing.

@@ -17,13 +17,16 @@ use crate::{
 /// A pool for each primary that has slots of cells.
 pub(crate) struct Primaries {
     fleet: Arc<Fleet>,
+    /// How many connections each gets.
+    size: u32,
     pools: Mutex<HashMap<Address, Pool>>,
 }
 
 impl Primaries {
-    pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
+    pub(crate) fn new(fleet: Arc<Fleet>, size: u32) -> Self {
         Self {
             fleet,
+            size,
             pools: Mutex::default(),
         }
     }
@@ -78,7 +81,7 @@ impl Primaries {
         let unused: Vec<_> = unused.iter().map(|other| pools.remove(other)).collect();
         let pool = pools.entry(address.clone()).or_insert_with(|| {
             let connector = self.fleet.primary(address.clone());
-            Pool::new(connector, self.fleet.pool_size())
+            Pool::new(connector, self.size)
         });
         let pool = pool.clone();
         drop(pools);

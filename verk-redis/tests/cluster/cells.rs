@@ -6,13 +6,17 @@ use futures_util::future::join_all;
 use tokio::task::block_in_place;
 use verk_core::{
     BuildError, Verk,
-    storage::{JobStore, Server},
+    names::NodeId,
+    storage::{Dequeued, Inprogress, JobStore, NodeStore, Server, StoredNodeInfo},
     time::{Clock, SystemClock},
 };
-use verk_redis::{RedisBuilderExt, RedisConfig, RedisStorage};
+use verk_redis::{Error, RedisBuilderExt, RedisConfig, RedisStorage};
 use verk_testing::{RedisCluster, RedisServer, within};
 
-use super::{PATIENCE, cluster, enqueue, jobs, name, run_jobs_while_it_moves};
+use super::{
+    PATIENCE, TTL, beat_while_it_moves, cluster, enqueue, jobs, name, request,
+    run_jobs_while_it_moves,
+};
 
 async fn connect_cells(cluster: &RedisCluster, cells: usize) -> Vec<RedisStorage> {
     let config = RedisConfig::new(cluster.url())
@@ -101,6 +105,26 @@ async fn a_cell_moves_alone() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_nobody_has_is_named() {
+    let cluster = cluster();
+    // That of cell 2.
+    for server in cluster.servers() {
+        server.command(&["CLUSTER", "DELSLOTS", "4128"]);
+    }
+    let config = RedisConfig::new(cluster.url()).cells(4);
+    let error = within(PATIENCE, RedisStorage::connect_cells(config)).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }), "{error}");
+    assert!(
+        error.to_string().contains("slot 4128 of the cluster"),
+        "{error}"
+    );
+    // It has no other cell.
+    let two = RedisStorage::connect_cells(RedisConfig::new(cluster.url()).cells(2));
+    assert_eq!(within(PATIENCE, two).await.unwrap().len(), 2);
+}
+
 /// How many connections of verk each server has.
 fn connections(cluster: &RedisCluster) -> Vec<usize> {
     let count = |server: &RedisServer| {
@@ -134,16 +158,58 @@ async fn cells_share_the_connections_to_their_primaries() {
         assert!(address.contains(", at 127.0.0.1:"), "{number}: {address}");
     }
     assert_eq!(lost(&cells), [0; 16]);
+    let mut heartbeats = Vec::new();
+    for cell in &cells {
+        let (node, info) = (NodeId::register("one").unwrap(), StoredNodeInfo::default());
+        cell.register(&node, &[], TTL, &info).await.unwrap();
+        let mut heartbeat = cell.open_heartbeat(&node, TTL).await.unwrap();
+        assert!(heartbeat.beat().await.unwrap().alive);
+        heartbeats.push(heartbeat);
+    }
+    let open = connections(&cluster);
+    assert!(open.iter().all(|count| (2..=3).contains(count)), "{open:?}");
 
     let (killed, first) = (&cluster.servers()[0], connections(&cluster)[0] as u64);
     killed.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     wait_until(|| lost(&cells)[0] >= first).await;
     all().await;
+    for heartbeat in &mut heartbeats {
+        assert!(heartbeat.beat().await.unwrap().alive);
+    }
     // The first counts for all.
     assert_eq!(lost(&cells)[1..], [0; 15]);
     for cell in &cells {
         assert_eq!(jobs(cell, "default").await.len(), 8);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cells_share_the_connections_that_wait() {
+    let cluster = cluster();
+    let config = RedisConfig::new(cluster.url()).cells(8);
+    let cells = RedisStorage::connect_cells(config.blocking_connections(2));
+    let cells = within(PATIENCE, cells).await.unwrap();
+    let mut queues = Vec::new();
+    for cell in &cells {
+        let node = NodeId::register("one").unwrap();
+        let info = StoredNodeInfo::default();
+        cell.register(&node, &[], TTL, &info).await.unwrap();
+        let queue = name("default");
+        queues.push(cell.open_queue(&Inprogress { queue, node }).await.unwrap());
+    }
+    for round in ["1", "2", "3"] {
+        for (cell, queue) in cells.iter().zip(&mut queues) {
+            enqueue(cell, "default", round).await;
+            let dequeued = queue.dequeue(request(PATIENCE)).await.unwrap();
+            assert_eq!(dequeued, Dequeued::Jobs(vec![round.into()]));
+            let dequeued = queue.dequeue(request(Duration::from_millis(1))).await;
+            assert_eq!(dequeued.unwrap(), Dequeued::Jobs(Vec::new()));
+            // Two of each primary are for commands.
+            let open = || connections(&cluster).iter().sum::<usize>() <= 3 * 2 + 2;
+            wait_until(open).await;
+        }
+    }
+    assert_eq!(lost(&cells), [0; 8]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,4 +311,11 @@ async fn no_job_is_lost_or_twice_while_a_cell_moves() {
     let mut cells = connect_cells(&cluster, 4).await;
     let slot = cluster.slot_of("{0.18298}");
     run_jobs_while_it_moves(cluster, cells.swap_remove(0), slot).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_heartbeats_of_a_cell_survive_its_migration() {
+    let cluster = cluster();
+    let cells = connect_cells(&cluster, 4).await;
+    beat_while_it_moves(&cluster, &cells[0], "{0.18298}").await;
 }

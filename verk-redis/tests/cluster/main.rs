@@ -277,7 +277,11 @@ async fn a_wait_for_a_job_goes_on_at_the_new_owner() {
 async fn a_heartbeat_survives_a_migration() {
     let cluster = cluster();
     let storage = connect(&cluster).await;
-    let slot = cluster.slot_of(PREFIX);
+    beat_while_it_moves(&cluster, &storage, PREFIX).await;
+}
+
+async fn beat_while_it_moves(cluster: &RedisCluster, storage: &RedisStorage, prefix: &str) {
+    let slot = cluster.slot_of(prefix);
     let (from, to) = (cluster.owner(slot), cluster.other_primary(slot));
     let node = NodeId::register("one").unwrap();
     let claim = storage.claim_name(&node, TTL).await.unwrap();
@@ -289,7 +293,8 @@ async fn a_heartbeat_survives_a_migration() {
     assert!(first.alive && first.paused.is_some());
 
     let migration = cluster.migrate(slot, to);
-    let keys = [key(&format!("verk:node:{node}")), key("verk:name:one")];
+    let keys = [format!("verk:node:{node}"), "verk:name:one".to_owned()];
+    let keys = keys.map(|key| format!("{prefix}:{key}"));
     for moved in [false, true] {
         for key in &keys {
             from.command(&["PEXPIRE", key, "60000"]);

@@ -1,6 +1,7 @@
 //! Clients and operators on fleets of one and of several cells, whose answers must not differ; and
 //! what several cells have besides: strays, pauses that are not complete, cells that fail.
 
+mod conformance;
 mod fails;
 mod lists;
 mod nodes;

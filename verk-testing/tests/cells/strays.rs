@@ -165,7 +165,7 @@ async fn one_move_moves_one_job() {
     }
 }
 
-/// Whoever reads a queue reaches each job that stays, whatever is taken meanwhile.
+/// A selection of a queue reaches each job that stays, whatever is taken meanwhile.
 #[tokio::test]
 async fn a_scan_reaches_what_stays_while_strays_leave() {
     for fleet in fleets() {

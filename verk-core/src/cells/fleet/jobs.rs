@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::atomic::Ordering,
     time::{Duration, SystemTime},
 };
 
@@ -9,9 +10,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-use super::{Fleet, joined, of_a_node, step_of_a_node};
+use super::{Asked, Fleet, joined, of_a_node, step_of_a_node};
 use crate::{
     error::StorageError,
+    job::Job,
     names::{NodeId, QueueName},
     storage::{
         DeadLimits, Due, DuePage, DueSet, DueStore, HeldCount, Inprogress, JobStore, Page,
@@ -22,6 +24,9 @@ use crate::{
 #[async_trait]
 impl JobStore for Fleet {
     async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError> {
+        if self.cells.is_spread(queue) {
+            return self.enqueue_spread(queue, jobs).await;
+        }
         let cell = self.cells.of(queue);
         self.at(cell, |cell| cell.enqueue(queue, jobs)).await
     }
@@ -34,16 +39,9 @@ impl JobStore for Fleet {
             let cell = self.of_payload(&due.job);
             by_cell.entry(cell).or_default().push(due.clone());
         }
-        let mut answers = Vec::with_capacity(by_cell.len());
-        for (cell, jobs) in by_cell {
-            let merged = self.at(cell, |cell| cell.schedule(&jobs)).await;
-            let is_failed = merged.is_err();
-            answers.push(merged);
-            if is_failed {
-                break;
-            }
-        }
-        Ok(joined(answers)?.into_iter().sum())
+        let stores = by_cell.iter();
+        let stores = stores.map(|(&cell, jobs)| (cell, self.cell(cell).schedule(jobs)));
+        Ok(self.store(stores).await?.into_iter().sum())
     }
 
     async fn open_queue(
@@ -113,6 +111,42 @@ impl JobStore for Fleet {
 }
 
 impl Fleet {
+    /// Stores jobs of a queue that lies in several cells: those with a partition key in the cell of
+    /// their partition, the others together in the cell whose turn it is. Each cell stores all of
+    /// its jobs or none.
+    async fn enqueue_spread(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError> {
+        let all = self.cells.all_of(queue);
+        let turn = all[self.turns.fetch_add(1, Ordering::Relaxed) % all.len()];
+        let mut by_cell: BTreeMap<usize, Vec<Bytes>> = BTreeMap::new();
+        for payload in jobs {
+            let job = Job::decode(payload.clone()).ok();
+            let partition = job.and_then(|job| job.partition_key());
+            let cell = partition.map_or(turn, |key| self.cells.of_partition(queue, &key));
+            by_cell.entry(cell).or_default().push(payload.clone());
+        }
+        let stores = by_cell.iter();
+        let stores = stores.map(|(&cell, jobs)| (cell, self.cell(cell).enqueue(queue, jobs)));
+        self.store(stores).await.map(drop)
+    }
+
+    /// Stores jobs in one cell after another. It ends at the first error, which is `NotApplied` only
+    /// if no cell stored a job.
+    async fn store<'a, T>(
+        &self,
+        stores: impl Iterator<Item = (usize, Asked<'a, T>)>,
+    ) -> Result<Vec<T>, StorageError> {
+        let mut answers = Vec::new();
+        for (cell, store) in stores {
+            let stored = store.await;
+            let is_failed = stored.is_err();
+            answers.push(stored.map_err(|error| self.name(cell, error)));
+            if is_failed {
+                break;
+            }
+        }
+        joined(answers)
+    }
+
     /// The cells in which a node may hold jobs: those in which it is registered, if that is known.
     pub(super) fn homes(&self, node: &NodeId) -> Vec<usize> {
         let homes = self.homes.lock();

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use super::{Fleet, step_of_a_node};
 use crate::{
     error::StorageError,
+    job::Job,
     storage::{
         CronPush, Effect, EffectStore, Inprogress, LockId, LockPage, Locked, LockedJob, Once,
         OnceAnswer, OnceJob, Page, Settled, StoredLock,
@@ -22,7 +23,7 @@ impl EffectStore for Fleet {
     async fn enqueue_locked(&self, jobs: &[LockedJob]) -> Vec<Locked> {
         let mut by_cell: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (number, job) in jobs.iter().enumerate() {
-            let cell = self.cells.of(&job.lock.queue);
+            let cell = self.of_lock(&job.lock);
             by_cell.entry(cell).or_default().push(number);
         }
         let locked = by_cell.into_iter().map(async |(cell, numbers)| {
@@ -40,9 +41,15 @@ impl EffectStore for Fleet {
     /// another key.
     async fn enqueue_once(&self, once: &Once, job: &OnceJob) -> OnceAnswer {
         let cell = match job {
-            OnceJob::Free(CronPush::Queue { queue, .. }) => self.cells.of(queue),
-            OnceJob::Free(CronPush::Later(due)) => self.of_payload(&due.job),
-            OnceJob::Locked(job) => self.cells.of(&job.lock.queue),
+            OnceJob::Free(CronPush::Queue { queue, .. }) => {
+                self.cells.of_partition(queue, &once.key)
+            }
+            OnceJob::Free(CronPush::Later(due)) => {
+                let job = Job::decode(due.job.clone()).ok();
+                let queue = job.as_ref().and_then(Job::queue);
+                queue.map_or(0, |queue| self.cells.of_partition(queue, &once.key))
+            }
+            OnceJob::Locked(job) => self.of_lock(&job.lock),
         };
         match self.cell(cell).enqueue_once(once, job).await {
             OnceAnswer::First(locked) => OnceAnswer::First(self.named(cell, locked)),

@@ -57,7 +57,6 @@ pub(super) fn starts(from: Position, cells: usize) -> Vec<Position> {
     let start = |rank: usize| {
         let skip = match rank.cmp(&of) {
             Ordering::Less => u64::MAX,
-            Ordering::Equal if skip == ALL => u64::MAX,
             Ordering::Equal => skip,
             Ordering::Greater => 0,
         };
@@ -258,8 +257,8 @@ impl Passed {
     fn before(part: &Part) -> Self {
         let (score, skip) = match part.start {
             // A cell of which all are passed over returns no more with this score.
-            Position::Score { score, skip } if skip != u64::MAX => (Some(normal(score)), skip),
-            _ => (None, 0),
+            Position::Score { score, skip } => (Some(normal(score)), skip),
+            Position::Index(_) => (None, 0),
         };
         Self {
             score,
@@ -289,9 +288,13 @@ fn previous(from: Position, parts: &[Part]) -> Option<Position> {
     if parts.iter().all(|part| part.listing.previous.is_none()) {
         return None;
     }
+    let is_end = |part: &Part| part.listing.looked_at == 0 && part.listing.next.is_none();
     let Position::Score { score, skip } = from else {
         return None;
     };
+    if parts.iter().all(is_end) {
+        return Some(Position::default());
+    }
     let (rank, _) = unpacked(skip, parts.len());
     let after = match parts.get(rank)?.listing.previous {
         // Nothing of this cell comes before the start.

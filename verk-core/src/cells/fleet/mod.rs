@@ -3,7 +3,8 @@
 //! A storage that shards inside cannot carry the protocol of a node: a heartbeat, a fetch, a
 //! settlement and a restore are only right if each is one atomic step of one storage. So this view
 //! takes no part in that protocol. A node works on the storage of each cell, and every step of a
-//! node fails here with [`NotApplied`](crate::error::Applied::NotApplied).
+//! node fails here with [`NotApplied`](crate::error::Applied::NotApplied). The report of a process
+//! is no such step: it goes to the cell of its identity.
 //!
 //! What is left is sound over several cells:
 //!
@@ -13,6 +14,8 @@
 //! 2. A change of all cells, such as a pause, is idempotent. After an error the caller repeats it.
 //! 3. A read asks all cells at once and joins their answers. If a cell fails, the read fails: a sum
 //!    that lacks a cell would be wrong. Each error names its cell by number and address.
+//!
+//! Each cell has sets of its own, and each keeps its own limits: `max_dead_jobs` is that of a cell.
 //!
 //! The decisions are pure, in `merge`, `cursor`, `facts`, `running` and `sums`.
 
@@ -31,7 +34,9 @@ mod sums;
 mod timetable;
 mod waiting;
 
-use std::{collections::HashMap, future::Future, pin::Pin, time::SystemTime};
+use std::{
+    collections::HashMap, future::Future, pin::Pin, sync::atomic::AtomicUsize, time::SystemTime,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -43,7 +48,7 @@ use crate::{
     error::{Applied, StorageError},
     job::Job,
     names::NodeId,
-    storage::{AuditStore, Page, Server, ServerFacts, Storage},
+    storage::{AuditStore, LockRef, Page, Server, ServerFacts, Storage},
 };
 
 /// Several cells as one storage. The [module](self) says what it can do.
@@ -53,6 +58,8 @@ pub(super) struct Fleet {
     /// In which cells the nodes are registered that were last read. An id is made for one
     /// registration, so what this has stays true.
     homes: Mutex<HashMap<NodeId, Vec<usize>>>,
+    /// How many times jobs without a partition went to queues that are spread.
+    turns: AtomicUsize,
 }
 
 /// The answer of a cell, on its way.
@@ -63,6 +70,7 @@ impl Fleet {
         Self {
             cells,
             homes: Mutex::default(),
+            turns: AtomicUsize::new(0),
         }
     }
 
@@ -75,11 +83,25 @@ impl Fleet {
         &*self.cells.storages()[cell]
     }
 
-    /// The cell in which a job belongs. One that names no queue belongs in cell 0.
+    /// The cell in which a job belongs. One that names no queue belongs in cell 0. One of a queue
+    /// that is spread over several cells belongs in that of its partition; without a partition, in
+    /// that of its id.
     fn of_payload(&self, payload: &Bytes) -> usize {
         let job = Job::decode(payload.clone()).ok();
-        let queue = job.as_ref().and_then(Job::queue);
-        queue.map_or(0, |queue| self.cells.of(queue))
+        let queue = job.as_ref().and_then(|job| Some((job, job.queue()?)));
+        queue.map_or(0, |(job, queue)| {
+            if !self.cells.is_spread(queue) {
+                return self.cells.of(queue);
+            }
+            let partition = job.partition_key();
+            let partition = partition.unwrap_or_else(|| job.jid().to_string());
+            self.cells.of_partition(queue, &partition)
+        })
+    }
+
+    /// The cell of a lock: in a queue that is spread over several cells, the lock is the partition.
+    fn of_lock(&self, lock: &LockRef) -> usize {
+        self.cells.of_partition(&lock.queue, &lock.id.to_string())
     }
 
     /// All cells, the first of them this one.

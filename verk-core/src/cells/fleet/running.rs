@@ -2,11 +2,11 @@
 
 use std::cmp::Ordering;
 
-use crate::storage::{MAX_BATCH_BYTES, ShownWork, WorkPage, WorkPlace};
+use crate::storage::{MAX_BATCH_BYTES, MAX_BATCH_JOBS, ShownWork, WorkPage, WorkPlace};
 
 /// How many jobs each cell is asked for, so that all of them together return about `limit`.
 pub(super) fn share(limit: usize, cells: usize) -> usize {
-    let most = limit.max(1);
+    let most = limit.clamp(1, MAX_BATCH_JOBS);
     (2 * most / cells.max(1)).clamp(1, most)
 }
 
@@ -36,7 +36,10 @@ pub(super) fn merge(pages: Vec<WorkPage>, limit: usize) -> WorkPage {
         bytes = bytes.saturating_add(work.work.len());
         bytes <= MAX_BATCH_BYTES
     };
-    let fitting = all.iter().take(limit.max(1)).take_while(|work| fits(work));
+    let fitting = all
+        .iter()
+        .take(limit.clamp(1, MAX_BATCH_JOBS))
+        .take_while(|work| fits(work));
     let fitting = fitting.count();
     let Some(cut) = all.get(fitting).map(|work| work.identity.clone()) else {
         return WorkPage { work: all, next };
@@ -96,13 +99,13 @@ mod tests {
             &[],
             &[("b", 17), ("e", 2)],
         ];
-        for limit in [1, 2, 5, 10, 25, 100] {
+        for limit in [0, 1, 2, 5, 10, 25, 100, usize::MAX] {
             let (mut seen, mut from) = (Vec::new(), None);
             loop {
                 let share = share(limit, cells.len());
                 let pages = cells.map(|cell| page(cell, from.as_ref(), share));
                 let merged = merge(pages.into(), limit);
-                assert!(merged.work.len() <= limit.max(share), "{limit}");
+                assert!(merged.work.len() <= limit.clamp(share, 100), "{limit}");
                 seen.extend(merged.work);
                 match merged.next {
                     Some(next) => from = Some(next),

@@ -36,7 +36,7 @@ impl WaitingStore for Fleet {
     /// some moves and after a change of the layout. A set is merged by score.
     ///
     /// With texts each cell examines as many jobs as one storage does. Those that come after the
-    /// end of the answer are examined again for the next one.
+    /// end of the answer are examined again for the next one, and counted again in its `looked_at`.
     async fn list(&self, source: &Source, request: &ListRequest) -> Result<Listing, StorageError> {
         match source {
             Source::Queue(queue) => self.list_queue(queue, source, request).await,

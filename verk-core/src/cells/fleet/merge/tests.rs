@@ -235,6 +235,38 @@ proptest! {
         }
     }
 
+    /// A place that a caller made, not one that was returned.
+    #[test]
+    fn a_score_divides_all_members(
+        cells in cells(),
+        score in prop_oneof![(0..4_u8).prop_map(f64::from), Just(0.5), Just(f64::INFINITY)],
+        skip in prop_oneof![Just(0), Just(u64::MAX)],
+        is_newest_first in any::<bool>(),
+    ) {
+        let order = if is_newest_first { Order::NewestFirst } else { Order::OldestFirst };
+        let is_before = |other: f64| match order {
+            _ if other == score => skip > 0,
+            Order::OldestFirst => other < score,
+            Order::NewestFirst => other > score,
+        };
+        let members = cells.iter().flatten();
+        let before = members.filter(|(score, _)| is_before(*score)).count();
+        let expected = all(&cells, order, "");
+        let request = ListRequest {
+            from: Position::Score { score, skip },
+            order,
+            ..ListRequest::default()
+        };
+        let listing = list(&cells, &request, 0);
+        prop_assert_eq!(jobs(&listing), &expected[before..]);
+        prop_assert_eq!(listing.previous.is_some(), before > 0);
+        if let Some(from) = listing.previous {
+            let request = ListRequest { from, order: order.reversed(), ..request };
+            let back = jobs(&list(&cells, &request, 0));
+            prop_assert!(back.iter().eq(expected[..before].iter().rev()));
+        }
+    }
+
     #[test]
     fn a_full_page_has_as_many_as_fit(cells in cells(), limit in 1..20_usize) {
         let request = ListRequest { limit, ..ListRequest::default() };
