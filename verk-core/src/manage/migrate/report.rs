@@ -146,7 +146,7 @@ impl MigrationReport {
         self.places.iter().map(|place| place.left).sum()
     }
 
-    /// Whether nothing is left in the source, nothing needs a look, and no node of the source holds
+    /// Whether nothing is left in the source, nothing needs a check, and no node of the source holds
     /// a job.
     #[must_use]
     pub fn is_complete(&self) -> bool {
