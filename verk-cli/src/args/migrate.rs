@@ -13,14 +13,14 @@ use super::Consent;
 /// It does not move running jobs, statistics, metrics and the audit list, nor periodic jobs that
 /// workers declare. Running jobs end at the source or come back there: run the command again then.
 ///
-/// Each queue of the source is paused on all nodes, and stays so. Stop or quiet Sidekiq there first.
-/// After an error or a crash, run the command again within 6 days, and resume no queue of the source
-/// before: the target knows which jobs it has, and no job is stored twice. The exit code is 1 if
-/// something is left.
+/// Each queue of the source is paused on all nodes, and stays so. Stop or quiet Sidekiq there
+/// first. After an error or a crash, run the command again within 6 days, and resume no queue of
+/// the source before: the target knows which jobs it has, and no job is stored twice. The exit code
+/// is 1 if something is left.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
-    /// The URL of the target, without a password: such as `redis+cluster://a,b/?cells=16`. For a URL
-    /// with a password, set `VERK_MIGRATE_TO`
+    /// The URL of the target, without a password: such as `redis+cluster://a,b/?cells=16`. For a
+    /// URL with a password, set `VERK_MIGRATE_TO`
     #[arg(long, value_name = "URL")]
     pub(crate) to: Option<String>,
     /// The text before every key of the target; without it, the same as of the source

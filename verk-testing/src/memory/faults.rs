@@ -100,8 +100,8 @@ impl Faults {
         self.refuse_with(changes, Reply::Comes);
     }
 
-    /// As [`refuse_after`](Self::refuse_after), but the reply to the last change is lost: the change
-    /// happens, and the caller gets [`Unknown`](verk_core::error::Applied::Unknown).
+    /// As [`refuse_after`](Self::refuse_after), but the reply to the last change is lost: the
+    /// change happens, and the caller gets [`Unknown`](verk_core::error::Applied::Unknown).
     pub fn lose_after(&self, changes: usize) {
         self.refuse_with(changes, Reply::Lost);
     }

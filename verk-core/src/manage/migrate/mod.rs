@@ -5,8 +5,8 @@
 //!
 //! 1. The source is paused: no node fetches a job that is about to move ([`pause`](Run::pause)).
 //! 2. The target stores a job under a key, once
-//!    ([`enqueue_once`](crate::storage::EffectStore::enqueue_once)). The key is made of the id of the
-//!    migration and that of the job.
+//!    ([`enqueue_once`](crate::storage::EffectStore::enqueue_once)). The key is made of the id of
+//!    the migration and that of the job.
 //! 3. That step stores jobs only in queues and in the `schedule` set. A retry and a dead job go
 //!    there first, the retry with its own time and the dead job in 100 years. A second step of the
 //!    target takes them to their set ([`Carried::second`]).
@@ -15,8 +15,8 @@
 //!    that finds one continues with it. So a job that is in both is known by its key, and the steps
 //!    that are left are made up for.
 //!
-//! A run that ends has no job in both storages. The next one gets another id, because a job may have
-//! come back meanwhile.
+//! A run that ends has no job in both storages. The next one gets another id, because a job may
+//! have come back meanwhile.
 
 mod carry;
 mod mark;
@@ -72,8 +72,8 @@ impl Admin {
     /// workers declare.
     ///
     /// Clients and nodes may use the target already. Each queue of the source is paused for all
-    /// nodes, and stays so. Programs that do not obey such pauses, such as Sidekiq without Pro, must
-    /// not run on the source.
+    /// nodes, and stays so. Programs that do not obey such pauses, such as Sidekiq without Pro,
+    /// must not run on the source.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -185,11 +185,11 @@ impl Migration {
     ///
     /// # Errors
     ///
-    /// [`MigrateError`]. After [`MigrateError::Storage`], a crash or a lost reply, up to 100 jobs of
-    /// one place are in both storages, at most 100 dead jobs are in the `schedule` set of the
+    /// [`MigrateError`]. After [`MigrateError::Storage`], a crash or a lost reply, up to 100 jobs
+    /// of one place are in both storages, at most 100 dead jobs are in the `schedule` set of the
     /// target, due in 100 years, and one periodic job is in both and paused in the source. The
-    /// queues of the source are paused. The next run within 6 days completes these jobs. Until then,
-    /// resume no queue of the source, because it may have a job that the target has, too.
+    /// queues of the source are paused. The next run within 6 days completes these jobs. Until
+    /// then, resume no queue of the source, because it may have a job that the target has, too.
     ///
     /// # Cancel safety
     ///
@@ -357,8 +357,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Pauses in the target what an operator paused in the source, and resumes there what an earlier
-    /// migration out of it paused.
+    /// Pauses in the target what an operator paused in the source, and resumes there what an
+    /// earlier migration out of it paused.
     async fn move_pauses(&mut self) -> Result<(), StorageError> {
         for pause in self.target().pauses().await? {
             let is_of_migration = Mark::of(pause.note.as_ref()).is_some();

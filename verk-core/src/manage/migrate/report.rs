@@ -146,8 +146,8 @@ impl MigrationReport {
         self.places.iter().map(|place| place.left).sum()
     }
 
-    /// Whether nothing is left in the source, nothing needs a check, and no node of the source holds
-    /// a job.
+    /// Whether nothing is left in the source, nothing needs a check, and no node of the source
+    /// holds a job.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.stopped && self.left() == 0 && self.running == 0 && self.left.is_empty()
