@@ -180,8 +180,9 @@ impl Migration {
 
     /// Moves everything. Run it again if something was left, and after an error.
     ///
-    /// Run one migration out of a storage at a time: two at once lose and double no job, but may
-    /// store the jobs of a queue in another order.
+    /// Run one migration out of a storage at a time. Two at once may store the jobs of a queue in
+    /// another order, and if one ends and the other crashes, the next run does not know which jobs
+    /// are in both storages.
     ///
     /// # Errors
     ///
