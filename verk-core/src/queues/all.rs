@@ -77,7 +77,9 @@ impl AllQueues {
     /// Removes a queue, and stops its managers. Returns tokens that are cancelled when each of them
     /// has ended, or `None` if the node does not know the queue.
     pub(crate) fn remove(&self, name: &QueueName) -> Option<Vec<CancellationToken>> {
-        self.totals.lock().remove(name);
+        // Nothing adds the queue, or runs it in another cell, meanwhile.
+        let mut totals = self.totals.lock();
+        totals.remove(name);
         let ends: Vec<_> = (self.of_cells.iter())
             .filter_map(|cell| cell.remove(name))
             .collect();
@@ -87,6 +89,8 @@ impl AllQueues {
     /// Pauses or resumes a queue on this node. Returns whether that changes anything, or `None` if
     /// the node does not run the queue.
     pub(crate) fn set_paused(&self, name: &QueueName, paused: bool) -> Option<bool> {
+        // The queue does not begin to run in another cell meanwhile, without the pause.
+        let _totals = self.totals.lock();
         let changed = self.of_cells.iter();
         let changed = changed.filter_map(|cell| cell.set_paused(name, paused));
         changed.reduce(|one, other| one | other)
