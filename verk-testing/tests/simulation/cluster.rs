@@ -34,7 +34,7 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 /// ran in too many processes that died come back hours apart.
 const PATIENCE: Duration = Duration::from_secs(48 * 60 * 60);
 
-/// How long nothing may happen to a job that could run.
+/// How long no run may come to an outcome while jobs could run.
 const STANDSTILL: Duration = Duration::from_secs(20 * 60);
 
 /// Several nodes, who feeds them, and who lets things go wrong.
@@ -94,14 +94,14 @@ impl Cluster {
         self.ledger.balance(&self.cells, passed.as_secs()).await
     }
 
-    /// Waits until all jobs have ended, or nothing more happens to them.
+    /// Waits until all jobs have ended, or no run comes to an outcome any more.
     async fn end_jobs(&self) {
         let until = self.clock.instant() + PATIENCE;
-        let (mut happened, mut last) = (0, self.clock.instant());
+        let (mut outcomes, mut last) = (0, self.clock.instant());
         while self.ledger.open() > 0 && self.clock.instant() < until {
             self.compare_locks().await;
-            if self.ledger.happened() != happened || self.are_due_later().await {
-                (happened, last) = (self.ledger.happened(), self.clock.instant());
+            if self.ledger.outcomes() != outcomes || self.are_due_later().await {
+                (outcomes, last) = (self.ledger.outcomes(), self.clock.instant());
             }
             if self.clock.instant() > last + STANDSTILL {
                 return;

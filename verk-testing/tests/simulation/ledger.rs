@@ -357,10 +357,11 @@ impl Ledger {
         open.count()
     }
 
-    /// A number that grows whenever something happens to a job.
-    pub(crate) fn happened(&self) -> usize {
-        let balance = &self.books().balance;
-        balance.starts + balance.settled.iter().sum::<usize>()
+    /// How many runs came to an outcome. A job that is handed back again and again has none.
+    pub(crate) fn outcomes(&self) -> usize {
+        let books = self.books();
+        let ended = books.jobs.iter().map(|entry| usize::from(entry.ended()));
+        ended.sum::<usize>() + books.balance.put_back
     }
 
     /// So many nodes work, in each cell.
