@@ -71,6 +71,7 @@ pub mod guide {
     //! | [queues] | add, pause and remove queues; prefetching; very many queues |
     //! | [redis] | URLs, TLS, time-outs, rights, Sentinel, clusters, connections |
     //! | [deployment] | signals, systemd, containers, scaling, new versions |
+    //! | [outgrowing] | several servers, or a cluster, for more jobs than one server can take |
     //!
     //! | watch | |
     //! |---|---|
@@ -158,6 +159,9 @@ pub mod guide {
     }
     pub mod nodes {
         #![doc = include_str!("docs/nodes.md")]
+    }
+    pub mod outgrowing {
+        #![doc = include_str!("docs/outgrowing.md")]
     }
     pub mod outcomes {
         #![doc = include_str!("docs/outcomes.md")]

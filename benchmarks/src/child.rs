@@ -25,6 +25,8 @@ const COMPLAINTS: usize = 5;
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) jobs: Option<u64>,
+    /// What comes before the keys of verk.
+    pub(crate) prefix: Option<&'static str>,
     pub(crate) queues: u64,
     pub(crate) concurrency: u64,
     pub(crate) tasks: u64,
@@ -44,6 +46,7 @@ impl Load {
     pub(crate) fn of(jobs: u64) -> Self {
         Self {
             jobs: Some(jobs),
+            prefix: None,
             queues: 1,
             concurrency: 25,
             tasks: 1,
@@ -115,7 +118,10 @@ impl Child {
         if let Some(every) = load.every {
             command.args(["--every", &every.as_micros().to_string()]);
         }
-        // Not all programs have these two.
+        // Not all programs have these three.
+        if let Some(prefix) = load.prefix {
+            command.args(["--prefix", prefix]);
+        }
         if let Some(rate) = load.rate {
             command.args(["--rate", &rate.to_string()]);
         }
@@ -188,10 +194,10 @@ impl Child {
     pub(crate) fn usage(&self) -> Result<Usage> {
         let dir = format!("/proc/{}", self.process.id());
         let status = fs::read_to_string(format!("{dir}/status"))?;
-        let mib = |name: &str| -> Result<f64> {
+        let number = |name: &str| -> Result<f64> {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kib = line.and_then(|line| line.split_whitespace().next());
-            Ok(kib.context("no such line in status")?.parse::<f64>()? / 1024.0)
+            let number = line.and_then(|line| line.split_whitespace().next());
+            Ok(number.context("no such line in status")?.parse()?)
         };
         let mut cpu = Duration::ZERO;
         for task in fs::read_dir(format!("{dir}/task"))? {
@@ -201,8 +207,9 @@ impl Child {
             cpu += Duration::from_nanos(on_cpu);
         }
         Ok(Usage {
-            peak_mib: mib("VmHWM:")?,
-            mib: mib("VmRSS:")?,
+            peak_mib: number("VmHWM:")? / 1024.0,
+            mib: number("VmRSS:")? / 1024.0,
+            threads: number("Threads:")?,
             cpu,
         })
     }
@@ -229,6 +236,7 @@ impl Drop for Child {
 pub(crate) struct Usage {
     pub(crate) peak_mib: f64,
     pub(crate) mib: f64,
+    pub(crate) threads: f64,
     pub(crate) cpu: Duration,
 }
 

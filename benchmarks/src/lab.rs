@@ -8,10 +8,20 @@ use benchmark_harness::{Done, Role};
 use crate::{
     child::{Child, Load},
     report::{Measured, Outcome},
-    server::Server,
     settings::Settings,
     systems::Contender,
 };
+
+/// What is measured beside others: it has a name in the results.
+pub(crate) trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for Contender {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Lab {
@@ -37,11 +47,11 @@ impl Lab {
 
     /// Measures all contenders in turn, as often as the options say. A contender that fails is not
     /// measured again.
-    pub(crate) fn measure(
+    pub(crate) fn measure<T: Named>(
         &self,
         what: &str,
-        contenders: &[Contender],
-        run: impl Fn(&Contender) -> Result<Measured>,
+        contenders: &[T],
+        run: impl Fn(&T) -> Result<Measured>,
     ) -> Vec<(String, Outcome)> {
         self.collect(what, contenders, |contenders| {
             contenders.iter().map(|contender| run(contender)).collect()
@@ -50,11 +60,11 @@ impl Lab {
 
     /// As [`measure`](Self::measure), but all contenders at once: for measurements that take time
     /// and almost nothing of the machine.
-    pub(crate) fn measure_at_once(
+    pub(crate) fn measure_at_once<T: Named + Sync>(
         &self,
         what: &str,
-        contenders: &[Contender],
-        run: impl Fn(&Contender) -> Result<Measured> + Sync,
+        contenders: &[T],
+        run: impl Fn(&T) -> Result<Measured> + Sync,
     ) -> Vec<(String, Outcome)> {
         self.collect(what, contenders, |contenders| {
             thread::scope(|scope| {
@@ -71,11 +81,11 @@ impl Lab {
         })
     }
 
-    fn collect(
+    fn collect<T: Named>(
         &self,
         what: &str,
-        contenders: &[Contender],
-        run: impl Fn(&[&Contender]) -> Vec<Result<Measured>>,
+        contenders: &[T],
+        run: impl Fn(&[&T]) -> Vec<Result<Measured>>,
     ) -> Vec<(String, Outcome)> {
         let mut runs: Vec<Result<Vec<Measured>>> =
             contenders.iter().map(|_| Ok(Vec::new())).collect();
@@ -90,12 +100,15 @@ impl Lab {
                 match outcome {
                     Ok(figures) => {
                         if let Some((name, value)) = figures.first() {
-                            eprintln!("{what} {} run {number}: {name} {value:.4}", contender.name);
+                            eprintln!(
+                                "{what} {} run {number}: {name} {value:.4}",
+                                contender.name()
+                            );
                         }
                         measured.push(figures);
                     }
                     Err(error) => {
-                        eprintln!("{what} {} run {number}: {error:#}", contender.name);
+                        eprintln!("{what} {} run {number}: {error:#}", contender.name());
                         *runs = Err(error);
                     }
                 }
@@ -111,14 +124,14 @@ impl Lab {
                         error: format!("{error:#}"),
                     },
                 };
-                (contender.name.clone(), outcome)
+                (contender.name().to_owned(), outcome)
             })
             .collect()
     }
 }
 
 /// Enqueues jobs, as fast as the contender can.
-pub(crate) fn fill(contender: &Contender, server: &Server, load: &Load) -> Result<Done> {
+pub(crate) fn fill(contender: &Contender, url: &str, load: &Load) -> Result<Done> {
     let load = if contender.has_bulk {
         Load {
             batch: 1000.min(load.jobs.unwrap_or(1).div_ceil(load.queues)),
@@ -132,7 +145,7 @@ pub(crate) fn fill(contender: &Contender, server: &Server, load: &Load) -> Resul
             ..load.clone()
         }
     };
-    let mut producer = Child::start(contender, Role::Enqueue, &server.url(), &load)?;
+    let mut producer = Child::start(contender, Role::Enqueue, url, &load)?;
     producer.go()?;
     producer.done()
 }

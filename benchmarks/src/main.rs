@@ -14,6 +14,7 @@ mod report;
 mod server;
 mod settings;
 mod systems;
+mod topology;
 mod what;
 
 use std::{env, fs::File, io::BufReader};

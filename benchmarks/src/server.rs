@@ -26,6 +26,43 @@ pub(crate) struct Activity {
     pub(crate) cpu: f64,
 }
 
+/// What a server says of itself.
+#[derive(Debug)]
+pub(crate) struct Info(String);
+
+impl Info {
+    /// One section of it.
+    pub(crate) fn of(redis: &RedisServer, section: &str) -> Result<Self> {
+        match redis.command(&["INFO", section]) {
+            Reply::Bulk(info) => Ok(Self(String::from_utf8_lossy(&info).into_owned())),
+            other => bail!("INFO answered {other:?}"),
+        }
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Result<&str> {
+        let mut lines = self.0.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(value.with_context(|| format!("INFO has no {name}"))?.trim())
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Result<f64> {
+        Ok(self.text(name)?.parse()?)
+    }
+
+    pub(crate) fn activity(&self) -> Result<Activity> {
+        Ok(Activity {
+            commands: self.number("total_commands_processed")?,
+            reads: self.number("total_reads_processed")?,
+            cpu: self.number("used_cpu_user")? + self.number("used_cpu_sys")?,
+        })
+    }
+
+    /// How many clients are connected, without the one that asks.
+    pub(crate) fn connections(&self) -> Result<f64> {
+        Ok(self.number("connected_clients")? - 1.0)
+    }
+}
+
 /// How long a server worked, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spent {
@@ -55,19 +92,7 @@ impl Server {
     }
 
     pub(crate) fn activity(&self) -> Result<Activity> {
-        let info = self.info("everything")?;
-        let number = |name: &str| -> Result<f64> {
-            let value = info
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .with_context(|| format!("INFO has no {name}"))?;
-            Ok(value.trim().parse()?)
-        };
-        Ok(Activity {
-            commands: number("total_commands_processed")?,
-            reads: number("total_reads_processed")?,
-            cpu: number("used_cpu_user")? + number("used_cpu_sys")?,
-        })
+        Info::of(&self.redis, "everything")?.activity()
     }
 
     /// For how many milliseconds the server has run scripts and blocking moves so far: all commands
@@ -94,8 +119,8 @@ impl Server {
 
     /// For how many milliseconds it ran commands.
     fn commands_ms(&self, counts: impl Fn(&str) -> bool) -> Result<f64> {
-        let info = self.info("commandstats")?;
-        let microseconds = info.lines().filter_map(|line| {
+        let info = Info::of(&self.redis, "commandstats")?;
+        let microseconds = info.0.lines().filter_map(|line| {
             let (command, stats) = line.strip_prefix("cmdstat_")?.split_once(':')?;
             let usec = stats
                 .split(',')
@@ -110,39 +135,13 @@ impl Server {
     }
 
     pub(crate) fn version(&self) -> Result<String> {
-        let info = self.info("server")?;
-        let version = info
-            .lines()
-            .find_map(|line| line.strip_prefix("redis_version:"));
-        Ok(version.context("no version")?.trim().to_owned())
+        let info = Info::of(&self.redis, "server")?;
+        Ok(info.text("redis_version")?.to_owned())
     }
 
     /// Counts for a while the commands that clients send, a script as one.
     pub(crate) fn count_sent(&self, watch: Duration) -> Result<usize> {
-        let mut monitor = TcpStream::connect(self.address()?)?;
-        monitor.write_all(b"MONITOR\r\n")?;
-        let until = Instant::now() + watch;
-        let (mut seen, mut buffer) = (Vec::new(), [0; 16 * 1024]);
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            monitor.set_read_timeout(Some(left))?;
-            match monitor.read(&mut buffer) {
-                Ok(0) => bail!("the server ended the connection"),
-                Ok(read) => seen.extend_from_slice(&buffer[..read]),
-                // The time is up.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // The first line says that it listens. Each other one has who sent the command between
-        // brackets.
-        let lines = String::from_utf8_lossy(&seen);
-        let is_sent = |line: &&str| !line.split(']').next().unwrap_or_default().ends_with(" lua");
-        Ok(lines.lines().skip(1).filter(is_sent).count())
+        count_sent(&self.address()?, watch)
     }
 
     /// Runs a script that fills keys.
@@ -167,16 +166,34 @@ impl Server {
 
     /// How many clients are connected, without the one that asks.
     pub(crate) fn connections(&self) -> Result<f64> {
-        let info = self.info("clients")?;
-        let clients = (info.lines()).find_map(|line| line.strip_prefix("connected_clients:"));
-        let clients: f64 = clients.context("no number of clients")?.trim().parse()?;
-        Ok(clients - 1.0)
+        Info::of(&self.redis, "clients")?.connections()
     }
+}
 
-    fn info(&self, section: &str) -> Result<String> {
-        match self.redis.command(&["INFO", section]) {
-            Reply::Bulk(info) => Ok(String::from_utf8_lossy(&info).into_owned()),
-            other => bail!("INFO answered {other:?}"),
+/// Counts for a while the commands that clients send to the server at this address, a script as
+/// one.
+pub(crate) fn count_sent(address: &str, watch: Duration) -> Result<usize> {
+    let mut monitor = TcpStream::connect(address)?;
+    monitor.write_all(b"MONITOR\r\n")?;
+    let until = Instant::now() + watch;
+    let (mut seen, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        monitor.set_read_timeout(Some(left))?;
+        match monitor.read(&mut buffer) {
+            Ok(0) => bail!("the server ended the connection"),
+            Ok(read) => seen.extend_from_slice(&buffer[..read]),
+            // The time is up.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    // The first line says that it listens. Each other one has who sent the command between
+    // brackets.
+    let lines = String::from_utf8_lossy(&seen);
+    let is_sent = |line: &&str| !line.split(']').next().unwrap_or_default().ends_with(" lua");
+    Ok(lines.lines().skip(1).filter(is_sent).count())
 }

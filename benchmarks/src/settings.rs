@@ -80,6 +80,8 @@ pub(crate) enum What {
     /// What each of up to 100 nodes on one Redis costs, idle and busy. Fails if a node of 100 costs
     /// more than one of 10.
     Nodes,
+    /// What a job and an idle process cost the servers of a cluster, in one slot and in 16 cells.
+    Cluster,
     /// How large a small program is, and how long it compiles.
     Footprint,
     /// Counts what a job costs, in instructions and commands, and compares that with the record.

@@ -1,10 +1,12 @@
 //! The processes of a run: [`Fleet`].
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -20,6 +22,7 @@ use verk::redis::RedisConfig;
 use verk_testing::{CuttingProxy, Migration, RedisCluster, RedisServer, Reply};
 
 use crate::{
+    kind::QUEUES,
     ledger::{Ledger, Life, Record},
     left::{self, Left},
 };
@@ -41,14 +44,48 @@ pub struct Fleet {
     workers: Vec<Keeper>,
     /// A node's heartbeat.
     pub heartbeat: Duration,
+    /// The queues of the jobs.
+    pub(crate) queues: &'static [&'static str],
 }
 
 /// Where the jobs are.
 #[derive(Debug)]
 enum Store {
     Server(RedisServer),
-    /// In one slot of it.
-    Cluster(RedisCluster),
+    Cluster {
+        cluster: RedisCluster,
+        cells: usize,
+        /// The prefix of each cell, once a program of verk has made the cells.
+        prefixes: OnceLock<Vec<String>>,
+    },
+}
+
+/// Where the jobs of a fleet are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On a server of their own.
+    Server,
+    /// In so many slots of a cluster, which all processes reach without a proxy.
+    Cluster {
+        /// How many: one, or several cells.
+        cells: usize,
+    },
+}
+
+impl Place {
+    /// Whether it is a cluster.
+    #[must_use]
+    pub fn is_cluster(self) -> bool {
+        matches!(self, Self::Cluster { .. })
+    }
+
+    /// The queues of the jobs: of several cells, so many that they are in several.
+    pub(crate) fn queues(self) -> &'static [&'static str] {
+        match self {
+            Self::Server | Self::Cluster { cells: 1 } => &QUEUES[..1],
+            Self::Cluster { .. } => &QUEUES,
+        }
+    }
 }
 
 /// What a fleet is made of.
@@ -58,8 +95,8 @@ pub struct Size {
     pub program: PathBuf,
     /// How many worker processes.
     pub workers: usize,
-    /// Whether the jobs are in a slot of a cluster, which all processes reach without a proxy.
-    pub cluster: bool,
+    /// Where the jobs are.
+    pub place: Place,
     /// How many jobs each runs at once.
     pub concurrency: usize,
     /// The heartbeat of the nodes.
@@ -93,7 +130,7 @@ impl Fleet {
     pub fn start(size: &Size) -> io::Result<Self> {
         let dir = TempDir::with_prefix("verk-chaos")?;
         let ledger = Ledger::open(&dir.path().join("ledger"))?;
-        let store = Store::start(size.cluster);
+        let store = Store::start(size.place);
         let proxies: Vec<_> = (0..size.workers)
             .map(|_| CuttingProxy::start(store.server()))
             .collect();
@@ -124,19 +161,22 @@ impl Fleet {
             proxies,
             workers,
             heartbeat: size.heartbeat,
+            queues: size.place.queues(),
         })
     }
 
-    /// The server that has the jobs now.
+    /// The server that has the jobs now; of several cells, that of the first.
     #[must_use]
     pub fn server(&self) -> &RedisServer {
         self.store.server()
     }
 
-    /// Before every key, with its colon.
-    pub(crate) fn prefix(&self) -> String {
-        let prefix = self.store.prefix();
-        prefix.map_or_else(String::new, |prefix| format!("{prefix}:"))
+    /// The server of each cell, and what is before every key there, with its colon.
+    pub(crate) fn cells(&self) -> Vec<(&RedisServer, String)> {
+        let prefixes = self.store.prefixes().into_iter();
+        prefixes
+            .map(|prefix| (self.store.server_of(&prefix), prefix))
+            .collect()
     }
 
     /// How to reach the jobs, through a proxy if they are on one server.
@@ -144,9 +184,12 @@ impl Fleet {
         RedisConfig::new(self.store.url(proxy)).prefix(self.store.prefix())
     }
 
-    /// Looks at the jobs, without help from verk.
+    /// Looks at the jobs, without help from verk: at those of each cell in one moment. No job goes
+    /// from one cell to another.
     pub(crate) fn what_is_left(&self) -> Left {
-        left::what_is_left(self.server(), &self.prefix())
+        let cells = self.cells().into_iter();
+        let left = cells.map(|(server, prefix)| left::what_is_left(server, &prefix));
+        left.reduce(Left::with).unwrap_or_default()
     }
 
     /// The time to live of a node's heartbeat.
@@ -267,13 +310,17 @@ impl Fleet {
 }
 
 impl Store {
-    fn start(cluster: bool) -> Self {
-        if cluster {
+    fn start(place: Place) -> Self {
+        if let Place::Cluster { cells } = place {
             let cluster = RedisCluster::builder()
                 .setting("cluster-node-timeout", "2000")
                 // A primary that lost its replica takes no jobs, which would be lost with it.
                 .setting("min-replicas-to-write", "1");
-            return Self::Cluster(cluster.start());
+            return Self::Cluster {
+                cluster: cluster.start(),
+                cells,
+                prefixes: OnceLock::new(),
+            };
         }
         let server = RedisServer::builder()
             .setting("appendonly", "yes")
@@ -285,53 +332,101 @@ impl Store {
     }
 
     fn server(&self) -> &RedisServer {
+        let prefixes = self.prefixes();
+        self.server_of(prefixes.first().map_or("", String::as_str))
+    }
+
+    fn server_of(&self, prefix: &str) -> &RedisServer {
         match self {
             Self::Server(server) => server,
-            Self::Cluster(cluster) => cluster.owner(cluster.slot_of(TAG)),
+            Self::Cluster { cluster, .. } => cluster.owner(cluster.slot_of(prefix)),
+        }
+    }
+
+    /// What is before every key of each cell, with its colon. Empty while no program of verk has
+    /// made the cells.
+    fn prefixes(&self) -> Vec<String> {
+        match self {
+            Self::Server(_) => vec![String::new()],
+            Self::Cluster { cells: 1, .. } => vec![format!("{TAG}:")],
+            Self::Cluster {
+                cluster,
+                cells,
+                prefixes,
+            } => {
+                if let Some(known) = prefixes.get() {
+                    return known.clone();
+                }
+                let found = layouts(cluster);
+                if found.len() == *cells {
+                    return prefixes.get_or_init(|| found).clone();
+                }
+                Vec::new()
+            }
         }
     }
 
     fn prefix(&self) -> Option<String> {
         match self {
-            Self::Server(_) => None,
-            Self::Cluster(_) => Some(TAG.to_owned()),
+            Self::Cluster { cells: 1, .. } => Some(TAG.to_owned()),
+            Self::Server(_) | Self::Cluster { .. } => None,
         }
     }
 
     fn url(&self, proxy: &CuttingProxy) -> String {
         match self {
             Self::Server(_) => proxy.url().to_owned(),
-            Self::Cluster(cluster) => cluster.url(),
+            Self::Cluster {
+                cluster, cells: 1, ..
+            } => cluster.url(),
+            Self::Cluster { cluster, cells, .. } => format!("{}?cells={cells}", cluster.url()),
         }
     }
 
-    fn cluster(&self) -> (&RedisCluster, u16) {
-        match self {
-            Self::Server(_) => panic!("a fault of clusters needs --cluster"),
-            Self::Cluster(cluster) => (cluster, cluster.slot_of(TAG)),
-        }
+    /// The cluster, and the slot of one of the cells.
+    fn cluster(&self, random: u64) -> (&RedisCluster, u16) {
+        let Self::Cluster { cluster, .. } = self else {
+            panic!("a fault of clusters needs --cluster");
+        };
+        let prefixes = self.prefixes();
+        let cell = usize::try_from(random % prefixes.len().max(1) as u64).unwrap_or_default();
+        (cluster, cluster.slot_of(&prefixes[cell]))
     }
 }
 
-/// The prefix of the keys on a cluster.
+/// The prefix of the keys on a cluster with one cell.
 const TAG: &str = "{chaos}";
 
-/// What a cluster can do.
+/// The prefixes of the cells that programs of verk have made.
+fn layouts(cluster: &RedisCluster) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    for server in cluster.servers() {
+        let keys = server.command(&["KEYS", "*verk:layout"]).into_array();
+        for key in keys.unwrap_or_default() {
+            let key = key.into_bytes().unwrap_or_default();
+            let key = String::from_utf8_lossy(&key).into_owned();
+            found.extend(key.strip_suffix("verk:layout").map(str::to_owned));
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// What a cluster can do, to the slot of one of its cells.
 impl Fleet {
-    pub(crate) fn begin_to_move(&self) -> Migration<'_> {
-        let (cluster, slot) = self.store.cluster();
+    pub(crate) fn begin_to_move(&self, random: u64) -> Migration<'_> {
+        let (cluster, slot) = self.store.cluster(random);
         cluster.migrate(slot, cluster.other_primary(slot))
     }
 
-    pub(crate) fn fail_over(&self) {
-        let (cluster, slot) = self.store.cluster();
+    pub(crate) fn fail_over(&self, random: u64) {
+        let (cluster, slot) = self.store.cluster(random);
         cluster.fail_over(slot);
     }
 
     /// Kills the primary, and starts it again when its replica has taken over. Then it is a
     /// replica.
-    pub(crate) fn kill_primary(&self) {
-        let (cluster, slot) = self.store.cluster();
+    pub(crate) fn kill_primary(&self, random: u64) {
+        let (cluster, slot) = self.store.cluster(random);
         let (primary, _) = (cluster.owner(slot), cluster.replica(slot));
         primary.stop();
         let _new = cluster.owner(slot);
@@ -371,6 +466,7 @@ impl Start {
             .args(self.prefix.iter().flat_map(|prefix| ["--prefix", prefix]))
             .args(["--heartbeat", &self.size.heartbeat.as_millis().to_string()])
             .args(["--concurrency", &self.size.concurrency.to_string()])
+            .args(["--queues", &self.size.place.queues().len().to_string()])
             .arg("--ledger")
             .arg(self.dir.join("ledger"))
             .stdin(Stdio::piped())
@@ -451,7 +547,7 @@ mod tests {
         let size = Size {
             program: PathBuf::new(),
             workers: 0,
-            cluster: false,
+            place: Place::Server,
             concurrency: 1,
             heartbeat: Duration::from_secs(1),
         };

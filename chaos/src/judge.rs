@@ -509,7 +509,7 @@ fn judge_ticks(index: &Index<'_>, verdict: &mut Verdict) {
 fn is_expected(key: &str) -> bool {
     matches!(
         key,
-        "queues" | "dead" | "processes" | "process_cleanup" | "verk:effects"
+        "queues" | "dead" | "processes" | "process_cleanup" | "verk:effects" | "verk:layout"
     ) || key.starts_with("stat:")
         || key.starts_with("verk:deaths:")
         || key.starts_with("verk:restored:")

@@ -7,6 +7,9 @@ use crate::fault::words;
 /// The queue of every run.
 pub(crate) const QUEUE: &str = "default";
 
+/// The queues of a run on several cells.
+pub(crate) const QUEUES: [&str; 6] = [QUEUE, "a", "b", "c", "d", "e"];
+
 /// A key that verk does not know.
 pub(crate) const KEPT_KEY: &str = "kept";
 

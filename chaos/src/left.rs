@@ -18,6 +18,21 @@ pub(crate) struct Left {
 }
 
 impl Left {
+    /// What is left here and in another cell. Each node is registered in both.
+    pub(crate) fn with(mut self, other: Self) -> Self {
+        self.keys.extend(other.keys);
+        self.keys.sort();
+        self.waiting.extend(other.waiting);
+        self.scheduled.extend(other.scheduled);
+        self.dead.extend(other.dead);
+        self.holders.extend(other.holders);
+        if self.nodes != other.nodes {
+            // As many as no fleet has.
+            self.nodes = usize::MAX;
+        }
+        self
+    }
+
     /// The next job, when nothing runs and all jobs wait for their time.
     pub(crate) fn next_scheduled(&self) -> Option<&str> {
         let rest = self.waiting.len() == self.scheduled.len();

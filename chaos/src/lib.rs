@@ -27,7 +27,7 @@ mod run;
 pub mod worker;
 
 pub use fault::Fault;
-pub use fleet::{Fleet, Size, this_program};
+pub use fleet::{Fleet, Place, Size, this_program};
 pub use judge::Verdict;
 pub use kind::Kind;
 pub use plan::{Plan, Step};

@@ -13,7 +13,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use verk::BoxError;
-use verk_chaos::{Fault, Kind, Plan, Production, Run, Size, run, this_program, worker};
+use verk_chaos::{Fault, Kind, Place, Plan, Production, Run, Size, run, this_program, worker};
 
 /// Breaks everything around verk that can break, while jobs run, and counts the lost jobs.
 #[derive(Debug, Parser)]
@@ -29,6 +29,10 @@ struct Options {
     /// Works in one slot of a cluster, which moves and whose primaries fail.
     #[arg(long)]
     cluster: bool,
+    /// In how many slots of the cluster the jobs are, each a cell. With several, there are several
+    /// queues.
+    #[arg(long, default_value_t = 1, requires = "cluster", value_parser = clap::value_parser!(u8).range(1..))]
+    cells: u8,
     /// For how long things break.
     #[arg(long, default_value_t = 45)]
     seconds: u64,
@@ -65,6 +69,12 @@ async fn main() -> Result<ExitCode, BoxError> {
         .with_writer(std::io::stderr)
         .init();
     let length = Duration::from_secs(options.seconds);
+    let place = match options.cluster {
+        true => Place::Cluster {
+            cells: options.cells.into(),
+        },
+        false => Place::Server,
+    };
     let (seed, workers) = (options.seed, options.workers);
     let plan = match options.only {
         Some(fault) => {
@@ -81,7 +91,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         size: Size {
             program: this_program()?,
             workers: options.workers,
-            cluster: options.cluster,
+            place,
             concurrency: 10,
             heartbeat: Duration::from_millis(600),
         },

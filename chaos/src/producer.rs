@@ -49,6 +49,7 @@ pub struct Production {
 pub(crate) struct Producer {
     verk: Verk,
     ledger: Ledger,
+    queues: &'static [&'static str],
 }
 
 impl Producer {
@@ -58,6 +59,7 @@ impl Producer {
         Ok(Self {
             verk: Verk::builder().redis(redis).build().await?,
             ledger: fleet.ledger.clone(),
+            queues: fleet.queues,
         })
     }
 
@@ -95,10 +97,11 @@ impl Producer {
     pub(crate) async fn send(&self, kind: Kind) -> bool {
         let job = job(kind);
         let jid = job.jid().to_string();
+        let job = job.into_job().queue(self.queue_for(&jid));
         self.sent(&jid, kind);
         let sent = match kind {
             Kind::Scheduled => {
-                let later = job.into_job().schedule_in(Duration::from_millis(700));
+                let later = job.schedule_in(Duration::from_millis(700));
                 self.verk.enqueue(later).await
             }
             _ => self.verk.enqueue(job).await,
@@ -117,7 +120,8 @@ impl Producer {
         let (job, unique) = payload::unique(kind, key);
         let jid = job.jid().to_string();
         self.sent(&jid, kind);
-        let job = job.into_job().unique(unique).schedule_in(delay);
+        let job = job.into_job().queue(self.queue_for(key));
+        let job = job.unique(unique).schedule_in(delay);
         let record = match self.verk.client().enqueue_unique(job).await {
             Ok(Enqueued::Duplicate { jid: holder, .. }) => Record::Conflict {
                 jid: jid.clone(),
@@ -176,6 +180,12 @@ impl Producer {
         while self.verk.cron().remove(ENTRY).await.is_err() {
             clock.sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// The queue for a job with this id or key.
+    fn queue_for(&self, name: &str) -> &'static str {
+        let sum: usize = name.bytes().map(usize::from).sum();
+        self.queues[sum % self.queues.len()]
     }
 
     fn sent(&self, jid: &str, kind: Kind) {

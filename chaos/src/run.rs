@@ -99,7 +99,8 @@ pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
     fleet.stop_workers().await;
     let records = Ledger::read(&fleet.ledger_path())?;
     let in_flight = InFlight {
-        of_a_worker: what.size.concurrency + what.size.concurrency.min(PREFETCHED),
+        of_a_worker: (what.size.concurrency + what.size.concurrency.min(PREFETCHED))
+            * what.size.place.queues().len(),
         workers: what.size.workers,
     };
     let left = fleet.what_is_left();
@@ -233,17 +234,17 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
         Fault::MoveSlot => {
             // No look at both servers would be at one moment.
             let _away = fleet.server_is_there.write().await;
-            let migration = block_in_place(|| fleet.begin_to_move());
+            let migration = block_in_place(|| fleet.begin_to_move(step.random));
             lasts(ttl * 2).await;
             block_in_place(|| migration.finish());
         }
         Fault::FailOver => {
             let _away = fleet.server_is_there.write().await;
-            block_in_place(|| fleet.fail_over());
+            block_in_place(|| fleet.fail_over(step.random));
         }
         Fault::KillPrimary => {
             let _away = fleet.server_is_there.write().await;
-            block_in_place(|| fleet.kill_primary());
+            block_in_place(|| fleet.kill_primary(step.random));
         }
         Fault::ScriptFlush => {
             let _there = fleet.server_is_there.read().await;
@@ -398,8 +399,10 @@ async fn come_to_rest(fleet: &Fleet, limit: Duration) -> bool {
                 return;
             }
             if let Some(job) = left.next_scheduled() {
-                let schedule = format!("{}schedule", fleet.prefix());
-                fleet.server().command(&["ZADD", &schedule, "XX", "0", job]);
+                for (server, prefix) in fleet.cells() {
+                    let schedule = format!("{prefix}schedule");
+                    server.command(&["ZADD", &schedule, "XX", "0", job]);
+                }
             }
             clock.sleep(Duration::from_millis(50)).await;
         }

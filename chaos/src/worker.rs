@@ -32,7 +32,7 @@ use verk::{
 };
 
 use crate::{
-    kind::{KEPT, KEPT_KEY, Kind, QUEUE},
+    kind::{KEPT, KEPT_KEY, Kind, QUEUES},
     ledger::{Attempt, Ledger, Life, Record},
 };
 
@@ -57,6 +57,9 @@ pub struct Options {
     /// How many jobs run at once.
     #[arg(long)]
     pub concurrency: usize,
+    /// How many queues it runs.
+    #[arg(long, default_value_t = 1)]
+    pub queues: usize,
 }
 
 /// How long a short job takes.
@@ -151,9 +154,12 @@ pub async fn run(options: Options) -> Result<(), BoxError> {
         thread::spawn(move || controls.listen());
     }
     let verk = loop {
-        let built = Verk::builder()
+        let mut builder = Verk::builder();
+        for queue in QUEUES.iter().take(options.queues) {
+            builder = builder.queue(queue, options.concurrency);
+        }
+        let built = builder
             .redis(RedisConfig::new(&options.redis).prefix(options.prefix.clone()))
-            .queue(QUEUE, options.concurrency)
             .heartbeat(Duration::from_millis(options.heartbeat))
             .poll_interval(Duration::from_secs(1))
             .shutdown_timeout(SHUTDOWN_TIMEOUT)

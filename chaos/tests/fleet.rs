@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use verk_chaos::{
-    Fault, Kind, Plan, Production, Run, Size, Verdict,
+    Fault, Kind, Place, Plan, Production, Run, Size, Verdict,
     ledger::{Life, Record},
     run,
 };
@@ -17,7 +17,7 @@ fn load(seconds: u64, plan: Plan) -> Run {
         size: Size {
             program: env!("CARGO_BIN_EXE_verk-chaos").into(),
             workers: 3,
-            cluster: false,
+            place: Place::Server,
             concurrency: 25,
             heartbeat: Duration::from_millis(600),
         },

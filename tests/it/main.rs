@@ -6,6 +6,7 @@
 )]
 
 mod build;
+mod cells;
 mod client_middleware;
 mod cluster;
 mod coming_from;

@@ -1,6 +1,7 @@
 //! The arguments: [`Cli`].
 
 mod jobs;
+mod migrate;
 mod place;
 mod timetable;
 
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 
 pub(crate) use self::{
     jobs::{ActArgs, FilterArgs, JobsCommand, ListArgs, Listing, OneArgs, OrderArg},
+    migrate::MigrateArgs,
     place::PlaceArg,
     timetable::{CronCommand, ImportCommand, LocksCommand},
 };
@@ -159,6 +161,7 @@ pub(crate) enum Command {
     /// Take over what another program had
     #[command(subcommand)]
     Import(ImportCommand),
+    Migrate(MigrateArgs),
     /// Watch queues, jobs and processes, and drive them by keys
     #[cfg(feature = "tui")]
     Top,

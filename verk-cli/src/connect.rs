@@ -34,6 +34,9 @@ pub(crate) struct Connection {
     table: Option<String>,
 }
 
+/// The variable with the URL of the target of a migration.
+const TARGET: &str = "VERK_MIGRATE_TO";
+
 /// A setting that is in force.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
@@ -64,6 +67,39 @@ impl Connection {
             ..self.clone()
         };
         other.connect().await
+    }
+
+    /// Builds a handle for the target of a migration: this URL, or that of the variable, which may
+    /// have a password. Without a prefix it has that of the source. The number of cells is that of
+    /// the URL.
+    pub(crate) async fn connect_target(
+        &self,
+        url: Option<&str>,
+        prefix: Option<&str>,
+    ) -> Result<Verk, Failure> {
+        let (config, redis) = self.read()?;
+        let mut redis = redis.cells(None);
+        redis = match (url, env::var(TARGET)) {
+            (Some(url), _) => {
+                let url = without_password(url).map_err(|_| {
+                    Failure::usage(format!(
+                        "--to has a user or a password, which others would see in the list of processes: set {TARGET}"
+                    ))
+                })?;
+                url.merge_into(redis)
+            }
+            (None, Ok(url)) => redis.url(url),
+            (None, Err(_)) => {
+                return Err(Failure::usage(format!(
+                    "say where to: --to URL, such as --to redis://other:6379, or {TARGET}"
+                )));
+            }
+        };
+        if let Some(prefix) = prefix {
+            redis = redis.prefix(prefix.to_owned());
+        }
+        let builder = Verk::builder().config(config).redis(redis);
+        node_free(builder.max_dead_jobs(usize::MAX)).await
     }
 
     fn read(&self) -> Result<(Config, RedisConfig), Failure> {
@@ -216,6 +252,8 @@ mod tests {
         }
         assert!(connection("redis://host:6379/0").read().is_ok());
         assert!(connection("redis+unix:///run/redis.sock").read().is_ok());
+        let cells = connection("redis+cluster://a,b/?cells=16");
+        assert!(cells.read().is_ok());
     }
 
     #[test]

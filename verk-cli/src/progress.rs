@@ -59,6 +59,22 @@ impl Work {
         self.bar.set_position(jobs);
     }
 
+    /// Shows what is done, how many jobs were examined, and of how many.
+    pub(crate) fn reporter(&self) -> impl Fn(&str, u64, u64) + Send + Sync + 'static {
+        let bar = self.bar.clone();
+        move |what, jobs, of| {
+            bar.set_message(what.to_owned());
+            bar.set_length(of);
+            bar.set_position(jobs);
+        }
+    }
+
+    /// Whether Ctrl-C was pressed, as a function of its own.
+    pub(crate) fn ended(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let interrupt = self.interrupt.clone();
+        move || interrupt.is_pressed()
+    }
+
     pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupt.is_pressed()
     }

@@ -1,5 +1,6 @@
 //! The errors of verk itself. An error that a worker returns is not one of them: see [`BoxError`].
 
+mod cell;
 mod chain;
 
 use std::{
@@ -13,6 +14,7 @@ use thiserror::Error;
 pub use self::chain::ErrorChain;
 pub(crate) use self::chain::{cut, sources, text_of};
 
+use self::cell::InCell;
 use crate::{
     job::{HolderPlace, InvalidJob, args::ArgsError},
     names::{InvalidName, Jid, NodeId, QueueName},
@@ -150,11 +152,12 @@ impl StorageError {
     /// Returns the original error of the backend, for a downcast.
     #[must_use]
     pub fn get_ref(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
-        &*self.cause
+        let in_cell: Option<&InCell> = self.cause.downcast_ref();
+        in_cell.map_or(&*self.cause, InCell::get_ref)
     }
 
     /// The cause without the rest, as its whole chain.
-    fn cause(&self) -> ErrorChain<'_> {
+    pub(crate) fn cause(&self) -> ErrorChain<'_> {
         ErrorChain(&*self.cause)
     }
 }
@@ -520,6 +523,18 @@ pub enum BuildError {
         name: String,
         /// Who holds it.
         holder: NodeId,
+    },
+    /// A storage is another cell than this program takes it for. Nothing was started.
+    #[error(
+        "the storage at {address} is not the cell that this program takes it for: it has {found:?}, this program needs {wanted:?}; all programs of a fleet need the same cells in the same order"
+    )]
+    Layout {
+        /// The [address](crate::storage::Server::address) of the storage.
+        address: String,
+        /// What it is for this program.
+        wanted: String,
+        /// What it is for the programs before.
+        found: String,
     },
     /// The heartbeat's thread could not be started.
     #[error("cannot start the heartbeat's thread: {0}")]

@@ -5,6 +5,7 @@
 //!
 //! The root has the names of every day. All others are in the module of their subject.
 
+pub mod cells;
 pub mod client;
 pub mod config;
 pub mod doctor;

@@ -98,7 +98,7 @@ impl Totals {
             ended,
             enqueued,
             duplicates,
-        } = &parts.services.tallies;
+        } = &*parts.essentials.tallies;
         ended.begin();
         enqueued.begin();
         duplicates.begin();
@@ -108,7 +108,7 @@ impl Totals {
             duplicates: duplicates.read(),
         };
         for QueueStatus { name, .. } in parts.queues.statuses() {
-            let workers = parts.workforce.registry.workers();
+            let workers = parts.first().workforce.registry.workers();
             for worker in workers.filter(|worker| worker.options().queue == name.as_str()) {
                 for ending in Ending::OF_WORKERS {
                     ended.add(|| (name.clone(), worker.class().to_owned(), ending), 0);
@@ -126,7 +126,7 @@ impl Totals {
             ended,
             enqueued,
             duplicates,
-        } = &parts.services.tallies;
+        } = &*parts.essentials.tallies;
         let before = mem::replace(&mut self.ended, ended.read());
         for (key, n) in &self.ended {
             let (queue, class, ending) = key;
@@ -193,17 +193,17 @@ fn count_event(event: &Event) {
 
 /// Reads the state of the queues again and again, forever.
 async fn watch(parts: &Parts, every: Duration, counted: &mut Totals) {
-    let services = &parts.services;
+    let essentials = &parts.essentials;
     let (mut here, mut known) = (BTreeSet::new(), BTreeSet::new());
     let mut entries = BTreeSet::new();
     loop {
-        let next = services.clock.instant_in(every);
+        let next = essentials.clock.instant_in(every);
         guard::call(|| counted.record(parts));
         guard::call(|| record_node(parts, &mut here));
-        let storage = &*services.storage;
+        let storage = &*essentials.storage;
         let first = |limit| Page { offset: 0, limit };
         let read = async {
-            let stats = stats::read(storage, services.now(), parts.queues.names()).await?;
+            let stats = stats::read(storage, essentials.now(), parts.queues.names()).await?;
             let due = storage.cron_entries(first(MAX_ENTRIES)).await?;
             let locks = storage.locks(first(1)).await?;
             Ok::<_, StorageError>((stats, due, locks))
@@ -212,7 +212,7 @@ async fn watch(parts: &Parts, every: Duration, counted: &mut Totals) {
             Ok((stats, due, locks)) => {
                 guard::call(|| {
                     record_stats(&stats, &mut known);
-                    record_timetable(&due, services.now(), &mut entries);
+                    record_timetable(&due, essentials.now(), &mut entries);
                     record_locks(&locks);
                 });
             }
@@ -223,14 +223,14 @@ async fn watch(parts: &Parts, every: Duration, counted: &mut Totals) {
                 );
             }
         }
-        services.clock.sleep_until(next).await;
+        essentials.clock.sleep_until(next).await;
     }
 }
 
 /// Records the metrics of this node. `before` are the queues of the last time: those that the node
 /// does not run any more are set to 0.
 fn record_node(parts: &Parts, before: &mut BTreeSet<QueueName>) {
-    let lost = parts.services.storage.lost_connections();
+    let lost = parts.essentials.storage.lost_connections();
     counter!("verk_connections_lost_total").absolute(lost);
     let queues = parts.queues.statuses();
     let now = queues.iter().map(|queue| queue.name.clone()).collect();

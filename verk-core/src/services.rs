@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    cells::Cells,
     config::Config,
     events::{
         EventSender,
@@ -17,6 +18,7 @@ use crate::{
         tally::Tallies,
     },
     health::{link::Link, monitor::Monitor},
+    names::QueueName,
     storage::{Beat, Storage},
     test_seam::TestParts,
     time::{alarm::ScheduleWake, clock::Clock, server_time::ServerTime},
@@ -28,28 +30,76 @@ use crate::{
 /// events.
 #[derive(Debug)]
 pub(crate) struct Essentials {
+    /// The [view](Cells::view) of all cells for a client; for a part of a node its one cell.
     pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) cells: Cells,
+    /// Of each cell.
+    wakes: Vec<ScheduleWake>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) config: Config,
-    pub(crate) tallies: Tallies,
-    pub(crate) wake: ScheduleWake,
+    pub(crate) config: Arc<Config>,
+    pub(crate) tallies: Arc<Tallies>,
     pub(crate) server_time: Arc<ServerTime>,
     /// How the last enqueue went.
     pub(crate) enqueues: Arc<Link>,
 }
 
 impl Essentials {
-    /// Those of a node, or of a client that belongs to none.
-    pub(crate) fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, config: Config) -> Self {
+    /// Those of a program.
+    pub(crate) fn new(cells: Cells, clock: Arc<dyn Clock>, config: Config) -> Self {
+        let wakes = (0..cells.count()).map(|_| ScheduleWake::new(config.poll_interval));
         Self {
-            wake: ScheduleWake::new(config.poll_interval),
+            storage: cells.view(),
+            wakes: wakes.collect(),
+            cells,
             server_time: Arc::new(ServerTime::new(Arc::clone(&clock))),
-            storage,
             clock,
-            config,
-            tallies: Tallies::default(),
+            config: Arc::new(config),
+            tallies: Arc::default(),
             enqueues: Arc::default(),
         }
+    }
+
+    /// Those of a program in one of its cells. A cell has a time of its own, and what wakes its
+    /// schedule manager. The only cell of a program has the same as the program.
+    pub(crate) fn of_cell(self: &Arc<Self>, cell: usize) -> Arc<Self> {
+        if self.cells.count() == 1 {
+            return Arc::clone(self);
+        }
+        let storage = Arc::clone(&self.cells.storages()[cell]);
+        Arc::new(Self {
+            cells: Cells::new(Arc::clone(&storage)),
+            storage,
+            wakes: vec![self.wakes[cell].clone()],
+            clock: Arc::clone(&self.clock),
+            config: Arc::clone(&self.config),
+            tallies: Arc::clone(&self.tallies),
+            // Clients follow the time of the first cell.
+            server_time: match cell {
+                0 => Arc::clone(&self.server_time),
+                _ => Arc::new(ServerTime::new(Arc::clone(&self.clock))),
+            },
+            enqueues: Arc::clone(&self.enqueues),
+        })
+    }
+
+    /// Reports that a job of `queue` was stored at `now` that is due at `at`.
+    pub(crate) fn due_at(&self, queue: &QueueName, at: SystemTime, now: SystemTime) {
+        if self.cells.is_spread(queue) {
+            return self.due_somewhere(at, now);
+        }
+        self.wakes[self.cells.of(queue)].due_at(at, now);
+    }
+
+    /// As [`Self::due_at`], for something that may lie in any cell.
+    pub(crate) fn due_somewhere(&self, at: SystemTime, now: SystemTime) {
+        for wake in &self.wakes {
+            wake.due_at(at, now);
+        }
+    }
+
+    /// What wakes the schedule manager of a cell.
+    pub(crate) fn wake(&self) -> &ScheduleWake {
+        &self.wakes[0]
     }
 
     /// The time of day of the storage, as far as this program knows it. It decides when jobs are
@@ -76,7 +126,7 @@ pub(crate) struct Services {
     pub(crate) last_beat: LastBeat,
     pub(crate) monitor: Monitor,
     /// Present in a test: see [`VerkBuilder::for_test`](crate::VerkBuilder::for_test).
-    pub(crate) test: Option<TestParts>,
+    pub(crate) test: Option<Arc<TestParts>>,
 }
 
 /// The last heartbeat of this process that the storage acknowledged. Its answer says what several

@@ -36,15 +36,24 @@ if type(first) == 'table' and first.err then
   return first
 end
 
+-- Whether it is the next job to be fetched. This is found without a search, so that the jobs of a
+-- long queue can be taken out in their order.
+local function is_next(held)
+  return redis.call('LINDEX', from, -1) == held
+end
+
 local function is_held(held)
   if kind == 'list' then
-    return redis.call('LPOS', from, held)
+    return is_next(held) or redis.call('LPOS', from, held)
   end
   local score = redis.call('ZSCORE', from, held)
   return score and not (due_by and tonumber(score) > due_by)
 end
 
 local function remove(held)
+  if kind == 'list' and is_next(held) then
+    return redis.call('RPOP', from) and 1
+  end
   if kind == 'list' then
     return redis.call('LREM', from, 1, held)
   end

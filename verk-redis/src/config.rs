@@ -25,8 +25,17 @@ macro_rules! settings_of_redis {
             url: Url = Url::from("redis://127.0.0.1:6379"),
                 set by (url: impl Into<String>) Url::from(url);
 
+            /// Over how many slots of a cluster the queues are spread, at most 256. Each slot is a
+            /// [cell](verk_core::cells), a complete storage on one primary. 2, 4, 8, ... of them
+            /// are spread evenly. All programs need the same number. The URL may have it instead,
+            /// as `?cells=16`. Without it, and with 1, all keys are in the slot of the prefix.
+            cells: Option<usize> = None,
+                set by (cells: impl Into<Option<usize>>) cells.into();
+
             /// How many connections carry all commands that do not wait, in each tokio runtime that
-            /// uses the storage. Each can carry many requests at once. At least 1.
+            /// uses the storage. Each can carry many requests at once. At least 1. With
+            /// [`cells`](Self::cells), half as many, rounded up, go to each primary, for all of its
+            /// cells.
             pool_size: u32 = 4;
 
             /// How many idle queues of a node wait for their next job on a connection of their own,
@@ -123,7 +132,8 @@ impl RedisConfig {
     ///   Sentinels. The port of a Sentinel defaults to 26379;
     /// - `redis+cluster://user:password@host1:6379,host2:6379`, a Redis Cluster or Valkey Cluster
     ///   of which these are some servers; `rediss+cluster://...` uses TLS with all of them. All
-    ///   keys are in one slot, so the [prefix](Self::prefix) needs a hash tag, such as `{shop}`.
+    ///   keys are in one slot, so the [prefix](Self::prefix) needs a hash tag, such as `{shop}`;
+    ///   or they are in several, with `?cells=16` at the end or [`cells`](Self::cells).
     ///
     /// Percent-encode the characters `@ : / ? # %` in a user or password.
     pub fn new(url: impl Into<String>) -> Self {
@@ -244,6 +254,16 @@ mod tests {
                 "redis+sentinel://***@a,b:1/name/2?***",
             ),
             ("redis+cluster://:secret@a,b:1", "redis+cluster://***@a,b:1"),
+            (
+                "redis+cluster://:secret@a,b:1/?cells=16",
+                "redis+cluster://***@a,b:1/?cells=16",
+            ),
+            ("redis+cluster://a/?cells=secret", "redis+cluster://a/?***"),
+            (
+                "redis+cluster://a/?cells=16&secret",
+                "redis+cluster://a/?***",
+            ),
+            ("redis://a/?cells=16", "redis://a/?***"),
         ] {
             assert_eq!(redacted(url), shown);
             let debug = format!("{:?}", RedisConfig::new(url));

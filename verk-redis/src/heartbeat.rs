@@ -1,9 +1,10 @@
-//! The heartbeat of one node, on a connection of its own: [`RedisHeartbeat`].
+//! The heartbeat of one node, on a connection for heartbeats alone: [`RedisHeartbeat`].
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Cmd, Value};
+use tokio::runtime::Handle;
 use verk_core::{
     StorageError,
     names::NodeId,
@@ -13,8 +14,9 @@ use verk_core::{
 use crate::{
     connect::{
         asking::Asking,
+        fleet::For,
         link::Link,
-        pool::Connection,
+        pool::{Connection, Pool},
         reply,
         scripts::{self, Arg, arg, milliseconds},
         server,
@@ -44,6 +46,9 @@ pub(crate) struct RedisHeartbeat {
     /// Opened in the runtime of the heartbeat, and opened again at the next heartbeat after an
     /// error.
     connection: Option<Connection>,
+    /// What a cell uses instead: one connection to each primary, for the heartbeats of all cells in
+    /// this runtime.
+    shared: Option<Pool>,
     asking: Asking,
 }
 
@@ -53,6 +58,9 @@ impl RedisHeartbeat {
         node: &NodeId,
         ttl: Duration,
     ) -> Result<Self, StorageError> {
+        let shared = Handle::try_current()
+            .ok()
+            .and_then(|runtime| Pool::shared(&link.connector, For::Heartbeats, &runtime));
         let mut heartbeat = Self {
             keys: [
                 link.keys.heartbeat(node),
@@ -71,6 +79,7 @@ impl RedisHeartbeat {
             asking: Asking::new(link.connector.clone()),
             link,
             connection: None,
+            shared,
         };
         heartbeat
             .connect()
@@ -80,6 +89,9 @@ impl RedisHeartbeat {
     }
 
     async fn connect(&mut self) -> Result<Connection, Failure> {
+        if let Some(pool) = &self.shared {
+            return pool.get().await;
+        }
         match &self.connection {
             Some(connection) if !connection.is_broken() => Ok(connection.clone()),
             _ => {

@@ -10,7 +10,7 @@ use verk_core::{
     storage::{JobSet, LockId, Minute},
 };
 
-use crate::error::Error;
+use crate::error::{Error, cut};
 
 const INPROGRESS: &str = "inprogress:";
 
@@ -31,7 +31,7 @@ impl Keys {
         let prefix = prefix.strip_suffix(':').unwrap_or(prefix);
         if prefix.len() > MAX_NAME_BYTES || prefix.chars().any(char::is_control) {
             return Err(Error::InvalidPrefix {
-                prefix: prefix.chars().take(64).collect(),
+                prefix: cut(prefix),
             });
         }
         Ok(Self {
@@ -169,6 +169,11 @@ impl Keys {
     /// Which node moves due jobs, with a time to live.
     pub(crate) fn lease(&self) -> Key {
         self.key("verk:schedule_manager")
+    }
+
+    /// Which cell of a fleet this is.
+    pub(crate) fn layout(&self) -> Key {
+        self.key("verk:layout")
     }
 
     /// The hash of the entries of the timetable, each of which has a few fields.
@@ -402,6 +407,7 @@ mod tests {
             keys.paused(),
             keys.pauses_channel(),
             keys.lease(),
+            keys.layout(),
             keys.cron(),
             keys.cron_due(),
             keys.nodes(),
@@ -437,7 +443,7 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 39] = [
+    const NAMES: [&str; 40] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -447,6 +453,7 @@ mod tests {
         "paused",
         "verk:pauses",
         "verk:schedule_manager",
+        "verk:layout",
         "verk:cron",
         "verk:crondue",
         "verk_nodes",

@@ -34,7 +34,8 @@
 //! idle queue waits for its next job on a connection of its own, if it is one of those that had a
 //! job last ([`blocking_connections`](RedisConfig::blocking_connections)). All the others share one
 //! poll every 250 ms. One connection is for the heartbeat, and one for announcements of pauses. A
-//! broken connection is replaced at its next use.
+//! broken connection is replaced at its next use. The [cells](RedisConfig::cells) of a cluster
+//! share a small pool for each primary.
 //!
 //! verk notices connections that vanish silently: by TCP keepalive after some 40 seconds without
 //! traffic, and by the [response time-out](RedisConfig::response_timeout) if a reply does not come.

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bb8_redis::redis::{self, Cmd, Value};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use tokio::runtime::Handle;
 use verk_core::{
     StorageError,
@@ -17,6 +18,8 @@ use crate::{
     batch,
     config::RedisConfig,
     connect::{
+        cells,
+        fleet::Fleet,
         link::Link,
         pool::Connector,
         reply,
@@ -24,8 +27,8 @@ use crate::{
         scripts::{self, Arg, arg},
         server,
     },
-    error::{Error, Failure},
-    fetch::OpenQueues,
+    error::{Error, Failure, cut},
+    fetch::{Blocking, OpenQueues},
     keys::{Key, Keys},
     prefix,
 };
@@ -46,7 +49,8 @@ impl RedisStorage {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidUrl`], [`Error::InvalidTls`] and [`Error::InvalidPrefix`] at once;
+    /// [`Error::InvalidUrl`], [`Error::InvalidTls`] and [`Error::InvalidPrefix`] at once, and on a
+    /// cluster [`Error::NoHashTag`], [`Error::InvalidCells`] and [`Error::TagWithCells`];
     /// [`Error::Connect`] when the server does not answer within the [connect
     /// time-out](RedisConfig::connect_timeout) and the [response
     /// time-out](RedisConfig::response_timeout), or refuses this client; [`Error::TooOld`] when it
@@ -67,11 +71,61 @@ impl RedisStorage {
     /// # }
     /// ```
     pub async fn connect(config: impl Into<RedisConfig>) -> Result<Self, Error> {
-        let config = config.into();
-        let keys = Arc::new(Keys::new(
-            config.prefix.as_deref().unwrap_or_default(),
-            config.schedule_keys.unwrap_or_default(),
-        )?);
+        let mut cells = cells::each(config.into())?;
+        match (cells.pop(), cells.len()) {
+            (Some(only), 0) => Self::connect_to(only).await,
+            (_, others) => Err(Error::InvalidCells {
+                cells: others + 1,
+                reason: "RedisStorage::connect makes one storage, RedisStorage::connect_cells one for each cell",
+            }),
+        }
+    }
+
+    /// Connects to all [cells](RedisConfig::cells) of a cluster, in their order; to the one storage
+    /// of a configuration without cells.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), if one of them fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what was opened.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use verk_redis::RedisStorage;
+    ///
+    /// # async fn example() -> Result<(), verk_redis::Error> {
+    /// let cells = RedisStorage::connect_cells("redis+cluster://c1:7000,c2:7000/?cells=16").await?;
+    /// assert_eq!(cells.len(), 16);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_cells(config: impl Into<RedisConfig>) -> Result<Vec<Self>, Error> {
+        let cells = cells::each(config.into())?;
+        if cells.len() == 1 {
+            let only = cells.into_iter().map(Self::connect_to);
+            return try_join_all(only).await;
+        }
+        let keys = cells.iter().map(keys).collect::<Result<Vec<_>, _>>()?;
+        if Handle::try_current().is_err() {
+            return Err(Error::NoRuntime);
+        }
+        let (fleet, connectors) = Fleet::new(&cells)?;
+        fleet.check().await?;
+        let blocking = Arc::new(Blocking::new(cells[0].blocking_connections));
+        let cells = connectors.into_iter().zip(keys).zip(&cells);
+        let storages = cells.map(|((connector, keys), config)| {
+            Self::with(connector, keys, config.pool_size, Arc::clone(&blocking))
+        });
+        Ok(storages.collect())
+    }
+
+    /// Connects to the storage of a configuration without cells.
+    async fn connect_to(config: RedisConfig) -> Result<Self, Error> {
+        let keys = keys(&config)?;
         if Handle::try_current().is_err() {
             return Err(Error::NoRuntime);
         }
@@ -81,20 +135,27 @@ impl RedisStorage {
             .await
             .map_err(|error| Error::not_connected(connector.address(), connector.cause(error)))?;
         server::check(&connector, &mut connection).await?;
-        let runtimes = Runtimes::new(connector.clone(), config.pool_size, Arc::clone(&keys));
+        let blocking = Arc::new(Blocking::new(config.blocking_connections));
+        Ok(Self::with(connector, keys, config.pool_size, blocking))
+    }
+
+    fn with(
+        connector: Connector,
+        keys: Arc<Keys>,
+        pool_size: u32,
+        blocking: Arc<Blocking>,
+    ) -> Self {
+        let runtimes = Runtimes::new(connector.clone(), pool_size, Arc::clone(&keys));
         let link = Arc::new(Link {
             connector,
             runtimes: Arc::new(runtimes),
             keys,
             clock: Arc::new(SystemClock),
         });
-        Ok(Self {
-            queues: Arc::new(OpenQueues::new(
-                Arc::clone(&link),
-                config.blocking_connections,
-            )),
+        Self {
+            queues: Arc::new(OpenQueues::new(Arc::clone(&link), blocking)),
             link,
-        })
+        }
     }
 
     /// Deletes every key under the prefix, also those of other programs. For tests and examples.
@@ -167,6 +228,16 @@ impl Server for RedisStorage {
             .map_err(|failure| failure.during("ask Redis about itself"))
     }
 
+    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
+        let key = self.link.keys.layout();
+        let args = [Arg::Borrowed(layout.as_bytes())];
+        // Twice is as good as once, so a broken connection is no error.
+        let found = self.link.ask_script(&scripts::CLAIM_LAYOUT, key, &args);
+        (found.await.and_then(reply::text))
+            .map(|found| cut(&found))
+            .map_err(|failure| failure.during("keep which cell this is"))
+    }
+
     fn lost_connections(&self) -> u64 {
         self.link.connector.lost()
     }
@@ -174,6 +245,12 @@ impl Server for RedisStorage {
     fn address(&self) -> String {
         self.link.connector.address_and_database()
     }
+}
+
+fn keys(config: &RedisConfig) -> Result<Arc<Keys>, Error> {
+    let prefix = config.prefix.as_deref().unwrap_or_default();
+    let schedule_keys = config.schedule_keys.unwrap_or_default();
+    Keys::new(prefix, schedule_keys).map(Arc::new)
 }
 
 /// The first place of a page and the most entries in it, for a script.

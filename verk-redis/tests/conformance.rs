@@ -21,7 +21,8 @@ use verk_core::{
 };
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{
-    CuttingProxy, Key, Operation, RedisCluster, RedisCommand, RedisServer, Reply,
+    CuttingProxy, Key, Operation, RedisCluster, RedisClusterBuilder, RedisCommand, RedisServer,
+    Reply,
     conformance::{Case, Dump, Harness, ScoredJob},
 };
 
@@ -49,18 +50,62 @@ mod restricted {
 /// because a cluster takes seconds to start.
 #[test]
 fn in_a_slot_of_a_cluster() {
-    let cluster = Arc::new(
-        RedisCluster::builder()
-            // So the servers name the proxies to clients, and their own addresses to each other.
-            .setting("cluster-announce-hostname", PROXIES)
-            .setting("cluster-preferred-endpoint-type", "hostname")
-            // They tell each other of that in each half of this time.
-            .setting("cluster-node-timeout", "1000")
-            .start(),
-    );
     let prefixes = ["{b}:", "{c}:", "{a}:"];
+    let cluster = Arc::new(behind_proxies(RedisCluster::builder(), &prefixes));
+    let place = |prefix| Place {
+        cluster: Arc::clone(&cluster),
+        prefix,
+        cell: None,
+        _others: Vec::new(),
+    };
+    run_all(prefixes.map(place));
+}
+
+/// The suite in one of 16 cells of a cluster, also as that user. In three clusters at once, because
+/// the connections to a cell also need the primaries of the others.
+#[test]
+fn in_a_cell_of_a_cluster() {
+    let cells = [
+        (2, "shop:{2.1796}:"),
+        (1, "shop:{1.19937}:"),
+        (15, "shop:{15.7838}:"),
+    ];
+    run_all(cells.map(|(cell, prefix)| {
+        let builder = RedisCluster::builder().without_replicas();
+        let cluster = Arc::new(behind_proxies(builder, &[prefix]));
+        let owner = cluster.owner(cluster.slot_of(prefix)).port();
+        let mut others: Vec<_> = cluster.servers().iter().collect();
+        others.retain(|server| server.port() != owner);
+        Place {
+            _others: others.into_iter().map(proxy).collect(),
+            cluster,
+            prefix,
+            cell: Some(cell),
+        }
+    }));
+}
+
+/// A slot of a cluster whose owner no other test uses meanwhile.
+struct Place {
+    cluster: Arc<RedisCluster>,
+    /// Before every key.
+    prefix: &'static str,
+    /// Its number, if it is one of 16 cells.
+    cell: Option<usize>,
+    /// In front of the other primaries, if they are needed.
+    _others: Vec<CuttingProxy>,
+}
+
+fn behind_proxies(builder: RedisClusterBuilder, prefixes: &[&str]) -> RedisCluster {
+    let cluster = builder
+        // So the servers name the proxies to clients, and their own addresses to each other.
+        .setting("cluster-announce-hostname", PROXIES)
+        .setting("cluster-preferred-endpoint-type", "hostname")
+        // They tell each other of that in each half of this time.
+        .setting("cluster-node-timeout", "1000")
+        .start();
     for server in cluster.servers() {
-        allow(server, &prefixes);
+        allow(server, prefixes);
         let known = || server.command(&["CLUSTER", "NODES"]);
         while format!("{:?}", known()).matches(PROXIES).count() < cluster.servers().len() {
             thread::sleep(Duration::from_millis(5));
@@ -69,17 +114,27 @@ fn in_a_slot_of_a_cluster() {
     for server in cluster.servers() {
         server.command(&["CONFIG", "SET", "cluster-node-timeout", "15000"]);
     }
+    cluster
+}
+
+fn proxy(server: &RedisServer) -> CuttingProxy {
+    let address = SocketAddr::new(PROXIES.parse().expect("an address"), server.port());
+    CuttingProxy::start_at(server, address)
+}
+
+/// Runs each case in one of the places.
+fn run_all(places: [Place; 3]) {
     let cases: Vec<Case<RedisHarness>> = verk_testing::conformance_cases!(RedisHarness);
     assert!(cases.len() > 200, "{}", cases.len());
     let (next, failed) = (Mutex::new(cases.iter()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
-        for prefix in prefixes {
-            let (cluster, next, failed) = (&cluster, &next, &failed);
+        for place in places {
+            let (next, failed) = (&next, &failed);
             scope.spawn(move || {
                 loop {
                     let case = next.lock().expect("the cases").next();
                     let Some(case) = case else { return };
-                    let run = || run_in_a_slot(cluster, prefix, case);
+                    let run = || run_in(&place, case);
                     if catch_unwind(AssertUnwindSafe(run)).is_err() {
                         failed.lock().expect("the names").push(case.name());
                     }
@@ -91,16 +146,16 @@ fn in_a_slot_of_a_cluster() {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-fn run_in_a_slot(cluster: &Arc<RedisCluster>, prefix: &'static str, case: &Case<RedisHarness>) {
-    let runtime = runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
+fn run_in(place: &Place, case: &Case<RedisHarness>) {
+    let mut runtime = runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        let harness = RedisHarness::in_a_slot(Arc::clone(cluster), prefix).await;
+        let harness = RedisHarness::in_a_cluster(place).await;
         case.run(&harness).await;
     });
 }
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The address of the proxies in front of the servers of a cluster, each at the port of its server.
 const PROXIES: &str = "127.0.0.2";
@@ -207,19 +262,32 @@ impl RedisHarness {
         .await
     }
 
-    /// In the slot of the prefix, whose owner no other test uses meanwhile.
-    async fn in_a_slot(cluster: Arc<RedisCluster>, prefix: &'static str) -> Self {
+    async fn in_a_cluster(place: &Place) -> Self {
+        let (cluster, prefix) = (&place.cluster, place.prefix);
         let owner = cluster.owner(cluster.slot_of(prefix));
         owner.command(&["CONFIG", "SET", "maxmemory", "0"]);
         owner.command(&["FLUSHALL"]);
         owner.command(&["ACL", "LOG", "RESET"]);
-        let address = SocketAddr::new(PROXIES.parse().expect("an address"), owner.port());
-        let proxy = CuttingProxy::start_at(owner, address);
+        let proxy = proxy(owner);
         let url = cluster.url().replace("://", "://verk:password@");
         let mut servers = cluster.servers().iter();
-        let place = servers.position(|server| server.port() == owner.port());
-        let server = Server::InCluster(Arc::clone(&cluster), place.expect("its place"));
-        Self::connect(server, proxy, &url, prefix, ScheduleKeys::Shared, 16).await
+        let server = servers.position(|server| server.port() == owner.port());
+        let server = Server::InCluster(Arc::clone(cluster), server.expect("its place"));
+        let Some(cell) = place.cell else {
+            return Self::connect(server, proxy, &url, prefix, ScheduleKeys::Shared, 16).await;
+        };
+        let config = RedisConfig::new(format!("{url}/?cells=16"))
+            .prefix("shop".to_owned())
+            .connect_timeout(CONNECT_TIMEOUT);
+        let cells = RedisStorage::connect_cells(config).await.expect("connect");
+        Self {
+            server,
+            proxy,
+            storage: cells[cell].clone(),
+            prefix,
+            schedule_keys: ScheduleKeys::Shared,
+            blocking_connections: 16,
+        }
     }
 
     async fn on(
@@ -255,7 +323,7 @@ impl RedisHarness {
             .prefix(prefix.to_owned())
             .schedule_keys(schedule_keys)
             .blocking_connections(blocking_connections)
-            .connect_timeout(Duration::from_secs(2));
+            .connect_timeout(CONNECT_TIMEOUT);
         let storage = RedisStorage::connect(config).await.expect("connect");
         Self {
             server,

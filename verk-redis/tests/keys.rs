@@ -9,14 +9,15 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use verk_core::{
     Jid,
+    cells::Layout,
     config::ScheduleKeys,
     names::NodeId,
     storage::{
         AuditStore, Conflict, Counts, CronChange, CronPush, CronStore, CronUpsert, DeadLimits,
         DequeueRequest, Dequeued, Due, DueStore, EffectStore, Executions, Inprogress, JobStore,
         Lease, LockId, LockRef, Locked, LockedJob, Minute, NameClaim, NodeStore, Once, OnceAnswer,
-        OnceJob, PauseStore, ProcessReport, ProcessSignal, ProcessStore, Settled, Settlement,
-        StatsReport, StatsStore, StoredNodeInfo, Target,
+        OnceJob, PauseStore, ProcessReport, ProcessSignal, ProcessStore, Server, Settled,
+        Settlement, StatsReport, StatsStore, StoredNodeInfo, Target,
     },
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -258,6 +259,8 @@ async fn make_every_key(server: &RedisServer) -> [NodeId; 2] {
     let stored = storage.upsert_cron("entry", &upsert).await.unwrap();
     assert_eq!(stored, CronChange::Done);
     storage.record_action(&"{}".into()).await.unwrap();
+    let layout = Layout::new(0, 2).to_string();
+    assert_eq!(storage.claim_layout(&layout).await.unwrap(), layout);
     [held.node, dead.node]
 }
 

@@ -13,6 +13,9 @@ pub struct Options {
     /// Where Redis is.
     #[arg(long)]
     pub url: String,
+    /// What comes before the keys, for a system that has such a setting.
+    #[arg(long)]
+    pub prefix: Option<String>,
     /// How many jobs to enqueue, or after how many to report that they are done; without it, never.
     #[arg(long)]
     pub jobs: Option<u64>,

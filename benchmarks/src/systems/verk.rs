@@ -6,7 +6,7 @@ use anyhow::Result;
 use benchmark_harness::{Job, Options, System, perform};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
-use verk::{Client, prelude::*};
+use verk::{Client, prelude::*, redis::RedisConfig};
 
 #[verk::worker(queue = "bench-0")]
 async fn bench(sent_at: u64, sleep: u64) -> Result<()> {
@@ -20,7 +20,7 @@ impl System for VerkSystem {
     type Client = Client;
 
     async fn connect(options: &Options) -> Result<Client> {
-        let verk = Verk::builder().redis(options.url.as_str()).build().await?;
+        let verk = Verk::builder().redis(redis(options)).build().await?;
         Ok(verk.client().clone())
     }
 
@@ -40,12 +40,20 @@ impl System for VerkSystem {
 
     async fn work(options: &Options) -> Result<()> {
         let _log = options.log.as_deref().map(log_into).transpose()?;
-        let mut builder = Verk::builder().redis(options.url.as_str());
+        let mut builder = Verk::builder().redis(redis(options));
         for queue in options.queue_names() {
             builder = builder.queue(&queue, options.concurrency);
         }
         builder.build().await?.run().await?;
         Ok(())
+    }
+}
+
+fn redis(options: &Options) -> RedisConfig {
+    let config = RedisConfig::new(options.url.as_str());
+    match &options.prefix {
+        Some(prefix) => config.prefix(prefix.clone()),
+        None => config,
     }
 }
 

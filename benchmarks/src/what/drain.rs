@@ -141,7 +141,7 @@ pub(crate) fn measure(
         jobs: load.jobs.map(|jobs| jobs.min(contender.most_jobs)),
         ..load.clone()
     };
-    lab::fill(contender, server, &load)?;
+    lab::fill(contender, &server.url(), &load)?;
     run_jobs(contender, &load, server, url)
 }
 

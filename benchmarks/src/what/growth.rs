@@ -72,7 +72,7 @@ fn waiting(lab: &Lab, million: u64) -> Report {
         let jobs = load.jobs.map(|jobs| jobs + million);
         lab::fill(
             contender,
-            &server,
+            &server.url(),
             &Load {
                 jobs,
                 ..load.clone()

@@ -84,7 +84,7 @@ fn grow(contender: &Contender, jobs: u64) -> Result<Measured> {
     worker.go()?;
     let mut sizes = Vec::new();
     for _ in 0..PORTIONS {
-        lab::fill(contender, &server, &portion)?;
+        lab::fill(contender, &server.url(), &portion)?;
         wait_until_empty(&server)?;
         sizes.push(worker.usage()?);
     }

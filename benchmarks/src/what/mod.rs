@@ -1,6 +1,7 @@
 //! One file for each thing that is measured.
 
 mod bulk;
+mod cluster;
 mod compare;
 mod drain;
 mod enqueue;
@@ -37,6 +38,7 @@ pub(crate) fn run(lab: &Lab) -> Result<Report> {
         What::Payloads => Ok(payloads::run(lab)),
         What::Footprint => Ok(footprint::run(lab)),
         What::Nodes => Ok(nodes::run(lab)),
+        What::Cluster => cluster::run(lab),
         What::Queues => Ok(queues::run(lab)),
         What::Locks => locks::run(lab),
         What::Web => web::run(lab),

@@ -79,7 +79,7 @@ async fn a_node_is_shown_with_what_it_holds_and_what_it_is() {
         let queues = ["low", "other"].map(queue_name);
         let info = StoredNodeInfo::default();
         shared
-            .storage
+            .of_node
             .register(&elixir, &queues, ttl, &info)
             .await
             .unwrap();
@@ -168,7 +168,7 @@ async fn hundreds_of_queues_are_shown() {
             .collect();
         let ttl = Duration::from_secs(600);
         shared
-            .storage
+            .of_node
             .register(&node, &queues, ttl, &Default::default())
             .await
             .unwrap();

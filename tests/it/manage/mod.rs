@@ -1,6 +1,7 @@
 //! An operator's work on jobs, on both storages, while other programs change them.
 
 mod audit;
+mod cells;
 mod chosen;
 mod enqueue;
 mod executions;
@@ -23,6 +24,7 @@ use futures_util::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 use verk::{
     Client, Job, QueueName,
+    cells::Cells,
     manage::{Admin, Query},
     names::{InvalidName, NodeId},
     storage::{
@@ -41,18 +43,22 @@ struct Shared {
     one: Admin,
     other: Admin,
     storage: Arc<dyn Storage>,
+    /// The cells of it, which may be one.
+    cells: Vec<Arc<dyn Storage>>,
+    /// The cell in which the nodes work that run the queue `default`.
+    of_node: Arc<dyn Storage>,
     _redis: Option<RedisServer>,
 }
 
-/// In memory, in Redis, and in Redis under a prefix.
+/// In memory, in several cells in memory, in Redis, in Redis under a prefix, and in several cells
+/// in Redis.
 async fn storages() -> Vec<Shared> {
-    let memory: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
-    let mut all = vec![Shared {
-        one: Client::new(Arc::clone(&memory)).admin(),
-        other: Client::new(Arc::clone(&memory)).admin(),
-        storage: memory,
-        _redis: None,
-    }];
+    let memory = || Arc::new(MemoryStorage::default()) as Arc<dyn Storage>;
+    let in_memory = [1, 3, 16].map(|count| {
+        let storages: Vec<Arc<dyn Storage>> = std::iter::repeat_with(memory).take(count).collect();
+        Shared::of_cells(storages)
+    });
+    let mut all = Vec::from(in_memory);
     for prefix in ["", "app"] {
         let redis = RedisServer::start();
         let config = RedisConfig::new(redis.url()).prefix(prefix.to_owned());
@@ -61,14 +67,39 @@ async fn storages() -> Vec<Shared> {
         all.push(Shared {
             one: Client::new(Arc::clone(&one)).admin(),
             other: Client::new(other).admin(),
+            cells: vec![Arc::clone(&one)],
+            of_node: Arc::clone(&one),
             storage: one,
             _redis: Some(redis),
         });
     }
+    let redis = RedisServer::start();
+    let mut storages: Vec<Arc<dyn Storage>> = Vec::new();
+    for number in 0..3 {
+        let config = RedisConfig::new(redis.url()).prefix(format!("cell-{number}"));
+        storages.push(Arc::new(RedisStorage::connect(config).await.unwrap()));
+    }
+    let of_cells = Shared::of_cells(storages);
+    all.push(Shared {
+        _redis: Some(redis),
+        ..of_cells
+    });
     all
 }
 
 impl Shared {
+    fn of_cells(storages: Vec<Arc<dyn Storage>>) -> Self {
+        let cells: Cells = storages.iter().cloned().collect();
+        Self {
+            one: Client::new(cells.view()).admin(),
+            other: Client::new(cells.view()).admin(),
+            storage: cells.view(),
+            of_node: Arc::clone(&storages[cells.of(&queue_name("default"))]),
+            cells: storages,
+            _redis: None,
+        }
+    }
+
     async fn enqueue(&self, payloads: &[Bytes]) {
         let queue = queue_name("default");
         for payloads in payloads.chunks(100) {
@@ -142,11 +173,11 @@ impl Shared {
         };
         let queues = std::slice::from_ref(&held.queue);
         let ttl = Duration::from_secs(600);
-        self.storage
+        self.of_node
             .register(&held.node, queues, ttl, &Default::default())
             .await
             .unwrap();
-        Consumer(self.storage.open_queue(&held).await.unwrap())
+        Consumer(self.of_node.open_queue(&held).await.unwrap())
     }
 }
 

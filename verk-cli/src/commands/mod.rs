@@ -11,6 +11,7 @@ mod import;
 mod list;
 mod locks;
 mod metrics;
+mod migrate;
 mod pause;
 mod show;
 mod signal;
@@ -113,6 +114,7 @@ impl Session<'_> {
             Command::Cron(command) => self.cron(command).await,
             Command::Locks(command) => self.locks(command).await,
             Command::Import(command) => self.import(command).await,
+            Command::Migrate(args) => Box::pin(self.migrate(args)).await,
             Command::Tail { limit } => self.tail(*limit).await,
             Command::Metrics { class, minutes } => self.metrics(class.as_deref(), *minutes).await,
             #[cfg(feature = "tui")]

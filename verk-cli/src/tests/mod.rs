@@ -241,7 +241,15 @@ async fn every_command_has_an_expected_output() {
         all.push_str(&fs::read_to_string(entry.unwrap().path()).unwrap());
     }
     // They do not end by themselves, print a script, or need a connection: see tests/program.
-    let elsewhere = ["completions", "config", "help", "tail", "top", "web"];
+    let elsewhere = [
+        "completions",
+        "config",
+        "help",
+        "migrate",
+        "tail",
+        "top",
+        "web",
+    ];
     let mut names = Vec::new();
     for command in Cli::command().get_subcommands() {
         let inner: Vec<_> = command

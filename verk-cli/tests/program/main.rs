@@ -1,6 +1,7 @@
 //! The binary `verk` as a process: its pipes, its exit codes, and an incident with real workers.
 
 mod incident;
+mod migrate;
 mod support;
 
 use std::{

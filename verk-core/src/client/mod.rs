@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures_util::future::{self, BoxFuture};
 
 use crate::{
+    cells::Cells,
     client::{
         current::Life,
         encoded::{EncodedJob, Place},
@@ -68,7 +69,11 @@ impl Client {
     /// a [`Verk`](crate::Verk) uses the storage's time of day instead.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        let essentials = Essentials::new(storage, Arc::new(SystemClock), Config::default());
+        let essentials = Essentials::new(
+            Cells::new(storage),
+            Arc::new(SystemClock),
+            Config::default(),
+        );
         Self::with(ClientData {
             essentials: Arc::new(essentials),
             middleware: ClientStack::default(),
@@ -402,8 +407,8 @@ impl Client {
         let essentials = &*self.inner.essentials;
         let result = essentials.storage.schedule(jobs).await;
         let now = essentials.now();
-        for due in jobs {
-            essentials.wake.due_at(due.at, now);
+        for (due, queue) in jobs.iter().zip(queues) {
+            essentials.due_at(queue, due.at, now);
         }
         self.note(result.as_ref().err());
         let merged = result?;

@@ -187,7 +187,7 @@ impl Client {
         if let (Place::Schedule(at, _), false) =
             (&ready.place, matches!(answer, Locked::Duplicate { .. }))
         {
-            essentials.wake.due_at(*at, now);
+            essentials.due_at(queue, *at, now);
         }
         match answer {
             Locked::Duplicate { jid: holder, place } => {

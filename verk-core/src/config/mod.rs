@@ -154,6 +154,16 @@ impl Config {
                 errors.push(ConfigError::no_concurrency(queue));
             }
         }
+        for (queue, cells) in &self.spread_queues {
+            let permits = self.queues.get(queue).copied().unwrap_or(usize::MAX);
+            if *cells == 0 || *cells > permits {
+                errors.push(ConfigError::invalid(
+                    format!("spread of queue {queue}"),
+                    cells.to_string(),
+                    "at least 1 cell, and at most as many as jobs of the queue run at once",
+                ));
+            }
+        }
         if !(MIN_HEARTBEAT..=MAX_HEARTBEAT).contains(&self.heartbeat) {
             errors.push(ConfigError::invalid(
                 "heartbeat",

@@ -29,6 +29,10 @@ macro_rules! settings {
             /// only enqueues.
             queues: BTreeMap<QueueName, usize> = BTreeMap::new();
 
+            /// In how many cells a queue lies, if it is more than one: see
+            /// [`spread_queue`](crate::VerkBuilder::spread_queue).
+            spread_queues: BTreeMap<QueueName, usize> = BTreeMap::new();
+
             /// How often a failed job is retried if neither the job nor its worker has a number.
             max_retry_count: u32 = 25;
 

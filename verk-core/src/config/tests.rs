@@ -110,9 +110,9 @@ dialect = "resque"
 "#;
     let errors = Config::from_toml(text).unwrap_err();
     let errors: Vec<_> = errors.as_slice().iter().map(ToString::to_string).collect();
-    let accepted = "accepted: queues, max_retry_count, max_dead_jobs, ";
+    let accepted = "accepted: queues, spread_queues, max_retry_count, max_dead_jobs, ";
     for (error, expected) in errors.iter().zip([
-        "line 2, column 22: queues must be a table of queues, each with how many of its jobs run at once, such as { default = 25, priority = 10 }",
+        "line 2, column 22: queues must be a table of queues, each with a number, such as { default = 25, priority = 10 }",
         "line 3, column 1: hearbeat: no such field; did you mean heartbeat?",
         r#"line 4, column 17: poll_interval must be a duration such as "5s", "250ms" or "7days""#,
         r#"line 5, column 20: shutdown_timeout must be a duration such as "5s", "250ms" or "7days""#,

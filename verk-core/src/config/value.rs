@@ -97,7 +97,8 @@ impl Value for Vec<String> {
 impl Value for BTreeMap<QueueName, usize> {
     const IN_VARIABLE: &'static str =
         "QUEUE:CONCURRENCY, separated by commas, each queue once, such as default:25,priority:10";
-    const IN_FILE: &'static str = "a table of queues, each with how many of its jobs run at once, such as { default = 25, priority = 10 }";
+    const IN_FILE: &'static str =
+        "a table of queues, each with a number, such as { default = 25, priority = 10 }";
 
     fn parse(text: &str) -> Option<Self> {
         let mut queues = Self::new();

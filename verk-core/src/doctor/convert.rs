@@ -103,7 +103,7 @@ impl Doctor {
                     conversion.count(settled)?;
                 }
             }
-            conversion.complete &= pages.is_complete().await?;
+            conversion.complete &= pages.is_complete();
         }
         Ok(conversion)
     }

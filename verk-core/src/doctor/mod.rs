@@ -23,13 +23,13 @@ use self::{
     tally::{Judge, Seen, Tally},
 };
 use crate::{
-    error::{ErrorChain, StorageError},
+    error::StorageError,
     manage::{Admin, NodeStatus, Process},
     names::QueueName,
     node::foreign,
     storage::{
-        Inprogress, JobSet, MAX_BATCH_JOBS, Node, Page, ProcessReport, ScheduleKeys, Source,
-        Storage,
+        Inprogress, JobSet, ListRequest, MAX_BATCH_JOBS, Node, Page, Position, ProcessReport,
+        ScheduleKeys, Source, Storage,
     },
     time::server_time::{ClockReading, Measurement},
 };
@@ -217,7 +217,7 @@ impl Examination<'_> {
             Err(error) => {
                 self.findings.push(Finding::Unreadable {
                     what: what.to_string(),
-                    problem: ErrorChain(error.get_ref()).to_string(),
+                    problem: error.cause().to_string(),
                 });
                 None
             }
@@ -271,7 +271,7 @@ impl Examination<'_> {
         let fleet = Fleet::of(processes, nodes);
         if let Some(node) = self.admin.node() {
             self.findings
-                .extend(fleet.judge_config(&node.services.config));
+                .extend(fleet.judge_config(&node.essentials.config));
         }
         fleet
     }
@@ -298,7 +298,7 @@ impl Examination<'_> {
         let known = self.storage().queues().await;
         let known = self.or_unreadable("the list of queues", known);
         let running = admin.queues_of_node();
-        let registry = admin.node().map(|node| &node.workforce.registry);
+        let registry = admin.node().map(|node| &node.first().workforce.registry);
         let judge = Judge {
             fleet,
             schedule_keys,
@@ -312,7 +312,7 @@ impl Examination<'_> {
                 loop {
                     let page = pages.next().await?;
                     if page.is_empty() {
-                        return pages.is_complete().await;
+                        return Ok(pages.is_complete());
                     }
                     for job in page {
                         tally.add(job, &judge, seen);
@@ -410,6 +410,8 @@ struct Pages<'a> {
     max_jobs: usize,
     /// How many were read.
     jobs: usize,
+    /// Where the next page begins; `None` at the end.
+    next: Option<Position>,
 }
 
 impl<'a> Pages<'a> {
@@ -419,33 +421,31 @@ impl<'a> Pages<'a> {
             place,
             max_jobs,
             jobs: 0,
+            next: Some(Position::default()),
         }
     }
 
     /// The next page; an empty one at the end.
     async fn next(&mut self) -> Result<Vec<Bytes>, StorageError> {
         let limit = MAX_BATCH_JOBS.min(self.max_jobs - self.jobs);
-        if limit == 0 {
+        let Some(from) = self.next.filter(|_| limit > 0) else {
             return Ok(Vec::new());
-        }
-        let page = self.read(limit).await?;
-        self.jobs += page.len();
-        Ok(page)
+        };
+        let request = ListRequest {
+            from,
+            limit,
+            ..ListRequest::default()
+        };
+        let listing = self.storage.list(self.place, &request).await?;
+        self.jobs += listing.jobs.len();
+        self.next = listing.next;
+        let jobs = listing.jobs.into_iter();
+        Ok(jobs.map(|waiting| waiting.job).collect())
     }
 
     /// Whether no job follows those that were read.
-    async fn is_complete(&self) -> Result<bool, StorageError> {
-        Ok(self.read(1).await?.is_empty())
-    }
-
-    async fn read(&self, limit: usize) -> Result<Vec<Bytes>, StorageError> {
-        let page = Page {
-            offset: self.jobs,
-            limit,
-        };
-        let listing = self.storage.list(self.place, &page.into()).await?;
-        let jobs = listing.jobs.into_iter();
-        Ok(jobs.map(|waiting| waiting.job).collect())
+    fn is_complete(&self) -> bool {
+        self.next.is_none()
     }
 }
 

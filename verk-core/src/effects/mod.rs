@@ -158,6 +158,19 @@ impl Claim {
     }
 }
 
+/// # Jobs that come from another storage with their locks
+impl Claim {
+    /// The effect of the step that takes such a job to its place.
+    pub(crate) fn arrived(&self, lock: &LockRef, place: HolderPlace, job: &Bytes) -> Effect {
+        self.follow(lock.clone(), Some(place), job)
+    }
+
+    /// The effect by which the lock of such a job gets the payload; `None` if it keeps none.
+    pub(crate) fn completed(&self, lock: &LockRef, job: &Bytes) -> Option<Effect> {
+        (self.keeps_payload).then(|| self.follow(lock.clone(), None, job))
+    }
+}
+
 /// What the storage does if another job holds the lock.
 pub(crate) fn conflict(unique: &Unique) -> Conflict {
     match (unique.debounce, unique.on_conflict) {

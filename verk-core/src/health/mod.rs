@@ -20,7 +20,7 @@ pub struct Health {
     pub live: bool,
     /// Whether the node does all of its work now.
     pub ready: bool,
-    /// Why it is not ready, or not live; empty when it is both.
+    /// Why it is not ready, or not live, or ready only in part: see [`Reason::Cell`].
     pub reasons: Vec<Reason>,
     /// How many panics of code that is not verk's were caught in this process, by all its nodes: of
     /// log subscribers, metrics recorders, event subscribers and `retry_at` functions. The node
@@ -30,10 +30,30 @@ pub struct Health {
 }
 
 impl Health {
-    pub(crate) fn new(reasons: Vec<Reason>) -> Self {
+    /// `reasons` concern the whole node, `enqueue` an enqueue that failed, and each of `cells` one
+    /// cell. Of several cells, one that works keeps the node ready, although an enqueue to another
+    /// one failed.
+    pub(crate) fn new(
+        mut reasons: Vec<Reason>,
+        enqueue: Option<Reason>,
+        mut cells: Vec<Vec<Reason>>,
+    ) -> Self {
+        let is_only = cells.len() == 1;
+        if let [only] = &mut *cells {
+            reasons.append(only);
+        }
+        let is_ready = reasons.is_empty() && cells.iter().any(Vec::is_empty);
+        let is_ready = is_ready && !(is_only && enqueue.is_some());
+        reasons.extend(enqueue);
+        for (cell, of_cell) in cells.into_iter().enumerate() {
+            reasons.extend(of_cell.into_iter().map(|reason| Reason::Cell {
+                cell,
+                because: Box::new(reason),
+            }));
+        }
         Self {
             live: !reasons.iter().any(Reason::is_fatal),
-            ready: reasons.is_empty(),
+            ready: is_ready,
             reasons,
             caught_panics: guard::caught(),
         }
@@ -81,16 +101,25 @@ pub enum Reason {
     HeartbeatEnded,
     /// The supervisor of the queues has ended. Not live.
     SupervisorEnded,
+    /// One of the [cells](crate::cells::Cells) has a reason. The node is ready while another cell
+    /// has none.
+    Cell {
+        /// The number of the cell.
+        cell: usize,
+        /// The reason.
+        because: Box<Reason>,
+    },
 }
 
 impl Reason {
     /// Returns whether only a new process helps: the node is not live.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
-        matches!(
-            self,
-            Self::Panicking { .. } | Self::HeartbeatEnded | Self::SupervisorEnded
-        )
+        match self {
+            Self::Panicking { .. } | Self::HeartbeatEnded | Self::SupervisorEnded => true,
+            Self::Cell { because, .. } => because.is_fatal(),
+            _ => false,
+        }
     }
 }
 
@@ -109,6 +138,7 @@ impl fmt::Display for Reason {
             Self::Panicking { part } => write!(f, "{part} keeps panicking"),
             Self::HeartbeatEnded => f.write_str("the heartbeat has ended"),
             Self::SupervisorEnded => f.write_str("what runs the queues has ended"),
+            Self::Cell { cell, because } => write!(f, "cell {cell}: {because}"),
         }
     }
 }
@@ -117,5 +147,36 @@ pub(crate) fn failing(part: &str, error: String) -> Reason {
     Reason::StorageFailing {
         part: part.to_owned(),
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_cell_that_works_keeps_a_node_ready() {
+        let lost = || vec![Reason::RegistrationLost];
+        let enqueue = || Some(failing("enqueue", "full".to_owned()));
+        for (reasons, enqueue, cells, ready, count) in [
+            (vec![], None, vec![vec![]], true, 0),
+            (vec![], None, vec![lost()], false, 1),
+            (vec![], enqueue(), vec![vec![]], false, 1),
+            (vec![], None, vec![lost(), vec![]], true, 1),
+            (vec![], enqueue(), vec![lost(), vec![]], true, 2),
+            (vec![], None, vec![lost(), lost()], false, 2),
+            (vec![Reason::Stopping], None, vec![vec![], vec![]], false, 1),
+        ] {
+            let health = Health::new(reasons, enqueue, cells);
+            assert_eq!((health.ready, health.reasons.len()), (ready, count));
+            assert!(health.live);
+        }
+        let ended = vec![vec![], vec![Reason::HeartbeatEnded]];
+        let health = Health::new(vec![], None, ended);
+        assert!(!health.live);
+        assert_eq!(
+            health.reasons[0].to_string(),
+            "cell 1: the heartbeat has ended"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Weak},
+    sync::Weak,
     time::{Duration, Instant},
 };
 
@@ -32,7 +32,6 @@ pub(crate) trait Registered: fmt::Debug + Send + Sync {
 pub(crate) struct Monitor {
     pub(crate) heartbeat: Link,
     pub(crate) schedule: Link,
-    enqueue: Arc<Link>,
     /// The registration that the node fetches under.
     node: Mutex<Option<Weak<dyn Registered>>>,
     /// How many times in a row a part panicked, and when it panicked last.
@@ -40,14 +39,6 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// That of a node whose client reports its enqueues to `enqueue`.
-    pub(crate) fn new(enqueue: Arc<Link>) -> Self {
-        Self {
-            enqueue,
-            ..Self::default()
-        }
-    }
-
     pub(crate) fn registered(&self, registration: Weak<dyn Registered>) {
         *self.node.lock() = Some(registration);
     }
@@ -74,17 +65,12 @@ impl Monitor {
     }
 
     /// What is wrong with the parts.
-    pub(crate) fn of_parts(&self, now: Instant, heartbeat: Duration) -> Vec<Reason> {
+    pub(crate) fn of_parts(&self, now: Instant) -> Vec<Reason> {
         let mut reasons = Vec::new();
         let links = [("heartbeat", &self.heartbeat), ("schedule", &self.schedule)];
         for (part, link) in links {
             reasons.extend(link.failure().map(|(error, _)| failing(part, error)));
         }
-        // Expire enqueue failures after one heartbeat: a node that is not ready may get no traffic,
-        // so no success would clear the flag.
-        let enqueue = self.enqueue.failure();
-        let recent = enqueue.filter(|(_, at)| now.saturating_duration_since(*at) < heartbeat);
-        reasons.extend(recent.map(|(error, _)| failing("enqueue", error)));
         for (part, (count, last)) in &*self.panics.lock() {
             if *count >= TOO_MANY_PANICS && now.saturating_duration_since(*last) <= IN_A_ROW {
                 reasons.push(Reason::Panicking { part: part.clone() });
@@ -92,6 +78,14 @@ impl Monitor {
         }
         reasons
     }
+}
+
+/// Why the last enqueue of this program failed. It expires after one heartbeat: a node that is not
+/// ready may get no traffic, so no success would clear it.
+pub(crate) fn of_enqueues(enqueues: &Link, now: Instant, heartbeat: Duration) -> Option<Reason> {
+    let (error, at) = enqueues.failure()?;
+    let is_recent = now.saturating_duration_since(at) < heartbeat;
+    is_recent.then(|| failing("enqueue", error))
 }
 
 #[cfg(test)]
@@ -108,17 +102,17 @@ mod tests {
         for count in 1..TOO_MANY_PANICS {
             assert_eq!(monitor.panicked("queue default", now), count);
             now += Duration::from_secs(5);
-            assert_eq!(monitor.of_parts(now, HEARTBEAT), []);
+            assert_eq!(monitor.of_parts(now), []);
         }
         monitor.panicked("queue default", now);
-        let health = Health::new(monitor.of_parts(now, HEARTBEAT));
+        let health = Health::new(Vec::new(), None, vec![monitor.of_parts(now)]);
         assert!(!health.live && !health.ready);
         assert_eq!(
             health.reasons[0].to_string(),
             "queue default keeps panicking"
         );
         now += IN_A_ROW + Duration::from_secs(1);
-        assert_eq!(monitor.of_parts(now, HEARTBEAT), []);
+        assert_eq!(monitor.of_parts(now), []);
         assert_eq!(monitor.panicked("queue default", now), 1);
     }
 
@@ -127,18 +121,19 @@ mod tests {
         let monitor = Monitor::default();
         let now = SystemClock.instant();
         let error = StorageError::not_applied("enqueue jobs", "no memory");
-        monitor.enqueue.failed(&error, now);
-        let reasons = monitor.of_parts(now, HEARTBEAT);
+        let enqueues = Link::default();
+        enqueues.failed(&error, now);
+        let reasons = Vec::from_iter(of_enqueues(&enqueues, now, HEARTBEAT));
         assert_eq!(
             reasons[0].to_string(),
             "enqueue: failed to enqueue jobs (not applied): no memory"
         );
-        assert!(Health::new(reasons).live);
-        assert_eq!(monitor.of_parts(now + HEARTBEAT, HEARTBEAT), []);
-        monitor.enqueue.well();
-        assert_eq!(monitor.of_parts(now, HEARTBEAT), []);
+        assert!(Health::new(reasons, None, Vec::new()).live);
+        assert_eq!(of_enqueues(&enqueues, now + HEARTBEAT, HEARTBEAT), None);
+        enqueues.well();
+        assert_eq!(of_enqueues(&enqueues, now, HEARTBEAT), None);
         // The others try again by themselves.
         monitor.schedule.failed(&error, now);
-        assert_eq!(monitor.of_parts(now + HEARTBEAT * 9, HEARTBEAT).len(), 1);
+        assert_eq!(monitor.of_parts(now + HEARTBEAT * 9).len(), 1);
     }
 }

@@ -32,6 +32,7 @@ pub(crate) use self::{
     decode::MAX_DEPTH,
     dialect::Form,
     failure::{MAX_MESSAGE_CHARS, first_chars},
+    options::PARTITION_KEY,
     value::string as json_string,
     value::time as json_time,
 };

@@ -1,6 +1,9 @@
 //! The options that the sender of a job sets for its run: Sidekiq's options.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Dialect, Job, RetryLimit,
@@ -11,6 +14,9 @@ use crate::{names::QueueName, time::clock::time_after};
 
 /// The longest `retry_for` that Sidekiq accepts.
 const MAX_RETRY_FOR: Duration = Duration::from_secs(1_000_000_000);
+
+/// The key of a job under which it has its partition key.
+pub(crate) const PARTITION_KEY: &str = "partition_key";
 
 impl Job {
     /// How often the job may be retried.
@@ -112,6 +118,13 @@ impl Job {
     /// Sets the queue that the job is retried in.
     pub fn set_retry_queue(&mut self, queue: &QueueName) {
         self.patch("retry_queue", quoted(queue.as_str()));
+    }
+
+    /// Returns the key that keeps the job and all others with it in one cell, if its queue lies in
+    /// several: see [`partition_key`](crate::EnqueueExt::partition_key).
+    #[must_use]
+    pub fn partition_key(&self) -> Option<String> {
+        self.string(PARTITION_KEY).map(Cow::into_owned)
     }
 
     /// Returns when the job expires: its `expires_in`, in seconds, after it entered its queue.

@@ -114,7 +114,8 @@ impl Action {
     /// entry that it can change.
     pub(super) async fn apply(self, jobs: &Jobs, entries: &[&Entry]) -> Vec<Settled> {
         let client = &jobs.client;
-        let Essentials { config, wake, .. } = client.essentials();
+        let essentials = client.essentials();
+        let Essentials { config, .. } = essentials;
         let (now, limits, form) = (client.now(), config.dead_limits(), config.form());
         let (entries, moves): (Vec<&Entry>, Vec<Move>) = entries
             .iter()
@@ -148,7 +149,7 @@ impl Action {
             entry.gone.fetch_add(1, Ordering::Relaxed);
         }
         match self {
-            Self::Reschedule(at) => wake.due_at(at, client.now()),
+            Self::Reschedule(at) => essentials.due_somewhere(at, client.now()),
             Self::Requeue | Self::RequeueWithoutLock => {
                 client
                     .tell_test(|| {

@@ -77,7 +77,7 @@ impl Admin {
         } = entry;
         log::info!(who, action, target, count, "an operator acted");
         if let Some(node) = self.node() {
-            node.services.publish(EventKind::OperatorActed {
+            node.first().services.publish(EventKind::OperatorActed {
                 who,
                 action,
                 target,

@@ -102,7 +102,7 @@ impl Admin {
     pub fn workers(&self) -> Vec<WorkerEntry> {
         let linked;
         let registry = match self.node() {
-            Some(node) => &node.workforce.registry,
+            Some(node) => &node.first().workforce.registry,
             // A class that two workers claim is reported where a node runs it.
             None => {
                 linked = Registry::collect(&[], &mut Vec::new());

@@ -1,15 +1,12 @@
 //! The jobs that wait in one place: [`Jobs`].
 
-use bytes::Bytes;
-
 use super::{Entry, Selection};
 use crate::{
+    cells::clear,
     client::Client,
-    effects,
     error::StorageError,
-    job::Job,
     names::Jid,
-    storage::{Cleared, ListRequest, Move, MoveTarget, Settled, Source},
+    storage::{Cleared, Source},
 };
 
 /// The jobs that wait in one place: a queue, or the `schedule`, `retry` or `dead` set.
@@ -104,45 +101,6 @@ impl Jobs {
         if let Cleared::Jobs(jobs) = self.client.storage().clear(&self.source).await? {
             return Ok(jobs);
         }
-        self.delete_all().await
-    }
-
-    /// Deletes as many jobs as there are now, one by one, so that each frees its lock.
-    async fn delete_all(&self) -> Result<usize, StorageError> {
-        let storage = self.client.storage();
-        let all = storage.len(&self.source).await?;
-        let mut deleted = 0;
-        while deleted < all {
-            let page = storage.list(&self.source, &ListRequest::default()).await?;
-            let moves: Vec<Move> = page
-                .jobs
-                .into_iter()
-                .map(|job| self.deletion(job.job))
-                .collect();
-            if moves.is_empty() {
-                break;
-            }
-            for settled in storage.move_jobs(&self.source, &moves, None).await {
-                match settled {
-                    Settled::Failed(error) => return Err(error),
-                    Settled::Done | Settled::Merged | Settled::Superseded => deleted += 1,
-                    Settled::NotHeld | Settled::Conflict { .. } => {}
-                }
-            }
-        }
-        // Removes the name of an empty queue, and what came meanwhile stays.
-        storage.clear(&self.source).await?;
-        Ok(deleted)
-    }
-
-    fn deletion(&self, held: Bytes) -> Move {
-        let to = MoveTarget::Delete;
-        let effects = Job::decode(held.clone());
-        let effects = effects.map(|job| effects::of_move(&job, &self.source, &to));
-        Move {
-            effects: effects.unwrap_or_default(),
-            held,
-            to,
-        }
+        clear::one_by_one(self.client.storage(), &self.source).await
     }
 }

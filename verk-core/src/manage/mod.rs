@@ -14,6 +14,7 @@ mod jobs;
 mod key;
 mod list;
 mod locks;
+mod migrate;
 mod nodes;
 mod pauses;
 mod processes;
@@ -58,6 +59,10 @@ pub use self::{
     jobs::Jobs,
     key::{EntryKey, InvalidEntryKey, Place},
     list::{Listed, Query, SEARCH_BUDGET},
+    migrate::{
+        LeftBehind, LeftReason, MAX_GAP, MAX_LEFT_NAMED, MigrateError, Migrated, MigratedPlace,
+        Migration, MigrationProgress, MigrationReport,
+    },
     nodes::{NodeInfo, NodeQueue, NodeStatus},
     pauses::{Pause, PauseNote},
     processes::{Process, ProcessQueue},
@@ -65,6 +70,7 @@ pub use self::{
     running::{InvalidRunningCursor, RunningCursor, RunningJob, RunningPage},
     search::{Found, JobInProgress},
     selection::{Progress, Selection},
+    server::CellStatus,
     tail::{Skipped, Tail, TailEvent},
     why::{Explanation, InvalidRefPlace, JobPlace, JobRef, Reason, RefPlace, SearchPlace, Why},
 };

@@ -2,11 +2,8 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    thread,
     time::Duration,
 };
-
-use tokio::runtime;
 
 use crate::{
     error::{BuildError, StorageError},
@@ -15,6 +12,7 @@ use crate::{
     names::{NodeId, QueueName},
     node::{
         about::Program,
+        beats::HeartbeatThread,
         registration::{Registration, lose},
     },
     services::Services,
@@ -31,12 +29,13 @@ const CLAIM_MARGIN: Duration = Duration::from_millis(50);
 /// as long as that claim lasts. Returns the registration; the caller restores what earlier holders
 /// left.
 ///
-/// `program` says what the node stores about itself. `watch` runs on the thread of the heartbeat,
+/// `program` says what the node stores about itself. `watch` runs on the `thread` of the heartbeat,
 /// which no job can block.
 pub(crate) async fn register(
     services: &Arc<Services>,
     program: &Program,
     queues: &[QueueName],
+    thread: &HeartbeatThread,
     watch: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Arc<Registration>, BuildError> {
     let config = &services.config;
@@ -57,7 +56,7 @@ pub(crate) async fn register(
     let registered = Arc::<Registration>::downgrade(&registration);
     services.monitor.registered(registered);
     match &services.test {
-        None => start_heartbeat(services, &registration, watch)?,
+        None => start_heartbeat(services, &registration, thread, watch)?,
         // Thousands of tests must not need one thread each.
         Some(test) if test.seam.beats() => {
             tokio::spawn(keep_beating(Arc::clone(services), &registration));
@@ -94,17 +93,14 @@ pub(crate) fn host_name() -> String {
     }
 }
 
-/// Beats from a thread and a connection of its own, so that a worker that blocks the runtime does
+/// Beats from a thread and connections of its own, so that a worker that blocks the runtime does
 /// not make the node look dead. `watch` finds such workers.
 fn start_heartbeat(
     services: &Arc<Services>,
     registration: &Registration,
+    thread: &HeartbeatThread,
     watch: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), BuildError> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(BuildError::Thread)?;
     let beat = keep_beating(Arc::clone(services), registration);
     let beat_and_watch = async move {
         tokio::select! {
@@ -113,11 +109,9 @@ fn start_heartbeat(
             () = watch => {}
         }
     };
-    let thread = thread::Builder::new()
-        .name("verk-heartbeat".to_owned())
-        .spawn(move || runtime.block_on(beat_and_watch))
-        .map_err(BuildError::Thread)?;
-    registration.thread.get_or_init(|| thread);
+    let beats = thread.spawn(beat_and_watch);
+    let beats = beats.map_err(BuildError::Thread)?;
+    registration.beats.get_or_init(|| beats);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! the jobs of dead nodes.
 
 pub(crate) mod about;
+pub(crate) mod beats;
 pub(crate) mod foreign;
 pub(crate) mod heartbeat;
 pub(crate) mod judge;

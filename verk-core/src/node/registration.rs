@@ -5,11 +5,10 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -36,8 +35,8 @@ pub(crate) struct Registration {
     pub(crate) beat_on: AtomicBool,
     /// Whether a fetch may still bring jobs that the node would not know.
     pub(crate) unsure: AtomicBool,
-    /// The thread of the heartbeat, unless this is a test.
-    pub(crate) thread: OnceLock<JoinHandle<()>>,
+    /// The task of the heartbeat, unless this is a test.
+    pub(crate) beats: OnceLock<JoinHandle<()>>,
 }
 
 /// What the heartbeats tell about this node.
@@ -101,7 +100,7 @@ impl Registration {
             stop: CancellationToken::new(),
             beat_on: AtomicBool::new(false),
             unsure: AtomicBool::new(false),
-            thread: OnceLock::new(),
+            beats: OnceLock::new(),
         }
     }
 
@@ -118,7 +117,7 @@ impl Registration {
 
     /// Whether the heartbeat has ended unexpectedly.
     fn heartbeat_ended(&self) -> bool {
-        self.thread.get().is_some_and(JoinHandle::is_finished)
+        self.beats.get().is_some_and(JoinHandle::is_finished)
             && !self.lost.is_cancelled()
             && !self.stop.is_cancelled()
     }

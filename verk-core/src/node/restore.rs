@@ -197,7 +197,7 @@ fn report(departure: Departure, inprogress: &Inprogress, services: &Services) {
     let (class, jid) = (job.class(), job.jid());
     match &departure.settlement.to {
         Target::Schedule(due) => {
-            services.wake.due_at(due.at, services.now());
+            services.due_somewhere(due.at, services.now());
             log::warn!(class, %jid, deaths, %node, retry_at = %rfc3339(due.at), "processes died while they ran this job: it comes back later, alone");
         }
         Target::Dead { .. } => {

@@ -10,8 +10,8 @@ use crate::{
     names::NodeId,
     node::about::process_host,
     process::{Activity, Process},
-    queues::Queues,
-    services::Services,
+    queues::all::AllQueues,
+    services::Essentials,
     storage::ProcessSignal,
 };
 
@@ -21,8 +21,8 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Shows one process from its start to its end.
 #[derive(Debug)]
 pub(crate) struct ProcessManager {
-    services: Arc<Services>,
-    queues: Arc<Queues>,
+    essentials: Arc<Essentials>,
+    queues: AllQueues,
     process: Process,
     /// Cancelled when the node must stop, for any reason; here, when an operator asked for it.
     stop: CancellationToken,
@@ -34,15 +34,15 @@ pub(crate) struct ProcessManager {
 
 impl ProcessManager {
     pub(crate) fn new(
-        services: Arc<Services>,
-        queues: Arc<Queues>,
+        essentials: Arc<Essentials>,
+        queues: AllQueues,
         node: &NodeId,
         stop: CancellationToken,
         ended: CancellationToken,
     ) -> Self {
         Self {
-            process: Process::this(process_host(), node, &services.config, services.now()),
-            services,
+            process: Process::this(process_host(), node, &essentials.config, essentials.now()),
+            essentials,
             queues,
             stop,
             ended,
@@ -52,7 +52,7 @@ impl ProcessManager {
 
     /// Runs until the jobs have ended, then takes the process off the list.
     pub(crate) async fn run(&mut self) {
-        if let Err(error) = self.services.storage.prune_processes().await {
+        if let Err(error) = self.essentials.storage.prune_processes().await {
             log::warn!(
                 error = %error,
                 "processes that ended could not be forgotten"
@@ -70,11 +70,11 @@ impl ProcessManager {
                 biased;
                 () = self.ended.cancelled() => {}
                 () = self.until_quiet(), if !quiet => {}
-                () = self.services.clock.sleep(EVERY) => {}
+                () = self.essentials.clock.sleep(EVERY) => {}
             }
         }
         let identity = self.process.identity();
-        if let Err(error) = self.services.storage.forget_process(identity).await {
+        if let Err(error) = self.essentials.storage.forget_process(identity).await {
             log::warn!(
                 error = %error,
                 "this process is shown for another minute, although it ends"
@@ -84,17 +84,17 @@ impl ProcessManager {
 
     /// Shows the process, and does what operators asked of it since the last time.
     async fn report(&mut self, quiet: bool) -> Result<(), StorageError> {
-        let services = &self.services;
+        let essentials = &self.essentials;
         let report = self.process.report(&Activity {
             queues: &self.queues.statuses(),
             runs: &self.queues.runs(),
             quiet,
-            now: services.now(),
+            now: essentials.now(),
             rtt: self.rtt,
         });
-        let sent = services.clock.instant();
-        let asked = services.storage.report_process(&report).await?;
-        self.rtt = services.clock.instant().saturating_duration_since(sent);
+        let sent = essentials.clock.instant();
+        let asked = essentials.storage.report_process(&report).await?;
+        self.rtt = essentials.clock.instant().saturating_duration_since(sent);
         for signal in asked {
             log::info!(?signal, "asked for by Sidekiq Web or another operator");
             match signal {

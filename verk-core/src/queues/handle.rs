@@ -36,6 +36,8 @@ pub(crate) struct ManagerState {
     /// The running jobs, each in the place that its start returned.
     pub(crate) running: Slab<Run>,
     pub(crate) paused: bool,
+    /// How many jobs the manager lets run at once.
+    pub(crate) limit: usize,
     /// The last row of short runs.
     pub(crate) row: Option<Arc<Row>>,
     /// The result of the last fetch; `None` before the first connection.
@@ -105,6 +107,10 @@ impl ManagerHandle {
 
     pub(crate) fn set_paused(&self, paused: bool) {
         self.state().paused = paused;
+    }
+
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.state().limit = limit;
     }
 
     /// The storage answered.

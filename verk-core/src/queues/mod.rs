@@ -1,17 +1,20 @@
 //! The queues of this node: their settings, and the managers that run for them. They are in one
 //! place, so that no two managers ever work on one `inprogress` list.
 
+pub(crate) mod all;
 pub(crate) mod blocked;
 pub(crate) mod handle;
 pub(crate) mod pauses;
 pub(crate) mod row;
 pub(crate) mod run;
+pub(crate) mod shares;
 pub(crate) mod status;
+pub(crate) mod strays;
 
 pub use self::status::{QueueStatus, RunningJob, Status};
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -21,15 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     health::{Reason, failing},
-    log,
     names::{NodeId, QueueName},
     queues::{
         handle::{ManagerGuard, ManagerHandle},
         row::Rows,
-        status::{RunSnapshot, status},
+        status::{QueueFigures, RunSnapshot},
     },
     storage::Inprogress,
-    time::clock::unix_seconds,
 };
 
 /// How a queue is to run.
@@ -53,7 +54,7 @@ impl QueueSettings {
     }
 }
 
-/// The queues of one Verk.
+/// The queues of one Verk that lie in one cell.
 #[derive(Debug)]
 pub(crate) struct Queues {
     state: watch::Sender<State>,
@@ -95,18 +96,6 @@ impl Queues {
         self.state.borrow().wanted.keys().cloned().collect()
     }
 
-    /// Adds a queue, if the node does not run it yet.
-    pub(crate) fn add(&self, name: QueueName, concurrency: usize) {
-        self.state.send_if_modified(|state| {
-            let before = state.wanted.len();
-            let wanted = &mut state.wanted;
-            wanted
-                .entry(name)
-                .or_insert(QueueSettings::new(concurrency));
-            wanted.len() > before
-        });
-    }
-
     /// Removes a queue, and stops its managers. Returns tokens that are cancelled when each of them
     /// has ended, or `None` if the node does not know the queue.
     pub(crate) fn remove(&self, name: &QueueName) -> Option<Vec<CancellationToken>> {
@@ -124,11 +113,17 @@ impl Queues {
     /// Pauses or resumes a queue on this node. Returns whether that changes anything, or `None` if
     /// the node does not run the queue.
     pub(crate) fn set_paused(&self, name: &QueueName, paused: bool) -> Option<bool> {
-        self.change(name, |wanted| {
-            let changed = wanted.paused != paused;
-            wanted.paused = paused;
-            wanted.changes += u64::from(changed);
-        })
+        let mut changed = None;
+        self.state.send_if_modified(|state| {
+            changed = state.wanted.get_mut(name).map(|wanted| {
+                let changed = wanted.paused != paused;
+                wanted.paused = paused;
+                wanted.changes += u64::from(changed);
+                changed
+            });
+            changed == Some(true)
+        });
+        changed
     }
 
     /// Pauses all queues, those that are added later too, until the process ends. Returns whether
@@ -166,22 +161,41 @@ impl Queues {
         });
     }
 
-    /// Returns whether that changes anything, or `None` if the node does not run the queue.
-    pub(crate) fn set_concurrency(&self, name: &QueueName, concurrency: usize) -> Option<bool> {
-        self.change(name, |wanted| wanted.concurrency = concurrency)
+    /// Runs a queue that may run in other cells too: so many of its jobs at once here. `paused`
+    /// counts if it was not run here before.
+    pub(crate) fn set_share(&self, name: &QueueName, share: usize, paused: bool) {
+        self.state.send_if_modified(|state| {
+            let settings = state.wanted.entry(name.clone());
+            let is_new = matches!(settings, Entry::Vacant(_));
+            let settings = settings.or_insert(QueueSettings {
+                paused,
+                ..QueueSettings::new(share)
+            });
+            let changes = is_new || settings.concurrency != share;
+            settings.concurrency = share;
+            changes
+        });
     }
 
-    fn change(&self, name: &QueueName, change: impl FnOnce(&mut QueueSettings)) -> Option<bool> {
-        let mut changed = None;
-        self.state.send_if_modified(|state| {
-            changed = state.wanted.get_mut(name).map(|wanted| {
-                let before = *wanted;
-                change(wanted);
-                *wanted != before
-            });
-            changed == Some(true)
-        });
-        changed
+    /// How many jobs of a queue run at most, also by a manager that has not seen the last change.
+    pub(crate) fn in_use(&self, name: &QueueName) -> usize {
+        let state = self.state.borrow();
+        let most = |manager: &Arc<ManagerHandle>| {
+            let shown = manager.state();
+            shown.limit.max(shown.running.len())
+        };
+        let of_managers: usize = state.managers_of(name).map(most).sum();
+        let wanted = state.wanted.get(name);
+        of_managers.max(wanted.map_or(0, |wanted| wanted.concurrency))
+    }
+
+    pub(crate) fn has(&self, name: &QueueName) -> bool {
+        self.state.borrow().wanted.contains_key(name)
+    }
+
+    pub(crate) fn is_paused_here(&self, name: &QueueName) -> bool {
+        let state = self.state.borrow();
+        state.wanted.get(name).is_some_and(|wanted| wanted.paused)
     }
 
     /// Registers a manager for each queue to run that no manager of this node id works on.
@@ -211,24 +225,23 @@ impl Queues {
         guards
     }
 
-    pub(crate) fn statuses(&self) -> Vec<QueueStatus> {
+    pub(crate) fn figures(&self) -> BTreeMap<QueueName, QueueFigures> {
         let state = self.state.borrow();
-        let status = |(name, wanted): (&QueueName, &QueueSettings)| {
-            let (mut running, mut quiet) = (0, true);
+        let figures = |(name, wanted): (&QueueName, &QueueSettings)| {
+            let mut figures = QueueFigures {
+                running: 0,
+                is_paused: state.is_paused(name, wanted),
+                is_done: true,
+                paused_everywhere: state.paused_everywhere.contains(name),
+            };
             for manager in state.managers_of(name) {
                 let shown = manager.state();
-                running += shown.running.len();
-                quiet &= shown.paused;
+                figures.running += shown.running.len();
+                figures.is_done &= shown.paused;
             }
-            QueueStatus {
-                name: name.clone(),
-                concurrency: wanted.concurrency,
-                running,
-                status: status(state.is_paused(name, wanted), running, quiet),
-                paused_everywhere: state.paused_everywhere.contains(name),
-            }
+            (name.clone(), figures)
         };
-        state.wanted.iter().map(status).collect()
+        state.wanted.iter().map(figures).collect()
     }
 
     /// Why queues that should run do not.
@@ -254,35 +267,6 @@ impl Queues {
         reasons
     }
 
-    pub(crate) fn running_jobs(&self) -> Vec<RunningJob> {
-        let public = |RunSnapshot {
-                          job,
-                          queue,
-                          started_at,
-                      }: RunSnapshot| RunningJob {
-            class: job.class().to_owned(),
-            jid: job.jid().clone(),
-            queue,
-            started_at,
-        };
-        self.runs().into_iter().map(public).collect()
-    }
-
-    /// Logs what runs now, as Sidekiq logs its threads.
-    pub(crate) fn log_running_jobs(&self) {
-        let runs = self.runs();
-        log::info!(count = runs.len(), "running jobs");
-        for RunSnapshot {
-            job,
-            queue,
-            started_at,
-        } in runs
-        {
-            let started_at = unix_seconds(started_at);
-            log::info!(class = job.class(), jid = %job.jid(), %queue, started_at, "runs");
-        }
-    }
-
     /// The runs that keep their thread since the last check, and were not reported earlier.
     pub(crate) fn blocked(&self) -> Vec<RunSnapshot> {
         let state = self.state.borrow();
@@ -298,14 +282,13 @@ impl Queues {
         }
     }
 
-    /// What runs now, the oldest run first.
+    /// What runs now.
     pub(crate) fn runs(&self) -> Vec<RunSnapshot> {
         let state = self.state.borrow();
         let mut runs = Vec::new();
         for manager in &state.managers {
             runs.extend(manager.running(|running| manager.snapshot(running)));
         }
-        runs.sort_by_key(|run| run.started_at);
         runs
     }
 }
@@ -371,7 +354,7 @@ mod tests {
         assert_eq!(queues.register_managers(&node).len(), 0);
 
         let ends = queues.remove(&name("a")).unwrap();
-        queues.add(name("a"), 7);
+        queues.set_share(&name("a"), 7, false);
         assert_eq!(
             queues.register_managers(&node).len(),
             0,
@@ -396,7 +379,6 @@ mod tests {
     fn what_is_not_there_cannot_be_changed() {
         let queues = queues();
         assert_eq!(queues.set_paused(&name("c"), true), None);
-        assert_eq!(queues.set_concurrency(&name("c"), 1), None);
         assert!(queues.remove(&name("c")).is_none());
         assert_eq!(queues.set_paused(&name("a"), true), Some(true));
         assert_eq!(queues.set_paused(&name("a"), true), Some(false));
@@ -408,7 +390,7 @@ mod tests {
         queues.set_paused(&name("a"), true);
         assert!(queues.quiet());
         assert!(!queues.quiet(), "it was before");
-        queues.add(name("c"), 1);
+        queues.set_share(&name("c"), 1, false);
         queues.set_paused(&name("a"), false);
         let state = queues.subscribe();
         for (queue, changes) in [("a", 3), ("b", 1), ("c", 0)] {
@@ -433,7 +415,7 @@ mod tests {
         assert_eq!(wanted("a"), (true, 3), "still paused here");
         queues.set_paused(&name("a"), false);
         assert_eq!(wanted("a"), (false, 4));
-        queues.add(name("new"), 1);
+        queues.set_share(&name("new"), 1, false);
         assert!(wanted("new").0, "it was paused before it was added");
 
         let mut watching = queues.subscribe();
@@ -451,14 +433,20 @@ mod tests {
 
     #[test]
     fn the_four_statuses() {
+        let status = |is_paused, running, is_done| {
+            let figures = QueueFigures {
+                running,
+                is_paused,
+                is_done,
+                paused_everywhere: false,
+            };
+            figures.status()
+        };
         assert_eq!(status(false, 0, false), Status::Idle);
         assert_eq!(status(false, 1, false), Status::Running);
         assert_eq!(status(true, 1, false), Status::Pausing);
-        assert_eq!(
-            status(true, 0, false),
-            Status::Pausing,
-            "a fetch is in flight"
-        );
+        let fetches = Status::Pausing;
+        assert_eq!(status(true, 0, false), fetches, "a fetch is in flight");
         assert_eq!(status(true, 0, true), Status::Paused);
     }
 

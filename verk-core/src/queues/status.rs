@@ -72,12 +72,33 @@ pub(crate) struct RunSnapshot {
     pub(crate) started_at: SystemTime,
 }
 
-pub(crate) fn status(paused: bool, running: usize, quiet: bool) -> Status {
-    match (paused, running) {
-        (false, 0) => Status::Idle,
-        (false, _) => Status::Running,
-        (true, 0) if quiet => Status::Paused,
-        (true, _) => Status::Pausing,
+/// What a queue does in one cell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueFigures {
+    pub(crate) running: usize,
+    /// Whether nothing is to be fetched.
+    pub(crate) is_paused: bool,
+    /// Whether each of its managers has ended its last fetch since the pause.
+    pub(crate) is_done: bool,
+    pub(crate) paused_everywhere: bool,
+}
+
+impl QueueFigures {
+    /// Adds those of the same queue in another cell.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.running += other.running;
+        self.is_paused &= other.is_paused;
+        self.is_done &= other.is_done;
+        self.paused_everywhere |= other.paused_everywhere;
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        match (self.is_paused, self.running) {
+            (false, 0) => Status::Idle,
+            (false, _) => Status::Running,
+            (true, 0) if self.is_done => Status::Paused,
+            (true, _) => Status::Pausing,
+        }
     }
 }
 

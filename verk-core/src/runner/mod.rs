@@ -369,6 +369,7 @@ impl QueueManager {
         }
         let fewer = wanted.concurrency < self.wanted.concurrency;
         self.workers.set_concurrency(wanted.concurrency);
+        self.handle.set_limit(wanted.concurrency);
         self.wanted = wanted;
         fewer
     }

@@ -139,7 +139,7 @@ impl QueueManager {
     /// Publishes an outcome that is now stored. Returns what it adds to the counters.
     pub(super) fn report(&self, pending: Pending) -> Counts {
         if let Target::Retry(due) | Target::Schedule(due) = &pending.settlement.to {
-            self.services.wake.due_at(due.at, self.services.now());
+            self.services.due_somewhere(due.at, self.services.now());
         }
         let (queue, job) = (&self.inprogress.queue, pending.event.job.as_deref());
         self.services.tallies.ended(queue, job, pending.ending);

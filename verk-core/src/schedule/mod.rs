@@ -120,7 +120,7 @@ impl ScheduleManager {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = self.services.clock.sleep_until(instant + pause) => break,
-                at = self.services.wake.sooner_than(until) => until = at,
+                at = self.services.wake().sooner_than(until) => until = at,
                 more = self.trim_dead(), if self.trims => self.trimmed(more),
                 ended = search_step(&mut search, &*self.services.storage), if search.is_some() => {
                     if self.searched(ended) {
@@ -181,7 +181,7 @@ impl ScheduleManager {
         // Read before the poll, so that the time of the poll is no part of the sleep.
         let now = self.services.now();
         self.timetable.declare(&self.services).await;
-        self.moves_until = self.moves_until.max(self.services.wake.take(now));
+        self.moves_until = self.moves_until.max(self.services.wake().take(now));
         let storage = &self.services.storage;
         let poll = storage.poll_schedule(&self.node, poll_interval).await?;
         self.trims = poll.lease == Lease::Granted

@@ -18,7 +18,7 @@ use crate::{
     error::StorageError,
     job::Job,
     names::QueueName,
-    queues::Queues,
+    queues::all::AllQueues,
     stats::counters::LiveCounters,
     storage::{Storage, StoredQueueStats},
 };
@@ -185,7 +185,7 @@ pub(crate) async fn read(
     })
 }
 
-pub(crate) fn live(counted: &LiveCounters, queues: &Queues) -> LiveStats {
+pub(crate) fn live(counted: &LiveCounters, queues: &AllQueues) -> LiveStats {
     let counted = counted.by_queue();
     let mut running: BTreeMap<QueueName, usize> = BTreeMap::new();
     for queue in queues.names() {

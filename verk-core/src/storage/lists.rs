@@ -37,7 +37,9 @@ pub enum Position {
     Score {
         /// The score, not NaN.
         score: f64,
-        /// How many members with exactly this score. More than exist are all of them.
+        /// How many members with exactly this score. More than exist are all of them. In a place
+        /// that a [view of several cells](crate::cells::Cells::view) returned, it also says in
+        /// which cell: only 0 and `u64::MAX` mean the same for every storage.
         skip: u64,
     },
 }

@@ -53,7 +53,8 @@ pub trait WaitingStore: fmt::Debug + Send + Sync + 'static {
 
     /// Takes jobs out of a queue or a set, or replaces them there: each [`Move`] takes effect only
     /// if its job is still there, in one atomic step that adds to the target before it removes. If
-    /// a queue has equal jobs, one is taken.
+    /// a queue has equal jobs, one is taken: the next to be fetched, if it is one of them, else the
+    /// newest. So the jobs of a long queue can be taken out in their order without a search.
     ///
     /// Results are in the order of the moves, one each, as with
     /// [`settle`](super::JobStore::settle). Called twice, the second call returns

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::{
     error::StorageError,
     events::event::EventKind,
-    names::NodeId,
+    names::{NodeId, QueueName},
     services::Services,
     storage::{CronChange, CronUpsert, MAX_BATCH_BYTES, Storage, StoredCron},
     time::clock::from_unix_seconds,
@@ -35,6 +35,16 @@ const TRIES: usize = 100;
 impl Declared {
     pub(crate) fn new(entries: impl IntoIterator<Item = (String, Definition)>) -> Self {
         Self(entries.into_iter().collect())
+    }
+
+    /// Those of them whose jobs go to queues of which this is true.
+    pub(crate) fn of_queues(&self, is_wanted: impl Fn(&QueueName) -> bool) -> Self {
+        let goes_there = |definition: &Definition| {
+            let job = definition.job().ok();
+            job.is_some_and(|job| job.queue().is_some_and(&is_wanted))
+        };
+        let entries = self.0.iter().filter(|(_, entry)| goes_there(entry));
+        Self::new(entries.map(|(name, entry)| (name.clone(), entry.clone())))
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
@@ -122,7 +132,7 @@ async fn declare_one(
         match storage.upsert_cron(name, &upsert).await? {
             CronChange::Done => {
                 if let Some(next) = upsert.next {
-                    services.wake.due_at(next, now);
+                    services.due_somewhere(next, now);
                 }
             }
             CronChange::Differs => {}

@@ -164,7 +164,7 @@ fn tell(services: &Services, name: &str, decision: Decision, holder: Option<Jid>
         CronPush::Queue { .. } => None,
     });
     for due in later.chain(locked.as_ref().and_then(|locked| locked.job.at)) {
-        services.wake.due_at(due, at);
+        services.due_somewhere(due, at);
     }
     for (tick, job) in decision.jobs {
         let queue = job.queue().cloned();

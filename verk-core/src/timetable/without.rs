@@ -15,13 +15,17 @@ use std::{
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::StorageError, services::Services};
+use crate::{error::StorageError, names::QueueName, services::Services};
 
 /// What the program declares: nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Declared(Option<Infallible>);
 
 impl Declared {
+    pub(crate) fn of_queues(&self, _: impl Fn(&QueueName) -> bool) -> Self {
+        Self(None)
+    }
+
     pub(crate) fn to_json(&self) -> Bytes {
         Bytes::new()
     }

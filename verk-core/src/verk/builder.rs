@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 
 use crate::{
+    cells::Cells,
     client::{
         self, Client,
         current::Life,
@@ -18,10 +20,16 @@ use crate::{
     health::monitor::Monitor,
     job::{Dialect, TimeFormat},
     log,
-    names::QueueName,
-    node::{about::Program, heartbeat::register},
-    queues::{Queues, blocked},
+    names::{NodeId, QueueName},
+    node::{
+        about::Program,
+        beats::HeartbeatThread,
+        heartbeat::{deregister, host_name, register},
+        registration::Registration,
+    },
+    queues::{all::AllQueues, blocked},
     services::{Essentials, LastBeat, Services},
+    stats::counters::LiveCounters,
     storage::{ScheduleKeys, Storage},
     test_seam::{TestParts, TestSeam},
     time::{
@@ -29,7 +37,11 @@ use crate::{
         server_time::ClockReading,
     },
     timetable::Declared,
-    verk::{Verk, declare, parts::Parts, startup::warn_of_program},
+    verk::{
+        Verk, declare,
+        parts::{CellParts, Parts},
+        startup::warn_of_program,
+    },
     worker::{
         Worker, WorkerEntry,
         context::{Reach, StateMap},
@@ -45,34 +57,28 @@ settings! {
     impl VerkBuilder [.config];
 }
 
-/// A storage that [`build`](VerkBuilder::build) connects to.
+/// One storage, or several [cells](Cells), that [`build`](VerkBuilder::build) connects to.
 #[async_trait]
 pub trait Connect: fmt::Debug + Send + Sync + 'static {
-    /// Connects, and proves that the storage answers.
+    /// Connects, and proves that each storage answers.
     ///
     /// # Errors
     ///
-    /// When the storage does not answer, after a bounded wait, with its address but no password.
-    async fn connect(
-        &self,
-        config: &Config,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<dyn Storage>, StorageError>;
+    /// When a storage does not answer, after a bounded wait, with its address but no password.
+    async fn connect(&self, config: &Config, clock: Arc<dyn Clock>) -> Result<Cells, StorageError>;
 }
 
-/// A storage that is already open.
+/// Storages that are already open.
 #[derive(Debug)]
-struct OpenStorage(Arc<dyn Storage>);
+struct OpenStorages(Cells);
 
 #[async_trait]
-impl Connect for OpenStorage {
-    async fn connect(
-        &self,
-        _: &Config,
-        _: Arc<dyn Clock>,
-    ) -> Result<Arc<dyn Storage>, StorageError> {
-        self.0.server_time().await?;
-        Ok(Arc::clone(&self.0))
+impl Connect for OpenStorages {
+    async fn connect(&self, _: &Config, _: Arc<dyn Clock>) -> Result<Cells, StorageError> {
+        for storage in self.0.storages() {
+            storage.server_time().await?;
+        }
+        Ok(self.0.clone())
     }
 }
 
@@ -115,7 +121,12 @@ impl VerkBuilder {
 
     /// Uses a storage that is already open.
     pub fn storage(self, storage: impl Storage) -> Self {
-        self.connect(OpenStorage(Arc::new(storage)))
+        self.cells(Cells::new(Arc::new(storage)))
+    }
+
+    /// Spreads the queues over several storages that are already open.
+    pub fn cells(self, cells: Cells) -> Self {
+        self.connect(OpenStorages(cells))
     }
 
     /// Uses the storage that `connect` will connect to. Backends have a method of their own for
@@ -130,6 +141,20 @@ impl VerkBuilder {
         match QueueName::new(name) {
             Ok(name) => {
                 self.config.queues.insert(name, concurrency);
+            }
+            Err(error) => self.errors.push(error.into()),
+        }
+        self
+    }
+
+    /// Lets a queue lie in so many of several [cells](Cells), because one cannot take all of its
+    /// jobs. All programs that enqueue such jobs or run the queue need it; one without it still
+    /// finds all jobs. Jobs of a spread queue have no order among each other, except those with the
+    /// same [`partition_key`](crate::EnqueueExt::partition_key). With one cell it does nothing.
+    pub fn spread_queue(mut self, name: &str, cells: usize) -> Self {
+        match QueueName::new(name) {
+            Ok(name) => {
+                self.config.spread_queues.insert(name, cells);
             }
             Err(error) => self.errors.push(error.into()),
         }
@@ -177,6 +202,13 @@ impl VerkBuilder {
         self
     }
 
+    /// Lets [`build`](Self::build) fail with this error, too: for a backend whose method finds one.
+    #[doc(hidden)]
+    pub fn with_error(mut self, error: ConfigError) -> Self {
+        self.errors.push(error);
+        self
+    }
+
     /// Checks everything, connects and, if there are queues to run, registers the node.
     ///
     /// `MyJob::enqueue(..)` uses the client of the newest Verk until that is shut down or dropped,
@@ -216,10 +248,15 @@ impl VerkBuilder {
             return Err(ConfigErrors::new(errors).into());
         };
         ConfigErrors::check(errors)?;
-        let storage = connect
+        let cells = connect
             .connect(&self.config, Arc::clone(&self.clock))
             .await?;
-        let essentials = Arc::new(Essentials::new(storage, self.clock, self.config));
+        if cells.count() == 0 {
+            return Err(ConfigErrors::new(vec![ConfigError::NoStorage]).into());
+        }
+        cells.claim().await?;
+        let cells = cells.spread(&self.config.spread_queues);
+        let essentials = Arc::new(Essentials::new(cells, self.clock, self.config));
         let Essentials {
             storage,
             clock,
@@ -244,45 +281,37 @@ impl VerkBuilder {
             let told: Arc<Witness> = Arc::new(move |event| test.event(event));
             told
         });
-        let queues = Arc::new(Queues::new(&config.queues));
-        let services = Arc::new(Services {
-            essentials: Arc::clone(&essentials),
+        let shared = Shared {
+            queues: AllQueues::new(essentials.cells.clone(), &config.queues),
             events: EventSender::new(test_events),
-            found_paused: Notify::new(),
-            last_beat: LastBeat::default(),
-            monitor: Monitor::new(Arc::clone(&essentials.enqueues)),
-            test: self.test.map(|seam| TestParts::new(seam, of_test)),
-        });
-        let workforce = Workforce {
-            services: Arc::clone(&services),
+            test: self
+                .test
+                .map(|seam| Arc::new(TestParts::new(seam, of_test))),
             registry,
             middleware: self.server_middleware,
             reach: Arc::new(Reach {
                 client: client_of_jobs,
                 state: self.state,
             }),
+            heartbeats: Arc::default(),
+            live: Arc::default(),
+            declared: Arc::new(declared),
+            essentials,
         };
-        let registration = if services.config.queues.is_empty() {
-            None
-        } else {
-            let watch = blocked::watch(Arc::clone(&queues));
-            let program = Program::new(workforce.registry.classes(), declared.to_json());
-            Some(register(&services, &program, &queues.names(), watch).await?)
+        let parts = shared.parts();
+        let registrations = match shared.essentials.config.queues.is_empty() {
+            true => None,
+            false => Some(register_in_cells(&parts).await?),
         };
-        if services.test.is_none() {
+        if shared.test.is_none() {
             client.announce();
         } else {
             // So that a test finds the entries before it runs anything.
-            declared.declare(&services).await?;
+            for cell in &*parts.cells {
+                cell.declared.declare(&cell.services).await?;
+            }
         }
-        let parts = Parts {
-            services,
-            workforce: Arc::new(workforce),
-            queues,
-            live: Arc::default(),
-            declared: Arc::new(declared),
-        };
-        Ok(Verk::new(parts, client, registration))
+        Ok(Verk::new(parts, client, registrations))
     }
 
     /// Collects the workers, and checks what only a node that runs queues needs.
@@ -314,6 +343,105 @@ impl VerkBuilder {
         }
         (registry, errors)
     }
+}
+
+/// What the parts of all cells share.
+struct Shared {
+    essentials: Arc<Essentials>,
+    queues: AllQueues,
+    events: EventSender,
+    test: Option<Arc<TestParts>>,
+    registry: Registry,
+    middleware: ServerStack,
+    reach: Arc<Reach>,
+    heartbeats: Arc<HeartbeatThread>,
+    live: Arc<LiveCounters>,
+    declared: Arc<Declared>,
+}
+
+impl Shared {
+    fn parts(&self) -> Parts {
+        let cells = 0..self.essentials.cells.count();
+        Parts {
+            essentials: Arc::clone(&self.essentials),
+            queues: self.queues.clone(),
+            live: Arc::clone(&self.live),
+            cells: cells.map(|cell| self.in_cell(cell)).collect(),
+        }
+    }
+
+    fn in_cell(&self, cell: usize) -> CellParts {
+        let services = Arc::new(Services {
+            essentials: self.essentials.of_cell(cell),
+            events: self.events.clone(),
+            found_paused: Notify::new(),
+            last_beat: LastBeat::default(),
+            monitor: Monitor::default(),
+            test: self.test.clone(),
+        });
+        let workforce = Workforce {
+            services: Arc::clone(&services),
+            registry: self.registry.clone(),
+            middleware: self.middleware.clone(),
+            reach: Arc::clone(&self.reach),
+        };
+        let cells = &self.essentials.cells;
+        CellParts {
+            services,
+            workforce: Arc::new(workforce),
+            heartbeats: Arc::clone(&self.heartbeats),
+            queues: Arc::clone(&self.queues.of_cells()[cell]),
+            live: Arc::clone(&self.live),
+            declared: match cells.count() {
+                1 => Arc::clone(&self.declared),
+                _ => Arc::new(self.declared.of_queues(|queue| cells.of(queue) == cell)),
+            },
+        }
+    }
+}
+
+/// Registers the node in each cell, in the order of the cells. The cell in which its name lies
+/// comes first: it decides which of two nodes gets a configured name. If a cell fails, the node
+/// deregisters from the others.
+async fn register_in_cells(parts: &Parts) -> Result<Vec<Arc<Registration>>, BuildError> {
+    let name = parts.essentials.config.name();
+    let name = name.map_or_else(host_name, str::to_owned);
+    let home = parts.essentials.cells.of_name(&name);
+    let first = register_in(&parts.cells[home], None).await?;
+    let cells = parts.cells.iter().enumerate().map(async |(number, cell)| {
+        if number == home {
+            return Ok(Arc::clone(&first));
+        }
+        register_in(cell, Some(first.node())).await
+    });
+    let registered = join_all(cells).await;
+    if registered.iter().any(Result::is_err) {
+        let cells = parts.cells.iter().zip(&registered);
+        let registered = cells.filter_map(|(cell, known)| Some((cell, known.as_ref().ok()?)));
+        let deregister = registered.map(|(cell, known)| deregister(&cell.services, known));
+        join_all(deregister).await;
+    }
+    registered.into_iter().collect()
+}
+
+async fn register_in(
+    cell: &CellParts,
+    first: Option<&NodeId>,
+) -> Result<Arc<Registration>, BuildError> {
+    let classes = cell.workforce.registry.classes();
+    let mut program = Program::new(classes, cell.declared.to_json());
+    if let Some(first) = first {
+        program = program.registered_as(first);
+    }
+    let watch = blocked::watch(Arc::clone(&cell.queues));
+    register(
+        &cell.services,
+        &program,
+        &cell.queues.names(),
+        &cell.heartbeats,
+        watch,
+    )
+    .await
 }
 
 impl Verk {

@@ -2,9 +2,12 @@
 
 use crate::{
     events::Events,
-    health::{Health, Reason},
+    health::{Health, Reason, monitor},
     stats::{self, LiveStats},
-    verk::Verk,
+    verk::{
+        Verk,
+        parts::{CellParts, Parts},
+    },
 };
 
 impl Verk {
@@ -19,7 +22,7 @@ impl Verk {
 
     /// Subscribes to the events from now on, all or selected ones.
     pub fn events(&self) -> Events {
-        self.services().events.subscribe()
+        self.inner.parts.first().services.events.subscribe()
     }
 
     /// Returns the health of this node, for probes. It sends nothing to the storage: the parts of
@@ -40,27 +43,35 @@ impl Verk {
     /// ```
     #[must_use]
     pub fn health(&self) -> Health {
-        let services = self.services();
-        let heartbeat = services.config.heartbeat;
-        let waits = self.inner.registration.lock().is_some();
+        let Parts {
+            essentials, cells, ..
+        } = &self.inner.parts;
+        let heartbeat = essentials.config.heartbeat;
+        let now = essentials.clock.instant();
+        let waits = self.inner.registrations.lock().is_some();
+        let has_queues = !essentials.config.queues.is_empty();
+        let stops = self.inner.stop.is_cancelled();
         let mut reasons = Vec::new();
-        if self.inner.stop.is_cancelled() {
+        if stops {
             reasons.push(Reason::Stopping);
         } else if waits {
             reasons.push(Reason::NotStarted);
-            reasons.extend(services.monitor.of_node(&*services.clock, heartbeat));
-        } else if !services.config.queues.is_empty() {
-            if self.inner.supervisor.is_empty() {
-                reasons.push(Reason::SupervisorEnded);
-            }
-            reasons.extend(services.monitor.of_node(&*services.clock, heartbeat));
-            reasons.extend(self.inner.parts.queues.reasons());
+        } else if has_queues && self.inner.supervisor.is_empty() {
+            reasons.push(Reason::SupervisorEnded);
         }
-        reasons.extend(
-            services
-                .monitor
-                .of_parts(services.clock.instant(), heartbeat),
-        );
-        Health::new(reasons)
+        let of_cell = |cell: &CellParts| {
+            let monitor = &cell.services.monitor;
+            let mut reasons = Vec::new();
+            if !stops && has_queues {
+                reasons.extend(monitor.of_node(&*essentials.clock, heartbeat));
+                if !waits {
+                    reasons.extend(cell.queues.reasons());
+                }
+            }
+            reasons.extend(monitor.of_parts(now));
+            reasons
+        };
+        let enqueue = monitor::of_enqueues(&essentials.enqueues, now, heartbeat);
+        Health::new(reasons, enqueue, cells.iter().map(of_cell).collect())
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod supervisor;
 
 use std::{convert::Infallible, fmt, future::Future, sync::Arc};
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,10 +23,10 @@ use crate::{
     error::{EnqueueAllError, EnqueueError, RunError},
     guard::panic_place,
     log,
-    names::{Jid, NodeId},
-    node::registration::Registration,
+    names::Jid,
+    node::{heartbeat::deregister, registration::Registration},
     process::signals::{self, Signals},
-    services::Services,
+    services::Essentials,
     storage::{ProcessSignal, Storage},
     verk::{parts::Parts, supervisor::supervise},
 };
@@ -52,8 +53,8 @@ pub struct Verk {
 struct VerkData {
     parts: Parts,
     client: Client,
-    /// Present until the node is started.
-    registration: Mutex<Option<Arc<Registration>>>,
+    /// The registration in each cell, in the order of the cells. Present until the node is started.
+    registrations: Mutex<Option<Vec<Arc<Registration>>>>,
     stop: CancellationToken,
     supervisor: TaskTracker,
 }
@@ -72,12 +73,12 @@ impl Verk {
     pub(crate) fn new(
         parts: Parts,
         client: Client,
-        registration: Option<Arc<Registration>>,
+        registrations: Option<Vec<Arc<Registration>>>,
     ) -> Self {
         let inner = VerkData {
             parts,
             client,
-            registration: Mutex::new(registration),
+            registrations: Mutex::new(registrations),
             stop: CancellationToken::new(),
             supervisor: TaskTracker::new(),
         };
@@ -197,22 +198,22 @@ impl Verk {
         }
         assert_runtime()?;
         // Held until the supervisor has started, so that a shutdown waits for it.
-        let mut registration = self.inner.registration.lock();
-        let Some(first) = registration.take() else {
+        let mut registrations = self.inner.registrations.lock();
+        let Some(first) = registrations.take() else {
             return Ok(());
         };
         panic_place::install_hook(current::in_job);
-        let node = first.node().clone();
+        let nodes: Vec<_> = first.iter().map(|first| first.node().to_string()).collect();
         let (parts, stop) = (self.inner.parts.clone(), self.inner.stop.clone());
         self.inner.supervisor.spawn(supervise(parts, first, stop));
-        drop(registration);
-        self.log_start(&node);
+        drop(registrations);
+        self.log_start(&nodes);
         Ok(())
     }
 
-    /// Logs the most important facts of a node: the version of verk, its id, its queues and its
-    /// storage.
-    fn log_start(&self, node: &NodeId) {
+    /// Logs the most important facts of a node: the version of verk, its id in each cell, its
+    /// queues and its storage.
+    fn log_start(&self, nodes: &[String]) {
         let parts = &self.inner.parts;
         let queues = parts.queues.statuses().into_iter();
         let queues: Vec<_> = queues
@@ -220,10 +221,10 @@ impl Verk {
             .collect();
         log::info!(
             version = env!("CARGO_PKG_VERSION"),
-            %node,
+            node = %nodes.join(","),
             queues = queues.join(","),
-            workers = parts.workforce.registry.len(),
-            storage = parts.services.storage.address(),
+            workers = parts.first().workforce.registry.len(),
+            storage = parts.essentials.storage.address(),
             "started"
         );
     }
@@ -241,10 +242,10 @@ impl Verk {
     /// If the future is dropped, the shutdown continues.
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
-        let never_started = self.inner.registration.lock().take();
-        if let Some(registration) = never_started {
-            crate::node::heartbeat::deregister(self.services(), &registration).await;
-        }
+        let never_started = self.inner.registrations.lock().take().unwrap_or_default();
+        let cells = self.inner.parts.cells.iter().zip(&never_started);
+        let deregister = cells.map(|(cell, registration)| deregister(&cell.services, registration));
+        join_all(deregister).await;
         self.inner.supervisor.close();
         self.inner.supervisor.wait().await;
         self.inner.client.retire();
@@ -302,8 +303,8 @@ impl Verk {
         &self.inner.parts
     }
 
-    fn services(&self) -> &Services {
-        &self.inner.parts.services
+    fn essentials(&self) -> &Essentials {
+        &self.inner.parts.essentials
     }
 
     /// Waits until the node has shut down. Keeps no Verk alive.
@@ -316,13 +317,13 @@ impl Verk {
     /// Returns the configuration of this Verk.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.services().config
+        &self.essentials().config
     }
 
-    /// Returns the storage of this Verk.
+    /// Returns the storage of this Verk; of several cells their [view](crate::cells::Cells::view).
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
-        &self.services().storage
+        &self.essentials().storage
     }
 }
 

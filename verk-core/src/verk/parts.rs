@@ -3,20 +3,46 @@
 use std::sync::Arc;
 
 use crate::{
-    queues::Queues, services::Services, stats::counters::LiveCounters, timetable::Declared,
+    node::beats::HeartbeatThread,
+    queues::{Queues, all::AllQueues},
+    services::{Essentials, Services},
+    stats::counters::LiveCounters,
+    timetable::Declared,
     worker::workforce::Workforce,
 };
 
 /// The parts of a node, for code that assembles them or needs all of them. A part gets only what it
-/// needs.
+/// needs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
-    pub(crate) services: Arc<Services>,
-    pub(crate) workforce: Arc<Workforce>,
+    /// Of the program, over all cells.
+    pub(crate) essentials: Arc<Essentials>,
     /// The queues to run: those of the configuration, with later changes.
-    pub(crate) queues: Arc<Queues>,
+    pub(crate) queues: AllQueues,
     /// What was counted since this Verk was built.
     pub(crate) live: Arc<LiveCounters>,
-    /// The entries of the timetable that the workers declare.
+    /// Each cell has one, with its number. There is at least one.
+    pub(crate) cells: Arc<[CellParts]>,
+}
+
+impl Parts {
+    /// The first cell, for what is the same in each: the workers, and where events go.
+    pub(crate) fn first(&self) -> &CellParts {
+        &self.cells[0]
+    }
+}
+
+/// The parts of a node in one cell. There the node is registered under an id of its own, and works
+/// as if there were no other cells.
+#[derive(Clone, Debug)]
+pub(crate) struct CellParts {
+    pub(crate) services: Arc<Services>,
+    pub(crate) workforce: Arc<Workforce>,
+    /// Shared by all cells.
+    pub(crate) heartbeats: Arc<HeartbeatThread>,
+    /// Those that lie in this cell.
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) live: Arc<LiveCounters>,
+    /// The entries of the timetable that the workers declare and that lie in this cell.
     pub(crate) declared: Arc<Declared>,
 }

@@ -10,7 +10,7 @@ use crate::{
     log,
     names::QueueName,
     storage::{ListRequest, Source},
-    verk::parts::Parts,
+    verk::parts::CellParts,
     worker::registry::OF_ANOTHER_CRATE,
 };
 
@@ -30,7 +30,7 @@ pub fn warn_of_program(aborts: bool, has_workers: bool) {
 
 /// Warns, once, of each class that no worker has among the jobs that are next in the queues of this
 /// node.
-pub(crate) async fn warn(parts: &Parts, stop: &CancellationToken) {
+pub(crate) async fn warn(parts: &CellParts, stop: &CancellationToken) {
     for queue in parts.queues.names() {
         let found = tokio::select! {
             () = stop.cancelled() => return,
@@ -58,7 +58,10 @@ pub(crate) async fn warn(parts: &Parts, stop: &CancellationToken) {
 }
 
 /// The unknown classes of the next jobs of a queue, with the number of jobs.
-async fn read(parts: &Parts, queue: &QueueName) -> Result<BTreeMap<String, usize>, StorageError> {
+async fn read(
+    parts: &CellParts,
+    queue: &QueueName,
+) -> Result<BTreeMap<String, usize>, StorageError> {
     let mut classes = BTreeMap::new();
     let queue = Source::Queue(queue.clone());
     let next = ListRequest::default();

@@ -3,11 +3,13 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
+use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     events::event::EventKind,
     log,
+    names::NodeId,
     node::{
         about::Program,
         foreign,
@@ -16,7 +18,7 @@ use crate::{
         watch::NodeWatch,
     },
     process::manager::ProcessManager,
-    queues::{blocked, handle::ManagerGuard, pauses::PauseManager},
+    queues::{blocked, handle::ManagerGuard, pauses::PauseManager, strays::StrayManager},
     runner::{
         QueueManager,
         stop::{Ends, Stop},
@@ -27,7 +29,7 @@ use crate::{
     time::backoff::pause_before_retry,
     verk::{
         lives::{self, Life, Others},
-        parts::Parts,
+        parts::{CellParts, Parts},
         restart::Restarts,
         startup,
     },
@@ -36,12 +38,74 @@ use crate::{
 /// How long Sidekiq Web's entry of this process may take to go after the node has ended.
 const SIGN_OFF: Duration = Duration::from_secs(2);
 
-/// Runs a node until `stop` is cancelled and its jobs have ended or were handed back.
+/// Runs a node until `stop` is cancelled and its jobs have ended or were handed back, in each cell.
+pub(crate) async fn supervise(
+    parts: Parts,
+    first: Vec<Arc<Registration>>,
+    stop: CancellationToken,
+) {
+    let Parts { essentials, .. } = &parts;
+    let name_of_process = first[essentials.cells.of_name(first[0].node().name())].node();
+    let ended = CancellationToken::new();
+    let process = TaskTracker::new();
+    let services = &parts.first().services;
+    if essentials.config.process_registry && services.test.is_none() {
+        process.spawn(keep_running(
+            ProcessManager::new(
+                Arc::clone(essentials),
+                parts.queues.clone(),
+                name_of_process,
+                stop.clone(),
+                ended.clone(),
+            ),
+            ("process", "what shows this process to Sidekiq Web"),
+            Arc::clone(services),
+            |manager| Box::pin(manager.run()),
+        ));
+    }
+    let strays = TaskTracker::new();
+    if parts.cells.len() > 1 {
+        strays.spawn(keep_running(
+            StrayManager::new(Arc::clone(essentials), parts.queues.clone(), stop.clone()),
+            (
+                "strays",
+                "what runs jobs in other cells than that of their queue",
+            ),
+            Arc::clone(services),
+            |manager| Box::pin(manager.run()),
+        ));
+    }
+    let mut cells = JoinSet::new();
+    for (cell, registration) in parts.cells.iter().zip(&first) {
+        let (cell, registration) = (cell.clone(), Arc::clone(registration));
+        let (of_process, stop) = (name_of_process.clone(), stop.clone());
+        cells.spawn(supervise_cell(cell, registration, of_process, stop));
+    }
+    while cells.join_next().await.is_some() {}
+    strays.close();
+    strays.wait().await;
+    ended.cancel();
+    process.close();
+    let signed_off = essentials.clock.timeout(SIGN_OFF, process.wait());
+    if signed_off.await.is_none() {
+        log::warn!(
+            "the storage does not answer: Sidekiq Web shows this process for another minute"
+        );
+    }
+}
+
+/// Runs a node in one cell until `stop` is cancelled and its jobs there have ended or were handed
+/// back.
 ///
 /// When the storage declares the node dead, its jobs run to their ends under the old id, and the
-/// node continues under a new one.
-pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: CancellationToken) {
-    let Parts {
+/// node continues under a new one. `of_process` is the id after which its process is named.
+async fn supervise_cell(
+    parts: CellParts,
+    first: Arc<Registration>,
+    of_process: NodeId,
+    stop: CancellationToken,
+) {
+    let CellParts {
         services, queues, ..
     } = &parts;
     let pauses = TaskTracker::new();
@@ -59,25 +123,8 @@ pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: Canc
         }
     });
 
-    let ended = CancellationToken::new();
-    let process = TaskTracker::new();
-    if services.config.process_registry && services.test.is_none() {
-        process.spawn(keep_running(
-            ProcessManager::new(
-                Arc::clone(services),
-                Arc::clone(queues),
-                first.node(),
-                stop.clone(),
-                ended.clone(),
-            ),
-            ("process", "what shows this process to Sidekiq Web"),
-            Arc::clone(services),
-            |manager| Box::pin(manager.run()),
-        ));
-    }
-
     let classes = parts.workforce.registry.classes();
-    let program = Program::new(classes, parts.declared.to_json()).registered_as(first.node());
+    let program = Program::new(classes, parts.declared.to_json()).registered_as(&of_process);
     let lost = |registration: Arc<Registration>| {
         let (parts, program, stop) = (&parts, &program, &stop);
         async move {
@@ -96,23 +143,11 @@ pub(crate) async fn supervise(parts: Parts, first: Arc<Registration>, stop: Canc
     .await;
     pauses.close();
     pauses.wait().await;
-    ended.cancel();
-    process.close();
-    if services
-        .clock
-        .timeout(SIGN_OFF, process.wait())
-        .await
-        .is_none()
-    {
-        log::warn!(
-            "the storage does not answer: Sidekiq Web shows this process for another minute"
-        );
-    }
 }
 
 /// The life of one node id: its queues run until it is stopped, then it stores its last statistics
 /// and deregisters.
-async fn live(parts: Parts, life: Life) {
+async fn live(parts: CellParts, life: Life) {
     let Life {
         registration,
         earlier,
@@ -177,19 +212,23 @@ fn tell(services: &Services, what: EventKind) {
 }
 
 async fn register_again(
-    parts: &Parts,
+    parts: &CellParts,
     program: &Program,
     stop: &CancellationToken,
 ) -> Option<Arc<Registration>> {
-    let Parts {
-        services, queues, ..
+    let CellParts {
+        services,
+        queues,
+        heartbeats,
+        ..
     } = parts;
     let mut failures = 0;
     loop {
         let names = queues.names();
+        let watch = blocked::watch(Arc::clone(queues));
         let result = tokio::select! {
             () = stop.cancelled() => return None,
-            result = register(services, program, &names, blocked::watch(Arc::clone(queues))) => result,
+            result = register(services, program, &names, heartbeats, watch) => result,
         };
         match result {
             Ok(registration) => {
@@ -214,7 +253,7 @@ async fn register_again(
 
 /// Runs the manager of a queue until the node stops or the queue is removed.
 async fn run_queue(
-    parts: Parts,
+    parts: CellParts,
     registration: Arc<Registration>,
     guard: ManagerGuard,
     counters: Arc<Counters>,

@@ -12,7 +12,7 @@ use crate::{
     },
     effects::unique::Unique,
     error::EnqueueError,
-    job::{Job, RetryLimit},
+    job::{Job, PARTITION_KEY, RetryLimit},
     names::{Jid, QueueName, is_name},
     worker::Worker,
 };
@@ -87,6 +87,17 @@ pub trait EnqueueExt: IntoJob {
     /// [`Job::set`].
     fn set(self, key: &str, value: &(impl Serialize + ?Sized)) -> NewJob {
         self.into_job().edit(|job| Ok(job.set(key, value)?))
+    }
+
+    /// Lets all jobs with this key that go to a queue which is spread over several cells lie in one
+    /// of them, in their order: see
+    /// [`spread_queue`](crate::VerkBuilder::spread_queue). Any other queue lies in one cell anyway.
+    /// The job has the key as its `partition_key`.
+    ///
+    /// Jobs are fetched in their order. They may still run at the same time, and a job that fails
+    /// runs again after those behind it.
+    fn partition_key(self, key: &str) -> NewJob {
+        self.set(PARTITION_KEY, key)
     }
 
     /// Sets the labels that dashboards show.

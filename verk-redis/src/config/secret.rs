@@ -101,8 +101,17 @@ pub(crate) fn redacted(url: &str) -> String {
         None => ("", rest),
     };
     let (place, query) = match rest.split_once(['?', '#']) {
+        Some((_, query)) if scheme.ends_with("+cluster://") && is_number_of_cells(query) => {
+            (rest, "")
+        }
         Some((place, _)) => (place, "?***"),
         None => (rest, ""),
     };
     format!("{scheme}{credentials}{place}{query}")
+}
+
+/// Whether a query is the one that a cluster has, which is no secret.
+fn is_number_of_cells(query: &str) -> bool {
+    let number = query.strip_prefix("cells=").unwrap_or_default();
+    (1..=3).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
 }

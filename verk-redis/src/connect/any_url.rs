@@ -3,7 +3,10 @@
 
 use verk_testing::fuzz::{fuzz, lines};
 
-use crate::{config::RedisConfig, connect::endpoint::Endpoint};
+use crate::{
+    config::RedisConfig,
+    connect::{cells, endpoint::Endpoint},
+};
 
 const SECRET: &str = "s3cr3t";
 
@@ -30,6 +33,7 @@ const WORDS: &[&str] = &[
     "user=",
     "pass=",
     "sentinel_pass=",
+    "cells=16",
     "protocol=resp3",
     "db=",
     "localhost",
@@ -43,6 +47,9 @@ fn shown(url: &str) -> String {
     let config = RedisConfig::new(url).prefix("{shop}".to_owned());
     let json = serde_json::to_string(&config).expect("a configuration is JSON");
     let mut text = format!("{config:?} {json}");
+    if let Err(error) = cells::each(config.clone()) {
+        text.push_str(&format!("{error:?} {error}"));
+    }
     match Endpoint::new(&config) {
         Ok(endpoint) => text.push_str(&endpoint.address()),
         Err(error) => {
@@ -69,6 +76,7 @@ fn any_url_is_a_server_or_a_mistake_and_shows_no_password() {
             format!("redis+sentinel://a/name?sentinel_pass={SECRET}{text}"),
             format!("redis+cluster://:{SECRET}{text}@a,b:7000"),
             format!("rediss+cluster://user:{text}{SECRET}@a"),
+            format!("redis+cluster://a?cells={text}{SECRET}"),
         ] {
             let shown = shown(&url);
             assert!(!shown.contains(SECRET), "{url}: {shown}");

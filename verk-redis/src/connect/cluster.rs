@@ -1,9 +1,9 @@
 //! Redis Cluster and Valkey Cluster: finds the server that has the slot of all keys.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bb8_redis::redis::{
-    self, Client, ConnectionInfo, ErrorKind, RedisResult, Value, from_redis_value,
+    self, Client, Cmd, ConnectionInfo, ErrorKind, RedisResult, Value, from_redis_value,
     io::tcp::TcpSettings,
 };
 
@@ -11,20 +11,18 @@ use crate::{
     connect::{
         directory::{self, Address, Directory},
         endpoint::invalid,
+        tags,
         tls::Tls,
     },
-    error::Error,
+    error::{Error, cut},
 };
 
 const DEFAULT_PORT: u16 = 6379;
 
-/// How many slots a cluster has.
-const SLOTS: u16 = 16384;
-
 /// A cluster, of which one slot has all keys.
 pub(crate) struct Cluster {
     slot: u16,
-    directory: Directory,
+    directory: Arc<Directory>,
 }
 
 /// The parts of a URL. They may be passwords, so `Debug` is only for tests.
@@ -34,9 +32,12 @@ pub(crate) struct ClusterUrl {
     seeds: Vec<String>,
     /// A URL for the owner of the slot, with a meaningless host.
     owner: String,
+    /// How many cells the keys are spread over, if the URL says so.
+    pub(crate) cells: Option<usize>,
 }
 
-/// Parses `redis+cluster://user:password@host:port,host:port`; `None` for any other scheme.
+/// Parses `redis+cluster://user:password@host:port,host:port/?cells=16`; `None` for any other
+/// scheme.
 pub(crate) fn parse(url: &str) -> Option<RedisResult<ClusterUrl>> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.strip_suffix("+cluster")?;
@@ -47,9 +48,10 @@ pub(crate) fn parse(url: &str) -> Option<RedisResult<ClusterUrl>> {
 }
 
 fn take_apart(scheme: &str, rest: &str) -> RedisResult<ClusterUrl> {
-    if rest.contains('?') {
-        return Err(invalid("the URL of a cluster has no query"));
-    }
+    let (rest, cells) = match rest.split_once('?') {
+        Some((rest, query)) => (rest, Some(cells_of(query)?)),
+        None => (rest, None),
+    };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     if !matches!(path, "" | "0" | "0/") {
         return Err(invalid("a cluster has only the database 0"));
@@ -61,34 +63,23 @@ fn take_apart(scheme: &str, rest: &str) -> RedisResult<ClusterUrl> {
     Ok(ClusterUrl {
         seeds: directory::urls(scheme, &credentials, hosts, DEFAULT_PORT),
         owner: format!("{scheme}://{credentials}owner"),
+        cells,
     })
+}
+
+fn cells_of(query: &str) -> RedisResult<usize> {
+    let number = query.strip_prefix("cells=").map(str::parse);
+    match number {
+        Some(Ok(cells)) => Ok(cells),
+        Some(Err(_)) => Err(invalid("in ?cells=16, the number is a whole one")),
+        None => Err(invalid("the query of a cluster is ?cells=16, or none")),
+    }
 }
 
 /// The slot of all keys that begin with `prefix`, which must have a hash tag.
 pub(crate) fn slot_of(prefix: &str) -> Result<u16, Error> {
-    match hash_tag(prefix) {
-        Some(tag) => Ok(crc16(tag.as_bytes()) % SLOTS),
-        None => Err(Error::NoHashTag {
-            prefix: prefix.chars().take(64).collect(),
-        }),
-    }
-}
-
-/// The part of a key of which a cluster makes the slot: what is between the first brace and the
-/// next closing one, if that is not empty.
-fn hash_tag(key: &str) -> Option<&str> {
-    let (_, rest) = key.split_once('{')?;
-    let (tag, _) = rest.split_once('}')?;
-    (!tag.is_empty()).then_some(tag)
-}
-
-/// CRC-16/XMODEM.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| match crc >> 15 {
-            0 => crc << 1,
-            _ => (crc << 1) ^ 0x1021,
-        })
+    tags::slot_of(prefix).ok_or_else(|| Error::NoHashTag {
+        prefix: cut(prefix),
     })
 }
 
@@ -101,8 +92,16 @@ impl Cluster {
     ) -> RedisResult<Self> {
         Ok(Self {
             slot,
-            directory: Directory::new(&url.seeds, &url.owner, tls, tcp)?,
+            directory: Arc::new(Directory::new(&url.seeds, &url.owner, tls, tcp)?),
         })
+    }
+
+    /// The same cluster, with another slot.
+    pub(crate) fn with_slot(&self, slot: u16) -> Self {
+        Self {
+            slot,
+            directory: Arc::clone(&self.directory),
+        }
     }
 
     pub(crate) fn slot(&self) -> u16 {
@@ -111,11 +110,31 @@ impl Cluster {
 
     /// The owner of the slot that most servers name.
     pub(crate) async fn find_owner(&self, patience: Duration) -> RedisResult<Client> {
-        let nobody = (ErrorKind::Io, "no server of the cluster names an owner");
-        let mut question = redis::cmd("CLUSTER");
-        question.arg("SLOTS");
-        let read = |answer| owner(answer, self.slot);
-        self.directory.find(&question, read, nobody, patience).await
+        let read = |answer| owner(&ranges(answer)?, self.slot);
+        self.directory
+            .find(&question(), read, NOBODY, patience)
+            .await
+    }
+
+    /// As [`find_owner`](Self::find_owner), of each of some slots; `None` for one that has none.
+    pub(crate) async fn find_owners(
+        &self,
+        slots: &[u16],
+        patience: Duration,
+    ) -> RedisResult<Vec<Option<Address>>> {
+        let read = |answer| {
+            let ranges = ranges(answer)?;
+            let owners = slots.iter().map(|slot| owner(&ranges, *slot).ok());
+            Ok(owners.collect())
+        };
+        self.directory
+            .find_each(&question(), read, NOBODY, patience)
+            .await
+    }
+
+    /// The server at an address that others named.
+    pub(crate) fn client(&self, address: &Address) -> RedisResult<Client> {
+        self.directory.client(address.clone())
     }
 
     /// The server at an address of the form `host:port`, as a server of the cluster names it.
@@ -139,10 +158,22 @@ impl Cluster {
     }
 }
 
+const NOBODY: (ErrorKind, &str) = (ErrorKind::Io, "no server of the cluster names an owner");
+
+fn question() -> Cmd {
+    let mut question = redis::cmd("CLUSTER");
+    question.arg("SLOTS");
+    question
+}
+
+/// The ranges of slots in the answer.
+fn ranges(answer: Value) -> RedisResult<Vec<Vec<Value>>> {
+    Ok(from_redis_value(answer)?)
+}
+
 /// Finds the owner of a slot in the answer to `CLUSTER SLOTS`: ranges, each with its first and its
 /// last slot, its primary, and replicas. The host is empty if it is the one that was asked.
-fn owner(slots: Value, slot: u16) -> RedisResult<Address> {
-    let ranges: Vec<Vec<Value>> = from_redis_value(slots)?;
+fn owner(ranges: &[Vec<Value>], slot: u16) -> RedisResult<Address> {
     for range in ranges {
         let [first, last, primary, ..] = &range[..] else {
             continue;
@@ -186,11 +217,20 @@ mod tests {
                     "redis://user:pa%40ss@three:6379".to_owned(),
                 ],
                 owner: "redis://user:pa%40ss@owner".to_owned(),
+                cells: None,
             }
         );
         let short = parse("rediss+cluster://[::1]:7/0").unwrap().unwrap();
         assert_eq!(short.seeds, ["rediss://[::1]:7"]);
         assert_eq!(short.owner, "rediss://owner");
+        for url in [
+            "redis+cluster://a,b?cells=16",
+            "redis+cluster://a,b/?cells=16",
+        ] {
+            let url = parse(url).unwrap().unwrap();
+            assert_eq!(url.seeds, ["redis://a:6379", "redis://b:6379"]);
+            assert_eq!(url.cells, Some(16));
+        }
     }
 
     #[test]
@@ -203,6 +243,12 @@ mod tests {
             "redis+cluster://host/1",
             "redis+cluster://host/main",
             "redis+cluster://host?db=1",
+            "redis+cluster://host?",
+            "redis+cluster://host?cells",
+            "redis+cluster://host?cells=",
+            "redis+cluster://host?cells=-1",
+            "redis+cluster://host?cells=many",
+            "redis+cluster://host?cells=1&cells=2",
         ] {
             assert!(parse(url).unwrap().is_err(), "{url}");
         }
@@ -212,17 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_has_the_slot_of_its_hash_tag() {
-        // As `CLUSTER KEYSLOT` answers.
-        for (prefix, slot) in [
-            ("{shop}", 3808),
-            ("{shop}:", 3808),
-            ("app{shop}x{other}", 3808),
-            ("{{shop}", 16281),
-            ("{123456789}", 12739),
-        ] {
-            assert_eq!(slot_of(prefix).unwrap(), slot, "{prefix}");
-        }
+    fn a_prefix_without_a_hash_tag_is_refused() {
         for prefix in ["", "shop", "shop{", "}shop{", "{}", "{}{shop}"] {
             let config = RedisConfig::new("redis+cluster://host").prefix(prefix.to_owned());
             let error = Endpoint::new(&config).err().unwrap();
@@ -241,7 +277,8 @@ mod tests {
             server("$-1\r\n", 8),
             server("$1\r\n?\r\n", 9),
         );
-        let owner = |slot| owner(parse_redis_value(slots.as_bytes()).unwrap(), slot);
+        let ranges = ranges(parse_redis_value(slots.as_bytes()).unwrap()).unwrap();
+        let owner = |slot| owner(&ranges, slot);
         assert_eq!(owner(99).unwrap(), ("one".to_owned(), 7));
         assert_eq!(owner(100).unwrap(), (String::new(), 8));
         assert_eq!(owner(101).unwrap(), (String::new(), 9));
@@ -253,7 +290,7 @@ mod tests {
     fn any_answer_is_an_owner_or_an_error() {
         for answer in ["*0\r\n", "$-1\r\n", "*1\r\n*1\r\n:1\r\n", "*1\r\n:1\r\n"] {
             let answer = parse_redis_value(answer.as_bytes()).unwrap();
-            assert!(owner(answer, 0).is_err());
+            assert!(ranges(answer).and_then(|ranges| owner(&ranges, 0)).is_err());
         }
     }
 }

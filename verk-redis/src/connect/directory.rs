@@ -71,22 +71,45 @@ impl Directory {
         nobody: (ErrorKind, &'static str),
         patience: Duration,
     ) -> RedisResult<Client> {
+        let read = |answer| Ok([Some(read(answer)?)]);
+        let [named] = self.find_each(question, read, nobody, patience).await?;
+        self.client(named.unwrap_or_default())
+    }
+
+    /// As [`find`](Self::find), for several servers: `read` finds in an answer the address of each
+    /// that it names. The result has an address for each that one answer names.
+    pub(crate) async fn find_each<A: AsMut<[Option<Address>]>>(
+        &self,
+        question: &Cmd,
+        read: impl Fn(Value) -> RedisResult<A>,
+        nobody: (ErrorKind, &'static str),
+        patience: Duration,
+    ) -> RedisResult<A> {
         let asked = self.asked.iter();
         let mut answers: FuturesUnordered<_> = asked
             .map(|server| ask(server, question, patience))
             .collect();
-        let mut votes: HashMap<Address, usize> = HashMap::new();
+        let mut votes: Vec<HashMap<Address, usize>> = Vec::new();
+        let mut named = None;
         let mut failures = Vec::new();
         while let Some((server, answer)) = answers.next().await {
             match answer.and_then(&read) {
-                Ok(mut address) => {
-                    if address.0.is_empty() {
-                        address.0 = host(server).to_owned();
+                Ok(mut answer) => {
+                    let addresses = answer.as_mut();
+                    votes.resize_with(addresses.len(), HashMap::new);
+                    for (votes, address) in votes.iter_mut().zip(addresses) {
+                        let Some(address) = address else { continue };
+                        if address.0.is_empty() {
+                            address.0 = host(server).to_owned();
+                        }
+                        *votes.entry(address.clone()).or_default() += 1;
                     }
-                    let count = votes.entry(address.clone()).or_default();
-                    *count += 1;
-                    if *count * 2 > self.asked.len() {
-                        return self.client(address);
+                    named = Some(answer);
+                    let decided = |votes: &HashMap<Address, usize>| {
+                        votes.values().any(|count| *count * 2 > self.asked.len())
+                    };
+                    if votes.iter().all(decided) {
+                        break;
                     }
                 }
                 Err(error) => {
@@ -96,13 +119,15 @@ impl Directory {
                 }
             }
         }
-        match votes.into_iter().max_by_key(|(_, count)| *count) {
-            Some((address, _)) => self.client(address),
-            None => {
-                let (kind, what) = nobody;
-                Err(RedisError::from((kind, what, failures.join("; "))))
-            }
+        let Some(mut named) = named else {
+            let (kind, what) = nobody;
+            return Err(RedisError::from((kind, what, failures.join("; "))));
+        };
+        for (named, votes) in named.as_mut().iter_mut().zip(votes) {
+            let most = votes.into_iter().max_by_key(|(_, count)| *count);
+            *named = most.map(|(address, _)| address);
         }
+        Ok(named)
     }
 
     /// A client of the server at an address; without a host, at that of the first that is asked.

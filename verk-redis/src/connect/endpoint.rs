@@ -16,6 +16,7 @@ use crate::{
         cluster::{self, Cluster},
         directory::assert_primary,
         driven::Driven,
+        fleet::Primary,
         sentinel::{self, Sentinels},
         tls::Tls,
     },
@@ -27,6 +28,8 @@ pub(crate) enum Endpoint {
     Server(Client),
     Sentinels(Sentinels),
     Cluster(Cluster),
+    /// One of the primaries that the cells of a cluster share.
+    Primary(Primary),
 }
 
 impl Endpoint {
@@ -65,6 +68,7 @@ impl Endpoint {
             Self::Server(client) => return connect(client, by, config, patience).await,
             Self::Sentinels(sentinels) => sentinels.find_primary(patience / 2).await?,
             Self::Cluster(cluster) => cluster.find_owner(patience / 2).await?,
+            Self::Primary(primary) => primary.find().await?,
         };
         // The rest of the patience, at least.
         let mut connection = connect(&primary, by, config, patience / 2).await?;
@@ -102,6 +106,7 @@ impl Endpoint {
             Self::Server(client) => client.get_connection_info(),
             Self::Sentinels(sentinels) => sentinels.primary(),
             Self::Cluster(cluster) => cluster.owner(),
+            Self::Primary(primary) => primary.server(),
         }
     }
 
@@ -116,6 +121,7 @@ impl Endpoint {
             Self::Server(client) => client.get_connection_info().addr().to_string(),
             Self::Sentinels(sentinels) => sentinels.address(),
             Self::Cluster(cluster) => cluster.address(),
+            Self::Primary(primary) => primary.address(),
         }
     }
 

@@ -35,7 +35,9 @@ use crate::{
     connect::{
         driven::Driven,
         endpoint::{By, Endpoint},
+        fleet::For,
         identity::Identity,
+        primaries::Primaries,
         slot::Slot,
     },
     error::{Error, Failure, applied, cause::Cause, redirect::Redirect},
@@ -84,13 +86,32 @@ impl Connector {
         })
     }
 
+    /// As this one, with other servers: their losses count together.
+    pub(crate) fn with(&self, endpoint: Endpoint, slot: Option<Slot>) -> Self {
+        Self {
+            endpoint: Arc::new(endpoint),
+            slot: slot.map(Arc::new),
+            last_error: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// Where the server is, without credentials.
     pub(crate) fn address(&self) -> String {
         self.endpoint.address()
     }
 
-    /// As [`Self::address`], with the number of the database, unless that is 0.
+    /// As [`Self::address`], with the number of the database, unless that is 0, and for a cell with
+    /// its primary, if that is known.
     pub(crate) fn address_and_database(&self) -> String {
+        let cell = self.slot().and_then(Slot::cell);
+        if let Some(owner) = cell.and_then(|(fleet, cell)| fleet.owner(cell)) {
+            return format!("{}, at {owner}", self.address());
+        }
         match self.endpoint.database() {
             0 => self.address(),
             database => format!("{}, database {database}", self.address()),
@@ -102,8 +123,11 @@ impl Connector {
         self.endpoint.cause(error)
     }
 
-    /// How many connections broke.
+    /// How many connections broke. The first cell counts for all that share theirs.
     pub(crate) fn lost(&self) -> u64 {
+        if let Some((_, 1..)) = self.slot().and_then(Slot::cell) {
+            return 0;
+        }
         self.losses.broken.load(Ordering::Relaxed)
     }
 
@@ -220,7 +244,7 @@ impl Connector {
 
     /// A server that does not know a command repeats its arguments, and one of those is the
     /// password.
-    fn without_password(&self, error: RedisError) -> RedisError {
+    pub(crate) fn without_password(&self, error: RedisError) -> RedisError {
         let message = error.to_string();
         if self.endpoint.passwords().any(|it| message.contains(it)) {
             return RedisError::from((
@@ -316,6 +340,12 @@ impl Connection {
         self.broken.set();
     }
 
+    /// This connection for the requests of one slot.
+    fn of(mut self, slot: Option<Arc<Slot>>) -> Self {
+        self.slot = slot;
+        self
+    }
+
     pub(crate) fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
@@ -406,6 +436,9 @@ impl Connection {
                 let silences = &self.broken.losses.silences;
                 silences.fetch_add(1, Ordering::Relaxed);
             }
+            if let (Some(Redirect::Elsewhere), Some(slot)) = (Redirect::of(error), &self.slot) {
+                slot.is_elsewhere();
+            }
             self.give_up();
         }
         reply
@@ -423,12 +456,35 @@ pub(crate) enum ScriptFailure {
 /// The connections for all commands, except for waits on the server and heartbeats.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
-    inner: bb8::Pool<Connector>,
+    inner: Inner,
     connector: Connector,
-    size: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Inner {
+    Own(bb8::Pool<Connector>, u32),
+    /// That of the primary of this cell.
+    Shared(Arc<Primaries>, usize),
 }
 
 impl Pool {
+    /// A pool of its own, or the part of a cell in those that it shares in this runtime.
+    pub(crate) fn of(connector: Connector, size: u32, runtime: &Handle) -> Self {
+        match Self::shared(&connector, For::Commands, runtime) {
+            Some(pool) => pool,
+            None => Self::new(connector, size),
+        }
+    }
+
+    /// The part of a cell in the pools that it shares in this runtime; `None` if it shares none.
+    pub(crate) fn shared(connector: &Connector, of: For, runtime: &Handle) -> Option<Self> {
+        let (fleet, cell) = connector.slot()?.cell()?;
+        Some(Self {
+            inner: Inner::Shared(fleet.here(of, runtime), cell),
+            connector: connector.clone(),
+        })
+    }
+
     /// Starts to connect; proves nothing.
     pub(crate) fn new(connector: Connector, size: u32) -> Self {
         let size = size.max(1);
@@ -444,9 +500,8 @@ impl Pool {
             .test_on_check_out(true)
             .build_unchecked(connector.clone());
         Self {
-            inner,
+            inner: Inner::Own(inner, size),
             connector,
-            size,
         }
     }
 
@@ -456,16 +511,28 @@ impl Pool {
 
     /// Ensures that no connection is one that was given up before the call.
     pub(crate) async fn drop_broken(&self) -> Result<(), Failure> {
-        // In turn, and each is checked.
-        for _ in 0..self.size {
-            self.get().await?;
+        match &self.inner {
+            // In turn, and each is checked.
+            Inner::Own(_, size) => {
+                for _ in 0..*size {
+                    self.get().await?;
+                }
+            }
+            Inner::Shared(primaries, _) => primaries.drop_all(),
         }
         Ok(())
     }
 
     /// A connection to share.
     pub(crate) async fn get(&self) -> Result<Connection, Failure> {
-        match self.inner.get().await {
+        let inner = match &self.inner {
+            Inner::Own(inner, _) => inner,
+            Inner::Shared(primaries, cell) => {
+                let connection = Box::pin(primaries.get(*cell)).await?;
+                return Ok(connection.of(self.connector.slot.clone()));
+            }
+        };
+        match inner.get().await {
             Ok(connection) => Ok(connection.clone()),
             Err(RunError::User(error)) => Err(Failure::not_sent(error)),
             Err(RunError::TimedOut) => Err(self.no_connection()),
@@ -482,7 +549,7 @@ impl Pool {
     }
 
     /// None came in time. It says why the last attempt to open one failed.
-    fn no_connection(&self) -> Failure {
+    pub(crate) fn no_connection(&self) -> Failure {
         let address = self.connector.address();
         let last_error = &self.connector.last_error;
         let last_error = last_error.lock();

@@ -78,7 +78,7 @@ impl Runtimes {
                 return local;
             }
             let local = Arc::new(Local {
-                pool: Pool::new(self.connector.clone(), self.pool_size),
+                pool: Pool::of(self.connector.clone(), self.pool_size, runtime),
                 asking: Asking::new(self.connector.clone()),
                 enqueues: Enqueues::new(runtime.clone()),
                 keys: Arc::clone(&self.keys),

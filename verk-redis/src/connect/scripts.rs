@@ -25,6 +25,7 @@ macro_rules! script {
 
 pub(crate) static AFTER_WAIT: Script = script!("after_wait");
 pub(crate) static BEGIN: Script = script!("effects", "begin");
+pub(crate) static CLAIM_LAYOUT: Script = script!("claim_layout");
 pub(crate) static CLAIM_NAME: Script = script!("claim_name");
 pub(crate) static CLEAR: Script = script!("clear");
 pub(crate) static COUNT_DEATHS: Script = script!("count_deaths");

@@ -1,7 +1,11 @@
 //! The slot of all keys, and how long a request is repeated that no server has taken: [`Slot`],
 //! [`Repeats`].
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bb8_redis::redis::RedisError;
 use parking_lot::Mutex;
@@ -9,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use verk_core::time::{Clock, SystemClock};
 
 use crate::{
-    connect::pool::Connector,
+    connect::{fleet::Fleet, pool::Connector},
     error::{Failure, redirect::Redirect},
 };
 
@@ -17,6 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Slot {
     number: u16,
+    /// The cells that share connections, and which of them this is.
+    cell: Option<(Arc<Fleet>, usize)>,
     /// When it was first seen that the slot is being moved.
     moving_since: Mutex<Option<Instant>>,
 }
@@ -25,7 +31,28 @@ impl Slot {
     pub(crate) fn new(number: u16) -> Self {
         Self {
             number,
+            cell: None,
             moving_since: Mutex::default(),
+        }
+    }
+
+    /// The slot of a cell that shares its connections.
+    pub(crate) fn of_cell(number: u16, fleet: Arc<Fleet>, cell: usize) -> Self {
+        Self {
+            cell: Some((fleet, cell)),
+            ..Self::new(number)
+        }
+    }
+
+    /// The cells that share connections, and which of them this is.
+    pub(crate) fn cell(&self) -> Option<(&Arc<Fleet>, usize)> {
+        self.cell.as_ref().map(|(fleet, cell)| (fleet, *cell))
+    }
+
+    /// A server said that it does not have the slot.
+    pub(crate) fn is_elsewhere(&self) {
+        if let Some((fleet, cell)) = &self.cell {
+            fleet.forget(*cell);
         }
     }
 
@@ -36,19 +63,28 @@ impl Slot {
 
     /// What an answer says of the slot, for operators; `None` if it says nothing.
     pub(crate) fn explain(&self, error: &RedisError) -> Option<String> {
-        let (slot, code) = (self.number, error.code().unwrap_or_default());
+        let code = error.code().unwrap_or_default();
         match Redirect::of(error)? {
             Redirect::Elsewhere => Some(format!(
-                "slot {slot}: {code}, so another server of the cluster has it, or will have it"
+                "{self}: {code}, so another server of the cluster has it, or will have it"
             )),
             Redirect::Ask(_) | Redirect::TryAgain => {
                 let now = SystemClock.instant();
                 let since = *self.moving_since.lock().get_or_insert(now);
                 let seconds = now.saturating_duration_since(since).as_secs();
                 Some(format!(
-                    "slot {slot}: {code} for {seconds} s, until its migration has ended"
+                    "{self}: {code} for {seconds} s, until its migration has ended"
                 ))
             }
+        }
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cell {
+            Some((_, cell)) => write!(f, "cell {cell} (slot {})", self.number),
+            None => write!(f, "slot {}", self.number),
         }
     }
 }

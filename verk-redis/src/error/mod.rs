@@ -45,11 +45,31 @@ pub enum Error {
         prefix: String,
     },
     /// On a cluster, all keys must be in one slot, and the prefix has no hash tag that says which.
-    /// Configure a prefix with one, such as `{shop}`.
+    /// Configure a prefix with one, such as `{shop}`, or [cells](crate::RedisConfig::cells).
     #[error(
-        "on a cluster the key prefix needs a hash tag, such as {{shop}}, so that all keys are in one slot: it is {prefix:?}"
+        "on a cluster the key prefix needs a hash tag, such as {{shop}}, so that all keys are in one slot, unless redis.cells says over how many slots they are spread: it is {prefix:?}"
     )]
     NoHashTag {
+        /// The prefix, cut.
+        prefix: String,
+    },
+    /// The number of cells, by [`RedisConfig::cells`](crate::RedisConfig::cells) or the URL, cannot
+    /// be used. Correct it.
+    #[error("redis.cells is {cells}: {reason}")]
+    InvalidCells {
+        /// The number.
+        cells: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The prefix has a brace, and each of several cells has a hash tag of its own. Configure a
+    /// prefix without braces, such as `shop`.
+    #[error(
+        "each of the {cells} cells gets a hash tag of its own, so the key prefix must have no brace, as in \"shop\": it is {prefix:?}"
+    )]
+    TagWithCells {
+        /// How many cells there are.
+        cells: usize,
         /// The prefix, cut.
         prefix: String,
     },
@@ -105,6 +125,8 @@ impl Error {
             | Self::InvalidTls { .. }
             | Self::InvalidPrefix { .. }
             | Self::NoHashTag { .. }
+            | Self::InvalidCells { .. }
+            | Self::TagWithCells { .. }
             | Self::TooOld { .. }
             | Self::NoPrefix
             | Self::NoRuntime => StorageErrorKind::Misconfigured,
@@ -112,6 +134,11 @@ impl Error {
             Self::Storage(error) => error.kind(),
         }
     }
+}
+
+/// The beginning of a text that somebody configured, for a message.
+pub(crate) fn cut(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 /// A command failed. It becomes a [`StorageError`] once the operation is known.

@@ -31,9 +31,12 @@ pub(crate) struct Blocking {
 struct State {
     /// The queues that may wait, the one that had a job last first. At most `most`.
     queues: VecDeque<QueueId>,
-    /// Connections that nobody waits on.
-    idle: Vec<Connection>,
+    /// Connections that nobody waits on, the longest idle first, each with its cell.
+    idle: Vec<(Cell, Connection)>,
 }
+
+/// Which of the cells that share a budget a connection is for; `None` without cells.
+type Cell = Option<usize>;
 
 /// An open queue of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +97,25 @@ impl Blocking {
         })
     }
 
+    /// Takes an idle connection of a cell.
+    fn idle(&self, cell: Cell) -> Option<Connection> {
+        let idle = &mut self.state().idle;
+        let place = idle.iter().rposition(|(of, _)| *of == cell)?;
+        Some(idle.remove(place).1)
+    }
+
+    /// Makes room for a new connection, among those that are in use and those that are idle.
+    fn make_room(&self) {
+        let in_use = self.most.saturating_sub(self.permits.available_permits());
+        let surplus: Vec<_> = {
+            let idle = &mut self.state().idle;
+            let surplus = (in_use + idle.len()).saturating_sub(self.most);
+            idle.drain(..surplus.min(idle.len())).collect()
+        };
+        // They close here, outside of the lock.
+        drop(surplus);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -102,22 +124,29 @@ impl Blocking {
 impl Slot {
     /// A connection that nobody else uses.
     pub(crate) async fn connection(&self, connector: &Connector) -> Result<Connection, Failure> {
-        let idle = || self.blocking.state().idle.pop();
-        while let Some(connection) = idle() {
+        let cell = cell_of(connector);
+        while let Some(connection) = self.blocking.idle(cell) {
             if !connection.is_broken_now() {
                 return Ok(connection);
             }
         }
+        self.blocking.make_room();
         connector.connect_alone().await.map_err(Failure::not_sent)
     }
 
-    /// Keeps a connection for the next use. A connection without an answer must not be passed
-    /// here.
-    pub(crate) fn give_back(&self, connection: &Connection) {
+    /// Keeps a connection of `connector` for the next use. A connection without an answer must not
+    /// be passed here.
+    pub(crate) fn give_back(&self, connector: &Connector, connection: &Connection) {
         if !connection.is_broken() {
-            self.blocking.state().idle.push(connection.clone());
+            let idle = (cell_of(connector), connection.clone());
+            self.blocking.state().idle.push(idle);
         }
     }
+}
+
+fn cell_of(connector: &Connector) -> Cell {
+    let cell = connector.slot().and_then(|slot| slot.cell());
+    cell.map(|(_, cell)| cell)
 }
 
 #[cfg(test)]

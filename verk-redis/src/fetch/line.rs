@@ -67,6 +67,7 @@ impl Line {
         };
         let connection = slot.connection(&self.queues.link.connector).await?;
         let held = Arc::new(Held {
+            queues: Arc::clone(&self.queues),
             connection,
             slot,
             unanswered: AtomicUsize::new(0),
@@ -94,6 +95,7 @@ impl Drop for Line {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) connection: Connection,
+    queues: Arc<OpenQueues>,
     slot: Slot,
     /// How many requests have no reply.
     unanswered: AtomicUsize,
@@ -115,7 +117,8 @@ impl Drop for Held {
     fn drop(&mut self) {
         // Of a request without a reply, the server may still move a job.
         if *self.unanswered.get_mut() == 0 {
-            self.slot.give_back(&self.connection);
+            let connector = &self.queues.link.connector;
+            self.slot.give_back(connector, &self.connection);
         }
     }
 }

@@ -7,10 +7,10 @@ mod quiet;
 
 use std::sync::Arc;
 
-use self::{blocking::Blocking, line::Lines, quiet::QuietQueues};
+use self::{line::Lines, quiet::QuietQueues};
 use crate::connect::link::Link;
 
-pub(crate) use self::queue_connection::RedisQueueConnection;
+pub(crate) use self::{blocking::Blocking, queue_connection::RedisQueueConnection};
 
 /// The parts that the open queues of a storage share.
 #[derive(Debug)]
@@ -22,12 +22,12 @@ pub(crate) struct OpenQueues {
 }
 
 impl OpenQueues {
-    /// No queues yet. At most `blocking_connections` of them wait on the server, each on a
-    /// connection.
-    pub(crate) fn new(link: Arc<Link>, blocking_connections: usize) -> Self {
+    /// No queues yet. As many of them as `blocking` has connections wait on the server. Cells share
+    /// it.
+    pub(crate) fn new(link: Arc<Link>, blocking: Arc<Blocking>) -> Self {
         Self {
             link,
-            blocking: Arc::new(Blocking::new(blocking_connections)),
+            blocking,
             lines: Lines::default(),
             quiet: QuietQueues::default(),
         }

@@ -104,6 +104,7 @@ pub mod effects;
 pub mod exchange;
 pub mod faults;
 pub mod inprogress;
+pub mod layout;
 pub mod lease;
 pub mod lists;
 pub mod manage;

@@ -72,7 +72,45 @@ impl Faults {
     /// [`NotApplied`](verk_core::error::Applied::NotApplied), as with a server that refuses
     /// connections. Stored jobs stay.
     pub fn set_refusing(&self, refusing: bool) {
-        self.shared.change(|state| state.faults.refusing = refusing);
+        self.shared.change(|state| {
+            state.faults.refusing = refusing;
+            state.faults.last_change = None;
+        });
+    }
+
+    /// Makes `changes` more changes and then [refuses](Self::set_refusing), as with a server or a
+    /// caller that crashes between two steps.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use verk_core::{error::Applied, storage::JobStore};
+    /// use verk_testing::MemoryStorage;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let storage = MemoryStorage::default();
+    /// let queue = "default".parse().unwrap();
+    /// storage.faults().refuse_after(1);
+    /// storage.enqueue(&queue, &[Bytes::from("{}")]).await.unwrap();
+    /// let refused = storage.enqueue(&queue, &[Bytes::from("{}")]).await.unwrap_err();
+    /// assert_eq!(refused.applied(), Applied::NotApplied);
+    /// # }
+    /// ```
+    pub fn refuse_after(&self, changes: usize) {
+        self.refuse_with(changes, Reply::Comes);
+    }
+
+    /// As [`refuse_after`](Self::refuse_after), but the reply to the last change is lost: the
+    /// change happens, and the caller gets [`Unknown`](verk_core::error::Applied::Unknown).
+    pub fn lose_after(&self, changes: usize) {
+        self.refuse_with(changes, Reply::Lost);
+    }
+
+    fn refuse_with(&self, changes: usize, reply: Reply) {
+        self.shared.change(|state| {
+            state.faults.refusing = changes == 0;
+            state.faults.last_change = Some((changes, reply));
+        });
     }
 
     /// While `true`, heartbeats fail with [`Unknown`](verk_core::error::Applied::Unknown);
@@ -181,6 +219,13 @@ pub enum Fault {
     Refused,
 }
 
+/// Whether the caller gets the answer to a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reply {
+    Comes,
+    Lost,
+}
+
 /// Which switches are on.
 #[derive(Debug, Default)]
 pub(super) struct Switches {
@@ -188,6 +233,8 @@ pub(super) struct Switches {
     full: bool,
     lost_replies: HashSet<Operation>,
     refusing: bool,
+    /// How many changes are left before it refuses, and whether the reply to the last one comes.
+    last_change: Option<(usize, Reply)>,
     pub(super) losing_heartbeats: bool,
     pub(super) holding_reads: bool,
     pub(super) holding_reports: bool,
@@ -200,6 +247,21 @@ impl Switches {
             return Err(Fault::Refused);
         }
         Ok(())
+    }
+
+    /// Counts a change. Returns whether its reply is lost.
+    pub(super) fn count_change(&mut self) -> bool {
+        let Some((left, reply)) = &mut self.last_change else {
+            return false;
+        };
+        *left = left.saturating_sub(1);
+        if *left > 0 {
+            return false;
+        }
+        let is_lost = *reply == Reply::Lost;
+        self.refusing = true;
+        self.last_change = None;
+        is_lost
     }
 
     pub(super) fn check_room(&self) -> Result<(), Fault> {

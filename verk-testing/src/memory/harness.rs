@@ -70,6 +70,7 @@ impl Harness for MemoryStorage {
             counted.sort();
             dump.add(format!("node {node} deaths"), counted);
         }
+        dump.add("layout", state.layout.iter().map(text));
         if let Some((holder, _)) = &state.lease {
             dump.add("lease", [text(holder)]);
         }

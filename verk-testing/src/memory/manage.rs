@@ -163,12 +163,15 @@ impl State {
         }
     }
 
-    /// Takes out one job; of equal ones, that which came last.
+    /// Takes out one job; of equal ones the next to be fetched, if that is the first of the queue,
+    /// else the one that came last.
     fn take(&mut self, source: &Source, job: &Bytes) {
         match source {
             Source::Queue(queue) => {
                 if let Some(jobs) = self.queues.get_mut(queue) {
-                    if let Some(place) = jobs.iter().rposition(|other| other == job) {
+                    let is_next = jobs.iter().next() == Some(job);
+                    let place = jobs.iter().rposition(|other| other == job);
+                    if let Some(place) = if is_next { Some(0) } else { place } {
                         jobs.remove(place);
                     }
                     if jobs.is_empty() {

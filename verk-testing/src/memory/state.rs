@@ -59,6 +59,8 @@ pub(super) struct State {
     /// Who holds a name, and until when.
     pub(super) names: HashMap<String, (NodeId, Instant)>,
     pub(super) deaths: Deaths,
+    /// Which cell this is.
+    pub(super) layout: Option<String>,
     /// Who moves due jobs, and until when.
     pub(super) lease: Option<(NodeId, Instant)>,
     pub(super) cron: Timetable,

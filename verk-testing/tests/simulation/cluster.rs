@@ -1,39 +1,32 @@
-//! Nodes that start and end on one storage: [`Cluster`].
+//! Nodes that start and end on one storage or on several: [`Cluster`].
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, Instant, SystemTime},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use rand::{RngExt, SeedableRng, seq::IndexedRandom};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::task::TaskTracker;
 use verk_core::{
-    Client, EnqueueExt, Enqueued, Event, Jid, Job, Verk,
+    Client, EnqueueExt, Enqueued, Verk, VerkBuilder,
     cron::{CatchUp, Cron, Overlap, Timetable},
-    error::ConfigError,
-    storage::{CronStore, EffectStore, PauseStore, StoredCron},
-    test_seam::{RunFuture, TestSeam},
-    time::{Clock, JobWait},
+    storage::{DueSet, DueStore, EffectStore, StoredCron},
+    time::Clock,
 };
-use verk_testing::{MemoryStorage, VirtualClock};
+use verk_testing::VirtualClock;
 
 use crate::{
     faulty_storage::FaultyStorage,
     ledger::{ALL, Balance, Ledger},
-    link::Link,
-    trouble::Trouble,
+    link::{Link, Process},
+    node::{Node, NodeClock, Seam, Skew},
+    plan::{Cell, Plan, new_cells},
     worker::{Errand, Kind},
 };
 
-const NODES: usize = 4;
-const QUEUE: &str = "default";
-const ENTRY: &str = "beat";
+pub(crate) const NODES: usize = 4;
 const PERIOD: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
@@ -41,39 +34,35 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 /// ran in too many processes that died come back hours apart.
 const PATIENCE: Duration = Duration::from_secs(48 * 60 * 60);
 
+/// How long no run may come to an outcome while jobs could run.
+const STANDSTILL: Duration = Duration::from_secs(20 * 60);
+
 /// Several nodes, who feeds them, and who lets things go wrong.
 #[derive(Clone)]
 pub(crate) struct Cluster {
-    seed: u64,
+    pub(crate) seed: u64,
     jobs: usize,
-    clock: VirtualClock,
-    storage: MemoryStorage,
-    ledger: Arc<Ledger>,
-    nodes: Arc<Mutex<Vec<Option<Node>>>>,
-    /// When the periodic job was due for the first time.
-    first_tick: Arc<Mutex<Option<SystemTime>>>,
+    pub(crate) clock: VirtualClock,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) nodes: Arc<Mutex<Vec<Option<Node>>>>,
+    /// When each periodic job was due for the first time.
+    first_ticks: Arc<Mutex<BTreeMap<String, SystemTime>>>,
     /// Other tasks, until they have ended.
-    beside: TaskTracker,
-}
-
-/// A process that runs queues.
-#[derive(Clone)]
-struct Node {
-    verk: Verk,
-    link: Arc<Link>,
-    skew: Arc<AtomicI64>,
+    pub(crate) beside: TaskTracker,
 }
 
 impl Cluster {
-    pub(crate) fn new(seed: u64, jobs: usize, clock: VirtualClock) -> Self {
+    pub(crate) fn new(seed: u64, (cells, jobs): (usize, usize), clock: VirtualClock) -> Self {
+        let cells = new_cells(cells, &clock);
         Self {
             seed,
             jobs,
-            storage: MemoryStorage::new(Arc::new(clock.clone())),
+            ledger: Arc::new(Ledger::new(jobs, Plan::new(&cells))),
+            cells,
             clock,
-            ledger: Arc::new(Ledger::new(jobs)),
             nodes: Arc::new(Mutex::new(vec![None; NODES])),
-            first_tick: Arc::default(),
+            first_ticks: Arc::default(),
             beside: TaskTracker::new(),
         }
     }
@@ -91,52 +80,95 @@ impl Cluster {
         self.beside.close();
         self.beside.wait().await;
         for node in self.all() {
-            node.link.heal();
+            node.links.iter().for_each(|link| link.heal());
         }
         self.end_timetable().await;
-        let until = self.clock.instant() + PATIENCE;
-        while self.ledger.open() > 0 && self.clock.instant() < until {
-            self.compare_locks().await;
-            self.sleep(Duration::from_secs(30)).await;
-        }
+        self.end_jobs().await;
         // Until those that died are off the list.
         self.sleep(Duration::from_secs(120)).await;
+        self.ledger.nodes_are_there(&self.cells, NODES).await;
         for node in self.all() {
             node.verk.shutdown().await;
         }
         let passed = self.clock.instant() - began;
-        self.ledger.balance(&self.storage, passed.as_secs()).await
+        self.ledger.balance(&self.cells, passed.as_secs()).await
     }
 
-    fn all(&self) -> Vec<Node> {
+    /// Waits until all jobs have ended, or no run comes to an outcome any more.
+    async fn end_jobs(&self) {
+        let until = self.clock.instant() + PATIENCE;
+        let (mut outcomes, mut last) = (0, self.clock.instant());
+        while self.ledger.open() > 0 && self.clock.instant() < until {
+            self.compare_locks().await;
+            if self.ledger.outcomes() != outcomes || self.are_due_later().await {
+                (outcomes, last) = (self.ledger.outcomes(), self.clock.instant());
+            }
+            if self.clock.instant() > last + STANDSTILL {
+                return;
+            }
+            self.sleep(Duration::from_secs(30)).await;
+        }
+    }
+
+    /// Whether jobs wait for their time.
+    async fn are_due_later(&self) -> bool {
+        let now = self.clock.now();
+        for Cell { storage, .. } in &self.cells {
+            for set in [DueSet::Schedule, DueSet::Retry] {
+                let due = storage.due(set, now, ALL).await.expect("a set");
+                if due.next.is_some_and(|next| next > now) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    pub(crate) fn all(&self) -> Vec<Node> {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.iter().flatten().cloned().collect()
     }
 
-    async fn sleep(&self, duration: Duration) {
+    pub(crate) async fn sleep(&self, duration: Duration) {
         let clock: &dyn Clock = &self.clock;
         clock.sleep(duration).await;
     }
 
-    /// Starts a node in this place, again and again until it can.
-    async fn start(&self, place: usize, seed: u64) {
-        for number in 0.. {
-            let storage = FaultyStorage::new(
-                self.storage.clone(),
+    /// The links of a new process, one to each cell.
+    fn links(&self, far: bool, seed: u64) -> Vec<Arc<Link>> {
+        let process = Arc::<Process>::default();
+        let link = |cell: usize| {
+            Link::new(
                 Arc::new(self.clock.clone()),
                 Arc::clone(&self.ledger),
-                is_far(self.seed),
-                seed.wrapping_mul(31).wrapping_add(number),
-            );
-            let (link, skew) = (storage.link(), Arc::<AtomicI64>::default());
+                (Arc::clone(&process), cell),
+                far,
+                seed ^ ((cell as u64) << 32),
+            )
+        };
+        (0..self.cells.len()).map(link).collect()
+    }
+
+    /// What a process with these links sees of each cell.
+    fn storages(&self, links: &[Arc<Link>]) -> Vec<FaultyStorage> {
+        let cells = self.cells.iter().zip(links);
+        cells
+            .map(|(cell, link)| FaultyStorage::new(cell.clone(), Arc::clone(link)))
+            .collect()
+    }
+
+    /// Starts a node in this place, again and again until it can.
+    pub(crate) async fn start(&self, place: usize, seed: u64) {
+        for number in 0.. {
+            let seed = seed.wrapping_mul(31).wrapping_add(number);
+            let (links, skew) = (self.links(is_far(self.seed), seed), Skew::default());
             let clock = NodeClock {
                 shared: self.clock.clone(),
-                skew: Arc::clone(&skew),
+                skew: skew.clone(),
             };
-            let builder = Verk::builder()
-                .storage(storage)
+            let builder = (self.ledger.plan())
+                .node(self.storages(&links))
                 .clock(Arc::new(clock))
-                .queue(QUEUE, 20)
                 .register::<Errand>()
                 .state(Arc::clone(&self.ledger))
                 .heartbeat(HEARTBEAT)
@@ -146,16 +178,16 @@ impl Cluster {
                 .dead_timeout(Duration::from_secs(1_000_000_000))
                 // Half of them have names, as in a StatefulSet.
                 .node_id(place.is_multiple_of(2).then(|| format!("node-{place}")))
-                .for_test(Arc::new(Seam(Arc::clone(&self.ledger))));
+                .for_test(Seam::new(&self.ledger));
             if let Ok(verk) = builder.build().await
                 && verk.start().is_ok()
             {
                 let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-                nodes[place] = Some(Node { verk, link, skew });
+                nodes[place] = Some(Node { verk, links, skew });
                 return;
             }
             // What it had registered by then stays.
-            link.kill();
+            links.iter().for_each(|link| link.kill());
             self.sleep(Duration::from_secs(1)).await;
         }
     }
@@ -163,33 +195,28 @@ impl Cluster {
     /// Enqueues all jobs, in bursts. What may be stored is sometimes sent again.
     async fn produce(&self) {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ 1);
-        let storage = FaultyStorage::new(
-            self.storage.clone(),
-            Arc::new(self.clock.clone()),
-            Arc::clone(&self.ledger),
-            false,
-            self.seed ^ 2,
-        );
-        let producer = loop {
-            let builder = Verk::builder()
-                .storage(storage.clone())
-                .clock(Arc::new(self.clock.clone()))
-                .for_test(Arc::new(Seam(Arc::clone(&self.ledger))));
-            // A call of it may fail as well.
-            match builder.build().await {
-                Ok(producer) => break producer,
-                Err(_) => self.sleep(Duration::from_secs(1)).await,
-            }
-        };
+        let plan = self.ledger.plan();
+        let storages = self.storages(&self.links(false, self.seed ^ 2));
+        let producer = self.producer(|| plan.builder(storages.clone())).await;
+        // Programs from when the fleet had one cell.
+        let mut of_cells = Vec::new();
+        for storage in storages.iter().filter(|_| storages.len() > 1) {
+            let builder = || Verk::builder().storage(storage.clone());
+            of_cells.push(self.producer(builder).await);
+        }
         self.start_timetable(&producer.cron()).await;
         let mut number = 0;
+        // With several cells more can go wrong, so they get more time for as many jobs.
+        let most = if self.cells.len() == 1 { 80 } else { 16 };
         while number < self.jobs {
-            for _ in 0..random.random_range(1..80) {
+            for _ in 0..random.random_range(1..most) {
                 if number == self.jobs {
                     break;
                 }
-                self.store(producer.client(), Errand(number), &mut random)
-                    .await;
+                let errand = Errand(number);
+                let stray = plan.cell_of_stray(errand).map(|cell| &of_cells[cell]);
+                let client = stray.unwrap_or(&producer).client();
+                self.store(client, errand, &mut random).await;
                 number += 1;
             }
             self.sleep(Duration::from_millis(random.random_range(1..500)))
@@ -197,23 +224,29 @@ impl Cluster {
         }
     }
 
+    /// A program that only enqueues.
+    async fn producer(&self, builder: impl Fn() -> VerkBuilder) -> Verk {
+        loop {
+            let builder = builder()
+                .clock(Arc::new(self.clock.clone()))
+                .for_test(Seam::new(&self.ledger));
+            // A call of it may fail as well.
+            match builder.build().await {
+                Ok(producer) => return producer,
+                Err(_) => self.sleep(Duration::from_secs(1)).await,
+            }
+        }
+    }
+
     async fn store(&self, client: &Client, errand: Errand, random: &mut ChaCha8Rng) {
         loop {
-            let delay = match errand.kind() {
-                Kind::Scheduled(delay) => delay,
-                _ => Duration::ZERO,
-            };
+            let mut job = self.ledger.plan().job(errand);
+            if let Kind::Scheduled(delay) = errand.kind() {
+                job = job.schedule_in(delay);
+            }
             let result = match errand.policy() {
-                Some(unique) if delay > Duration::ZERO => {
-                    let job = errand.schedule_in(delay).unique(unique);
-                    client.enqueue_unique(job).await
-                }
-                Some(unique) => client.enqueue_unique(errand.unique(unique)).await,
-                None if delay > Duration::ZERO => client
-                    .enqueue(errand.schedule_in(delay))
-                    .await
-                    .map(Enqueued::New),
-                None => client.enqueue(errand).await.map(Enqueued::New),
+                Some(unique) => client.enqueue_unique(job.unique(unique)).await,
+                None => client.enqueue(job).await.map(Enqueued::New),
             };
             match result {
                 Ok(Enqueued::Duplicate { .. }) => return,
@@ -227,170 +260,64 @@ impl Cluster {
     }
 
     /// Compares the locks with the books; nothing happens meanwhile.
-    async fn compare_locks(&self) {
-        // Not while the storage refuses everything.
-        if let Ok(locks) = self.storage.locks(ALL).await {
-            self.ledger.compare(&locks.locks);
+    pub(crate) async fn compare_locks(&self) {
+        let mut all = Vec::new();
+        for Cell { storage, .. } in &self.cells {
+            // Not while the storage refuses everything.
+            if let Ok(page) = storage.locks(ALL).await {
+                all.extend(page.locks);
+            }
         }
+        self.ledger.compare(&all);
     }
 
-    /// Declares the periodic job, again and again until that is stored. It makes up for every run.
+    /// Declares the periodic jobs, again and again until they are stored. They make up for every
+    /// run.
     async fn start_timetable(&self, timetable: &Timetable) {
-        loop {
-            let entry = Cron::period(PERIOD)
-                .overlap(Overlap::Allow)
-                .catch_up(CatchUp::All)
-                .within(PATIENCE)
-                .queue(QUEUE)
-                .job(Errand::periodic(self.jobs));
-            let _ = timetable.upsert(ENTRY, entry).await;
-            let stored = self.entry().await;
-            if let Some(next) = stored.and_then(|stored| stored.next) {
-                let mut first = self
-                    .first_tick
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                *first = Some(next);
-                return;
-            }
-            self.sleep(Duration::from_secs(1)).await;
-        }
-    }
-
-    /// Ends it. Each run before the next one has been due.
-    async fn end_timetable(&self) {
-        let next = self.entry().await.and_then(|stored| stored.next);
-        self.storage
-            .remove_cron(ENTRY)
-            .await
-            .expect("nothing is wrong any more");
-        let first = *self
-            .first_tick
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let passed = next
-            .zip(first)
-            .and_then(|(next, first)| next.duration_since(first).ok());
-        let passed = passed.expect("a periodic job that runs");
-        self.ledger.were_due(passed.as_secs() / PERIOD.as_secs());
-    }
-
-    /// The periodic job as it is stored.
-    async fn entry(&self) -> Option<StoredCron> {
-        let stored = self.storage.cron_named(&[ENTRY.to_owned()]).await.ok()?;
-        stored.into_iter().flatten().next()
-    }
-
-    /// Causes one fault after the other, forever.
-    async fn let_things_go_wrong(&self) {
-        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-        loop {
-            self.sleep(Duration::from_millis(random.random_range(100..4_000)))
-                .await;
-            self.compare_locks().await;
-            let trouble = *Trouble::ALL.choose(&mut random).expect("some");
-            let place = random.random_range(0..NODES);
-            let time = Duration::from_millis(random.random_range(100..15_000));
-            let seed = random.random();
-            let (cluster, node) = (self.clone(), self.node(place));
-            self.beside.spawn(async move {
-                cluster.strike(trouble, node, place, time, seed).await;
-            });
-        }
-    }
-
-    fn node(&self, place: usize) -> Option<Node> {
-        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        nodes[place].clone()
-    }
-
-    async fn strike(
-        &self,
-        trouble: Trouble,
-        node: Option<Node>,
-        place: usize,
-        time: Duration,
-        seed: u64,
-    ) {
-        // There is none while one starts.
-        let Some(node) = node else { return };
-        if node.link.is_dead() {
-            return;
-        }
-        self.ledger.struck(trouble);
-        let faults = self.storage.faults();
-        let queue = QUEUE.parse().expect("a name");
-        match trouble {
-            Trouble::Kill | Trouble::KillInCall | Trouble::Deploy => {
-                self.replace(trouble, node, place, time, seed).await;
-            }
-            Trouble::Freeze => node.link.freeze(time),
-            Trouble::Partition => node.link.cut(time),
-            Trouble::HeartbeatsLost => node.link.lose_heartbeats(time),
-            Trouble::Refuse => {
-                self.all().iter().for_each(|node| node.link.trouble());
-                faults.set_refusing(true);
-                self.sleep(time).await;
-                faults.set_refusing(false);
-            }
-            Trouble::Full => {
-                faults.set_full(true);
-                self.sleep(time).await;
-                faults.set_full(false);
-            }
-            Trouble::PauseEverywhere => {
-                let _ = self.storage.pause(&queue, &Bytes::new()).await;
-                self.sleep(time).await;
-                while self.storage.resume(&queue).await.is_err() {
-                    self.sleep(Duration::from_secs(1)).await;
+        for (name, queue) in self.ledger.plan().entries() {
+            loop {
+                let entry = Cron::period(PERIOD)
+                    .overlap(Overlap::Allow)
+                    .catch_up(CatchUp::All)
+                    .within(PATIENCE)
+                    .queue(queue.as_str())
+                    .job(Errand::periodic(self.jobs));
+                let _ = timetable.upsert(&name, entry).await;
+                let stored = self.entry(&name).await;
+                if let Some(next) = stored.and_then(|stored| stored.next) {
+                    self.first_ticks().insert(name, next);
+                    break;
                 }
+                self.sleep(Duration::from_secs(1)).await;
             }
-            Trouble::Pause => {
-                let _ = node.verk.pause_queue(QUEUE);
-                self.sleep(time).await;
-                let _ = node.verk.resume_queue(QUEUE);
-            }
-            Trouble::ClockOfNode => {
-                let seconds = i64::try_from(time.as_millis()).unwrap_or_default() - 7_500;
-                node.skew.store(seconds, Ordering::Relaxed);
-            }
-            Trouble::Clocks => {
-                let seconds = time / 4;
-                let now = self.clock.now();
-                self.clock.set(if seed.is_multiple_of(2) {
-                    now + seconds
-                } else {
-                    now - seconds
-                });
-            }
-            Trouble::CallRefused | Trouble::CallLost | Trouble::ReplyLost | Trouble::Delay => {}
         }
     }
 
-    /// Ends a process, and starts another in its place.
-    async fn replace(&self, trouble: Trouble, node: Node, place: usize, time: Duration, seed: u64) {
-        {
-            let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-            nodes[place] = None;
+    fn first_ticks(&self) -> MutexGuard<'_, BTreeMap<String, SystemTime>> {
+        let first = self.first_ticks.lock();
+        first.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends them. Each run before the next one has been due.
+    async fn end_timetable(&self) {
+        let mut due = 0;
+        let all = self.first_ticks().clone();
+        for (name, first) in all {
+            let next = self.entry(&name).await.and_then(|stored| stored.next);
+            let removed = self.ledger.plan().view().remove_cron(&name).await;
+            removed.expect("nothing is wrong any more");
+            let passed = next.and_then(|next| next.duration_since(first).ok());
+            let passed = passed.expect("a periodic job that runs");
+            due += passed.as_secs() / PERIOD.as_secs();
         }
-        match trouble {
-            Trouble::Kill => node.link.kill(),
-            Trouble::KillInCall => {
-                node.link.kill_in_call();
-                self.sleep(time).await;
-                node.link.kill();
-            }
-            _ => {
-                // What it cannot sign off is given to others.
-                node.link.trouble();
-                node.verk.shutdown().await;
-                node.link.kill();
-            }
-        }
-        self.sleep(time / 2).await;
-        self.start(place, seed).await;
-        // Its tasks end, which reach nothing any more.
-        node.verk.shutdown().await;
+        self.ledger.were_due(due);
+    }
+
+    /// A periodic job as it is stored.
+    async fn entry(&self, name: &str) -> Option<StoredCron> {
+        let view = self.ledger.plan().view();
+        let stored = view.cron_named(&[name.to_owned()]).await.ok()?;
+        stored.into_iter().flatten().next()
     }
 }
 
@@ -398,54 +325,4 @@ impl Cluster {
 /// other one is.
 pub(crate) fn is_far(seed: u64) -> bool {
     seed.is_multiple_of(2)
-}
-
-/// The clock of a machine: its time of day may be wrong.
-#[derive(Debug)]
-struct NodeClock {
-    shared: VirtualClock,
-    /// By how many seconds.
-    skew: Arc<AtomicI64>,
-}
-
-impl Clock for NodeClock {
-    fn now(&self) -> SystemTime {
-        let skew = self.skew.load(Ordering::Relaxed);
-        let by = Duration::from_secs(skew.unsigned_abs());
-        let now = self.shared.now();
-        if skew < 0 { now - by } else { now + by }
-    }
-
-    fn instant(&self) -> Instant {
-        self.shared.instant()
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
-        self.shared.sleep_until(deadline)
-    }
-
-    fn sleep_job_until(&self, deadline: Instant, wait: JobWait<'_>) -> BoxFuture<'static, ()> {
-        self.shared.sleep_job_until(deadline, wait)
-    }
-}
-
-/// Tells the ledger of each start.
-#[derive(Debug)]
-struct Seam(Arc<Ledger>);
-
-impl TestSeam for Seam {
-    fn event(&self, _: &Event) {}
-
-    fn run(&self, job: &Arc<Job>, _: Option<&ConfigError>, run: RunFuture) -> RunFuture {
-        self.0.started(job.args());
-        run
-    }
-
-    fn stored(&self, _: Vec<Jid>) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
-    }
-
-    fn beats(&self) -> bool {
-        true
-    }
 }

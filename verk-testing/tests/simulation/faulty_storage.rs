@@ -1,4 +1,4 @@
-//! What one process sees of the storage: [`FaultyStorage`].
+//! What one process sees of a cell: [`FaultyStorage`].
 
 mod features;
 
@@ -23,39 +23,27 @@ use verk_core::{
         StatsStore, StoredExecutions, StoredNodeInfo, StoredPause, StoredStats, WaitingStore,
         WorkPage, WorkPlace,
     },
-    time::Clock,
 };
 use verk_testing::MemoryStorage;
 
 use crate::{
-    ledger::Ledger,
     link::{Fate, Link, LinkError},
+    plan::Cell,
 };
 
 /// The storage as one process sees it, over a link that may fail. It tells the ledger what the
 /// storage did.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultyStorage {
+    cell: Cell,
     inner: MemoryStorage,
     link: Arc<Link>,
 }
 
 impl FaultyStorage {
-    pub(crate) fn new(
-        inner: MemoryStorage,
-        clock: Arc<dyn Clock>,
-        ledger: Arc<Ledger>,
-        far: bool,
-        seed: u64,
-    ) -> Self {
-        Self {
-            inner,
-            link: Link::new(clock, ledger, far, seed),
-        }
-    }
-
-    pub(crate) fn link(&self) -> Arc<Link> {
-        Arc::clone(&self.link)
+    pub(crate) fn new(cell: Cell, link: Arc<Link>) -> Self {
+        let inner = cell.storage.clone();
+        Self { cell, inner, link }
     }
 
     /// Lets `work` reach the storage, or not.
@@ -135,7 +123,7 @@ impl JobStore for FaultyStorage {
         self.call_each("settle", settlements.len(), async {
             let answers = self.inner.settle(list, settlements).await;
             let ledger = self.link.ledger();
-            ledger.settled(&list.node, false, settlements, &answers);
+            ledger.settled((self.link.cell(), list), false, settlements, &answers);
             answers
         })
         .await
@@ -234,7 +222,7 @@ impl NodeStore for FaultyStorage {
         self.call_each("restore", settlements.len(), async {
             let answers = self.inner.restore(list, settlements).await;
             let ledger = self.link.ledger();
-            ledger.settled(&list.node, true, settlements, &answers);
+            ledger.settled((self.link.cell(), list), true, settlements, &answers);
             answers
         })
         .await
@@ -433,6 +421,10 @@ impl Server for FaultyStorage {
         self.call("server facts", self.inner.server_facts()).await
     }
 
+    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
+        self.call("claim", self.inner.claim_layout(layout)).await
+    }
+
     fn lost_connections(&self) -> u64 {
         self.inner.lost_connections()
     }
@@ -462,12 +454,13 @@ impl QueueConnection for FaultyQueue {
         settlements: &[Settlement],
         request: &DequeueRequest,
     ) -> (Vec<Settled>, Result<Dequeued, StorageError>) {
-        let (ledger, list) = (self.storage.link.ledger(), &self.list);
-        let _on_its_way = self.storage.link.exchange(list);
+        let (link, list) = (&self.storage.link, &self.list);
+        let _on_its_way = link.exchange(list);
         let inner = &mut self.inner;
         let both = self.storage.call("settle", async {
             let answers = inner.settle_and_dequeue(settlements, request).await;
-            ledger.settled(&list.node, false, settlements, &answers.0);
+            let place = (link.cell(), list);
+            link.ledger().settled(place, false, settlements, &answers.0);
             Ok(answers)
         });
         match both.await {
@@ -507,6 +500,10 @@ impl Heartbeat for FaultyHeartbeat {
         if link.loses_heartbeats() {
             return Err(StorageError::unknown("beat", LinkError::NoReply));
         }
-        self.storage.call("beat", self.inner.beat()).await
+        let beat = self.storage.call("beat", self.inner.beat()).await?;
+        Ok(Beat {
+            server: self.storage.cell.server(),
+            ..beat
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! The books: what was stored, what ran, and the outcome of each job.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Mutex, MutexGuard},
     time::SystemTime,
 };
@@ -11,19 +11,24 @@ use verk_core::{
     Jid, Job,
     names::NodeId,
     storage::{
-        Inprogress, JobSet, Locked, LockedJob, Page, Settled, Settlement, Source, Storage,
-        StoredLock, Target,
+        Inprogress, JobSet, Locked, LockedJob, NodeStore, Page, Settled, Settlement, Source,
+        Storage, StoredLock, Target,
     },
 };
 
 use crate::{
+    plan::{Cell, Plan},
     trouble::Trouble,
     worker::{Errand, Kind},
 };
 
-/// What happened to each job, as the storage did it: also where the reply was lost.
+/// What happened to each job, as the storage did it: also where the reply was lost. There is one
+/// ledger for all cells.
 #[derive(Debug)]
-pub(crate) struct Ledger(Mutex<Books>);
+pub(crate) struct Ledger {
+    plan: Plan,
+    books: Mutex<Books>,
+}
 
 #[derive(Debug)]
 struct Books {
@@ -32,9 +37,9 @@ struct Books {
     in_trouble: BTreeSet<NodeId>,
     /// The numbers of the unique jobs.
     unique: HashMap<Jid, usize>,
-    /// The job of each run of the periodic job that some node has tried to take.
-    runs: HashMap<Option<SystemTime>, Jid>,
-    /// How often each run of the periodic job was enqueued.
+    /// The job of each run of a periodic job that some node has tried to take.
+    runs: HashMap<(String, Option<SystemTime>), Jid>,
+    /// How often each run of a periodic job was enqueued.
     ticks: HashMap<Jid, usize>,
     balance: Balance,
 }
@@ -83,7 +88,11 @@ pub(crate) struct Balance {
     pub(crate) conflicts: usize,
     /// Jobs that were discarded for a newer one.
     pub(crate) discarded: usize,
-    /// Runs of the periodic job that were due.
+    /// Outcomes that were stored in each cell.
+    pub(crate) settled: Vec<usize>,
+    /// Those of them whose queue lies in another cell.
+    pub(crate) strays: usize,
+    /// Runs of periodic jobs that were due.
     pub(crate) ticks_due: u64,
     /// How often each trouble struck.
     pub(crate) troubles: BTreeMap<Trouble, usize>,
@@ -100,12 +109,18 @@ pub(crate) struct Balance {
     pub(crate) wrong_end: Vec<usize>,
     /// Given to others though nothing had happened to their node.
     pub(crate) taken_away: usize,
+    /// Starts with which a process ran more jobs of a queue than it may at once.
+    pub(crate) too_many_at_once: usize,
+    /// Nodes that work and are not registered, counted in each cell.
+    pub(crate) nodes_missing: usize,
     /// Nodes that are still registered.
     pub(crate) nodes_left: usize,
     /// Locks that exist though no job is left.
     pub(crate) locks_left: usize,
     /// Locks whose job had ended when all locks were compared with the books.
     pub(crate) blocked_by_nobody: usize,
+    /// Locks that two cells had at once.
+    pub(crate) locks_twice: usize,
     /// Runs that were due and were not enqueued.
     pub(crate) ticks_missing: u64,
     /// Runs that were enqueued more than once.
@@ -121,9 +136,12 @@ impl Balance {
             && self.unexplained.is_empty()
             && self.wrong_end.is_empty()
             && self.taken_away == 0
+            && self.too_many_at_once == 0
+            && self.nodes_missing == 0
             && self.nodes_left == 0
             && self.locks_left == 0
             && self.blocked_by_nobody == 0
+            && self.locks_twice == 0
             && self.ticks_missing == 0
             && self.ticks_twice == 0
             && self.ticks_renamed == 0
@@ -132,19 +150,28 @@ impl Balance {
 }
 
 impl Ledger {
-    pub(crate) fn new(jobs: usize) -> Self {
-        Self(Mutex::new(Books {
+    pub(crate) fn new(jobs: usize, plan: Plan) -> Self {
+        let balance = Balance {
+            settled: vec![0; plan.cells()],
+            ..Balance::default()
+        };
+        let books = Mutex::new(Books {
             jobs: vec![Entry::default(); Errand::periodic(jobs).0 + 1],
             unique: HashMap::new(),
             runs: HashMap::new(),
             ticks: HashMap::new(),
             in_trouble: BTreeSet::new(),
-            balance: Balance::default(),
-        }))
+            balance,
+        });
+        Self { plan, books }
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
-        self.0.lock().expect("no change of the books panics")
+        self.books.lock().expect("no change of the books panics")
     }
 
     /// verk reported that it is stored.
@@ -183,10 +210,12 @@ impl Ledger {
     }
 
     /// A node tries to take the run that is due at this time.
-    pub(crate) fn tries(&self, due: Option<SystemTime>, job: &Bytes) {
+    pub(crate) fn tries(&self, entry: &str, due: Option<SystemTime>, job: &Bytes) {
         let job = Job::decode(job.clone()).expect("a job");
         let mut books = self.books();
-        let before = books.runs.insert(due, job.jid().clone());
+        let before = books
+            .runs
+            .insert((entry.to_owned(), due), job.jid().clone());
         let is_other = before.is_some_and(|before| before != *job.jid());
         books.balance.ticks_renamed += usize::from(is_other);
     }
@@ -201,7 +230,7 @@ impl Ledger {
         }
     }
 
-    /// So many runs of the periodic job were due in all.
+    /// So many runs of the periodic jobs were due in all.
     pub(crate) fn were_due(&self, ticks: u64) {
         let mut books = self.books();
         let taken = books.ticks.len() as u64;
@@ -212,7 +241,7 @@ impl Ledger {
         balance.ticks_twice = twice;
     }
 
-    /// Compares all locks with the books.
+    /// Compares the locks of all cells with the books.
     pub(crate) fn compare(&self, locks: &[StoredLock]) {
         let mut books = self.books();
         let has_ended = |lock: &&StoredLock| {
@@ -220,7 +249,9 @@ impl Ledger {
             entry.ended() >= entry.stored
         };
         let nobodys = locks.iter().filter(has_ended).count();
+        let ids: HashSet<_> = locks.iter().map(|lock| lock.id).collect();
         books.balance.blocked_by_nobody += nobodys;
+        books.balance.locks_twice += locks.len() - ids.len();
     }
 
     /// A job with these arguments starts.
@@ -228,6 +259,11 @@ impl Ledger {
         let mut books = self.books();
         books.jobs[number_in(args.as_bytes())].starts += 1;
         books.balance.starts += 1;
+    }
+
+    /// A process runs more jobs of a queue than it may.
+    pub(crate) fn too_many_at_once(&self) {
+        self.books().balance.too_many_at_once += 1;
     }
 
     pub(crate) fn completed(&self, errand: Errand) {
@@ -257,7 +293,7 @@ impl Ledger {
     /// restores its jobs.
     pub(crate) fn settled(
         &self,
-        node: &NodeId,
+        (cell, list): (usize, &Inprogress),
         restored: bool,
         settlements: &[Settlement],
         answers: &[Settled],
@@ -285,9 +321,11 @@ impl Ledger {
                 Settled::Failed(_) => continue,
             }
             let entry = &mut jobs[number_of(&settlement.held)];
+            balance.settled[cell] += 1;
+            balance.strays += usize::from(self.plan.is_stray(&list.queue, cell));
             if restored {
                 balance.restored += 1;
-                balance.taken_away += usize::from(!in_trouble.contains(node));
+                balance.taken_away += usize::from(!in_trouble.contains(&list.node));
             }
             match &settlement.to {
                 Target::Ack => entry.acknowledged += 1,
@@ -319,20 +357,43 @@ impl Ledger {
         open.count()
     }
 
+    /// How many runs came to an outcome. A job that is handed back again and again has none.
+    pub(crate) fn outcomes(&self) -> usize {
+        let books = self.books();
+        let ended = books.jobs.iter().map(|entry| usize::from(entry.ended()));
+        ended.sum::<usize>() + books.balance.put_back
+    }
+
+    /// So many nodes work, in each cell.
+    pub(crate) async fn nodes_are_there(&self, cells: &[Cell], nodes: usize) {
+        for Cell { storage, .. } in cells {
+            let there = storage.nodes().await.expect("the nodes");
+            let alive = there.iter().filter(|node| node.alive).count();
+            self.books().balance.nodes_missing += nodes - alive.min(nodes);
+        }
+    }
+
     /// Closes the books.
-    pub(crate) async fn balance(&self, storage: &dyn Storage, seconds: u64) -> Balance {
-        let waiting = waiting(storage).await;
-        let nodes = storage.nodes().await.expect("the nodes");
-        let locks = storage.locks(ALL).await.expect("the locks");
+    pub(crate) async fn balance(&self, cells: &[Cell], seconds: u64) -> Balance {
+        let mut stuck = BTreeMap::new();
+        let (mut nodes, mut locks) = (0, 0);
+        for (cell, Cell { storage, .. }) in cells.iter().enumerate() {
+            let storage: &dyn Storage = storage;
+            let waiting = waiting(storage).await;
+            let waiting = waiting.into_iter();
+            stuck.extend(waiting.map(|(job, place)| (job, format!("cell {cell}, {place}"))));
+            nodes += storage.nodes().await.expect("the nodes").len();
+            locks += storage.locks(ALL).await.expect("the locks").locks.len();
+        }
         let mut books = self.books();
         let Books { jobs, balance, .. } = &mut *books;
         balance.seconds = seconds;
-        balance.nodes_left = nodes.len();
-        balance.locks_left = locks.locks.len();
+        balance.nodes_left = nodes;
+        balance.locks_left = locks;
         for (number, entry) in jobs.iter().enumerate() {
             balance.stored += usize::from(entry.promised);
             let kept = entry.stored.max(u16::from(entry.promised));
-            if entry.ended() < kept && !waiting.contains_key(&number) {
+            if entry.ended() < kept && !stuck.contains_key(&number) {
                 balance.lost.push(number);
             }
             if entry.ended() > entry.stored || entry.starts > entry.arrivals {
@@ -344,7 +405,7 @@ impl Ledger {
                 balance.wrong_end.push(number);
             }
         }
-        balance.stuck = waiting;
+        balance.stuck = stuck;
         balance.clone()
     }
 }

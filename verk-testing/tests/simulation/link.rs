@@ -1,8 +1,11 @@
-//! The link between one process and the storage: the result of each call.
+//! The link between one process and one cell: the result of each call.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,17 +24,29 @@ const TROUBLED_CALLS: [(Trouble, u32); 4] = [
     (Trouble::Delay, 30),
 ];
 
-/// The link of one process.
+/// The link of one process to one cell. The process has one to each.
 #[derive(Debug)]
 pub(crate) struct Link {
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
+    process: Arc<Process>,
+    /// The number of the cell.
+    cell: usize,
     /// Whether every call is late: longer than most jobs take.
     far: bool,
     /// How many exchanges are on their way, for each list. A node that was lost may still wait for
     /// its own while the next one of the process works.
     exchanges: Mutex<HashMap<Inprogress, usize>>,
     state: Mutex<State>,
+}
+
+/// What all links of a process share.
+#[derive(Debug, Default)]
+pub(crate) struct Process {
+    /// The process has ended: nothing of it reaches any storage any more.
+    dead: AtomicBool,
+    /// It dies in its next call that changes a job.
+    dies_in_call: AtomicBool,
 }
 
 /// An exchange on its way.
@@ -53,10 +68,6 @@ struct State {
     random: ChaCha8Rng,
     /// Whether single calls fail.
     unreliable: bool,
-    /// The process has ended: nothing of it reaches the storage any more.
-    dead: bool,
-    /// It dies in its next call that changes a job.
-    dies_in_call: bool,
     frozen_until: Instant,
     cut_until: Instant,
     heartbeats_lost_until: Instant,
@@ -90,6 +101,7 @@ impl Link {
     pub(crate) fn new(
         clock: Arc<dyn Clock>,
         ledger: Arc<Ledger>,
+        (process, cell): (Arc<Process>, usize),
         far: bool,
         seed: u64,
     ) -> Arc<Self> {
@@ -97,8 +109,6 @@ impl Link {
         let state = State {
             random: ChaCha8Rng::seed_from_u64(seed),
             unreliable: true,
-            dead: false,
-            dies_in_call: false,
             frozen_until: now,
             cut_until: now,
             heartbeats_lost_until: now,
@@ -108,6 +118,8 @@ impl Link {
         Arc::new(Self {
             clock,
             ledger,
+            process,
+            cell,
             far,
             exchanges: Mutex::default(),
             state: Mutex::new(state),
@@ -120,6 +132,10 @@ impl Link {
 
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    pub(crate) fn cell(&self) -> usize {
+        self.cell
     }
 
     /// An exchange of a list begins.
@@ -146,16 +162,18 @@ impl Link {
     }
 
     pub(crate) fn is_dead(&self) -> bool {
-        self.state().dead
+        self.process.dead.load(Ordering::Relaxed)
     }
 
     /// Ends the process.
     pub(crate) fn kill(&self) {
-        self.in_trouble(|state| state.dead = true);
+        self.trouble();
+        self.process.dead.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn kill_in_call(&self) {
-        self.in_trouble(|state| state.dies_in_call = true);
+        self.trouble();
+        self.process.dies_in_call.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn freeze(&self, time: Duration) {
@@ -215,15 +233,16 @@ impl Link {
         let now = self.clock.instant();
         let delay = {
             let mut state = self.state();
-            if state.dead {
+            if self.is_dead() {
                 return Err(StorageError::not_applied(op, LinkError::Dead));
             }
             if now < state.cut_until {
                 return Ok(Fate::Lost);
             }
-            if state.dies_in_call && matches!(op, "dequeue" | "settle" | "restore" | "promote") {
+            let dies = self.process.dies_in_call.load(Ordering::Relaxed);
+            if dies && matches!(op, "dequeue" | "settle" | "restore" | "promote") {
                 let done = state.random.random_bool(0.5);
-                state.dead = !done;
+                self.process.dead.store(!done, Ordering::Relaxed);
                 return Ok(if done { Fate::DeadAfter } else { Fate::Lost });
             }
             if !state.unreliable {

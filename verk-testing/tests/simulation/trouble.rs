@@ -27,6 +27,18 @@ pub(crate) enum Trouble {
     ClockOfNode,
     /// The clocks of all are set.
     Clocks,
+    /// A cell is down: it refuses everything.
+    CellDown,
+    /// A cell restarts: it is another server afterwards.
+    CellRestarts,
+    /// A cell has no room for new jobs.
+    CellFull,
+    /// A node gets no reply from one cell.
+    CellCut,
+    /// The replies of one cell come late to a node.
+    CellFrozen,
+    /// A node's heartbeats do not arrive in one cell.
+    CellHeartbeatsLost,
     /// One call is refused.
     CallRefused,
     /// One call does not arrive, and nobody knows.
@@ -39,7 +51,7 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Those that strike a node or all of them, one after the other.
-    pub(crate) const ALL: [Self; 12] = [
+    const ALL: [Self; 12] = [
         Self::Kill,
         Self::KillInCall,
         Self::Deploy,
@@ -53,4 +65,21 @@ impl Trouble {
         Self::ClockOfNode,
         Self::Clocks,
     ];
+
+    /// Those that strike one of several cells.
+    const OF_CELLS: [Self; 6] = [
+        Self::CellDown,
+        Self::CellRestarts,
+        Self::CellFull,
+        Self::CellCut,
+        Self::CellFrozen,
+        Self::CellHeartbeatsLost,
+    ];
+
+    /// Those that strike where there are so many cells.
+    pub(crate) fn of(cells: usize) -> Vec<Self> {
+        let all = Self::ALL.into_iter();
+        let of_cells = Self::OF_CELLS.into_iter().filter(|_| cells > 1);
+        all.chain(of_cells).collect()
+    }
 }

@@ -155,7 +155,7 @@ impl Timetable {
             let storage = self.client.storage();
             if storage.upsert_cron(name, &upsert).await? == CronChange::Done {
                 if let Some(next) = upsert.next {
-                    self.client.essentials().wake.due_at(next, now);
+                    self.client.essentials().due_somewhere(next, now);
                 }
                 return Ok(true);
             }
@@ -225,7 +225,7 @@ impl Timetable {
             if storage.resume_cron(name, &stored.seen(), next).await? == CronChange::Done {
                 if let Some(next) = next {
                     let now = self.client.now();
-                    self.client.essentials().wake.due_at(next, now);
+                    self.client.essentials().due_somewhere(next, now);
                 }
                 return Ok(true);
             }

@@ -199,7 +199,7 @@ async fn each_queue_gets_a_manager_also_one_that_is_added_later() {
     let mut managers = Managers::start(&["a", "b"]);
     let (a, end_of_a) = managers.next().await;
     let (b, end_of_b) = managers.next().await;
-    managers.queues.add(queue("c"), 1);
+    managers.queues.set_share(&queue("c"), 1, false);
     let (c, end_of_c) = managers.next().await;
     assert_eq!([a, b, c], ["a", "b", "c"].map(queue));
 
@@ -217,8 +217,8 @@ async fn a_queue_that_comes_back_waits_for_its_old_manager() {
     let mut managers = Managers::start(&["a"]);
     let (_, end_of_first) = managers.next().await;
     managers.queues.remove(&queue("a")).unwrap();
-    managers.queues.add(queue("a"), 1);
-    managers.queues.add(queue("b"), 1);
+    managers.queues.set_share(&queue("a"), 1, false);
+    managers.queues.set_share(&queue("b"), 1, false);
     let (next, end_of_b) = managers.next().await;
     assert_eq!(next, queue("b"), "the old manager of `a` drains");
     end_of_first.cancel();
@@ -237,7 +237,7 @@ async fn no_manager_begins_while_a_life_drains() {
     let mut managers = Managers::start(&["a"]);
     let (_, end) = managers.next().await;
     managers.drain.cancel();
-    managers.queues.add(queue("b"), 1);
+    managers.queues.set_share(&queue("b"), 1, false);
     end.cancel();
     managers.task.await.unwrap();
     assert!(managers.begun.recv().await.is_none());

@@ -37,7 +37,7 @@ impl CronStore for FaultyStorage {
 
     async fn tick_cron(&self, name: &str, tick: &CronTick) -> Result<Ticked, StorageError> {
         if let Some(first) = tick.pushes.first() {
-            self.link.ledger().tries(tick.seen.next, first.job());
+            self.link.ledger().tries(name, tick.seen.next, first.job());
         }
         self.call("tick", async {
             let change = self.inner.tick_cron(name, tick).await?;

@@ -1,4 +1,6 @@
-//! A storage in one slot of a cluster, while that slot moves.
+//! A storage in one slot of a cluster, while that slot moves; and one in each of several.
+
+mod cells;
 
 use std::{
     sync::{
@@ -129,12 +131,16 @@ async fn an_enqueue_goes_where_its_queue_is() {
     );
 }
 
-/// Enqueues, fetches and settles while the slot moves there and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_job_is_lost_or_twice_while_the_slot_moves() {
-    let cluster = Arc::new(cluster());
-    let storage = connect(&cluster).await;
-    let slot = cluster.slot_of(PREFIX);
+    let cluster = cluster();
+    let (storage, slot) = (connect(&cluster).await, cluster.slot_of(PREFIX));
+    run_jobs_while_it_moves(cluster, storage, slot).await;
+}
+
+/// Enqueues, fetches and settles while the slot moves there and back.
+async fn run_jobs_while_it_moves(cluster: RedisCluster, storage: RedisStorage, slot: u16) {
+    let cluster = Arc::new(cluster);
     let node = NodeId::register("one").unwrap();
     let info = StoredNodeInfo::default();
     storage.register(&node, &[], TTL, &info).await.unwrap();
@@ -271,7 +277,11 @@ async fn a_wait_for_a_job_goes_on_at_the_new_owner() {
 async fn a_heartbeat_survives_a_migration() {
     let cluster = cluster();
     let storage = connect(&cluster).await;
-    let slot = cluster.slot_of(PREFIX);
+    beat_while_it_moves(&cluster, &storage, PREFIX).await;
+}
+
+async fn beat_while_it_moves(cluster: &RedisCluster, storage: &RedisStorage, prefix: &str) {
+    let slot = cluster.slot_of(prefix);
     let (from, to) = (cluster.owner(slot), cluster.other_primary(slot));
     let node = NodeId::register("one").unwrap();
     let claim = storage.claim_name(&node, TTL).await.unwrap();
@@ -283,7 +293,8 @@ async fn a_heartbeat_survives_a_migration() {
     assert!(first.alive && first.paused.is_some());
 
     let migration = cluster.migrate(slot, to);
-    let keys = [key(&format!("verk:node:{node}")), key("verk:name:one")];
+    let keys = [format!("verk:node:{node}"), "verk:name:one".to_owned()];
+    let keys = keys.map(|key| format!("{prefix}:{key}"));
     for moved in [false, true] {
         for key in &keys {
             from.command(&["PEXPIRE", key, "60000"]);
@@ -343,6 +354,21 @@ async fn what_is_wrong_with_a_cluster_is_said() {
         error.to_string().contains("cluster support disabled"),
         "{error}"
     );
+
+    let cells = || RedisConfig::new(cluster.url()).cells(2);
+    let error = RedisStorage::connect(cells()).await.unwrap_err();
+    assert!(
+        matches!(error, Error::InvalidCells { cells: 2, .. }),
+        "{error}"
+    );
+    assert_eq!(error.kind(), StorageErrorKind::Misconfigured);
+    let tagged = RedisStorage::connect_cells(cells().prefix(PREFIX.to_owned()));
+    let error = tagged.await.unwrap_err();
+    assert!(
+        matches!(error, Error::TagWithCells { cells: 2, .. }),
+        "{error}"
+    );
+    assert_eq!(error.kind(), StorageErrorKind::Misconfigured);
 
     // One of its servers alone.
     let slot = cluster.slot_of(PREFIX);

@@ -1,0 +1,137 @@
+//! Enqueues with a lock or a key, and the locks.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::{Fleet, step_of_a_node};
+use crate::{
+    error::StorageError,
+    job::Job,
+    storage::{
+        CronPush, Effect, EffectStore, Inprogress, LockId, LockPage, Locked, LockedJob, Once,
+        OnceAnswer, OnceJob, Page, Settled, StoredLock,
+    },
+};
+
+/// A lock lies in the cell of the queue of the job that took it.
+#[async_trait]
+impl EffectStore for Fleet {
+    /// All cells at once, each with its jobs in their order.
+    async fn enqueue_locked(&self, jobs: &[LockedJob]) -> Vec<Locked> {
+        let mut by_cell: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (number, job) in jobs.iter().enumerate() {
+            let cell = self.of_lock(&job.lock);
+            by_cell.entry(cell).or_default().push(number);
+        }
+        let locked = by_cell.into_iter().map(async |(cell, numbers)| {
+            let some: Vec<LockedJob> = numbers.iter().map(|&job| jobs[job].clone()).collect();
+            let locked = self.cell(cell).enqueue_locked(&some).await.into_iter();
+            let locked = locked.map(|locked| self.named(cell, locked));
+            numbers.into_iter().zip(locked).collect::<Vec<_>>()
+        });
+        let mut all: Vec<(usize, Locked)> = join_all(locked).await.into_iter().flatten().collect();
+        all.sort_by_key(|(number, _)| *number);
+        all.into_iter().map(|(_, locked)| locked).collect()
+    }
+
+    /// The key is known in the cell of the job's queue: with a job for another queue, it may be
+    /// another key.
+    async fn enqueue_once(&self, once: &Once, job: &OnceJob) -> OnceAnswer {
+        let cell = match job {
+            OnceJob::Free(CronPush::Queue { queue, .. }) => {
+                self.cells.of_partition(queue, &once.key)
+            }
+            OnceJob::Free(CronPush::Later(due)) => {
+                let job = Job::decode(due.job.clone()).ok();
+                let queue = job.as_ref().and_then(Job::queue);
+                queue.map_or(0, |queue| self.cells.of_partition(queue, &once.key))
+            }
+            OnceJob::Locked(job) => self.of_lock(&job.lock),
+        };
+        match self.cell(cell).enqueue_once(once, job).await {
+            OnceAnswer::First(locked) => OnceAnswer::First(self.named(cell, locked)),
+            seen @ OnceAnswer::Seen { .. } => seen,
+        }
+    }
+
+    async fn begin(&self, _inprogress: &Inprogress, _held: &Bytes, _effects: &[Effect]) -> Settled {
+        Settled::Failed(step_of_a_node("begin a job"))
+    }
+
+    /// The locks of one cell after those of another. Locks that come and go shift those after them.
+    async fn locks(&self, page: Page) -> Result<LockPage, StorageError> {
+        const FIRST: Page = Page {
+            offset: 0,
+            limit: 1,
+        };
+        let lens = self.all(|cell| cell.locks(FIRST)).await?;
+        let mut all = LockPage {
+            len: lens.iter().map(|page| page.len).sum(),
+            ..LockPage::default()
+        };
+        let Page { mut offset, limit } = page;
+        for (cell, len) in lens.into_iter().map(|page| page.len).enumerate() {
+            if offset >= len {
+                offset -= len;
+                continue;
+            }
+            let expected = limit.saturating_sub(all.looked_at).min(len - offset);
+            if expected == 0 {
+                break;
+            }
+            let page = Page {
+                offset: std::mem::take(&mut offset),
+                limit: expected,
+            };
+            let read = self.at(cell, |cell| cell.locks(page)).await?;
+            all.locks.extend(read.locks);
+            // Of a cell whose locks went meanwhile, the next page starts behind their places.
+            let looked_at = match read.looked_at {
+                0 => expected,
+                looked_at => looked_at,
+            };
+            all.looked_at += looked_at;
+            if looked_at < expected {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn lock(&self, id: LockId) -> Result<Option<StoredLock>, StorageError> {
+        let all = self.all(|cell| cell.lock(id)).await?;
+        Ok(all.into_iter().flatten().next())
+    }
+
+    /// The cells one after another, until one frees it: no other has the lock at this revision.
+    async fn free_lock(&self, lock: &StoredLock) -> Result<bool, StorageError> {
+        for cell in 0..self.count() {
+            if self.at(cell, |cell| cell.free_lock(lock)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn suspect(&self) -> Result<Option<StoredLock>, StorageError> {
+        let all = self.all(|cell| cell.suspect()).await?;
+        Ok(all.into_iter().flatten().next())
+    }
+
+    async fn clear_suspect(&self, id: LockId) -> Result<(), StorageError> {
+        self.change_all(|cell| cell.clear_suspect(id)).await?;
+        Ok(())
+    }
+}
+
+impl Fleet {
+    fn named(&self, cell: usize, locked: Locked) -> Locked {
+        match locked {
+            Locked::Failed(error) => Locked::Failed(self.name(cell, error)),
+            locked => locked,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Moves the periodic jobs that a program or an operator stored.
+//!
+//! Both storages would run an entry that both have. So the source pauses it first, with the note of
+//! the migration. An entry that was paused before keeps its own note, and so its pause moves with
+//! it.
+
+use super::{LeftReason, Migrated, MigratedPlace, Run, mark::Mark};
+use crate::{
+    error::StorageError,
+    storage::{CronChange, CronUpsert, MAX_BATCH_JOBS, Page, Storage, StoredCron},
+    timetable::{
+        definition::{Damaged, Definition, Origin},
+        last_due,
+    },
+};
+
+/// How often an entry of the target is stored that others change at the same time.
+const TRIES: usize = 10;
+
+/// What happened to an entry.
+enum Moved {
+    New,
+    Already,
+    Left(LeftReason),
+    /// A worker declares it, or it is gone.
+    NotOurs,
+}
+
+impl Run<'_> {
+    /// Counts the entries that would move.
+    pub(super) async fn count_entries(&mut self) -> Result<(), StorageError> {
+        let mut place = MigratedPlace::new(Migrated::PeriodicJobs);
+        let all = entries(self.source()).await?;
+        place.found = all.iter().filter(|entry| is_ours(entry)).count() as u64;
+        place.before = entries(self.target()).await?.len() as u64;
+        (place.left, place.after) = (place.found, place.before);
+        self.report.places.push(place);
+        Ok(())
+    }
+
+    /// Moves the entries.
+    pub(super) async fn move_entries(&mut self) -> Result<(), StorageError> {
+        let mut place = MigratedPlace::new(Migrated::PeriodicJobs);
+        place.before = entries(self.target()).await?.len() as u64;
+        let at = self.report.places.len();
+        self.report.places.push(place);
+        let names = entries(self.source()).await?.into_iter();
+        let names: Vec<String> = names.map(|entry| entry.name).collect();
+        for name in &names {
+            if self.is_ended() {
+                break;
+            }
+            let moved = self.move_entry(name).await?;
+            let place = &mut self.report.places[at];
+            place.found += u64::from(!matches!(moved, Moved::NotOurs));
+            match moved {
+                Moved::New => place.moved += 1,
+                Moved::Already => place.already += 1,
+                Moved::Left(reason) => self.leave(Migrated::PeriodicJobs, name, reason),
+                Moved::NotOurs => continue,
+            }
+            self.tell(at, names.len() as u64);
+        }
+        let left = entries(self.source()).await?;
+        let after = entries(self.target()).await?.len() as u64;
+        let place = &mut self.report.places[at];
+        place.left = left.iter().filter(|entry| is_ours(entry)).count() as u64;
+        place.after = after;
+        Ok(())
+    }
+
+    async fn move_entry(&self, name: &str) -> Result<Moved, StorageError> {
+        let (source, target) = (self.source(), self.target());
+        let Some(entry) = named(source, name).await? else {
+            return Ok(Moved::NotOurs);
+        };
+        let Ok(definition) = Definition::decode(&entry.definition) else {
+            return Ok(Moved::Left(LeftReason::Damaged));
+        };
+        if definition.origin == Origin::Static {
+            return self.move_pause(&entry).await;
+        }
+        let there = named(target, name).await?;
+        if (there.as_ref()).is_some_and(|there| there.hash != entry.hash) {
+            return Ok(Moved::Left(LeftReason::OtherEntry));
+        }
+        if definition.schedule().is_err() || definition.job().is_err() {
+            return Ok(Moved::Left(LeftReason::Damaged));
+        }
+
+        if entry.pause.is_none() {
+            let by = self.migration.by.as_deref();
+            let note = self.mark.note(self.migration.source.now(), by);
+            source.pause_cron(name, &note).await?;
+        }
+        // It cannot be enqueued here any more, and says when it was for the last time.
+        let Some(entry) = named(source, name).await? else {
+            return Ok(Moved::NotOurs);
+        };
+        let pause = entry.pause.clone();
+        let pause = pause.filter(|note| Mark::of(Some(note)).is_none());
+        let Ok(stored) = self.store_entry(&entry, pause.is_some()).await? else {
+            return Ok(Moved::Left(LeftReason::Damaged));
+        };
+        match stored {
+            Some(CronChange::Done) | None => {}
+            Some(CronChange::Differs | CronChange::Superseded) => {
+                return Ok(Moved::Left(LeftReason::Contended));
+            }
+        }
+        if let Some(note) = &pause {
+            target.pause_cron(name, note).await?;
+        }
+        source.remove_cron(name).await?;
+        Ok(match stored {
+            Some(_) => Moved::New,
+            None => Moved::Already,
+        })
+    }
+
+    /// Stores an entry in the target; `None` if it is there.
+    async fn store_entry(
+        &self,
+        entry: &StoredCron,
+        is_paused: bool,
+    ) -> Result<Result<Option<CronChange>, Damaged>, StorageError> {
+        let next = || -> Result<_, Damaged> {
+            let definition = Definition::decode(&entry.definition)?;
+            let now = self.migration.target.now();
+            let after = last_due(entry).map_or(now, |last| last.max(now));
+            Ok(definition.schedule()?.next(after, definition.anchor))
+        };
+        let next = match next() {
+            Ok(next) => next.filter(|_| !is_paused),
+            Err(why) => return Ok(Err(why)),
+        };
+        for _ in 0..TRIES {
+            if let Some(there) = named(self.target(), &entry.name).await? {
+                let is_same = there.hash == entry.hash;
+                return Ok(Ok(if is_same {
+                    None
+                } else {
+                    Some(CronChange::Differs)
+                }));
+            }
+            let upsert = CronUpsert {
+                seen: None,
+                definition: entry.definition.clone(),
+                hash: entry.hash.clone(),
+                next,
+                even_if_superseded: true,
+            };
+            let change = self.target().upsert_cron(&entry.name, &upsert).await?;
+            if change != CronChange::Differs {
+                return Ok(Ok(Some(change)));
+            }
+        }
+        Ok(Ok(Some(CronChange::Differs)))
+    }
+
+    /// A worker declares the entry, in the target too: only its pause moves.
+    async fn move_pause(&self, entry: &StoredCron) -> Result<Moved, StorageError> {
+        let Some(note) = &entry.pause else {
+            return Ok(Moved::NotOurs);
+        };
+        Ok(match named(self.target(), &entry.name).await? {
+            None => Moved::Left(LeftReason::PausedStatic),
+            Some(there) if there.pause.is_some() => Moved::Already,
+            Some(_) => {
+                self.target().pause_cron(&entry.name, note).await?;
+                Moved::New
+            }
+        })
+    }
+}
+
+/// Whether the entry moves: one that a worker declares does not.
+fn is_ours(entry: &StoredCron) -> bool {
+    let definition = Definition::decode(&entry.definition);
+    definition.is_ok_and(|definition| definition.origin == Origin::Dynamic)
+        || Definition::decode(&entry.definition).is_err()
+}
+
+async fn named(storage: &dyn Storage, name: &str) -> Result<Option<StoredCron>, StorageError> {
+    let mut named = storage.cron_named(&[name.to_owned()]).await?;
+    Ok(named.pop().flatten())
+}
+
+/// All entries. Those that move in the order while they are read may come twice, or not at all.
+async fn entries(storage: &dyn Storage) -> Result<Vec<StoredCron>, StorageError> {
+    let mut all: Vec<StoredCron> = Vec::new();
+    loop {
+        let page = Page {
+            offset: all.len(),
+            limit: MAX_BATCH_JOBS,
+        };
+        let read = storage.cron_entries(page).await?;
+        if read.is_empty() {
+            return Ok(all);
+        }
+        all.extend(read);
+    }
+}
