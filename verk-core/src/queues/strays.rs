@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::StorageError,
-    log,
     names::QueueName,
     queues::all::AllQueues,
     services::Essentials,
@@ -81,18 +80,11 @@ impl StrayManager {
         let cells = self.essentials.cells.storages().iter().enumerate();
         let found = cells.map(async |(cell, storage)| {
             let known = self.queues.to_look_for(cell);
-            match strays(&**storage, &known).await {
-                Ok(strays) => strays,
-                Err(error) => {
-                    log::warn!(
-                        cell,
-                        error = %error,
-                        "cannot look for jobs of queues that lie in other cells"
-                    );
-                    let runs_here = known.into_iter().filter(|(_, runs_here)| *runs_here);
-                    runs_here.map(|(queue, _)| queue).collect()
-                }
-            }
+            strays(&**storage, &known).await.unwrap_or_else(|_| {
+                // The heartbeat in that cell says so.
+                let runs_here = known.into_iter().filter(|(_, runs_here)| *runs_here);
+                runs_here.map(|(queue, _)| queue).collect()
+            })
         });
         let found = join_all(found).await;
         let mut cells_of: BTreeMap<QueueName, Vec<usize>> = BTreeMap::new();
