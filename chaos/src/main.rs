@@ -31,7 +31,12 @@ struct Options {
     cluster: bool,
     /// In how many slots of the cluster the jobs are, each a cell. With several, there are several
     /// queues.
-    #[arg(long, default_value_t = 1, requires = "cluster", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(
+        long,
+        default_value_t = 1,
+        requires = "cluster",
+        value_parser = clap::value_parser!(u8).range(1..)
+    )]
     cells: u8,
     /// For how long things break.
     #[arg(long, default_value_t = 45)]

@@ -17,7 +17,7 @@ use verk::{
     prelude::*,
     queues::Status,
     redis::RedisStorage,
-    storage::{NodeStore, Source, Storage, WaitingStore},
+    storage::{NodeStore, Source, WaitingStore},
     time::{Clock, SystemClock},
 };
 use verk_testing::{MemoryStorage, RedisServer};
@@ -44,11 +44,7 @@ async fn counted_in_cells(State(gauge): State<Gauge>, State(log): State<Log>) {
 /// Three cells in memory.
 fn three() -> (Vec<MemoryStorage>, Cells) {
     let storages: Vec<_> = (0..3).map(|_| MemoryStorage::default()).collect();
-    let cells: Vec<MemoryStorage> = storages.clone();
-    let cells = cells
-        .into_iter()
-        .map(|storage| Arc::new(storage) as Arc<dyn Storage>);
-    let cells = cells.collect();
+    let cells = storages.iter().cloned().collect();
     (storages, cells)
 }
 
@@ -191,9 +187,8 @@ async fn another_order_of_cells_does_not_start() {
         builder.queue("default", 1).build().await
     };
     build(cells.clone()).await.unwrap().shutdown().await;
-    let swapped = [1, 0, 2].map(|cell| Arc::new(storages[cell].clone()) as Arc<dyn Storage>);
-    let fewer = [0, 1].map(|cell| Arc::new(storages[cell].clone()) as Arc<dyn Storage>);
-    for cells in [swapped.into_iter().collect(), fewer.into_iter().collect()] {
+    for order in [&[1, 0, 2][..], &[0, 1]] {
+        let cells = order.iter().map(|cell| storages[*cell].clone()).collect();
         let refused = build(cells).await.unwrap_err();
         assert!(matches!(refused, BuildError::Layout { .. }), "{refused}");
     }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use verk_core::{
-    Config, Connect, StorageError, VerkBuilder, cells::Cells, error::ConfigError, storage::Storage,
-    time::Clock,
+    Config, Connect, StorageError, VerkBuilder, cells::Cells, error::ConfigError, time::Clock,
 };
 
 use crate::{config::RedisConfig, storage::RedisStorage};
@@ -106,11 +105,9 @@ fn complete(redis: &RedisConfig, config: &Config) -> RedisConfig {
     redis.clone().prefix(prefix).schedule_keys(schedule_keys)
 }
 
-async fn open(redis: RedisConfig) -> Result<Vec<Arc<dyn Storage>>, StorageError> {
-    let storages = RedisStorage::connect_cells(redis).await.map_err(|error| {
+async fn open(redis: RedisConfig) -> Result<Vec<RedisStorage>, StorageError> {
+    RedisStorage::connect_cells(redis).await.map_err(|error| {
         let kind = error.kind();
         StorageError::not_applied("connect to Redis", error).with_kind(kind)
-    })?;
-    let storages = storages.into_iter();
-    Ok(storages.map(|it| Arc::new(it) as _).collect())
+    })
 }

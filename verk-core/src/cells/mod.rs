@@ -185,3 +185,13 @@ impl FromIterator<Arc<dyn Storage>> for Cells {
         }
     }
 }
+
+/// Storages of one type, in the order of the cells.
+impl<S: Storage> FromIterator<S> for Cells {
+    fn from_iter<I: IntoIterator<Item = S>>(storages: I) -> Self {
+        let storages = storages.into_iter();
+        storages
+            .map(|storage| Arc::new(storage) as Arc<dyn Storage>)
+            .collect()
+    }
+}

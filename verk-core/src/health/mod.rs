@@ -35,15 +35,14 @@ impl Health {
     /// one failed.
     pub(crate) fn new(
         mut reasons: Vec<Reason>,
-        enqueue: Option<Reason>,
+        mut enqueue: Option<Reason>,
         mut cells: Vec<Vec<Reason>>,
     ) -> Self {
-        let is_only = cells.len() == 1;
         if let [only] = &mut *cells {
             reasons.append(only);
+            reasons.extend(enqueue.take());
         }
         let is_ready = reasons.is_empty() && cells.iter().any(Vec::is_empty);
-        let is_ready = is_ready && !(is_only && enqueue.is_some());
         reasons.extend(enqueue);
         for (cell, of_cell) in cells.into_iter().enumerate() {
             reasons.extend(of_cell.into_iter().map(|reason| Reason::Cell {

@@ -9,7 +9,7 @@ use crate::{
     error::StorageError,
     job::HolderPlace,
     names::{Jid, QueueName},
-    storage::{Due, LockedJob, Page},
+    storage::{Due, LockedJob, MAX_BATCH_JOBS, Page},
     time::{from_unix_seconds, unix_seconds},
 };
 
@@ -246,6 +246,37 @@ pub fn cron_score(next: Option<SystemTime>) -> f64 {
 #[must_use]
 pub fn cron_next(score: f64) -> Option<SystemTime> {
     (score != f64::INFINITY).then(|| from_unix_seconds(score))
+}
+
+/// Reads the first entries of a timetable, page by page, at most so many. Those that move in the
+/// order meanwhile may come twice, or not at all.
+pub(crate) async fn read_cron(
+    storage: &(impl CronStore + ?Sized),
+    most: usize,
+) -> Result<Vec<StoredCron>, StorageError> {
+    let mut entries = Vec::new();
+    while entries.len() < most {
+        let page = Page {
+            offset: entries.len(),
+            limit: (most - entries.len()).min(MAX_BATCH_JOBS),
+        };
+        let read = storage.cron_entries(page).await?;
+        if read.is_empty() {
+            break;
+        }
+        entries.extend(read);
+    }
+    Ok(entries)
+}
+
+/// Reads one entry of a timetable.
+#[cfg(feature = "cron")]
+pub(crate) async fn read_cron_named(
+    storage: &(impl CronStore + ?Sized),
+    name: &str,
+) -> Result<Option<StoredCron>, StorageError> {
+    let mut named = storage.cron_named(&[name.to_owned()]).await?;
+    Ok(named.pop().flatten())
 }
 
 #[cfg(test)]

@@ -35,7 +35,9 @@ mod values;
 
 pub use crate::{job::HolderPlace, time::calendar::Minute};
 
-pub(crate) use self::{held::read_from, places::contains};
+#[cfg(feature = "cron")]
+pub(crate) use self::cron::read_cron_named;
+pub(crate) use self::{cron::read_cron, held::read_from, places::contains};
 
 pub use self::{
     audit::{AuditStore, MAX_AUDIT_ENTRIES},

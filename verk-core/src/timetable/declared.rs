@@ -202,6 +202,16 @@ pub(crate) fn last_due(entry: &StoredCron) -> Option<SystemTime> {
     due.next()
 }
 
+/// When an entry that is not due now runs next: after its last run, and after `now`.
+pub(crate) fn next_after_last(
+    entry: &StoredCron,
+    now: SystemTime,
+) -> Result<Option<SystemTime>, Damaged> {
+    let definition = Definition::decode(&entry.definition)?;
+    let after = last_due(entry).map_or(now, |last| last.max(now));
+    Ok(definition.schedule()?.next(after, definition.anchor))
+}
+
 /// The hashes that live nodes declare, by name. `None` if one declares more than it says.
 pub(crate) async fn declared_by_live_nodes(
     storage: &dyn Storage,

@@ -8,7 +8,7 @@ use crate::{
     error::StorageError,
     events::event::EventKind,
     services::Services,
-    storage::{MAX_BATCH_JOBS, Page, StoredCron},
+    storage::{StoredCron, read_cron},
     time::clock::unix_seconds,
     timetable::{
         declared::{declared_by_live_nodes, last_due},
@@ -30,19 +30,7 @@ struct Note {
 
 /// Notes which entries no live node declares, and pauses those that have been so for long.
 pub(crate) async fn look(services: &Services) -> Result<(), StorageError> {
-    let mut declared = Vec::new();
-    loop {
-        let offset = declared.len();
-        let limit = MAX_BATCH_JOBS;
-        let page = services
-            .storage
-            .cron_entries(Page { offset, limit })
-            .await?;
-        if page.is_empty() {
-            break;
-        }
-        declared.extend(page);
-    }
+    let mut declared = read_cron(&*services.storage, usize::MAX).await?;
     declared.retain(|entry| {
         let definition = Definition::decode(&entry.definition);
         entry.pause.is_none() && definition.is_ok_and(|it| it.origin == Origin::Static)

@@ -20,14 +20,13 @@ use crate::{
     health::monitor::Monitor,
     job::{Dialect, TimeFormat},
     log,
-    names::{NodeId, QueueName},
+    names::QueueName,
     node::{
-        about::Program,
         beats::HeartbeatThread,
-        heartbeat::{deregister, host_name, register},
+        heartbeat::{deregister, host_name},
         registration::Registration,
     },
-    queues::{all::AllQueues, blocked},
+    queues::all::AllQueues,
     services::{Essentials, LastBeat, Services},
     stats::counters::LiveCounters,
     storage::{ScheduleKeys, Storage},
@@ -407,12 +406,14 @@ async fn register_in_cells(parts: &Parts) -> Result<Vec<Arc<Registration>>, Buil
     let name = parts.essentials.config.name();
     let name = name.map_or_else(host_name, str::to_owned);
     let home = parts.essentials.cells.of_name(&name);
-    let first = register_in(&parts.cells[home], None).await?;
+    let cell = &parts.cells[home];
+    let first = cell.register(&cell.program()).await?;
     let cells = parts.cells.iter().enumerate().map(async |(number, cell)| {
         if number == home {
             return Ok(Arc::clone(&first));
         }
-        register_in(cell, Some(first.node())).await
+        let program = cell.program().registered_as(first.node());
+        cell.register(&program).await
     });
     let registered = join_all(cells).await;
     if registered.iter().any(Result::is_err) {
@@ -422,26 +423,6 @@ async fn register_in_cells(parts: &Parts) -> Result<Vec<Arc<Registration>>, Buil
         join_all(deregister).await;
     }
     registered.into_iter().collect()
-}
-
-async fn register_in(
-    cell: &CellParts,
-    first: Option<&NodeId>,
-) -> Result<Arc<Registration>, BuildError> {
-    let classes = cell.workforce.registry.classes();
-    let mut program = Program::new(classes, cell.declared.to_json());
-    if let Some(first) = first {
-        program = program.registered_as(first);
-    }
-    let watch = blocked::watch(Arc::clone(&cell.queues));
-    register(
-        &cell.services,
-        &program,
-        &cell.queues.names(),
-        &cell.heartbeats,
-        watch,
-    )
-    .await
 }
 
 impl Verk {

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    node::beats::HeartbeatThread,
-    queues::{Queues, all::AllQueues},
+    error::BuildError,
+    node::{
+        about::Program, beats::HeartbeatThread, heartbeat::register, registration::Registration,
+    },
+    queues::{Queues, all::AllQueues, blocked},
     services::{Essentials, Services},
     stats::counters::LiveCounters,
     timetable::Declared,
@@ -45,4 +48,24 @@ pub(crate) struct CellParts {
     pub(crate) live: Arc<LiveCounters>,
     /// The entries of the timetable that the workers declare and that lie in this cell.
     pub(crate) declared: Arc<Declared>,
+}
+
+impl CellParts {
+    /// What the program is in this cell.
+    pub(crate) fn program(&self) -> Program {
+        let classes = self.workforce.registry.classes();
+        Program::new(classes, self.declared.to_json())
+    }
+
+    /// Registers the node in this cell, with the queues that it runs here now.
+    pub(crate) async fn register(
+        &self,
+        program: &Program,
+    ) -> Result<Arc<Registration>, BuildError> {
+        let (queues, watch) = (
+            self.queues.names(),
+            blocked::watch(Arc::clone(&self.queues)),
+        );
+        register(&self.services, program, &queues, &self.heartbeats, watch).await
+    }
 }

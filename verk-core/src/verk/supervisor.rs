@@ -11,14 +11,11 @@ use crate::{
     log,
     names::NodeId,
     node::{
-        about::Program,
-        foreign,
-        heartbeat::{deregister, register},
-        registration::Registration,
+        about::Program, foreign, heartbeat::deregister, registration::Registration,
         watch::NodeWatch,
     },
     process::manager::ProcessManager,
-    queues::{blocked, handle::ManagerGuard, pauses::PauseManager, strays::StrayManager},
+    queues::{handle::ManagerGuard, pauses::PauseManager, strays::StrayManager},
     runner::{
         QueueManager,
         stop::{Ends, Stop},
@@ -123,8 +120,7 @@ async fn supervise_cell(
         }
     });
 
-    let classes = parts.workforce.registry.classes();
-    let program = Program::new(classes, parts.declared.to_json()).registered_as(&of_process);
+    let program = parts.program().registered_as(&of_process);
     let lost = |registration: Arc<Registration>| {
         let (parts, program, stop) = (&parts, &program, &stop);
         async move {
@@ -216,19 +212,12 @@ async fn register_again(
     program: &Program,
     stop: &CancellationToken,
 ) -> Option<Arc<Registration>> {
-    let CellParts {
-        services,
-        queues,
-        heartbeats,
-        ..
-    } = parts;
+    let services = &parts.services;
     let mut failures = 0;
     loop {
-        let names = queues.names();
-        let watch = blocked::watch(Arc::clone(queues));
         let result = tokio::select! {
             () = stop.cancelled() => return None,
-            result = register(services, program, &names, heartbeats, watch) => result,
+            result = parts.register(program) => result,
         };
         match result {
             Ok(registration) => {

@@ -43,10 +43,7 @@ impl Routed {
     fn of(count: usize) -> Self {
         let memories = std::iter::repeat_with(MemoryStorage::default).take(count);
         let memories: Vec<MemoryStorage> = memories.collect();
-        let storages = memories.iter().cloned();
-        let cells: Cells = storages
-            .map(|it| Arc::new(it) as Arc<dyn Storage>)
-            .collect();
+        let cells: Cells = memories.iter().cloned().collect();
         Self {
             memories,
             view: cells.view(),

@@ -44,9 +44,7 @@ impl Fleet {
     fn of(count: usize) -> Self {
         let memories = std::iter::repeat_with(MemoryStorage::default).take(count);
         let memories: Vec<MemoryStorage> = memories.collect();
-        let storages = memories.iter().cloned();
-        let storages = storages.map(|storage| Arc::new(storage) as Arc<dyn Storage>);
-        let cells: Cells = storages.collect();
+        let cells: Cells = memories.iter().cloned().collect();
         let view = cells.view();
         let client = Client::new(Arc::clone(&view));
         Self {

@@ -41,9 +41,7 @@ impl Fleet {
     }
 
     fn of_memories(memories: Vec<MemoryStorage>) -> Self {
-        let storages = memories.iter().cloned();
-        let storages = storages.map(|storage| Arc::new(storage) as Arc<dyn Storage>);
-        let cells: Cells = storages.collect();
+        let cells: Cells = memories.iter().cloned().collect();
         let view = cells.view();
         let client = Client::new(Arc::clone(&view));
         Self {

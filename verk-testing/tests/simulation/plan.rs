@@ -49,7 +49,7 @@ impl Plan {
     /// in two cells.
     pub(crate) fn new(cells: &[Cell]) -> Self {
         let count = cells.len();
-        let cells = all(cells.iter().map(|cell| cell.storage.clone()));
+        let cells: Cells = cells.iter().map(|cell| cell.storage.clone()).collect();
         if count == 1 {
             return Self {
                 cells,
@@ -105,7 +105,7 @@ impl Plan {
 
     /// A program that uses these storages, one for each cell.
     pub(crate) fn builder<S: Storage>(&self, storages: impl IntoIterator<Item = S>) -> VerkBuilder {
-        let builder = Verk::builder().cells(all(storages));
+        let builder = Verk::builder().cells(storages.into_iter().collect());
         match &self.spread {
             None => builder,
             Some(queue) => builder.spread_queue(queue.as_str(), SPREAD),
@@ -155,13 +155,6 @@ impl Plan {
 
 fn name(name: &str) -> QueueName {
     name.parse().expect("a name")
-}
-
-fn all<S: Storage>(storages: impl IntoIterator<Item = S>) -> Cells {
-    let storages = storages.into_iter();
-    storages
-        .map(|storage| Arc::new(storage) as Arc<dyn Storage>)
-        .collect()
 }
 
 /// So many new storages on one clock.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-use super::{Asked, Fleet, joined, of_a_node, step_of_a_node};
+use super::{Asked, Fleet, by_cell, joined, of_a_node, picked, step_of_a_node};
 use crate::{
     error::StorageError,
     job::Job,
@@ -34,11 +34,10 @@ impl JobStore for Fleet {
     /// Each job goes to the cell of its queue, all or none in each cell, and one cell after
     /// another. It ends at the first error, which is `NotApplied` only if no cell stored a job.
     async fn schedule(&self, jobs: &[Due]) -> Result<usize, StorageError> {
-        let mut by_cell: BTreeMap<usize, Vec<Due>> = BTreeMap::new();
-        for due in jobs {
-            let cell = self.of_payload(&due.job);
-            by_cell.entry(cell).or_default().push(due.clone());
-        }
+        let by_cell = by_cell(
+            jobs.iter()
+                .map(|due| (self.of_payload(&due.job), due.clone())),
+        );
         let stores = by_cell.iter();
         let stores = stores.map(|(&cell, jobs)| (cell, self.cell(cell).schedule(jobs)));
         Ok(self.store(stores).await?.into_iter().sum())
@@ -86,16 +85,11 @@ impl JobStore for Fleet {
 
     /// Each cell counts the lists of the nodes that are registered in it.
     async fn held_counts(&self, lists: &[Inprogress]) -> Result<Vec<HeldCount>, StorageError> {
-        let mut by_cell = vec![Vec::new(); self.count()];
-        for (number, list) in lists.iter().enumerate() {
-            for home in self.homes(&list.node) {
-                by_cell[home].push(number);
-            }
-        }
-        let asked = by_cell.into_iter().enumerate();
-        let asked = asked.filter(|(_, numbers)| !numbers.is_empty());
-        let asked = asked.map(async |(cell, numbers)| {
-            let some: Vec<Inprogress> = numbers.iter().map(|&list| lists[list].clone()).collect();
+        let by_home = self
+            .by_home(lists.iter().map(|list| &list.node))
+            .into_iter();
+        let asked = by_home.map(async |(cell, numbers)| {
+            let some = picked(lists, &numbers);
             let counts = self.at(cell, |cell| cell.held_counts(&some)).await?;
             Ok::<_, StorageError>((numbers, counts))
         });
@@ -117,13 +111,12 @@ impl Fleet {
     async fn enqueue_spread(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError> {
         let all = self.cells.all_of(queue);
         let turn = all[self.turns.fetch_add(1, Ordering::Relaxed) % all.len()];
-        let mut by_cell: BTreeMap<usize, Vec<Bytes>> = BTreeMap::new();
-        for payload in jobs {
+        let cell_of = |payload: &Bytes| {
             let job = Job::decode(payload.clone()).ok();
             let partition = job.and_then(|job| job.partition_key());
-            let cell = partition.map_or(turn, |key| self.cells.of_partition(queue, &key));
-            by_cell.entry(cell).or_default().push(payload.clone());
-        }
+            partition.map_or(turn, |key| self.cells.of_partition(queue, &key))
+        };
+        let by_cell = by_cell(jobs.iter().map(|job| (cell_of(job), job.clone())));
         let stores = by_cell.iter();
         let stores = stores.map(|(&cell, jobs)| (cell, self.cell(cell).enqueue(queue, jobs)));
         self.store(stores).await.map(drop)
@@ -145,6 +138,17 @@ impl Fleet {
             }
         }
         joined(answers)
+    }
+
+    /// The numbers of these nodes, by the cells in which they may be.
+    pub(super) fn by_home<'a>(
+        &self,
+        nodes: impl Iterator<Item = &'a NodeId>,
+    ) -> BTreeMap<usize, Vec<usize>> {
+        by_cell(nodes.enumerate().flat_map(|(number, node)| {
+            let homes = self.homes(node).into_iter();
+            homes.map(move |home| (home, number))
+        }))
     }
 
     /// The cells in which a node may hold jobs: those in which it is registered, if that is known.

@@ -1,12 +1,10 @@
 //! Enqueues with a lock or a key, and the locks.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::{Fleet, step_of_a_node};
+use super::{Fleet, by_cell, picked, step_of_a_node};
 use crate::{
     error::StorageError,
     job::Job,
@@ -21,13 +19,10 @@ use crate::{
 impl EffectStore for Fleet {
     /// All cells at once, each with its jobs in their order.
     async fn enqueue_locked(&self, jobs: &[LockedJob]) -> Vec<Locked> {
-        let mut by_cell: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (number, job) in jobs.iter().enumerate() {
-            let cell = self.of_lock(&job.lock);
-            by_cell.entry(cell).or_default().push(number);
-        }
-        let locked = by_cell.into_iter().map(async |(cell, numbers)| {
-            let some: Vec<LockedJob> = numbers.iter().map(|&job| jobs[job].clone()).collect();
+        let cells = jobs.iter().map(|job| self.of_lock(&job.lock));
+        let by_cell = by_cell(cells.zip(0..)).into_iter();
+        let locked = by_cell.map(async |(cell, numbers): (usize, Vec<usize>)| {
+            let some = picked(jobs, &numbers);
             let locked = self.cell(cell).enqueue_locked(&some).await.into_iter();
             let locked = locked.map(|locked| self.named(cell, locked));
             numbers.into_iter().zip(locked).collect::<Vec<_>>()

@@ -35,7 +35,11 @@ mod timetable;
 mod waiting;
 
 use std::{
-    collections::HashMap, future::Future, pin::Pin, sync::atomic::AtomicUsize, time::SystemTime,
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    pin::Pin,
+    sync::atomic::AtomicUsize,
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
@@ -140,6 +144,23 @@ impl Fleet {
     fn name(&self, cell: usize, error: StorageError) -> StorageError {
         error.in_cell(cell, self.cell(cell).address())
     }
+}
+
+/// Groups what belongs to cells, each with the number of its cell, in the given order.
+fn by_cell<T>(items: impl IntoIterator<Item = (usize, T)>) -> BTreeMap<usize, Vec<T>> {
+    let mut groups: BTreeMap<usize, Vec<T>> = BTreeMap::new();
+    for (cell, item) in items {
+        groups.entry(cell).or_default().push(item);
+    }
+    groups
+}
+
+/// Some of the items, by their numbers.
+fn picked<T: Clone>(items: &[T], numbers: &[usize]) -> Vec<T> {
+    numbers
+        .iter()
+        .map(|&number| items[number].clone())
+        .collect()
 }
 
 /// The answers of cells that each changed something. If some failed, the error says so, and is

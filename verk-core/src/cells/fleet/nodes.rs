@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 
-use super::{Fleet, cursor, of_a_node, step_of_a_node};
+use super::{Fleet, cursor, of_a_node, picked, step_of_a_node};
 use crate::{
     error::StorageError,
     names::{Jid, NodeId, QueueName},
@@ -65,16 +65,9 @@ impl NodeStore for Fleet {
         &self,
         nodes: &[NodeId],
     ) -> Result<Vec<Option<StoredNodeInfo>>, StorageError> {
-        let mut by_cell = vec![Vec::new(); self.count()];
-        for (number, node) in nodes.iter().enumerate() {
-            for home in self.homes(node) {
-                by_cell[home].push(number);
-            }
-        }
-        let asked = by_cell.into_iter().enumerate();
-        let asked = asked.filter(|(_, numbers)| !numbers.is_empty());
-        let asked = asked.map(async |(cell, numbers)| {
-            let some: Vec<NodeId> = numbers.iter().map(|&node| nodes[node].clone()).collect();
+        let by_home = self.by_home(nodes.iter()).into_iter();
+        let asked = by_home.map(async |(cell, numbers)| {
+            let some = picked(nodes, &numbers);
             let infos = self.at(cell, |cell| cell.node_infos(&some)).await?;
             Ok::<_, StorageError>((numbers, infos))
         });

@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -14,7 +13,7 @@ use crate::{
     job::Job,
     storage::{
         CronChange, CronSeen, CronStore, CronTick, CronUpsert, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
-        Page, StoredCron, Ticked, cron_score,
+        Page, StoredCron, Ticked, cron_score, read_cron,
     },
 };
 
@@ -30,8 +29,8 @@ impl CronStore for Fleet {
     async fn cron_entries(&self, page: Page) -> Result<Vec<StoredCron>, StorageError> {
         let limit = page.limit.min(MAX_BATCH_JOBS);
         let until = page.offset.saturating_add(limit);
-        let reads = (0..self.count()).map(|cell| self.first_entries(cell, until));
-        let mut all: Vec<StoredCron> = try_join_all(reads).await?.into_iter().flatten().collect();
+        let all = self.all(|cell| Box::pin(read_cron(cell, until)));
+        let mut all: Vec<StoredCron> = all.await?.into_iter().flatten().collect();
         all.sort_by(|one, other| {
             let by_next = cron_score(one.next).total_cmp(&cron_score(other.next));
             by_next.then_with(|| one.name.cmp(&other.name))
@@ -185,27 +184,6 @@ impl Fleet {
         let mut found: Vec<(usize, StoredCron)> = found.collect();
         found.sort_by_key(|(cell, entry)| self.lies_in(&entry.definition) != Some(*cell));
         Ok(found)
-    }
-
-    /// The first entries of a cell.
-    async fn first_entries(
-        &self,
-        cell: usize,
-        until: usize,
-    ) -> Result<Vec<StoredCron>, StorageError> {
-        let mut entries = Vec::new();
-        while entries.len() < until {
-            let page = Page {
-                offset: entries.len(),
-                limit: (until - entries.len()).min(MAX_BATCH_JOBS),
-            };
-            let read = self.at(cell, |cell| cell.cron_entries(page)).await?;
-            if read.is_empty() {
-                break;
-            }
-            entries.extend(read);
-        }
-        Ok(entries)
     }
 }
 

@@ -1,14 +1,11 @@
 //! Waiting jobs: listed, searched, moved, cleared.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::SystemTime,
-};
+use std::{collections::BTreeSet, time::SystemTime};
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join};
 
-use super::{Fleet, cursor, joined};
+use super::{Fleet, by_cell, cursor, joined, picked};
 use crate::{
     cells::clear,
     error::StorageError,
@@ -80,11 +77,8 @@ impl WaitingStore for Fleet {
             Source::Queue(queue) => vec![self.cells.of(queue); moves.len()],
             Source::Set(_) => (moves.iter().map(|one| self.of_payload(&one.held))).collect(),
         };
-        let mut by_home: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (number, home) in homes.iter().enumerate() {
-            by_home.entry(*home).or_default().push(number);
-        }
-        let moved = by_home.into_iter().map(async |(cell, numbers)| {
+        let by_home = by_cell(homes.iter().copied().zip(0..)).into_iter();
+        let moved = by_home.map(async |(cell, numbers): (usize, Vec<usize>)| {
             let settled = self.move_in(cell, from, moves, &numbers, due_by).await;
             numbers.into_iter().zip(settled).collect::<Vec<_>>()
         });
@@ -140,11 +134,9 @@ impl Fleet {
         let settled = if numbers.len() == moves.len() {
             storage.move_jobs(from, moves, due_by).await
         } else {
-            let some: Vec<Move> = numbers
-                .iter()
-                .map(|&number| moves[number].clone())
-                .collect();
-            storage.move_jobs(from, &some, due_by).await
+            storage
+                .move_jobs(from, &picked(moves, numbers), due_by)
+                .await
         };
         let named = settled.into_iter().map(|settled| match settled {
             Settled::Failed(error) => Settled::Failed(self.name(cell, error)),

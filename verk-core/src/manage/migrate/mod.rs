@@ -27,6 +27,7 @@ mod timetable;
 
 use std::{collections::HashSet, fmt, time::Duration};
 
+use bytes::Bytes;
 use futures_util::future::try_join;
 
 pub use self::report::{
@@ -168,11 +169,9 @@ impl Migration {
         run.count_entries().await?;
         for place in run.places().await? {
             let at = run.begin(&place).await?;
+            let found = run.source().len(&place).await? as u64;
             let counted = &mut run.report.places[at];
-            let after = counted.before;
-            let left = run.source().len(&place).await? as u64;
-            let counted = &mut run.report.places[at];
-            (counted.found, counted.left, counted.after) = (left, left, after);
+            (counted.found, counted.left, counted.after) = (found, found, counted.before);
         }
         run.report.running = run.held().await?;
         Ok(run.report)
@@ -350,12 +349,16 @@ impl<'a> Run<'a> {
     /// Pauses a queue of the source, so that no node fetches a job of it.
     async fn pause(&mut self, queue: &QueueName) -> Result<(), StorageError> {
         if !self.paused.contains(queue) {
-            let by = self.migration.by.as_deref();
-            let note = self.mark.note(self.migration.source.now(), by);
-            self.source().pause(queue, &note).await?;
+            self.source().pause(queue, &self.note()).await?;
             self.paused.insert(queue.clone());
         }
         Ok(())
+    }
+
+    /// The note of a pause in the source.
+    fn note(&self) -> Bytes {
+        let by = self.migration.by.as_deref();
+        self.mark.note(self.migration.source.now(), by)
     }
 
     /// Pauses in the target what an operator paused in the source, and resumes there what an

@@ -7,10 +7,10 @@
 use super::{LeftReason, Migrated, MigratedPlace, Run, mark::Mark};
 use crate::{
     error::StorageError,
-    storage::{CronChange, CronUpsert, MAX_BATCH_JOBS, Page, Storage, StoredCron},
+    storage::{CronChange, CronUpsert, Storage, StoredCron, read_cron, read_cron_named},
     timetable::{
         definition::{Damaged, Definition, Origin},
-        last_due,
+        next_after_last,
     },
 };
 
@@ -71,7 +71,7 @@ impl Run<'_> {
 
     async fn move_entry(&self, name: &str) -> Result<Moved, StorageError> {
         let (source, target) = (self.source(), self.target());
-        let Some(entry) = named(source, name).await? else {
+        let Some(entry) = read_cron_named(source, name).await? else {
             return Ok(Moved::NotOurs);
         };
         let Ok(definition) = Definition::decode(&entry.definition) else {
@@ -80,7 +80,7 @@ impl Run<'_> {
         if definition.origin == Origin::Static {
             return self.move_pause(&entry).await;
         }
-        let there = named(target, name).await?;
+        let there = read_cron_named(target, name).await?;
         if (there.as_ref()).is_some_and(|there| there.hash != entry.hash) {
             return Ok(Moved::Left(LeftReason::OtherEntry));
         }
@@ -89,12 +89,10 @@ impl Run<'_> {
         }
 
         if entry.pause.is_none() {
-            let by = self.migration.by.as_deref();
-            let note = self.mark.note(self.migration.source.now(), by);
-            source.pause_cron(name, &note).await?;
+            source.pause_cron(name, &self.note()).await?;
         }
         // It cannot be enqueued here any more, and says when it was for the last time.
-        let Some(entry) = named(source, name).await? else {
+        let Some(entry) = read_cron_named(source, name).await? else {
             return Ok(Moved::NotOurs);
         };
         let pause = entry.pause.clone();
@@ -124,18 +122,12 @@ impl Run<'_> {
         entry: &StoredCron,
         is_paused: bool,
     ) -> Result<Result<Option<CronChange>, Damaged>, StorageError> {
-        let next = || -> Result<_, Damaged> {
-            let definition = Definition::decode(&entry.definition)?;
-            let now = self.migration.target.now();
-            let after = last_due(entry).map_or(now, |last| last.max(now));
-            Ok(definition.schedule()?.next(after, definition.anchor))
-        };
-        let next = match next() {
+        let next = match next_after_last(entry, self.migration.target.now()) {
             Ok(next) => next.filter(|_| !is_paused),
             Err(why) => return Ok(Err(why)),
         };
         for _ in 0..TRIES {
-            if let Some(there) = named(self.target(), &entry.name).await? {
+            if let Some(there) = read_cron_named(self.target(), &entry.name).await? {
                 let is_same = there.hash == entry.hash;
                 return Ok(Ok(if is_same {
                     None
@@ -163,7 +155,7 @@ impl Run<'_> {
         let Some(note) = &entry.pause else {
             return Ok(Moved::NotOurs);
         };
-        Ok(match named(self.target(), &entry.name).await? {
+        Ok(match read_cron_named(self.target(), &entry.name).await? {
             None => Moved::Left(LeftReason::PausedStatic),
             Some(there) if there.pause.is_some() => Moved::Already,
             Some(_) => {
@@ -177,27 +169,9 @@ impl Run<'_> {
 /// Whether the entry moves: one that a worker declares does not.
 fn is_ours(entry: &StoredCron) -> bool {
     let definition = Definition::decode(&entry.definition);
-    definition.is_ok_and(|definition| definition.origin == Origin::Dynamic)
-        || Definition::decode(&entry.definition).is_err()
+    !definition.is_ok_and(|definition| definition.origin == Origin::Static)
 }
 
-async fn named(storage: &dyn Storage, name: &str) -> Result<Option<StoredCron>, StorageError> {
-    let mut named = storage.cron_named(&[name.to_owned()]).await?;
-    Ok(named.pop().flatten())
-}
-
-/// All entries. Those that move in the order while they are read may come twice, or not at all.
 async fn entries(storage: &dyn Storage) -> Result<Vec<StoredCron>, StorageError> {
-    let mut all: Vec<StoredCron> = Vec::new();
-    loop {
-        let page = Page {
-            offset: all.len(),
-            limit: MAX_BATCH_JOBS,
-        };
-        let read = storage.cron_entries(page).await?;
-        if read.is_empty() {
-            return Ok(all);
-        }
-        all.extend(read);
-    }
+    read_cron(storage, usize::MAX).await
 }

@@ -15,12 +15,12 @@ use crate::{
     client::Client,
     error::{EnqueueError, StorageError},
     names::{InvalidName, Jid, check_entry_name},
-    storage::{CronChange, MAX_BATCH_JOBS, Page, StoredCron, Ticked},
+    storage::{CronChange, MAX_BATCH_JOBS, Page, StoredCron, Ticked, read_cron_named},
     timetable::{
         self,
         decide::run_now,
         definition::{Damaged, Definition, Origin},
-        last_due,
+        next_after_last,
     },
     verk::Verk,
 };
@@ -214,13 +214,8 @@ impl Timetable {
             let Some(stored) = stored.filter(|stored| stored.pause.is_some()) else {
                 return Ok(false);
             };
-            let next = || -> Result<_, Damaged> {
-                let definition = Definition::decode(&stored.definition)?;
-                let now = self.client.now();
-                let after = last_due(&stored).unwrap_or(now).max(now);
-                Ok(definition.schedule()?.next(after, definition.anchor))
-            };
-            let next = next().map_err(|why| damaged(name, &why))?;
+            let next = next_after_last(&stored, self.client.now());
+            let next = next.map_err(|why| damaged(name, &why))?;
             let storage = self.client.storage();
             if storage.resume_cron(name, &stored.seen(), next).await? == CronChange::Done {
                 if let Some(next) = next {
@@ -304,9 +299,7 @@ impl Timetable {
     }
 
     async fn read(&self, name: &str) -> Result<Option<StoredCron>, StorageError> {
-        let names = [name.to_owned()];
-        let mut named = self.client.storage().cron_named(&names).await?;
-        Ok(named.pop().flatten())
+        read_cron_named(self.client.storage(), name).await
     }
 }
 
