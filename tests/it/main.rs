@@ -38,6 +38,7 @@ mod poison;
 mod prefetch;
 mod process;
 mod program;
+mod queue_moves;
 mod queues;
 mod redis;
 mod restore;

@@ -43,6 +43,7 @@ async fn a_broken_entry_holds_up_no_other() {
     timetable.upsert("well", entry("aside")).await.unwrap();
     let damaged = CronUpsert {
         seen: None,
+        queue: None,
         definition: "no definition".into(),
         hash: "0".to_owned(),
         next: Some(it.clock.now()),

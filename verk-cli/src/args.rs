@@ -1,5 +1,6 @@
 //! The arguments: [`Cli`].
 
+mod cells;
 mod jobs;
 mod migrate;
 mod place;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use self::{
+    cells::CellsCommand,
     jobs::{ActArgs, FilterArgs, JobsCommand, ListArgs, Listing, OneArgs, OrderArg},
     migrate::MigrateArgs,
     place::PlaceArg,
@@ -162,6 +164,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Import(ImportCommand),
     Migrate(MigrateArgs),
+    /// List the cells of a fleet, and move queues between them
+    #[command(subcommand)]
+    Cells(CellsCommand),
     /// Watch queues, jobs and processes, and drive them by keys
     #[cfg(feature = "tui")]
     Top,
@@ -218,6 +223,7 @@ impl Command {
             | Self::Audit { .. }
             | Self::Cron(CronCommand::Ls { .. } | CronCommand::Next { .. })
             | Self::Locks(LocksCommand::Ls { .. })
+            | Self::Cells(CellsCommand::Ls)
             | Self::Tail { .. }
             | Self::Completions { .. }
             | Self::Config => true,

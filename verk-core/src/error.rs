@@ -65,6 +65,10 @@ pub enum StorageErrorKind {
     Misconfigured,
     /// Another job holds the unique lock of the job.
     Conflict,
+    /// The queue lies in another [cell](crate::cells) now, or is about to: see
+    /// [`Gate`](crate::storage::Gate). A [view](crate::cells::Cells::view) of all cells asks the
+    /// other one.
+    Moved,
     /// The server refused the request for another reason.
     Refused,
     /// Any other failure.

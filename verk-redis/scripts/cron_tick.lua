@@ -1,7 +1,7 @@
 -- Takes a run of an entry of the timetable: enqueues its jobs, and moves on to the next run.
 --
 -- KEYS  1 verk:cron  2 verk:crondue  3 schedule  4 queues  5 retry  6 marks  7 locks  8 suspects
---       9.. the queues that jobs go to, and the lock
+--       9 verk:moved  10.. the queues that jobs go to, and the lock
 -- ARGV  1 NAME  2 the revision that was seen  3 the score that was seen  4 the next score
 --       5 how many runs were missed  6 the record of the tick  7 the record if the job that has a
 --       lock is skipped  8 most records that are kept
@@ -52,7 +52,7 @@ end
 -- The job with a lock comes first: if it cannot be stored, nothing is.
 local keys = {
   queues = KEYS[4], schedule = KEYS[3], retry = KEYS[5],
-  marks = KEYS[6], locks = KEYS[7], suspects = KEYS[8],
+  marks = KEYS[6], locks = KEYS[7], suspects = KEYS[8], moved = KEYS[9],
   suspect_after = tonumber(ARGV[9]), most = tonumber(ARGV[10]),
 }
 each_job(words, first_job, function(at)

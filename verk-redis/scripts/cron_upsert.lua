@@ -1,15 +1,16 @@
 -- Stores an entry of the timetable, or replaces its definition.
 --
--- KEYS  1 verk:cron  2 verk:crondue
+-- KEYS  1 verk:cron  2 verk:crondue  3 verk:moved
 -- ARGV  1 NAME  2 the definition  3 its hash  4 the score of the next run
 --       5 the revision that was seen, or "" for no entry  6 the score that was seen
 --       7 1 to replace also a definition that has replaced this one  8 most hashes that are kept
+--       9 the queue of its jobs, or ""
 -- Returns 1 done, 0 the entry is not as it was seen, -1 the stored definition has replaced this one
 -- before.
 --
 -- Atomic, so that of two nodes that declare at once, one sees what the other did.
 
-local wrong = wrong_timetable(KEYS[1], KEYS[2])
+local wrong = moved_away(KEYS[3], ARGV[9], 'arriving') or wrong_timetable(KEYS[1], KEYS[2])
 if wrong then
   return redis.error_reply(wrong)
 end

@@ -1,6 +1,6 @@
 -- Comes before the scripts that store jobs with unique locks, after `effects`.
 --
--- KEYS of a script: { queues, schedule, retry, marks, locks, suspects }, and two numbers:
+-- KEYS of a script: { queues, schedule, retry, marks, locks, suspects, moved }, and two numbers:
 -- suspect_after, the seconds without a step after which a lock is a suspect; and most, how many
 -- jobs of a queue are searched for one that is replaced.
 --
@@ -152,7 +152,7 @@ end
 -- it cannot wait for that one as it should; or the text of an error after which nothing was stored.
 -- The first write of a job that is stored is one that a full Redis refuses.
 local function store_locked(keys, job)
-  local wrong = check(job.lock, 'hash') or check(job.queue, 'list') or check(keys.schedule, 'zset')
+  local wrong = keys.moved and moved_away(keys.moved, job.name) or check(job.lock, 'hash') or check(job.queue, 'list') or check(keys.schedule, 'zset')
     or check(keys.marks, 'set') or check(keys.locks, 'zset')
   if wrong then
     return wrong

@@ -20,6 +20,16 @@ local function read(wanted, command, key, ...)
   return reply
 end
 
+-- The error of a queue for which this cell is not open, or nil. ALSO is another gate that will do.
+local function moved_away(moved, queue, also)
+  local found, wrong = read('hash', 'HGET', moved, queue)
+  local gate = string.match(found or 'open', '^%a+')
+  if wrong or gate == 'open' or gate == also then
+    return wrong
+  end
+  return 'QUEUEMOVED it lies in another cell, or is about to'
+end
+
 -- How many entries to read after a page of this many, if COUNT of them had BYTES so far, and ROOM
 -- bytes are enough.
 local function next_page(page, count, bytes, room)

@@ -20,7 +20,7 @@ use crate::{
         reply,
         scripts::{self, Arg, Script, arg, borrowed},
     },
-    effect_args::{lock_numbers, push_free, push_locked, read_holder},
+    effect_args::{lock_numbers, push_free, push_locked, queue_word, read_holder},
     error::Failure,
     keys::{Key, KeyList},
     storage::{RedisStorage, bounds},
@@ -72,11 +72,12 @@ impl CronStore for RedisStorage {
         args.extend([
             arg(u8::from(upsert.even_if_superseded)),
             arg(MAX_SUPERSEDED),
+            queue_word(upsert.queue.as_ref()),
         ]);
         self.change_cron(
             "store an entry of the timetable",
             &scripts::CRON_UPSERT,
-            self.timetable().to_vec(),
+            [&self.timetable()[..], &[self.link.keys.moved()]].concat(),
             &args,
         )
         .await
@@ -93,6 +94,7 @@ impl CronStore for RedisStorage {
             all.marks(),
             all.locks(),
             all.suspects(),
+            all.moved(),
         ]);
         let [revision, seen] = seen_words(&tick.seen);
         let skipped = tick.locked.as_ref().map(|locked| &locked.skipped);

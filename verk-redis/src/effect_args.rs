@@ -100,6 +100,11 @@ fn push_one<'a>(
     }
 }
 
+/// A queue, or nothing.
+pub(crate) fn queue_word(queue: Option<&QueueName>) -> Arg<'_> {
+    queue.map_or(borrowed(""), |queue| borrowed(queue.as_str()))
+}
+
 /// The numbers that `locking.lua` needs.
 pub(crate) fn lock_numbers() -> [Arg<'static>; 2] {
     [arg(SUSPECT_AFTER.as_secs()), arg(MAX_REPLACE_SEARCH)]
@@ -190,7 +195,7 @@ pub(crate) fn ends(lasts: Option<Duration>) -> Arg<'static> {
     lasts.map_or(borrowed(""), |lasts| arg(milliseconds(lasts)))
 }
 
-fn place_text(place: &HolderPlace) -> Arg<'static> {
+pub(crate) fn place_text(place: &HolderPlace) -> Arg<'static> {
     match place {
         HolderPlace::Waiting { queue } => arg(format_args!("queue {queue}")),
         HolderPlace::Scheduled(at) => arg(format_args!("schedule {}", unix_seconds(*at))),

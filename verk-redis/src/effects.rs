@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use bb8_redis::redis::{self, Value};
 use bytes::Bytes;
 use verk_core::{
-    QueueName, StorageError,
+    Jid, QueueName, StorageError,
     storage::{
         Effect, EffectStore, Inprogress, JobSet, LockId, LockPage, Locked, LockedJob, Once,
         OnceAnswer, OnceJob, Page, Settled, StoredLock,
     },
-    time::from_unix_seconds,
+    time::{from_unix_seconds, unix_seconds},
 };
 
 use crate::{
@@ -21,7 +21,9 @@ use crate::{
         reply,
         scripts::{self, arg, borrowed, milliseconds},
     },
-    effect_args::{lock_numbers, push, push_free, push_locked, read_place},
+    effect_args::{
+        ends, lock_numbers, place_text, push, push_free, push_locked, queue_word, read_place,
+    },
     error::Failure,
     keys::KeyList,
     storage::RedisStorage,
@@ -113,6 +115,34 @@ impl EffectStore for RedisStorage {
             .map(|_| ())
             .map_err(|failure| failure.during("clear a suspect lock"))
     }
+
+    async fn adopt_lock(
+        &self,
+        lock: &StoredLock,
+        lasts: Option<Duration>,
+    ) -> Result<bool, StorageError> {
+        let all = &self.link.keys;
+        let args = [
+            borrowed(lock.jid.as_str()),
+            borrowed(&lock.class),
+            place_text(&lock.place),
+            arg(unix_seconds(lock.since)),
+            ends(lasts),
+        ];
+        let keys = [all.lock(lock.id), all.locks()];
+        let adopted = self.link.run(&scripts::ADOPT_LOCK, &keys, &args).await;
+        adopted
+            .and_then(|adopted| Ok(reply::integer(adopted)? == 1))
+            .map_err(|failure| failure.during("adopt a lock"))
+    }
+
+    async fn seen(&self, key: &str) -> Result<Option<(Jid, String)>, StorageError> {
+        let mut command = redis::cmd("GET");
+        command.arg(self.link.keys.seen(key));
+        let seen = self.link.ask(&command).await;
+        seen.and_then(read_seen)
+            .map_err(|failure| failure.during("read what was enqueued with a key"))
+    }
 }
 
 async fn enqueue_locked(link: &Link, jobs: &[LockedJob]) -> Result<Vec<Locked>, Failure> {
@@ -124,6 +154,7 @@ async fn enqueue_locked(link: &Link, jobs: &[LockedJob]) -> Result<Vec<Locked>, 
         all.marks(),
         all.locks(),
         all.suspects(),
+        all.moved(),
     ]);
     let mut args = lock_numbers().to_vec();
     for job in jobs {
@@ -152,11 +183,13 @@ async fn enqueue_once(link: &Link, once: &Once, job: &OnceJob) -> Result<OnceAns
         all.marks(),
         all.locks(),
         all.suspects(),
+        all.moved(),
     ]);
     let mut args = vec![
         borrowed(&once.request),
         arg(milliseconds(once.lasts)),
         borrowed(once.jid.as_str()),
+        queue_word(once.queue.as_ref()),
     ];
     args.extend(lock_numbers());
     match job {
@@ -175,6 +208,16 @@ async fn enqueue_once(link: &Link, once: &Once, job: &OnceJob) -> Result<OnceAns
         });
     }
     locked(reply, ONCE).map(OnceAnswer::First)
+}
+
+/// A request, a space, and an id.
+fn read_seen(reply: Value) -> Result<Option<(Jid, String)>, Failure> {
+    if reply == Value::Nil {
+        return Ok(None);
+    }
+    let text = reply::text(reply)?;
+    let (request, jid) = text.split_once(' ').unwrap_or((&text, ""));
+    Ok(Some((jid.into(), request.to_owned())))
 }
 
 fn locked(answer: Value, op: &'static str) -> Result<Locked, Failure> {

@@ -176,6 +176,11 @@ impl Keys {
         self.key("verk:layout")
     }
 
+    /// The hash of the queues that moved to another cell, or move.
+    pub(crate) fn moved(&self) -> Key {
+        self.key("verk:moved")
+    }
+
     /// The hash of the entries of the timetable, each of which has a few fields.
     pub(crate) fn cron(&self) -> Key {
         self.key("verk:cron")
@@ -408,6 +413,7 @@ mod tests {
             keys.pauses_channel(),
             keys.lease(),
             keys.layout(),
+            keys.moved(),
             keys.cron(),
             keys.cron_due(),
             keys.nodes(),
@@ -443,7 +449,7 @@ mod tests {
         .into()
     }
 
-    const NAMES: [&str; 40] = [
+    const NAMES: [&str; 41] = [
         "queues",
         "queue:a:b",
         "inprogress:a:b:web.1.0123456789ab",
@@ -454,6 +460,7 @@ mod tests {
         "verk:pauses",
         "verk:schedule_manager",
         "verk:layout",
+        "verk:moved",
         "verk:cron",
         "verk:crondue",
         "verk_nodes",

@@ -51,6 +51,7 @@
 mod audit;
 mod batch;
 mod builder;
+mod cells;
 mod config;
 mod connect;
 mod cron;

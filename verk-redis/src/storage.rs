@@ -27,7 +27,7 @@ use crate::{
         scripts::{self, Arg, arg},
         server,
     },
-    error::{Error, Failure, cut},
+    error::{Error, Failure},
     fetch::{Blocking, OpenQueues},
     keys::{Key, Keys},
     prefix,
@@ -226,16 +226,6 @@ impl Server for RedisStorage {
         server::facts(&self.link)
             .await
             .map_err(|failure| failure.during("ask Redis about itself"))
-    }
-
-    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
-        let key = self.link.keys.layout();
-        let args = [Arg::Borrowed(layout.as_bytes())];
-        // Twice is as good as once, so a broken connection is no error.
-        let found = self.link.ask_script(&scripts::CLAIM_LAYOUT, key, &args);
-        (found.await.and_then(reply::text))
-            .map(|found| cut(&found))
-            .map_err(|failure| failure.during("keep which cell this is"))
     }
 
     fn lost_connections(&self) -> u64 {

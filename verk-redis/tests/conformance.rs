@@ -578,10 +578,10 @@ impl Harness for RedisHarness {
                 script(command, 2, |key| key == "verk:crondue")
                     && script(command, 3, |key| key.ends_with("schedule"))
             }
-            // Unlike a change, it has the most hashes as its last word.
+            // Unlike a change, it looks at where the queue lies.
             Operation::UpsertCron => {
                 script(command, 2, |key| key == "verk:crondue")
-                    && command.args().last().is_some_and(|word| &word[..] == b"20")
+                    && script(command, 3, |key| key == "verk:moved")
             }
             Operation::EnqueueOnce => script(command, 1, |key| key.starts_with("verk:seen:")),
             Operation::CountDeaths => script(command, 2, |key| key.ends_with(":deaths")),

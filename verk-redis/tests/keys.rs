@@ -13,11 +13,11 @@ use verk_core::{
     config::ScheduleKeys,
     names::NodeId,
     storage::{
-        AuditStore, Conflict, Counts, CronChange, CronPush, CronStore, CronUpsert, DeadLimits,
-        DequeueRequest, Dequeued, Due, DueStore, EffectStore, Executions, Inprogress, JobStore,
-        Lease, LockId, LockRef, Locked, LockedJob, Minute, NameClaim, NodeStore, Once, OnceAnswer,
-        OnceJob, PauseStore, ProcessReport, ProcessSignal, ProcessStore, Server, Settled,
-        Settlement, StatsReport, StatsStore, StoredNodeInfo, Target,
+        AuditStore, CellStore, Conflict, Counts, CronChange, CronPush, CronStore, CronUpsert,
+        DeadLimits, DequeueRequest, Dequeued, Due, DueStore, EffectStore, Executions, Gate,
+        Inprogress, JobStore, Lease, LockId, LockRef, Locked, LockedJob, Minute, MovedQueue,
+        NameClaim, NodeStore, Once, OnceAnswer, OnceJob, PauseStore, ProcessReport, ProcessSignal,
+        ProcessStore, Settled, Settlement, StatsReport, StatsStore, StoredNodeInfo, Target,
     },
 };
 use verk_redis::{RedisConfig, RedisStorage};
@@ -198,6 +198,7 @@ async fn make_every_key(server: &RedisServer) -> [NodeId; 2] {
         key: "ab".to_owned(),
         request: "cd".to_owned(),
         jid: "once".into(),
+        queue: None,
         lasts: LONG,
     };
     let job = OnceJob::Free(CronPush::Queue {
@@ -251,6 +252,7 @@ async fn make_every_key(server: &RedisServer) -> [NodeId; 2] {
     storage.prune_processes().await.unwrap();
     let upsert = CronUpsert {
         seen: None,
+        queue: None,
         definition: "{}".into(),
         hash: "0".to_owned(),
         next: Some(UNIX_EPOCH),
@@ -261,6 +263,13 @@ async fn make_every_key(server: &RedisServer) -> [NodeId; 2] {
     storage.record_action(&"{}".into()).await.unwrap();
     let layout = Layout::new(0, 2).to_string();
     assert_eq!(storage.claim_layout(&layout).await.unwrap(), layout);
+    let moved = MovedQueue {
+        queue: "moved".parse().unwrap(),
+        revision: 1,
+        gate: Gate::Closed,
+        place: "{}".to_owned(),
+    };
+    assert!(storage.record_move(&moved, 0).await.unwrap());
     [held.node, dead.node]
 }
 

@@ -31,6 +31,7 @@ impl Ward {
         let stored = self.read(name).await;
         let mut upsert = CronUpsert {
             seen: Some(stored.seen()),
+            queue: None,
             definition: stored.definition,
             hash: stored.hash,
             next: stored.next,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use verk_core::{
+    StorageError,
     error::Applied,
     manage::{
         Admin, AuditEntry, LeftBehind, MigrateError, Migrated, MigratedPlace, Migration,
@@ -38,7 +39,7 @@ struct Value<'a> {
 }
 
 #[derive(Serialize)]
-struct PlaceValue {
+pub(super) struct PlaceValue {
     place: String,
     found: u64,
     moved: u64,
@@ -49,7 +50,7 @@ struct PlaceValue {
 }
 
 #[derive(Serialize)]
-struct LeftValue<'a> {
+pub(super) struct LeftValue<'a> {
     place: String,
     id: &'a str,
     reason: String,
@@ -119,7 +120,7 @@ impl Session<'_> {
     }
 
     /// Other programs fetch jobs of a paused queue, which may move at that moment.
-    async fn refuse_other_programs(&self) -> Result<(), Failure> {
+    pub(super) async fn refuse_other_programs(&self) -> Result<(), Failure> {
         let processes = self.admin.processes().await?.into_iter();
         let is_other = |version: Option<&str>| !version.is_some_and(|it| it.starts_with("verk"));
         let others = processes.filter(|it| !it.quiet && is_other(it.version.as_deref()));
@@ -151,38 +152,15 @@ impl Session<'_> {
                 waiting: report.left(),
                 running: report.running,
                 paused: report.paused.iter().map(|queue| queue.as_str()).collect(),
-                places: report.places.iter().map(place_value).collect(),
-                left: report.left.iter().map(left_value).collect(),
+                places: report.places.iter().map(PlaceValue::new).collect(),
+                left: report.left.iter().map(LeftValue::new).collect(),
             };
             return self.output.json(&value);
         }
-        let mut table = Table::new([
-            Column::text("PLACE"),
-            Column::number("FOUND"),
-            Column::number("MOVED"),
-            Column::number("ALREADY THERE"),
-            Column::number("LEFT"),
-            Column::number("TARGET BEFORE"),
-            Column::number("TARGET AFTER"),
-        ]);
-        for place in report.places.iter().filter(|place| !is_empty(place)) {
-            let numbers = [
-                place.found,
-                place.moved,
-                place.already,
-                place.left,
-                place.before,
-                place.after,
-            ];
-            let numbers = numbers.map(|number| Cell::new(text::count(number)));
-            let name = Cell::new(name(&place.place));
-            table.row([name].into_iter().chain(numbers).collect::<Vec<_>>());
-        }
-        self.output.table(table)?;
+        self.output
+            .table(counts(report, ["TARGET BEFORE", "TARGET AFTER"]))?;
         for left in &report.left {
-            let (place, id, reason) = (name(&left.place), &left.id, &left.reason);
-            let line = format!("left {id} in {place}: {reason}");
-            self.output.note(&clean(&line))?;
+            self.output.note(&left_note(left))?;
         }
         for queue in &report.paused {
             let line = format!("queue {queue} was paused by an operator, and is in the target");
@@ -220,12 +198,7 @@ fn failed(error: MigrateError) -> Result<(MigrationReport, Option<Failure>), Fai
     let message = error.to_string();
     match error {
         MigrateError::Storage { report, source } => {
-            let applied = if report.places.is_empty() {
-                source.applied()
-            } else {
-                Applied::Unknown
-            };
-            let failure = Failure::Storage { message, applied };
+            let failure = failed_after(&report, &source, message);
             if report.places.is_empty() {
                 return Err(failure);
             }
@@ -233,6 +206,53 @@ fn failed(error: MigrateError) -> Result<(MigrationReport, Option<Failure>), Fai
         }
         _ => Err(Failure::Usage(message)),
     }
+}
+
+/// The failure of a storage in the middle of a migration.
+pub(super) fn failed_after(
+    report: &MigrationReport,
+    source: &StorageError,
+    message: String,
+) -> Failure {
+    let applied = if report.places.is_empty() {
+        source.applied()
+    } else {
+        Applied::Unknown
+    };
+    Failure::Storage { message, applied }
+}
+
+/// The counts of the places that have or had a job.
+pub(super) fn counts(report: &MigrationReport, [before, after]: [&'static str; 2]) -> Table {
+    let mut table = Table::new([
+        Column::text("PLACE"),
+        Column::number("FOUND"),
+        Column::number("MOVED"),
+        Column::number("ALREADY THERE"),
+        Column::number("LEFT"),
+        Column::number(before),
+        Column::number(after),
+    ]);
+    for place in report.places.iter().filter(|place| !is_empty(place)) {
+        let numbers = [
+            place.found,
+            place.moved,
+            place.already,
+            place.left,
+            place.before,
+            place.after,
+        ];
+        let numbers = numbers.map(|number| Cell::new(text::count(number)));
+        let name = Cell::new(name(&place.place));
+        table.row([name].into_iter().chain(numbers).collect::<Vec<_>>());
+    }
+    table
+}
+
+/// Says of a job why it was left.
+pub(super) fn left_note(left: &LeftBehind) -> String {
+    let (place, id, reason) = (name(&left.place), &left.id, &left.reason);
+    clean(&format!("left {id} in {place}: {reason}"))
 }
 
 fn is_empty(place: &MigratedPlace) -> bool {
@@ -252,22 +272,26 @@ fn name(place: &Migrated) -> String {
     }
 }
 
-fn place_value(place: &MigratedPlace) -> PlaceValue {
-    PlaceValue {
-        place: name(&place.place),
-        found: place.found,
-        moved: place.moved,
-        already: place.already,
-        left: place.left,
-        before: place.before,
-        after: place.after,
+impl PlaceValue {
+    pub(super) fn new(place: &MigratedPlace) -> Self {
+        Self {
+            place: name(&place.place),
+            found: place.found,
+            moved: place.moved,
+            already: place.already,
+            left: place.left,
+            before: place.before,
+            after: place.after,
+        }
     }
 }
 
-fn left_value(left: &LeftBehind) -> LeftValue<'_> {
-    LeftValue {
-        place: name(&left.place),
-        id: &left.id,
-        reason: left.reason.to_string(),
+impl<'a> LeftValue<'a> {
+    pub(super) fn new(left: &'a LeftBehind) -> Self {
+        Self {
+            place: name(&left.place),
+            id: &left.id,
+            reason: left.reason.to_string(),
+        }
     }
 }

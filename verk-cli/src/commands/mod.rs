@@ -2,6 +2,7 @@
 
 mod act;
 mod audit;
+mod cells;
 mod config;
 mod cron;
 mod doctor;
@@ -114,6 +115,7 @@ impl Session<'_> {
             Command::Cron(command) => self.cron(command).await,
             Command::Locks(command) => self.locks(command).await,
             Command::Import(command) => self.import(command).await,
+            Command::Cells(command) => Box::pin(self.cells(command)).await,
             Command::Migrate(args) => Box::pin(self.migrate(args)).await,
             Command::Tail { limit } => self.tail(*limit).await,
             Command::Metrics { class, minutes } => self.metrics(class.as_deref(), *minutes).await,

@@ -1,5 +1,6 @@
 //! The binary `verk` as a process: its pipes, its exit codes, and an incident with real workers.
 
+mod cells;
 mod incident;
 mod migrate;
 mod support;

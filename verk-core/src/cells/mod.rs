@@ -1,12 +1,13 @@
 //! The storages of a fleet: [`Cells`]. Most fleets have one.
 //!
 //! A *cell* is one complete storage: it has queues, sets, nodes, locks and statistics of its own. A
-//! queue lies in one cell, which follows from its name ([`Cells::of`]). No atomic step ever crosses
-//! a cell.
+//! queue lies in one cell, which follows from its name ([`Cells::of`]) unless an operator moved it.
+//! No atomic step ever crosses a cell.
 
 pub(crate) mod clear;
 mod fleet;
 mod layout;
+pub(crate) mod moves;
 mod placement;
 
 pub use self::layout::Layout;
@@ -16,6 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     cells::{
         fleet::Fleet,
+        moves::Moves,
         placement::{place, places},
     },
     error::BuildError,
@@ -45,6 +47,8 @@ pub struct Cells {
     storages: Arc<[Arc<dyn Storage>]>,
     /// In how many cells each queue lies that lies in several.
     spread: Arc<BTreeMap<QueueName, usize>>,
+    /// Where queues lie that moved.
+    moves: Arc<Moves>,
 }
 
 impl Cells {
@@ -60,7 +64,7 @@ impl Cells {
         let storages = self.storages.iter().cloned().chain([storage]);
         Self {
             storages: storages.collect(),
-            spread: self.spread,
+            ..self
         }
     }
 
@@ -79,9 +83,19 @@ impl Cells {
     }
 
     /// The number of the cell in which a queue lies; of a queue that is spread over several, the
-    /// first.
+    /// first. A queue that was [moved](crate::manage::Admin::move_queue) lies elsewhere than its
+    /// name says, once this program knows that.
     #[must_use]
     pub fn of(&self, queue: &QueueName) -> usize {
+        let moved = match self.is_spread(queue) {
+            true => None,
+            false => self.moves.cell_of(queue),
+        };
+        moved.unwrap_or_else(|| self.by_name(queue))
+    }
+
+    /// The number of the cell in which a queue lies that was never moved.
+    pub(crate) fn by_name(&self, queue: &QueueName) -> usize {
         place(queue.as_str(), self.count())
     }
 
@@ -172,6 +186,7 @@ impl Cells {
                 });
             }
         }
+        self.ask_a_cell().await;
         Ok(())
     }
 }
@@ -182,6 +197,7 @@ impl FromIterator<Arc<dyn Storage>> for Cells {
         Self {
             storages: storages.into_iter().collect(),
             spread: Arc::default(),
+            moves: Arc::default(),
         }
     }
 }

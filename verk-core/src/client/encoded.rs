@@ -115,6 +115,13 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// The queue, now or when the job is due.
+    pub(super) fn queue(&self) -> &QueueName {
+        match self {
+            Self::Queue(queue) | Self::Schedule(_, queue) => queue,
+        }
+    }
+
     fn joins(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Queue(a), Self::Queue(b)) => a == b,

@@ -98,6 +98,16 @@ impl Client {
         self
     }
 
+    /// A client for one cell, which takes no middleware along.
+    pub(crate) fn of_cell(&self, cell: usize) -> Self {
+        Self::with(ClientData {
+            essentials: self.inner.essentials.of_cell(cell),
+            middleware: ClientStack::default(),
+            life: Life::begin(),
+            duplicates: Vec::new(),
+        })
+    }
+
     /// This client, for the test itself.
     pub(crate) fn of_test(&self, test: Arc<dyn TestSeam>) -> Self {
         Self {

@@ -99,6 +99,7 @@ impl Client {
             key: key.key.clone(),
             request: key.request.clone(),
             jid: ready.jid.clone(),
+            queue: Some(ready.place.queue().clone()),
             lasts: LASTS,
         };
         let payload = ready.payload.clone();

@@ -45,15 +45,15 @@ impl LockOfJob {
     }
 
     pub(super) fn job(&self, ready: &EncodedJob) -> LockedJob {
-        let (at, queue) = match &ready.place {
-            Place::Queue(queue) => (None, queue),
-            Place::Schedule(at, queue) => (Some(*at), queue),
+        let at = match &ready.place {
+            Place::Queue(_) => None,
+            Place::Schedule(at, _) => Some(*at),
         };
         LockedJob {
             lock: LockRef {
                 id: self.claim.lock(),
                 jid: ready.jid.clone(),
-                queue: queue.clone(),
+                queue: ready.place.queue().clone(),
             },
             job: ready.payload.clone(),
             at,
@@ -181,9 +181,7 @@ impl Client {
             return Err(EnqueueError::Storage { jid, source });
         }
         self.note(None);
-        let queue = match &ready.place {
-            Place::Queue(queue) | Place::Schedule(_, queue) => queue,
-        };
+        let queue = ready.place.queue();
         if let (Place::Schedule(at, _), false) =
             (&ready.place, matches!(answer, Locked::Duplicate { .. }))
         {

@@ -43,6 +43,12 @@ impl StorageError {
         self
     }
 
+    /// Of a step before a change: nothing took effect.
+    pub(crate) fn never_applied(mut self) -> Self {
+        self.applied = Applied::NotApplied;
+        self
+    }
+
     /// Of a change that was a part of another: of the whole, some may have taken effect.
     pub(crate) fn maybe_applied(mut self) -> Self {
         self.applied = Applied::Unknown;

@@ -61,7 +61,8 @@ pub use self::{
     list::{Listed, Query, SEARCH_BUDGET},
     migrate::{
         LeftBehind, LeftReason, MAX_GAP, MAX_LEFT_NAMED, MigrateError, Migrated, MigratedPlace,
-        Migration, MigrationProgress, MigrationReport,
+        Migration, MigrationProgress, MigrationReport, MoveQueueError, QueueMove, QueueMoveReport,
+        QueuePlace,
     },
     nodes::{NodeInfo, NodeQueue, NodeStatus},
     pauses::{Pause, PauseNote},

@@ -126,7 +126,7 @@ impl AllQueues {
         let in_use: Vec<usize> = (self.of_cells.iter())
             .map(|queues| queues.in_use(name))
             .collect();
-        let paused = self.of_cells[homes[0]].is_paused_here(name);
+        let paused = (self.of_cells.iter()).any(|queues| queues.is_paused_here(name));
         let step = next_step(total, &wanted, &in_use);
         let mut is_reached = step == wanted;
         for (cell, (share, in_use)) in step.into_iter().zip(in_use).enumerate() {
@@ -143,16 +143,12 @@ impl AllQueues {
         is_reached
     }
 
-    /// The queues of the program of which it matters whether a cell has jobs, and whether they run
-    /// there: all that do not lie only there.
-    pub(crate) fn to_look_for(&self, cell: usize) -> Vec<(QueueName, bool)> {
+    /// The queues of the program of which it matters whether a cell has jobs: all that do not lie
+    /// only there.
+    pub(crate) fn to_look_for(&self, cell: usize) -> Vec<QueueName> {
         let names = self.names().into_iter();
-        let others = names.filter(|name| self.cells.all_of(name) != [cell]);
-        others
-            .map(|name| {
-                let runs_here = self.of_cells[cell].has(&name);
-                (name, runs_here)
-            })
+        names
+            .filter(|name| self.cells.all_of(name) != [cell])
             .collect()
     }
 

@@ -1,8 +1,11 @@
 //! Runs the jobs of this node's queues in the cells in which they are: [`StrayManager`].
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::{
+    future::{join, try_join_all},
+    stream::{FuturesUnordered, StreamExt as _},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -47,15 +50,17 @@ impl StrayManager {
     /// Runs until it is stopped.
     pub(crate) async fn run(&self) {
         let clock = &self.essentials.clock;
+        let pause = self.essentials.config.poll_interval;
         let looks = async {
+            // The queues with jobs in each cell. What a cell that does not answer had stays.
+            let mut with_jobs = vec![Vec::new(); self.essentials.cells.count()];
             loop {
-                let next = clock.instant_in(self.essentials.config.poll_interval);
-                let cells_of = self.look().await;
+                let next = clock.instant_in(pause);
+                let ask = clock.timeout(pause, self.essentials.cells.ask_a_cell());
+                join(ask, self.look(&mut with_jobs)).await;
                 // Permits are free when the managers have seen that they have fewer, and jobs end.
-                while !self.run_where_jobs_are(&cells_of) && clock.instant() < next {
-                    clock
-                        .sleep(STEP.min(self.essentials.config.poll_interval))
-                        .await;
+                while !self.run_where_jobs_are(&with_jobs) && clock.instant() < next {
+                    clock.sleep(STEP.min(pause)).await;
                 }
                 clock.sleep_until(next).await;
             }
@@ -67,47 +72,49 @@ impl StrayManager {
         }
     }
 
-    fn run_where_jobs_are(&self, cells_of: &BTreeMap<QueueName, Vec<usize>>) -> bool {
-        let reached = cells_of
-            .iter()
-            .map(|(queue, cells)| self.queues.run_in(queue, cells));
+    /// Runs each queue where it has jobs, as far as permits are free. Returns whether all are.
+    fn run_where_jobs_are(&self, with_jobs: &[Vec<QueueName>]) -> bool {
+        let reached = self.queues.names().into_iter().map(|queue| {
+            let cells = with_jobs.iter().enumerate();
+            let cells = cells.filter(|(_, queues)| queues.contains(&queue));
+            let cells: Vec<usize> = cells.map(|(cell, _)| cell).collect();
+            self.queues.run_in(&queue, &cells)
+        });
         reached.fold(true, |all, one| all & one)
     }
 
-    /// In which cells besides their own the queues of this node have jobs; of a queue that lies in
-    /// several, in which of them too. What a cell that does not answer had stays as it is.
-    async fn look(&self) -> BTreeMap<QueueName, Vec<usize>> {
+    /// Finds out in which cells besides their own the queues of this node have jobs; of a queue
+    /// that lies in several, in which of them too. A cell that is slow delays no other: queues run
+    /// where another one has jobs as soon as that one has answered.
+    async fn look(&self, with_jobs: &mut [Vec<QueueName>]) {
+        let clock = &self.essentials.clock;
         let cells = self.essentials.cells.storages().iter().enumerate();
-        let found = cells.map(async |(cell, storage)| {
-            let known = self.queues.to_look_for(cell);
-            strays(&**storage, &known).await.unwrap_or_else(|_| {
-                // The heartbeat in that cell says so.
-                let runs_here = known.into_iter().filter(|(_, runs_here)| *runs_here);
-                runs_here.map(|(queue, _)| queue).collect()
+        let mut looks: FuturesUnordered<_> = cells
+            .map(async |(cell, storage)| {
+                let known = self.queues.to_look_for(cell);
+                let strays = strays(&**storage, &known);
+                let found = clock.timeout(self.essentials.config.poll_interval, strays);
+                (cell, found.await)
             })
-        });
-        let found = join_all(found).await;
-        let mut cells_of: BTreeMap<QueueName, Vec<usize>> = BTreeMap::new();
-        for queue in self.queues.names() {
-            cells_of.insert(queue, Vec::new());
-        }
-        for (cell, strays) in found.into_iter().enumerate() {
-            for queue in strays {
-                cells_of.entry(queue).or_default().push(cell);
+            .collect();
+        while let Some((cell, found)) = looks.next().await {
+            // The heartbeat in a cell says that it does not answer.
+            if let Some(Ok(found)) = found {
+                with_jobs[cell] = found;
+                self.run_where_jobs_are(with_jobs);
             }
         }
-        cells_of
     }
 }
 
 /// Which of these queues have jobs in a storage.
 async fn strays(
     storage: &dyn Storage,
-    queues: &[(QueueName, bool)],
+    queues: &[QueueName],
 ) -> Result<Vec<QueueName>, StorageError> {
     let known = storage.queues().await?;
-    let there = queues.iter().filter(|(queue, _)| known.contains(queue));
-    let with_jobs = try_join_all(there.map(async |(queue, _)| {
+    let there = queues.iter().filter(|queue| known.contains(queue));
+    let with_jobs = try_join_all(there.map(async |queue| {
         let jobs = storage.len(&Source::Queue(queue.clone())).await?;
         Ok::<_, StorageError>((jobs > 0).then(|| queue.clone()))
     }));

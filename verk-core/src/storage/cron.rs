@@ -136,6 +136,8 @@ pub struct CronSeen {
 pub struct CronUpsert {
     /// How the entry was seen; `None` if there was none.
     pub seen: Option<CronSeen>,
+    /// The queue of its jobs, whose [`Gate`](super::Gate) counts; `None` if that cannot be read.
+    pub queue: Option<QueueName>,
     /// The definition. Not empty.
     pub definition: Bytes,
     /// Its hash: letters and digits.

@@ -65,6 +65,20 @@ pub trait EffectStore: fmt::Debug + Send + Sync + 'static {
 
     /// Removes a lock from the suspects, until the next enqueue that meets it.
     async fn clear_suspect(&self, id: LockId) -> Result<(), StorageError>;
+
+    /// Keeps a lock whose job is done, as another storage had it; `lasts` is what is left of its
+    /// time, if it has one. Returns whether the lock was free here.
+    ///
+    /// The lock keeps its job, its class, its place, and since when it is held.
+    async fn adopt_lock(
+        &self,
+        lock: &StoredLock,
+        lasts: Option<Duration>,
+    ) -> Result<bool, StorageError>;
+
+    /// Reads what [`enqueue_once`](Self::enqueue_once) stored with this key, if it is remembered:
+    /// the id of the job, and the request.
+    async fn seen(&self, key: &str) -> Result<Option<(Jid, String)>, StorageError>;
 }
 
 /// For how long no step touched a lock that an enqueue reports as a suspect: 1 minute.
@@ -322,6 +336,8 @@ pub struct Once {
     pub request: String,
     /// The id of the job.
     pub jid: Jid,
+    /// Its queue, whose [`Gate`](super::Gate) counts; `None` if the payload names none.
+    pub queue: Option<QueueName>,
     /// How long the key is remembered.
     pub lasts: Duration,
 }

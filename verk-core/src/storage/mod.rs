@@ -20,6 +20,7 @@
 //! versions until 1.0.
 
 mod audit;
+mod cells;
 mod cron;
 mod due;
 mod effects;
@@ -41,6 +42,7 @@ pub(crate) use self::{cron::read_cron, held::read_from, places::contains};
 
 pub use self::{
     audit::{AuditStore, MAX_AUDIT_ENTRIES},
+    cells::{CellStore, Gate, MovedQueue},
     cron::{
         CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, LockedPush,
         MAX_CRON_RECORDS, MAX_SUPERSEDED, StoredCron, Ticked, cron_next, cron_score,
@@ -74,7 +76,7 @@ pub use self::{
     },
 };
 
-/// Where jobs are stored: eleven parts, each a trait. A type with all of them is a `Storage`.
+/// Where jobs are stored: twelve parts, each a trait. A type with all of them is a `Storage`.
 ///
 /// `dyn Storage` has the methods of all parts. To call one on a backend's own type, import its
 /// part:
@@ -113,6 +115,7 @@ pub trait Storage:
     + AuditStore
     + CronStore
     + EffectStore
+    + CellStore
     + Server
 {
 }
@@ -128,6 +131,7 @@ impl<S> Storage for S where
         + AuditStore
         + CronStore
         + EffectStore
+        + CellStore
         + Server
 {
 }

@@ -25,14 +25,6 @@ pub trait Server: fmt::Debug + Send + Sync + 'static {
         Ok(ServerFacts::default())
     }
 
-    /// Keeps `layout` as the [layout](crate::cells::Layout) of this storage, unless it has one, and
-    /// returns the one that it then has. Only storages that are one of several cells are asked.
-    ///
-    /// Called again, it changes nothing. A backend that keeps none returns `layout`.
-    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
-        Ok(layout.to_owned())
-    }
-
     /// Returns how many connections to the backend ended unexpectedly, or gave no reply, since this
     /// was made. After each it connected again, if there was something to do. It sends nothing.
     /// Stays 0 for a backend without connections.

@@ -8,9 +8,10 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    error::StorageError,
+    cells::Cells,
+    error::{StorageError, StorageErrorKind},
     events::event::EventKind,
-    names::{NodeId, QueueName},
+    names::NodeId,
     services::Services,
     storage::{CronChange, CronUpsert, MAX_BATCH_BYTES, Storage, StoredCron},
     time::clock::from_unix_seconds,
@@ -21,9 +22,13 @@ use crate::{
     },
 };
 
-/// The entries that the workers of this program declare, by name.
-#[derive(Debug, Default)]
-pub(crate) struct Declared(BTreeMap<String, Definition>);
+/// The entries that the workers of this program declare.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Declared {
+    by_name: BTreeMap<String, Definition>,
+    /// The cell for which this is, of several: an entry lies in the cell of its queue.
+    cell: Option<(Cells, usize)>,
+}
 
 /// The most entries that a node says it declares, and the most bytes of that.
 const MAX_TOLD: usize = 1000;
@@ -34,40 +39,55 @@ const TRIES: usize = 100;
 
 impl Declared {
     pub(crate) fn new(entries: impl IntoIterator<Item = (String, Definition)>) -> Self {
-        Self(entries.into_iter().collect())
+        Self {
+            by_name: entries.into_iter().collect(),
+            cell: None,
+        }
     }
 
-    /// Those of them whose jobs go to queues of which this is true.
-    pub(crate) fn of_queues(&self, is_wanted: impl Fn(&QueueName) -> bool) -> Self {
-        let goes_there = |definition: &Definition| {
-            let job = definition.job().ok();
-            job.is_some_and(|job| job.queue().is_some_and(&is_wanted))
+    /// The same for one of several cells.
+    pub(crate) fn for_cell(&self, cells: &Cells, cell: usize) -> Self {
+        Self {
+            cell: Some((cells.clone(), cell)),
+            ..self.clone()
+        }
+    }
+
+    /// The names of those that lie in this cell now.
+    pub(crate) fn names_here(&self) -> Vec<String> {
+        let is_here = |entry: &Definition| match &self.cell {
+            None => true,
+            Some((cells, cell)) => entry.queue().is_some_and(|queue| cells.of(&queue) == *cell),
         };
-        let entries = self.0.iter().filter(|(_, entry)| goes_there(entry));
-        Self::new(entries.map(|(name, entry)| (name.clone(), entry.clone())))
+        let here = self.by_name.iter().filter(|(_, entry)| is_here(entry));
+        here.map(|(name, _)| name.clone()).collect()
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
-        self.0.keys()
+    /// How many times the program learned that a queue moved to another cell.
+    pub(crate) fn moves(&self) -> u64 {
+        self.cell.as_ref().map_or(0, |(cells, _)| cells.moves())
     }
 
-    /// Stores all of it, as far as other nodes let it.
+    /// Stores what lies in this cell, as far as other nodes let it, and no queue moves.
     pub(crate) async fn declare(&self, services: &Services) -> Result<(), StorageError> {
-        if self.0.is_empty() {
+        let names = self.names_here();
+        if names.is_empty() {
             return Ok(());
         }
-        let names: Vec<String> = self.names().cloned().collect();
-        declare(services, self, &names).await.map(drop)
+        match declare(services, self, &names).await {
+            Err(error) if error.kind() == StorageErrorKind::Moved => Ok(()),
+            declared => declared.map(drop),
+        }
     }
 
-    /// What the node says about it: the hash of each entry by its name, as JSON. If these are too
-    /// many, an entry without a name stands for the rest.
+    /// What the node says about it in each cell: the hash of each entry by its name, as JSON. If
+    /// these are too many, an entry without a name stands for the rest.
     pub(crate) fn to_json(&self) -> Bytes {
-        if self.0.is_empty() {
+        if self.by_name.is_empty() {
             return Bytes::new();
         }
         let (mut told, mut bytes) = (BTreeMap::new(), 0);
-        for (name, definition) in &self.0 {
+        for (name, definition) in &self.by_name {
             bytes += name.len();
             if told.len() == MAX_TOLD || bytes > MAX_TOLD_BYTES {
                 told.insert("", String::new());
@@ -90,7 +110,7 @@ pub(crate) async fn declare(
     let mut disagreed = Vec::new();
     let stored = services.storage.cron_named(names).await?;
     for (name, entry) in names.iter().zip(stored) {
-        let Some(definition) = declared.0.get(name) else {
+        let Some(definition) = declared.by_name.get(name) else {
             continue;
         };
         match declare_one(services, name, definition, entry).await? {
@@ -185,6 +205,7 @@ pub(crate) fn upsert(
     };
     Ok(CronUpsert {
         seen: entry.map(StoredCron::seen),
+        queue: definition.queue(),
         definition: definition.encode(),
         hash: definition.hash(),
         next,

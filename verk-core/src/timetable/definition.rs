@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     effects::{self, Claim, unique::Unique},
     job::{Job, MalformedJob},
-    names::Jid,
+    names::{Jid, QueueName},
     storage::{Conflict, CronPush, Due, LockedJob, OnceJob},
     time::clock::{from_unix_seconds, time_after, unix_seconds},
     timetable::{
@@ -186,6 +186,11 @@ impl Definition {
             Some(_) => Ok(job),
             None => Err(Damaged::NoQueue),
         }
+    }
+
+    /// The queue of that job; `None` if it cannot be read.
+    pub(crate) fn queue(&self) -> Option<QueueName> {
+        self.job().ok()?.queue().cloned()
     }
 
     /// Whether its class is unique.

@@ -9,7 +9,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::StorageError,
+    error::{StorageError, StorageErrorKind},
     services::Services,
     timetable::{
         declared::{Declared, declare, tell_disagreement},
@@ -29,6 +29,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Keeper {
     declared: Arc<Declared>,
+    /// How many moves of queues were known when the entries of this cell were found.
+    moves: u64,
     /// The entries that are not stored as they are declared here, and when that is tried next.
     missing: Vec<String>,
     declare_at: Instant,
@@ -41,7 +43,8 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) fn new(declared: Arc<Declared>, now: Instant) -> Self {
         Self {
-            missing: declared.names().cloned().collect(),
+            missing: declared.names_here(),
+            moves: declared.moves(),
             declared,
             declare_at: now,
             disagreed: HashSet::new(),
@@ -53,6 +56,11 @@ impl Keeper {
     /// Stores what is declared, if that is to be done.
     pub(crate) async fn declare(&mut self, services: &Services) {
         let now = services.clock.instant();
+        if self.moves != self.declared.moves() {
+            self.moves = self.declared.moves();
+            self.missing = self.declared.names_here();
+            self.declare_at = now;
+        }
         if self.missing.is_empty() || now < self.declare_at {
             return;
         }
@@ -67,7 +75,10 @@ impl Keeper {
                 self.declare_at = now + LOOK_EVERY;
             }
             Err(error) => {
-                services.monitor.schedule.failed(&error, now);
+                // A queue that moves is no trouble of the schedule manager.
+                if error.kind() != StorageErrorKind::Moved {
+                    services.monitor.schedule.failed(&error, now);
+                }
                 self.declare_at = now + TRY_AGAIN;
             }
         }

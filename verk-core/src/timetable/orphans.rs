@@ -43,7 +43,9 @@ pub(crate) async fn look(services: &Services) -> Result<(), StorageError> {
     };
     let now = services.now();
     for entry in declared {
-        let is_declared = live.contains_key(&entry.name);
+        // In another cell, a node may declare the same name for another queue.
+        let hashes = live.get(&entry.name);
+        let is_declared = hashes.is_some_and(|hashes| hashes.contains(&entry.hash));
         match entry.orphaned {
             Some(_) if is_declared => {
                 services.storage.mark_cron(&entry.name, None).await?;

@@ -393,7 +393,7 @@ impl Shared {
             live: Arc::clone(&self.live),
             declared: match cells.count() {
                 1 => Arc::clone(&self.declared),
-                _ => Arc::new(self.declared.of_queues(|queue| cells.of(queue) == cell)),
+                _ => Arc::new(self.declared.for_cell(cells, cell)),
             },
         }
     }

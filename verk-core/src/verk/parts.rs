@@ -46,7 +46,7 @@ pub(crate) struct CellParts {
     /// Those that lie in this cell.
     pub(crate) queues: Arc<Queues>,
     pub(crate) live: Arc<LiveCounters>,
-    /// The entries of the timetable that the workers declare and that lie in this cell.
+    /// The entries of the timetable that the workers declare: it knows which lie in this cell.
     pub(crate) declared: Arc<Declared>,
 }
 

@@ -23,6 +23,7 @@ macro_rules! script {
     };
 }
 
+pub(crate) static ADOPT_LOCK: Script = script!("effects", "adopt_lock");
 pub(crate) static AFTER_WAIT: Script = script!("after_wait");
 pub(crate) static BEGIN: Script = script!("effects", "begin");
 pub(crate) static CLAIM_LAYOUT: Script = script!("claim_layout");
@@ -47,6 +48,7 @@ pub(crate) static PAGE: Script = script!("page");
 pub(crate) static POLL_SCHEDULE: Script = script!("poll_schedule");
 pub(crate) static PRUNE_PROCESSES: Script = script!("prune_processes");
 pub(crate) static RECORD_ACTION: Script = script!("record_action");
+pub(crate) static RECORD_MOVE: Script = script!("record_move");
 pub(crate) static RECORD_STATS: Script = script!("record_stats");
 pub(crate) static REGISTER: Script = script!("register");
 pub(crate) static REPORT_PROCESS: Script = script!("report_process");

@@ -136,6 +136,7 @@ pub(crate) fn of_code(code: &str, text: &str) -> (Kind, Option<&'static str>) {
             Kind::Unavailable,
             Some("Redis runs a script of somebody that takes long: wait, or use SCRIPT KILL"),
         ),
+        "QUEUEMOVED" => (Kind::Moved, Some("the queue moves")),
         "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN" => (
             Kind::Misconfigured,
             Some("this is a server of a cluster: its URL begins with redis+cluster"),

@@ -511,6 +511,7 @@ pub async fn a_lost_reply_is_resolved_by_reading(harness: &dyn Harness) {
 pub(super) fn upsert(name: &str, seconds: u64) -> CronUpsert {
     CronUpsert {
         seen: None,
+        queue: None,
         definition: format!("{name}, {seconds}").into(),
         hash: format!("{name}{seconds}"),
         next: Some(at(seconds)),

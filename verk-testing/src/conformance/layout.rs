@@ -1,5 +1,5 @@
 //! A storage keeps which cell it is:
-//! [`Server::claim_layout`](verk_core::storage::Server::claim_layout).
+//! [`CellStore::claim_layout`](verk_core::storage::CellStore::claim_layout).
 
 use futures_util::future::join_all;
 use verk_core::{cells::Layout, error::Applied, storage::Storage};

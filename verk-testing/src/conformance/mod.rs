@@ -108,6 +108,7 @@ pub mod layout;
 pub mod lease;
 pub mod lists;
 pub mod manage;
+pub mod moved;
 pub mod node;
 pub mod once;
 pub mod overlap;

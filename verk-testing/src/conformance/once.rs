@@ -24,6 +24,7 @@ fn once(jid: &str) -> Once {
         key: "17".to_owned(),
         request: "abc".to_owned(),
         jid: jid.into(),
+        queue: None,
         lasts: LASTS,
     }
 }

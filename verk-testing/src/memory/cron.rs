@@ -10,8 +10,9 @@ use bytes::Bytes;
 use verk_core::{
     StorageError,
     storage::{
-        CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, JobSet, MAX_BATCH_JOBS,
-        MAX_CRON_RECORDS, MAX_SUPERSEDED, Page, StoredCron, Ticked, cron_next, cron_score,
+        CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, Gate, JobSet,
+        MAX_BATCH_JOBS, MAX_CRON_RECORDS, MAX_SUPERSEDED, Page, StoredCron, Ticked, cron_next,
+        cron_score,
     },
     time::{from_unix_seconds, unix_seconds},
 };
@@ -194,6 +195,7 @@ impl State {
     }
 
     fn upsert_cron(&mut self, name: &str, upsert: &CronUpsert) -> Result<CronChange, Fault> {
+        self.check_moved(upsert.queue.as_ref(), Some(Gate::Arriving))?;
         self.check_timetable()?;
         let stored = self.cron.entries.get(name);
         let is_as_seen = match (stored, &upsert.seen) {

@@ -116,6 +116,29 @@ impl Locks {
         (!is_over).then(|| lock.read())
     }
 
+    /// Keeps a lock that another storage had, unless it is held here.
+    fn adopt(&mut self, lock: &StoredLock, lasts: Option<Duration>) -> bool {
+        let now = self.now();
+        if self.get(lock.id).is_some() {
+            return false;
+        }
+        let stored = StoredLock {
+            until: lasts.and_then(|lasts| now.checked_add(lasts)),
+            conflicts: 0,
+            next: None,
+            revision: 1,
+            ..lock.clone()
+        };
+        let lock = Lock {
+            stored,
+            touched: now,
+            payload: None,
+            next: None,
+        };
+        self.by_id.insert(lock.stored.id, lock);
+        true
+    }
+
     /// The time of a lock that has one has passed.
     pub(super) fn expire(&mut self, id: LockId, now: SystemTime) {
         if let Some(until) = self
@@ -314,7 +337,7 @@ impl EffectStore for MemoryStorage {
         let stored = self.write(ENQUEUE, |state| {
             let each = |job| {
                 let answer = state.enqueue_locked(job);
-                answer.unwrap_or_else(|fault| failed(StorageError::not_applied(ENQUEUE, fault)))
+                answer.unwrap_or_else(|fault| failed(fault.during(ENQUEUE)))
             };
             Ok(jobs.iter().map(each).collect::<Vec<_>>())
         });
@@ -420,6 +443,24 @@ impl EffectStore for MemoryStorage {
         self.write("clear a suspect lock", |state| {
             state.locks.suspects.remove(&id);
             Ok(())
+        })
+    }
+
+    async fn adopt_lock(
+        &self,
+        lock: &StoredLock,
+        lasts: Option<Duration>,
+    ) -> Result<bool, StorageError> {
+        self.write("adopt a lock", |state| {
+            state.faults.check_key(Key::Lock(lock.id))?;
+            state.faults.check_room()?;
+            Ok(state.locks.adopt(lock, lasts))
+        })
+    }
+
+    async fn seen(&self, key: &str) -> Result<Option<(Jid, String)>, StorageError> {
+        self.read("read what was enqueued with a key", |state| {
+            Ok(state.seen(key))
         })
     }
 }

@@ -4,7 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use thiserror::Error;
 use verk_core::{
-    QueueName,
+    QueueName, StorageError,
+    error::StorageErrorKind,
     names::NodeId,
     storage::{Inprogress, JobSet, LockId},
 };
@@ -211,12 +212,26 @@ pub enum Fault {
         "the job cannot wait for its lock: the holder is in another queue, or the job is for later"
     )]
     CannotWait,
+    /// The queue lies in another cell, or is about to: see [`Gate`](verk_core::storage::Gate).
+    #[error("the queue moves: it lies in another cell, or is about to")]
+    QueueMoved,
     /// The reply was lost with [`Faults::lose_reply`].
     #[error("the connection broke before the reply came")]
     ReplyLost,
     /// The storage refuses, because of [`Faults::set_refusing`].
     #[error("connection refused")]
     Refused,
+}
+
+impl Fault {
+    /// Why an operation was refused.
+    pub(super) fn during(self, op: &'static str) -> StorageError {
+        let kind = match self {
+            Self::QueueMoved => StorageErrorKind::Moved,
+            _ => StorageErrorKind::Other,
+        };
+        StorageError::not_applied(op, self).with_kind(kind)
+    }
 }
 
 /// Whether the caller gets the answer to a change.

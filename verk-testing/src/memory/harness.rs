@@ -71,6 +71,9 @@ impl Harness for MemoryStorage {
             dump.add(format!("node {node} deaths"), counted);
         }
         dump.add("layout", state.layout.iter().map(text));
+        for (queue, moved) in &state.moved {
+            dump.add(format!("moved {queue}"), [text(format!("{moved:?}"))]);
+        }
         if let Some((holder, _)) = &state.lease {
             dump.add("lease", [text(holder)]);
         }

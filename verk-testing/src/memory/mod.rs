@@ -2,6 +2,7 @@
 
 mod activity;
 mod audit;
+mod cells;
 mod connection;
 mod cron;
 mod effects;
@@ -180,7 +181,7 @@ impl MemoryStorage {
         write: impl FnOnce(&mut State) -> Result<T, Fault>,
     ) -> Result<T, StorageError> {
         self.shared.change(|state| {
-            let refused = |fault| StorageError::not_applied(op, fault);
+            let refused = |fault: Fault| fault.during(op);
             state.faults.check_reachable().map_err(refused)?;
             let is_lost = state.faults.count_change();
             let written = write(state).map_err(refused)?;
@@ -417,13 +418,6 @@ impl WaitingStore for MemoryStorage {
 impl Server for MemoryStorage {
     async fn server_time(&self) -> Result<SystemTime, StorageError> {
         self.read("read the time", |_| Ok(self.shared.clock.now()))
-    }
-
-    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
-        self.write("keep which cell this is", |state| {
-            let kept = state.layout.get_or_insert_with(|| layout.to_owned());
-            Ok(kept.clone())
-        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use verk_core::{
     Jid,
-    storage::{CronPush, JobSet, Locked, Once, OnceAnswer, OnceJob},
+    storage::{CronPush, Gate, JobSet, Locked, Once, OnceAnswer, OnceJob},
 };
 
 use super::{
@@ -25,16 +25,14 @@ pub(super) type AllSeen = BTreeMap<String, Seen>;
 
 impl State {
     pub(super) fn enqueue_once(&mut self, once: &Once, job: &OnceJob) -> Result<OnceAnswer, Fault> {
+        self.check_moved(once.queue.as_ref(), Some(Gate::Arriving))?;
         let now = self.locks.now();
         self.seen.retain(|_, seen| seen.until > now);
-        if let Some(seen) = self.seen.get(&once.key) {
-            return Ok(OnceAnswer::Seen {
-                jid: seen.jid.clone(),
-                request: seen.request.clone(),
-            });
+        if let Some((jid, request)) = self.seen(&once.key) {
+            return Ok(OnceAnswer::Seen { jid, request });
         }
         let stored = match job {
-            OnceJob::Locked(job) => self.enqueue_locked(job)?,
+            OnceJob::Locked(job) => self.enqueue_locked_here(job)?,
             OnceJob::Free(push) => {
                 self.push_free(push)?;
                 Locked::New
@@ -49,6 +47,13 @@ impl State {
             self.seen.insert(once.key.clone(), seen);
         }
         Ok(OnceAnswer::First(stored))
+    }
+
+    /// What was enqueued with a key, if it is remembered.
+    pub(super) fn seen(&self, key: &str) -> Option<(Jid, String)> {
+        let seen = self.seen.get(key)?;
+        let is_over = seen.until <= self.locks.now();
+        (!is_over).then(|| (seen.jid.clone(), seen.request.clone()))
     }
 
     fn push_free(&mut self, push: &CronPush) -> Result<(), Fault> {

@@ -12,8 +12,8 @@ use verk_core::{
     names::NodeId,
     storage::{
         DeadLimits, DequeueRequest, Due, DuePage, DueSet, HeldCount, Inprogress, JobSet,
-        MAX_BATCH_BYTES, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, NO_PREFETCH_AFTER_RESTORE, Page,
-        Settled, Settlement, Source, StoredNodeInfo, Target,
+        MAX_BATCH_BYTES, MAX_CUT_BY_DEATH, MAX_CUT_BY_TRIM, MovedQueue, NO_PREFETCH_AFTER_RESTORE,
+        Page, Settled, Settlement, Source, StoredNodeInfo, Target,
     },
     time::unix_seconds,
 };
@@ -61,6 +61,8 @@ pub(super) struct State {
     pub(super) deaths: Deaths,
     /// Which cell this is.
     pub(super) layout: Option<String>,
+    /// The queues that moved to another cell, or move.
+    pub(super) moved: BTreeMap<QueueName, MovedQueue>,
     /// Who moves due jobs, and until when.
     pub(super) lease: Option<(NodeId, Instant)>,
     pub(super) cron: Timetable,

@@ -204,6 +204,7 @@ impl Ledger {
             } => {
                 let upsert = CronUpsert {
                     seen: self.seen(entry, saw),
+                    queue: None,
                     definition: Bytes::from(format!("definition {definition}")),
                     hash: format!("hash{definition}"),
                     next: in_seconds(self.now, next),

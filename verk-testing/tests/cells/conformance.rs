@@ -15,14 +15,15 @@ use verk_core::{
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        AuditStore, Cleared, CronChange, CronSeen, CronStore, CronTick, CronUpsert, DeadLimits,
-        Due, DuePage, DueSet, DueStore, Effect, EffectStore, ExecutionStep, ForeignPage, Heartbeat,
-        HeldCount, Histogram, Inprogress, JobSet, JobStore, ListRequest, Listing, LockId, LockPage,
-        Locked, LockedJob, Minute, Move, NameClaim, Node, NodeStore, Once, OnceAnswer, OnceJob,
-        Page, PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore,
-        QueueConnection, Scan, SchedulePoll, Server, Settled, Settlement, Source, StatsReport,
-        StatsStore, Storage, StoredCron, StoredExecutions, StoredLock, StoredNodeInfo, StoredPause,
-        StoredStats, Ticked, WaitingStore, WorkPage, WorkPlace,
+        AuditStore, CellStore, Cleared, CronChange, CronSeen, CronStore, CronTick, CronUpsert,
+        DeadLimits, Due, DuePage, DueSet, DueStore, Effect, EffectStore, ExecutionStep,
+        ForeignPage, Heartbeat, HeldCount, Histogram, Inprogress, JobSet, JobStore, ListRequest,
+        Listing, LockId, LockPage, Locked, LockedJob, Minute, Move, MovedQueue, NameClaim, Node,
+        NodeStore, Once, OnceAnswer, OnceJob, Page, PauseListener, PauseStore, ProcessReport,
+        ProcessSignal, ProcessStore, QueueConnection, Scan, SchedulePoll, Server, Settled,
+        Settlement, Source, StatsReport, StatsStore, Storage, StoredCron, StoredExecutions,
+        StoredLock, StoredNodeInfo, StoredPause, StoredStats, Ticked, WaitingStore, WorkPage,
+        WorkPlace,
     },
 };
 use verk_testing::{
@@ -209,6 +210,18 @@ impl EffectStore for Routed {
     async fn clear_suspect(&self, id: LockId) -> Result<(), StorageError> {
         self.view.clear_suspect(id).await
     }
+
+    async fn adopt_lock(
+        &self,
+        lock: &StoredLock,
+        lasts: Option<Duration>,
+    ) -> Result<bool, StorageError> {
+        self.view.adopt_lock(lock, lasts).await
+    }
+
+    async fn seen(&self, key: &str) -> Result<Option<(Jid, String)>, StorageError> {
+        self.view.seen(key).await
+    }
 }
 
 #[async_trait]
@@ -245,6 +258,21 @@ impl WaitingStore for Routed {
 
     async fn clear(&self, source: &Source) -> Result<Cleared, StorageError> {
         self.view.clear(source).await
+    }
+}
+
+#[async_trait]
+impl CellStore for Routed {
+    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
+        self.view.claim_layout(layout).await
+    }
+
+    async fn moved_queues(&self) -> Result<Vec<MovedQueue>, StorageError> {
+        self.view.moved_queues().await
+    }
+
+    async fn record_move(&self, moved: &MovedQueue, seen: u64) -> Result<bool, StorageError> {
+        self.view.record_move(moved, seen).await
     }
 }
 
@@ -514,11 +542,12 @@ impl Harness for Routed {
 }
 
 /// Cases of the steps of a node.
-const OF_NODES: [&str; 8] = [
+const OF_NODES: [&str; 9] = [
     "exchange::",
     "faults::",
     "inprogress::",
     "layout::",
+    "moved::",
     "lease::",
     "node::",
     "poison::",

@@ -1,11 +1,15 @@
 //! Cells that fail, and what the error says.
 
+use std::time::SystemTime;
+
 use verk_core::{
     EnqueueExt as _,
     error::Applied,
     names::NodeId,
-    storage::{DueSet, Inprogress, JobSet, MoveTarget, Page, Settlement, Source, Target},
-    storage::{Move, Settled},
+    storage::{
+        DueSet, Gate, HolderPlace, Inprogress, JobSet, LockId, Move, MoveTarget, MovedQueue, Page,
+        Settled, Settlement, Source, StoredLock, Target,
+    },
 };
 use verk_testing::{Fault, Operation};
 
@@ -173,6 +177,23 @@ async fn a_node_never_works_on_the_whole_fleet() {
         Some(Settled::Failed(error)) => error,
         other => panic!("{other:?}"),
     };
+    let moved = MovedQueue {
+        queue: held.queue.clone(),
+        revision: 1,
+        gate: Gate::Closed,
+        place: String::new(),
+    };
+    let lock = StoredLock {
+        id: LockId::from_bits(1),
+        jid: "a".into(),
+        class: String::new(),
+        place: HolderPlace::Dead(SystemTime::UNIX_EPOCH),
+        since: SystemTime::UNIX_EPOCH,
+        until: None,
+        conflicts: 0,
+        next: None,
+        revision: 1,
+    };
     let errors = [
         view.register(&node, &[], ttl, &Default::default())
             .await
@@ -182,7 +203,7 @@ async fn a_node_never_works_on_the_whole_fleet() {
         view.deregister(&node).await.unwrap_err(),
         view.open_queue(&held).await.unwrap_err(),
         view.poll_schedule(&node, ttl).await.unwrap_err(),
-        view.due(DueSet::Retry, std::time::SystemTime::UNIX_EPOCH, page)
+        view.due(DueSet::Retry, SystemTime::UNIX_EPOCH, page)
             .await
             .unwrap_err(),
         view.record_stats(&node, 1, &Default::default())
@@ -190,6 +211,8 @@ async fn a_node_never_works_on_the_whole_fleet() {
             .unwrap_err(),
         view.count_deaths(&node, &[]).await.unwrap_err(),
         view.claim_layout("cells=1").await.unwrap_err(),
+        view.record_move(&moved, 0).await.unwrap_err(),
+        view.adopt_lock(&lock, None).await.unwrap_err(),
         of_settled(view.settle(&held, &settlements).await),
         of_settled(view.restore(&held, &settlements).await),
         of_settled(vec![view.begin(&held, &"{}".into(), &[]).await]),

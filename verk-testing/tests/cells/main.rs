@@ -4,6 +4,7 @@
 mod conformance;
 mod fails;
 mod lists;
+mod moves;
 mod nodes;
 mod strays;
 #[cfg(feature = "cron")]

@@ -140,6 +140,7 @@ async fn one_entry_in(fleet: &Fleet, home: usize, other: usize) {
     let stored = stored[0].clone().unwrap();
     let copy = CronUpsert {
         seen: None,
+        queue: None,
         definition: stored.definition,
         hash: stored.hash,
         next: stored.next,

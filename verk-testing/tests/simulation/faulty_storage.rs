@@ -15,9 +15,9 @@ use verk_core::{
     names::NodeId,
     stats::{Day, DayStats},
     storage::{
-        AuditStore, Beat, Cleared, DeadLimits, DequeueRequest, Dequeued, Due, DuePage, DueSet,
-        DueStore, ExecutionStep, ForeignPage, Heartbeat, HeldCount, Histogram, Inprogress,
-        JobStore, ListRequest, Listing, Minute, Move, NameClaim, Node, NodeStore, Page,
+        AuditStore, Beat, CellStore, Cleared, DeadLimits, DequeueRequest, Dequeued, Due, DuePage,
+        DueSet, DueStore, ExecutionStep, ForeignPage, Heartbeat, HeldCount, Histogram, Inprogress,
+        JobStore, ListRequest, Listing, Minute, Move, MovedQueue, NameClaim, Node, NodeStore, Page,
         PauseListener, PauseStore, ProcessReport, ProcessSignal, ProcessStore, QueueConnection,
         Scan, SchedulePoll, Server, ServerFacts, Settled, Settlement, Source, StatsReport,
         StatsStore, StoredExecutions, StoredNodeInfo, StoredPause, StoredStats, WaitingStore,
@@ -412,6 +412,22 @@ impl AuditStore for FaultyStorage {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
+impl CellStore for FaultyStorage {
+    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
+        self.call("claim", self.inner.claim_layout(layout)).await
+    }
+
+    async fn moved_queues(&self) -> Result<Vec<MovedQueue>, StorageError> {
+        self.call("read", self.inner.moved_queues()).await
+    }
+
+    async fn record_move(&self, moved: &MovedQueue, seen: u64) -> Result<bool, StorageError> {
+        self.call("move", self.inner.record_move(moved, seen)).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
 impl Server for FaultyStorage {
     async fn server_time(&self) -> Result<SystemTime, StorageError> {
         self.call("read", self.inner.server_time()).await
@@ -419,10 +435,6 @@ impl Server for FaultyStorage {
 
     async fn server_facts(&self) -> Result<ServerFacts, StorageError> {
         self.call("server facts", self.inner.server_facts()).await
-    }
-
-    async fn claim_layout(&self, layout: &str) -> Result<String, StorageError> {
-        self.call("claim", self.inner.claim_layout(layout)).await
     }
 
     fn lost_connections(&self) -> u64 {

@@ -3,6 +3,7 @@
 
 mod fleet;
 mod in_a_test;
+mod moves;
 mod waiting;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

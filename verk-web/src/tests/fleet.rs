@@ -121,6 +121,7 @@ async fn cron(storage: &MemoryStorage, admin: &Admin, random: &mut Random) {
     }
     let upsert = CronUpsert {
         seen: None,
+        queue: None,
         definition: random.note().into(),
         hash: "a".to_owned(),
         next: Some(from_unix_seconds(1.7e9)),

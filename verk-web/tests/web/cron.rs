@@ -28,6 +28,7 @@ async fn waiting(web: &Web) -> usize {
 async fn store(web: &Web, name: &str, definition: &str) {
     let upsert = CronUpsert {
         seen: None,
+        queue: None,
         definition: definition.to_owned().into(),
         hash: "a".to_owned(),
         next: Some(crate::support::time(4_000_000_000)),

@@ -24,6 +24,7 @@ use crate::{
 #[async_trait]
 impl JobStore for Fleet {
     async fn enqueue(&self, queue: &QueueName, jobs: &[Bytes]) -> Result<(), StorageError> {
+        self.cells.ask_now_and_then().await;
         if self.cells.is_spread(queue) {
             return self.enqueue_spread(queue, jobs).await;
         }
@@ -34,6 +35,7 @@ impl JobStore for Fleet {
     /// Each job goes to the cell of its queue, all or none in each cell, and one cell after
     /// another. It ends at the first error, which is `NotApplied` only if no cell stored a job.
     async fn schedule(&self, jobs: &[Due]) -> Result<usize, StorageError> {
+        self.cells.ask_now_and_then().await;
         let by_cell = by_cell(
             jobs.iter()
                 .map(|due| (self.of_payload(&due.job), due.clone())),

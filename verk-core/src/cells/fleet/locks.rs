@@ -1,54 +1,53 @@
 //! Enqueues with a lock or a key, and the locks.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::{Fleet, by_cell, picked, step_of_a_node};
+use super::{Fleet, Patience, by_cell, picked, step_of_a_node};
 use crate::{
-    error::StorageError,
-    job::Job,
+    error::{StorageError, StorageErrorKind},
+    names::Jid,
     storage::{
-        CronPush, Effect, EffectStore, Inprogress, LockId, LockPage, Locked, LockedJob, Once,
-        OnceAnswer, OnceJob, Page, Settled, StoredLock,
+        Effect, EffectStore, Inprogress, LockId, LockPage, Locked, LockedJob, Once, OnceAnswer,
+        OnceJob, Page, Settled, StoredLock,
     },
 };
 
 /// A lock lies in the cell of the queue of the job that took it.
 #[async_trait]
 impl EffectStore for Fleet {
-    /// All cells at once, each with its jobs in their order.
+    /// All cells at once, each with its jobs in their order. Jobs whose queue moves follow it.
     async fn enqueue_locked(&self, jobs: &[LockedJob]) -> Vec<Locked> {
-        let cells = jobs.iter().map(|job| self.of_lock(&job.lock));
-        let by_cell = by_cell(cells.zip(0..)).into_iter();
-        let locked = by_cell.map(async |(cell, numbers): (usize, Vec<usize>)| {
-            let some = picked(jobs, &numbers);
-            let locked = self.cell(cell).enqueue_locked(&some).await.into_iter();
-            let locked = locked.map(|locked| self.named(cell, locked));
-            numbers.into_iter().zip(locked).collect::<Vec<_>>()
-        });
-        let mut all: Vec<(usize, Locked)> = join_all(locked).await.into_iter().flatten().collect();
-        all.sort_by_key(|(number, _)| *number);
-        all.into_iter().map(|(_, locked)| locked).collect()
+        self.cells.ask_now_and_then().await;
+        let patience = Patience::new();
+        let mut all = self.lock_each(jobs).await;
+        loop {
+            let moved: Vec<usize> = (0..jobs.len()).filter(|at| is_moved(&all[*at])).collect();
+            if moved.is_empty() || !patience.look(self).await {
+                return all;
+            }
+            let answers = self.lock_each(&picked(jobs, &moved)).await;
+            for (at, answer) in moved.into_iter().zip(answers) {
+                all[at] = answer;
+            }
+        }
     }
 
     /// The key is known in the cell of the job's queue: with a job for another queue, it may be
-    /// another key.
+    /// another key. After a move, the cells in which the queue lay are asked before: they accept no
+    /// key any more, so what they do not know by then they will never know.
     async fn enqueue_once(&self, once: &Once, job: &OnceJob) -> OnceAnswer {
-        let cell = match job {
-            OnceJob::Free(CronPush::Queue { queue, .. }) => {
-                self.cells.of_partition(queue, &once.key)
+        self.cells.ask_now_and_then().await;
+        let patience = Patience::new();
+        loop {
+            let answer = self.once(once, job).await;
+            let is_moved = matches!(&answer, OnceAnswer::First(locked) if is_moved(locked));
+            if !is_moved || !patience.look(self).await {
+                return answer;
             }
-            OnceJob::Free(CronPush::Later(due)) => {
-                let job = Job::decode(due.job.clone()).ok();
-                let queue = job.as_ref().and_then(Job::queue);
-                queue.map_or(0, |queue| self.cells.of_partition(queue, &once.key))
-            }
-            OnceJob::Locked(job) => self.of_lock(&job.lock),
-        };
-        match self.cell(cell).enqueue_once(once, job).await {
-            OnceAnswer::First(locked) => OnceAnswer::First(self.named(cell, locked)),
-            seen @ OnceAnswer::Seen { .. } => seen,
         }
     }
 
@@ -120,13 +119,64 @@ impl EffectStore for Fleet {
         self.change_all(|cell| cell.clear_suspect(id)).await?;
         Ok(())
     }
+
+    async fn adopt_lock(
+        &self,
+        _lock: &StoredLock,
+        _lasts: Option<Duration>,
+    ) -> Result<bool, StorageError> {
+        Err(step_of_a_node("adopt a lock"))
+    }
+
+    async fn seen(&self, key: &str) -> Result<Option<(Jid, String)>, StorageError> {
+        let all = self.all(|cell| cell.seen(key)).await?;
+        Ok(all.into_iter().flatten().next())
+    }
 }
 
 impl Fleet {
+    async fn lock_each(&self, jobs: &[LockedJob]) -> Vec<Locked> {
+        let cells = jobs.iter().map(|job| self.of_lock(&job.lock));
+        let by_cell = by_cell(cells.zip(0..)).into_iter();
+        let locked = by_cell.map(async |(cell, numbers): (usize, Vec<usize>)| {
+            let some = picked(jobs, &numbers);
+            let locked = self.cell(cell).enqueue_locked(&some).await.into_iter();
+            let locked = locked.map(|locked| self.named(cell, locked));
+            numbers.into_iter().zip(locked).collect::<Vec<_>>()
+        });
+        let mut all: Vec<(usize, Locked)> = join_all(locked).await.into_iter().flatten().collect();
+        all.sort_by_key(|(number, _)| *number);
+        all.into_iter().map(|(_, locked)| locked).collect()
+    }
+
+    async fn once(&self, once: &Once, job: &OnceJob) -> OnceAnswer {
+        let queue = once.queue.as_ref();
+        let cell = match job {
+            OnceJob::Locked(job) => self.of_lock(&job.lock),
+            OnceJob::Free(_) => queue.map_or(0, |queue| self.cells.of_partition(queue, &once.key)),
+        };
+        for before in queue.map_or_else(Vec::new, |queue| self.cells.before(queue)) {
+            match self.at(before, |cell| cell.seen(&once.key)).await {
+                Ok(None) => {}
+                Ok(Some((jid, request))) => return OnceAnswer::Seen { jid, request },
+                Err(error) => return OnceAnswer::First(Locked::Failed(error.never_applied())),
+            }
+        }
+        match self.cell(cell).enqueue_once(once, job).await {
+            OnceAnswer::First(locked) => OnceAnswer::First(self.named(cell, locked)),
+            seen @ OnceAnswer::Seen { .. } => seen,
+        }
+    }
+
     fn named(&self, cell: usize, locked: Locked) -> Locked {
         match locked {
             Locked::Failed(error) => Locked::Failed(self.name(cell, error)),
             locked => locked,
         }
     }
+}
+
+/// Whether the cell refused it because the queue moves.
+fn is_moved(locked: &Locked) -> bool {
+    matches!(locked, Locked::Failed(error) if error.kind() == StorageErrorKind::Moved)
 }

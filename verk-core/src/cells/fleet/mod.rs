@@ -39,7 +39,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::atomic::AtomicUsize,
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -51,8 +51,9 @@ use crate::{
     cells::Cells,
     error::{Applied, StorageError},
     job::Job,
-    names::NodeId,
-    storage::{AuditStore, LockRef, Page, Server, ServerFacts, Storage},
+    names::{NodeId, QueueName},
+    storage::{AuditStore, CellStore, LockRef, MovedQueue, Page, Server, ServerFacts, Storage},
+    time::clock::{Clock, SystemClock},
 };
 
 /// Several cells as one storage. The [module](self) says what it can do.
@@ -146,6 +147,35 @@ impl Fleet {
     }
 }
 
+/// For how long a change waits for a queue to arrive in its cell, and how long between two looks.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Ends when a change that a cell refused, because the queue moves, may be made again.
+struct Patience {
+    until: Instant,
+}
+
+impl Patience {
+    fn new() -> Self {
+        let clock: &dyn Clock = &SystemClock;
+        Self {
+            until: clock.instant_in(PATIENCE),
+        }
+    }
+
+    /// Finds out where the queue lies. Returns whether the change may be made again.
+    async fn look(&self, fleet: &Fleet) -> bool {
+        let clock: &dyn Clock = &SystemClock;
+        let before = fleet.cells.moves();
+        fleet.cells.ask_until_it_knows_more().await;
+        if fleet.cells.moves() == before {
+            clock.sleep(LOOK_EVERY).await;
+        }
+        clock.instant() < self.until
+    }
+}
+
 /// Groups what belongs to cells, each with the number of its cell, in the given order.
 fn by_cell<T>(items: impl IntoIterator<Item = (usize, T)>) -> BTreeMap<usize, Vec<T>> {
     let mut groups: BTreeMap<usize, Vec<T>> = BTreeMap::new();
@@ -208,6 +238,30 @@ impl AuditStore for Fleet {
 }
 
 #[async_trait]
+impl CellStore for Fleet {
+    async fn claim_layout(&self, _layout: &str) -> Result<String, StorageError> {
+        of_a_node("claim a cell")
+    }
+
+    /// What the cell says that knows the newest revision.
+    async fn moved_queues(&self) -> Result<Vec<MovedQueue>, StorageError> {
+        let all = self.all(|cell| cell.moved_queues()).await?;
+        let mut newest: BTreeMap<QueueName, MovedQueue> = BTreeMap::new();
+        for moved in all.into_iter().flatten() {
+            let known = newest.get(&moved.queue);
+            if known.is_none_or(|known| known.revision < moved.revision) {
+                newest.insert(moved.queue.clone(), moved);
+            }
+        }
+        Ok(newest.into_values().collect())
+    }
+
+    async fn record_move(&self, _moved: &MovedQueue, _seen: u64) -> Result<bool, StorageError> {
+        of_a_node("record where a queue lies")
+    }
+}
+
+#[async_trait]
 impl Server for Fleet {
     /// The time of cell 0.
     async fn server_time(&self) -> Result<SystemTime, StorageError> {
@@ -218,10 +272,6 @@ impl Server for Fleet {
     async fn server_facts(&self) -> Result<ServerFacts, StorageError> {
         let all = self.all(|cell| cell.server_facts()).await?;
         Ok(all.into_iter().reduce(facts::worst).unwrap_or_default())
-    }
-
-    async fn claim_layout(&self, _layout: &str) -> Result<String, StorageError> {
-        of_a_node("claim a cell")
     }
 
     fn lost_connections(&self) -> u64 {

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Fleet;
+use super::{Fleet, Patience};
 use crate::{
-    error::StorageError,
+    error::{StorageError, StorageErrorKind},
     job::Job,
     storage::{
         CronChange, CronSeen, CronStore, CronTick, CronUpsert, MAX_BATCH_BYTES, MAX_BATCH_JOBS,
@@ -72,45 +72,15 @@ impl CronStore for Fleet {
         name: &str,
         upsert: &CronUpsert,
     ) -> Result<CronChange, StorageError> {
-        let holders = self.holders(name).await?;
-        let first = holders.first().map_or(0, |(cell, _)| *cell);
-        let target = self.lies_in(&upsert.definition).unwrap_or(first);
-        let there = holders.iter().find(|(cell, _)| *cell == target);
-        let others: Vec<&(usize, StoredCron)> =
-            (holders.iter().filter(|(cell, _)| *cell != target)).collect();
-        if others.is_empty() {
-            return self.at(target, |cell| cell.upsert_cron(name, upsert)).await;
-        }
-
-        let is_as_seen = |(_, entry): &&(usize, StoredCron)| {
-            let seen = upsert.seen.as_ref();
-            seen.is_some_and(|seen| is_same(&entry.seen(), seen))
-        };
-        if !holders.iter().any(|holder| is_as_seen(&holder)) {
-            return Ok(CronChange::Differs);
-        }
-        let note = others.iter().find_map(|(_, entry)| entry.pause.clone());
-        let moved = CronUpsert {
-            seen: there.map(|(_, entry)| entry.seen()),
-            next: upsert.next.filter(|_| note.is_none()),
-            ..upsert.clone()
-        };
-        let change = self
-            .at(target, |cell| cell.upsert_cron(name, &moved))
-            .await?;
-        if change == CronChange::Done {
-            if let Some(note) = &note {
-                self.at(target, |cell| cell.pause_cron(name, note))
-                    .await
-                    .map_err(StorageError::maybe_applied)?;
-            }
-            for (cell, _) in others {
-                self.at(*cell, |cell| cell.remove_cron(name))
-                    .await
-                    .map_err(StorageError::maybe_applied)?;
+        self.cells.ask_now_and_then().await;
+        let patience = Patience::new();
+        loop {
+            let stored = self.upsert_where_it_lies(name, upsert).await;
+            let is_moved = (stored.as_ref()).is_err_and(|it| it.kind() == StorageErrorKind::Moved);
+            if !is_moved || !patience.look(self).await {
+                return stored;
             }
         }
-        Ok(change)
     }
 
     /// For an operator who runs an entry now: the step of the cell that has the entry.
@@ -161,6 +131,52 @@ impl CronStore for Fleet {
 }
 
 impl Fleet {
+    async fn upsert_where_it_lies(
+        &self,
+        name: &str,
+        upsert: &CronUpsert,
+    ) -> Result<CronChange, StorageError> {
+        let holders = self.holders(name).await?;
+        let first = holders.first().map_or(0, |(cell, _)| *cell);
+        let target = self.lies_in(&upsert.definition).unwrap_or(first);
+        let there = holders.iter().find(|(cell, _)| *cell == target);
+        let others: Vec<&(usize, StoredCron)> =
+            (holders.iter().filter(|(cell, _)| *cell != target)).collect();
+        if others.is_empty() {
+            return self.at(target, |cell| cell.upsert_cron(name, upsert)).await;
+        }
+
+        let is_as_seen = |(_, entry): &&(usize, StoredCron)| {
+            let seen = upsert.seen.as_ref();
+            seen.is_some_and(|seen| is_same(&entry.seen(), seen))
+        };
+        if !holders.iter().any(|holder| is_as_seen(&holder)) {
+            return Ok(CronChange::Differs);
+        }
+        let note = others.iter().find_map(|(_, entry)| entry.pause.clone());
+        let moved = CronUpsert {
+            seen: there.map(|(_, entry)| entry.seen()),
+            next: upsert.next.filter(|_| note.is_none()),
+            ..upsert.clone()
+        };
+        let change = self
+            .at(target, |cell| cell.upsert_cron(name, &moved))
+            .await?;
+        if change == CronChange::Done {
+            if let Some(note) = &note {
+                self.at(target, |cell| cell.pause_cron(name, note))
+                    .await
+                    .map_err(StorageError::maybe_applied)?;
+            }
+            for (cell, _) in others {
+                self.at(*cell, |cell| cell.remove_cron(name))
+                    .await
+                    .map_err(StorageError::maybe_applied)?;
+            }
+        }
+        Ok(change)
+    }
+
     /// The cell of the queue of a definition, if that can be read.
     fn lies_in(&self, definition: &[u8]) -> Option<usize> {
         /// The part of a definition that matters here.

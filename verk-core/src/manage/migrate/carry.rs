@@ -100,6 +100,10 @@ impl Carried {
         self.job.as_ref().map(Job::jid)
     }
 
+    pub(super) fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
     /// The queue of the job: that in which it waits, or that which it names.
     pub(super) fn queue(&self) -> Option<&QueueName> {
         match &self.from {
@@ -143,6 +147,7 @@ impl Carried {
             key: self.key.clone(),
             request: format!("{}{run}", self.request),
             jid: self.jid().cloned().unwrap_or_else(|| "0".into()),
+            queue: self.queue().cloned(),
             lasts: LASTS,
         }
     }

@@ -24,15 +24,19 @@ mod pass;
 mod report;
 #[cfg(feature = "cron")]
 mod timetable;
+mod to_cell;
 
 use std::{collections::HashSet, fmt, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::try_join;
 
-pub use self::report::{
-    LeftBehind, LeftReason, MAX_LEFT_NAMED, MigrateError, Migrated, MigratedPlace,
-    MigrationProgress, MigrationReport,
+pub use self::{
+    report::{
+        LeftBehind, LeftReason, MAX_LEFT_NAMED, MigrateError, Migrated, MigratedPlace,
+        MigrationProgress, MigrationReport, MoveQueueError, QueueMoveReport,
+    },
+    to_cell::{QueueMove, QueuePlace},
 };
 
 use self::mark::Mark;
@@ -286,6 +290,8 @@ struct Run<'a> {
     mark: Mark,
     /// The id of this run, which the target keeps with each job that it gets.
     run: String,
+    /// The queue that moves, if not all of them do: to another cell of the same fleet.
+    only: Option<QueueName>,
     /// The queues that this run paused in the source.
     paused: HashSet<QueueName>,
     /// The keys of jobs that were no more in their set when the source should delete them: its
@@ -302,6 +308,7 @@ impl<'a> Run<'a> {
             migration,
             mark,
             run: Jid::random().to_string(),
+            only: None,
             paused: HashSet::new(),
             gone: HashSet::new(),
             waiting: HashSet::new(),

@@ -1,5 +1,6 @@
 //! Moves the jobs of one place, a page at a time.
 
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::{
@@ -8,9 +9,7 @@ use super::{
 };
 use crate::{
     error::StorageError,
-    storage::{
-        ListRequest, Locked, Move, OnceAnswer, Position, Settled, Source, StoredLock, WaitingJob,
-    },
+    storage::{ListRequest, Locked, Move, OnceAnswer, Position, Settled, Source, StoredLock},
 };
 
 /// How many jobs of a set are copied at once. Those of a queue are copied one after another, in
@@ -28,15 +27,28 @@ enum Copied {
     Left(LeftReason),
 }
 
+/// What became of a page.
+pub(super) struct PageMoved {
+    /// How many jobs were deleted in the source.
+    pub(super) deleted: u64,
+    /// The payloads of those that were left.
+    pub(super) left: Vec<Bytes>,
+}
+
 impl Run<'_> {
     /// Begins to count a place. Returns its index in the report.
     pub(super) async fn begin(&mut self, place: &Source) -> Result<usize, StorageError> {
         let before = self.target().len(place).await? as u64;
+        Ok(self.begin_with(place, before))
+    }
+
+    /// The same, if the target has so many jobs there.
+    pub(super) fn begin_with(&mut self, place: &Source, before: u64) -> usize {
         self.report.places.push(MigratedPlace {
             before,
             ..MigratedPlace::new(Migrated::Jobs(place.clone()))
         });
-        Ok(self.report.places.len() - 1)
+        self.report.places.len() - 1
     }
 
     /// Moves all jobs of a place.
@@ -57,26 +69,29 @@ impl Run<'_> {
             if jobs.is_empty() {
                 break;
             }
-            let (deleted, more) = self.move_page(at, place, jobs).await?;
+            let jobs = jobs.into_iter();
+            let jobs = jobs.map(|job| Carried::new(place, job, &self.mark.id));
+            let moved = self.move_page(at, place, jobs.collect()).await?;
+            let more = moved.left.len() as u64;
             left += more;
-            idle = if deleted + more == 0 { idle + 1 } else { 0 };
+            idle = if moved.deleted + more == 0 {
+                idle + 1
+            } else {
+                0
+            };
             self.tell(at, of);
         }
         Ok(())
     }
 
-    /// Moves a page. Returns how many jobs were deleted in the source, and how many were left.
-    async fn move_page(
+    /// Moves a page of a place.
+    pub(super) async fn move_page(
         &mut self,
         at: usize,
         place: &Source,
-        jobs: Vec<WaitingJob>,
-    ) -> Result<(u64, u64), StorageError> {
+        mut jobs: Vec<Carried>,
+    ) -> Result<PageMoved, StorageError> {
         self.report.places[at].found += jobs.len() as u64;
-        let jobs = jobs.into_iter();
-        let mut jobs: Vec<Carried> = jobs
-            .map(|job| Carried::new(place, job, &self.mark.id))
-            .collect();
         for job in &jobs {
             // A node of the source may move a due job to its queue at any moment.
             if let Some(queue) = job.queue().cloned() {
@@ -94,20 +109,20 @@ impl Run<'_> {
             .collect()
             .await;
         let mut arrived: Vec<(Carried, bool)> = Vec::with_capacity(jobs.len());
-        let mut left = 0;
+        let mut left = Vec::new();
         for (job, copied) in jobs.into_iter().zip(copied) {
             match copied? {
                 Copied::New => arrived.push((job, true)),
                 Copied::Already => arrived.push((job, false)),
                 Copied::Left(reason) => {
-                    left += 1;
                     self.leave(Migrated::Jobs(place.clone()), job.id(), reason);
+                    left.push(job.payload().clone());
                 }
             }
         }
         self.complete(&arrived).await?;
         let deleted = self.forget(at, place, arrived).await?;
-        Ok((deleted, left))
+        Ok(PageMoved { deleted, left })
     }
 
     /// Finds out whether the job holds the lock that it names, and who waits for it.
@@ -139,7 +154,10 @@ impl Run<'_> {
         let first = if names_it {
             job.probe(now)
         } else {
-            let waits = job.jid().is_some_and(|jid| self.waiting.contains(jid));
+            // Only jobs of the old cell have locks of a queue in the new one. So the job waited for
+            // that one, maybe in a run that did not end.
+            let waited = job.jid().is_some_and(|jid| self.waiting.contains(jid));
+            let waits = waited || self.only.is_some();
             job.first(now, waits)
         };
         Ok(match self.target().enqueue_once(&once, &first).await {

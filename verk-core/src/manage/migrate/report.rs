@@ -204,3 +204,77 @@ pub enum MigrateError {
         source: StorageError,
     },
 }
+
+/// What a move of a queue did: see [`QueueMove::run`](super::QueueMove::run).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueMoveReport {
+    /// The cell in which the queue lay; that in which it lies if there was nothing to do.
+    pub from: usize,
+    /// The cell in which it lies.
+    pub to: usize,
+    /// The counts of its jobs and its periodic jobs. Of a set, only the jobs of this queue count.
+    /// Jobs that came while it moved may be left in the old cell, and run there.
+    pub jobs: MigrationReport,
+    /// How many locks were moved whose jobs are done.
+    pub locks: u64,
+}
+
+impl QueueMoveReport {
+    /// Whether the queue lies in the new cell, and each job that it had was moved.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.jobs.stopped && self.jobs.left.is_empty()
+    }
+}
+
+/// Why a queue did not move to another cell.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum MoveQueueError {
+    /// There is no cell of this number. Nothing was changed.
+    #[error(
+        "there is no such cell: {}",
+        if *cells == 1 {
+            "the fleet has one cell, 0".to_owned()
+        } else {
+            format!("the cells have numbers from 0 to {}", cells - 1)
+        }
+    )]
+    NoSuchCell {
+        /// How many cells there are.
+        cells: usize,
+    },
+    /// The queue lies in several cells. Nothing was changed.
+    #[error("the queue is spread over several cells")]
+    Spread,
+    /// A move that did not end went to another cell. Nothing was changed. Run that one to its end
+    /// first.
+    #[error("an earlier move of the queue to cell {to} did not end: run that one again first")]
+    OtherCell {
+        /// That cell.
+        to: usize,
+    },
+    /// A migration to another storage did not end. Nothing was changed. Run it to its end first.
+    #[error("a migration to {to} did not end: run that one again first")]
+    Migrates {
+        /// Where its target is.
+        to: String,
+    },
+    /// A run that did not end began more than [`MAX_GAP`](super::MAX_GAP) ago, so the new cell may
+    /// have forgotten which jobs it has. Nothing was changed.
+    #[error(
+        "a move that did not end began more than 6 days ago, so the new cell may not know any more \
+         which jobs it has: see the guide of the command line"
+    )]
+    TooOld,
+    /// A storage failed, or another program moves the queue, too. Each job is in one of the two
+    /// cells, or in both; run the move again, which finds out.
+    #[error("the move stopped after {} jobs: {source}", report.moved())]
+    Storage {
+        /// What was done until then. Without the counts after the run.
+        report: Box<MigrationReport>,
+        /// What failed.
+        source: StorageError,
+    },
+}

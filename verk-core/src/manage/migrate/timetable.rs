@@ -45,6 +45,7 @@ impl Run<'_> {
         let at = self.report.places.len();
         self.report.places.push(place);
         let names = entries(self.source()).await?.into_iter();
+        let names = names.filter(|entry| self.takes(entry));
         let names: Vec<String> = names.map(|entry| entry.name).collect();
         for name in &names {
             if self.is_ended() {
@@ -63,10 +64,20 @@ impl Run<'_> {
         }
         let left = entries(self.source()).await?;
         let after = entries(self.target()).await?.len() as u64;
+        let is_left = |entry: &&StoredCron| match self.only {
+            None => is_ours(entry),
+            Some(_) => self.takes(entry),
+        };
+        let left = left.iter().filter(is_left).count() as u64;
         let place = &mut self.report.places[at];
-        place.left = left.iter().filter(|entry| is_ours(entry)).count() as u64;
-        place.after = after;
+        (place.left, place.after) = (left, after);
         Ok(())
+    }
+
+    /// Whether the entry may have something to move.
+    fn takes(&self, entry: &StoredCron) -> bool {
+        let queue = || Definition::decode(&entry.definition).ok()?.queue();
+        self.only.is_none() || self.only == queue()
     }
 
     async fn move_entry(&self, name: &str) -> Result<Moved, StorageError> {
@@ -77,7 +88,7 @@ impl Run<'_> {
         let Ok(definition) = Definition::decode(&entry.definition) else {
             return Ok(Moved::Left(LeftReason::Damaged));
         };
-        if definition.origin == Origin::Static {
+        if definition.origin == Origin::Static && self.only.is_none() {
             return self.move_pause(&entry).await;
         }
         let there = read_cron_named(target, name).await?;
@@ -137,6 +148,9 @@ impl Run<'_> {
             }
             let upsert = CronUpsert {
                 seen: None,
+                queue: Definition::decode(&entry.definition)
+                    .ok()
+                    .and_then(|definition| definition.queue()),
                 definition: entry.definition.clone(),
                 hash: entry.hash.clone(),
                 next,

@@ -19,6 +19,15 @@ use crate::memory::{
 
 impl State {
     pub(in crate::memory) fn enqueue_locked(&mut self, job: &LockedJob) -> Result<Locked, Fault> {
+        self.check_moved(Some(&job.lock.queue), None)?;
+        self.enqueue_locked_here(job)
+    }
+
+    /// Whatever the gate of the queue is.
+    pub(in crate::memory) fn enqueue_locked_here(
+        &mut self,
+        job: &LockedJob,
+    ) -> Result<Locked, Fault> {
         let LockRef { id, jid, queue } = &job.lock;
         self.faults.check_key(Key::Lock(*id))?;
         self.faults.check_key(Key::Queue(queue.clone()))?;

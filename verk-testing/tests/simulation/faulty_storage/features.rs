@@ -1,11 +1,11 @@
 //! The parts of the storage for periodic and unique jobs.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use verk_core::{
-    StorageError,
+    Jid, StorageError,
     storage::{
         CronChange, CronPush, CronSeen, CronStore, CronTick, CronUpsert, Effect, EffectStore,
         Inprogress, LockId, LockPage, Locked, LockedJob, Once, OnceAnswer, OnceJob, Page, Settled,
@@ -124,5 +124,17 @@ impl EffectStore for FaultyStorage {
 
     async fn clear_suspect(&self, id: LockId) -> Result<(), StorageError> {
         self.call("clear", self.inner.clear_suspect(id)).await
+    }
+
+    async fn adopt_lock(
+        &self,
+        lock: &StoredLock,
+        lasts: Option<Duration>,
+    ) -> Result<bool, StorageError> {
+        self.call("adopt", self.inner.adopt_lock(lock, lasts)).await
+    }
+
+    async fn seen(&self, key: &str) -> Result<Option<(Jid, String)>, StorageError> {
+        self.call("read", self.inner.seen(key)).await
     }
 }

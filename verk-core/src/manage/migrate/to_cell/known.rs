@@ -1,0 +1,75 @@
+//! What the cells know of a queue that moves: [`Known`].
+
+use futures_util::future::{join_all, try_join_all};
+
+use crate::{
+    cells::{Cells, moves::Place},
+    error::StorageError,
+    names::QueueName,
+    storage::MovedQueue,
+};
+
+/// What the cells know of the queue.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    /// The revision of each cell; 0 if it knows nothing.
+    revisions: Vec<u64>,
+    pub(super) newest: u64,
+    /// What the newest says.
+    pub(super) place: Option<Place>,
+}
+
+impl Known {
+    pub(super) async fn read(cells: &Cells, queue: &QueueName) -> Result<Self, StorageError> {
+        let all = try_join_all(cells.storages().iter().map(|cell| cell.moved_queues())).await?;
+        let of_queue = |moved: Vec<MovedQueue>| moved.into_iter().find(|it| it.queue == *queue);
+        let all: Vec<Option<MovedQueue>> = all.into_iter().map(of_queue).collect();
+        let revisions: Vec<u64> = (all.iter())
+            .map(|moved| moved.as_ref().map_or(0, |moved| moved.revision))
+            .collect();
+        let newest = all.iter().flatten().max_by_key(|moved| moved.revision);
+        Ok(Self {
+            newest: newest.map_or(0, |moved| moved.revision),
+            place: newest.and_then(Place::of),
+            revisions,
+        })
+    }
+
+    /// Says to one cell where the queue lies. Fails if another program has said something else.
+    pub(super) async fn tell(
+        &mut self,
+        cells: &Cells,
+        queue: &QueueName,
+        place: &Place,
+        cell: usize,
+        revision: u64,
+    ) -> Result<(), StorageError> {
+        let moved = place.kept_by(cell, queue, revision);
+        let seen = self.revisions[cell];
+        let storage = &cells.storages()[cell];
+        if seen < revision && !storage.record_move(&moved, seen).await? {
+            let why = "another program moves this queue, too";
+            return Err(StorageError::not_applied(
+                "move a queue to another cell",
+                why,
+            ));
+        }
+        self.revisions[cell] = revision;
+        Ok(())
+    }
+
+    /// Says to all cells that do not know it.
+    pub(super) async fn tell_all(
+        &self,
+        cells: &Cells,
+        queue: &QueueName,
+        place: &Place,
+        revision: u64,
+    ) -> Result<(), StorageError> {
+        let all = (0..cells.count()).map(|cell| {
+            let mut known = self.clone();
+            async move { known.tell(cells, queue, place, cell, revision).await }
+        });
+        join_all(all).await.into_iter().collect()
+    }
+}
