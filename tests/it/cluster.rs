@@ -1,12 +1,29 @@
 //! Nodes in one slot of a cluster: the slot moves, its primary fails, or its migration is stuck.
+//! And a node on cells, whose cluster grows.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::task::block_in_place;
-use verk::{Verk, health::Reason, prelude::*, redis::RedisConfig};
+use tokio_util::sync::CancellationToken;
+use verk::{
+    Verk,
+    cells::Cells,
+    health::Reason,
+    prelude::*,
+    redis::{RedisConfig, RedisStorage},
+};
 use verk_testing::{RedisCluster, RedisServer, within};
 
-use crate::support::{Gate, Log, PATIENCE, States, a_moment, offset, until_slowly, wait_for};
+use crate::support::{
+    Gate, Log, PATIENCE, States, a_moment, calls, offset, queue_name, until_slowly, wait_for,
+};
 
 const PREFIX: &str = "{shop}";
 
@@ -177,4 +194,98 @@ async fn a_migration_that_is_stuck_is_a_reason_not_to_be_ready() {
     block_in_place(|| migration.finish());
     until_slowly(|| verk.health().ready && ran(&states).len() == 1).await;
     verk.shutdown().await;
+}
+
+/// The slot of a cell.
+fn slot_of_cell(cluster: &RedisCluster, cell: usize) -> u16 {
+    let pattern = format!("{{{cell}.*}}:verk:layout");
+    let mut servers = cluster.servers().iter();
+    let key = servers.find_map(|server| {
+        let keys = server.command(&["KEYS", &pattern]).into_array().unwrap();
+        keys.into_iter().next()?.into_bytes()
+    });
+    cluster.slot_of(std::str::from_utf8(&key.unwrap()).unwrap())
+}
+
+/// Three primaries become five, and each of the new ones gets three cells whose queues work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_job_runs_once_while_the_cluster_grows() {
+    let mut cluster = RedisCluster::builder().without_replicas().start();
+    let config = RedisConfig::new(cluster.url())
+        .cells(16)
+        .connect_timeout(Duration::from_secs(20));
+    let cells = RedisStorage::connect_cells(config.clone()).await.unwrap();
+    let cells: Cells = cells.into_iter().collect();
+    let queues: Vec<_> = (0..24).map(|number| format!("queue-{number}")).collect();
+    let builder = Verk::builder()
+        .redis(config)
+        .heartbeat(Duration::from_secs(5));
+    let builder = queues.iter().fold(builder, |it, queue| it.queue(queue, 2));
+    let states = States::new();
+    let verk = states.give(builder).build().await.unwrap();
+    verk.start().unwrap();
+
+    let with_queues = queues.iter().map(|queue| cells.of(&queue_name(queue)));
+    let with_queues: BTreeSet<_> = with_queues.collect();
+    let slots: Vec<_> = with_queues.into_iter().take(6).collect();
+    let slots: Vec<_> = (slots.into_iter())
+        .map(|cell| slot_of_cell(&cluster, cell))
+        .collect();
+    let (enqueued, enough) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
+    let producer = {
+        let (verk, enqueued, enough) = (verk.clone(), Arc::clone(&enqueued), enough.clone());
+        tokio::spawn(async move {
+            for queue in queues.iter().cycle() {
+                let number = enqueued.load(Ordering::Relaxed);
+                if enough.is_cancelled() {
+                    return;
+                }
+                let job = SlotNumber::new(number).queue(queue);
+                verk.enqueue(job).await.unwrap();
+                enqueued.store(number + 1, Ordering::Relaxed);
+            }
+        })
+    };
+    // Some for each queue.
+    let more = async || {
+        let enough = enqueued.load(Ordering::Relaxed) + 100;
+        until_slowly(|| enqueued.load(Ordering::Relaxed) >= enough).await;
+    };
+    for slots in slots.chunks(3) {
+        block_in_place(|| cluster.add_primary());
+        let new = cluster.servers().last().unwrap();
+        for slot in slots {
+            let migration = block_in_place(|| cluster.migrate(*slot, new));
+            more().await;
+            block_in_place(|| migration.finish());
+            more().await;
+        }
+    }
+    let new = &cluster.servers()[3..];
+    for (server, slots) in new.iter().zip(slots.chunks(3)) {
+        assert_eq!(slots.len(), 3);
+        for slot in slots {
+            assert_eq!(cluster.owner(*slot).port(), server.port());
+        }
+        server.command(&["CONFIG", "RESETSTAT"]);
+    }
+    more().await;
+    enough.cancel();
+    producer.await.unwrap();
+    let enqueued = enqueued.load(Ordering::Relaxed);
+    until_slowly(|| ran(&states).len() == enqueued as usize).await;
+    until_slowly(|| verk.health().ready).await;
+    for server in new {
+        assert!(calls(server, "lpush") > 0, "jobs are enqueued there");
+        assert!(calls(server, "evalsha") > 0, "jobs are fetched there");
+    }
+    verk.shutdown().await;
+    let ran = ran(&states);
+    assert!(ran.values().all(|times| *times == 1), "{ran:?}");
+    for server in cluster.servers() {
+        for keys in ["*:queue:*", "*:inprogress:*"] {
+            let left = server.command(&["KEYS", keys]).into_array();
+            assert_eq!(left, Some(Vec::new()));
+        }
+    }
 }

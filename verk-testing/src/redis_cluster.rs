@@ -35,6 +35,7 @@ const KEYS_AT_ONCE: &str = "100";
 #[derive(Debug)]
 pub struct RedisCluster {
     servers: Vec<RedisServer>,
+    settings: Vec<(String, String)>,
 }
 
 /// Sets how a [`RedisCluster`] is started.
@@ -69,17 +70,9 @@ impl RedisClusterBuilder {
     #[must_use]
     pub fn start(self) -> RedisCluster {
         let count = if self.replicas { 2 } else { 1 } * PRIMARIES;
-        let server = |_| {
-            let server = RedisServer::builder()
-                .cluster()
-                .setting("cluster-allow-replica-migration", "no")
-                .setting("repl-diskless-sync-delay", "0");
-            let settings = self.settings.iter();
-            let server = settings.fold(server, |it, (name, value)| it.setting(name, value));
-            server.start()
-        };
         let cluster = RedisCluster {
-            servers: (0..count).map(server).collect(),
+            servers: (0..count).map(|_| server(&self.settings)).collect(),
+            settings: self.settings,
         };
         cluster.form();
         cluster
@@ -183,6 +176,19 @@ impl RedisCluster {
         })
     }
 
+    /// Adds a primary that has no slot yet and no replica, and waits until all servers know it. It
+    /// is the last of the [servers](Self::servers), and [`url`](Self::url) names it from now on.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, or a server does not get to know it in time.
+    pub fn add_primary(&mut self) -> &RedisServer {
+        self.servers.push(server(&self.settings));
+        self.meet(self.servers.len() - 1);
+        self.wait_until_all_know_each_other();
+        &self.servers[self.servers.len() - 1]
+    }
+
     /// Begins to move a slot to another primary: from now on, keys are moved one by one.
     ///
     /// # Panics
@@ -247,16 +253,10 @@ impl RedisCluster {
             let (first, last) = (slots.start().to_string(), slots.end().to_string());
             accepted(primary, &["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
         }
-        for (place, server) in self.servers.iter().enumerate() {
-            for other in &self.servers[place + 1..] {
-                let (port, bus_port) = (other.port().to_string(), other.bus_port().to_string());
-                accepted(server, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]);
-            }
+        for place in 1..self.servers.len() {
+            self.meet(place);
         }
-        self.wait_for("servers that know each other", || {
-            let know = |server: &RedisServer| Nodes::of(server).know_each_other(self.servers.len());
-            self.servers.iter().all(know).then_some(())
-        });
+        self.wait_until_all_know_each_other();
         for (primary, replica) in primaries.iter().zip(replicas) {
             accepted(replica, &["CLUSTER", "REPLICATE", &id(primary)]);
         }
@@ -264,6 +264,22 @@ impl RedisCluster {
             let works = |server: &RedisServer| info(server).contains("cluster_state:ok");
             let all_work = self.servers.iter().all(works);
             (all_work && replicas.iter().all(follows)).then_some(())
+        });
+    }
+
+    /// Lets a server meet those before it.
+    fn meet(&self, place: usize) {
+        let server = &self.servers[place];
+        for other in &self.servers[..place] {
+            let (port, bus_port) = (other.port().to_string(), other.bus_port().to_string());
+            accepted(server, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]);
+        }
+    }
+
+    fn wait_until_all_know_each_other(&self) {
+        self.wait_for("servers that know each other", || {
+            let know = |server: &RedisServer| Nodes::of(server).know_each_other(self.servers.len());
+            self.servers.iter().all(know).then_some(())
         });
     }
 
@@ -362,6 +378,17 @@ impl Migration<'_> {
     }
 }
 
+/// One that knows no other, with these settings.
+fn server(settings: &[(String, String)]) -> RedisServer {
+    let server = RedisServer::builder()
+        .cluster()
+        .setting("cluster-allow-replica-migration", "no")
+        .setting("repl-diskless-sync-delay", "0");
+    let settings = settings.iter();
+    let server = settings.fold(server, |it, (name, value)| it.setting(name, value));
+    server.start()
+}
+
 /// The slots of one of the primaries at first.
 fn slots(place: usize) -> RangeInclusive<u16> {
     let count = LAST_SLOT / 3 + 1;
@@ -377,8 +404,14 @@ fn accepted(server: &RedisServer, command: &[&str]) {
 }
 
 fn text(server: &RedisServer, command: &[&str]) -> String {
-    let text = server.command(command).into_bytes();
-    String::from_utf8_lossy(&text.expect("a text")).into_owned()
+    readable(server.command(command))
+}
+
+fn readable(reply: Reply) -> String {
+    match reply {
+        Reply::Bulk(text) => String::from_utf8_lossy(&text).into_owned(),
+        reply => panic!("a text is expected, and the answer is {reply:?}"),
+    }
 }
 
 fn id(server: &RedisServer) -> String {
@@ -411,8 +444,12 @@ struct Node {
 }
 
 impl Nodes {
+    /// A server that loads the data of its primary knows nobody.
     fn of(server: &RedisServer) -> Self {
-        Self(text(server, &["CLUSTER", "NODES"]))
+        match server.command(&["CLUSTER", "NODES"]) {
+            Reply::Error(error) if error.starts_with("LOADING") => Self(String::new()),
+            reply => Self(readable(reply)),
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = Node> {
