@@ -419,6 +419,39 @@ async fn a_job_that_another_node_was_given_cannot_be_settled() {
     it.assert_empty().await;
 }
 
+/// The node cannot know whether its outcome was stored before another node restored the job: here
+/// it was not.
+#[tokio::test]
+async fn a_lost_reply_is_no_success_of_a_node_that_was_declared_dead() {
+    let mut it = fixture().await;
+    it.verk.enqueue(Owned::new()).await.unwrap();
+    it.verk.start().unwrap();
+    it.wait_for_started(1).await;
+    let node = it.verk.storage().nodes().await.unwrap().remove(0).id;
+    it.storage.faults().expire_heartbeat(&node);
+    let inprogress = Inprogress {
+        queue: queue_name("default"),
+        node,
+    };
+    let held = it.storage.inprogress(&inprogress, ALL).await.unwrap();
+    let settlement = Settlement::new(held[0].clone(), Target::Requeue);
+    it.storage.restore(&inprogress, &[settlement]).await;
+    // It runs under the new id. Then the first run ends, and after that the second.
+    it.wait_for_started(1).await;
+    it.storage.faults().lose_reply(Operation::Settle);
+    for stored in [false, true] {
+        it.gate.open_once();
+        let was_stored = it.wait_for(|event| match event.what {
+            EventKind::JobLost => Some(false),
+            EventKind::JobFinished { .. } => Some(true),
+            _ => None,
+        });
+        assert_eq!(was_stored.await, stored);
+    }
+    it.verk.shutdown().await;
+    it.assert_empty().await;
+}
+
 #[tokio::test]
 async fn a_running_job_can_ask_whether_it_is_still_the_nodes() {
     let mut it = fixture().await;

@@ -81,7 +81,8 @@ pub enum EventKind {
     /// stops fetching from the queue.
     JobHandedBack,
     /// A job does not belong to this node any more, so its outcome here has no effect: another node
-    /// has it, or an operator removed it.
+    /// has it, or an operator removed it. Also sent if the reply to the outcome was lost and the
+    /// node was then declared dead: the outcome may be stored, or another node has the job.
     JobLost,
     /// A job equalled a member (same bytes) of the set that it went to: the set has it once now.
     JobMerged,

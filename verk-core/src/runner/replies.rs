@@ -188,8 +188,11 @@ impl QueueManager {
                 continue;
             }
             match self.outbox.remove(position) {
-                // The reply was lost, but the change was applied.
-                Some(applied) if applied.unknown => self.count(self.report(applied)),
+                // The reply was lost, but the change was applied. If the node was declared dead,
+                // nobody knows that: another node may have restored the job.
+                Some(applied) if applied.unknown && !self.registration.is_lost() => {
+                    self.count(self.report(applied));
+                }
                 Some(pending) => self.lost(pending.event.job),
                 None => {}
             }
