@@ -131,6 +131,35 @@ async fn an_enqueue_goes_where_its_queue_is() {
     );
 }
 
+/// One request has several commands. Of a slot that moves, a server takes those commands whose keys
+/// it still has. Only the others go to the new server.
+#[tokio::test]
+async fn what_a_server_took_goes_to_no_other() {
+    let cluster = cluster();
+    let storage = connect(&cluster).await;
+    let slot = cluster.slot_of(PREFIX);
+    let (from, to) = (cluster.owner(slot), cluster.other_primary(slot));
+    for queue in ["here", "there"] {
+        enqueue(&storage, queue, "0").await;
+    }
+    let migration = cluster.migrate(slot, to);
+    // The first command of each request changes this key, and the next ones push.
+    assert!(migration.move_key(&key("queues")));
+    enqueue(&storage, "here", "1").await;
+    assert!(exists(from, "queue:here") && !exists(to, "queue:here"));
+
+    assert!(migration.move_key(&key("queue:there")));
+    // The first call makes a request of its own, and the others share one, on the single thread of
+    // this test.
+    let calls = ["here", "there", "here", "there", "here"];
+    join_all(calls.map(|queue| enqueue(&storage, queue, "2"))).await;
+    assert!(exists(from, "queue:here") && !exists(to, "queue:here"));
+    assert!(!exists(from, "queue:there") && exists(to, "queue:there"));
+    migration.finish();
+    assert_eq!(jobs(&storage, "here").await, ["0", "1", "2", "2", "2"]);
+    assert_eq!(jobs(&storage, "there").await, ["0", "2", "2"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_job_is_lost_or_twice_while_the_slot_moves() {
     let cluster = cluster();
