@@ -222,10 +222,19 @@ impl RedisCluster {
     pub fn fail_over(&self, slot: u16) {
         let (old, new) = (self.owner(slot), self.replica(slot));
         accepted(new, &["CLUSTER", "FAILOVER"]);
-        self.wait_for("a failover", || {
+        let mut look = || {
             let done = Nodes::of(new).me()?.is_primary() && !Nodes::of(old).me()?.is_primary();
             done.then_some(())
-        });
+        };
+        // A replica that is slow gives up after five seconds. Until then, another request would
+        // only delay it.
+        for _ in 1..6 {
+            if poll(PATIENCE / 6, &mut look).is_some() {
+                break;
+            }
+            new.command(&["CLUSTER", "FAILOVER"]);
+        }
+        self.wait_for("a failover", look);
         self.wait_until_known(slot, &id(new));
     }
 
