@@ -63,6 +63,9 @@ words! {
         /// The slot of all keys moves to another primary of the cluster, and stays in between for
         /// longer than a time to live.
         MoveSlot = "move_slot",
+        /// The slot with the backlog moves to another primary and back. Each time its list moves
+        /// first, and the slot stays in between for longer than a time to live.
+        MoveBacklog = "move_backlog",
         /// A replica of the cluster takes over on request.
         FailOver = "fail_over",
         /// The primary of the cluster is killed (-9), and started again when its replica has taken
@@ -141,7 +144,7 @@ impl Fault {
             // Time, and what waits for an answer that comes.
             Self::ClockJump | Self::Delay | Self::SlowScript | Self::ScriptFlush => false,
             // A server that refuses a request has not run it, and heartbeats reach the keys.
-            Self::MoveSlot | Self::FailOver => false,
+            Self::MoveSlot | Self::MoveBacklog | Self::FailOver => false,
             // A full server refuses jobs, and nothing else.
             Self::OutOfMemory => false,
             // Producers send nothing twice.

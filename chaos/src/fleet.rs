@@ -1,12 +1,10 @@
 //! The processes of a run: [`Fleet`].
 
 use std::{
-    collections::BTreeSet,
     io::{self, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::OnceLock,
     time::Duration,
 };
 
@@ -19,12 +17,13 @@ use tokio::{
     task::JoinHandle,
 };
 use verk::redis::RedisConfig;
-use verk_testing::{CuttingProxy, Migration, RedisCluster, RedisServer, Reply};
+use verk_testing::{CuttingProxy, RedisServer, Reply};
 
 use crate::{
-    kind::QUEUES,
+    backlog::Backlog,
     ledger::{Ledger, Life, Record},
     left::{self, Left},
+    store::{self, Place, Store},
 };
 
 /// A Redis that keeps its data, worker processes that reach it through a proxy each, and a proxy
@@ -32,7 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Fleet {
     dir: TempDir,
-    store: Store,
+    pub(crate) store: Store,
     /// Held for writing while the server is down; held for reading by callers that use it directly.
     pub(crate) server_is_there: RwLock<()>,
     /// Where everything is written.
@@ -46,46 +45,8 @@ pub struct Fleet {
     pub heartbeat: Duration,
     /// The queues of the jobs.
     pub(crate) queues: &'static [&'static str],
-}
-
-/// Where the jobs are.
-#[derive(Debug)]
-enum Store {
-    Server(RedisServer),
-    Cluster {
-        cluster: RedisCluster,
-        cells: usize,
-        /// The prefix of each cell, once a program of verk has made the cells.
-        prefixes: OnceLock<Vec<String>>,
-    },
-}
-
-/// Where the jobs of a fleet are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// On a server of their own.
-    Server,
-    /// In so many slots of a cluster, which all processes reach without a proxy.
-    Cluster {
-        /// How many: one, or several cells.
-        cells: usize,
-    },
-}
-
-impl Place {
-    /// Whether it is a cluster.
-    #[must_use]
-    pub fn is_cluster(self) -> bool {
-        matches!(self, Self::Cluster { .. })
-    }
-
-    /// The queues of the jobs: of several cells, so many that they are in several.
-    pub(crate) fn queues(self) -> &'static [&'static str] {
-        match self {
-            Self::Server | Self::Cluster { cells: 1 } => &QUEUES[..1],
-            Self::Cluster { .. } => &QUEUES,
-        }
-    }
+    /// The jobs that wait until the faults are over.
+    pub(crate) backlog: Option<Backlog>,
 }
 
 /// What a fleet is made of.
@@ -162,6 +123,7 @@ impl Fleet {
             workers,
             heartbeat: size.heartbeat,
             queues: size.place.queues(),
+            backlog: Backlog::of(size.place),
         })
     }
 
@@ -187,8 +149,19 @@ impl Fleet {
     /// Looks at the jobs, without help from verk: at those of each cell in one moment. No job goes
     /// from one cell to another.
     pub(crate) fn what_is_left(&self) -> Left {
+        self.look(None)
+    }
+
+    /// As [`what_is_left`](Self::what_is_left), but one job of the backlog stands for all. So the
+    /// server is not stopped for long.
+    pub(crate) fn what_is_left_at_a_glance(&self) -> Left {
+        self.look(self.backlog.as_ref().map(Backlog::key))
+    }
+
+    fn look(&self, short: Option<String>) -> Left {
+        let short = short.unwrap_or_default();
         let cells = self.cells().into_iter();
-        let left = cells.map(|(server, prefix)| left::what_is_left(server, &prefix));
+        let left = cells.map(|(server, prefix)| left::what_is_left(server, &prefix, &short));
         left.reduce(Left::with).unwrap_or_default()
     }
 
@@ -225,7 +198,7 @@ impl Fleet {
 
     /// Signals the server.
     pub(crate) fn signal_server(&self, signal: Signal) {
-        if let Some(pid) = self.server_pid() {
+        if let Some(pid) = store::pid(self.server()) {
             // It may have ended just now.
             let _ = kill_process(pid, signal);
         }
@@ -241,7 +214,7 @@ impl Fleet {
             maximum: None,
         };
         // It may have ended just now.
-        let _ = prlimit(self.server_pid(), Resource::Fsize, full);
+        let _ = prlimit(store::pid(self.server()), Resource::Fsize, full);
     }
 
     /// Starts the server again, and kills it before if it still runs.
@@ -286,11 +259,6 @@ impl Fleet {
         !matches!(self.server().command(command), Reply::Error(_))
     }
 
-    fn server_pid(&self) -> Option<Pid> {
-        let pid = i32::try_from(self.server().pid()?).ok()?;
-        Pid::from_raw(pid)
-    }
-
     /// Ends the workers with TERM, and waits until they have ended.
     pub async fn stop_workers(&mut self) {
         for keeper in &self.workers {
@@ -306,132 +274,6 @@ impl Fleet {
     /// Keeps the ledger and the logs of the workers when this is dropped.
     pub(crate) fn keep_files(&mut self) {
         self.dir.disable_cleanup(true);
-    }
-}
-
-impl Store {
-    fn start(place: Place) -> Self {
-        if let Place::Cluster { cells } = place {
-            let cluster = RedisCluster::builder()
-                .setting("cluster-node-timeout", "2000")
-                // A primary that lost its replica takes no jobs, which would be lost with it.
-                .setting("min-replicas-to-write", "1");
-            return Self::Cluster {
-                cluster: cluster.start(),
-                cells,
-                prefixes: OnceLock::new(),
-            };
-        }
-        let server = RedisServer::builder()
-            .setting("appendonly", "yes")
-            .setting("appendfsync", "always")
-            .setting("busy-reply-threshold", "50")
-            // A long run needs no more disk than a short one.
-            .setting("auto-aof-rewrite-min-size", "16mb");
-        Self::Server(server.start())
-    }
-
-    fn server(&self) -> &RedisServer {
-        let prefixes = self.prefixes();
-        self.server_of(prefixes.first().map_or("", String::as_str))
-    }
-
-    fn server_of(&self, prefix: &str) -> &RedisServer {
-        match self {
-            Self::Server(server) => server,
-            Self::Cluster { cluster, .. } => cluster.owner(cluster.slot_of(prefix)),
-        }
-    }
-
-    /// What is before every key of each cell, with its colon. Empty while no program of verk has
-    /// made the cells.
-    fn prefixes(&self) -> Vec<String> {
-        match self {
-            Self::Server(_) => vec![String::new()],
-            Self::Cluster { cells: 1, .. } => vec![format!("{TAG}:")],
-            Self::Cluster {
-                cluster,
-                cells,
-                prefixes,
-            } => {
-                if let Some(known) = prefixes.get() {
-                    return known.clone();
-                }
-                let found = layouts(cluster);
-                if found.len() == *cells {
-                    return prefixes.get_or_init(|| found).clone();
-                }
-                Vec::new()
-            }
-        }
-    }
-
-    fn prefix(&self) -> Option<String> {
-        match self {
-            Self::Cluster { cells: 1, .. } => Some(TAG.to_owned()),
-            Self::Server(_) | Self::Cluster { .. } => None,
-        }
-    }
-
-    fn url(&self, proxy: &CuttingProxy) -> String {
-        match self {
-            Self::Server(_) => proxy.url().to_owned(),
-            Self::Cluster {
-                cluster, cells: 1, ..
-            } => cluster.url(),
-            Self::Cluster { cluster, cells, .. } => format!("{}?cells={cells}", cluster.url()),
-        }
-    }
-
-    /// The cluster, and the slot of one of the cells.
-    fn cluster(&self, random: u64) -> (&RedisCluster, u16) {
-        let Self::Cluster { cluster, .. } = self else {
-            panic!("a fault of clusters needs --cluster");
-        };
-        let prefixes = self.prefixes();
-        let cell = usize::try_from(random % prefixes.len().max(1) as u64).unwrap_or_default();
-        (cluster, cluster.slot_of(&prefixes[cell]))
-    }
-}
-
-/// The prefix of the keys on a cluster with one cell.
-const TAG: &str = "{chaos}";
-
-/// The prefixes of the cells that programs of verk have made.
-fn layouts(cluster: &RedisCluster) -> Vec<String> {
-    let mut found = BTreeSet::new();
-    for server in cluster.servers() {
-        let keys = server.command(&["KEYS", "*verk:layout"]).into_array();
-        for key in keys.unwrap_or_default() {
-            let key = key.into_bytes().unwrap_or_default();
-            let key = String::from_utf8_lossy(&key).into_owned();
-            found.extend(key.strip_suffix("verk:layout").map(str::to_owned));
-        }
-    }
-    found.into_iter().collect()
-}
-
-/// What a cluster can do, to the slot of one of its cells.
-impl Fleet {
-    pub(crate) fn begin_to_move(&self, random: u64) -> Migration<'_> {
-        let (cluster, slot) = self.store.cluster(random);
-        cluster.migrate(slot, cluster.other_primary(slot))
-    }
-
-    pub(crate) fn fail_over(&self, random: u64) {
-        let (cluster, slot) = self.store.cluster(random);
-        cluster.fail_over(slot);
-    }
-
-    /// Kills the primary, and starts it again when its replica has taken over. Then it is a
-    /// replica.
-    pub(crate) fn kill_primary(&self, random: u64) {
-        let (cluster, slot) = self.store.cluster(random);
-        let (primary, _) = (cluster.owner(slot), cluster.replica(slot));
-        primary.stop();
-        let _new = cluster.owner(slot);
-        primary.restart();
-        let _old = cluster.replica(slot);
     }
 }
 
@@ -459,6 +301,7 @@ impl Start {
     }
 
     fn spawn(&self, life: Life) -> io::Result<Child> {
+        let backlog = Backlog::of(self.size.place);
         Command::new(&self.size.program)
             .arg("worker")
             .args(["--life", &life.to_string()])
@@ -467,6 +310,7 @@ impl Start {
             .args(["--heartbeat", &self.size.heartbeat.as_millis().to_string()])
             .args(["--concurrency", &self.size.concurrency.to_string()])
             .args(["--queues", &self.size.place.queues().len().to_string()])
+            .args(backlog.iter().flat_map(|it| ["--backlog", &it.queue]))
             .arg("--ledger")
             .arg(self.dir.join("ledger"))
             .stdin(Stdio::piped())

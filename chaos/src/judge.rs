@@ -22,6 +22,8 @@ use crate::{
 pub struct Verdict {
     /// Jobs that verk reported as stored.
     pub stored: usize,
+    /// Those of them that waited in a paused queue while everything broke.
+    pub backlog: usize,
     /// Jobs that may be stored: the reply was lost.
     pub may_be_stored: usize,
     /// Jobs that were refused.
@@ -198,6 +200,8 @@ impl<'a> Index<'a> {
                 }
                 Record::Stored(jid) => {
                     verdict.stored += 1;
+                    let kind = index.sent.get(jid.as_str());
+                    verdict.backlog += usize::from(kind == Some(&Kind::Backlog));
                     index.stored.insert(jid);
                 }
                 Record::MayBeStored(_) => verdict.may_be_stored += 1,

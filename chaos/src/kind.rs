@@ -40,6 +40,8 @@ words! {
         Unique = "unique",
         /// Fails once, then ends well. Only one of its key is stored at a time.
         UniqueFails = "unique_fails",
+        /// Waits in a paused queue until the faults are over. Ends at once.
+        Backlog = "backlog",
         /// Was enqueued by an entry of the timetable.
         Tick = "tick",
         /// Ends its process: it ends in the dead set.

@@ -55,13 +55,14 @@ impl Left {
 /// Everything in Redis at one moment, so that a job that moves meanwhile is not missed. The names
 /// are those without the prefix.
 const LOOK: &str = "
-    local prefix, keys, waiting = ARGV[1], {}, {}
+    local prefix, short, keys, waiting = ARGV[1], ARGV[2], {}, {}
     for _, key in ipairs(redis.call('KEYS', prefix .. '*')) do
         table.insert(keys, key:sub(#prefix + 1))
     end
     for _, key in ipairs(keys) do
         if key:find('^queue:') or key:find('^inprogress:') then
-            for _, job in ipairs(redis.call('LRANGE', prefix .. key, 0, -1)) do
+            local last = key == short and 0 or -1
+            for _, job in ipairs(redis.call('LRANGE', prefix .. key, 0, last)) do
                 table.insert(waiting, job)
             end
         end
@@ -82,8 +83,9 @@ const LOOK: &str = "
         holders
     }";
 
-/// Looks into Redis, without help from verk.
-pub(crate) fn what_is_left(server: &RedisServer, prefix: &str) -> Left {
+/// Looks into Redis, without help from verk. Of the list with the name `short`, the first job
+/// stands for all.
+pub(crate) fn what_is_left(server: &RedisServer, prefix: &str, short: &str) -> Left {
     let texts = |reply: Reply| -> Vec<String> {
         let entries = reply.into_array().unwrap_or_default().into_iter();
         entries
@@ -91,7 +93,9 @@ pub(crate) fn what_is_left(server: &RedisServer, prefix: &str) -> Left {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .collect()
     };
-    let look = server.command(&["EVAL", LOOK, "0", prefix]).into_array();
+    let look = server
+        .command(&["EVAL", LOOK, "0", prefix, short])
+        .into_array();
     let mut look = look.unwrap_or_default().into_iter().map(texts);
     let mut next = || look.next().unwrap_or_default();
     let mut left = Left {

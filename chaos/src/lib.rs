@@ -14,6 +14,7 @@
     reason = "a tool logs through tracing itself"
 )]
 
+mod backlog;
 mod fault;
 mod fleet;
 mod judge;
@@ -24,12 +25,14 @@ mod payload;
 mod plan;
 mod producer;
 mod run;
+mod store;
 pub mod worker;
 
 pub use fault::Fault;
-pub use fleet::{Fleet, Place, Size, this_program};
+pub use fleet::{Fleet, Size, this_program};
 pub use judge::Verdict;
 pub use kind::Kind;
 pub use plan::{Plan, Step};
 pub use producer::Production;
 pub use run::{Run, run};
+pub use store::Place;

@@ -38,6 +38,10 @@ struct Options {
         value_parser = clap::value_parser!(u8).range(1..)
     )]
     cells: u8,
+    /// How many jobs wait in a paused queue while everything breaks, and run afterwards. Their slot
+    /// also has a queue that works, and moves to another primary and back.
+    #[arg(long, default_value_t = 0, requires = "cluster")]
+    backlog: usize,
     /// For how long things break.
     #[arg(long, default_value_t = 45)]
     seconds: u64,
@@ -77,6 +81,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     let place = match options.cluster {
         true => Place::Cluster {
             cells: options.cells.into(),
+            backlog: options.backlog,
         },
         false => Place::Server,
     };
@@ -86,7 +91,7 @@ async fn main() -> Result<ExitCode, BoxError> {
             let times = usize::try_from(options.seconds.div_ceil(4))?;
             Plan::for_each_worker(seed, length, workers, fault, times)
         }
-        None => Plan::from_seed(seed, length, workers, options.cluster),
+        None => Plan::from_seed(seed, length, workers, place),
     };
     if options.command.is_some() {
         print!("{plan}");
@@ -127,9 +132,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     }
     let met = match options.only {
         Some(fault) => verdict.met(&[fault]),
-        None => {
-            verdict.met(&Plan::faults(options.cluster)) && verdict.proves_something(options.cluster)
-        }
+        None => verdict.met(&Plan::faults(place)) && verdict.proves_something(options.cluster),
     };
     if !met {
         eprintln!("a fault did not happen, or no lock or tick met one: give it more time");

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use crate::fault::Fault;
+use crate::{fault::Fault, store::Place};
 
 /// One fault of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,26 +99,33 @@ const LANES_ON_A_CLUSTER: [&[Fault]; 2] = [
     ],
 ];
 
-fn lanes(on_cluster: bool) -> &'static [&'static [Fault]] {
-    match on_cluster {
-        true => &LANES_ON_A_CLUSTER,
-        false => &LANES,
+fn lanes(place: Place) -> Vec<Vec<Fault>> {
+    let mut lanes: Vec<_> = match place {
+        Place::Server => LANES.iter().map(|lane| lane.to_vec()).collect(),
+        Place::Cluster { .. } => LANES_ON_A_CLUSTER
+            .iter()
+            .map(|lane| lane.to_vec())
+            .collect(),
+    };
+    if let (1.., Some(of_servers)) = (place.backlog(), lanes.last_mut()) {
+        of_servers.push(Fault::MoveBacklog);
     }
+    lanes
 }
 
 impl Plan {
     /// The faults of a plan that follows from a seed, on a cluster or on one server.
     #[must_use]
-    pub fn faults(on_cluster: bool) -> Vec<Fault> {
-        lanes(on_cluster).concat()
+    pub fn faults(place: Place) -> Vec<Fault> {
+        lanes(place).concat()
     }
 
     /// The plan that follows from a seed. Each fault is in it at least once: like cards, they are
     /// dealt from one deck for each lane.
     #[must_use]
-    pub fn from_seed(seed: u64, length: Duration, workers: usize, on_cluster: bool) -> Self {
+    pub fn from_seed(seed: u64, length: Duration, workers: usize, place: Place) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let lanes = lanes(on_cluster)
+        let lanes = lanes(place)
             .iter()
             .map(|faults| {
                 // Two decks for each 20 seconds, so that everything happens at least once, and more
@@ -126,7 +133,7 @@ impl Plan {
                 let decks = length.as_secs().div_ceil(20).max(1);
                 let mut deck = Vec::new();
                 for _ in 0..decks {
-                    let mut cards = faults.to_vec();
+                    let mut cards = faults.clone();
                     cards.shuffle(&mut rng);
                     deck.extend(cards);
                 }
@@ -197,12 +204,16 @@ mod tests {
     #[test]
     fn a_seed_is_a_plan_and_everything_is_in_it() {
         let length = Duration::from_secs(45);
-        let plan = Plan::from_seed(7, length, 3, false);
-        assert_eq!(plan, Plan::from_seed(7, length, 3, false));
-        assert_ne!(plan, Plan::from_seed(8, length, 3, false));
+        let plan = Plan::from_seed(7, length, 3, Place::Server);
+        assert_eq!(plan, Plan::from_seed(7, length, 3, Place::Server));
+        assert_ne!(plan, Plan::from_seed(8, length, 3, Place::Server));
         let steps = plan.lanes.iter().flatten().count();
         assert_eq!(plan.to_string().lines().count(), steps);
-        let on_cluster = Plan::from_seed(7, length, 3, true);
+        let place = Place::Cluster {
+            cells: 16,
+            backlog: 1,
+        };
+        let on_cluster = Plan::from_seed(7, length, 3, place);
         for fault in Fault::ALL {
             let mut all = [&plan, &on_cluster]
                 .into_iter()

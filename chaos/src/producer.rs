@@ -47,8 +47,8 @@ pub struct Production {
 /// Enqueues jobs, and writes the results to the ledger.
 #[derive(Clone, Debug)]
 pub(crate) struct Producer {
-    verk: Verk,
-    ledger: Ledger,
+    pub(crate) verk: Verk,
+    pub(crate) ledger: Ledger,
     queues: &'static [&'static str],
 }
 
@@ -188,7 +188,7 @@ impl Producer {
         self.queues[sum % self.queues.len()]
     }
 
-    fn sent(&self, jid: &str, kind: Kind) {
+    pub(crate) fn sent(&self, jid: &str, kind: Kind) {
         self.ledger.write(&Record::Sent {
             jid: jid.to_owned(),
             kind,

@@ -65,6 +65,9 @@ pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
     let producer = Producer::connect(&fleet).await?;
     // A fault that strikes before the workers have started breaks nothing.
     come_to_rest(&fleet, what.rest).await;
+    if let Some(backlog) = &fleet.backlog {
+        producer.store(backlog).await?;
+    }
     producer.start_timetable().await?;
     let over = CancellationToken::new();
     let stop = if what.produce_until_over {
@@ -92,6 +95,9 @@ pub async fn run(what: Run) -> Result<(Verdict, Vec<Record>), BoxError> {
             proxy.heal();
         }
         fleet.producer_proxy.heal();
+        if let Some(backlog) = &fleet.backlog {
+            producer.release(backlog).await;
+        }
         &mut fleet
     };
     let rest = come_to_rest(fleet, what.rest).await && say_how_they_are(fleet, what.rest).await;
@@ -118,7 +124,7 @@ async fn watch_locks(fleet: Arc<Fleet>, over: CancellationToken) {
         {
             let _there = fleet.server_is_there.read().await;
             let look = Arc::clone(&fleet);
-            let look = task::spawn_blocking(move || look.what_is_left().unheld());
+            let look = task::spawn_blocking(move || look.what_is_left_at_a_glance().unheld());
             // A fault may cut its connection: then it panics, and nothing is found.
             for jid in look.await.unwrap_or_default() {
                 fleet.ledger.write(&Record::Unheld(jid));
@@ -237,6 +243,10 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
             let migration = block_in_place(|| fleet.begin_to_move(step.random));
             lasts(ttl * 2).await;
             block_in_place(|| migration.finish());
+        }
+        Fault::MoveBacklog => {
+            let _away = fleet.server_is_there.write().await;
+            return fleet.move_backlog(step.length.unwrap_or(ttl * 2)).await;
         }
         Fault::FailOver => {
             let _away = fleet.server_is_there.write().await;
@@ -394,7 +404,7 @@ async fn come_to_rest(fleet: &Fleet, limit: Duration) -> bool {
     let clock: &dyn Clock = &SystemClock;
     let look = async {
         loop {
-            let left = fleet.what_is_left();
+            let left = fleet.what_is_left_at_a_glance();
             if left.is_at_rest(fleet.proxies.len()) {
                 return;
             }

@@ -60,6 +60,9 @@ pub struct Options {
     /// How many queues it runs.
     #[arg(long, default_value_t = 1)]
     pub queues: usize,
+    /// One more queue.
+    #[arg(long)]
+    pub backlog: Option<String>,
 }
 
 /// How long a short job takes.
@@ -119,6 +122,7 @@ pub(crate) async fn chaos(
         | Kind::FailsOnce
         | Kind::UniqueFails
         | Kind::Tick
+        | Kind::Backlog
         | Kind::Huge
         | Kind::Scheduled
         | Kind::Twice
@@ -155,7 +159,8 @@ pub async fn run(options: Options) -> Result<(), BoxError> {
     }
     let verk = loop {
         let mut builder = Verk::builder();
-        for queue in QUEUES.iter().take(options.queues) {
+        let backlog = options.backlog.as_deref();
+        for queue in QUEUES.into_iter().take(options.queues).chain(backlog) {
             builder = builder.queue(queue, options.concurrency);
         }
         let built = builder
