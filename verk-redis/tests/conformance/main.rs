@@ -2,17 +2,12 @@
 //! its own, with queues that share one look instead of waiting on the server, as a user who has
 //! only the rights that the guide lists, and in slots of a cluster.
 
-use std::{
-    net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
-    thread,
-    time::Duration,
-};
+mod cluster;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::runtime;
 use verk_core::{
     config::ScheduleKeys,
     names::NodeId,
@@ -21,9 +16,8 @@ use verk_core::{
 };
 use verk_redis::{RedisConfig, RedisStorage};
 use verk_testing::{
-    CuttingProxy, Key, Operation, RedisCluster, RedisClusterBuilder, RedisCommand, RedisServer,
-    Reply,
-    conformance::{Case, Dump, Harness, ScoredJob},
+    CuttingProxy, Key, Operation, RedisCluster, RedisCommand, RedisServer, Reply,
+    conformance::{Dump, Harness, ScoredJob},
 };
 
 mod bare {
@@ -46,119 +40,7 @@ mod restricted {
     verk_testing::storage_conformance!(super::RedisHarness::restricted().await);
 }
 
-/// The suite in a slot of each primary of one cluster, as the user of the guide. In one test,
-/// because a cluster takes seconds to start.
-#[test]
-fn in_a_slot_of_a_cluster() {
-    let prefixes = ["{b}:", "{c}:", "{a}:"];
-    let cluster = Arc::new(behind_proxies(RedisCluster::builder(), &prefixes));
-    let place = |prefix| Place {
-        cluster: Arc::clone(&cluster),
-        prefix,
-        cell: None,
-        _others: Vec::new(),
-    };
-    run_all(prefixes.map(place));
-}
-
-/// The suite in one of 16 cells of a cluster, also as that user. In three clusters at once, because
-/// the connections to a cell also need the primaries of the others.
-#[test]
-fn in_a_cell_of_a_cluster() {
-    let cells = [
-        (2, "shop:{2.1796}:"),
-        (1, "shop:{1.19937}:"),
-        (15, "shop:{15.7838}:"),
-    ];
-    run_all(cells.map(|(cell, prefix)| {
-        let builder = RedisCluster::builder().without_replicas();
-        let cluster = Arc::new(behind_proxies(builder, &[prefix]));
-        let owner = cluster.owner(cluster.slot_of(prefix)).port();
-        let mut others: Vec<_> = cluster.servers().iter().collect();
-        others.retain(|server| server.port() != owner);
-        Place {
-            _others: others.into_iter().map(proxy).collect(),
-            cluster,
-            prefix,
-            cell: Some(cell),
-        }
-    }));
-}
-
-/// A slot of a cluster whose owner no other test uses meanwhile.
-struct Place {
-    cluster: Arc<RedisCluster>,
-    /// Before every key.
-    prefix: &'static str,
-    /// Its number, if it is one of 16 cells.
-    cell: Option<usize>,
-    /// In front of the other primaries, if they are needed.
-    _others: Vec<CuttingProxy>,
-}
-
-fn behind_proxies(builder: RedisClusterBuilder, prefixes: &[&str]) -> RedisCluster {
-    let cluster = builder
-        // So the servers name the proxies to clients, and their own addresses to each other.
-        .setting("cluster-announce-hostname", PROXIES)
-        .setting("cluster-preferred-endpoint-type", "hostname")
-        // They tell each other of that in each half of this time.
-        .setting("cluster-node-timeout", "1000")
-        .start();
-    for server in cluster.servers() {
-        allow(server, prefixes);
-        let known = || server.command(&["CLUSTER", "NODES"]);
-        while format!("{:?}", known()).matches(PROXIES).count() < cluster.servers().len() {
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-    for server in cluster.servers() {
-        server.command(&["CONFIG", "SET", "cluster-node-timeout", "15000"]);
-    }
-    cluster
-}
-
-fn proxy(server: &RedisServer) -> CuttingProxy {
-    let address = SocketAddr::new(PROXIES.parse().expect("an address"), server.port());
-    CuttingProxy::start_at(server, address)
-}
-
-/// Runs each case in one of the places.
-fn run_all(places: [Place; 3]) {
-    let cases: Vec<Case<RedisHarness>> = verk_testing::conformance_cases!(RedisHarness);
-    assert!(cases.len() > 200, "{}", cases.len());
-    let (next, failed) = (Mutex::new(cases.iter()), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for place in places {
-            let (next, failed) = (&next, &failed);
-            scope.spawn(move || {
-                loop {
-                    let case = next.lock().expect("the cases").next();
-                    let Some(case) = case else { return };
-                    let run = || run_in(&place, case);
-                    if catch_unwind(AssertUnwindSafe(run)).is_err() {
-                        failed.lock().expect("the names").push(case.name());
-                    }
-                }
-            });
-        }
-    });
-    let failed = failed.into_inner().expect("the names");
-    assert!(failed.is_empty(), "{failed:?}");
-}
-
-fn run_in(place: &Place, case: &Case<RedisHarness>) {
-    let mut runtime = runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let harness = RedisHarness::in_a_cluster(place).await;
-        case.run(&harness).await;
-    });
-}
-
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The address of the proxies in front of the servers of a cluster, each at the port of its server.
-const PROXIES: &str = "127.0.0.2";
 
 /// Random steps on Redis and on the storage in memory alike.
 #[test]
@@ -260,34 +142,6 @@ impl RedisHarness {
             16,
         )
         .await
-    }
-
-    async fn in_a_cluster(place: &Place) -> Self {
-        let (cluster, prefix) = (&place.cluster, place.prefix);
-        let owner = cluster.owner(cluster.slot_of(prefix));
-        owner.command(&["CONFIG", "SET", "maxmemory", "0"]);
-        owner.command(&["FLUSHALL"]);
-        owner.command(&["ACL", "LOG", "RESET"]);
-        let proxy = proxy(owner);
-        let url = cluster.url().replace("://", "://verk:password@");
-        let mut servers = cluster.servers().iter();
-        let server = servers.position(|server| server.port() == owner.port());
-        let server = Server::InCluster(Arc::clone(cluster), server.expect("its place"));
-        let Some(cell) = place.cell else {
-            return Self::connect(server, proxy, &url, prefix, ScheduleKeys::Shared, 16).await;
-        };
-        let config = RedisConfig::new(format!("{url}/?cells=16"))
-            .prefix("shop".to_owned())
-            .connect_timeout(CONNECT_TIMEOUT);
-        let cells = RedisStorage::connect_cells(config).await.expect("connect");
-        Self {
-            server,
-            proxy,
-            storage: cells[cell].clone(),
-            prefix,
-            schedule_keys: ScheduleKeys::Shared,
-            blocking_connections: 16,
-        }
     }
 
     async fn on(
@@ -444,7 +298,12 @@ impl Harness for RedisHarness {
 
     async fn dump(&self) -> Dump {
         let mut dump = Dump::default();
-        for key in self.entries([b"KEYS", b"*"]) {
+        // Of a server with other cells, only the keys of this one: this user may change no other.
+        let keys = match self.server {
+            Server::Alone(_) => b"*".to_vec(),
+            Server::InCluster(..) => self.key("*"),
+        };
+        for key in self.entries([b"KEYS", &keys]) {
             let Reply::Status(kind) = self.command([b"TYPE", &key]) else {
                 panic!("TYPE answers with a status");
             };
@@ -568,7 +427,10 @@ impl Harness for RedisHarness {
         };
         self.proxy.lose_reply(move |command| match operation {
             Operation::Dequeue => {
-                command.name() == "BLMOVE" || script(command, 1, |key| key.starts_with("queue:"))
+                let from = command.args().get(1);
+                let here = || from.is_some_and(|key| key.starts_with(prefix.as_bytes()));
+                command.name() == "BLMOVE" && here()
+                    || script(command, 1, |key| key.starts_with("queue:"))
             }
             Operation::Settle => script(command, 1, |key| key.starts_with("inprogress:")),
             Operation::MoveJobs => script(command, 2, |key| key == "dead"),
