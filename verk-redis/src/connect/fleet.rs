@@ -1,8 +1,8 @@
 //! The cells of one cluster, which share connections: [`Fleet`].
 //!
-//! Each primary has one pool in each tokio runtime, for all cells whose slots it has
-//! ([`Primaries`]). Who has a slot is found as for one slot: all servers of the URL are asked
-//! before each new connection.
+//! Each primary has one pool in each tokio runtime, for all cells whose slots it has, and their
+//! enqueues are sent together ([`Primaries`]). Who has a slot is found as for one slot: all servers
+//! of the URL are asked before each new connection.
 //!
 //! 1. One answer says who has the slots of all cells. It is kept until the next answer.
 //! 2. A request of a cell takes a connection from the pool of the primary that has its slot.
@@ -134,7 +134,7 @@ impl Fleet {
         self.ask()
             .await
             .map_err(|error| unreachable(first, error))?;
-        let owners = self.known.borrow().owners.clone();
+        let owners = self.look().owners.clone();
         if let Some(cell) = owners.iter().position(Option::is_none) {
             let slot = self.slots[cell];
             return Err(unreachable(slot, nobody_has(slot)));
@@ -152,6 +152,11 @@ impl Fleet {
             .await
     }
 
+    /// What is known.
+    pub(crate) fn look(&self) -> watch::Ref<'_, Known> {
+        self.known.borrow()
+    }
+
     /// What is known, and each change of it.
     pub(crate) fn known(&self) -> watch::Receiver<Known> {
         self.known.subscribe()
@@ -159,7 +164,7 @@ impl Fleet {
 
     /// The primary of a cell, for messages.
     pub(crate) fn owner(&self, cell: usize) -> Option<String> {
-        self.known.borrow().owner(cell).map(shown)
+        self.look().owner(cell).map(shown)
     }
 
     /// The primary of a cell does not have its slot any more.
@@ -212,12 +217,12 @@ impl Fleet {
     pub(crate) fn no_primary(&self, cell: usize) -> Failure {
         let slot = self.slots.get(cell).copied().unwrap_or_default();
         let address = self.cluster.with_slot(slot).address();
-        let error = self.known.borrow().error.clone();
+        let error = self.look().error.clone();
         let error = error.unwrap_or_else(|| nobody_has(slot));
         Failure::not_connected(address, self.base.cause(error))
     }
 
-    /// The pools of the calling runtime.
+    /// What the cells share in this runtime.
     pub(crate) fn here(self: &Arc<Self>, of: For, runtime: &Handle) -> Arc<Primaries> {
         let mut open = self.open.lock();
         open.retain(|(.., primaries)| primaries.strong_count() > 0);
@@ -230,7 +235,7 @@ impl Fleet {
             For::Commands => self.pool_size,
             For::Heartbeats => 1,
         };
-        let primaries = Arc::new(Primaries::new(Arc::clone(self), size));
+        let primaries = Arc::new(Primaries::new(Arc::clone(self), runtime.clone(), size));
         open.push((of, runtime.id(), Arc::downgrade(&primaries)));
         primaries
     }
@@ -301,7 +306,7 @@ impl Primary {
     /// The server, if it still has some of the slots.
     pub(crate) async fn find(&self) -> RedisResult<Client> {
         self.fleet.ask().await?;
-        if !self.fleet.known.borrow().has_cells(&self.address) {
+        if !self.fleet.look().has_cells(&self.address) {
             return Err((ErrorKind::Io, "the server has no slot of a cell any more").into());
         }
         self.fleet.cluster.client(&self.address)

@@ -37,7 +37,7 @@ use crate::{
         endpoint::{By, Endpoint},
         fleet::For,
         identity::Identity,
-        primaries::Primaries,
+        primaries::{AtPrimary, Primaries},
         slot::Slot,
     },
     error::{Error, Failure, applied, cause::Cause, redirect::Redirect},
@@ -359,7 +359,7 @@ impl Connection {
     /// Sends one command and waits for its reply.
     pub(crate) async fn query(&mut self, command: &Cmd) -> Result<Value, Failure> {
         let reply = command.query_async(&mut self.inner).await;
-        self.seen(reply).map_err(|error| self.failure(error))
+        self.answer(reply)
     }
 
     /// As [`query`](Self::query), for a script.
@@ -380,25 +380,36 @@ impl Connection {
         &mut self,
         commands: &Pipeline,
     ) -> Result<Vec<Result<Value, Failure>>, Failure> {
+        let replies = self.query_each(commands).await?.into_iter();
+        Ok(replies
+            .map(|reply| self.answer(reply.extract_error()))
+            .collect())
+    }
+
+    /// As [`query_all`](Self::query_all), for commands of several slots: each answer has still to
+    /// be read by [`answer_for`](Self::answer_for).
+    pub(crate) async fn query_each(&mut self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
         let count = commands.len();
         let replies = self.inner.req_packed_commands(commands, 0, count).await;
-        let replies = self.seen(replies).map_err(|error| self.failure(error))?;
+        let replies = self.answer(replies)?;
         if replies.len() != count {
             return Err(Failure::unexpected_reply("a reply to each command"));
         }
-        Ok(replies
-            .into_iter()
-            .map(|reply| {
-                self.seen(reply.extract_error())
-                    .map_err(|error| self.failure(error))
-            })
-            .collect())
+        Ok(replies)
+    }
+
+    /// The answer to a command for the slot of this pool.
+    pub(crate) fn answer_for(&self, pool: &Pool, reply: Value) -> Result<Value, Failure> {
+        reply.extract_error().or_else(|error| {
+            let slot = pool.connector.slot.clone();
+            self.clone().of(slot).answer(Err(error))
+        })
     }
 
     /// Subscribes the connection to `channel`.
     pub(crate) async fn subscribe(&mut self, channel: &[u8]) -> Result<(), Failure> {
         let reply = self.inner.with_a_task().subscribe(channel).await;
-        self.seen(reply).map_err(|error| self.failure(error))
+        self.answer(reply)
     }
 
     /// Sends several commands as one transaction. Returns the replies to those that are not
@@ -408,11 +419,12 @@ impl Connection {
         commands: &Pipeline,
     ) -> Result<Vec<Value>, Failure> {
         let replies = commands.query_async(&mut self.inner).await;
-        self.seen(replies).map_err(|error| self.failure(error))
+        self.answer(replies)
     }
 
-    fn failure(&self, error: RedisError) -> Failure {
-        self.of_slot(error, Failure::of_command)
+    fn answer<T>(&self, reply: Result<T, RedisError>) -> Result<T, Failure> {
+        let reply = self.seen(reply);
+        reply.map_err(|error| self.of_slot(error, Failure::of_command))
     }
 
     /// In a cluster, the failure says what the error means for the slot.
@@ -483,6 +495,15 @@ impl Pool {
             inner: Inner::Shared(fleet.here(of, runtime), cell),
             connector: connector.clone(),
         })
+    }
+
+    /// What the cells at the primary of this one share; `None` as in [`Primaries::at_owner`], and
+    /// for a pool of its own.
+    pub(crate) fn at_primary(&self) -> Option<Arc<AtPrimary>> {
+        match &self.inner {
+            Inner::Own(..) => None,
+            Inner::Shared(primaries, cell) => primaries.at_owner(*cell),
+        }
     }
 
     /// Starts to connect; proves nothing.

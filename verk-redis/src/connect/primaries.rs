@@ -1,33 +1,62 @@
-//! The shared connections of the cells of a cluster, in one runtime: [`Primaries`].
+//! What the cells of a cluster share in one runtime: [`Primaries`].
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use verk_core::time::{Clock, SystemClock};
 
 use crate::{
     connect::{
         directory::Address,
+        enqueue::Enqueues,
         fleet::Fleet,
         pool::{Connection, Pool},
     },
     error::Failure,
 };
 
-/// A pool for each primary that has slots of cells.
+/// The primaries that have slots of cells.
 pub(crate) struct Primaries {
     fleet: Arc<Fleet>,
+    runtime: Handle,
     /// How many connections each gets.
     size: u32,
-    pools: Mutex<HashMap<Address, Pool>>,
+    open: Mutex<HashMap<Address, Arc<AtPrimary>>>,
+}
+
+/// What all cells at one primary share.
+#[derive(Debug)]
+pub(crate) struct AtPrimary {
+    fleet: Arc<Fleet>,
+    address: Address,
+    pool: Pool,
+    pub(crate) enqueues: Enqueues,
+}
+
+impl AtPrimary {
+    /// A connection for enqueues; `None` if the primary has no cell any more.
+    pub(crate) async fn connection(&self) -> Option<Result<Connection, Failure>> {
+        let mut known = self.fleet.known();
+        let deserted = async {
+            let deserted = known.wait_for(|known| !known.has_cells(&self.address));
+            drop(deserted.await);
+        };
+        tokio::select! {
+            biased;
+            connection = self.enqueues.connection(&self.pool) => Some(connection),
+            () = deserted => None,
+        }
+    }
 }
 
 impl Primaries {
-    pub(crate) fn new(fleet: Arc<Fleet>, size: u32) -> Self {
+    pub(crate) fn new(fleet: Arc<Fleet>, runtime: Handle, size: u32) -> Self {
         Self {
             fleet,
+            runtime,
             size,
-            pools: Mutex::default(),
+            open: Mutex::default(),
         }
     }
 
@@ -51,55 +80,66 @@ impl Primaries {
                 }
                 continue;
             };
-            let pool = self.pool(&owner);
+            let at = self.at(&owner);
             let another = async {
                 let another = known.wait_for(|known| known.owner(cell) != Some(&owner));
                 drop(another.await);
             };
             tokio::select! {
                 biased;
-                connection = pool.get() => return connection,
+                connection = at.pool.get() => return connection,
                 () = another => {}
             }
         }
     }
 
     fn owner(&self, cell: usize) -> Option<Address> {
-        self.fleet.known().borrow().owner(cell).cloned()
+        self.fleet.look().owner(cell).cloned()
     }
 
-    /// The pool of a primary. Those of servers that have no slot any more end.
-    fn pool(&self, address: &Address) -> Pool {
-        let known = self.fleet.known();
+    /// What the cells at the primary of this cell share; `None` if the primary is not known, or
+    /// nobody has used it.
+    pub(crate) fn at_owner(&self, cell: usize) -> Option<Arc<AtPrimary>> {
+        let open = self.open.lock();
+        open.get(self.fleet.look().owner(cell)?).cloned()
+    }
+
+    /// What the cells at a primary share. That of servers that have no slot any more ends.
+    fn at(&self, address: &Address) -> Arc<AtPrimary> {
         let mut unused = Vec::new();
-        let mut pools = self.pools.lock();
-        for other in pools.keys() {
-            if other != address && !known.borrow().has_cells(other) {
+        let mut open = self.open.lock();
+        for other in open.keys() {
+            if other != address && !self.fleet.look().has_cells(other) {
                 unused.push(other.clone());
             }
         }
-        let unused: Vec<_> = unused.iter().map(|other| pools.remove(other)).collect();
-        let pool = pools.entry(address.clone()).or_insert_with(|| {
+        let unused: Vec<_> = unused.iter().map(|other| open.remove(other)).collect();
+        let at = open.entry(address.clone()).or_insert_with(|| {
             let connector = self.fleet.primary(address.clone());
-            Pool::new(connector, self.size)
+            Arc::new(AtPrimary {
+                fleet: Arc::clone(&self.fleet),
+                address: address.clone(),
+                pool: Pool::new(connector, self.size),
+                enqueues: Enqueues::new(self.runtime.clone()),
+            })
         });
-        let pool = pool.clone();
-        drop(pools);
+        let at = Arc::clone(at);
+        drop(open);
         // Their connections close here, outside of the lock.
         drop(unused);
-        pool
+        at
     }
 
     /// Ensures that no connection is one that was given up before the call: none is used again.
     pub(crate) fn drop_all(&self) {
-        let pools = std::mem::take(&mut *self.pools.lock());
-        drop(pools);
+        let open = std::mem::take(&mut *self.open.lock());
+        drop(open);
     }
 
     /// None came in time.
     fn no_connection(&self, cell: usize) -> Failure {
         match self.owner(cell) {
-            Some(owner) => self.pool(&owner).no_connection(),
+            Some(owner) => self.at(&owner).pool.no_connection(),
             None => self.fleet.no_primary(cell),
         }
     }
@@ -111,7 +151,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 impl fmt::Debug for Primaries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Primaries")
-            .field("pools", &self.pools.lock().len())
+            .field("open", &self.open.lock().len())
             .finish_non_exhaustive()
     }
 }

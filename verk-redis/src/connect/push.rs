@@ -1,6 +1,12 @@
-//! One request with the jobs of several calls: [`send`].
+//! One request with the jobs of several calls, of one cell or of several: [`send`].
 
-use std::sync::atomic::Ordering;
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
 
 use bb8_redis::redis::{self, Cmd, Pipeline, Value};
 use bytes::Bytes;
@@ -14,6 +20,8 @@ use crate::{
 
 /// What goes to one queue.
 pub(crate) struct Push<'a> {
+    /// Of its cell.
+    pub(crate) local: &'a Arc<Local>,
     pub(crate) queue: &'a QueueName,
     /// Of each call.
     pub(crate) jobs: Vec<&'a [Bytes]>,
@@ -33,47 +41,109 @@ impl Push<'_> {
     }
 }
 
-/// Sends pushes in one request. Each has its own answer.
-///
-/// Each command of the request changes one key, so a server takes it or not as a whole. In a
-/// cluster, the commands that no server has taken are sent again, and no others.
-pub(crate) async fn send(
-    local: &Local,
-    mut connection: Connection,
-    pushes: &[Push<'_>],
-) -> Vec<Result<(), StorageError>> {
-    let request = Request { local, pushes };
-    let count = request.count();
-    let replies = connection.query_all(&request.commands(0..count)).await;
-    let is_silence = replies.as_ref().is_err_and(Failure::is_silence);
-    local.enqueues.silent.store(is_silence, Ordering::Relaxed);
-    let mut results = vec![Ok(()); count];
-    let redirected = request.note(replies, 0..count, &mut results);
-    if !redirected.is_empty() {
-        request.repeat(redirected, &mut results).await;
-    }
-    let mut results = results.into_iter();
-    let unnamed = results.next().and_then(Result::err);
-    let results: Vec<_> = results.collect();
-    if let Some(error) = unnamed {
-        tell_unnamed(pushes, &results, &error);
-    }
-    results
+/// The pushes to the queues of one cell. The first command adds their queues to the list of queues,
+/// and each other is one push.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) local: &'a Arc<Local>,
+    pub(crate) pushes: &'a [Push<'a>],
 }
 
-/// The commands for some pushes: the first adds their queues to the list of queues, and each other
-/// is one push.
-struct Request<'a> {
-    local: &'a Local,
-    pushes: &'a [Push<'a>],
+/// What servers have answered to the commands of a [`Part`].
+pub(crate) struct Sent {
+    /// Of each command that a server has taken or refused for good.
+    results: Vec<Result<(), StorageError>>,
+    redirected: Vec<Redirected>,
 }
-
-type Results = [Result<(), StorageError>];
 
 /// A command that a server of a cluster did not take, by its place.
 type Redirected = (usize, Failure);
 
-impl Request<'_> {
+/// Sends the pushes of several cells in one request. Each has its own answer.
+///
+/// Each command of the request changes one key, so a server takes it or not as a whole. In a
+/// cluster, the commands that no server has taken [can be sent again](Part::finish), and no others.
+pub(crate) async fn send(
+    mut connection: Connection,
+    silent: &AtomicBool,
+    parts: &[Part<'_>],
+) -> Vec<Sent> {
+    let count = parts.iter().map(Part::count).sum();
+    let mut commands = Pipeline::with_capacity(count);
+    for part in parts {
+        part.add(&mut commands, 0..part.count());
+    }
+    let replies = connection.query_each(&commands).await;
+    let is_silence = replies.as_ref().is_err_and(Failure::is_silence);
+    silent.store(is_silence, Ordering::Relaxed);
+    let replies = replies.map_err(|failure| failure.during(OP));
+    let mut replies = replies.map(Vec::into_iter);
+    let sent = |part: &Part<'_>| {
+        let count = part.count();
+        let replies = replies.as_mut().map_err(|error| error.clone());
+        let replies = replies.map(|all| {
+            all.take(count)
+                .map(|reply| connection.answer_for(&part.local.pool, reply))
+                .collect()
+        });
+        let mut results = vec![Ok(()); count];
+        let redirected = part.note(replies, 0..count, &mut results);
+        Sent {
+            results,
+            redirected,
+        }
+    };
+    parts.iter().map(sent).collect()
+}
+
+impl Sent {
+    /// Whether no command has to be sent again.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.redirected.is_empty()
+    }
+}
+
+impl<'a> Part<'a> {
+    /// One, of pushes of one cell.
+    pub(crate) fn of(pushes: &'a [Push<'a>]) -> Self {
+        Self {
+            local: pushes[0].local,
+            pushes,
+        }
+    }
+
+    /// That of each cell. The pushes of one cell are neighbours.
+    pub(crate) fn each(pushes: &'a [Push<'a>]) -> impl Iterator<Item = Self> {
+        let same_cell = |one: &Push<'_>, other: &Push<'_>| Arc::ptr_eq(one.local, other.local);
+        pushes.chunk_by(same_cell).map(Self::of)
+    }
+
+    /// How many calls it is of.
+    pub(crate) fn calls(&self) -> usize {
+        self.pushes.iter().map(|push| push.jobs.len()).sum()
+    }
+
+    /// Sends those commands again that no server has taken. Returns the result of each push.
+    pub(crate) async fn finish(&self, mut sent: Sent) -> Vec<Result<(), StorageError>> {
+        if !sent.is_settled() {
+            let _repeating = Repeating::new(&self.local.enqueues.repeating);
+            let redirected = mem::take(&mut sent.redirected);
+            self.repeat(redirected, &mut sent.results).await;
+        }
+        self.results(sent)
+    }
+
+    /// The result of each push.
+    pub(crate) fn results(&self, sent: Sent) -> Vec<Result<(), StorageError>> {
+        let mut results = sent.results.into_iter();
+        let unnamed = results.next().and_then(Result::err);
+        let results: Vec<_> = results.collect();
+        if let Some(error) = unnamed {
+            tell_unnamed(self.pushes, &results, &error);
+        }
+        results
+    }
+
     fn count(&self) -> usize {
         self.pushes.len() + 1
     }
@@ -90,27 +160,24 @@ impl Request<'_> {
         name
     }
 
-    fn commands(&self, places: impl ExactSizeIterator<Item = usize>) -> Pipeline {
-        let mut commands = Pipeline::with_capacity(places.len());
+    fn add(&self, commands: &mut Pipeline, places: impl Iterator<Item = usize>) {
         for place in places {
             commands.add_command(self.command(place));
         }
-        commands
     }
 
     /// Notes the answers to the commands at these places, and returns those that a server of a
     /// cluster did not take.
     fn note(
         &self,
-        replies: Result<Vec<Result<Value, Failure>>, Failure>,
+        replies: Result<Vec<Result<Value, Failure>>, StorageError>,
         places: impl Iterator<Item = usize>,
         results: &mut Results,
     ) -> Vec<Redirected> {
         let op = |place| if place == 0 { NAME_QUEUES } else { OP };
         let replies = match replies {
             Ok(replies) => replies,
-            Err(failure) => {
-                let error = failure.during(OP);
+            Err(error) => {
                 for place in places {
                     results[place] = Err(error.clone());
                 }
@@ -147,8 +214,10 @@ impl Request<'_> {
                 break;
             };
             let places: Vec<usize> = redirected.iter().map(|(place, _)| *place).collect();
-            let commands = self.commands(places.iter().copied());
+            let mut commands = Pipeline::with_capacity(places.len());
+            self.add(&mut commands, places.iter().copied());
             let replies = connection.query_all(&commands).await;
+            let replies = replies.map_err(|failure| failure.during(OP));
             redirected = self.note(replies, places.into_iter(), results);
         }
         for (place, failure) in redirected {
@@ -179,10 +248,29 @@ impl Request<'_> {
         let places: Vec<usize> = asked.iter().map(|(place, _)| *place).collect();
         let commands = places.iter().map(|place| self.command(*place));
         let replies = asking::query_all(&mut connection, commands).await;
+        let replies = replies.map_err(|failure| failure.during(OP));
         others.extend(self.note(replies, places.into_iter(), results));
         others
     }
 }
+
+/// Counts a request that is being sent again.
+struct Repeating<'a>(&'a AtomicUsize);
+
+impl<'a> Repeating<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Repeating<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+type Results = [Result<(), StorageError>];
 
 fn tell_unnamed(pushes: &[Push<'_>], results: &Results, error: &StorageError) {
     for (push, _) in pushes.iter().zip(results).filter(|(_, it)| it.is_ok()) {

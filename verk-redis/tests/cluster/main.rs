@@ -1,6 +1,7 @@
 //! A storage in one slot of a cluster, while that slot moves; and one in each of several.
 
 mod cells;
+mod joined;
 
 use std::{
     sync::{
