@@ -66,6 +66,8 @@ words! {
         /// The slot with the backlog moves to another primary and back. Each time its list moves
         /// first, and the slot stays in between for longer than a time to live.
         MoveBacklog = "move_backlog",
+        /// The first queue moves to another cell.
+        MoveQueue = "move_queue",
         /// A replica of the cluster takes over on request.
         FailOver = "fail_over",
         /// The primary of the cluster is killed (-9), and started again when its replica has taken
@@ -145,6 +147,8 @@ impl Fault {
             Self::ClockJump | Self::Delay | Self::SlowScript | Self::ScriptFlush => false,
             // A server that refuses a request has not run it, and heartbeats reach the keys.
             Self::MoveSlot | Self::MoveBacklog | Self::FailOver => false,
+            // A job that moves runs in one of its cells.
+            Self::MoveQueue => false,
             // A full server refuses jobs, and nothing else.
             Self::OutOfMemory => false,
             // Producers send nothing twice.

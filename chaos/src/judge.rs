@@ -513,10 +513,12 @@ fn judge_ticks(index: &Index<'_>, verdict: &mut Verdict) {
 fn is_expected(key: &str) -> bool {
     matches!(
         key,
-        "queues" | "dead" | "processes" | "process_cleanup" | "verk:effects" | "verk:layout"
+        "queues" | "dead" | "processes" | "process_cleanup" | "verk:effects" | "verk:layout" | "verk:moved"
     ) || key.starts_with("stat:")
         || key.starts_with("verk:deaths:")
         || key.starts_with("verk:restored:")
+        // What a move of a queue keeps for a week.
+        || key.starts_with("verk:seen:m")
 }
 
 #[cfg(test)]

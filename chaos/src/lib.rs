@@ -24,6 +24,7 @@ mod left;
 mod payload;
 mod plan;
 mod producer;
+mod queue_move;
 mod run;
 mod store;
 pub mod worker;

@@ -107,6 +107,9 @@ fn lanes(place: Place) -> Vec<Vec<Fault>> {
             .map(|lane| lane.to_vec())
             .collect(),
     };
+    if let (Place::Cluster { cells: 2.., .. }, Some(of_processes)) = (place, lanes.first_mut()) {
+        of_processes.push(Fault::MoveQueue);
+    }
     if let (1.., Some(of_servers)) = (place.backlog(), lanes.last_mut()) {
         of_servers.push(Fault::MoveBacklog);
     }

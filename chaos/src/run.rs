@@ -248,6 +248,10 @@ async fn strike(fleet: &Fleet, producer: &Producer, step: Step) -> bool {
             let _away = fleet.server_is_there.write().await;
             return fleet.move_backlog(step.length.unwrap_or(ttl * 2)).await;
         }
+        Fault::MoveQueue => {
+            let cells = fleet.cells().len();
+            return producer.move_queue(step.random, cells).await;
+        }
         Fault::FailOver => {
             let _away = fleet.server_is_there.write().await;
             block_in_place(|| fleet.fail_over(step.random));

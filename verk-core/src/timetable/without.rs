@@ -15,14 +15,14 @@ use std::{
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::StorageError, names::QueueName, services::Services};
+use crate::{cells::Cells, error::StorageError, services::Services};
 
 /// What the program declares: nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Declared(Option<Infallible>);
 
 impl Declared {
-    pub(crate) fn of_queues(&self, _: impl Fn(&QueueName) -> bool) -> Self {
+    pub(crate) fn for_cell(&self, _: &Cells, _: usize) -> Self {
         Self(None)
     }
 

@@ -321,7 +321,8 @@ async fn an_enqueue_with_a_lock_waits_for_the_move() {
     let (client, plain) = (fleet.client.clone(), crate::job(QUEUE, 9));
     client.enqueue(plain).await.unwrap();
     let waits = tokio::spawn(async move { client.enqueue(unique(2)).await });
-    let report = move_queue(&mover, TO).await.unwrap();
+    let moves = tokio::spawn(async move { move_queue(&mover, TO).await });
+    let report = moves.await.unwrap().unwrap();
     assert!(report.jobs.resumed && report.is_complete(), "{report:?}");
     waits.await.unwrap().unwrap();
     assert_eq!(ids(&fleet.memories[FROM], QUEUE).await, [""; 0]);

@@ -199,3 +199,13 @@ async fn it_reports_its_progress_and_ends_when_asked_to() {
     }
     assert_eq!(all, expected);
 }
+
+#[tokio::test]
+async fn a_task_may_run_a_migration() {
+    let (source, target) = (Fleet::of(1), Fleet::of(3));
+    source.fill().await;
+    let (from, to) = (source.admin.clone(), target.admin.clone());
+    let task = tokio::spawn(async move { from.migrate_to(&to).run().await });
+    let report = task.await.unwrap().unwrap();
+    assert!(report.is_complete(), "{report:?}");
+}

@@ -1,7 +1,10 @@
 //! Moves the jobs of one place, a page at a time.
 
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::{
+    future::{BoxFuture, FutureExt as _},
+    stream::{self, StreamExt as _},
+};
 
 use super::{
     LeftReason, Migrated, MigratedPlace, Run,
@@ -103,7 +106,8 @@ impl Run<'_> {
         }
 
         let is_queue = matches!(place, Source::Queue(_));
-        let copies = jobs.iter().map(|job| self.copy(job));
+        // Without types, so that a task may run the migration.
+        let copies: Vec<BoxFuture<'_, _>> = jobs.iter().map(|job| self.copy(job).boxed()).collect();
         let copied: Vec<Result<Copied, StorageError>> = stream::iter(copies)
             .buffered(if is_queue { 1 } else { AT_ONCE })
             .collect()

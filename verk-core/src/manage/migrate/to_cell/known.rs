@@ -1,7 +1,5 @@
 //! What the cells know of a queue that moves: [`Known`].
 
-use futures_util::future::{join_all, try_join_all};
-
 use crate::{
     cells::{Cells, moves::Place},
     error::StorageError,
@@ -10,7 +8,7 @@ use crate::{
 };
 
 /// What the cells know of the queue.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Known {
     /// The revision of each cell; 0 if it knows nothing.
     revisions: Vec<u64>,
@@ -21,9 +19,11 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) async fn read(cells: &Cells, queue: &QueueName) -> Result<Self, StorageError> {
-        let all = try_join_all(cells.storages().iter().map(|cell| cell.moved_queues())).await?;
-        let of_queue = |moved: Vec<MovedQueue>| moved.into_iter().find(|it| it.queue == *queue);
-        let all: Vec<Option<MovedQueue>> = all.into_iter().map(of_queue).collect();
+        let mut all: Vec<Option<MovedQueue>> = Vec::with_capacity(cells.count());
+        for cell in cells.storages() {
+            let mut moved = cell.moved_queues().await?.into_iter();
+            all.push(moved.find(|moved| moved.queue == *queue));
+        }
         let revisions: Vec<u64> = (all.iter())
             .map(|moved| moved.as_ref().map_or(0, |moved| moved.revision))
             .collect();
@@ -60,16 +60,15 @@ impl Known {
 
     /// Says to all cells that do not know it.
     pub(super) async fn tell_all(
-        &self,
+        &mut self,
         cells: &Cells,
         queue: &QueueName,
         place: &Place,
         revision: u64,
     ) -> Result<(), StorageError> {
-        let all = (0..cells.count()).map(|cell| {
-            let mut known = self.clone();
-            async move { known.tell(cells, queue, place, cell, revision).await }
-        });
-        join_all(all).await.into_iter().collect()
+        for cell in 0..cells.count() {
+            self.tell(cells, queue, place, cell, revision).await?;
+        }
+        Ok(())
     }
 }

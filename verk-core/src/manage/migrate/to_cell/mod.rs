@@ -262,18 +262,21 @@ impl QueueMove {
     }
 
     /// Makes sure that all cells know where the queue lies.
-    async fn complete(self, known: Known, at: usize) -> Result<QueueMoveReport, MoveQueueError> {
+    async fn complete(
+        self,
+        mut known: Known,
+        at: usize,
+    ) -> Result<QueueMoveReport, MoveQueueError> {
         let cells = &self.admin.client.essentials().cells;
-        if let Some(place) = &known.place {
-            let said = known
-                .tell_all(cells, &self.queue, place, known.newest)
-                .await;
+        if let Some(place) = known.place.take() {
+            let newest = known.newest;
+            let said = known.tell_all(cells, &self.queue, &place, newest).await;
             said.map_err(failed_before)?;
             for before in &place.before {
                 let resumed = resume(&*cells.storages()[*before], &self.queue, &place.id).await;
                 resumed.map_err(failed_before)?;
             }
-            cells.learn(&[place.kept_by(at, &self.queue, known.newest)]);
+            cells.learn(&[place.kept_by(at, &self.queue, newest)]);
         }
         Ok(QueueMoveReport {
             from: at,
