@@ -306,6 +306,19 @@ impl<'a> Index<'a> {
             .collect()
     }
 
+    /// The fault for which `life` stood still while another process began an attempt at `first`: it
+    /// had fetched the job before, was declared dead, and begins it at `second`.
+    fn woke(&self, life: Life, first: usize, second: usize) -> Option<Cause> {
+        let stood_still = |struck: &Struck| {
+            struck.fault == Fault::FreezeWorker
+                && struck.worker == Some(life.worker)
+                && (struck.begin..struck.end).contains(&first)
+                && struck.end < second
+        };
+        let number = self.faults.iter().position(stood_still)?;
+        Some(Cause::Struck(number))
+    }
+
     fn fault(&self, cause: Cause) -> Fault {
         match cause {
             Cause::Death(_, fault) => fault,
@@ -448,20 +461,21 @@ fn judge_starts(index: &Index<'_>, most: InFlight, verdict: &mut Verdict) {
             verdict.miscounted += 1;
             verdict.tell_of(&attempt.jid);
         }
-        for (position, (place, _)) in starts.iter().enumerate().skip(copies) {
-            seconds.push((*place, position, *attempt));
+        for (position, (place, life)) in starts.iter().enumerate().skip(copies) {
+            seconds.push((*place, position, *attempt, *life));
         }
     }
-    seconds.sort_unstable();
+    seconds.sort_unstable_by_key(|(place, ..)| *place);
 
     let mut explained: HashMap<Cause, usize> = HashMap::new();
     let mut used = HashSet::new();
-    for (second, position, attempt) in seconds {
+    for (second, position, attempt, by) in seconds {
         let firsts = index.started[attempt][..position].iter().rev();
         let cause = firsts
             .filter(|(first, _)| !used.contains(first))
             .find_map(|&(first, life)| {
                 let causes = index.causes(attempt, life, first, second).into_iter();
+                let causes = causes.chain(index.woke(by, first, second));
                 let mut possible = causes.filter(|cause| {
                     let before = explained.get(cause).copied().unwrap_or_default();
                     before < index.in_flight(*cause, most)

@@ -100,6 +100,21 @@ fn what_was_settled_must_not_run_again_whatever_breaks() {
     assert_eq!(verdict(&records).illegal_duplicates, 1);
 }
 
+/// The process fetched the job before it stood still. Others put the job back and ran it.
+#[test]
+fn a_process_that_wakes_up_may_begin_what_it_had_fetched() {
+    let of = |frozen: Life, wakes: Life| {
+        let mut records = job();
+        records.push(fault(Fault::FreezeWorker, Some(frozen.worker)));
+        records.extend(run_of(life(0, 0)));
+        records.push(over(true));
+        records.push(Record::Started(wakes, attempt()));
+        verdict(&records)
+    };
+    assert!(of(life(1, 0), life(1, 0)).is_clean());
+    assert_eq!(of(life(1, 0), life(2, 0)).illegal_duplicates, 1);
+}
+
 #[test]
 fn a_fault_that_was_over_before_explains_nothing() {
     let mut records = vec![fault(Fault::StallRedis, None), over(true)];

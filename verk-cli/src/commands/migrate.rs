@@ -129,7 +129,7 @@ impl Session<'_> {
             return Ok(());
         }
         Err(Failure::Refused(format!(
-            "other programs run queues of the source and may not obey a pause: stop them, or quiet them with `verk quiet`: {}",
+            "other programs fetch from these queues and may not obey a pause: stop them, or quiet them with `verk quiet`: {}",
             others.join(", ")
         )))
     }
