@@ -29,6 +29,6 @@ pub(crate) use self::tick::Tick;
 pub(crate) use self::without::{Declared, Keeper};
 #[cfg(feature = "cron")]
 pub(crate) use self::{
-    declared::{Declared, declared_by_live_nodes, next_after_last, upsert},
+    declared::{Declared, declared_by_live_nodes, last_due, next_after_last, upsert},
     keeper::Keeper,
 };

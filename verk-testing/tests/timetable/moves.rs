@@ -6,7 +6,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use verk_core::{Verk, VerkBuilder, cells::Cells, storage::CronStore as _, time::Clock as _};
+use verk_core::{
+    Verk, VerkBuilder,
+    cells::Cells,
+    cron::{CatchUp, Cron},
+    storage::CronStore as _,
+    time::Clock as _,
+};
 use verk_testing::{MemoryStorage, VirtualClock, within};
 
 use crate::{DAY, Report, ticks};
@@ -19,6 +25,22 @@ struct Fleet {
 }
 
 impl Fleet {
+    fn new() -> Self {
+        let clock = VirtualClock::new();
+        let storage = || MemoryStorage::new(Arc::new(clock.clone()));
+        Self {
+            storages: (0..3).map(|_| storage()).collect(),
+            clock,
+        }
+    }
+
+    /// The cell of the queue `default`, and another one.
+    fn cells_of_default(&self) -> (usize, usize) {
+        let cells: Cells = self.storages.iter().cloned().collect();
+        let from = cells.of(&"default".parse().unwrap());
+        (from, (from + 1) % 3)
+    }
+
     fn builder(&self) -> VerkBuilder {
         let cells: Cells = self.storages.iter().cloned().collect();
         Verk::builder()
@@ -72,15 +94,9 @@ impl Fleet {
 /// that starts brings the entry back to the old cell. A day later it is no orphan.
 #[tokio::test]
 async fn an_entry_runs_where_its_queue_lies() {
-    let clock = VirtualClock::new();
-    let storage = || MemoryStorage::new(Arc::new(clock.clone()));
-    let fleet = Fleet {
-        storages: (0..3).map(|_| storage()).collect(),
-        clock: clock.clone(),
-    };
-    let cells: Cells = fleet.storages.iter().cloned().collect();
+    let fleet = Fleet::new();
+    let (from, to) = fleet.cells_of_default();
     let default = || "default".parse().unwrap();
-    let (from, to) = (cells.of(&default()), (cells.of(&default()) + 1) % 3);
     let first = fleet.node().await;
     let runs = fleet.until_runs(2).await;
     assert_eq!(runs[from].len(), 2);
@@ -117,8 +133,41 @@ async fn an_entry_runs_where_its_queue_lies() {
     );
     let entry = second.cron().get("report").await.unwrap().unwrap();
     assert!(
-        entry.pause.is_none() && entry.next > Some(clock.now()),
+        entry.pause.is_none() && entry.next > Some(fleet.clock.now()),
         "{entry:?}"
     );
     second.shutdown().await;
+}
+
+/// Runs that are due while the entry moves, or while a crash keeps it from its end, are made up for
+/// in the new cell.
+#[tokio::test]
+async fn a_run_that_is_due_meanwhile_is_not_lost() {
+    for crashes in [false, true] {
+        let fleet = Fleet::new();
+        let (from, to) = fleet.cells_of_default();
+        let operator = fleet.builder().build().await.unwrap();
+        let entry = Cron::every("1m").class("Report", [1]).queue("default");
+        let entry = entry.catch_up(CatchUp::All);
+        operator.cron().upsert("report", entry).await.unwrap();
+        let next = async |cell: usize| {
+            let names = ["report".to_owned()];
+            let named = fleet.storages[cell].cron_named(&names).await;
+            named.unwrap().remove(0).unwrap().next
+        };
+        let before = next(from).await;
+        fleet.clock.advance(Duration::from_secs(600));
+        let admin = operator.admin();
+        let run = || admin.move_queue("default".parse().unwrap(), to).run();
+        if crashes {
+            // The records of the beginning and of the closed cell, and two pauses.
+            fleet.storages[from].faults().refuse_after(4);
+            run().await.unwrap_err();
+            fleet.storages[from].faults().set_refusing(false);
+            assert_eq!(next(from).await, None, "it is paused");
+            fleet.clock.advance(Duration::from_secs(600));
+        }
+        assert!(run().await.unwrap().is_complete());
+        assert_eq!(next(to).await, before);
+    }
 }

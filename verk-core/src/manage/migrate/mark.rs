@@ -42,16 +42,25 @@ struct Note {
     by: Option<String>,
     reason: String,
     migration: Mark,
+    /// Of a periodic job: when it was to run next.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    next: Option<f64>,
 }
 
 impl Mark {
-    /// The note of a pause that this migration makes.
-    pub(super) fn note(&self, now: SystemTime, by: Option<&str>) -> Bytes {
+    /// The note of a pause that this migration makes; with the next run, of a periodic job.
+    pub(super) fn note(
+        &self,
+        now: SystemTime,
+        by: Option<&str>,
+        next: Option<SystemTime>,
+    ) -> Bytes {
         let note = Note {
             since: unix_seconds(now),
             by: by.map(|by| first_chars(by, 200).to_owned()),
             reason: format!("its jobs move to {}", self.to),
             migration: self.clone(),
+            next: next.map(unix_seconds),
         };
         // Every field has a JSON form.
         serde_json::to_vec(&note).unwrap_or_default().into()
@@ -60,10 +69,20 @@ impl Mark {
     /// The migration that made a pause, and since when; `None` if another program or a person made
     /// it.
     pub(super) fn of(note: Option<&Bytes>) -> Option<(Self, SystemTime)> {
-        let note = note.filter(|note| note.len() <= MAX_NOTE)?;
-        let note: Note = serde_json::from_slice(note).ok()?;
+        let note = read(note)?;
         Some((note.migration, from_unix_seconds(note.since)))
     }
+}
+
+fn read(note: Option<&Bytes>) -> Option<Note> {
+    let note = note.filter(|note| note.len() <= MAX_NOTE)?;
+    serde_json::from_slice(note).ok()
+}
+
+/// When a periodic job was to run next that a migration paused.
+#[cfg(feature = "cron")]
+pub(super) fn next_run(note: Option<&Bytes>) -> Option<SystemTime> {
+    read(note)?.next.map(from_unix_seconds)
 }
 
 /// The queue whose pause marks the source.
@@ -111,7 +130,7 @@ mod tests {
             to: "cache:6379".to_owned(),
         };
         let now = UNIX_EPOCH + Duration::from_secs(1_732_387_200);
-        let note = mark.note(now, Some("ada"));
+        let note = mark.note(now, Some("ada"), None);
         assert_eq!(
             note,
             r#"{"since":1732387200.0,"by":"ada","reason":"its jobs move to cache:6379","migration":{"id":"0a","to":"cache:6379"}}"#

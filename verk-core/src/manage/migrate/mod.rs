@@ -26,7 +26,11 @@ mod report;
 mod timetable;
 mod to_cell;
 
-use std::{collections::HashSet, fmt, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures_util::future::try_join;
@@ -256,13 +260,13 @@ impl Migration {
         };
         // First the target: a source that is marked has a target that is.
         let into = mark::into(&mark.id)?;
-        target.pause(&into, &mark.note(now, by)).await?;
+        target.pause(&into, &mark.note(now, by, None)).await?;
         if mark::has(source, &into).await? {
             target.resume(&into).await?;
             return Ok(Err(MigrateError::SameStorage));
         }
         let out = mark::out()?;
-        source.pause(&out, &mark.note(now, by)).await?;
+        source.pause(&out, &mark.note(now, by, None)).await?;
         // Of two that begin at once, the first counts.
         match mark::unfinished(&source.pauses().await?) {
             Some((kept, _)) if kept.id == mark.id => Ok(Ok((mark, false))),
@@ -356,16 +360,16 @@ impl<'a> Run<'a> {
     /// Pauses a queue of the source, so that no node fetches a job of it.
     async fn pause(&mut self, queue: &QueueName) -> Result<(), StorageError> {
         if !self.paused.contains(queue) {
-            self.source().pause(queue, &self.note()).await?;
+            self.source().pause(queue, &self.note(None)).await?;
             self.paused.insert(queue.clone());
         }
         Ok(())
     }
 
-    /// The note of a pause in the source.
-    fn note(&self) -> Bytes {
+    /// The note of a pause in the source; of a periodic job, with its next run.
+    fn note(&self, next: Option<SystemTime>) -> Bytes {
         let by = self.migration.by.as_deref();
-        self.mark.note(self.migration.source.now(), by)
+        self.mark.note(self.migration.source.now(), by, next)
     }
 
     /// Pauses in the target what an operator paused in the source, and resumes there what an

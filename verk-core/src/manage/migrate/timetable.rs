@@ -1,16 +1,19 @@
 //! Moves the periodic jobs that a program or an operator stored.
 //!
 //! Both storages would run an entry that both have. So the source pauses it first, with the note of
-//! the migration. An entry that was paused before keeps its own note, and so its pause moves with
-//! it.
+//! the migration, which has the time of its next run: a run that is due meanwhile is made up for. An
+//! entry that was paused before keeps its own note, and so its pause moves with it.
 
-use super::{LeftReason, Migrated, MigratedPlace, Run, mark::Mark};
+use super::{
+    LeftReason, Migrated, MigratedPlace, Run,
+    mark::{self, Mark},
+};
 use crate::{
     error::StorageError,
     storage::{CronChange, CronUpsert, Storage, StoredCron, read_cron, read_cron_named},
     timetable::{
         definition::{Damaged, Definition, Origin},
-        next_after_last,
+        last_due, next_after_last,
     },
 };
 
@@ -100,7 +103,7 @@ impl Run<'_> {
         }
 
         if entry.pause.is_none() {
-            source.pause_cron(name, &self.note()).await?;
+            source.pause_cron(name, &self.note(entry.next)).await?;
         }
         // It cannot be enqueued here any more, and says when it was for the last time.
         let Some(entry) = read_cron_named(source, name).await? else {
@@ -133,7 +136,14 @@ impl Run<'_> {
         entry: &StoredCron,
         is_paused: bool,
     ) -> Result<Result<Option<CronChange>, Damaged>, StorageError> {
-        let next = match next_after_last(entry, self.migration.target.now()) {
+        let noted = mark::next_run(entry.pause.as_ref());
+        // A run may have been taken between the read and the pause.
+        let noted = noted.filter(|next| last_due(entry).is_none_or(|last| last < *next));
+        let next = match noted {
+            Some(next) => Ok(Some(next)),
+            None => next_after_last(entry, self.migration.target.now()),
+        };
+        let next = match next {
             Ok(next) => next.filter(|_| !is_paused),
             Err(why) => return Ok(Err(why)),
         };
