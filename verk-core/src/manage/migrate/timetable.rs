@@ -1,8 +1,8 @@
 //! Moves the periodic jobs that a program or an operator stored.
 //!
 //! Both storages would run an entry that both have. So the source pauses it first, with the note of
-//! the migration, which has the time of its next run: a run that is due meanwhile is made up for. An
-//! entry that was paused before keeps its own note, and so its pause moves with it.
+//! the migration, which has the time of its next run: a run that is due meanwhile is made up for.
+//! An entry that was paused before keeps its own note, and so its pause moves with it.
 
 use super::{
     LeftReason, Migrated, MigratedPlace, Run,
