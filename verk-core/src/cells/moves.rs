@@ -25,6 +25,10 @@ use crate::{
 /// How often a program that enqueues asks where queues lie.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
+/// How long it waits before it asks the next cell, and how long for an answer.
+const AGAIN: Duration = Duration::from_millis(50);
+const SLOW: Duration = Duration::from_secs(1);
+
 /// Where a queue lies, as the cells keep it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Place {
@@ -73,6 +77,9 @@ pub(super) struct Moves {
     known: RwLock<Known>,
     /// Whether somebody asks now, and when somebody did.
     asked: Mutex<(bool, Option<Instant>)>,
+    /// Held by the one who asks soon, and how often one did.
+    asking: tokio::sync::Mutex<()>,
+    answers: AtomicUsize,
     /// The cell to ask next.
     next: AtomicUsize,
 }
@@ -140,11 +147,17 @@ impl Cells {
         self.ask(turn % self.count()).await;
     }
 
-    /// Asks all cells where queues lie. Ends early once it knows more than before.
-    pub(super) async fn ask_until_it_knows_more(&self) {
-        let before = self.moves();
-        let mut asked: FuturesUnordered<_> = (0..self.count()).map(|cell| self.ask(cell)).collect();
-        while asked.next().await.is_some() && self.moves() == before {}
+    /// Asks a cell where queues lie, a moment after somebody did. Those who ask at the same time
+    /// wait for one answer.
+    pub(super) async fn ask_soon(&self) {
+        let clock: &dyn Clock = &SystemClock;
+        let before = self.moves.answers.load(Ordering::Relaxed);
+        let _first = self.moves.asking.lock().await;
+        if self.moves.answers.load(Ordering::Relaxed) == before {
+            clock.sleep(AGAIN).await;
+            clock.timeout(SLOW, self.ask_a_cell()).await;
+            self.moves.answers.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Before jobs are enqueued by the places that are known: asks where queues lie if nobody did

@@ -22,7 +22,7 @@ impl EffectStore for Fleet {
     /// All cells at once, each with its jobs in their order. Jobs whose queue moves follow it.
     async fn enqueue_locked(&self, jobs: &[LockedJob]) -> Vec<Locked> {
         self.cells.ask_now_and_then().await;
-        let patience = Patience::new();
+        let mut patience = Patience::new(self);
         let mut all = self.lock_each(jobs).await;
         loop {
             let moved: Vec<usize> = (0..jobs.len()).filter(|at| is_moved(&all[*at])).collect();
@@ -41,7 +41,7 @@ impl EffectStore for Fleet {
     /// key any more, so what they do not know by then they will never know.
     async fn enqueue_once(&self, once: &Once, job: &OnceJob) -> OnceAnswer {
         self.cells.ask_now_and_then().await;
-        let patience = Patience::new();
+        let mut patience = Patience::new(self);
         loop {
             let answer = self.once(once, job).await;
             let is_moved = matches!(&answer, OnceAnswer::First(locked) if is_moved(locked));

@@ -147,32 +147,39 @@ impl Fleet {
     }
 }
 
-/// For how long a change waits for a queue to arrive in its cell, and how long between two looks.
+/// For how long a change waits for a queue to arrive in its cell.
 const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Ends when a change that a cell refused, because the queue moves, may be made again.
+/// Says when a change that a cell refused, because the queue moves, may be made again.
 struct Patience {
     until: Instant,
+    /// How many moves were known before the change was sent.
+    moves: u64,
 }
 
 impl Patience {
-    fn new() -> Self {
+    fn new(fleet: &Fleet) -> Self {
         let clock: &dyn Clock = &SystemClock;
         Self {
             until: clock.instant_in(PATIENCE),
+            moves: fleet.cells.moves(),
         }
     }
 
-    /// Finds out where the queue lies. Returns whether the change may be made again.
-    async fn look(&self, fleet: &Fleet) -> bool {
+    /// Waits until this program knows more than when the change was sent. Returns whether it does.
+    async fn look(&mut self, fleet: &Fleet) -> bool {
         let clock: &dyn Clock = &SystemClock;
-        let before = fleet.cells.moves();
-        fleet.cells.ask_until_it_knows_more().await;
-        if fleet.cells.moves() == before {
-            clock.sleep(LOOK_EVERY).await;
+        loop {
+            let moves = fleet.cells.moves();
+            if moves != self.moves {
+                self.moves = moves;
+                return true;
+            }
+            if clock.instant() >= self.until {
+                return false;
+            }
+            fleet.cells.ask_soon().await;
         }
-        clock.instant() < self.until
     }
 }
 

@@ -73,7 +73,7 @@ impl CronStore for Fleet {
         upsert: &CronUpsert,
     ) -> Result<CronChange, StorageError> {
         self.cells.ask_now_and_then().await;
-        let patience = Patience::new();
+        let mut patience = Patience::new(self);
         loop {
             let stored = self.upsert_where_it_lies(name, upsert).await;
             let is_moved = (stored.as_ref()).is_err_and(|it| it.kind() == StorageErrorKind::Moved);
