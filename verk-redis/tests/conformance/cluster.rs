@@ -213,7 +213,7 @@ fn run_in(place: &Place, case: &Case<RedisHarness>) {
 const JOBS: usize = 10;
 
 /// How long the load rests after all cells had a turn, so that the suite gets on.
-const REST: Duration = Duration::from_millis(50);
+const REST: Duration = Duration::from_millis(200);
 
 /// Enqueues, fetches and settles in all cells but this one, until it is over. Returns how many jobs
 /// ran in each of them.
