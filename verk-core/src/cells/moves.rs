@@ -75,8 +75,8 @@ impl Place {
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     known: RwLock<Known>,
-    /// Whether somebody asks now, and when somebody did.
-    asked: Mutex<(bool, Option<Instant>)>,
+    /// When somebody asked before an enqueue.
+    asked: Mutex<Option<Instant>>,
     /// Held by the one who asks soon, and how often one did.
     asking: tokio::sync::Mutex<()>,
     answers: AtomicUsize,
@@ -166,13 +166,10 @@ impl Cells {
         let now = (&SystemClock as &dyn Clock).instant();
         let is_first = {
             let mut asked = self.moves.asked.lock();
-            let (is_asking, last) = *asked;
-            let is_due = last.is_none_or(|last| now.duration_since(last) >= ASK_EVERY);
-            if is_asking || !is_due {
+            if asked.is_some_and(|last| now.duration_since(last) < ASK_EVERY) {
                 return;
             }
-            *asked = (last.is_some(), Some(now));
-            last.is_none()
+            asked.replace(now).is_none()
         };
         if is_first {
             let all = (0..self.count()).map(|cell| self.ask(cell));
@@ -181,8 +178,9 @@ impl Cells {
         } else if let Ok(runtime) = Handle::try_current() {
             let cells = self.clone();
             runtime.spawn(async move {
-                cells.ask_a_cell().await;
-                cells.moves.asked.lock().0 = false;
+                let clock: &dyn Clock = &SystemClock;
+                // So one task at most asks. It may end with its runtime.
+                clock.timeout(SLOW, cells.ask_a_cell()).await;
             });
         }
     }

@@ -74,8 +74,13 @@ impl Client {
             Arc::new(SystemClock),
             Config::default(),
         );
+        Self::bare(Arc::new(essentials))
+    }
+
+    /// A client without middleware.
+    fn bare(essentials: Arc<Essentials>) -> Self {
         Self::with(ClientData {
-            essentials: Arc::new(essentials),
+            essentials,
             middleware: ClientStack::default(),
             life: Life::begin(),
             duplicates: Vec::new(),
@@ -100,12 +105,7 @@ impl Client {
 
     /// A client for one cell, which takes no middleware along.
     pub(crate) fn of_cell(&self, cell: usize) -> Self {
-        Self::with(ClientData {
-            essentials: self.inner.essentials.of_cell(cell),
-            middleware: ClientStack::default(),
-            life: Life::begin(),
-            duplicates: Vec::new(),
-        })
+        Self::bare(self.inner.essentials.of_cell(cell))
     }
 
     /// This client, for the test itself.

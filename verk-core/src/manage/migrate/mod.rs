@@ -406,10 +406,11 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// How many jobs the nodes of the source hold.
+    /// How many jobs of what moves the nodes of the source hold.
     async fn held(&self) -> Result<u64, StorageError> {
-        let nodes = self.source().nodes().await?;
-        let counts = self.source().held_counts(&queues::lists(&nodes)).await?;
+        let mut lists = queues::lists(&self.source().nodes().await?);
+        lists.retain(|list| self.only.as_ref().is_none_or(|queue| list.queue == *queue));
+        let counts = self.source().held_counts(&lists).await?;
         Ok(counts.iter().map(|count| count.jobs as u64).sum())
     }
 

@@ -35,39 +35,28 @@ impl Known {
         })
     }
 
-    /// Says to one cell where the queue lies. Fails if another program has said something else.
+    /// Says to these cells, one after another, where the queue lies. Fails if another program has
+    /// said something else.
     pub(super) async fn tell(
         &mut self,
         cells: &Cells,
         queue: &QueueName,
         place: &Place,
-        cell: usize,
+        numbers: &[usize],
         revision: u64,
     ) -> Result<(), StorageError> {
-        let moved = place.kept_by(cell, queue, revision);
-        let seen = self.revisions[cell];
-        let storage = &cells.storages()[cell];
-        if seen < revision && !storage.record_move(&moved, seen).await? {
-            let why = "another program moves this queue, too";
-            return Err(StorageError::not_applied(
-                "move a queue to another cell",
-                why,
-            ));
-        }
-        self.revisions[cell] = revision;
-        Ok(())
-    }
-
-    /// Says to all cells that do not know it.
-    pub(super) async fn tell_all(
-        &mut self,
-        cells: &Cells,
-        queue: &QueueName,
-        place: &Place,
-        revision: u64,
-    ) -> Result<(), StorageError> {
-        for cell in 0..cells.count() {
-            self.tell(cells, queue, place, cell, revision).await?;
+        for &cell in numbers {
+            let moved = place.kept_by(cell, queue, revision);
+            let seen = self.revisions[cell];
+            let storage = &cells.storages()[cell];
+            if seen < revision && !storage.record_move(&moved, seen).await? {
+                let why = "another program moves this queue, too";
+                return Err(StorageError::not_applied(
+                    "move a queue to another cell",
+                    why,
+                ));
+            }
+            self.revisions[cell] = revision;
         }
         Ok(())
     }

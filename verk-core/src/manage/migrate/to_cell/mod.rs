@@ -270,7 +270,8 @@ impl QueueMove {
         let cells = &self.admin.client.essentials().cells;
         if let Some(place) = known.place.take() {
             let newest = known.newest;
-            let said = known.tell_all(cells, &self.queue, &place, newest).await;
+            let all: Vec<usize> = (0..cells.count()).collect();
+            let said = known.tell(cells, &self.queue, &place, &all, newest).await;
             said.map_err(failed_before)?;
             for before in &place.before {
                 let resumed = resume(&*cells.storages()[*before], &self.queue, &place.id).await;

@@ -8,18 +8,14 @@ use super::known::Known;
 use crate::{
     cells::{Cells, moves::Place},
     error::StorageError,
+    job::Job,
     manage::{
         Admin,
-        migrate::{Run, carry::Carried, mark::Mark},
-        queues,
+        migrate::{Run, SETS, carry::Carried, mark::Mark},
     },
     names::QueueName,
-    storage::{HolderPlace, JobSet, ListRequest, MAX_BATCH_JOBS, Page, Position, Source, Storage},
+    storage::{HolderPlace, ListRequest, MAX_BATCH_JOBS, Page, Position, Source, Storage},
 };
-
-/// The places of the jobs of a queue, in the order in which they move. Due jobs go to the queue,
-/// which comes last.
-const SETS: [JobSet; 3] = [JobSet::Schedule, JobSet::Retry, JobSet::Dead];
 
 /// How often it looks whether the nodes of the old cell still hold jobs.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -114,16 +110,14 @@ impl Mover<'_> {
         self.count().await
     }
 
-    /// Says to the cell from which the queue moves, and then that to which it moves.
-    async fn tell_both(&mut self, revision: u64) -> Result<(), StorageError> {
-        let cells = self.admin.client.essentials().cells.clone();
-        for cell in [self.from, self.to] {
-            let said = self
-                .known
-                .tell(&cells, self.queue, &self.place, cell, revision);
-            said.await?;
-        }
-        self.known.newest = revision;
+    /// Says to these cells, one after another, where the queue lies.
+    async fn tell(&mut self, numbers: &[usize], revision: u64) -> Result<(), StorageError> {
+        let cells = self.cells().clone();
+        let (known, place) = (&mut self.known, &self.place);
+        known
+            .tell(&cells, self.queue, place, numbers, revision)
+            .await?;
+        known.newest = revision;
         Ok(())
     }
 
@@ -133,14 +127,15 @@ impl Mover<'_> {
             true => self.known.newest,
             false => self.known.newest + 1,
         };
-        self.tell_both(revision).await?;
+        self.tell(&[self.from, self.to], revision).await?;
         self.run.pause(self.queue).await
     }
 
     /// From now on, no cell accepts locks and keys of the queue.
     async fn close(&mut self) -> Result<(), StorageError> {
         self.place.closed = true;
-        self.tell_both(self.known.newest + 1).await
+        self.tell(&[self.from, self.to], self.known.newest + 1)
+            .await
     }
 
     /// The new cell accepts them, and all know it.
@@ -157,18 +152,12 @@ impl Mover<'_> {
             before,
             ..self.place.clone()
         };
-        let (cells, revision) = (self.cells().clone(), self.known.newest + 1);
-        for cell in [self.to, self.from] {
-            let said = self
-                .known
-                .tell(&cells, self.queue, &self.place, cell, revision);
-            said.await?;
-        }
-        let said = self
-            .known
-            .tell_all(&cells, self.queue, &self.place, revision);
-        said.await?;
-        cells.learn(&[self.place.kept_by(self.to, self.queue, revision)]);
+        let mut numbers = vec![self.to, self.from];
+        numbers.extend(0..self.cells().count());
+        let revision = self.known.newest + 1;
+        self.tell(&numbers, revision).await?;
+        let kept = self.place.kept_by(self.to, self.queue, revision);
+        self.cells().learn(&[kept]);
         Ok(())
     }
 
@@ -179,21 +168,12 @@ impl Mover<'_> {
     async fn wait_until_none_runs(&mut self) -> Result<(), StorageError> {
         let clock = Arc::clone(&self.admin.client.essentials().clock);
         loop {
-            self.run.report.running = self.held().await?;
+            self.run.report.running = self.run.held().await?;
             if self.run.report.running == 0 || self.run.is_ended() {
                 return Ok(());
             }
             clock.sleep(LOOK_EVERY).await;
         }
-    }
-
-    /// How many jobs of the queue the nodes of the old cell hold.
-    async fn held(&self) -> Result<u64, StorageError> {
-        let source = self.run.source();
-        let mut lists = queues::lists(&source.nodes().await?);
-        lists.retain(|list| list.queue == *self.queue);
-        let counts = source.held_counts(&lists).await?;
-        Ok(counts.iter().map(|count| count.jobs as u64).sum())
     }
 
     /// The places of the queue's jobs.
@@ -351,7 +331,7 @@ async fn count(
         };
         let page = storage.list(place, &request).await?;
         let jobs = page.jobs.into_iter();
-        let jobs = jobs.map(|job| Carried::new(place, job, ""));
+        let jobs = jobs.filter_map(|waiting| Job::decode(waiting.job).ok());
         found += jobs.filter(|job| job.queue() == Some(queue)).count() as u64;
         next = page.next;
     }
